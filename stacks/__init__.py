@@ -1,0 +1,1 @@
+"""The programs of the stacks: typed inputs to resources and typed outputs."""

@@ -1,0 +1,51 @@
+"""Where files live: the XDG base directories, one subdirectory of ours in each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+APP = "wecityctl"
+
+
+def _xdg(variable: str, default: str) -> Path:
+    value = os.environ.get(variable, "")
+    base = Path(value) if value.startswith("/") else Path.home() / default
+    return base / APP
+
+
+def cache_dir() -> Path:
+    """Things that can be made again: engine parts, images, the Pulumi home. `$XDG_CACHE_HOME/wecityctl`."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def state_dir() -> Path:
+    """Things that must not be lost: the local state back end, the embedded clouds' data. `$XDG_STATE_HOME/wecityctl`."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def config_dir() -> Path:
+    """Things the user may edit. `$XDG_CONFIG_HOME/wecityctl`."""
+    return _xdg("XDG_CONFIG_HOME", ".config")
+
+
+def private_dir(path: Path) -> Path:
+    """Make `path` (and parents) a directory that only its owner can enter."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace `path` with `data` in one step, readable by its owner alone."""
+    private_dir(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
