@@ -1,0 +1,44 @@
+"""What a capability type is: metadata that checks, placement and stacks share, without any program behind it.
+
+Programs are named by `module:attribute` and imported only by the stack that runs them, so that `validate` stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from wecityctl.model.city import PlatformName
+
+BindingKind = Literal["", "postgresql", "redis", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityType:
+    """A service that a middle platform can offer.
+
+    `requires` and `provides` are names of capability types; `images` names recipes or public references;
+    `binding` is the Service Binding type an app receives (`""`: nothing to bind); `port` is the service's TCP port;
+    `program` is `module:attribute` of the component resource.
+    """
+
+    name: str
+    platform: PlatformName
+    title: str
+    engines: tuple[str, ...]
+    licence: str
+    program: str
+    port: int
+    images: tuple[str, ...]
+    binding: BindingKind = ""
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    storage: str = ""
+    cpu: str = "100m"
+    memory: str = "128Mi"
+    max_replicas: int = 1
+    health: str = ""
+
+
+Catalogue = Mapping[str, CapabilityType]

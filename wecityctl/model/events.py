@@ -1,0 +1,157 @@
+"""What happens in a run, as values: the engine and the embedded cloud send them, `report` shows them.
+
+Times are seconds; `stack` is a stack's full name. Nothing here carries a secret: senders redact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Operation = Literal["preview", "up", "destroy", "refresh"]
+ResourceOp = Literal["same", "create", "update", "replace", "delete", "read", "import", "refresh"]
+Outcome = Literal["succeeded", "failed", "unchanged", "skipped", "cancelled", "blocked"]
+Severity = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyChange:
+    """One changed property: `kind` add, update or delete; `replaces` when it forces a replacement."""
+
+    path: str
+    kind: Literal["add", "update", "delete"]
+    old: Any = None
+    new: Any = None
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    urn: str
+    type: str
+    name: str
+    op: ResourceOp
+    properties: tuple[PropertyChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StackResult:
+    """How one stack ended. `reason` is one line for people: the error, or why it was left out."""
+
+    stack: str
+    outcome: Outcome
+    changes: tuple[ResourceChange, ...] = ()
+    unchanged: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files."""
+
+    operation: Operation
+    city: str
+    results: tuple[StackResult, ...]
+    seconds: float
+    exit_code: int
+    removals: tuple[str, ...] = ()
+    entry_urls: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    provider: str = ""
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.removals) or any(result.has_changes for result in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    operation: Operation
+    city: str
+    stacks: tuple[str, ...]
+    depends_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StackStarted:
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackFinished:
+    result: StackResult
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStarted:
+    stack: str
+    urn: str
+    type: str
+    name: str
+    op: ResourceOp
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceFinished:
+    stack: str
+    urn: str
+    type: str
+    name: str
+    op: ResourceOp
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceWaiting:
+    """A resource exists and is not ready yet; `reason` says what is being waited for."""
+
+    stack: str
+    urn: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    stack: str
+    severity: Severity
+    message: str
+    urn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Work outside the stacks: engine parts, images, the embedded cloud. `subject` is what is worked on."""
+
+    subject: str
+    phase: str
+    detail: str = ""
+    done: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    result: RunResult
+
+
+Event: TypeAlias = (
+    RunStarted
+    | StackStarted
+    | StackFinished
+    | ResourceStarted
+    | ResourceFinished
+    | ResourceWaiting
+    | Diagnostic
+    | Progress
+    | RunFinished
+)
+Sink = Callable[[Event], None]

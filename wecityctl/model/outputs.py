@@ -1,0 +1,136 @@
+"""What stacks tell each other: typed outputs that travel through the state as plain JSON.
+
+`to_json` and `outputs_from_json` are inverse; an unknown field or a missing one is an error, because a stack written
+by another version must not be half understood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias, cast
+
+LayerName = Literal["secrets", "base", "platform", "tenant", "entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseOutputs:
+    """A cloud that is ready to carry platforms and tenants."""
+
+    cloud: str
+    provider: str
+    zones: tuple[str, ...]
+    storage_class: str
+    ingress_class: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a capability answers inside its cluster, and how network policies and Jobs find it.
+
+    `admin_secret` names a Secret in `namespace`; its content never leaves that namespace.
+    """
+
+    capability: str
+    type: str
+    engine: str
+    namespace: str
+    service: str
+    port: int
+    pod_labels: dict[str, str]
+    admin_secret: str = ""
+    image: str = ""
+
+    @property
+    def host(self) -> str:
+        return f"{self.service}.{self.namespace}.svc.cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOutputs:
+    platform: str
+    cloud: str
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTarget:
+    """One line of the entry point: a host and path, and the Service behind it."""
+
+    tenant: str
+    app: str
+    host: str
+    path: str
+    namespace: str
+    service: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TenantOutputs:
+    tenant: str
+    cloud: str
+    namespaces: tuple[str, ...]
+    routes: tuple[RouteTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOutputs:
+    """The entry point: node port or ingress address, and the URLs it serves."""
+
+    domain: str
+    hosts: tuple[str, ...]
+    node_port: int
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsOutputs:
+    """The city's secret store; values are secret in the state."""
+
+    values: dict[str, str] = field(default_factory=dict)
+
+
+Outputs: TypeAlias = BaseOutputs | PlatformOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
+
+_LAYERS: dict[str, type[Outputs]] = {
+    "secrets": SecretsOutputs,
+    "base": BaseOutputs,
+    "platform": PlatformOutputs,
+    "tenant": TenantOutputs,
+    "entry": EntryOutputs,
+}
+_ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget}
+
+
+def to_json(outputs: Outputs) -> dict[str, Any]:
+    """The outputs as JSON values (tuples become lists)."""
+    return cast("dict[str, Any]", _plain(asdict(outputs)))
+
+
+def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
+    """The typed outputs of a stack of `layer`. Raises `ValueError` when the fields are not those of this version."""
+    return cast("Outputs", _build(_LAYERS[layer], data))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(kind: type[Any], data: dict[str, Any]) -> Any:
+    names = {item.name for item in fields(kind)}
+    if set(data) != names:
+        raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")
+    values = dict(data)
+    for name, value in data.items():
+        if name in _ITEMS:
+            values[name] = tuple(_build(_ITEMS[name], item) for item in value)
+        elif isinstance(value, list):
+            values[name] = tuple(value)
+        elif isinstance(value, float) and value.is_integer():
+            values[name] = int(value)
+    return kind(**values)

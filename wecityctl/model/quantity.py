@@ -1,0 +1,41 @@
+"""Kubernetes quantities: reading them exactly and writing them in one canonical form.
+
+Source: k8s.io/apimachinery/pkg/api/resource. Values are `Decimal` in base units: CPUs, bytes, pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_SHAPE = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d{1,3})?$")
+
+
+def parse_quantity(text: str) -> Decimal:
+    """The value of a quantity such as `500m`, `4Gi` or `1e3`. Raises `ValueError` with what was expected."""
+    match = _SHAPE.match(text)
+    if match is None:
+        raise ValueError("a quantity such as 500m, 2, 512Mi or 10Gi (no space, no trailing B)")
+    number, suffix = Decimal(match[1]), match[2] or ""
+    if suffix in _BINARY:
+        return number * 1024 ** _BINARY[suffix]
+    if suffix in _DECIMAL:
+        return number.scaleb(_DECIMAL[suffix])
+    return number.scaleb(int(suffix[1:]))
+
+
+def format_cpu(value: Decimal) -> str:
+    """CPUs as Kubernetes prints them: whole numbers plain, fractions in millicores (rounded up)."""
+    milli = int((value * 1000).to_integral_value(rounding="ROUND_CEILING"))
+    return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+
+
+def format_bytes(value: Decimal) -> str:
+    """Bytes in the largest binary unit that keeps them whole (rounded up to a byte)."""
+    count = int(value.to_integral_value(rounding="ROUND_CEILING"))
+    for unit, power in reversed(_BINARY.items()):
+        if count and count % 1024**power == 0:
+            return f"{count // 1024**power}{unit}"
+    return str(count)

@@ -1,0 +1,179 @@
+"""The plan: a city's stacks as a directed acyclic graph, in the order base, platforms, tenants, entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model import naming
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+from wecityctl.model.outputs import LayerName
+from wecityctl.placement import Placement, place
+
+LAYERS: tuple[LayerName, ...] = ("secrets", "base", "platform", "tenant", "entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One stack of the plan. `subject` is the platform or tenant (empty for base and entry), `cloud` is never empty
+    except for the secret store, which lives in the state alone."""
+
+    name: str
+    layer: LayerName
+    subject: str
+    cloud: str
+    depends_on: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stacks in a valid order: each one after those it depends on."""
+
+    city: City
+    placement: Placement
+    stacks: tuple[Stack, ...]
+
+    def stack(self, name: str) -> Stack:
+        return next(stack for stack in self.stacks if stack.name == name)
+
+    def only(self, patterns: Iterable[str]) -> Plan:
+        """The stacks that match (full name, or a part of it between dots, or a prefix of those) and what they need."""
+        wanted: set[str] = set()
+        for pattern in patterns:
+            found = {stack.name for stack in self.stacks if _matches(stack.name, pattern)}
+            if not found:
+                raise ConfigurationError(
+                    f"no stack matches {pattern!r}",
+                    details="stacks: " + ", ".join(stack.name for stack in self.stacks),
+                    resolution="name a stack, or a part of its name such as a tenant, a platform or a layer",
+                )
+            wanted |= found
+        for stack in reversed(self.stacks):
+            if stack.name in wanted:
+                wanted |= set(stack.depends_on)
+        return Plan(self.city, self.placement, tuple(stack for stack in self.stacks if stack.name in wanted))
+
+
+def make_plan(city: City, catalogue: Catalogue) -> Plan:
+    """The plan of `city`. The stacks' names and order are a function of the files alone."""
+    placement = place(city)
+    store = Stack(naming.stack_name(city.name, "secrets"), "secrets", "", "")
+    bases = {
+        cloud.name: Stack(naming.stack_name(city.name, "base", cloud.name), "base", "", cloud.name)
+        for cloud in city.clouds
+    }
+    platforms = _platform_stacks(city, placement, bases, store, catalogue)
+    tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue)
+    entry = _entry_stack(city, placement, bases, platforms, tenants)
+    stacks = (store, *bases.values(), *_ordered(platforms), *tenants, *entry)
+    return Plan(city, placement, stacks)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or pattern in name.split(".") or f".{pattern}." in f".{name}."
+
+
+def _platform_stacks(
+    city: City, placement: Placement, bases: dict[str, Stack], store: Stack, catalogue: Catalogue
+) -> dict[tuple[str, str], Stack]:
+    stacks: dict[tuple[str, str], Stack] = {}
+    for platform in city.platforms:
+        for cloud in placement.clouds_of_platform(city, platform.name):
+            here = [item for item in platform.capabilities if placement.capabilities[item.name] == cloud]
+            needed = {required for item in here for required in catalogue[item.type].requires}
+            others = {
+                naming.stack_name(city.name, "platform", item.platform, placement.capabilities[item.name])
+                for item in city.capabilities
+                if item.type in needed and item.platform != platform.name
+            }
+            stacks[(platform.name, cloud)] = Stack(
+                naming.stack_name(city.name, "platform", platform.name, cloud),
+                "platform",
+                platform.name,
+                cloud,
+                (store.name, bases[cloud].name, *sorted(others)),
+                tuple(naming.secret_key("capability", item.name, "admin") for item in here),
+            )
+    return stacks
+
+
+def _tenant_stacks(
+    city: City,
+    placement: Placement,
+    bases: dict[str, Stack],
+    platforms: dict[tuple[str, str], Stack],
+    store: Stack,
+    catalogue: Catalogue,
+) -> list[Stack]:
+    stacks = []
+    for tenant in city.tenants:
+        clouds = placement.clouds_of_tenant(tenant.name) or (city.clouds[0].name,)
+        for cloud in clouds:
+            apps = [
+                app
+                for app in city.apps_of(tenant.name)
+                if app.runs and placement.apps[(tenant.name, app.name)] == cloud
+            ]
+            uses = [(app, use) for app in apps for use in app.uses]
+            needed = {
+                platforms[(city.capability(use.capability).platform, placement.capabilities[use.capability])].name
+                for _, use in uses
+            }
+            bindings = [
+                naming.secret_key("binding", tenant.name, app.name, use.alias)
+                for app, use in uses
+                if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
+            ]
+            own = [
+                naming.secret_key("tenant", tenant.name, name)
+                for name in sorted({name for app in apps for part in app.components for name in part.secrets})
+            ]
+            stacks.append(
+                Stack(
+                    naming.stack_name(city.name, "tenant", tenant.name, cloud),
+                    "tenant",
+                    tenant.name,
+                    cloud,
+                    (store.name, bases[cloud].name, *sorted(needed)),
+                    (*bindings, *own),
+                )
+            )
+    return stacks
+
+
+def _entry_stack(
+    city: City,
+    placement: Placement,
+    bases: dict[str, Stack],
+    platforms: dict[tuple[str, str], Stack],
+    tenants: list[Stack],
+) -> tuple[Stack, ...]:
+    gateway = next((item for item in city.capabilities if item.type == "gateway"), None)
+    cloud = city.cloud(placement.entry)
+    if gateway is None and not cloud.kubernetes.ingress_class:
+        return ()
+    needed = [bases[cloud.name].name]
+    if gateway is not None:
+        needed.append(platforms[(gateway.platform, placement.capabilities[gateway.name])].name)
+    needed += [stack.name for stack in tenants if stack.cloud == cloud.name]
+    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed)),)
+
+
+def _ordered(stacks: dict[tuple[str, str], Stack]) -> list[Stack]:
+    """The platforms' stacks, each after the platforms it requires; the catalogue's requirements have no cycle."""
+    ordered: list[Stack] = []
+    pending = list(stacks.values())
+    while pending:
+        names = {stack.name for stack in pending}
+        ready = [stack for stack in pending if not names.intersection(stack.depends_on)]
+        if not ready:
+            raise ConfigurationError(
+                "the platforms require each other in a circle: " + ", ".join(sorted(names)),
+                resolution="move one of the capabilities to the platform that needs it",
+            )
+        ordered += ready
+        pending = [stack for stack in pending if stack not in ready]
+    return ordered
