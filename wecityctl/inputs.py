@@ -37,7 +37,7 @@ class StackInputs:
 
     `upstream` has an entry for each stack it depends on: its typed outputs, or `None` while that stack does not exist
     yet (first preview): values derived from it are then unknown. `secrets` holds just the values this stack names.
-    `images` maps catalogue image names to references. `provider_version` pins the plug-in version that resources ask for.
+    `images` maps catalogue image names to references. `provider_version` is the plug-in version resources ask for.
     """
 
     city: City

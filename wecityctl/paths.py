@@ -20,7 +20,7 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Things that must not be lost: the local state back end, the embedded clouds' data. `$XDG_STATE_HOME/wecityctl`."""
+    """Things that must not be lost: local state back end, embedded clouds' data. `$XDG_STATE_HOME/wecityctl`."""
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 

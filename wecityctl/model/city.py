@@ -95,7 +95,7 @@ class LocalSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """How to reach an existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current)."""
+    """An existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current)."""
 
     kubeconfig: str = ""
     context: str = ""

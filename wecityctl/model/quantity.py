@@ -20,7 +20,7 @@ def parse_quantity(text: str) -> Decimal:
         raise ValueError("a quantity such as 500m, 2, 512Mi or 10Gi (no space, no trailing B)")
     number, suffix = Decimal(match[1]), match[2] or ""
     if suffix in _BINARY:
-        return number * 1024 ** _BINARY[suffix]
+        return number * Decimal(1024 ** _BINARY[suffix])
     if suffix in _DECIMAL:
         return number.scaleb(_DECIMAL[suffix])
     return number.scaleb(int(suffix[1:]))
