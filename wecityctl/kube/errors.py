@@ -1,0 +1,204 @@
+"""What a Kubernetes API server, or the way to it, can answer that is not success.
+
+One class per thing a caller may want to handle; the mapping from a `Status` object lives in `from_status`,
+the mapping from sockets and TLS in `transport_errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wecityctl.errors import DeploymentError, ExitCode
+
+UnreachableKind = Literal[
+    "refused",
+    "dns",
+    "timeout",
+    "reset",
+    "proxy",
+    "unknown-authority",
+    "server-certificate-expired",
+    "server-certificate-not-yet-valid",
+    "hostname",
+    "client-certificate-expired",
+    "client-certificate-refused",
+    "not-tls",
+    "tls",
+    "other",
+]
+
+
+class ApiError(DeploymentError):
+    """The API server refused a request. `kind` and `name` say which object its answer is about, where it says so."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        details: str = "",
+        resolution: str = "",
+    ) -> None:
+        super().__init__(message, details=details, resolution=resolution)
+        self.status = status
+        self.reason = reason
+        self.body: dict[str, Any] = dict(body or {})
+        found = self.body.get("details")
+        info = found if isinstance(found, dict) else {}
+        self.group = str(info.get("group") or "")
+        self.kind = str(info.get("kind") or "")
+        self.name = str(info.get("name") or "")
+        self.retry_after = _seconds(info.get("retryAfterSeconds"))
+        causes = info.get("causes")
+        self._causes: list[dict[str, Any]] = [c for c in causes or [] if isinstance(c, dict)]
+
+
+class BadRequest(ApiError):
+    """400: the request itself is wrong, for instance an unknown field under strict validation."""
+
+
+class Unauthorized(ApiError):
+    """401: the credentials are missing, expired or unknown to this cluster."""
+
+    exit_code = ExitCode.AUTHENTICATION
+
+
+class Forbidden(ApiError):
+    """403: not allowed, over quota, or refused by an admission rule."""
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether it was refused because its namespace is being deleted: it may work later."""
+        return any(c.get("reason") == "NamespaceTerminating" for c in self._causes)
+
+
+class NotFound(ApiError):
+    """404: there is no such object, or (see `kind`) no such namespace."""
+
+
+class AlreadyExists(ApiError):
+    """409 on create: an object of that name is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that another field manager owns."""
+
+    manager: str
+    field: str
+    message: str
+
+
+class Conflict(ApiError):
+    """409: the object has changed meanwhile, or another field manager owns fields that an apply wants to set."""
+
+    @property
+    def conflicts(self) -> tuple[FieldConflict, ...]:
+        """The fields owned by others; empty when this is not an apply conflict."""
+        return tuple(
+            FieldConflict(_quoted(str(c.get("message", ""))), str(c.get("field", "")), str(c.get("message", "")))
+            for c in self._causes
+            if c.get("reason") == "FieldManagerConflict"
+        )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Paths of the fields in conflict, such as `.spec.replicas`."""
+        return tuple(c.field for c in self.conflicts)
+
+    @property
+    def managers(self) -> tuple[str, ...]:
+        """Names of the field managers that own them, each once."""
+        return tuple(dict.fromkeys(c.manager for c in self.conflicts))
+
+
+class Invalid(ApiError):
+    """422: the object breaks its schema or a validation rule."""
+
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        """(field, message) of everything that is wrong."""
+        return [(str(c.get("field", "")), str(c.get("message", ""))) for c in self._causes]
+
+    @property
+    def immutable_fields(self) -> tuple[str, ...]:
+        """Fields that may not change on an existing object: what makes a replacement necessary."""
+        return tuple(f for f, m in self.causes if "immutable" in m or "may not be changed" in m or "are forbidden" in m)
+
+
+class Gone(ApiError):
+    """410: the resource version (or page token) is too old; list again."""
+
+
+class TooManyRequests(ApiError):
+    """429, after the retries: the server is throttling, or a disruption budget holds an eviction."""
+
+
+class ServerError(ApiError):
+    """5xx, after the retries."""
+
+
+class KindNotFound(DeploymentError):
+    """The cluster serves no such kind (yet)."""
+
+    def __init__(self, api_version: str, kind: str, *, details: str = "", resolution: str = "") -> None:
+        super().__init__(f"the cluster does not serve {kind} in {api_version}", details=details, resolution=resolution)
+        self.api_version = api_version
+        self.kind = kind
+
+
+class Unreachable(DeploymentError):
+    """No answer could be had from the API server. `why` tells the causes apart."""
+
+    def __init__(
+        self, server: str, why: UnreachableKind, message: str, *, details: str = "", resolution: str = ""
+    ) -> None:
+        super().__init__(message, details=details, resolution=resolution)
+        self.server = server
+        self.why = why
+        if why in ("client-certificate-expired", "client-certificate-refused"):
+            self.exit_code = ExitCode.AUTHENTICATION
+
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+    429: TooManyRequests,
+}
+
+
+def from_status(status: int, body: Mapping[str, Any] | str, *, what: str) -> ApiError:
+    """The error for an HTTP status and the answer's body (a `Status` object, or text from something in between)."""
+    if isinstance(body, str):
+        reason, message, found = "", body.strip()[:500] or f"HTTP status {status}", None
+    else:
+        reason, message, found = (
+            str(body.get("reason") or ""),
+            str(body.get("message") or f"HTTP status {status}"),
+            body,
+        )
+    kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    if status == 409 and reason == "AlreadyExists":
+        kind = AlreadyExists
+    if status == 410 or reason == "Expired":
+        kind = Gone
+    return kind(status, reason, message, found, details=what)
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _quoted(message: str) -> str:
+    # 'conflict with "kubectl" with subresource "scale" using apps/v1': the first quoted word is the manager
+    parts = message.split('"')
+    return parts[1] if len(parts) > 2 else ""
