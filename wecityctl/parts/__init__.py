@@ -1,0 +1,87 @@
+"""The programs that wecityctl runs – the engine and the embedded cloud's – and where they come from.
+
+Others ask here where a program is (`locate`) and have parts made available (`ensure`); how is this package's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from wecityctl.parts import system
+from wecityctl.parts.catalogue import Catalogue
+from wecityctl.parts.install import Installer
+from wecityctl.parts.model import (
+    INSTALL_HINT,
+    PartEvent,
+    PartInstallError,
+    PartMissingError,
+    PartState,
+    PartStatus,
+    Phase,
+    Report,
+    SourceName,
+    SystemPart,
+    silent,
+)
+from wecityctl.parts.plugin import OfficialPlugin, find_official_kubernetes_plugin, obtain_official_kubernetes_plugin
+from wecityctl.parts.settings import Settings
+from wecityctl.parts.store import Store
+
+__all__ = [
+    "OfficialPlugin",
+    "PartEvent",
+    "PartInstallError",
+    "PartMissingError",
+    "PartState",
+    "PartStatus",
+    "Phase",
+    "Report",
+    "Settings",
+    "SourceName",
+    "default_parts",
+    "ensure",
+    "find_official_kubernetes_plugin",
+    "locate",
+    "obtain_official_kubernetes_plugin",
+    "silent",
+    "status",
+]
+
+
+def locate(binary: str, settings: Settings | None = None) -> Path:
+    """The absolute path of an installed program; raises `PartMissingError`. Nothing is hashed, so it is quick."""
+    chosen = settings or Settings.from_environment()
+    part = Catalogue().owner(binary)
+    if isinstance(part, SystemPart):
+        found = system.locate(part, binary, chosen)
+        if found is None:
+            raise PartMissingError(
+                f"{binary} is not installed",
+                details=f"Debian packages: {', '.join(part.packages)}",
+                resolution=f"{INSTALL_HINT}, or as root: {system.apt_line([part])}",
+            )
+        return found
+    store = Store(chosen.root, chosen.platform)
+    state, _, problem = store.inspect(part)
+    if state is not PartState.OK:
+        raise PartMissingError(
+            f"{binary} ({part.name} {part.version}) is not installed", details=problem, resolution=INSTALL_HINT
+        )
+    return store.binary(part, binary)
+
+
+def ensure(parts: Iterable[str], report: Report = silent, settings: Settings | None = None) -> None:
+    """Make the named parts available; raises `PartInstallError` with every part's and every source's reasons."""
+    Installer(settings or Settings.from_environment()).ensure(parts, report)
+
+
+def status(settings: Settings | None = None, *, hashed: bool = True) -> list[PartStatus]:
+    """Every part as it is on this machine; `hashed` compares digests, which takes about a second."""
+    return Installer(settings or Settings.from_environment()).status(hashed=hashed)
+
+
+def default_parts(settings: Settings | None = None) -> tuple[str, ...]:
+    """The parts that an installation on this machine needs."""
+    chosen = settings or Settings.from_environment()
+    return Catalogue().default_names(chosen.platform)

@@ -1,0 +1,53 @@
+"""Taking named programs out of a tar archive without trusting the archive.
+
+Members are written under names we choose; an archive that tries to leave its directory is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+MAXIMUM_MEMBER_BYTES = 1 << 30
+
+
+class ArchiveError(Exception):
+    """The archive is broken, unsafe, or does not hold what it should."""
+
+
+def extract(archive: Path, members: Mapping[str, Path]) -> None:
+    """Write each `{member: target}` of `archive`; raises `ArchiveError`, and then targets may be half written."""
+    wanted = dict(members)
+    for name, stream in walk(archive):
+        target = wanted.pop(name, None)
+        if target is not None:
+            with target.open("wb") as out:
+                shutil.copyfileobj(stream, out, 1 << 20)
+    if wanted:
+        raise ArchiveError(f"{archive.name} does not hold {', '.join(sorted(wanted))}")
+
+
+def walk(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+    """Every regular file of `archive`, in order, read once from front to back."""
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                _refuse_unsafe(archive, member)
+                stream = tar.extractfile(member) if member.isreg() else None
+                if stream is not None:
+                    yield str(PurePosixPath(member.name)), cast(BinaryIO, stream)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ArchiveError(f"{archive.name} cannot be read: {error}") from error
+
+
+def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ArchiveError(f"{archive.name} holds {member.name!r}, which would be written outside of it: refused")
+    if member.isreg() and member.size > MAXIMUM_MEMBER_BYTES:
+        raise ArchiveError(f"{archive.name} holds {member.name!r} of {member.size} bytes: refused")
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        raise ArchiveError(f"{archive.name} holds {member.name!r}, which is no file: refused")

@@ -1,0 +1,169 @@
+"""The last source: building a part from its pinned Go module, which works wherever a Go module proxy does.
+
+Go's own caches make an interrupted build cheap to repeat; no state of ours is kept between attempts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.parts.model import Part, Phase, SourceName
+from wecityctl.parts.onpath import find
+from wecityctl.parts.settings import Settings
+from wecityctl.parts.sourcing import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
+
+GO_PLACES = (Path("/usr/local/go/bin"), Path("/usr/lib/go/bin"))
+TICK_SECONDS = 1.0
+KILL_AFTER_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1
+KEPT_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSource:
+    """Builds a part's programs with the user's Go; at most as many parts at once as `slots` allows."""
+
+    settings: Settings
+    slots: threading.Semaphore
+    cancelled: threading.Event
+    name: SourceName = SourceName.BUILD
+
+    def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
+        """Build into `staging/bin`."""
+        module = self.settings.toolchain / part.name
+        if not part.buildable or not (module / "go.mod").is_file():
+            raise NotOfferedError("it is in no Go module, so it cannot be built")
+        go = find("go", (*self.settings.search_path, *GO_PLACES))
+        if go is None:
+            raise NotOfferedError("Go is not installed, so it cannot be built")
+        progress(Phase.WAITING, "for a free build slot")
+        while not self.slots.acquire(timeout=TICK_SECONDS):
+            if self.cancelled.is_set():
+                raise StoppedError
+        try:
+            self._build(go, module, part, staging, progress)
+        finally:
+            self.slots.release()
+        return Provided(part.version.removeprefix("v"), f"built from {module.name}/go.mod")
+
+    def _build(self, go: Path, module: Path, part: Part, staging: Path, progress: Progress) -> None:
+        temporary = staging / "tmp"
+        temporary.mkdir(exist_ok=True)
+        watch = _Watch(progress)
+        process = subprocess.Popen(
+            self._command(go, part, staging / "bin"),
+            cwd=module,
+            env=self._environment(temporary),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # A group of its own: Ctrl-C reaches it once, from us, with the compilers it started.
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+        )
+        try:
+            self._follow(process, watch)
+        finally:
+            _stop(process)
+        if process.returncode != 0:
+            raise SourceFailedError(f"go build failed:\n{watch.tail()}")
+
+    def _command(self, go: Path, part: Part, output: Path) -> list[str]:
+        binaries = part.binaries_for(self.settings.platform)
+        stamps = [f"-X {name}={value}" for name, value in part.linker_values.items()]
+        # One program is named by us, since Go would call go.etcd.io/etcd/server/v3 "server"; several name themselves.
+        target = str(output / binaries[0].name) if len(binaries) == 1 else f"{output}{os.sep}"
+        flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", " ".join(["-s", "-w", *stamps])]
+        return [str(go), "build", *flags, "-o", target, *(binary.package for binary in binaries)]
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        env = dict(self.settings.environment)
+        for name in ("GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT"):
+            env.pop(name, None)
+        # Go's scratch lies in the staging directory, so that it goes with it when a build is killed.
+        env.update(CGO_ENABLED="0", GOWORK="off", GOTMPDIR=str(temporary))
+        if self.settings.offline:
+            env["GOPROXY"] = "off"
+        return env
+
+    def _follow(self, process: subprocess.Popen[bytes], watch: _Watch) -> None:
+        assert process.stderr is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stderr, selectors.EVENT_READ)
+            while True:
+                if self.cancelled.is_set():
+                    raise StoppedError
+                if selector.select(TICK_SECONDS):
+                    chunk = os.read(process.stderr.fileno(), 1 << 16)
+                    if not chunk:
+                        break
+                    watch.feed(chunk)
+                watch.tick()
+        process.wait()
+
+
+class _Watch:
+    """Turns `go build -v` into progress, and keeps the last lines for when it fails."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._rest = b""
+        self._compiled = 0
+        self._doing = "resolving modules"
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._next = 0.0
+
+    def feed(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for raw in lines:
+            line = raw.decode(errors="replace")
+            if line.startswith("go: downloading "):
+                self._doing = line.removeprefix("go: ")
+            elif " " not in line and line and not line.startswith("#"):
+                self._compiled += 1
+                self._doing = f"{self._compiled} packages compiled, now {line}"
+            else:
+                self._lines.append(line)
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + TICK_SECONDS
+            self._progress(Phase.BUILDING, self._doing)
+
+    def tail(self) -> str:
+        rest = [self._rest.decode(errors="replace")] if self._rest else []
+        return "\n".join([*self._lines, *rest])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the build's process group if it still runs, first politely."""
+    for signum in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(KILL_AFTER_SECONDS)
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What makes a child end when we are killed, so that no build runs on unseen; only Linux can."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,38 @@
+"""What a source of parts is, and the one visible list of them in the order they are asked.
+
+The cache itself comes before the list: a part that is there is not looked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from wecityctl.parts.bundle import BundleSource
+from wecityctl.parts.download import DownloadSource, Probe
+from wecityctl.parts.gobuild import BuildSource
+from wecityctl.parts.model import Part, SourceName
+from wecityctl.parts.onpath import PathSource
+from wecityctl.parts.settings import Settings
+from wecityctl.parts.sourcing import Progress, Provided
+
+
+class Source(Protocol):
+    """Somewhere a part may come from."""
+
+    @property
+    def name(self) -> SourceName: ...
+
+    def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
+        """Put the part's programs into `staging/bin`; raises `NotOfferedError` or `SourceFailedError`."""
+
+
+def ordered(settings: Settings, cancelled: threading.Event) -> tuple[Source, ...]:
+    """The sources for one run, first choice first."""
+    return (
+        BundleSource(settings),
+        PathSource(settings),
+        DownloadSource(settings, Probe(settings.probe_timeout), cancelled),
+        BuildSource(settings, threading.Semaphore(settings.builds), cancelled),
+    )
