@@ -1,0 +1,136 @@
+"""Kubeconfigs of an embedded cloud: rendering them, and merging the admin's into the user's own file.
+
+Always JSON, which is YAML too: no loader is needed to write or to read our own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.local.pki import KeyPair, Pki
+from wecityctl.paths import write_private
+
+_LISTS = ("clusters", "users", "contexts")
+
+
+def context_name(cloud: str) -> str:
+    """What the cloud's cluster, user and context are called in a kubeconfig."""
+    return f"wecity-{cloud}"
+
+
+def render(name: str, server: str, ca: bytes, pair: KeyPair) -> str:
+    """A kubeconfig with one context called `name`, certificates and key embedded."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": _text(ca)}}],
+        "users": [
+            {
+                "name": name,
+                "user": {
+                    "client-certificate-data": _text(pair.certificate_pem()),
+                    "client-key-data": _text(pair.key_pem()),
+                },
+            }
+        ],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+    return json.dumps(config, indent=2) + "\n"
+
+
+def write_client(directory: Path, pki: Pki, server: str, user: str, groups: tuple[str, ...] = ()) -> Path:
+    """The kubeconfig of `user` in `directory`, with a certificate of its own; untouched when nothing has changed."""
+    file = user.replace(":", "-").replace("/", "-")
+    pair = pki.client(f"client-{file}", user, groups)
+    path = directory / f"{file}.kubeconfig"
+    _write(path, render(file, server, pki.authority().certificate_pem(), pair))
+    return path
+
+
+def write_admin(path: Path, pki: Pki, server: str, cloud: str) -> str:
+    """The admin's kubeconfig at `path`, and its text."""
+    pair = pki.client("admin", "wecityctl-admin", ("system:masters",))
+    text = render(context_name(cloud), server, pki.authority().certificate_pem(), pair)
+    _write(path, text)
+    return text
+
+
+def merge(text: str, target: Path) -> str:
+    """Put the context of kubeconfig `text` into the file `target`, replacing ours of the same name; the context's name.
+
+    The file's other entries stay. Its current context changes only when it has none.
+    """
+    ours: dict[str, Any] = json.loads(text)
+    theirs = _read(target)
+    for section in _LISTS:
+        entry = ours[section][0]
+        kept = [each for each in theirs.get(section) or () if each.get("name") != entry["name"]]
+        theirs[section] = [*kept, entry]
+    theirs.setdefault("apiVersion", "v1")
+    theirs.setdefault("kind", "Config")
+    theirs["current-context"] = theirs.get("current-context") or ours["current-context"]
+    _save(target, theirs)
+    return str(ours["current-context"])
+
+
+def unmerge(cloud: str, target: Path) -> bool:
+    """Take the cloud's entries out of `target`; whether there were any."""
+    if not target.exists():
+        return False
+    name, theirs, found = context_name(cloud), _read(target), False
+    for section in _LISTS:
+        entries = theirs.get(section) or []
+        kept = [each for each in entries if each.get("name") != name]
+        found = found or len(kept) != len(entries)
+        theirs[section] = kept
+    if found:
+        if theirs.get("current-context") == name:
+            theirs["current-context"] = ""
+        _save(target, theirs)
+    return found
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Where kubectl writes: the first file of KUBECONFIG, otherwise ~/.kube/config."""
+    for entry in environment.get("KUBECONFIG", "").split(os.pathsep):
+        if entry:
+            return Path(entry)
+    return Path.home() / ".kube" / "config"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.exists():
+        return {}
+    try:
+        value = yaml.safe_load(path.read_text()) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read as a kubeconfig", details=str(error)) from error
+    if not isinstance(value, dict) or any(not isinstance(value.get(section) or [], list) for section in _LISTS):
+        raise ConfigurationError(f"{path} is not a kubeconfig", resolution="mend the file, or give --output FILE")
+    return value
+
+
+def _save(path: Path, value: Mapping[str, Any]) -> None:
+    import yaml
+
+    # A link (a dotfiles repository) stays a link: what it leads to is replaced.
+    write_private(path.resolve(), yaml.safe_dump(dict(value), sort_keys=False).encode())
+
+
+def _write(path: Path, text: str) -> None:
+    data = text.encode()
+    if not (path.exists() and path.read_bytes() == data):
+        write_private(path, data)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,166 @@
+"""What an embedded cloud is asked to be, what it says while it works, and what it is once it runs: values only.
+
+How those values are stored, started and watched is left to the other modules of the package.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wecityctl.errors import ConfigurationError
+
+NodeKind = Literal["real", "simulated"]
+EventKind = Literal["step", "service", "death", "warning", "ready", "stopped"]
+Health = Literal["healthy", "starting", "degraded", "stopped", "crashed"]
+ServiceState = Literal["waiting", "starting", "ready", "backoff", "failed", "stopping", "stopped"]
+
+# The name becomes a directory, part of a socket's path and of a context's name.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """Nodes of one kind. `cpu`, `memory`, `storage` (Kubernetes quantities) and `accelerators` are per node.
+
+    Node `i` (from 0) is called `<name>-<i>` and lies in zone `zones[i % len(zones)]`.
+    """
+
+    name: str
+    architecture: str = "amd64"
+    nodes: int = 3
+    cpu: str = "16"
+    memory: str = "64Gi"
+    storage: str = "1Ti"
+    zones: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    accelerators: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """An image for the real node: the reference pods use, and the archive (OCI or docker-save tar) to import."""
+
+    reference: str
+    archive: Path
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSpec:
+    """An embedded cloud as asked for. `images` are for the real node and are not kept in the cloud's state."""
+
+    name: str
+    nodes: NodeKind
+    zones: tuple[str, ...] = ()
+    pools: tuple[PoolSpec, ...] = ()
+    images: tuple[ImageRef, ...] = ()
+
+    @property
+    def simulated(self) -> bool:
+        return self.nodes == "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEvent:
+    """One thing worth telling while a cloud starts, runs or stops. `seconds` count from the operation's begin.
+
+    `death` carries the service's last log lines.
+    """
+
+    kind: EventKind
+    message: str
+    service: str = ""
+    seconds: float = 0.0
+    lines: tuple[str, ...] = ()
+
+
+Report = Callable[[LocalEvent], None]
+
+
+def silent(_: LocalEvent) -> None:
+    """A report for callers that show no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCloud:
+    """A cloud whose control plane answers. `kubeconfig` is the admin's, as text, and secret.
+
+    `addresses` maps what has an address to it (`api`, and on a real node `node` and `gateway`); `gateway_address` is
+    where node ports answer from this host, empty on simulated nodes. `cluster_uid` is the UID of namespace kube-system.
+    `changed` says whether this start changed anything that was running.
+    """
+
+    name: str
+    kubeconfig: str = field(repr=False)
+    kubeconfig_path: Path
+    context: str
+    server: str
+    cluster_uid: str
+    kubernetes_version: str
+    addresses: Mapping[str, str]
+    gateway_address: str
+    simulated: bool
+    changed: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of a supervised process that nobody asked for. `at` is seconds since the epoch."""
+
+    at: float
+    how: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One supervised process. `seconds` is the time it took to become ready, `since` the epoch of its last start."""
+
+    name: str
+    state: ServiceState
+    pid: int = 0
+    since: float = 0.0
+    seconds: float = 0.0
+    restarts: int = 0
+    required: bool = True
+    log: str = ""
+    reason: str = ""
+    deaths: tuple[Death, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CloudStatus:
+    """A cloud as it is now. `age` and `uptime` are in seconds; `uptime` is 0 when it does not run.
+
+    `health`: `crashed` means that it was not stopped and does not run (the supervisor died or the machine rebooted).
+    """
+
+    name: str
+    health: Health
+    nodes: NodeKind
+    directory: Path
+    server: str
+    age: float
+    uptime: float
+    supervisor_pid: int
+    versions: Mapping[str, str]
+    ports: Mapping[str, int]
+    addresses: Mapping[str, str]
+    pools: tuple[PoolSpec, ...]
+    services: tuple[ServiceStatus, ...]
+    message: str = ""
+
+
+def check_name(name: str) -> str:
+    """`name`, or a `ConfigurationError` when a cloud cannot be called that."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"a cloud cannot be called {name!r}",
+            resolution="use at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
+        )
+    return name
