@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wecityctl.parts import system
 from wecityctl.parts.catalogue import Catalogue
-from wecityctl.parts.install import Installer
 from wecityctl.parts.model import (
     INSTALL_HINT,
     PartEvent,
@@ -24,12 +24,13 @@ from wecityctl.parts.model import (
     SystemPart,
     silent,
 )
-from wecityctl.parts.plugin import OfficialPlugin, find_official_kubernetes_plugin, obtain_official_kubernetes_plugin
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.store import Store
 
+if TYPE_CHECKING:
+    from wecityctl.parts.plugin import OfficialPlugin
+
 __all__ = [
-    "OfficialPlugin",
     "PartEvent",
     "PartInstallError",
     "PartMissingError",
@@ -47,6 +48,8 @@ __all__ = [
     "silent",
     "status",
 ]
+
+# The installer brings in HTTP, archives and thread pools, which a caller that only locates programs never needs.
 
 
 def locate(binary: str, settings: Settings | None = None) -> Path:
@@ -73,11 +76,15 @@ def locate(binary: str, settings: Settings | None = None) -> Path:
 
 def ensure(parts: Iterable[str], report: Report = silent, settings: Settings | None = None) -> None:
     """Make the named parts available; raises `PartInstallError` with every part's and every source's reasons."""
+    from wecityctl.parts.install import Installer
+
     Installer(settings or Settings.from_environment()).ensure(parts, report)
 
 
 def status(settings: Settings | None = None, *, hashed: bool = True) -> list[PartStatus]:
     """Every part as it is on this machine; `hashed` compares digests, which takes about a second."""
+    from wecityctl.parts.install import Installer
+
     return Installer(settings or Settings.from_environment()).status(hashed=hashed)
 
 
@@ -85,3 +92,19 @@ def default_parts(settings: Settings | None = None) -> tuple[str, ...]:
     """The parts that an installation on this machine needs."""
     chosen = settings or Settings.from_environment()
     return Catalogue().default_names(chosen.platform)
+
+
+def find_official_kubernetes_plugin(settings: Settings | None = None) -> OfficialPlugin | None:
+    """The official Kubernetes plug-in that is on this machine already, in an accepted version; else None."""
+    from wecityctl.parts import plugin
+
+    return plugin.find(settings or Settings.from_environment())
+
+
+def obtain_official_kubernetes_plugin(
+    report: Report = silent, settings: Settings | None = None
+) -> tuple[OfficialPlugin | None, str]:
+    """Find that plug-in, or else install it from a bundle or download; None comes with the reasons why not."""
+    from wecityctl.parts import plugin
+
+    return plugin.obtain(report, settings or Settings.from_environment())

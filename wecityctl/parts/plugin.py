@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl.parts import onpath
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN, KUBERNETES_PLUGIN_BINARY, KUBERNETES_PLUGIN_RANGE, Catalogue
 from wecityctl.parts.install import Installer
-from wecityctl.parts.model import PartInstallError, Report, SourceName, silent, version_key
-from wecityctl.parts.onpath import find
+from wecityctl.parts.model import PartInstallError, Report, SourceName, version_key
 from wecityctl.parts.settings import Settings
 
 HOME_DIRECTORY = re.compile(r"resource-kubernetes-v(\d+\.\d+\.\d+)")
@@ -36,31 +36,27 @@ class OfficialPlugin:
     source: SourceName
 
 
-def find_official_kubernetes_plugin(settings: Settings | None = None) -> OfficialPlugin | None:
+def find(settings: Settings) -> OfficialPlugin | None:
     """The official plug-in in an accepted version: from the cache, the user's Pulumi home, or PATH; else None.
 
-    A bundle's plug-in is found once it is installed from there, which `obtain_official_kubernetes_plugin` does.
+    A bundle's plug-in is found once it is installed from there, which `obtain` does.
     """
-    chosen = settings or Settings.from_environment()
-    for candidate in _candidates(chosen):
+    for candidate in _candidates(settings):
         if candidate.version in KUBERNETES_PLUGIN_RANGE and is_program(candidate.path):
             return candidate
     return None
 
 
-def obtain_official_kubernetes_plugin(
-    report: Report = silent, settings: Settings | None = None
-) -> tuple[OfficialPlugin | None, str]:
+def obtain(report: Report, settings: Settings) -> tuple[OfficialPlugin | None, str]:
     """Find the plug-in, or else install it from a bundle or download; None comes with the reasons why not."""
-    chosen = settings or Settings.from_environment()
-    found = find_official_kubernetes_plugin(chosen)
+    found = find(settings)
     if found is not None:
         return found, ""
     try:
-        Installer(chosen).ensure([KUBERNETES_PLUGIN], report)
+        Installer(settings).ensure([KUBERNETES_PLUGIN], report)
     except PartInstallError as error:
         return None, error.details
-    return find_official_kubernetes_plugin(chosen), ""
+    return find(settings), ""
 
 
 def is_program(path: Path) -> bool:
@@ -75,7 +71,7 @@ def is_program(path: Path) -> bool:
 def _candidates(settings: Settings) -> Iterator[OfficialPlugin]:
     yield from _in_cache(settings)
     yield from _in_pulumi_home(settings)
-    path = find(KUBERNETES_PLUGIN_BINARY, settings.search_path)
+    path = onpath.find(KUBERNETES_PLUGIN_BINARY, settings.search_path)
     if path is not None and is_program(path):
         version = ask_version(path)
         if version:
