@@ -47,6 +47,7 @@ __all__ = [
     "obtain_official_kubernetes_plugin",
     "silent",
     "status",
+    "write_bundle",
 ]
 
 # The installer brings in HTTP, archives and thread pools, which a caller that only locates programs never needs.
@@ -74,11 +75,16 @@ def locate(binary: str, settings: Settings | None = None) -> Path:
     return store.binary(part, binary)
 
 
-def ensure(parts: Iterable[str], report: Report = silent, settings: Settings | None = None) -> None:
-    """Make the named parts available; raises `PartInstallError` with every part's and every source's reasons."""
+def ensure(
+    parts: Iterable[str], report: Report = silent, settings: Settings | None = None, *, hashed: bool = False
+) -> None:
+    """Make the named parts available; raises `PartInstallError` with every part's and every source's reasons.
+
+    What is installed already is looked at by size, and by digest where `hashed`.
+    """
     from wecityctl.parts.install import Installer
 
-    Installer(settings or Settings.from_environment()).ensure(parts, report)
+    Installer(settings or Settings.from_environment()).ensure(parts, report, hashed=hashed)
 
 
 def status(settings: Settings | None = None, *, hashed: bool = True) -> list[PartStatus]:
@@ -92,6 +98,13 @@ def default_parts(settings: Settings | None = None) -> tuple[str, ...]:
     """The parts that an installation on this machine needs."""
     chosen = settings or Settings.from_environment()
     return Catalogue().default_names(chosen.platform)
+
+
+def write_bundle(destination: Path, names: tuple[str, ...] | None, settings: Settings | None = None) -> tuple[str, ...]:
+    """Write the named parts – or else all that are installed – to an air-gap bundle; the names it holds."""
+    from wecityctl.parts import airgap
+
+    return airgap.write(destination, names, settings or Settings.from_environment())
 
 
 def find_official_kubernetes_plugin(settings: Settings | None = None) -> OfficialPlugin | None:

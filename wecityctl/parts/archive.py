@@ -18,14 +18,19 @@ class ArchiveError(Exception):
     """The archive is broken, unsafe, or does not hold what it should."""
 
 
-def extract(archive: Path, members: Mapping[str, Path]) -> None:
-    """Write each `{member: target}` of `archive`; raises `ArchiveError`, and then targets may be half written."""
+def extract(archive: Path, members: Mapping[str, Path], *, whole: bool = True) -> None:
+    """Write each `{member: target}` of `archive`; raises `ArchiveError`, and then targets may be half written.
+
+    Unless `whole`, reading stops at the last member asked for, and what follows is not looked at.
+    """
     wanted = dict(members)
     for name, stream in walk(archive):
         target = wanted.pop(name, None)
         if target is not None:
             with target.open("wb") as out:
                 shutil.copyfileobj(stream, out, 1 << 20)
+            if not wanted and not whole:
+                return
     if wanted:
         raise ArchiveError(f"{archive.name} does not hold {', '.join(sorted(wanted))}")
 

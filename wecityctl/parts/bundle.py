@@ -18,7 +18,7 @@ from typing import Any
 from wecityctl.errors import ConfigurationError
 from wecityctl.parts import archive
 from wecityctl.parts.archive import ArchiveError
-from wecityctl.parts.model import INSTALL_HINT, Part, PartMissingError, Phase, SourceName
+from wecityctl.parts.model import INSTALL_HINT, Part, PartMissingError, Phase, Platform, SourceName
 from wecityctl.parts.receipt import BinaryRecord
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import NotOfferedError, Progress, Provided, SourceFailedError
@@ -30,9 +30,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle holds: `<part>/<version>/bin/<binary>` by its digest and size, and the versions found inside."""
+    """What a bundle holds: each part's actual version, and `<part>/<pin>/bin/<binary>` by its digest and size."""
 
     platform: str
+    versions: Mapping[str, str]
     files: Mapping[str, BinaryRecord]
 
     @classmethod
@@ -46,14 +47,16 @@ class Manifest:
                 str(name): BinaryRecord(str(record["sha256"]), int(record["size"]))
                 for name, record in document["files"].items()
             }
-            return cls(str(document["platform"]), files)
+            versions = {str(name): str(version) for name, version in document["versions"].items()}
+            return cls(str(document["platform"]), versions, files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SourceFailedError(f"{origin}: the manifest cannot be understood: {error}") from error
 
     def render(self) -> bytes:
         """The manifest as it is written."""
         files = {name: asdict(record) for name, record in sorted(self.files.items())}
-        return (json.dumps({"schema": SCHEMA, "platform": self.platform, "files": files}, indent=2) + "\n").encode()
+        document = {"schema": SCHEMA, "platform": self.platform, "versions": dict(self.versions), "files": files}
+        return (json.dumps(document, indent=2) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class BundleSource:
         for member, target in targets.items():
             if BinaryRecord.of(target) != manifest.files[member]:
                 raise SourceFailedError(f"{bundle}: {member} is not what the manifest says")
-        return Provided(part.version.removeprefix("v"), str(bundle))
+        return Provided(manifest.versions.get(part.name, part.version).removeprefix("v"), str(bundle))
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -109,23 +112,40 @@ def _place(part: Part, binary: str) -> str:
 
 def _copy_out(bundle: Path, targets: Mapping[str, Path]) -> None:
     if not bundle.is_dir():
-        archive.extract(bundle, targets)
+        archive.extract(bundle, targets, whole=False)
         return
     for member, target in targets.items():
         shutil.copyfile(bundle / member, target)
 
 
-def write(destination: Path, parts: Iterable[Part], store: Store) -> Manifest:
-    """Make a bundle of installed `parts`: a directory, or an archive where the name ends in .tar.gz or .tgz."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One part to bundle: its actual version, and where its programs lie."""
+
+    part: Part
+    version: str
+    programs: Mapping[str, Path]
+
+    @classmethod
+    def installed(cls, part: Part, store: Store) -> Content:
+        """A part out of the cache; raises `PartMissingError`."""
+        found = store.receipt(part)
+        if found is None:
+            raise PartMissingError(f"{part.name} {part.version} is not installed", resolution=INSTALL_HINT)
+        names = [binary.name for binary in part.binaries_for(store.platform)]
+        return cls(part, found.version, {name: store.binary(part, name).resolve() for name in names})
+
+
+def write(destination: Path, contents: Iterable[Content], target: Platform) -> Manifest:
+    """Make a bundle of `contents`: a directory, or an archive where the name ends in .tar.gz or .tgz."""
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ConfigurationError(f"{destination} exists already", resolution="Name a place that does not exist yet.")
-    files = {}
-    for part in parts:
-        for binary in part.binaries_for(store.platform):
-            if store.receipt(part) is None:
-                raise PartMissingError(f"{part.name} {part.version} is not installed", resolution=INSTALL_HINT)
-            files[_place(part, binary.name)] = store.binary(part, binary.name).resolve()
-    manifest = Manifest(str(store.platform), {name: BinaryRecord.of(path) for name, path in files.items()})
+    files, versions = {}, {}
+    for content in contents:
+        versions[content.part.name] = content.version
+        for name, path in content.programs.items():
+            files[_place(content.part, name)] = path
+    manifest = Manifest(str(target), versions, {name: BinaryRecord.of(path) for name, path in files.items()})
     destination.parent.mkdir(parents=True, exist_ok=True)
     if destination.name.endswith((".tar.gz", ".tgz")):
         _write_archive(destination, manifest, files)

@@ -32,6 +32,8 @@ from wecityctl.parts.versions import VersionUnknownError, version_of
 
 WORKERS = 4
 POLL_SECONDS = 0.5
+REPEAT_SECONDS = 1.0
+REPEATING = frozenset({Phase.BUILDING, Phase.DOWNLOADING, Phase.WAITING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,16 @@ class _Run:
             )
 
     def _progress(self, part: str) -> Progress:
-        began = time.monotonic()
+        began, last = time.monotonic(), (Phase.READY, 0.0)
 
         def progress(phase: Phase, detail: str = "") -> None:
+            nonlocal last
+            elapsed = time.monotonic() - began
+            if phase in REPEATING and phase is last[0] and elapsed - last[1] < REPEAT_SECONDS:
+                return
+            last = (phase, elapsed)
             with self._report_lock:
-                self._report(PartEvent(part, phase, time.monotonic() - began, detail))
+                self._report(PartEvent(part, phase, elapsed, detail))
 
         return progress
 
@@ -145,7 +152,14 @@ class _Run:
         progress = self._progress(part.name)
         if self._in_cache(part, progress):
             return
+        if part.linux_only and self._installer.settings.platform.os != "linux":
+            raise SourceFailedError("  it exists for Linux only")
+        try:
+            self._install(part, progress)
+        except OSError as error:
+            raise SourceFailedError(f"  {error}") from error
 
+    def _install(self, part: Part, progress: Progress) -> None:
         def waiting() -> None:
             if self._cancelled.is_set():
                 raise StoppedError

@@ -14,6 +14,7 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.parts.model import Part, Platform
 
 FILE = "lock.json"
+SCHEMA = 1
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -22,6 +23,8 @@ def digests(toolchain: Path, part: Part, target: Platform) -> Mapping[str, str]:
     path = toolchain / FILE
     try:
         data = json.loads(path.read_bytes())
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {data['schema']}, not {SCHEMA}")
         recorded = data["downloads"].get(part.name, {}).get(part.version, {}).get(str(target), {})
         found = {str(name): str(value) for name, value in recorded.items()}
     except FileNotFoundError:

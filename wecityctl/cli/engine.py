@@ -1,0 +1,137 @@
+"""`wecityctl engine`: install the engine's parts, show them, and bundle them for a closed network.
+
+Thin over `wecityctl.parts`: results on stdout, progress on stderr, errors left to the command line's one handler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wecityctl import parts
+from wecityctl.parts import PartEvent, PartState, PartStatus, Phase, Settings
+
+FORMAT_VERSION = "1.0"
+QUIET_SECONDS = 10.0
+REPEATING = frozenset({Phase.BUILDING, Phase.DOWNLOADING, Phase.WAITING})
+
+app = typer.Typer(
+    name="engine",
+    help="The programs wecityctl runs: the Pulumi engine and the embedded cloud's.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+class Output(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PartOption = Annotated[list[str] | None, typer.Option("--part", help="Only this part; may be given several times.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the result.")]
+
+
+class ProgressLines:
+    """Writes progress as lines on stderr; what repeats within a phase is written every ten seconds only."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[Phase, float]] = {}
+
+    def __call__(self, event: PartEvent) -> None:
+        phase, when = self._last.get(event.part, (None, 0.0))
+        if event.phase in REPEATING and phase is event.phase and event.elapsed - when < QUIET_SECONDS:
+            return
+        self._last[event.part] = (event.phase, event.elapsed)
+        typer.echo(f"{event.elapsed:6.1f}s  {event.part:<18} {event.phase:<11} {event.detail}".rstrip(), err=True)
+
+
+@app.command()
+def install(
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Air-gap bundle: a directory or .tar.gz (WECITYCTL_BUNDLE).")
+    ] = None,
+    part: PartOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no network: cache, bundle, PATH and Go's module cache only.")
+    ] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Make the parts available: from the cache, a bundle, PATH, the vendor's download, or built from Go modules.
+
+    Example: wecityctl engine install --bundle /media/usb/wecityctl-parts.tar.gz
+    """
+    settings = Settings.from_environment()
+    if bundle is not None:
+        settings = dataclasses.replace(settings, bundle=bundle)
+    if offline:
+        settings = dataclasses.replace(settings, offline=True)
+    names = tuple(part) if part else parts.default_parts(settings)
+    parts.ensure(names, ProgressLines(), settings, hashed=True)
+    if not part:
+        _official_plugin(settings)
+    _show([each for each in parts.status(settings, hashed=False) if each.part in names], output)
+
+
+@app.command()
+def status(
+    output: OutputOption = Output.TEXT,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, not digests.")] = False,
+) -> None:
+    """Show every part: its version, where it was taken from, and whether it is whole."""
+    _show(parts.status(hashed=not quick), output)
+
+
+@app.command()
+def bundle(
+    destination: Annotated[Path, typer.Argument(help="A directory, or a file ending in .tar.gz, that does not exist.")],
+    part: PartOption = None,
+) -> None:
+    """Write the installed parts to a bundle for machines without a network.
+
+    Example: wecityctl engine bundle wecityctl-parts.tar.gz
+    """
+    settings = Settings.from_environment()
+    names = parts.write_bundle(destination, tuple(part) if part else None, settings)
+    typer.echo(f"{destination}: {', '.join(names)}")
+
+
+def _official_plugin(settings: Settings) -> None:
+    plugin, reasons = parts.obtain_official_kubernetes_plugin(settings=settings)
+    if plugin is not None:
+        typer.echo(f"official Kubernetes plug-in {plugin.version}: {plugin.path}", err=True)
+    else:
+        typer.echo("official Kubernetes plug-in: not to be had, the built-in provider is used", err=True)
+        typer.echo(reasons, err=True)
+
+
+def _show(found: list[PartStatus], output: Output) -> None:
+    if output is Output.JSON:
+        typer.echo(
+            json.dumps({"format_version": FORMAT_VERSION, "parts": [_as_json(each) for each in found]}, indent=2)
+        )
+        return
+    for each in found:
+        state = "missing (optional)" if each.optional and each.state is PartState.MISSING else str(each.state)
+        place = str(each.path) if each.path else each.detail
+        problem = f"  {each.detail}" if each.path and each.state is not PartState.OK else ""
+        typer.echo(f"{each.part:<18} {each.version:<10} {state:<9} {each.source or '-':<9} {place}{problem}".rstrip())
+
+
+def _as_json(each: PartStatus) -> dict[str, object]:
+    return {
+        "part": each.part,
+        "version": each.version,
+        "state": each.state,
+        "source": each.source,
+        "path": str(each.path) if each.path else None,
+        "optional": each.optional,
+        "detail": each.detail,
+    }
