@@ -1,42 +1,41 @@
-"""The client of one API server as one user: requests with retries, discovery, server-side apply, watch, logs.
+"""The client of one API server as one user: objects, discovery, server-side apply, watch, logs.
 
-Keeps no copy of the cluster except discovery; waiting for objects is `readiness`.
+Keeps no copy of the cluster except discovery; retries are `requester`'s, waiting for objects is `readiness`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from wecityctl.kube.config import Access
-from wecityctl.kube.resource import Object, Page, ResourceType, WatchEvent
+from wecityctl.kube.discovery import Discovery
+from wecityctl.kube.observer import Observer
+from wecityctl.kube.requester import APPLY, JSON_PATCH, Call, Requester, RetryPolicy, WarningSink
+from wecityctl.kube.resource import Object, Objects, Page, ResourceType, WatchEvent, meta
+from wecityctl.kube.streams import text_lines, watch_events
 from wecityctl.kube.transport import HttpPool
 
-WarningSink = Callable[[str], None]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 PatchType = Literal["merge", "strategic", "json"]
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long a request goes on trying while the API server throttles, restarts or cannot be reached.
-
-    `first_contact_seconds` bounds it before the server has ever answered this client: a wrong address is told soon.
-    """
-
-    total_seconds: float = 60.0
-    first_contact_seconds: float = 5.0
-    first_delay: float = 0.1
-    max_delay: float = 5.0
+_PATCHES: Mapping[PatchType, str] = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": JSON_PATCH,
+}
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_EVENT = ResourceType("", "v1", "Event", "events", True)
+_POD = ResourceType("", "v1", "Pod", "pods", True)
 
 
 class KubeClient:
-    """One API server as one user. Cheap to make; shares the pool's connections. `async with` or `aclose` ends its watches.
+    """One API server as one user. Cheap to make; shares the pool's connections.
 
-    `on_warning` gets every Warning header of the server; most calls take their own, which then gets them instead.
+    `on_warning` gets every Warning header of the server; a call's own `on_warning` gets them instead.
     """
 
     def __init__(
@@ -49,6 +48,11 @@ class KubeClient:
         retry: RetryPolicy | None = None,
     ) -> None:
         self.access = access
+        self._requester = Requester(
+            access, pool, user_agent=user_agent, retry=retry or RetryPolicy(), on_warning=on_warning
+        )
+        self._discovery = Discovery(self._requester)
+        self.observer = Observer(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,10 +64,11 @@ class KubeClient:
 
     async def aclose(self) -> None:
         """End this client's shared watches. The pool stays open."""
+        await self.observer.aclose()
 
     async def version(self) -> Object:
         """The server's /version: `gitVersion`, `major`, `minor` …"""
-        raise NotImplementedError
+        return await self.request("GET", "/version")
 
     async def request(
         self,
@@ -74,41 +79,29 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
         accept: str | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - for each attempt, unlike asyncio.timeout around all of them
         retry_seconds: float | None = None,
         on_warning: WarningSink | None = None,
     ) -> Object:
-        """One JSON request. `timeout` (seconds, default 60) is for one attempt, `retry_seconds` for all of them.
+        """One JSON request. `timeout` (seconds without an answer, default 60) is for an attempt, `retry_seconds` for all.
 
         Tries again on 429 (after Retry-After), on 5xx and broken connections where the method allows it, and while the
         connection is refused. Raises the classes of `errors`.
         """
-        raise NotImplementedError
+        call = Call(method, path, params, _encode(body), content_type, accept or "application/json")
+        return await self._object(call, on_warning, timeout=timeout, retry_seconds=retry_seconds)
 
     async def resource(self, api_version: str, kind: str) -> ResourceType:
         """The served type of that kind; asks again on a miss, then raises `KindNotFound`."""
-        raise NotImplementedError
+        return await self._discovery.find(api_version, kind)
 
     async def resources(self, *, refresh: bool = False) -> list[ResourceType]:
-        """Every type the cluster serves, in all versions; groups whose extension server does not answer are left out."""
-        raise NotImplementedError
+        """Every type the cluster serves, in all versions, without groups whose extension server does not answer."""
+        return await self._discovery.all(refresh=refresh)
 
     async def get(self, rt: ResourceType, name: str, namespace: str | None = None) -> Object:
         """One object. Raises `NotFound`."""
-        raise NotImplementedError
-
-    async def list(
-        self,
-        rt: ResourceType,
-        namespace: str | None = None,
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
-        limit: int = 500,
-    ) -> list[Object]:
-        """All objects (every page) of a namespace, or of all namespaces when it is None."""
-        raise NotImplementedError
+        return await self._object(Call("GET", self._path(rt, name, namespace)))
 
     async def list_page(
         self,
@@ -122,7 +115,45 @@ class KubeClient:
         token: str = "",
     ) -> Page:
         """One page, with the resource version to watch from. `limit` 0 means everything at once."""
-        raise NotImplementedError
+        query = _filled(
+            labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit or ""), **{"continue": token}
+        )
+        accept = _METADATA_ONLY if metadata_only else "application/json"
+        answer = await self._object(Call("GET", rt.path(None, namespace), query, accept=accept))
+        items = answer.get("items") or []
+        for item in items:
+            # A list leaves the type of its items to the list itself.
+            item["apiVersion"], item["kind"] = rt.api_version, rt.kind
+        metadata = meta(answer)
+        return Page(items, str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or ""))
+
+    async def list(
+        self,
+        rt: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+        limit: int = 500,
+    ) -> Objects:
+        """All objects (every page) of a namespace, or of all namespaces when it is None."""
+        items: Objects = []
+        token = ""
+        while True:
+            page = await self.list_page(
+                rt,
+                namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                metadata_only=metadata_only,
+                limit=limit,
+                token=token,
+            )
+            items += page.items
+            token = page.next_token
+            if not token:
+                return items
 
     def watch(
         self,
@@ -138,7 +169,17 @@ class KubeClient:
 
         Ends quietly when the server's time is up or the connection breaks; raises `Gone` when the version is too old.
         """
-        raise NotImplementedError
+        query = _filled(
+            watch="true",
+            allowWatchBookmarks="true",
+            labelSelector=label_selector,
+            fieldSelector=f"metadata.name={name}" if name else "",
+            resourceVersion=resource_version,
+            timeoutSeconds=str(timeout_seconds),
+        )
+        return watch_events(
+            self._requester, Call("GET", rt.path(None, namespace), query), timeout_seconds=timeout_seconds
+        )
 
     async def apply(
         self,
@@ -155,7 +196,23 @@ class KubeClient:
 
         A namespaced object without a namespace goes to the access's namespace.
         """
-        raise NotImplementedError
+        rt = await self.resource(str(obj.get("apiVersion")), str(obj.get("kind")))
+        metadata = meta(obj)
+        query = _filled(
+            fieldManager=field_manager,
+            force="true" if force else "false",
+            dryRun="All" if dry_run else "",
+            fieldValidation=field_validation,
+        )
+        call = Call(
+            "PATCH",
+            self._path(rt, str(metadata.get("name") or ""), metadata.get("namespace"), subresource),
+            query,
+            _encode(obj),
+            APPLY,
+            conflict_passes="resourceVersion" not in metadata,
+        )
+        return await self._object(call, on_warning)
 
     async def create(
         self,
@@ -168,7 +225,8 @@ class KubeClient:
         on_warning: WarningSink | None = None,
     ) -> Object:
         """POST. Raises `AlreadyExists`."""
-        raise NotImplementedError
+        path = rt.path(None, self._namespace(rt, namespace))
+        return await self._object(Call("POST", path, _writing(field_manager, dry_run), _encode(obj)), on_warning)
 
     async def replace(
         self,
@@ -183,7 +241,8 @@ class KubeClient:
         on_warning: WarningSink | None = None,
     ) -> Object:
         """PUT. With a resourceVersion in `obj`, raises `Conflict` when the object has changed meanwhile."""
-        raise NotImplementedError
+        path = self._path(rt, name, namespace, subresource)
+        return await self._object(Call("PUT", path, _writing(field_manager, dry_run), _encode(obj)), on_warning)
 
     async def patch(
         self,
@@ -199,7 +258,9 @@ class KubeClient:
         on_warning: WarningSink | None = None,
     ) -> Object:
         """PATCH of one of the three classic types."""
-        raise NotImplementedError
+        path = self._path(rt, name, namespace, subresource)
+        call = Call("PATCH", path, _writing(field_manager, dry_run), _encode(patch), _PATCHES[patch_type])
+        return await self._object(call, on_warning)
 
     async def delete(
         self,
@@ -215,7 +276,15 @@ class KubeClient:
         on_warning: WarningSink | None = None,
     ) -> Object:
         """Ask for deletion. With `uid`, only that very object (`Conflict` otherwise). Raises `NotFound`."""
-        raise NotImplementedError
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        preconditions = _filled(uid=uid or "", resourceVersion=resource_version or "")
+        if preconditions:
+            options["preconditions"] = preconditions
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        if dry_run:
+            options["dryRun"] = ["All"]
+        return await self._object(Call("DELETE", self._path(rt, name, namespace), body=_encode(options)), on_warning)
 
     @overload
     async def logs(
@@ -252,8 +321,63 @@ class KubeClient:
         follow: bool = False,
     ) -> str | AsyncIterator[str]:
         """A container's log as text, or line by line (without the newline) as it grows with `follow`."""
-        raise NotImplementedError
+        query = _filled(
+            container=container,
+            tailLines="" if tail_lines is None else str(tail_lines),
+            previous="true" if previous else "",
+            follow="true" if follow else "",
+        )
+        call = Call("GET", _POD.path(pod, namespace, "log"), query, accept="*/*")
+        if follow:
+            return text_lines(self._requester, call)
+        answer = await self._requester.send(call, retry_seconds=2.0, text=True)
+        return str(answer)
 
-    async def events(self, namespace: str, uid: str) -> list[Object]:
+    async def events(self, namespace: str, uid: str) -> Objects:
         """The Events about the object of that uid, oldest first."""
-        raise NotImplementedError
+        # Events about cluster-scoped objects lie in "default".
+        found = await self.list(_EVENT, namespace or "default", field_selector=f"involvedObject.uid={uid}")
+        return sorted(found, key=event_time)
+
+    async def _object(
+        self,
+        call: Call,
+        on_warning: WarningSink | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+        retry_seconds: float | None = None,
+    ) -> Object:
+        answer = await self._requester.send(
+            call, attempt_seconds=timeout or 60.0, retry_seconds=retry_seconds, on_warning=on_warning
+        )
+        return answer if isinstance(answer, dict) else {"value": answer}
+
+    def _namespace(self, rt: ResourceType, namespace: str | None) -> str | None:
+        return (namespace or self.access.namespace) if rt.namespaced else None
+
+    def _path(self, rt: ResourceType, name: str, namespace: str | None, subresource: str = "") -> str:
+        return rt.path(name, self._namespace(rt, namespace), subresource)
+
+
+def event_time(event: Object) -> str:
+    """When an Event last happened, as sortable text."""
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or meta(event).get("creationTimestamp")
+        or ""
+    )
+
+
+def _encode(body: Any) -> bytes | None:
+    return None if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _filled(**values: str) -> dict[str, str]:
+    return {k: v for k, v in values.items() if v}
+
+
+def _writing(field_manager: str, dry_run: bool) -> dict[str, str]:
+    return _filled(fieldManager=field_manager, dryRun="All" if dry_run else "")

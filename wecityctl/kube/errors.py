@@ -3,6 +3,8 @@
 One class per thing a caller may want to handle; the mapping from a `Status` object lives in `from_status`,
 the mapping from sockets and TLS in `transport_errors`.
 """
+# The classes are called what the API calls them (`reason: NotFound`).
+# ruff: noqa: N818
 
 from __future__ import annotations
 

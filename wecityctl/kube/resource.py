@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ResourceType:
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def path(self, name: str | None = None, namespace: str | None = None, subresource: str = "") -> str:
-        """The URL path of one object, or of the collection when `name` is None (all namespaces when `namespace` is too)."""
+        """The URL path of one object, or of the collection when `name` is None (of all namespaces without one)."""
         parts = [self.prefix]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]

@@ -1,12 +1,35 @@
-"""Connections: one aiohttp session per set of TLS material and proxy, shared by every client of the process.
+"""Connections: one aiohttp session per set of TLS material and identity, shared by every client of the process.
 
-Leaves credentials in headers to `credentials`, retries and errors to `client`.
+Leaves headers' credentials to `credentials`, retries to `requester`, and the meaning of failures to `transport_errors`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+import aiohttp
+
+from wecityctl.kube.config import Access
+from wecityctl.kube.credentials import Credentials, Login
+from wecityctl.kube.tls import TlsMaterial, make_context
+
+CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The two sessions of one TLS identity."""
+
+    requests: aiohttp.ClientSession
+    streams: aiohttp.ClientSession
+
+    async def aclose(self) -> None:
+        """Close both."""
+        await self.requests.close()
+        await self.streams.close()
 
 
 class HttpPool:
@@ -18,6 +41,8 @@ class HttpPool:
 
     def __init__(self, *, limit: int = 32) -> None:
         self._limit = limit
+        self._sessions: dict[TlsMaterial, Sessions] = {}
+        self._credentials: dict[Access, Credentials] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -27,6 +52,44 @@ class HttpPool:
     ) -> None:
         await self.aclose()
 
+    def credentials(self, access: Access) -> Credentials:
+        """The credentials of `access`, shared so that an exec plug-in runs once for all clients."""
+        found = self._credentials.get(access)
+        if found is None:
+            found = self._credentials[access] = Credentials(access)
+        return found
+
+    def sessions(self, access: Access, login: Login) -> Sessions:
+        """The sessions for that server and login; made on first use."""
+        material = TlsMaterial(access.ca_data, access.insecure, login.cert, login.key)
+        found = self._sessions.get(material)
+        if found is None:
+            found = self._sessions[material] = self._open(material)
+        return found
+
     async def aclose(self) -> None:
         """Close every connection."""
-        raise NotImplementedError
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for each in sessions:
+            await each.aclose()
+
+    def _open(self, material: TlsMaterial) -> Sessions:
+        context = make_context(material)
+
+        def session(limit: int) -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(
+                ssl=context,
+                limit=0,
+                limit_per_host=limit,
+                keepalive_timeout=IDLE_SECONDS,
+                # asyncio's "happy eyeballs" cost a task per connection; API servers are single addresses or names
+                ttl_dns_cache=10,
+            )
+            return aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=True,
+            )
+
+        return Sessions(session(self._limit), session(0))

@@ -1,4 +1,7 @@
-"""What readiness is made of: the verdict, the neighbouring objects a verdict may need, and the failure to become ready."""
+"""What readiness is made of: the verdict, the neighbours a verdict may need, and the failure to become ready.
+
+No rules and no requests.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Related:
     storage_class: Object | None = None
 
 
-class NotReady(WecityError):
+class NotReady(WecityError):  # noqa: N818 - named as the contract of readiness names it
     """The object was made but is not live: out of time (`timed_out`) or failed. `obj` is its last known state."""
 
     def __init__(self, obj: Object, reasons: Sequence[str], *, timed_out: bool, waited: float) -> None:

@@ -1,0 +1,34 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.control_plane import ControlPlane, control_plane
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd and kube-apiserver, for everything that needs no controllers. Use a namespace of your own in it."""
+    with control_plane(tmp_path_factory.mktemp("api-server")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane with controllers, scheduler and one simulated node: workloads become ready in it."""
+    with control_plane(tmp_path_factory.mktemp("cluster"), controllers=True) as plane:
+        plane.kubectl("apply", "-f", "-", stdin=SIMULATED_NODE)
+        yield plane
+
+
+SIMULATED_NODE = """
+apiVersion: v1
+kind: Node
+metadata:
+  name: simulated-0
+  annotations: {kwok.x-k8s.io/node: fake}
+  labels: {kubernetes.io/hostname: simulated-0, kubernetes.io/os: linux, kubernetes.io/arch: amd64}
+"""

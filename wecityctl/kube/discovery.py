@@ -1,0 +1,153 @@
+"""Which kinds the cluster serves: the aggregated discovery where there is one, the classic one otherwise.
+
+A group whose extension server does not answer is left out; it never hides the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from wecityctl.kube.errors import ApiError, KindNotFound, NotFound
+from wecityctl.kube.requester import Call, Requester
+from wecityctl.kube.resource import ResourceType
+
+_AGGREGATED = ",".join(
+    [
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        "application/json",
+    ]
+)
+_Key = tuple[str, str]
+
+
+class Discovery:
+    """A cache of the served types of one API server, refreshed when a kind is missed."""
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+        self._types: dict[_Key, ResourceType] = {}
+        self._round = 0
+        self._lock = asyncio.Lock()
+
+    async def find(self, api_version: str, kind: str) -> ResourceType:
+        """The type of that kind. Raises `KindNotFound`."""
+        key = (api_version, kind)
+        found = self._types.get(key)
+        if found is not None:
+            return found
+        seen = self._round
+        async with self._lock:
+            # Someone may have refreshed while we queued. What was asked before we missed does not count for us.
+            if self._round <= seen:
+                await self._refresh()
+            found = self._types.get(key)
+            if found is None:
+                found = await self._ask_group_version(api_version, kind)
+        if found is None:
+            raise KindNotFound(
+                api_version,
+                kind,
+                resolution="install the CustomResourceDefinition or the extension that serves it first, "
+                "or check apiVersion and kind",
+            )
+        return found
+
+    async def all(self, *, refresh: bool) -> list[ResourceType]:
+        """Every served type."""
+        async with self._lock:
+            if refresh or not self._round:
+                await self._refresh()
+        return list(self._types.values())
+
+    async def _refresh(self) -> None:
+        core, groups = await asyncio.gather(self._read("/api"), self._read("/apis"))
+        self._types = {(t.api_version, t.kind): t for t in (*core, *groups)}
+        self._round += 1
+
+    async def _read(self, path: str) -> list[ResourceType]:
+        answer = await self._requester.send(Call("GET", path, accept=_AGGREGATED))
+        if answer.get("kind") == "APIGroupDiscoveryList":
+            return list(_aggregated(answer))
+        if answer.get("kind") == "APIVersions":
+            versions = [str(v) for v in answer.get("versions") or ()]
+        else:
+            versions = [str(v.get("groupVersion")) for g in answer.get("groups") or () for v in g.get("versions") or ()]
+        found = await asyncio.gather(*(self._read_group_version(v) for v in versions))
+        return [t for part in found for t in part]
+
+    async def _read_group_version(self, api_version: str) -> list[ResourceType]:
+        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        try:
+            return list(_classic(await self._requester.send(Call("GET", path), retry_seconds=0)))
+        except ApiError:
+            return []
+
+    async def _ask_group_version(self, api_version: str, kind: str) -> ResourceType | None:
+        # The aggregated document follows a new CustomResourceDefinition with a delay, and leaves a group out while its
+        # server is slow; the group's own document is never behind.
+        if "/" not in api_version:
+            return None
+        try:
+            answer = await self._requester.send(Call("GET", f"/apis/{api_version}"))
+        except NotFound:
+            return None
+        except ApiError as error:
+            raise KindNotFound(
+                api_version,
+                kind,
+                details=f"the server of {api_version} does not answer: {error.message}",
+                resolution="look at the APIService of that group version (kubectl get apiservices)",
+            ) from error
+        for found in _classic(answer):
+            self._types[(found.api_version, found.kind)] = found
+        return self._types.get((api_version, kind))
+
+
+def _aggregated(answer: dict[str, Any]) -> Iterable[ResourceType]:
+    for group in answer.get("items") or ():
+        group_name = str((group.get("metadata") or {}).get("name") or "")
+        for version in group.get("versions") or ():
+            version_name = str(version.get("version") or "")
+            for item in version.get("resources") or ():
+                kind = item.get("responseKind") or {}
+                if not kind.get("kind"):
+                    continue
+                yield ResourceType(
+                    group=group_name,
+                    version=version_name,
+                    kind=str(kind["kind"]),
+                    plural=str(item["resource"]),
+                    namespaced=item.get("scope") == "Namespaced",
+                    verbs=frozenset(item.get("verbs") or ()),
+                    singular=str(item.get("singularResource") or ""),
+                    short_names=tuple(item.get("shortNames") or ()),
+                    subresources=frozenset(str(s.get("subresource")) for s in item.get("subresources") or ()),
+                )
+
+
+def _classic(answer: dict[str, Any]) -> Iterable[ResourceType]:
+    group, _, version = str(answer.get("groupVersion") or "").rpartition("/")
+    items = answer.get("resources") or []
+    subresources: dict[str, set[str]] = {}
+    for item in items:
+        plural, _, sub = str(item.get("name")).partition("/")
+        if sub:
+            subresources.setdefault(plural, set()).add(sub)
+    for item in items:
+        plural = str(item.get("name"))
+        if "/" in plural:
+            continue
+        yield ResourceType(
+            group=group,
+            version=version,
+            kind=str(item["kind"]),
+            plural=plural,
+            namespaced=bool(item.get("namespaced")),
+            verbs=frozenset(item.get("verbs") or ()),
+            singular=str(item.get("singularName") or ""),
+            short_names=tuple(item.get("shortNames") or ()),
+            subresources=frozenset(subresources.get(plural, ())),
+        )

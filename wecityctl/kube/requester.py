@@ -1,0 +1,256 @@
+"""One HTTP request to the API server, with its retries: throttling, restarts, broken connections, renewed credentials.
+
+Knows methods, paths and bytes; what an object is belongs to `client`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from wecityctl.kube.config import Access
+from wecityctl.kube.credentials import Login
+from wecityctl.kube.errors import ApiError, Conflict, Unauthorized, Unreachable, from_status
+from wecityctl.kube.proxies import is_loopback
+from wecityctl.kube.tls import expired_on
+from wecityctl.kube.transport import CONNECT_SECONDS, HttpPool
+from wecityctl.kube.transport_errors import classify
+
+WarningSink = Callable[[str], None]
+
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+_WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+_INTERNAL_ERROR_TRIES = 3
+_CONFLICT_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a request goes on trying while the API server throttles, restarts or cannot be reached.
+
+    `first_contact_seconds` bounds it before the server has ever answered this client: a wrong address is told soon.
+    """
+
+    total_seconds: float = 60.0
+    first_contact_seconds: float = 5.0
+    first_delay: float = 0.1
+    max_delay: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to send."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    body: bytes | None = None
+    content_type: str = "application/json"
+    accept: str = "application/json"
+    # A 409 is a race that another attempt wins: true for an apply that names no resourceVersion.
+    conflict_passes: bool = False
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it twice does no harm."""
+        return self.method != "POST" and self.content_type != JSON_PATCH
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+
+class Requester:
+    """Sends calls to one API server as one user."""
+
+    def __init__(
+        self, access: Access, pool: HttpPool, *, user_agent: str, retry: RetryPolicy, on_warning: WarningSink | None
+    ) -> None:
+        self._access = access
+        self._pool = pool
+        self._credentials = pool.credentials(access)
+        self._retry = retry
+        self._on_warning = on_warning
+        self._reached = False
+        self._headers = [("User-Agent", user_agent)]
+        if is_loopback(urlsplit(access.server).hostname or ""):
+            # Compressing costs both sides more than a loopback connection ever could.
+            self._headers.append(("Accept-Encoding", "identity"))
+
+    async def send(
+        self,
+        call: Call,
+        *,
+        attempt_seconds: float = 60.0,
+        retry_seconds: float | None = None,
+        on_warning: WarningSink | None = None,
+        text: bool = False,
+    ) -> Any:
+        """The decoded JSON answer (or its text), after as many attempts as the policy allows."""
+        attempts = _Attempts(self._retry, retry_seconds)
+        renewed = False
+        while True:
+            login = await self._credentials.current()
+            try:
+                async with self._exchange(call, login, attempt_seconds, stream=False) as response:
+                    data = await response.read()
+            except (aiohttp.ClientError, OSError) as error:
+                failure = classify(error, self._access, login)
+                if not failure.passing or (failure.sent and not call.idempotent):
+                    raise failure.error from error
+                if not await attempts.again(reached=self._reached):
+                    raise failure.error from error
+                continue
+            self._reached = True
+            if response.status < 400:
+                _warn(response, on_warning or self._on_warning)
+                return data.decode(errors="replace") if text else self._decode(data, response)
+            refusal = self._refusal(response, data, call, login)
+            if response.status == 401 and not renewed and await self._credentials.renew(login):
+                renewed = True
+                continue
+            if not await attempts.again_after(refusal, call, response.headers.get("Retry-After")):
+                raise refusal
+
+    @asynccontextmanager
+    async def stream(self, call: Call, *, idle_seconds: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An open answer to read as it grows. One attempt, except for renewed credentials."""
+        login = await self._credentials.current()
+        for last in (False, True):
+            try:
+                async with self._exchange(call, login, idle_seconds, stream=True) as response:
+                    self._reached = True
+                    if response.status < 400:
+                        yield response
+                        return
+                    refusal = self._refusal(response, await response.read(), call, login)
+            except (aiohttp.ClientError, OSError) as error:
+                raise classify(error, self._access, login).error from error
+            if last or refusal.status != 401 or not await self._credentials.renew(login):
+                raise refusal
+            login = await self._credentials.current()
+
+    @asynccontextmanager
+    async def _exchange(
+        self, call: Call, login: Login, seconds: float | None, *, stream: bool
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        access = self._access
+        sessions = self._pool.sessions(access, login)
+        headers = [*self._headers, ("Accept", call.accept), *login.headers]
+        if call.body is not None:
+            headers.append(("Content-Type", call.content_type))
+        async with (sessions.streams if stream else sessions.requests).request(
+            call.method,
+            URL(access.server + call.target, encoded=True),
+            data=call.body,
+            headers=headers,
+            proxy=access.proxy_url or None,
+            server_hostname=access.tls_server_name or None,
+            # No total: with hundreds of calls at once it would count the time spent queueing for a connection.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds),
+            allow_redirects=False,
+        ) as response:
+            yield response
+
+    def _decode(self, data: bytes, response: aiohttp.ClientResponse) -> Any:
+        try:
+            return json.loads(data) if data else {}
+        except ValueError as error:
+            raise Unreachable(
+                self._access.server,
+                "other",
+                f"{self._access.server} does not answer like a Kubernetes API server",
+                details=f"status {response.status}, content type {response.content_type}",
+                resolution="check the server's URL, and any proxy on the way",
+            ) from error
+
+    def _refusal(self, response: aiohttp.ClientResponse, data: bytes, call: Call, login: Login) -> ApiError:
+        try:
+            body = json.loads(data)
+        except ValueError:
+            body = data.decode(errors="replace")
+        if not isinstance(body, dict):
+            body = str(body)
+        error = from_status(response.status, body, what=f"{call.method} {call.path}")
+        if isinstance(error, Unauthorized):
+            return self._unauthorized(error, login)
+        return error
+
+    def _unauthorized(self, error: Unauthorized, login: Login) -> Unauthorized:
+        expired = expired_on(login.cert)
+        if expired is not None:
+            error.message = f"the client certificate expired on {expired:%Y-%m-%d %H:%M} UTC"
+            error.resolution = "fetch the cluster's kubeconfig again, or renew its client certificate"
+        else:
+            error.message = f"{self._access.server} does not accept these credentials: {error.message}"
+            error.resolution = "check the user of the kubeconfig's context, or fetch the kubeconfig again"
+        error.args = (error.message,)
+        return error
+
+
+class _Attempts:
+    """The retry budget of one call."""
+
+    def __init__(self, policy: RetryPolicy, total: float | None) -> None:
+        self._policy = policy
+        self._total = policy.total_seconds if total is None else total
+        self._began = time.monotonic()
+        self._delay = policy.first_delay
+        self._internal_errors = 0
+        self._conflicts = 0
+
+    async def again(self, *, reached: bool, after: float = 0.0) -> bool:
+        """Sleep before the next attempt; False when the budget is used up."""
+        limit = self._total if reached else min(self._total, self._policy.first_contact_seconds)
+        # Spread out, so that hundreds of calls refused at one moment do not come back at one moment.
+        pause = max(self._delay, after) * random.uniform(1.0, 1.25)  # noqa: S311 - not for secrets
+        if time.monotonic() - self._began + pause > limit:
+            return False
+        await asyncio.sleep(pause)
+        self._delay = min(self._delay * 2, self._policy.max_delay)
+        return True
+
+    async def again_after(self, error: ApiError, call: Call, header: str | None) -> bool:
+        """The same after a refusal, where its kind allows another attempt."""
+        asked = float(header) if header and header.isdigit() else error.retry_after
+        if not self._passing(error, call, asked is not None):
+            return False
+        return await self.again(reached=True, after=asked or 0.0)
+
+    def _passing(self, error: ApiError, call: Call, asked: bool) -> bool:
+        if error.status == 409:
+            self._conflicts += 1
+            if isinstance(error, Conflict) and error.conflicts:
+                return False
+            # The counter of a quota is a race inside the server, whatever the call.
+            return (call.conflict_passes or error.kind == "resourcequotas") and self._conflicts < _CONFLICT_TRIES
+        if error.status == 429:
+            # 429 on an eviction is a disruption budget's answer, not throttling.
+            return not call.path.endswith("/eviction")
+        if error.status == 500:
+            self._internal_errors += 1
+            return call.idempotent and self._internal_errors < _INTERNAL_ERROR_TRIES
+        if error.status in (502, 503, 504):
+            return call.idempotent or (error.status == 503 and asked)
+        return False
+
+
+def _warn(response: aiohttp.ClientResponse, sink: WarningSink | None) -> None:
+    if sink is None or "Warning" not in response.headers:
+        return
+    for header in response.headers.getall("Warning"):
+        for text in _WARNING.findall(header):
+            sink(re.sub(r"\\(.)", r"\1", text))

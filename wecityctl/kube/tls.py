@@ -1,0 +1,110 @@
+"""TLS material: contexts made from certificates in memory, and what a certificate says about its own validity.
+
+Python's ssl loads a client key from a file only: it gets one that never touches a disk (memfd), or, where the system
+has none, a private file that is gone before this module returns.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wecityctl.errors import AuthenticationError, ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """What a TLS context is made of; equal values share one context and its connections."""
+
+    ca: bytes | None = field(default=None, repr=False)
+    insecure: bool = False
+    cert: bytes | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+
+
+def make_context(material: TlsMaterial) -> ssl.SSLContext:
+    """A client context. Raises `ConfigurationError` for a bad CA, `AuthenticationError` for a bad certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if material.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif material.ca is None:
+        context.load_default_certs()
+    else:
+        _load_ca(context, material.ca)
+    if material.cert and material.key:
+        _load_client_certificate(context, material.cert, material.key)
+    return context
+
+
+def validity(pem: bytes) -> tuple[datetime, datetime] | None:
+    """From when until when the first certificate of `pem` is valid; None when it cannot be read."""
+    # Loaded here only: it is needed after a refusal, never on the way to a good connection.
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        return None
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+def expired_on(pem: bytes | None, now: datetime | None = None) -> datetime | None:
+    """When the certificate expired, None when it has not."""
+    found = validity(pem) if pem else None
+    if found is None:
+        return None
+    return found[1] if found[1] < (now or datetime.now(UTC)) else None
+
+
+def _load_ca(context: ssl.SSLContext, ca: bytes) -> None:
+    try:
+        context.load_verify_locations(cadata=ca.decode("ascii"))
+    except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigurationError(
+            "the cluster's certificate authority cannot be read",
+            details=str(error),
+            resolution="certificate-authority(-data) must hold PEM certificates",
+        ) from error
+
+
+def _load_client_certificate(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
+    try:
+        with _transient_file(cert + b"\n" + key) as path:
+            # An empty password, so that an encrypted key fails instead of asking on the terminal.
+            context.load_cert_chain(path, password="")
+    except ssl.SSLError as error:
+        encrypted = b"ENCRYPTED" in key
+        raise AuthenticationError(
+            "the client key is encrypted" if encrypted else "the client certificate and its key cannot be used",
+            details="" if encrypted else str(error),
+            resolution="give the key without a passphrase"
+            if encrypted
+            else "client-certificate and client-key must be PEM and belong together",
+        ) from error
+
+
+@contextmanager
+def _transient_file(data: bytes) -> Iterator[str]:
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        descriptor = os.memfd_create("wecityctl", os.MFD_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o600)
+            os.write(descriptor, data)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    # mkdtemp is 0700 and mkstemp 0600; both are gone when the context is made.
+    with tempfile.TemporaryDirectory(prefix="wecityctl-") as directory:
+        descriptor, path = tempfile.mkstemp(dir=directory)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        yield path

@@ -1,0 +1,165 @@
+"""What a failure below HTTP means: aiohttp's and ssl's exceptions turned into `Unreachable`, causes told apart.
+
+The only place that reads their messages; the original stays the cause.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import aiohttp
+
+from wecityctl.kube.config import Access
+from wecityctl.kube.credentials import Login
+from wecityctl.kube.errors import Unreachable, UnreachableKind
+from wecityctl.kube.tls import expired_on
+
+# X509_V_ERR_* of OpenSSL (x509_vfy.h)
+_EXPIRED, _NOT_YET_VALID, _HOSTNAME, _ADDRESS = 10, 9, 62, 64
+_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
+_CLIENT_ALERTS = (
+    "ALERT_BAD_CERTIFICATE",
+    "CERTIFICATE_UNKNOWN",
+    "UNKNOWN_CA",
+    "CERTIFICATE_REQUIRED",
+    "CERTIFICATE_REVOKED",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt: the error to raise, whether the request may have reached the server, and may be tried again."""
+
+    error: Unreachable
+    sent: bool
+    passing: bool
+
+
+def classify(error: BaseException, access: Access, login: Login) -> Failure:
+    """Tell what went wrong on the way to the API server of `access`."""
+    sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return Failure(_server_certificate(link, access), False, False)
+    for link in chain:
+        if isinstance(link, ssl.SSLError):
+            return Failure(_tls(link, access, login), False, False)
+    why, message, resolution, passing = _network(error, chain, access)
+    if isinstance(error, aiohttp.ServerTimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        sent = True
+    return Failure(Unreachable(access.server, why, message, details=str(error), resolution=resolution), sent, passing)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    queue: list[BaseException] = [error]
+    while queue:
+        link = queue.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        inner = (
+            getattr(link, "os_error", None),
+            getattr(link, "certificate_error", None),
+            link.__cause__,
+            link.__context__,
+        )
+        queue += [i for i in inner if isinstance(i, BaseException)]
+
+
+def _server_certificate(error: ssl.SSLCertVerificationError, access: Access) -> Unreachable:
+    server, code = access.server, error.verify_code
+    if code == _EXPIRED:
+        return Unreachable(
+            server,
+            "server-certificate-expired",
+            f"the certificate of {server} has expired",
+            details=error.verify_message,
+            resolution="renew the API server's certificate; if it is valid, check this machine's clock",
+        )
+    if code == _NOT_YET_VALID:
+        return Unreachable(
+            server,
+            "server-certificate-not-yet-valid",
+            f"the certificate of {server} is not valid yet",
+            details=error.verify_message,
+            resolution="check this machine's clock",
+        )
+    if code in (_HOSTNAME, _ADDRESS):
+        return Unreachable(
+            server,
+            "hostname",
+            f"the certificate of {server} is for another name",
+            details=error.verify_message,
+            resolution="use the name the certificate is for, or set tls-server-name in the kubeconfig's cluster",
+        )
+    if code in _UNKNOWN_AUTHORITY:
+        return Unreachable(
+            server,
+            "unknown-authority",
+            f"the certificate of {server} is signed by an unknown authority",
+            details=error.verify_message,
+            resolution="set certificate-authority-data of the kubeconfig's cluster to the cluster's CA; "
+            "if the cluster was made anew, fetch its kubeconfig again",
+        )
+    return Unreachable(server, "tls", f"the certificate of {server} is not trusted", details=error.verify_message)
+
+
+def _tls(error: ssl.SSLError, access: Access, login: Login) -> Unreachable:
+    reason = str(error.reason or error)
+    expired = expired_on(login.cert)
+    if expired is not None or "CERTIFICATE_EXPIRED" in reason:
+        when = f" on {expired:%Y-%m-%d %H:%M} UTC" if expired else ""
+        return Unreachable(
+            access.server,
+            "client-certificate-expired",
+            f"the client certificate expired{when}",
+            details=str(error),
+            resolution="fetch the cluster's kubeconfig again, or renew its client certificate",
+        )
+    if any(alert in reason for alert in _CLIENT_ALERTS):
+        return Unreachable(
+            access.server,
+            "client-certificate-refused",
+            f"{access.server} refuses the client certificate",
+            details=str(error),
+            resolution="fetch the cluster's kubeconfig again: its certificate is signed by an authority "
+            "that the server does not know",
+        )
+    if "WRONG_VERSION_NUMBER" in reason or "HTTP_REQUEST" in reason or "RECORD_LAYER" in reason:
+        return Unreachable(
+            access.server,
+            "not-tls",
+            f"{access.server} does not speak TLS",
+            details=str(error),
+            resolution="check the port, and whether the server's URL should begin with http://",
+        )
+    return Unreachable(access.server, "tls", f"TLS with {access.server} failed", details=str(error))
+
+
+def _network(
+    error: BaseException, chain: list[BaseException], access: Access
+) -> tuple[UnreachableKind, str, str, bool]:
+    server = access.server
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return "proxy", f"the proxy for {server} cannot be used", "check proxy-url or HTTPS_PROXY, and NO_PROXY", False
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or any(isinstance(e, socket.gaierror) for e in chain):
+        return "dns", f"the name of {server} cannot be resolved", "check the server's URL and this machine's DNS", True
+    if isinstance(error, TimeoutError):
+        return "timeout", f"{server} gives no answer", "check that the address can be reached from here", True
+    numbers = {e.errno for e in chain if isinstance(e, OSError) and e.errno}
+    if errno.ECONNREFUSED in numbers:
+        return "refused", f"{server} refuses connections", "check that the API server is running", True
+    if numbers & {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+        return "other", f"there is no way to {server}", "check the network, or set a proxy", True
+    if isinstance(
+        error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError | OSError
+    ):
+        return "reset", f"the connection to {server} broke", "the API server may be restarting", True
+    return "other", f"{server} cannot be reached", "", False
