@@ -1,0 +1,161 @@
+"""Control groups of a cloud's pods: which version the machine has, making the root group, ending what is in it, removing it.
+
+The kubelet makes everything below the root group; nothing here knows about pods.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNT = Path("/sys/fs/cgroup")
+V1_NEEDED = ("cpu", "cpuset", "memory", "pids")
+V2_NEEDED = ("cpu", "cpuset", "memory", "pids")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where control groups are mounted. `version` is 0 when there are none that can be used."""
+
+    version: int
+    mounts: tuple[Path, ...]
+    missing: tuple[str, ...] = ()
+
+    def groups(self, name: str) -> tuple[Path, ...]:
+        """The directory of group `name` in every hierarchy."""
+        return tuple(mount / name.strip("/") for mount in self.mounts)
+
+
+def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
+    """Read /proc/self/mountinfo: one unified hierarchy (v2), or one per controller (v1 and hybrid)."""
+    text = mountinfo if mountinfo is not None else Path("/proc/self/mountinfo").read_text()
+    unified = ""
+    controllers: dict[str, Path] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        where, right_fields = left.split()[4], right.split()
+        kind, options = right_fields[0], right_fields[-1]
+        if kind == "cgroup2":
+            unified = where
+        elif kind == "cgroup":
+            named = [option for option in options.split(",") if option.startswith("name=")]
+            for option in named or options.split(","):
+                controllers[option] = Path(where)
+    if unified == str(root):
+        available = (root / "cgroup.controllers").read_text().split()
+        return Hierarchies(2, (root,), tuple(name for name in V2_NEEDED if name not in available))
+    if controllers:
+        missing = tuple(name for name in V1_NEEDED if name not in controllers)
+        # rw and the like are mount options, not controllers: only what has tasks is a hierarchy.
+        mounts = dict.fromkeys(path for path in controllers.values() if (path / "tasks").exists())
+        return Hierarchies(1, tuple(mounts), missing)
+    return Hierarchies(0, ())
+
+
+def create(hierarchies: Hierarchies, name: str) -> None:
+    """Make the group in every hierarchy, with all controllers handed down (v2) or cpuset values inherited (v1)."""
+    for mount, group in zip(hierarchies.mounts, hierarchies.groups(name), strict=True):
+        if hierarchies.version == 2:
+            _hand_down(mount)
+        above = mount
+        for part in group.relative_to(mount).parts:
+            current = above / part
+            current.mkdir(exist_ok=True)
+            if hierarchies.version == 2:
+                _hand_down(current)
+            for item in ("cpuset.cpus", "cpuset.mems"):
+                own = current / item
+                if hierarchies.version == 1 and own.exists() and not own.read_text().strip():
+                    own.write_text((above / item).read_text())
+            above = current
+
+
+def _hand_down(group: Path) -> None:
+    available = (group / "cgroup.controllers").read_text().split()
+    enabled = (group / "cgroup.subtree_control").read_text().split()
+    for controller in available:
+        if controller not in enabled:
+            # One at a time: a controller the kernel keeps back (cpu with realtime tasks) must not cost the others.
+            try:
+                (group / "cgroup.subtree_control").write_text(f"+{controller}")
+            except OSError:
+                if controller in V2_NEEDED:
+                    raise
+
+
+def _below(group: Path) -> Iterator[Path]:
+    """The group's descendants and itself, deepest first."""
+    for directory, _, _ in os.walk(group, topdown=False):
+        yield Path(directory)
+
+
+def processes(hierarchies: Hierarchies, name: str) -> set[int]:
+    """PIDs in the group and below it, as this PID namespace numbers them (0 are those it cannot see)."""
+    found: set[int] = set()
+    for group in hierarchies.groups(name):
+        for directory in _below(group):
+            try:
+                found.update(int(line) for line in (directory / "cgroup.procs").read_text().split())
+            except OSError:
+                continue  # removed meanwhile
+    found.discard(0)
+    return found
+
+
+def _is_container_init(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    numbers = next((line for line in status.splitlines() if line.startswith("NSpid:")), "").split()
+    return numbers[-1:] == ["1"]
+
+
+def send(pids: set[int], number: signal.Signals) -> None:
+    """Signal each process; those already gone do not matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def end_processes(hierarchies: Hierarchies, name: str, *, grace: float) -> None:
+    """Ask every container to end (its first process passes it on), and kill what is left after `grace` seconds."""
+    deadline = time.monotonic() + grace
+    if grace > 0:
+        send({pid for pid in processes(hierarchies, name) if _is_container_init(pid)}, signal.SIGTERM)
+    while processes(hierarchies, name) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    final = time.monotonic() + 5
+    while (left := processes(hierarchies, name)) and time.monotonic() < final:
+        send(left, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def remove(hierarchies: Hierarchies, name: str) -> tuple[Path, ...]:
+    """Remove the group from every hierarchy; returns what could not be removed."""
+    stuck: list[Path] = []
+    for group in hierarchies.groups(name):
+        for directory in _below(group):
+            if not _remove_one(directory):
+                stuck.append(directory)
+    return tuple(stuck)
+
+
+def _remove_one(directory: Path) -> bool:
+    """A group just emptied stays busy for a moment; four tries are more than was ever seen."""
+    for pause in (0.0, 0.05, 0.2, 0.5):
+        time.sleep(pause)
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            continue
+        return True
+    return False

@@ -1,0 +1,145 @@
+"""Writes the node's configuration into its directory: containerd, CNI, kubelet, kube-proxy, keys, the holder's orders.
+
+Compares before it writes, so that preparing a cloud that runs changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.errors import DeploymentError
+from wecityctl.local.driver import Context
+from wecityctl.local.node import containerd, kubelet, machine
+from wecityctl.local.node.layout import NODE_NAME, HoldSpec, Layout
+from wecityctl.local.node.network import Block, Link
+from wecityctl.parts import locate
+from wecityctl.paths import private_dir, write_private
+
+PAUSE_IMAGE = "docker.io/wecity/pause:1"
+STOP_GRACE = 10.0
+METRICS_PORT = 4443
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A cloud's node: its places and names."""
+
+    layout: Layout
+    block: Block
+    link: Link
+    cgroup: str
+    api_port: int
+
+    @classmethod
+    def of(cls, ctx: Context) -> Node:
+        """The node of that cloud."""
+        return cls(
+            layout=Layout(ctx.directory / "node", ctx.run),
+            block=Block.parse(ctx.network.saved),
+            link=Link.of(ctx.cloud_id),
+            cgroup=f"wecity-{ctx.cloud_id}",
+            api_port=int(ctx.server.rpartition(":")[2]),
+        )
+
+
+def write(ctx: Context, node: Node) -> None:
+    """Everything the node's processes read."""
+    layout = node.layout
+    for directory in (layout.data, layout.etc, layout.etc / "cni"):
+        private_dir(directory)
+    # Pods of any user enter their volumes through this one; the directory above it is what keeps others out.
+    layout.volumes.mkdir(mode=0o755, exist_ok=True)
+    for name in ("kubelet", "containerd", "logs", "plugins"):
+        (layout.data / name).mkdir(mode=0o755, exist_ok=True)
+    for name, text in _files(ctx, node).items():
+        _write(layout.etc / name, text.encode())
+    for name, source in _keys(ctx, node).items():
+        _write(layout.etc / name, source.read_bytes())
+    _write(layout.hold_spec, _hold_spec(node).dump())
+
+
+def _files(ctx: Context, node: Node) -> dict[str, str]:
+    layout, etc = node.layout, node.layout.inside("etc")
+    full_oom_range = machine.has_capability(machine.CAP_SYS_RESOURCE)
+    return {
+        "containerd.toml": containerd.render(
+            containerd.ContainerdSettings(
+                root=layout.inside("containerd"),
+                cni_conf=f"{etc}/cni",
+                cni_bin=str(locate("ptp").parent),
+                runc=str(locate("runc")),
+                pause_image=PAUSE_IMAGE,
+                snapshotter=_snapshotter(layout),
+                restrict_oom_score=not full_oom_range,
+            )
+        ),
+        "cni/10-wecity.conflist": containerd.cni_conflist(node.block.pod_cidr, _chained_plugins()),
+        "kubelet.json": kubelet.kubelet_config(
+            kubelet.KubeletSettings(
+                etc=etc,
+                logs=layout.inside("logs"),
+                plugins=layout.inside("plugins"),
+                dns_ip=node.block.dns_ip,
+                cgroup=node.cgroup,
+                lowest_oom_score=full_oom_range,
+            )
+        ),
+        "kube-proxy.json": kubelet.kube_proxy_config(etc, NODE_NAME, node.block),
+        # The cluster's DNS asks nobody beyond: pods have no way out of the node anyway.
+        "resolv.conf": "",
+    }
+
+
+def _keys(ctx: Context, node: Node) -> dict[str, Path]:
+    serving = ctx.pki.server("kubelet-server", f"system:node:{NODE_NAME}", (node.block.node_ip, NODE_NAME))
+    metrics = ctx.pki.server(
+        "metrics-server", "metrics-server", ("metrics-server.kube-system.svc", node.block.node_ip, NODE_NAME)
+    )
+    return {
+        "ca.crt": ctx.pki.authority().certificate,
+        "kubelet-server.crt": serving.certificate,
+        "kubelet-server.key": serving.key,
+        "metrics-server.crt": metrics.certificate,
+        "metrics-server.key": metrics.key,
+        "kubelet.kubeconfig": ctx.kubeconfig_for(f"system:node:{NODE_NAME}", ("system:nodes",)),
+        "kube-proxy.kubeconfig": ctx.kubeconfig_for("system:kube-proxy"),
+        "metrics-server.kubeconfig": ctx.kubeconfig_for("system:metrics-server"),
+        "netpol.kubeconfig": ctx.kubeconfig_for("system:wecity-netpol"),
+    }
+
+
+def _snapshotter(layout: Layout) -> str:
+    """The choice is recorded: images unpacked by one snapshotter are not there for another."""
+    record = layout.data / "snapshotter"
+    if not record.exists():
+        name = "overlayfs" if machine.overlay_works(layout.data / "containerd") else "native"
+        write_private(record, name.encode())
+    return record.read_text()
+
+
+def _chained_plugins() -> tuple[str, ...]:
+    return ("portmap",) if machine.host_ports_work() else ()
+
+
+def _hold_spec(node: Node) -> HoldSpec:
+    for path in (node.layout.data, Path(sys.executable)):
+        if not path.exists():
+            raise DeploymentError(f"{path} is not there")
+    return HoldSpec(
+        data=str(node.layout.data),
+        run=str(node.layout.run),
+        cgroup=node.cgroup,
+        bridge=node.link.bridge,
+        veth=node.link.veth,
+        block=str(node.block),
+        api_port=node.api_port,
+        rules="",
+        grace=STOP_GRACE,
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    if not (path.exists() and path.read_bytes() == data):
+        write_private(path, data)

@@ -1,0 +1,105 @@
+"""containerd's and CNI's configuration on the node, as text: pure functions of what the machine allows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wecityctl.local.node.layout import INSIDE_RUN
+
+SOCKET = str(INSIDE_RUN / "containerd.sock")
+# Snapshotters and services that need devices, file systems or directories of the host which the node does not use.
+_DISABLED = (
+    "io.containerd.internal.v1.opt",
+    "io.containerd.nri.v1.nri",
+    "io.containerd.image-verifier.v1.bindir",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.erofs",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.differ.v1.erofs",
+    "io.containerd.mount-handler.v1.erofs",
+    "io.containerd.tracing.processor.v1.otlp",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerdSettings:
+    """What varies between machines. Paths are as seen inside."""
+
+    root: str
+    cni_conf: str
+    cni_bin: str
+    runc: str
+    pause_image: str
+    snapshotter: str
+    restrict_oom_score: bool
+
+
+def render(settings: ContainerdSettings) -> str:
+    """config.toml, version 3."""
+    runtime = "plugins.'io.containerd.cri.v1.runtime'"
+    disabled = ",\n  ".join(_quote(name) for name in _DISABLED)
+    return f"""version = 3
+root = {_quote(settings.root)}
+state = "/run/containerd"
+imports = []
+disabled_plugins = [
+  {disabled},
+]
+
+[grpc]
+address = {_quote(SOCKET)}
+
+[plugins.'io.containerd.cri.v1.images']
+snapshotter = {_quote(settings.snapshotter)}
+
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = {_quote(settings.pause_image)}
+
+[{runtime}]
+restrict_oom_score_adj = {json.dumps(settings.restrict_oom_score)}
+enable_cdi = false
+
+[{runtime}.containerd]
+default_runtime_name = "runc"
+
+[{runtime}.containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+
+[{runtime}.containerd.runtimes.runc.options]
+BinaryName = {_quote(settings.runc)}
+SystemdCgroup = false
+
+[{runtime}.cni]
+bin_dirs = [{_quote(settings.cni_bin)}]
+conf_dir = {_quote(settings.cni_conf)}
+"""
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text)  # a TOML basic string has JSON's escapes
+
+
+def cni_conflist(pod_cidr: str, plugins: Sequence[str]) -> str:
+    """One routed veth per pod: every packet between two pods passes the node's forward hook, unmasqueraded.
+
+    Leases lie on the node's own /run and end with it, as its pods do. `plugins` are optional ones to chain.
+    """
+    chain: list[dict[str, object]] = [
+        {
+            "type": "ptp",
+            "ipMasq": False,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": "/run/cni/networks",
+                "ranges": [[{"subnet": pod_cidr}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }
+    ]
+    if "portmap" in plugins:
+        chain.append({"type": "portmap", "capabilities": {"portMappings": True}, "snat": True})
+    return json.dumps({"cniVersion": "1.0.0", "name": "wecity", "plugins": chain}, indent=1)

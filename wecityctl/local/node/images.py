@@ -1,0 +1,111 @@
+"""Images of the real node: archives into containerd's namespace of the kubelet, once each, never collected as garbage.
+
+Where archives come from (recipes, downloads) is others'; nothing is pulled here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.errors import DeploymentError
+from wecityctl.local.spec import ImageRef
+from wecityctl.parts import locate
+
+NAMESPACE = "k8s.io"
+# The kubelet leaves pinned images alone; our own label says which archive an image came from.
+_PINNED = "io.cri-containerd.pinned=pinned"
+_ORIGIN = "wecity.dev/archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An image that containerd has."""
+
+    reference: str
+    digest: str
+    origin: str
+
+
+def canonical(reference: str) -> str:
+    """The full name, as the runtime resolves a name in a manifest: `web:1` is `docker.io/library/web:1`."""
+    name, at, digest = reference.partition("@")
+    first, slash, rest = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif not ("." in first or ":" in first or first == "localhost"):
+        name = f"docker.io/{name}"
+    elif first == "docker.io" and "/" not in rest:
+        name = f"docker.io/library/{rest}"
+    if not at and ":" not in name.rpartition("/")[2]:
+        name += ":latest"
+    return name + at + digest
+
+
+def present(socket: Path) -> dict[str, Present]:
+    """The images containerd has, by canonical name."""
+    found = {}
+    for line in _ctr(socket, "images", "list").splitlines()[1:]:
+        fields = line.split()
+        labels = dict(item.partition("=")[::2] for item in fields[-1].split(","))
+        found[fields[0]] = Present(fields[0], fields[2], labels.get(_ORIGIN, ""))
+    return found
+
+
+def load(socket: Path, images: Iterable[ImageRef]) -> tuple[str, ...]:
+    """Import what is not there yet; returns the references that were imported."""
+    wanted = {canonical(image.reference): image for image in images}
+    if not wanted:
+        return ()
+    have = present(socket)
+    imported = []
+    for name, image in wanted.items():
+        origin = _origin(image)
+        if name in have and have[name].origin == origin:
+            continue
+        _import(socket, name, image.archive, origin)
+        imported.append(image.reference)
+    return tuple(imported)
+
+
+def _origin(image: ImageRef) -> str:
+    """Which archive this is. Without a digest, what the file system knows of the file: archives run to gigabytes."""
+    if image.digest:
+        return image.digest.replace(":", "-")
+    try:
+        known = image.archive.stat()
+    except OSError as error:
+        raise DeploymentError(f"the archive of image {image.reference} is not there: {image.archive}") from error
+    text = f"{image.archive.resolve()}\0{known.st_size}\0{known.st_mtime_ns}"
+    return "file-" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _import(socket: Path, name: str, archive: Path, origin: str) -> None:
+    before = present(socket)
+    _ctr(socket, "images", "import", "--local", "--digests", "--skip-digest-for-named", str(archive))
+    after = present(socket)
+    if name not in after:
+        new = [image for image in after.values() if before.get(image.reference) != image]
+        if len(new) != 1:
+            raise DeploymentError(
+                f"the archive {archive} does not hold the image {name}",
+                details="it holds: " + (", ".join(image.reference for image in new) or "nothing new"),
+            )
+        _ctr(socket, "images", "tag", new[0].reference, name)
+    _ctr(socket, "images", "label", name, _PINNED, f"{_ORIGIN}={origin}")
+
+
+def _ctr(socket: Path, *arguments: str) -> str:
+    command = [str(locate("ctr")), "--address", str(socket), "--namespace", NAMESPACE, *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=True, env={**os.environ, "HOME": "/nonexistent"}
+        )
+    except subprocess.SubprocessError as error:
+        details = getattr(error, "stderr", "") or str(error)
+        raise DeploymentError(f"containerd: {' '.join(arguments[:2])} failed", details=details.strip()) from error
+    return done.stdout

@@ -1,0 +1,90 @@
+"""The kubelet's and kube-proxy's configuration documents: pure functions of the cloud's addresses and the machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from wecityctl.local.node.containerd import SOCKET
+from wecityctl.local.node.network import Block
+
+CLUSTER_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletSettings:
+    """Paths are as seen inside."""
+
+    etc: str
+    logs: str
+    plugins: str
+    dns_ip: str
+    cgroup: str
+    lowest_oom_score: bool
+
+
+def kubelet_config(settings: KubeletSettings) -> str:
+    """A KubeletConfiguration as JSON, which is YAML."""
+    return _document(
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": f"{settings.etc}/ca.crt"},
+            },
+            "authorization": {"mode": "Webhook"},
+            "tlsCertFile": f"{settings.etc}/kubelet-server.crt",
+            "tlsPrivateKeyFile": f"{settings.etc}/kubelet-server.key",
+            "readOnlyPort": 0,
+            "clusterDomain": CLUSTER_DOMAIN,
+            "clusterDNS": [settings.dns_ip],
+            "resolvConf": f"{settings.etc}/resolv.conf",
+            "containerRuntimeEndpoint": f"unix://{SOCKET}",
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{settings.cgroup}",
+            # The kubelet refuses cgroup v1 by default; the machine decides, not the kubelet.
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "oomScoreAdj": -999 if settings.lowest_oom_score else 0,
+            "podLogsDir": settings.logs,
+            "volumePluginDir": settings.plugins,
+            "containerLogMaxSize": "10Mi",
+            "containerLogMaxFiles": 3,
+            "makeIPTablesUtilChains": False,
+            "protectKernelDefaults": False,
+            # Images are imported, not pulled: one that is collected as garbage could not be had again.
+            "imageGCHighThresholdPercent": 100,
+            "imageGCLowThresholdPercent": 99,
+            # Percentages of a developer's large disk would evict pods while there is room for years.
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "512Mi", "imagefs.available": "512Mi"},
+            "nodeStatusUpdateFrequency": "10s",
+            "nodeLeaseDurationSeconds": 40,
+            "rotateCertificates": False,
+            "maxPods": 110,
+        }
+    )
+
+
+def kube_proxy_config(etc: str, node: str, block: Block) -> str:
+    """A KubeProxyConfiguration. Conntrack limits are the whole machine's and stay as they are."""
+    return _document(
+        {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": "nftables",
+            "clusterCIDR": block.pod_cidr,
+            "detectLocalMode": "ClusterCIDR",
+            "hostnameOverride": node,
+            "clientConnection": {"kubeconfig": f"{etc}/kube-proxy.kubeconfig"},
+            "healthzBindAddress": f"{block.node_ip}:10256",
+            "metricsBindAddress": "127.0.0.1:10249",
+            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+            "nftables": {"minSyncPeriod": "200ms", "syncPeriod": "30s"},
+        }
+    )
+
+
+def _document(value: dict[str, object]) -> str:
+    return json.dumps(value, indent=1)

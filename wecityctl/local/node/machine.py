@@ -1,0 +1,54 @@
+"""Facts about this machine that shape a node's configuration: capabilities of this process, kernel features, tools.
+
+Reads only (the overlay test mounts and unmounts in a mount namespace of its own); judging is `capabilities`'s.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+CAP_NET_ADMIN = 12
+CAP_SYS_ADMIN = 21
+CAP_SYS_RESOURCE = 24
+
+
+def has_capability(number: int, status: str | None = None) -> bool:
+    """Whether this process has the capability in its effective set."""
+    text = status if status is not None else Path("/proc/self/status").read_text()
+    line = next((line for line in text.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(line.split()[1], 16) >> number & 1)
+
+
+def overlay_works(directory: Path) -> bool:
+    """Whether overlayfs can be mounted over `directory`'s file system: not everywhere, such as on another overlay."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay-") as name:
+        base = Path(name)
+        for part in ("lower", "upper", "work", "merged"):
+            (base / part).mkdir()
+        (base / "lower" / "file").touch()
+        script = (
+            f"mount -t overlay overlay -o lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work {base}/merged"
+            f" && mv {base}/merged/file {base}/merged/moved"
+        )
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+        return succeeds(*command)
+
+
+def host_ports_work() -> bool:
+    """Whether iptables can do what the portmap plug-in asks of it; without that the plug-in would fail every pod."""
+    rule = (
+        "iptables -w -t nat -A PREROUTING -p tcp -m multiport --dports 1 -m comment --comment x -j DNAT --to 192.0.2.1"
+    )
+    return succeeds("unshare", "--net", "sh", "-c", f"{rule} && iptables -w -t nat -A POSTROUTING -j MASQUERADE")
+
+
+def succeeds(*command: str, stdin: str = "") -> bool:
+    """Whether the command can be run and exits 0; its output is not wanted."""
+    try:
+        done = subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0

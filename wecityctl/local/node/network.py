@@ -1,0 +1,167 @@
+"""The node's addresses and the host's side of its link: one block per cloud, a bridge, a veth pair, two routes.
+
+Addresses come from 198.18.0.0/15, which no network may route (RFC 2544), so that a city's own networks are never shadowed.
+What happens inside the node's network namespace is `inside`'s; packet filtering is `nft`'s and `netpol`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from wecityctl.errors import DeploymentError
+
+POOL = IPv4Network("198.18.0.0/15")
+BLOCK_PREFIX = 21
+UPLINK = "eth0"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A cloud's /21: a /24 for the link, a /23 for pods and a /22 for Services."""
+
+    network: IPv4Network
+
+    @classmethod
+    def parse(cls, text: str) -> Block:
+        """The inverse of `str`; ValueError for anything that is not one of our blocks."""
+        network = IPv4Network(text)
+        if network.prefixlen != BLOCK_PREFIX or not network.subnet_of(POOL):
+            raise ValueError(f"{text} is not a /{BLOCK_PREFIX} of {POOL}")
+        return cls(network)
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+    @property
+    def link_cidr(self) -> str:
+        """The /24 between host and node."""
+        return str(next(self.network.subnets(new_prefix=24)))
+
+    @property
+    def bridge_ip(self) -> str:
+        """The host's address on the link: the API server's."""
+        return str(self.network[1])
+
+    @property
+    def node_ip(self) -> str:
+        """The node's address: NodePorts and the kubelet."""
+        return str(self.network[2])
+
+    @property
+    def pod_cidr(self) -> str:
+        """The node's pods; a /23, so that 110 pods may come and go without waiting for an address."""
+        return str(list(self.network.subnets(new_prefix=23))[1])
+
+    @property
+    def service_cidr(self) -> str:
+        """Cluster IPs."""
+        return str(list(self.network.subnets(new_prefix=22))[1])
+
+    @property
+    def service_ip(self) -> str:
+        """The `kubernetes` Service's."""
+        return str(IPv4Network(self.service_cidr)[1])
+
+    @property
+    def dns_ip(self) -> str:
+        """The cluster DNS Service's."""
+        return str(IPv4Network(self.service_cidr)[10])
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Names of the host's interfaces for one cloud; at most 15 characters, the kernel's limit."""
+
+    bridge: str
+    veth: str
+
+    @classmethod
+    def of(cls, cloud_id: str) -> Link:
+        """The names for the cloud with these eight hex digits."""
+        return cls(f"wcb-{cloud_id}", f"wcv-{cloud_id}")
+
+
+def _networks_in_use(addresses: object, routes: object) -> Iterable[IPv4Network]:
+    """Networks in the JSON of `ip -j -4 addr` and `ip -j -4 route show table all`."""
+    assert isinstance(addresses, list) and isinstance(routes, list)
+    for interface in addresses:
+        for item in interface.get("addr_info", ()):
+            yield IPv4Network(f"{item['local']}/{item['prefixlen']}", strict=False)
+    for route in routes:
+        destination = route.get("dst", "default")
+        if destination != "default":
+            yield IPv4Network(destination, strict=False)
+
+
+def choose(in_use: Iterable[IPv4Network], taken: Collection[Block]) -> Block:
+    """The first block that neither the host's networks nor another cloud's record touches."""
+    networks = (*in_use, *(block.network for block in taken))
+    for candidate in POOL.subnets(new_prefix=BLOCK_PREFIX):
+        if not any(candidate.overlaps(network) for network in networks if network.prefixlen > 0):
+            return Block(candidate)
+    raise DeploymentError(
+        f"no free address block in {POOL} for the node's network",
+        resolution="stop or reset an embedded cloud that is no longer needed: wecityctl local status",
+    )
+
+
+def allocate(taken: Collection[Block]) -> Block:
+    """A block that is free on this machine now; the caller records it."""
+    addresses = json.loads(run("ip", "-j", "-4", "address", "show") or "[]")
+    routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
+    return choose(_networks_in_use(addresses, routes), taken)
+
+
+def exists(interface: str) -> bool:
+    """Whether the host has the interface."""
+    return Path("/sys/class/net", interface).exists()
+
+
+def ensure_bridge(link: Link, block: Block) -> None:
+    """The host's end of the link; it stays when the node dies, so that the API server keeps its address."""
+    if not exists(link.bridge):
+        run("ip", "link", "add", link.bridge, "type", "bridge")
+    Path(f"/proc/sys/net/ipv6/conf/{link.bridge}/disable_ipv6").write_text("1")
+    run("ip", "address", "replace", f"{block.bridge_ip}/24", "dev", link.bridge)
+    run("ip", "link", "set", link.bridge, "up")
+
+
+def connect(link: Link, block: Block, pid: int) -> None:
+    """Join the network namespace of `pid` to the bridge and route pods and Services through the node."""
+    remove_interface(link.veth)
+    run("ip", "link", "add", link.veth, "type", "veth", "peer", "name", UPLINK, "netns", str(pid))
+    Path(f"/proc/sys/net/ipv6/conf/{link.veth}/disable_ipv6").write_text("1")
+    run("ip", "link", "set", link.veth, "master", link.bridge, "up")
+    for cidr in (block.pod_cidr, block.service_cidr):
+        run("ip", "route", "replace", cidr, "via", block.node_ip, "dev", link.bridge)
+
+
+def remove_interface(name: str) -> None:
+    """Remove an interface (a veth takes its peer with it); not there is as good."""
+    if exists(name):
+        run("ip", "link", "delete", name)
+
+
+def disconnect(link: Link) -> None:
+    """Remove both interfaces; the routes go with the bridge."""
+    remove_interface(link.veth)
+    remove_interface(link.bridge)
+
+
+def run(*command: str, stdin: str = "") -> str:
+    """Run a system tool; its words are the error's details."""
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, check=True)
+    except FileNotFoundError as error:
+        raise DeploymentError(
+            f"{command[0]} is not installed", resolution="wecityctl doctor says which package has it"
+        ) from error
+    except subprocess.SubprocessError as error:
+        details = getattr(error, "stderr", "") or str(error)
+        raise DeploymentError(f"{' '.join(command)} failed", details=details.strip()) from error
+    return done.stdout

@@ -1,0 +1,117 @@
+"""The node's processes as supervised services: how each enters the node's namespaces, what it waits for, when it is ready."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from wecityctl.local.driver import Context
+from wecityctl.local.node.configure import METRICS_PORT, STOP_GRACE, Node
+from wecityctl.local.node.layout import NODE_NAME
+from wecityctl.local.service import Probe, Service
+from wecityctl.parts import locate
+
+HOLD = "node-hold"
+_API = "kube-apiserver"
+# nsenter has to fork for the PID namespace; the child is told when its parent ends, whatever ended it.
+_ENTER = 'read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid -- setpriv --pdeathsig TERM "$@"'
+
+
+def build(ctx: Context, node: Node) -> tuple[Service, ...]:
+    """All of them; equal for an equal cloud."""
+    return (_hold(node), _containerd(node), _kubelet(node), _kube_proxy(node), _metrics_server(node))
+
+
+def entered(node: Node, *command: str) -> tuple[str, ...]:
+    """`command` inside the node's namespaces."""
+    return ("/bin/sh", "-c", _ENTER, str(node.layout.pid_file), *command)
+
+
+def _hold(node: Node) -> Service:
+    return Service(
+        HOLD,
+        (sys.executable, "-m", "wecityctl.local.node.hold", str(node.layout.hold_spec)),
+        ready=Probe("file", target=str(node.layout.hold_state), interval=0.05),
+        ready_timeout=20,
+        stop_timeout=STOP_GRACE + 10,
+    )
+
+
+def _containerd(node: Node) -> Service:
+    binary = locate("containerd")
+    return Service(
+        "containerd",
+        entered(node, str(binary), "--config", node.layout.inside("etc", "containerd.toml")),
+        env=_path(binary, locate("runc"), locate("nft")),
+        bound_to=(HOLD,),
+        ready=Probe("socket", target=str(node.layout.containerd_socket), interval=0.05),
+        ready_timeout=30,
+    )
+
+
+def _kubelet(node: Node) -> Service:
+    binary = locate("kubelet")
+    return Service(
+        "kubelet",
+        entered(
+            node,
+            str(binary),
+            f"--config={node.layout.inside('etc', 'kubelet.json')}",
+            f"--kubeconfig={node.layout.inside('etc', 'kubelet.kubeconfig')}",
+            f"--root-dir={node.layout.inside('kubelet')}",
+            f"--cert-dir={node.layout.inside('kubelet', 'pki')}",
+            f"--hostname-override={NODE_NAME}",
+            f"--node-ip={node.block.node_ip}",
+        ),
+        env=_path(binary, locate("nft")),
+        after=(_API,),
+        bound_to=("containerd",),
+        ready=Probe("tcp", target=f"{node.block.node_ip}:10250"),
+        ready_timeout=60,
+    )
+
+
+def _kube_proxy(node: Node) -> Service:
+    binary = locate("kube-proxy")
+    return Service(
+        "kube-proxy",
+        entered(node, str(binary), f"--config={node.layout.inside('etc', 'kube-proxy.json')}"),
+        env=_path(locate("nft")),
+        after=(_API,),
+        bound_to=(HOLD,),
+        ready=Probe("tcp", target=f"{node.block.node_ip}:10256"),
+        ready_timeout=60,
+    )
+
+
+def _metrics_server(node: Node) -> Service:
+    etc = node.layout.inside("etc")
+    kubeconfig = f"{etc}/metrics-server.kubeconfig"
+    return Service(
+        "metrics-server",
+        entered(
+            node,
+            str(locate("metrics-server")),
+            f"--bind-address={node.block.node_ip}",
+            f"--secure-port={METRICS_PORT}",
+            f"--tls-cert-file={etc}/metrics-server.crt",
+            f"--tls-private-key-file={etc}/metrics-server.key",
+            f"--kubeconfig={kubeconfig}",
+            f"--authentication-kubeconfig={kubeconfig}",
+            f"--authorization-kubeconfig={kubeconfig}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-certificate-authority={etc}/ca.crt",
+            "--metric-resolution=15s",
+        ),
+        after=(_API,),
+        bound_to=(HOLD,),
+        ready=Probe("tcp", target=f"{node.block.node_ip}:{METRICS_PORT}"),
+        # Figures for autoscalers and `top`; a cloud without them serves all the same.
+        required=False,
+    )
+
+
+def _path(*binaries: Path) -> dict[str, str]:
+    """A PATH on which the service finds its helpers: shims, runc, nft, mount."""
+    system = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return {"PATH": ":".join(dict.fromkeys((*(str(binary.parent) for binary in binaries), *system)))}
