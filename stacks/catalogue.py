@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.catalogue import Catalogue, CapabilityType
+from wecityctl.model.catalogue import CapabilityType, Catalogue
 
 ENTRY_POINT_GROUP = "wecityctl.capabilities"
 

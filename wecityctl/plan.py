@@ -138,7 +138,7 @@ def _tenant_stacks(
                     tenant.name,
                     cloud,
                     (store.name, bases[cloud].name, *sorted(needed)),
-                    (*bindings, *own),
+                    (*bindings, *own, *((naming.DIGEST_KEY,) if own else ())),
                 )
             )
     return stacks

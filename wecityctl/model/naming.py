@@ -13,6 +13,8 @@ PROJECT = "wecity"
 FIELD_MANAGER = "wecityctl"
 LABEL_PREFIX = "wecity.dev"
 MANAGED_BY = "wecityctl"
+# The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
+DIGEST_KEY = "city/digest-key"
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 

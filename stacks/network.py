@@ -1,0 +1,85 @@
+"""Network policies: nothing may talk but what is declared. Pure functions from names to manifests.
+
+Source of the shape: networking.k8s.io/v1. A flow between two pods needs both sides: egress where it starts, ingress
+where it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from wecityctl.model import naming
+from wecityctl.stacks.objects import Manifest
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
+DNS_PEER = {
+    "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}
+
+
+def policy(
+    namespace: pulumi.Input[str],
+    name: str,
+    pods: pulumi.Input[Mapping[str, str]] | None,
+    *,
+    ingress: Sequence[Manifest] | None = None,
+    egress: Sequence[Manifest] | None = None,
+) -> Manifest:
+    """A NetworkPolicy over the pods with these labels (`None`: all); a direction left out is not touched."""
+    types = [kind for kind, rules in (("Ingress", ingress), ("Egress", egress)) if rules is not None]
+    spec: Manifest = {"podSelector": {"matchLabels": pods} if pods is not None else {}, "policyTypes": types}
+    # An empty rule list is left out: with the policy type named, absence already means that nothing is allowed.
+    if ingress:
+        spec["ingress"] = list(ingress)
+    if egress:
+        spec["egress"] = list(egress)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def default_deny(namespace: str) -> Manifest:
+    """Cut every pod of a namespace off, both ways."""
+    return policy(namespace, "default-deny", None, ingress=[], egress=[])
+
+
+def allow_dns(namespace: str) -> Manifest:
+    """Let every pod of a namespace ask the cluster's DNS, and nothing else."""
+    ports = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    return policy(namespace, "allow-dns", None, egress=[{"to": [DNS_PEER], "ports": ports}])
+
+
+def pods_of(namespace: pulumi.Input[str], labels: pulumi.Input[Any]) -> Manifest:
+    """The peer: pods with these labels in one namespace."""
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
+        "podSelector": {"matchLabels": labels},
+    }
+
+
+def to_peer(peer: Manifest, ports: Sequence[pulumi.Input[int]]) -> Manifest:
+    """An egress rule."""
+    return {"to": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def from_peer(peer: Manifest, ports: Sequence[pulumi.Input[int]]) -> Manifest:
+    """An ingress rule."""
+    return {"from": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def from_anywhere(ports: Sequence[pulumi.Input[int]]) -> Manifest:
+    """An ingress rule for an entry point, which cannot know who comes."""
+    return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def zone_peer(zone: str) -> Manifest:
+    """The peer: every pod in the tenants' namespaces of a zone."""
+    return {"namespaceSelector": {"matchLabels": {ZONE_LABEL: zone}}}

@@ -1,0 +1,97 @@
+"""PostgreSQL as a capability: one server with its volume, closed to everybody without a binding.
+
+Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.tenants.provisioning`).
+"""
+
+from __future__ import annotations
+
+from wecityctl.model.outputs import Endpoint
+from wecityctl.stacks import pods
+from wecityctl.stacks.base.kubernetes import priority_class
+from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+from wecityctl.stacks.platforms.stateful import provisioning_policies, stateful_set, volume_claim
+from wecityctl.stacks.upstream import base_outputs
+
+# The numeric user of Debian's package and of the upstream image.
+USER = 999
+BINARIES = "/usr/lib/postgresql/15/bin"
+DATA = "/var/lib/postgresql/data"
+PGDATA = f"{DATA}/pgdata"
+
+INITIALISE = f"""set -eu
+if [ ! -s {PGDATA}/PG_VERSION ]; then
+  # A directory without PG_VERSION is what an interrupted first start leaves: nothing of value is in it.
+  rm -rf {PGDATA} {PGDATA}.new
+  umask 077
+  printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
+  {BINARIES}/initdb --pgdata={PGDATA}.new --username=postgres --pwfile=/tmp/password \\
+    --auth-local=scram-sha-256 --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --data-checksums
+  rm -f /tmp/password
+  echo "host all all all scram-sha-256" >> {PGDATA}.new/pg_hba.conf
+  mv {PGDATA}.new {PGDATA}
+fi
+rm -f {PGDATA}/postmaster.pid
+"""
+
+
+class PostgreSQL(CapabilityComponent):
+    """A PostgreSQL server."""
+
+    def build(self, context: CapabilityScope) -> Endpoint:
+        inputs = self.scope.inputs
+        name, namespace = context.capability.name, context.namespace
+        image = inputs.images["postgresql"]
+        admin = f"{name}-admin"
+        password = secret_value(inputs, context.admin_key)
+        credentials = self.scope.add(pods.secret(namespace, admin, {"username": "postgres", "password": password}))
+        base = base_outputs(inputs)
+        claim = self.scope.add(
+            volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
+            protect=True,
+            retain=True,
+        )
+        self.scope.add_all(provisioning_policies(context))
+        ready = self.scope.after(credentials, claim)
+        ready.add(self._workload(context, image, admin))
+        self.scope.add(pods.service(namespace, name, context.selector, {"postgresql": context.type.port}))
+        return context.endpoint(service=name, admin_secret=admin, image=image)
+
+    def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
+        requests = context.resources()
+        mounts = [{"name": "data", "mountPath": DATA}]
+        ready: Manifest = {
+            "exec": {"command": [f"{BINARIES}/pg_isready", "--host=127.0.0.1", "--quiet"]},
+            "periodSeconds": 2,
+            "failureThreshold": 3,
+        }
+        server = pods.container(
+            "postgresql",
+            image,
+            command=[f"{BINARIES}/postgres", "-D", PGDATA, "-c", "listen_addresses=*", "-k", pods.TEMPORARY],
+            ports={"postgresql": context.type.port},
+            mounts=mounts,
+            requests=requests,
+            readiness=ready,
+            liveness={**ready, "periodSeconds": 10, "failureThreshold": 6},
+            startup={**ready, "periodSeconds": 1, "failureThreshold": 120},
+        )
+        initialise = pods.container(
+            "initialise",
+            image,
+            command=["/bin/sh", "-c", INITIALISE],
+            env=[pods.from_secret("POSTGRES_PASSWORD", admin, "password")],
+            mounts=mounts,
+            requests=requests,
+        )
+        spec = pods.pod(
+            [server],
+            cluster=self.scope.inputs.cluster,
+            init=[initialise],
+            volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}}],
+            user=USER,
+            priority_class=priority_class(self.scope.inputs.city.name, "platform"),
+            architectures=self.scope.inputs.city.images.architectures,
+            grace_seconds=60,
+        )
+        return stateful_set(context, pods.template({**self.scope.labels, **context.selector}, spec))

@@ -1,0 +1,133 @@
+"""A middle platform on one cloud: its namespaces and, inside, one component resource for each capability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+import pulumi
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.city import Capability
+from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.stacks import network, pods
+from wecityctl.stacks.objects import Scope, open_scope
+
+
+@dataclass(frozen=True)
+class CapabilityScope:
+    """What a capability's program is given: the instance, its type, its namespace and where to register."""
+
+    capability: Capability
+    type: CapabilityType
+    namespace: str
+    scope: Scope
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels that select the capability's pods; they never change in its life."""
+        return {
+            "app.kubernetes.io/name": self.capability.name,
+            "app.kubernetes.io/component": self.type.name,
+            "app.kubernetes.io/part-of": self.capability.platform,
+        }
+
+    @property
+    def storage(self) -> str:
+        return self.capability.storage or self.type.storage
+
+    @property
+    def admin_key(self) -> str:
+        """The name of the administrator's password in the city's secret store."""
+        return naming.secret_key("capability", self.capability.name, "admin")
+
+    def resources(self) -> dict[str, str]:
+        """CPU and memory requests by size: the type's own for small, four times that for each step."""
+        factor = {"small": 1, "medium": 4, "large": 16}[self.capability.size]
+        return {"cpu": _times(self.type.cpu, factor), "memory": _times(self.type.memory, factor)}
+
+    def endpoint(self, *, service: str, admin_secret: str = "", image: str = "") -> Endpoint:
+        return Endpoint(
+            capability=self.capability.name,
+            type=self.type.name,
+            engine=self.capability.engine or self.type.engines[0],
+            namespace=self.namespace,
+            service=service,
+            port=self.type.port,
+            pod_labels=self.selector,
+            admin_secret=admin_secret,
+            image=image,
+        )
+
+
+Program = Callable[[CapabilityScope, str, pulumi.ResourceOptions], "CapabilityComponent"]
+
+
+class CapabilityComponent(pulumi.ComponentResource):
+    """The base of every capability: one component resource with a stable URN, and an endpoint."""
+
+    endpoint: Endpoint
+
+    def __init__(self, context: CapabilityScope, name: str, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
+        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        self.endpoint = self.build(context)
+        self.register_outputs({"endpoint": asdict(self.endpoint)})
+
+    def build(self, context: CapabilityScope) -> Endpoint:
+        """Register the capability's objects under `self.scope` and return where it answers."""
+        raise TypeError(f"{type(self).__name__} defines no build()")
+
+
+def run(inputs: StackInputs) -> dict[str, Any]:
+    """Register the platform's capabilities that are placed on this stack's cloud."""
+    platform = next(item for item in inputs.city.platforms if item.name == inputs.stack.subject)
+    here = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
+    scope = open_scope(inputs, "platform", platform.name)
+    scopes = {zone: _open_namespace(scope, platform.name, zone) for zone in sorted({item.zone for item in here})}
+    endpoints = []
+    for capability in here:
+        kind = inputs.catalogue[capability.type]
+        place = CapabilityScope(
+            capability, kind, naming.platform_namespace(platform.name, capability.zone), scopes[capability.zone]
+        )
+        program = _load(kind.program)
+        endpoints.append(program(place, capability.name, pulumi.ResourceOptions()).endpoint)
+    return to_json(PlatformOutputs(platform.name, inputs.stack.cloud, tuple(endpoints)))
+
+
+def _load(program: str) -> Program:
+    module, _, attribute = program.partition(":")
+    loaded: Program = getattr(import_module(module), attribute)
+    return loaded
+
+
+def _open_namespace(scope: Scope, platform: str, zone: str) -> Scope:
+    """The namespace of a platform (in a zone), closed before anything runs in it."""
+    name = naming.platform_namespace(platform, zone)
+    labels = {f"{naming.LABEL_PREFIX}/platform": platform}
+    if zone:
+        labels[network.ZONE_LABEL] = zone
+    # Volumes live here; both stay behind a destroy unless the user asks for the data to go.
+    namespace = scope.add(pods.namespace(name, labels), protect=True, retain=True)
+    inside = scope.after(namespace)
+    return inside.after(*inside.add_all([network.default_deny(name), network.allow_dns(name)]))
+
+
+def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:
+    return naming.standard_labels(
+        inputs.city.name,
+        name=context.capability.name,
+        component=context.type.name,
+        part_of=context.capability.platform,
+        instance=inputs.city.name,
+    )
+
+
+def _times(quantity: str, factor: int) -> str:
+    digits = quantity.rstrip("mKMGTi")
+    return f"{int(digits) * factor}{quantity[len(digits) :]}"

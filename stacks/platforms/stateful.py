@@ -1,0 +1,52 @@
+"""What capabilities with a volume have in common: the claim, the single pod over it, the way in for provisioning."""
+
+from __future__ import annotations
+
+from wecityctl.model import naming
+from wecityctl.stacks import network
+from wecityctl.stacks.objects import Manifest
+from wecityctl.stacks.platforms.platform import CapabilityScope
+
+
+def provisioning_labels(capability: str) -> dict[str, str]:
+    """The labels of the Jobs that may reach a capability as its administrator."""
+    return {f"{naming.LABEL_PREFIX}/provisions": naming.label_value(capability)}
+
+
+def volume_claim(namespace: str, name: str, storage: str, storage_class: str) -> Manifest:
+    """A claim for a volume of its own, read and written by one node."""
+    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
+    if storage_class:
+        spec["storageClassName"] = storage_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
+    """A StatefulSet of one pod: never two at a time over one volume."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": context.capability.name, "namespace": context.namespace},
+        "spec": {
+            "replicas": 1,
+            "serviceName": context.capability.name,
+            "selector": {"matchLabels": context.selector},
+            "template": template,
+        },
+    }
+
+
+def provisioning_policies(context: CapabilityScope) -> list[Manifest]:
+    """Let the Jobs that make databases and users reach the capability, within its own namespace."""
+    name, jobs = context.capability.name, provisioning_labels(context.capability.name)
+    arrives = network.from_peer({"podSelector": {"matchLabels": jobs}}, [context.type.port])
+    leaves = network.to_peer({"podSelector": {"matchLabels": context.selector}}, [context.type.port])
+    return [
+        network.policy(context.namespace, f"{name}-provisioning", context.selector, ingress=[arrives]),
+        network.policy(context.namespace, f"{name}-provisioning-jobs", jobs, egress=[leaves]),
+    ]

@@ -1,0 +1,198 @@
+"""Pod templates under the restricted Pod Security Standard, and the objects around them. Pure functions.
+
+Source of the rules: the Kubernetes Pod Security Standards, level restricted. Commands are always explicit, so that an
+upstream image and one built on the site behave alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from wecityctl.inputs import Cluster
+from wecityctl.model import naming
+from wecityctl.stacks.objects import Manifest
+
+CONTENT_ANNOTATION = f"{naming.LABEL_PREFIX}/content"
+SIMULATED_TAINT = f"{naming.LABEL_PREFIX}/simulated"
+TEMPORARY = "/tmp"  # noqa: S108 - the mount path inside a container, an emptyDir of its own
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+def container(
+    name: str,
+    image: pulumi.Input[str],
+    *,
+    command: Sequence[str] = (),
+    env: Sequence[Manifest] = (),
+    ports: Mapping[str, int] | None = None,
+    mounts: Sequence[Manifest] = (),
+    requests: Mapping[str, str],
+    limits: Mapping[str, str] | None = None,
+    readiness: Manifest | None = None,
+    liveness: Manifest | None = None,
+    startup: Manifest | None = None,
+    temporary: bool = True,
+) -> Manifest:
+    """A container with the restricted security context and a writable /tmp."""
+    result: Manifest = {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"requests": dict(requests), "limits": dict(limits or {"memory": requests["memory"]})},
+        "securityContext": RESTRICTED,
+        "volumeMounts": [*([{"name": "tmp", "mountPath": TEMPORARY}] if temporary else []), *mounts],
+    }
+    optional: Manifest = {
+        "command": list(command),
+        "env": list(env),
+        "ports": [{"name": key, "containerPort": port, "protocol": "TCP"} for key, port in (ports or {}).items()],
+        "readinessProbe": readiness,
+        "livenessProbe": liveness,
+        "startupProbe": startup,
+    }
+    result.update({key: value for key, value in optional.items() if value})
+    return result
+
+
+def pod(
+    containers: Sequence[Manifest],
+    *,
+    cluster: Cluster | None,
+    service_account: str = "",
+    init: Sequence[Manifest] = (),
+    volumes: Sequence[Manifest] = (),
+    user: int | None = None,
+    priority_class: pulumi.Input[str] = "",
+    architectures: Sequence[str] = (),
+    restart: str = "",
+    grace_seconds: int | None = None,
+) -> Manifest:
+    """A pod spec. `user` is the numeric user and group of every container and of the volumes; `None` is the image's."""
+    security: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if user is not None:
+        security |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
+    spec: Manifest = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security,
+        "containers": list(containers),
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}, *volumes],
+    }
+    optional: Manifest = {
+        "initContainers": list(init),
+        "serviceAccountName": service_account,
+        "priorityClassName": priority_class,
+        "restartPolicy": restart,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "affinity": _architecture_affinity(architectures),
+        "tolerations": _tolerations(cluster),
+    }
+    spec.update({key: value for key, value in optional.items() if value})
+    return spec
+
+
+def template(labels: Mapping[str, str], spec: Manifest, content: pulumi.Input[str] = "") -> Manifest:
+    """A pod template; `content` changes when a mounted ConfigMap or Secret does, so that pods roll."""
+    metadata: Manifest = {"labels": dict(labels)}
+    if content:
+        metadata["annotations"] = {CONTENT_ANNOTATION: content}
+    return {"metadata": metadata, "spec": spec}
+
+
+def content_digest(values: Mapping[str, Any]) -> str:
+    """A digest over the content that pods mount."""
+    text = "\0".join(f"{key}\0{values[key]}" for key in sorted(values))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def service(namespace: str, name: str, selector: Mapping[str, str], ports: Mapping[str, int], **extra: Any) -> Manifest:
+    """A Service whose ports are named and have the containers' numbers."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": dict(selector),
+            "ports": [{"name": key, "port": port, "targetPort": key, "protocol": "TCP"} for key, port in ports.items()],
+            **extra,
+        },
+    }
+
+
+def config_map(namespace: str, name: str, data: Mapping[str, Any]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": dict(data),
+    }
+
+
+def secret(namespace: pulumi.Input[str], name: str, data: Mapping[str, Any], kind: str = "Opaque") -> Manifest:
+    """A Secret; its values may be unknown or secret outputs."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": kind,
+        "stringData": dict(data),
+    }
+
+
+def service_account(namespace: str, name: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name, "namespace": namespace},
+        "automountServiceAccountToken": False,
+    }
+
+
+def disruption_budget(namespace: str, name: str, selector: Mapping[str, str]) -> Manifest:
+    """At most one pod away at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(selector)}},
+    }
+
+
+def namespace(name: str, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None) -> Manifest:
+    """A namespace at Pod Security level restricted."""
+    levels = {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/warn": "restricted",
+        "pod-security.kubernetes.io/audit": "restricted",
+    }
+    metadata: Manifest = {"name": name, "labels": {**levels, **labels}}
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def from_secret(variable: str, name: str, key: str) -> Manifest:
+    """An environment variable whose value is one key of a Secret."""
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+
+
+def _architecture_affinity(architectures: Sequence[str]) -> Manifest | None:
+    if not architectures:
+        return None
+    term = {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": sorted(architectures)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+
+
+def _tolerations(cluster: Cluster | None) -> list[Manifest]:
+    if cluster is None or not cluster.simulated:
+        return []
+    return [{"key": SIMULATED_TAINT, "operator": "Exists", "effect": "NoSchedule"}]

@@ -1,0 +1,271 @@
+"""An app as one component resource: its workloads, its bindings, and one flow for each thing it uses.
+
+Workloads start last: after the fences of the namespace, the app's own flows, its bindings and its databases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from typing import Any
+
+import pulumi
+
+from wecityctl.model import naming
+from wecityctl.model.city import App, Component
+from wecityctl.model.outputs import RouteTarget
+from wecityctl.stacks import network, pods
+from wecityctl.stacks.base.kubernetes import priority_class
+from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.tenants.provisioning import Binding, bind
+from wecityctl.stacks.upstream import KnownEndpoint, endpoint
+
+BINDING_ROOT = "/bindings"
+GATEWAY_TYPE = "gateway"
+
+
+class Application(pulumi.ComponentResource):
+    """One app of a tenant. `routes` is what the entry point may serve."""
+
+    routes: tuple[RouteTarget, ...]
+
+    def __init__(self, outer: Scope, app: App) -> None:
+        super().__init__("wecity:tenant:App", app.name, {}, pulumi.ResourceOptions())
+        self.app = app
+        self.namespace = naming.tenant_namespace(app.tenant, app.zone)
+        inputs = outer.inputs
+        labels = naming.standard_labels(
+            inputs.city.name, name=app.name, component="app", part_of=app.tenant, instance=inputs.city.name
+        )
+        self.scope = outer.within(self, {**labels, f"{naming.LABEL_PREFIX}/data-class": app.data_class})
+        account = self.scope.add(pods.service_account(self.namespace, app.name))
+        endpoints = {use.alias: endpoint(inputs, use.capability) for use in app.uses}
+        flows = self.scope.add_all([*self._inner_flows(), *self._flows(endpoints)])
+        bindings = [bind(self.scope, app, use, self.namespace, endpoints[use.alias]) for use in app.uses]
+        needed = [need for binding in bindings for need in (binding.secret, *binding.needs)]
+        ready = self.scope.after(account, *flows, *needed)
+        for component in app.components:
+            self._add_component(ready, component, bindings)
+        self.routes = self._routes()
+        self.register_outputs({})
+
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        """The labels of every pod of the app; policies select by them."""
+        return {"app.kubernetes.io/name": self.app.name, "app.kubernetes.io/part-of": self.app.tenant}
+
+    def _component_labels(self, component: Component) -> dict[str, str]:
+        return {**self.pod_labels, "app.kubernetes.io/component": component.name}
+
+    def _inner_flows(self) -> Iterator[Manifest]:
+        """The app's own components may talk to each other, and the gateway to the one that is routed."""
+        ports = sorted({component.port for component in self.app.components if component.port is not None})
+        if len(self.app.components) > 1 and ports:
+            own = {"podSelector": {"matchLabels": self.pod_labels}}
+            yield network.policy(
+                self.namespace,
+                naming.fit(f"{self.app.name}-within"),
+                self.pod_labels,
+                ingress=[network.from_peer(own, ports)],
+                egress=[network.to_peer(own, ports)],
+            )
+        web = self.app.web_component
+        if self.app.is_routed and web is not None and web.port is not None:
+            rule = self._gateway_rule(web.port)
+            name = naming.fit(f"{self.app.name}-from-entry")
+            yield network.policy(self.namespace, name, self._component_labels(web), ingress=[rule])
+
+    def _gateway_rule(self, port: int) -> Manifest:
+        city = self.scope.inputs.city
+        gateway = next((item for item in city.capabilities if item.type == GATEWAY_TYPE), None)
+        if gateway is None:
+            # The adopted cluster's own ingress controller serves the app, and where it runs is not ours to know.
+            return network.from_anywhere([port])
+        known = endpoint(self.scope.inputs, gateway.name)
+        return network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])
+
+    def _flows(self, endpoints: dict[str, KnownEndpoint]) -> Iterator[Manifest]:
+        """One flow for each use: out of the app's pods, into the capability's, on its port alone."""
+        for alias, known in endpoints.items():
+            target = network.pods_of(known.namespace, known.pod_labels)
+            source = network.pods_of(self.namespace, self.pod_labels)
+            yield network.policy(
+                self.namespace,
+                naming.fit(f"{self.app.name}-to-{alias}"),
+                self.pod_labels,
+                egress=[network.to_peer(target, [known.port])],
+            )
+            yield network.policy(
+                known.namespace,
+                naming.fit(f"from-{self.app.tenant}-{self.app.name}-{alias}"),
+                known.pod_labels,
+                ingress=[network.from_peer(source, [known.port])],
+            )
+
+    def _add_component(self, scope: Scope, component: Component, bindings: list[Binding]) -> None:
+        """One component's own objects and, after them, its Deployment."""
+        workload = naming.component_workload(self.app.name, component.name)
+        labels = self._component_labels(component)
+        content: dict[str, Any] = {binding.alias: binding.content for binding in bindings}
+        before: list[KubernetesObject] = []
+        if component.files:
+            keys = {file_key(path): text for path, text in component.files.items()}
+            before.append(scope.add(pods.config_map(self.namespace, f"{workload}-files", keys)))
+            content["files"] = pods.content_digest(keys)
+        if component.secrets:
+            values = {name: self._own_secret(name) for name in component.secrets}
+            before.append(scope.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
+            content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
+        template = self._template(component, workload, bindings, content)
+        replicas = 0 if self.app.stage == "suspended" else component.replicas
+        scope.after(*before).add(self._deployment(component, workload, template, replicas))
+        if component.port is not None:
+            scope.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
+        if component.autoscale and replicas:
+            scope.add(autoscaler(self.namespace, workload, component))
+        if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
+            scope.add(pods.disruption_budget(self.namespace, workload, labels))
+
+    def _deployment(self, component: Component, workload: str, template: Manifest, replicas: int) -> Manifest:
+        spec: Manifest = {
+            "selector": {"matchLabels": self._component_labels(component)},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1 if component.replicas > 1 else 0}},
+            "revisionHistoryLimit": 3,
+            "template": template,
+        }
+        # With an autoscaler the number of replicas is its own to set; two owners would undo each other.
+        if component.autoscale is None or replicas == 0:
+            spec["replicas"] = replicas
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": workload, "namespace": self.namespace},
+            "spec": spec,
+        }
+
+    def _template(
+        self, component: Component, workload: str, bindings: list[Binding], content: dict[str, Any]
+    ) -> Manifest:
+        inputs = self.scope.inputs
+        volumes: list[Manifest] = []
+        mounts: list[Manifest] = []
+        for binding in bindings:
+            volume = naming.fit(f"binding-{binding.alias}")
+            volumes.append({"name": volume, "secret": {"secretName": binding.secret_name, "defaultMode": 0o440}})
+            mounts.append({"name": volume, "mountPath": f"{BINDING_ROOT}/{binding.alias}", "readOnly": True})
+        if component.files:
+            volumes.append({"name": "files", "configMap": {"name": f"{workload}-files"}})
+            mounts += [
+                {"name": "files", "mountPath": path, "subPath": file_key(path), "readOnly": True}
+                for path in component.files
+            ]
+        runner = pods.container(
+            component.name,
+            resolve_image(component.image, inputs.images, inputs.city.images.registry),
+            command=component.command,
+            env=self._environment(component, workload, bool(bindings)),
+            ports={"http": component.port} if component.port is not None else None,
+            mounts=mounts,
+            requests={"cpu": component.resources.cpu, "memory": component.resources.memory},
+            **_probes(component),
+        )
+        spec = pods.pod(
+            [runner],
+            cluster=inputs.cluster,
+            service_account=self.app.name,
+            volumes=volumes,
+            priority_class=priority_class(inputs.city.name, "tenant"),
+            architectures=component.architectures,
+        )
+        # The group that may read the bindings; Kubernetes gives the volumes to it and adds it to every process.
+        spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
+        labels = {**self.scope.labels, **self._component_labels(component)}
+        if not content:
+            return pods.template(labels, spec)
+        return pods.template(
+            labels, spec, pulumi.Output.unsecret(pulumi.Output.all(**content).apply(pods.content_digest))
+        )
+
+    def _environment(self, component: Component, workload: str, has_bindings: bool) -> list[Manifest]:
+        known = {"APP_NAME": self.app.name, "APP_TENANT": self.app.tenant}
+        if component.port is not None:
+            known["PORT"] = str(component.port)
+        if has_bindings:
+            known["SERVICE_BINDING_ROOT"] = BINDING_ROOT
+        plain = [{"name": name, "value": value} for name, value in {**known, **component.env}.items()]
+        return plain + [
+            pods.from_secret(secret_variable(name), f"{workload}-secrets", name) for name in component.secrets
+        ]
+
+    def _own_secret(self, name: str) -> pulumi.Output[str]:
+        return secret_value(self.scope.inputs, naming.secret_key("tenant", self.app.tenant, name))
+
+    def _digest_key(self) -> pulumi.Output[str]:
+        return secret_value(self.scope.inputs, naming.DIGEST_KEY)
+
+    def _routes(self) -> tuple[RouteTarget, ...]:
+        web, route = self.app.web_component, self.app.route
+        if not self.app.is_routed or web is None or web.port is None or route is None:
+            return ()
+        host = naming.entry_host(route.host, self.scope.inputs.city.domain)
+        workload = naming.component_workload(self.app.name, web.name)
+        return (RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port),)
+
+
+def resolve_image(image: str, catalogue: Any, registry: str) -> str:
+    """The reference of an app's image: a catalogue image by name, or a public one through the city's own registry."""
+    if image.startswith("catalogue:"):
+        return str(catalogue[image.removeprefix("catalogue:")])
+    if not registry:
+        return image
+    first, _, rest = image.partition("/")
+    has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
+    return f"{registry.rstrip('/')}/{rest if has_host else image}"
+
+
+def file_key(path: str) -> str:
+    """The key of a mounted file in its ConfigMap; the digest keeps two paths of the same base name apart."""
+    return f"{naming.digest(path)}-{path.rsplit('/', 1)[-1]}"
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable of a secret: `sms-key` becomes `SMS_KEY`."""
+    return name.upper().replace("-", "_").replace(".", "_")
+
+
+def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
+    """A HorizontalPodAutoscaler on CPU utilisation."""
+    scale = component.autoscale
+    assert scale is not None
+    target = {"type": "Utilization", "averageUtilization": scale.cpu}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": workload, "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload},
+            "minReplicas": scale.min,
+            "maxReplicas": scale.max,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        },
+    }
+
+
+def _probes(component: Component) -> dict[str, Any]:
+    if component.port is None:
+        return {}
+    if not component.health_path:
+        return {"readiness": {"tcpSocket": {"port": "http"}, "periodSeconds": 2}}
+    check: Manifest = {"httpGet": {"path": component.health_path, "port": "http"}}
+    return {
+        "readiness": {**check, "periodSeconds": 2},
+        "liveness": {**check, "periodSeconds": 10},
+        "startup": {**check, "periodSeconds": 1, "failureThreshold": 120},
+    }
+
+
+def _keyed(values: list[Any]) -> str:
+    key, secrets = values
+    text = "\0".join(f"{name}\0{secrets[name]}" for name in sorted(secrets))
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,173 @@
+"""What an app gets inside a shared capability: a database and role, or a cache user and key prefix, of its own.
+
+An idempotent Job in the capability's namespace makes it, named by the digest of its input, so that a change of input is
+a new Job and no change is none. The administrator's credentials stay in that namespace; the app's own are written into
+a Secret beside the Job and, as a binding, into the tenant's namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from wecityctl.model import naming
+from wecityctl.model.city import App, Use
+from wecityctl.stacks import pods
+from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.platforms.application.cache import sha256
+from wecityctl.stacks.platforms.application.postgresql import BINARIES
+from wecityctl.stacks.platforms.stateful import provisioning_labels
+from wecityctl.stacks.upstream import KnownEndpoint
+
+USER = 999
+
+# psql reads the password from its own environment (`getenv`), so it is on no command line.
+POSTGRESQL_SQL = r"""
+\getenv role APP_ROLE
+\getenv password APP_PASSWORD
+REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
+SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
+REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+"""
+
+POSTGRESQL = f"""set -eu
+export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
+tries=0
+until {BINARIES}/pg_isready --quiet; do
+  tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
+done
+{BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'{POSTGRESQL_SQL}SQL
+"""
+
+# The access list stores a hash only, and is saved on the cache's own volume.
+CACHE = r"""set -eu
+export REDISCLI_AUTH="$ADMIN_PASSWORD"
+cli() { redis-cli --no-auth-warning -e -h "$HOST" -p "$PORT" --user admin "$@"; }
+tries=0
+until cli PING > /dev/null 2>&1; do
+  tries=$((tries + 1)); [ "$tries" -lt 60 ] || { cli PING; exit 1; }; sleep 1
+done
+cli ACL SETUSER "$APP_ROLE" reset on "#$APP_PASSWORD_SHA256" "~$APP_ROLE:*" "&$APP_ROLE:*" \
+  +@all -@admin -@dangerous
+cli ACL SAVE
+"""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One use of an app, resolved: the Secret that the app mounts, and what must exist before the app starts."""
+
+    alias: str
+    secret: KubernetesObject
+    secret_name: str
+    content: pulumi.Output[str]
+    needs: tuple[KubernetesObject, ...]
+
+
+def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
+    """Provision `use` in its capability and write the binding. `scope` is the app's own."""
+    kind = scope.inputs.catalogue[endpoint.type].binding
+    needs: tuple[KubernetesObject, ...] = ()
+    values: dict[str, Any] = {"type": kind or endpoint.type, "provider": "wecity"}
+    values |= {"host": endpoint.host, "port": pulumi.Output.from_input(endpoint.port).apply(str)}
+    if kind in _PROVISIONERS:
+        password = secret_value(scope.inputs, naming.secret_key("binding", app.tenant, app.name, use.alias))
+        provisioner = _PROVISIONERS[kind]
+        role = provisioner.role(app.tenant, app.name, use.alias)
+        needs = (_provision(scope, app, use, endpoint, provisioner, role, password),)
+        values |= provisioner.values(role, password, endpoint)
+    name = naming.binding_secret(app.name, use.alias)
+    secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{kind or endpoint.type}"))
+    content = pulumi.Output.all(**values).apply(pods.content_digest)
+    return Binding(use.alias, secret, name, content, needs)
+
+
+@dataclass(frozen=True)
+class Provisioner:
+    """How one kind of capability makes room for an app."""
+
+    script: str
+    role: Callable[[str, str, str], str]
+    values: Callable[[str, pulumi.Output[str], KnownEndpoint], Mapping[str, Any]]
+
+
+def _postgresql_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoint) -> Mapping[str, Any]:
+    uri = pulumi.Output.format("postgresql://{0}:{1}@{2}:{3}/{0}", role, password, endpoint.host, endpoint.port)
+    return {"database": role, "username": role, "password": password, "uri": uri}
+
+
+def _cache_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoint) -> Mapping[str, Any]:
+    uri = pulumi.Output.format("redis://{0}:{1}@{2}:{3}/0", role, password, endpoint.host, endpoint.port)
+    return {"username": role, "password": password, "prefix": f"{role}:", "uri": uri}
+
+
+_PROVISIONERS = {
+    "postgresql": Provisioner(POSTGRESQL, naming.database_name, _postgresql_values),
+    "redis": Provisioner(CACHE, naming.cache_user, _cache_values),
+}
+
+
+def _provision(
+    scope: Scope,
+    app: App,
+    use: Use,
+    endpoint: KnownEndpoint,
+    provisioner: Provisioner,
+    role: str,
+    password: pulumi.Output[str],
+) -> KubernetesObject:
+    """The Secret and the Job in the capability's namespace."""
+    base = naming.fit(f"provision-{app.tenant}-{app.name}-{use.alias}", 50)
+    # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
+    credentials = scope.add(
+        pods.secret(
+            endpoint.namespace,
+            base,
+            {"role": role, "password": password, "sha256": password.apply(sha256)},
+        ),
+        name=f"{base}-credentials",
+    )
+    digest = pulumi.Output.all(
+        script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host
+    ).apply(lambda values: pods.content_digest(values)[:10])
+    name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
+    return scope.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base)
+
+
+def _job(
+    scope: Scope,
+    use: Use,
+    endpoint: KnownEndpoint,
+    provisioner: Provisioner,
+    credentials: str,
+    name: pulumi.Output[str],
+) -> Manifest:
+    admin_secret = endpoint.admin_secret
+    runner = pods.container(
+        "provision",
+        endpoint.image,
+        command=["/bin/sh", "-c", provisioner.script],
+        env=[
+            {"name": "HOST", "value": endpoint.host},
+            {"name": "PORT", "value": pulumi.Output.from_input(endpoint.port).apply(str)},
+            {"name": "ADMIN_PASSWORD", "valueFrom": {"secretKeyRef": {"name": admin_secret, "key": "password"}}},
+            pods.from_secret("APP_ROLE", credentials, "role"),
+            pods.from_secret("APP_PASSWORD", credentials, "password"),
+            pods.from_secret("APP_PASSWORD_SHA256", credentials, "sha256"),
+        ],
+        requests={"cpu": "20m", "memory": "64Mi"},
+    )
+    labels = {**scope.labels, **provisioning_labels(use.capability)}
+    spec = pods.pod([runner], cluster=scope.inputs.cluster, user=USER, restart="OnFailure")
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": endpoint.namespace},
+        "spec": {"backoffLimit": 10, "completions": 1, "parallelism": 1, "template": pods.template(labels, spec)},
+    }

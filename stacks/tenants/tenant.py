@@ -1,0 +1,180 @@
+"""A tenant on one cloud: a namespace for each zone its apps run in, closed and bounded, and its apps inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.city import App, City, Quota, Tenant
+from wecityctl.model.outputs import RouteTarget, TenantOutputs, to_json
+from wecityctl.model.shares import share_quota
+from wecityctl.stacks import network, pods
+from wecityctl.stacks.objects import Manifest, Scope, open_scope
+from wecityctl.stacks.tenants.app import Application
+
+
+def run(inputs: StackInputs) -> dict[str, Any]:
+    """Register the tenant's namespaces and apps on this stack's cloud."""
+    tenant = inputs.city.tenant(inputs.stack.subject)
+    scope = open_scope(inputs, "tenant", tenant.name)
+    apps = [app for app in inputs.city.apps_of(tenant.name) if app.runs and _is_here(inputs, app)]
+    places = {place.zone: place for place in tenant_places(inputs, tenant)}
+    scopes = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
+    routes: list[RouteTarget] = []
+    for app in apps:
+        routes += Application(scopes[app.zone], app).routes
+    return to_json(
+        TenantOutputs(
+            tenant.name, inputs.stack.cloud, tuple(place.namespace for place in places.values()), tuple(routes)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """One namespace of a tenant: its zone and its part of the quota."""
+
+    zone: str
+    namespace: str
+    quota: Quota
+
+
+def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
+    """The tenant's namespaces on this cloud. Quotas are shared over all clouds first, so that the parts add up."""
+    shares = share_quota(tenant.quota, _apps_by_place(inputs, tenant))
+    for (cloud, zone), quota in ((_unkey(key), quota) for key, quota in shares.items()):
+        if cloud == inputs.stack.cloud:
+            yield Place(zone, naming.tenant_namespace(tenant.name, zone), quota)
+
+
+def zone_flows(city: City, zone: str, namespace: str) -> Iterator[Manifest]:
+    """The declared flows between zones, as far as they begin or end here."""
+    for flow in city.flows:
+        name = naming.fit(f"flow-{flow.source}-{flow.target}-{naming.digest(*map(str, flow.ports))}")
+        if flow.source == zone:
+            rule = network.to_peer(network.zone_peer(flow.target), flow.ports)
+            yield network.policy(namespace, naming.fit(f"{name}-out"), None, egress=[rule])
+        if flow.target == zone:
+            rule = network.from_peer(network.zone_peer(flow.source), flow.ports)
+            yield network.policy(namespace, naming.fit(f"{name}-in"), None, ingress=[rule])
+
+
+def _is_here(inputs: StackInputs, app: App) -> bool:
+    return inputs.placement.apps[(app.tenant, app.name)] == inputs.stack.cloud
+
+
+def _apps_by_place(inputs: StackInputs, tenant: Tenant) -> Mapping[str, list[App]]:
+    """The tenant's apps by `cloud/zone`, in order; a tenant without apps gets the first zone of its cloud."""
+    found: dict[str, list[App]] = {}
+    for app in inputs.city.apps_of(tenant.name):
+        if app.runs:
+            found.setdefault(f"{inputs.placement.apps[(tenant.name, app.name)]}/{app.zone}", []).append(app)
+    if not found:
+        cloud = inputs.city.cloud(inputs.stack.cloud)
+        found[f"{cloud.name}/{cloud.zones[0]}"] = []
+    return dict(sorted(found.items()))
+
+
+def _unkey(key: str) -> tuple[str, str]:
+    cloud, _, zone = key.partition("/")
+    return cloud, zone
+
+
+def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> Scope:
+    """A namespace that is closed and bounded before the first pod can start in it."""
+    labels = {f"{naming.LABEL_PREFIX}/tenant": tenant.name, network.ZONE_LABEL: place.zone}
+    annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
+    namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
+    inside = scope.after(namespace)
+    fences = [
+        network.default_deny(place.namespace),
+        network.allow_dns(place.namespace),
+        *zone_flows(scope.inputs.city, place.zone, place.namespace),
+        resource_quota(place),
+        limit_range(place.namespace),
+    ]
+    built = inside.add_all(fences)
+    inside.add_all([*administration(tenant, place.namespace)])
+    return inside.after(*built)
+
+
+def resource_quota(place: Place) -> Manifest:
+    """The namespace's share of the tenant's quota, as requests."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "quota", "namespace": place.namespace},
+        "spec": {
+            "hard": {
+                "requests.cpu": place.quota.cpu,
+                "requests.memory": place.quota.memory,
+                "requests.storage": place.quota.storage,
+            }
+        },
+    }
+
+
+def limit_range(namespace: str) -> Manifest:
+    """Defaults for containers that name no resources, so that the quota can count them."""
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "defaults", "namespace": namespace},
+        "spec": {
+            "limits": [
+                {
+                    "type": "Container",
+                    "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+                    "default": {"memory": "256Mi"},
+                }
+            ]
+        },
+    }
+
+
+def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
+    """What the tenant's own administrators may do: see and restart their apps, never touch fences or Secrets."""
+    api_group = "rbac.authorization.k8s.io"
+    read = ["get", "list", "watch"]
+    yield {
+        "apiVersion": f"{api_group}/v1",
+        "kind": "Role",
+        "metadata": {"name": "tenant-admin", "namespace": namespace},
+        "rules": [
+            {
+                "apiGroups": ["", "apps", "batch", "autoscaling", "networking.k8s.io", "policy"],
+                "resources": _VISIBLE,
+                "verbs": read,
+            },
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]},
+        ],
+    }
+    if tenant.admins:
+        yield {
+            "apiVersion": f"{api_group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "tenant-admin", "namespace": namespace},
+            "roleRef": {"apiGroup": api_group, "kind": "Role", "name": "tenant-admin"},
+            "subjects": [{"apiGroup": api_group, "kind": "User", "name": admin} for admin in tenant.admins],
+        }
+
+
+_VISIBLE = [
+    "pods",
+    "pods/log",
+    "services",
+    "configmaps",
+    "events",
+    "resourcequotas",
+    "limitranges",
+    "deployments",
+    "replicasets",
+    "jobs",
+    "horizontalpodautoscalers",
+    "networkpolicies",
+    "poddisruptionbudgets",
+]

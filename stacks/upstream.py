@@ -1,0 +1,74 @@
+"""What other stacks have said, with unknowns where they have not spoken yet.
+
+In a first preview an upstream stack has no outputs. Names in URNs must be plain strings, so they come from the files;
+everything that an upstream stack decides is an unknown value, never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.outputs import BaseOutputs, Endpoint, PlatformOutputs, TenantOutputs
+from wecityctl.stacks.objects import unknown
+
+
+@dataclass(frozen=True)
+class KnownEndpoint:
+    """An endpoint whose every field can be put into a manifest, known or not."""
+
+    capability: str
+    type: str
+    engine: pulumi.Input[str]
+    namespace: pulumi.Input[str]
+    service: pulumi.Input[str]
+    host: pulumi.Input[str]
+    port: pulumi.Input[int]
+    pod_labels: pulumi.Input[Any]
+    admin_secret: pulumi.Input[str]
+    image: pulumi.Input[str]
+
+
+def base_outputs(inputs: StackInputs) -> BaseOutputs | None:
+    """What the base stack of this stack's cloud said."""
+    outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "base", inputs.stack.cloud))
+    return outputs if isinstance(outputs, BaseOutputs) else None
+
+
+def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:
+    """The endpoint of a capability, unknown while its platform's stack has no outputs."""
+    capability = inputs.city.capability(capability_name)
+    cloud = inputs.placement.capabilities[capability_name]
+    stack = naming.stack_name(inputs.city.name, "platform", capability.platform, cloud)
+    outputs = inputs.upstream.get(stack)
+    if isinstance(outputs, PlatformOutputs):
+        for found in outputs.endpoints:
+            if found.capability == capability_name:
+                return _known(found)
+    blank = unknown()
+    return KnownEndpoint(capability_name, capability.type, blank, blank, blank, blank, blank, blank, blank, blank)
+
+
+def tenant_outputs(inputs: StackInputs, tenant: str) -> TenantOutputs | None:
+    """What a tenant's stack on this stack's cloud said."""
+    outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "tenant", tenant, inputs.stack.cloud))
+    return outputs if isinstance(outputs, TenantOutputs) else None
+
+
+def _known(found: Endpoint) -> KnownEndpoint:
+    return KnownEndpoint(
+        found.capability,
+        found.type,
+        found.engine,
+        found.namespace,
+        found.service,
+        found.host,
+        found.port,
+        dict(found.pod_labels),
+        found.admin_secret,
+        found.image,
+    )

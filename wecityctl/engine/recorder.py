@@ -1,0 +1,141 @@
+"""Runs a stack's program under the SDK's mocks and keeps the resource graph: no engine, no cloud, no credentials.
+
+`render`, the policies and the unit tests of the stacks read the graph. Secret values are replaced by a mark before
+they are kept, and so are values that only a real run can know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.outputs import Outputs, outputs_from_json
+
+SECRET = "[secret]"  # noqa: S105 - the mark that stands for a secret
+UNKNOWN = "[unknown]"
+PROGRAM = "wecityctl.stacks.program:run"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedResource:
+    """One registration: its inputs as plain JSON with marks for secrets and unknowns."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    depends_on: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    is_custom: bool
+    protect: bool
+
+    @property
+    def is_kubernetes_object(self) -> bool:
+        return self.type.startswith("kubernetes:")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Everything one stack would register, in the order of registration, and its outputs."""
+
+    stack: str
+    resources: tuple[RecordedResource, ...]
+    outputs: Outputs
+
+
+def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:
+    """Run `program` for one stack. Whatever the program raises is raised here."""
+    monitor = _Monitor(_Mocks())
+    pulumi.runtime.set_mocks(
+        monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor
+    )
+    answer: dict[str, Any] = {}
+
+    async def run() -> None:
+        answer.update(await _resolve(load_program(program)(inputs)))
+
+    _sync_await(run_pulumi_func(run))
+    return Recording(inputs.stack.name, tuple(monitor.recorded), outputs_from_json(inputs.stack.layer, answer))
+
+
+def record_all(
+    make_inputs: Callable[[str, Mapping[str, Outputs | None]], StackInputs], stacks: tuple[str, ...]
+) -> tuple[Recording, ...]:
+    """Record the stacks in order, each with the outputs of those before it."""
+    known: dict[str, Outputs | None] = {}
+    recordings = []
+    for stack in stacks:
+        inputs = make_inputs(stack, known)
+        recording = record(replace(inputs, upstream={**known, **inputs.upstream}))
+        known[stack] = recording.outputs
+        recordings.append(recording)
+    return tuple(recordings)
+
+
+def load_program(program: str) -> Callable[[StackInputs], Mapping[str, Any]]:
+    """The function named `module:attribute`."""
+    module, _, attribute = program.partition(":")
+    loaded: Callable[[StackInputs], Mapping[str, Any]] = getattr(import_module(module), attribute)
+    return loaded
+
+
+async def _resolve(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    resolved = await pulumi.Output.all(**outputs).future(with_unknowns=True)
+    return dict(resolved or {})
+
+
+class _Mocks(mocks.Mocks):
+    """Every object comes out as it went in."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        return f"{args.name}-id", args.inputs
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        return {}, None
+
+
+class _Monitor(mocks.MockMonitor):
+    """The SDK's mock monitor, which also keeps what `MockResourceArgs` leaves out: parents and dependencies."""
+
+    def __init__(self, own: _Mocks) -> None:
+        super().__init__(own)
+        self.recorded: list[RecordedResource] = []
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name is the protocol's
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        if request.type != "pulumi:pulumi:Stack":
+            values = rpc.deserialize_properties(request.object, keep_unknowns=True)
+            self.recorded.append(
+                RecordedResource(
+                    urn=answer.urn,
+                    type=request.type,
+                    name=request.name,
+                    parent=request.parent,
+                    depends_on=tuple(request.dependencies),
+                    inputs=_plain(values),
+                    is_custom=request.custom,
+                    protect=request.protect,
+                )
+            )
+        return answer
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pulumi.output.Unknown):
+        return UNKNOWN
+    if isinstance(value, dict):
+        return SECRET if rpc.is_rpc_secret(value) else {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
