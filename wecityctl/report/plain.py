@@ -1,0 +1,63 @@
+"""Plain lines for logs and pipes: one line for each thing that a reader of a CI log wants to find there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TextIO
+
+from wecityctl.model.events import (
+    Diagnostic,
+    Event,
+    Progress,
+    ResourceFinished,
+    ResourceWaiting,
+    StackFinished,
+    StackStarted,
+)
+from wecityctl.report.words import MARKS, count_changes, duration, kind_of
+
+
+class PlainReporter:
+    """Writes to `stream` (standard error in the CLI). `verbosity` 0 leaves out single resources."""
+
+    def __init__(self, stream: TextIO, *, verbosity: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._verbosity = verbosity
+        self._clock = clock
+        self._start = clock()
+
+    def __enter__(self) -> PlainReporter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stream.flush()
+
+    def __call__(self, event: Event) -> None:
+        line = self._line(event)
+        if line:
+            self._stream.write(f"[{self._clock() - self._start:6.1f}] {line}\n")
+            self._stream.flush()
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case StackStarted():
+                return f"{event.stack}: started"
+            case StackFinished(result=result):
+                why = f": {result.reason}" if result.reason else ""
+                return f"{result.stack}: {result.outcome} {count_changes(result)} in {duration(result.seconds)}{why}"
+            case ResourceFinished() if self._verbosity and event.op != "same":
+                return f"{event.stack}: {MARKS[event.op]} {kind_of(event.type)} {event.name}" + (
+                    " failed" if event.failed else ""
+                )
+            case ResourceWaiting() if self._verbosity:
+                return f"{event.stack}: {event.name}: waiting: {event.reason}"
+            case Diagnostic() if event.severity in ("warning", "error") or self._verbosity > 1:
+                place = f"{event.stack}: " if event.stack else ""
+                return f"{place}{event.severity}: {event.message.strip()}"
+            case Progress():
+                tail = f" ({duration(event.seconds)})" if event.done and event.seconds else ""
+                return f"{event.subject}: {event.phase}" + (f": {event.detail}" if event.detail else "") + tail
+            case _:
+                return ""

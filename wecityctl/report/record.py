@@ -1,0 +1,47 @@
+"""Events and results as JSON: the NDJSON stream of `-o json` and the file of `--report-file`.
+
+Both open with a version: the minor number grows when fields are added, the major when one changes its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from wecityctl.model.events import Event, RunFinished, RunResult, StackFinished, StackResult
+
+FORMAT_VERSION = "1.0"
+
+
+def event_json(event: Event, at: float) -> dict[str, Any]:
+    """One event as a line of the stream. `at` is seconds since the run began."""
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    if isinstance(event, StackFinished):
+        body = {"result": stack_json(event.result)}
+    elif isinstance(event, RunFinished):
+        body = {"result": run_json(event.result)}
+    else:
+        body = asdict(event)
+    return {"event": kind, "at": round(at, 3), **body}
+
+
+def run_json(result: RunResult) -> dict[str, Any]:
+    """A whole run: the machine-readable report."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "operation": result.operation,
+        "city": result.city,
+        "exit_code": result.exit_code,
+        "has_changes": result.has_changes,
+        "seconds": round(result.seconds, 3),
+        "provider": result.provider,
+        "removals": list(result.removals),
+        "entry_urls": list(result.entry_urls),
+        "notes": list(result.notes),
+        "stacks": [stack_json(item) for item in result.results],
+    }
+
+
+def stack_json(result: StackResult) -> dict[str, Any]:
+    return {**asdict(result), "has_changes": result.has_changes, "seconds": round(result.seconds, 3)}

@@ -1,0 +1,97 @@
+"""The last screen of a run: what changed or would change, a row for each stack, and errors with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wecityctl.model.events import RunResult
+from wecityctl.report.words import COLOURS, OUTCOME_COLOURS, change_lines, count_changes, duration
+
+_MOST_ERRORS = 12
+_PAST = {"preview": "would change", "up": "changed", "destroy": "destroyed", "refresh": "refreshed"}
+
+
+def print_result(console: Console, result: RunResult, *, details: bool) -> None:
+    """Print the result of a run. `details` adds every change with its properties."""
+    if details:
+        for line in change_report(result):
+            console.print(line, soft_wrap=True)
+    console.print(stack_table(result))
+    for text in (*errors(result), *warnings(result)):
+        console.print(text, soft_wrap=True)
+    for note in result.notes:
+        console.print(Text(f"note: {note}", style="cyan"), soft_wrap=True)
+    if result.removals:
+        console.print(_removal_note(result), soft_wrap=True)
+    console.print(Text(headline(result), style="bold"), soft_wrap=True)
+    for url in result.entry_urls:
+        console.print(url, soft_wrap=True)
+
+
+def change_report(result: RunResult) -> Iterator[Text]:
+    """Every change, stack by stack."""
+    for stack in result.results:
+        if not stack.changes:
+            continue
+        yield Text(stack.stack, style="bold")
+        for change in stack.changes:
+            for line in change_lines(change):
+                yield Text(f"  {line}", style=COLOURS[change.op])
+
+
+def stack_table(result: RunResult) -> Table:
+    """A row for each stack."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("STACK", "OUTCOME", "CHANGES", "UNCHANGED", "TIME"):
+        table.add_column(title, overflow="fold", no_wrap=title != "STACK")
+    for item in result.results:
+        outcome = Text(item.outcome, style=OUTCOME_COLOURS[item.outcome])
+        same = str(item.unchanged) if item.unchanged else "–"
+        table.add_row(item.stack, outcome, count_changes(item), same, duration(item.seconds) if item.seconds else "–")
+    return table
+
+
+def headline(result: RunResult) -> str:
+    """One sentence that says how the run ended."""
+    failed = [item.stack for item in result.results if item.outcome == "failed"]
+    cancelled = any(item.outcome == "cancelled" for item in result.results)
+    if failed:
+        return f"{result.operation} failed in {len(failed)} of {len(result.results)} stacks: {', '.join(failed)}"
+    if cancelled:
+        return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    if not result.has_changes:
+        looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
+        return f"nothing to change: {result.city} is as its files say{looked}"
+    count = sum(len(item.changes) for item in result.results)
+    return f"{result.city}: {count} resources {_PAST[result.operation]} in {duration(result.seconds)}"
+
+
+def errors(result: RunResult) -> Iterator[Text]:
+    """The errors of the stacks that failed, few enough for one screen."""
+    shown = 0
+    for item in result.results:
+        if item.outcome in ("failed", "blocked", "cancelled", "skipped") and item.reason:
+            style = OUTCOME_COLOURS[item.outcome]
+            yield Text(f"{item.outcome}: {item.stack}: {item.reason}", style=style)
+        for message in item.errors[: max(0, _MOST_ERRORS - shown)]:
+            if message != item.reason:
+                yield Text("    " + message.strip().replace("\n", "\n    "))
+                shown += 1
+    total = sum(len(item.errors) for item in result.results)
+    if total > _MOST_ERRORS:
+        yield Text(f"    … {total - _MOST_ERRORS} more; --report-file has them all", style="dim")
+
+
+def warnings(result: RunResult) -> Iterator[Text]:
+    """Distinct warnings of all stacks."""
+    for message in dict.fromkeys(message for item in result.results for message in item.warnings):
+        yield Text(f"warning: {message.strip()}", style="yellow")
+
+
+def _removal_note(result: RunResult) -> Text:
+    names = ", ".join(result.removals)
+    return Text(f"no longer in the files: {names}\n  `wecityctl up --confirm={result.city}` removes them", style="red")

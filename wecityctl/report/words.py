@@ -1,0 +1,95 @@
+"""The words and marks that all reporters share: how a change, an outcome, a duration is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wecityctl.model.events import Outcome, PropertyChange, ResourceChange, ResourceOp, StackResult
+
+MARKS: dict[ResourceOp, str] = {
+    "create": "+",
+    "update": "~",
+    "replace": "±",
+    "delete": "-",
+    "read": ">",
+    "import": "=",
+    "refresh": "~",
+    "same": " ",
+}
+COLOURS: dict[ResourceOp, str] = {
+    "create": "green",
+    "update": "yellow",
+    "replace": "magenta",
+    "delete": "red",
+    "read": "cyan",
+    "import": "cyan",
+    "refresh": "yellow",
+    "same": "dim",
+}
+PROPERTY_MARKS = {"add": "+", "update": "~", "delete": "-"}
+OUTCOME_COLOURS: dict[Outcome, str] = {
+    "succeeded": "green",
+    "unchanged": "green",
+    "skipped": "cyan",
+    "failed": "red",
+    "cancelled": "yellow",
+    "blocked": "yellow",
+}
+_SHORTEST = 60
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.4 s`, `12 s`, `2 min 05 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def kind_of(resource_type: str) -> str:
+    """The last part of a Pulumi type: `kubernetes:apps/v1:Deployment` is a `Deployment`."""
+    return resource_type.rsplit(":", 1)[-1]
+
+
+def count_changes(result: StackResult) -> str:
+    """`3 to create, 1 to delete` as `+3 -1`; a dash when nothing changes."""
+    counts: dict[ResourceOp, int] = {}
+    for change in result.changes:
+        counts[change.op] = counts.get(change.op, 0) + 1
+    parts = [f"{MARKS[op]}{count}" for op, count in sorted(counts.items(), key=lambda item: MARKS[item[0]])]
+    return " ".join(parts) or "–"
+
+
+def value_text(value: Any) -> str:
+    """A property's value on one line, shortened."""
+    if value is None:
+        return "(none)"
+    text = value if isinstance(value, str) else _compact(value)
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= _SHORTEST else f"{text[: _SHORTEST - 1]}…"
+
+
+def property_line(change: PropertyChange) -> str:
+    """`~ spec.replicas: 2 → 3`, with a mark where it forces a replacement."""
+    mark = PROPERTY_MARKS[change.kind]
+    if change.kind == "update":
+        text = f"{mark} {change.path}: {value_text(change.old)} → {value_text(change.new)}"
+    else:
+        text = f"{mark} {change.path}: {value_text(change.new if change.kind == 'add' else change.old)}"
+    return f"{text}  (forces replacement)" if change.replaces else text
+
+
+def change_lines(change: ResourceChange) -> list[str]:
+    """One resource's change: its head line, and a line for each property that an update touches."""
+    head = f"{MARKS[change.op]} {kind_of(change.type)} {change.name}"
+    if change.op in ("create", "delete"):
+        return [head]
+    return [head, *(f"    {property_line(item)}" for item in change.properties)]
+
+
+def _compact(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
