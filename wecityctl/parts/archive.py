@@ -5,8 +5,11 @@ Members are written under names we choose; an archive that tries to leave its di
 
 from __future__ import annotations
 
+import contextlib
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -24,28 +27,44 @@ def extract(archive: Path, members: Mapping[str, Path], *, whole: bool = True) -
     Unless `whole`, reading stops at the last member asked for, and what follows is not looked at.
     """
     wanted = dict(members)
-    for name, stream in walk(archive):
-        target = wanted.pop(name, None)
-        if target is not None:
-            with target.open("wb") as out:
-                shutil.copyfileobj(stream, out, 1 << 20)
-            if not wanted and not whole:
-                return
+    with _errors_named(archive):
+        for name, stream in _walk(archive):
+            target = wanted.pop(name, None)
+            if target is not None:
+                with target.open("wb") as out:
+                    shutil.copyfileobj(stream, out, 1 << 20)
+                if not wanted and not whole:
+                    return
     if wanted:
         raise ArchiveError(f"{archive.name} does not hold {', '.join(sorted(wanted))}")
 
 
-def walk(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+def read(archive: Path, member: str) -> bytes | None:
+    """The content of one small member, or None where the archive has no such member; raises `ArchiveError`."""
+    with _errors_named(archive):
+        for name, stream in _walk(archive):
+            if name == member:
+                return stream.read()
+    return None
+
+
+def _walk(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
     """Every regular file of `archive`, in order, read once from front to back."""
+    with tarfile.open(archive, "r|*") as tar:
+        for member in tar:
+            _refuse_unsafe(archive, member)
+            stream = tar.extractfile(member) if member.isreg() else None
+            if stream is not None:
+                yield str(PurePosixPath(member.name)), cast(BinaryIO, stream)
+
+
+@contextlib.contextmanager
+def _errors_named(archive: Path) -> Iterator[None]:
+    # Around those who read as well: a broken archive shows itself while a member is being read.
     try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                _refuse_unsafe(archive, member)
-                stream = tar.extractfile(member) if member.isreg() else None
-                if stream is not None:
-                    yield str(PurePosixPath(member.name)), cast(BinaryIO, stream)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ArchiveError(f"{archive.name} cannot be read: {error}") from error
+        yield
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        raise ArchiveError(f"{archive.name} cannot be unpacked: {error}") from error
 
 
 def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:

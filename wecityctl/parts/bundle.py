@@ -98,12 +98,12 @@ def read_manifest(bundle: Path) -> Manifest:
     try:
         if bundle.is_dir():
             return Manifest.parse((bundle / MANIFEST).read_bytes(), bundle)
-        for name, stream in archive.walk(bundle):
-            if name == MANIFEST:
-                return Manifest.parse(stream.read(), bundle)
+        data = archive.read(bundle, MANIFEST)
     except (OSError, ArchiveError) as error:
         raise SourceFailedError(f"{bundle}: {error}") from error
-    raise SourceFailedError(f"{bundle} holds no {MANIFEST}")
+    if data is None:
+        raise SourceFailedError(f"{bundle} holds no {MANIFEST}")
+    return Manifest.parse(data, bundle)
 
 
 def _place(part: Part, binary: str) -> str:

@@ -38,6 +38,7 @@ class BuildSource:
     settings: Settings
     slots: threading.Semaphore
     cancelled: threading.Event
+    places: tuple[Path, ...] = GO_PLACES
     name: SourceName = SourceName.BUILD
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
@@ -45,7 +46,7 @@ class BuildSource:
         module = self.settings.toolchain / part.name
         if not part.buildable or not (module / "go.mod").is_file():
             raise NotOfferedError("it is in no Go module, so it cannot be built")
-        go = find("go", (*self.settings.search_path, *GO_PLACES))
+        go = find("go", (*self.settings.search_path, *self.places))
         if go is None:
             raise NotOfferedError("Go is not installed, so it cannot be built")
         progress(Phase.WAITING, "for a free build slot")
@@ -62,6 +63,7 @@ class BuildSource:
         temporary = staging / "tmp"
         temporary.mkdir(exist_ok=True)
         watch = _Watch(progress)
+        watch.tick()
         process = subprocess.Popen(
             self._command(go, part, staging / "bin"),
             cwd=module,
