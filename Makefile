@@ -1,0 +1,55 @@
+# Two commands matter: `make up` brings the example city up, `make test` sets everything up and tests it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CITY ?= examples/xingcheng
+STAMP := $(VENV)/.installed
+
+.PHONY: help up down test lint unit e2e bench schema docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("wecityctl needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+up: $(STAMP) ## Bring the example city up on this machine, and everything it needs (CITY=path for another)
+	$(BIN)/wecityctl engine install
+	$(BIN)/wecityctl up $(CITY)
+
+down: $(STAMP) ## Take the example city and its embedded cloud down again; volumes stay
+	$(BIN)/wecityctl destroy $(CITY) --confirm=$(notdir $(CITY))
+	$(BIN)/wecityctl local stop --all
+
+test: $(STAMP) lint ## Set everything up and run every test
+	$(BIN)/wecityctl engine install
+	$(BIN)/python -m pytest
+
+unit: $(STAMP) ## Only the tests that need no cluster: seconds
+	$(BIN)/python -m pytest -m 'not cluster and not node'
+
+e2e: $(STAMP) ## Only the tests on the embedded cloud
+	$(BIN)/wecityctl engine install
+	$(BIN)/python -m pytest -m 'cluster or node'
+
+lint: $(STAMP) ## Format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure speed and memory against a kubectl script; prints a table
+	$(BIN)/wecityctl engine install
+	$(BIN)/python -m benchmarks
+
+schema: $(STAMP) ## Write the generated references again (schema, file reference, command line)
+	$(BIN)/python -m tests.generate
+
+clean: ## Remove the virtual environment and caches of this checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
