@@ -104,6 +104,17 @@ def test_it_travels_in_a_bundle(settings: Settings, tmp_path: Path) -> None:
     assert sha256(found.path.read_bytes()) == sha256(PROGRAM)
 
 
+def test_one_in_a_bundle_is_found_and_placed(settings: Settings, tmp_path: Path) -> None:
+    in_pulumi_home(settings, "4.30.1")
+    airgap.write(tmp_path / "bundle", None, settings)
+    closed = dataclasses.replace(settings, root=tmp_path / "closed", plugin_home=None, bundle=tmp_path / "bundle")
+    found = find_official_kubernetes_plugin(closed)
+    assert found is not None and found.path.is_relative_to(closed.root)
+    put(tmp_path / "bundle" / "manifest.json", b"{")
+    assert find_official_kubernetes_plugin(closed) == found
+    assert find_official_kubernetes_plugin(dataclasses.replace(closed, root=tmp_path / "fresh")) is None
+
+
 def test_a_script_in_a_bundle_is_not_the_official_one(settings: Settings, tmp_path: Path) -> None:
     path = in_pulumi_home(settings, "4.30.1")
     airgap.write(tmp_path / "bundle", None, settings)

@@ -6,6 +6,7 @@ It is never built, and the built-in provider's script of the same name is never 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import selectors
@@ -18,7 +19,7 @@ from pathlib import Path
 from wecityctl.parts import onpath
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN, KUBERNETES_PLUGIN_BINARY, KUBERNETES_PLUGIN_RANGE, Catalogue
 from wecityctl.parts.install import Installer
-from wecityctl.parts.model import PartInstallError, Report, SourceName, version_key
+from wecityctl.parts.model import PartInstallError, Report, SourceName, silent, version_key
 from wecityctl.parts.settings import Settings
 
 HOME_DIRECTORY = re.compile(r"resource-kubernetes-v(\d+\.\d+\.\d+)")
@@ -37,9 +38,9 @@ class OfficialPlugin:
 
 
 def find(settings: Settings) -> OfficialPlugin | None:
-    """The official plug-in in an accepted version: from the cache, the user's Pulumi home, or PATH; else None.
+    """The official plug-in in an accepted version: from the cache, a bundle, the user's Pulumi home, or PATH.
 
-    A bundle's plug-in is found once it is installed from there, which `obtain` does.
+    One in a bundle is put into the cache first, since it can be neither trusted nor run where it lies. No network.
     """
     for candidate in _candidates(settings):
         if candidate.version in KUBERNETES_PLUGIN_RANGE and is_program(candidate.path):
@@ -70,6 +71,7 @@ def is_program(path: Path) -> bool:
 
 def _candidates(settings: Settings) -> Iterator[OfficialPlugin]:
     yield from _in_cache(settings)
+    yield from _in_bundle(settings)
     yield from _in_pulumi_home(settings)
     path = onpath.find(KUBERNETES_PLUGIN_BINARY, settings.search_path)
     if path is not None and is_program(path):
@@ -85,6 +87,13 @@ def _in_cache(settings: Settings) -> Iterator[OfficialPlugin]:
         if found is not None:
             path = store.binary(part, KUBERNETES_PLUGIN_BINARY)
             yield OfficialPlugin(path, found.version.removeprefix("v"), SourceName.CACHE)
+
+
+def _in_bundle(settings: Settings) -> Iterator[OfficialPlugin]:
+    if settings.bundle is not None:
+        with contextlib.suppress(PartInstallError):
+            Installer(dataclasses.replace(settings, offline=True)).ensure([KUBERNETES_PLUGIN], silent)
+        yield from _in_cache(settings)
 
 
 def _in_pulumi_home(settings: Settings) -> Iterator[OfficialPlugin]:
