@@ -1,0 +1,51 @@
+"""The provider as a plug-in executable, so that plain `pulumi` can use it.
+
+Prints its port and serves until its parent goes. The engine passes its own address as an argument, and flags for
+logging, which are not ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import sys
+from typing import Final
+
+from wecityctl.provider.server import ProviderServer
+
+_ENGINE: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):\d+")
+_PR_SET_PDEATHSIG: Final = 1
+_LOOK: Final = 1.0
+
+
+async def serve(engine: str) -> None:
+    """Serve one port until asked to stop or until the parent process is gone."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    parent = os.getppid()
+    async with ProviderServer() as server:
+        port = await server.open(engine or "plug-in")
+        sys.stdout.write(f"{port}\n")
+        sys.stdout.flush()
+        while not stopped.is_set() and os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), _LOOK)
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.platform == "linux":
+        # The engine may be killed outright: the kernel tells us at once, the look at the parent is for elsewhere.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    engine = next((a for a in reversed(sys.argv[1:]) if _ENGINE.fullmatch(a)), "")
+    asyncio.run(serve(engine))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Server-side apply with what a run needs around it: patience with what is only late, and readable conflicts.
+
+Patience with the connection itself (throttling, restarts) is the client's. Decides nothing about state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wecityctl.errors import DeploymentError
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
+from wecityctl.kube.readiness import wait_deleted
+from wecityctl.provider.state import describe, metadata_of, name_of, namespace_of, uid_of
+
+# A definition that was just established is served a moment later.
+KIND_PATIENCE: Final = 10.0
+# The default service account of a new namespace is made a moment later.
+ACCOUNT_PATIENCE: Final = 10.0
+_PAUSE: Final = 0.25
+_ATTEMPTS: Final = 6
+
+
+class ApplyConflictError(DeploymentError):
+    """Other field managers own fields that the resource sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """How an object is applied: under which name, whether over others' fields, and who hears of it."""
+
+    client: KubeClient
+    manager: str
+    force: bool
+    warn: Callable[[str], None]
+    report: Callable[[str], None]
+    timeout: float
+
+    async def preview(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
+        if not name_of(body):
+            rt = await self.client.resource(body["apiVersion"], body["kind"])
+            place = namespace_of(body) or self.client.access.namespace
+            return await self.client.create(
+                rt, place if rt.namespaced else None, body, field_manager=self.manager, dry_run=True
+            )
+        try:
+            return await self.client.apply(
+                body, field_manager=self.manager, force=self.force, dry_run=True, on_warning=self.warn
+            )
+        except Conflict as error:
+            raise _readable(error, body) from error
+
+    async def make(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Make or change the object; its live state. An object of that name on its way out is waited for first."""
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        while True:
+            live = await self._patiently(body)
+            if not metadata_of(live).get("deletionTimestamp"):
+                return live
+            self.report(f"waiting for an older {describe(live)} to be gone")
+            left = deadline - asyncio.get_running_loop().time()
+            rt = await self.client.resource(body["apiVersion"], body["kind"])
+            await wait_deleted(
+                self.client,
+                rt,
+                name_of(live),
+                namespace_of(live) or None,
+                uid_of(live),
+                timeout=max(left, 1.0),
+                report=self.report,
+            )
+
+    async def _patiently(self, body: dict[str, Any]) -> dict[str, Any]:
+        start = asyncio.get_running_loop().time()
+        attempts = 0
+        while True:
+            waited = asyncio.get_running_loop().time() - start
+            try:
+                return await self._once(body)
+            except Conflict as error:
+                attempts += 1
+                if error.conflicts or attempts >= _ATTEMPTS:
+                    raise _readable(error, body) from error
+            except (KindNotFound, NotFound) as error:
+                if not _kind_missing(error) or waited > KIND_PATIENCE:
+                    raise
+                self.report(f"waiting for the cluster to serve {body['kind']} in {body['apiVersion']}")
+            except Forbidden:
+                if waited > ACCOUNT_PATIENCE or not await self._account_missing(body):
+                    raise
+                self.report("waiting for the namespace's service account")
+            await asyncio.sleep(_PAUSE)
+
+    async def _once(self, body: dict[str, Any]) -> dict[str, Any]:
+        if name_of(body):
+            return await self.client.apply(body, field_manager=self.manager, force=self.force, on_warning=self.warn)
+        # metadata.generateName: only a plain create lets the server choose the name.
+        rt = await self.client.resource(body["apiVersion"], body["kind"])
+        place = namespace_of(body) or self.client.access.namespace
+        return await self.client.create(
+            rt, place if rt.namespaced else None, body, field_manager=self.manager, on_warning=self.warn
+        )
+
+    async def _account_missing(self, body: dict[str, Any]) -> bool:
+        if body.get("kind") != "Pod":
+            return False
+        name = (body.get("spec") or {}).get("serviceAccountName") or "default"
+        place = namespace_of(body) or self.client.access.namespace
+        try:
+            await self.client.get(await self.client.resource("v1", "ServiceAccount"), name, place)
+        except NotFound as error:
+            return error.kind != "namespaces"
+        return False
+
+
+def _kind_missing(error: KindNotFound | NotFound) -> bool:
+    # A 404 that names no object is the path's: the kind is not served yet.
+    return isinstance(error, KindNotFound) or not (error.name or error.kind == "namespaces")
+
+
+def _readable(error: Conflict, body: dict[str, Any]) -> DeploymentError:
+    if not error.conflicts:
+        return error
+    fields = "\n".join(f"{c.field} is owned by {c.manager!r}" for c in error.conflicts)
+    return ApplyConflictError(
+        f"server-side apply field conflict detected: {describe(body)}: "
+        + "; ".join(f"{c.field} is owned by {c.manager!r}" for c in error.conflicts[:3])
+        + (f" and {len(error.conflicts) - 3} more" if len(error.conflicts) > 3 else ""),
+        details=fields if len(error.conflicts) > 3 else "",
+        resolution="leave the fields out, let the other manager release them, or take them over with the annotation "
+        'pulumi.com/patchForce: "true"',
+    )

@@ -1,0 +1,123 @@
+"""One API server as one user, shared by all providers of the process that mean the same: its client and identity.
+
+Leaves requests and discovery to `wecityctl.kube`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from wecityctl.errors import WecityError
+from wecityctl.kube import config as kubeconfig
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.config import Access, load_access
+from wecityctl.kube.errors import ApiError, KindNotFound, Unreachable
+from wecityctl.kube.kubeconfig import Entry, Kubeconfig, parse, read, read_all
+from wecityctl.kube.transport import HttpPool
+from wecityctl.provider.kinds import Kind
+from wecityctl.provider.settings import Settings
+
+USER_AGENT: Final = "wecityctl-provider"
+
+
+class Connection:
+    """A client and what is known about the cluster behind it."""
+
+    def __init__(self, access: Access, pool: HttpPool) -> None:
+        self.access = access
+        self.client = KubeClient(access, pool, user_agent=USER_AGENT)
+        self._identity = ""
+        self._lock = asyncio.Lock()
+
+    async def identity(self, fallback: str) -> str:
+        """The UID of the namespace kube-system; where that may not be read, `fallback`, or the server's address."""
+        if not self._identity:
+            async with self._lock:
+                if not self._identity:
+                    self._identity = await self._ask_identity(fallback)
+        return self._identity
+
+    async def namespaced(self, kind: Kind) -> bool:
+        """Whether the kind's objects live in namespaces. A kind not served (yet) counts as such, as most do."""
+        known = kind.known_scope
+        if known is not None:
+            return known
+        try:
+            return (await self.client.resource(kind.api_version, kind.name)).namespaced
+        except (KindNotFound, Unreachable):
+            return True
+
+    async def _ask_identity(self, fallback: str) -> str:
+        try:
+            found = await self.client.request("GET", "/api/v1/namespaces/kube-system")
+            return str(found["metadata"]["uid"])
+        except ApiError:
+            named = fallback or self.access.server
+            return hashlib.sha256(named.encode()).hexdigest()
+
+
+class Connections:
+    """The connections of a process, one per distinct access."""
+
+    def __init__(self, pool: HttpPool) -> None:
+        self._pool = pool
+        self._open: dict[Access, tuple[Connection, int]] = {}
+
+    def take(self, access: Access) -> Connection:
+        """The connection for that access; give it back with `release`."""
+        connection, users = self._open.get(access, (None, 0))
+        if connection is None:
+            connection = Connection(access, self._pool)
+        self._open[access] = (connection, users + 1)
+        return connection
+
+    async def release(self, connection: Connection) -> None:
+        """Give a connection back; the last one ends its client's watches."""
+        kept, users = self._open.get(connection.access, (connection, 1))
+        if users > 1:
+            self._open[connection.access] = (kept, users - 1)
+            return
+        self._open.pop(connection.access, None)
+        await connection.client.aclose()
+
+
+def access_for(settings: Settings) -> Access:
+    """The access that a provider's settings mean. Raises the errors of `load_access`."""
+    if settings.cluster:
+        access = _with_cluster(settings)
+    else:
+        access = load_access(settings.kubeconfig or None, settings.context or None)
+    return dataclasses.replace(access, namespace=settings.namespace) if settings.namespace else access
+
+
+def unreachable(error: WecityError) -> bool:
+    """Whether the error means that the cluster as a whole cannot be used, not that it refused one request."""
+    return not isinstance(error, ApiError | KindNotFound)
+
+
+def _with_cluster(settings: Settings) -> Access:
+    # The context's user with another cluster of the same kubeconfig.
+    loaded = _load(settings.kubeconfig)
+    name = settings.context or loaded.current_context
+    context = loaded.contexts.get(name)
+    if context is None:
+        return load_access(settings.kubeconfig or None, settings.context or None)
+    changed = Entry({**context.body, "cluster": settings.cluster}, context.source)
+    return kubeconfig._select(
+        dataclasses.replace(loaded, contexts={**loaded.contexts, name: changed}), name, os.environ
+    )
+
+
+def _load(text: str) -> Kubeconfig:
+    if not text:
+        found = read_all(kubeconfig._standard_paths(os.environ))
+        return found if found is not None else Kubeconfig({}, {}, {}, "", ())
+    stripped = text.strip()
+    if "\n" in stripped or stripped.startswith("{"):
+        return parse(text, None)
+    return read(Path(stripped).expanduser())

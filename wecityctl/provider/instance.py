@@ -1,0 +1,108 @@
+"""One configured provider: its settings, its way to the cluster, and what it has learnt in this run.
+
+A port has one per connection of the engine: a stack may hold several provider resources, and they share the port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from wecityctl.errors import WecityError
+from wecityctl.kube.client import KubeClient
+from wecityctl.provider.apply import Apply
+from wecityctl.provider.cancellation import Cancellation
+from wecityctl.provider.connection import Connection
+from wecityctl.provider.fieldmanager import choose, derive
+from wecityctl.provider.kinds import Kind, kind_of_object, kind_of_token
+from wecityctl.provider.log import EngineLog
+from wecityctl.provider.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which resource an operation is about: its URN, type token and logical name."""
+
+    urn: str
+    token: str
+    name: str
+
+    def kind(self, obj: dict[str, Any]) -> Kind:
+        """The kind that an object names, or else the type token."""
+        return kind_of_object(obj, kind_of_token(self.token))
+
+
+@dataclass(slots=True)
+class Memory:
+    """What previews found out once and need not ask again in this run."""
+
+    missing_namespaces: set[str] = field(default_factory=set)
+    missing_kinds: set[tuple[str, str]] = field(default_factory=set)
+    unreachable: str = ""
+    # Resources whose old object goes before the new one comes: their preview must not look at the old one.
+    replacing: set[str] = field(default_factory=set)
+    # The dry run that a diff made, by URN: (what was sent, what came back). The preview asks the same again.
+    dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+
+
+class Instance:
+    """A provider after Configure. `failure` is why its cluster cannot be used at all, if so."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EngineLog,
+        cancellation: Cancellation,
+        connection: Connection | None,
+        failure: WecityError | None,
+    ) -> None:
+        self.settings = settings
+        self.log = log
+        self.cancellation = cancellation
+        self.memory = Memory()
+        self._connection = connection
+        self._failure = failure
+
+    @property
+    def connection(self) -> Connection:
+        """The way to the cluster; raises why there is none."""
+        if self._connection is None:
+            raise self._failure or WecityError("the provider is not configured")
+        return self._connection
+
+    @property
+    def client(self) -> KubeClient:
+        """The cluster's client; raises why there is none."""
+        return self.connection.client
+
+    @property
+    def default_namespace(self) -> str:
+        """Where objects go that name no namespace."""
+        return self._connection.access.namespace if self._connection is not None else self.settings.namespace
+
+    async def namespaced(self, kind: Kind) -> bool:
+        """Whether a kind's objects live in namespaces, as far as can be known."""
+        if self._connection is None:
+            return kind.known_scope is not False
+        return await self._connection.namespaced(kind)
+
+    async def manager(self, target: Target, inputs: dict[str, Any], state: dict[str, Any] | None) -> str:
+        """The field manager of a resource."""
+        recorded = choose(inputs, state, "")
+        return recorded or derive(target.urn, await self.connection.identity(self.settings.cluster_identifier))
+
+    def apply(self, target: Target, manager: str, *, force: bool, timeout: float) -> Apply:
+        """How this provider applies objects of a resource."""
+        return Apply(
+            client=self.client,
+            manager=manager,
+            force=force or self.settings.patch_force,
+            warn=lambda text: self.warn(target.urn, text),
+            report=lambda text: self.log.status(target.urn, text),
+            timeout=timeout,
+        )
+
+    def warn(self, urn: str, text: str) -> None:
+        """A warning of the API server: mostly deprecated versions."""
+        if not self.settings.suppress_deprecation_warnings:
+            self.log.warning(urn, text)

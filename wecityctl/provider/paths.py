@@ -1,0 +1,53 @@
+"""Paths into objects: as tuples of keys and indexes, written as the engine reads them. No objects here."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+from wecityctl.provider.properties import state_key
+
+Path: TypeAlias = tuple[str | int, ...]
+_TOKEN: Final = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
+ANY: Final = "*"
+
+
+def render(path: Path) -> str:
+    """`spec.containers[0].image`, `metadata.labels["app.kubernetes.io/name"]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+            continue
+        key = state_key(step)
+        if any(c in key for c in '."[]'):
+            escaped = key.replace('"', '\\"')
+            text += f'["{escaped}"]'
+        else:
+            text += f".{key}" if text else key
+    return text
+
+
+def parse(text: str) -> Path:
+    """The inverse of `render`; also reads what the API server writes (a leading dot, `[*]`)."""
+    steps: list[str | int] = []
+    for quoted, index, word in _TOKEN.findall(text):
+        if index:
+            steps.append(ANY if index == ANY else int(index))
+        else:
+            steps.append(quoted.replace('\\"', '"') if quoted else word)
+    return tuple(steps)
+
+
+def covers(pattern: Path, path: Path) -> bool:
+    """Whether `path` lies at or below `pattern`, in which `*` stands for any step."""
+    return len(pattern) <= len(path) and _agree(pattern, path)
+
+
+def meets(pattern: Path, path: Path) -> bool:
+    """Whether one of the two lies at or below the other."""
+    return _agree(pattern, path)
+
+
+def _agree(pattern: Path, path: Path) -> bool:
+    return all(left in (ANY, right) or right == ANY for left, right in zip(pattern, path, strict=False))

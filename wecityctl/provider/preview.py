@@ -1,0 +1,147 @@
+"""What a create or update would lead to: a dry run on the API server, or else the inputs themselves.
+
+Says why when the API server could not be asked. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
+from wecityctl.kube.errors import BadRequest, Forbidden, KindNotFound, NotFound, Unreachable
+from wecityctl.provider import state as states
+from wecityctl.provider.annotations import PATCH_FORCE, is_true
+from wecityctl.provider.connection import unreachable
+from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.properties import UNKNOWN, Unknown, contains
+from wecityctl.provider.waiting import DEFAULT_TIMEOUT
+
+# Drawn anew by every create: a dry run's values would be wrong.
+_DRAWN: Final = ("uid", "resourceVersion", "creationTimestamp")
+_LONGEST_NAME: Final = 50
+
+
+async def preview_create(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs a create would have, as far as they can be known."""
+    body = await _prepared(provider, target, inputs)
+    if body is None:
+        return inputs
+    replaced = target.urn in provider.memory.replacing
+    sent = as_new(body) if replaced else body
+    live = await _dry_run(provider, target, inputs, None, sent)
+    if live is None:
+        return inputs
+    if replaced:
+        live["metadata"]["name"] = body["metadata"]["name"]
+    return _outputs(_undrawn(live, body), inputs, await provider.manager(target, inputs, None))
+
+
+async def preview_update(
+    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any]
+) -> dict[str, Any]:
+    """The outputs an update would lead to."""
+    body = await _prepared(provider, target, inputs)
+    if body is None:
+        return inputs
+    if not states.name_of(body):
+        body["metadata"] = {**body.get("metadata", {}), "name": states.name_of(state)}
+    sent, answer = provider.memory.dry_runs.pop(target.urn, (None, None))
+    live = copy.deepcopy(answer) if sent == body and answer is not None else None
+    if live is None:
+        live = await _dry_run(provider, target, inputs, state, body)
+    if live is None:
+        return inputs
+    if states.uid_of(live) != states.uid_of(state):
+        provider.log.info(target.urn, f"{states.describe(live)} is gone from the cluster; it will be made again")
+        live = _undrawn(live, body)
+    live.pop("status", None)
+    version = states.initial_api_version(state, inputs)
+    return states.build(
+        live, inputs, initial_api_version=version, field_manager=await provider.manager(target, inputs, state)
+    )
+
+
+def as_new(body: dict[str, Any]) -> dict[str, Any]:
+    """The object under a name that is not taken: how the API server judges it apart from the one that exists."""
+    metadata = body.get("metadata", {})
+    return {**body, "metadata": {**metadata, "name": f"{str(metadata.get('name', ''))[:_LONGEST_NAME]}-preview"}}
+
+
+async def _prepared(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    # None: the API server need not be asked, for a reason that is known beforehand.
+    if contains(inputs, Unknown):
+        return None
+    memory, kind = provider.memory, target.kind(inputs)
+    if memory.unreachable or (kind.api_version, kind.name) in memory.missing_kinds:
+        return None
+    body = states.wire(inputs)
+    return None if states.namespace_of(body) in memory.missing_namespaces else body
+
+
+async def _dry_run(
+    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any] | None, body: dict[str, Any]
+) -> dict[str, Any] | None:
+    try:
+        manager = await provider.manager(target, inputs, state)
+        how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=DEFAULT_TIMEOUT)
+        return await provider.cancellation.run(how.preview(body))
+    except (KindNotFound, NotFound, Forbidden, BadRequest) as error:
+        if not _explained(provider, target, inputs, error):
+            raise
+    except WecityError as error:
+        if not unreachable(error) or provider.cancellation.thrown or not _is_about_the_way(error):
+            raise
+        provider.memory.unreachable = error.message
+        provider.log.once(f"previewed without the API server, which cannot be used: {error.message}", target.urn)
+    return None
+
+
+def _explained(provider: Instance, target: Target, inputs: dict[str, Any], error: WecityError) -> bool:
+    memory, kind = provider.memory, target.kind(inputs)
+    why = "the server refuses a dry run: " + error.message
+    if isinstance(error, BadRequest) and "dry run" not in error.message and "dryRun" not in error.message:
+        return False
+    if isinstance(error, KindNotFound) or (isinstance(error, NotFound) and error.kind != "namespaces"):
+        memory.missing_kinds.add((kind.api_version, kind.name))
+        why = f"the cluster does not serve {kind.name} in {kind.api_version} yet"
+    elif isinstance(error, NotFound):
+        memory.missing_namespaces.add(error.name)
+        why = f"namespace {error.name} does not exist yet"
+    provider.log.once(f"previewed without the API server: {why}", target.urn)
+    return True
+
+
+def _is_about_the_way(error: WecityError) -> bool:
+    return isinstance(error, Unreachable | ConfigurationError | AuthenticationError)
+
+
+def _outputs(live: dict[str, Any], inputs: dict[str, Any], manager: str) -> dict[str, Any]:
+    version = states.initial_api_version(None, inputs)
+    return states.build(live, inputs, initial_api_version=version, field_manager=manager)
+
+
+def _undrawn(live: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    # What the server draws is unknown until it is drawn for good.
+    result = {key: value for key, value in live.items() if key != "status"}
+    metadata = {key: value for key, value in live.get("metadata", {}).items() if key != "managedFields"}
+    result["metadata"] = {**metadata, **dict.fromkeys(_DRAWN, UNKNOWN)}
+    if not states.name_of(body):
+        result["metadata"]["name"] = UNKNOWN
+    if live.get("kind") == "Service" and live.get("apiVersion") == "v1":
+        result["spec"] = _service_undrawn(dict(live.get("spec", {})), body.get("spec", {}))
+    return result
+
+
+def _service_undrawn(spec: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    for name in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
+        if name in spec and name not in asked and spec[name] not in ("None", ["None"]):
+            spec[name] = UNKNOWN
+    wishes = {(p.get("port"), p.get("protocol", "TCP")): p for p in asked.get("ports", []) if isinstance(p, dict)}
+    spec["ports"] = [
+        {**port, "nodePort": UNKNOWN}
+        if "nodePort" in port and "nodePort" not in wishes.get((port.get("port"), port.get("protocol")), {})
+        else port
+        for port in spec.get("ports", [])
+    ]
+    return spec

@@ -1,0 +1,118 @@
+"""Which changes cannot be made on the living object: known per kind, or learnt from the API server's own answer.
+
+Pure tables and rules; asking the API server is `learning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from wecityctl.provider.diffing import Difference
+from wecityctl.provider.kinds import Kind
+from wecityctl.provider.paths import Path, meets, parse
+from wecityctl.provider.settings import Settings
+
+_IDENTITY: Final = ("kind", "metadata.name", "metadata.namespace")
+
+# ruff: noqa: SIM905 - lists of words read better as words
+_POD: Final = (
+    "spec.affinity spec.automountServiceAccountToken spec.dnsConfig spec.dnsPolicy spec.enableServiceLinks "
+    "spec.hostAliases spec.hostIPC spec.hostNetwork spec.hostPID spec.hostname spec.imagePullSecrets spec.nodeName "
+    "spec.nodeSelector spec.overhead spec.preemptionPolicy spec.priority spec.priorityClassName spec.readinessGates "
+    "spec.restartPolicy spec.runtimeClassName spec.schedulerName spec.securityContext spec.serviceAccount "
+    "spec.serviceAccountName spec.shareProcessNamespace spec.subdomain spec.terminationGracePeriodSeconds spec.volumes"
+).split()
+_CONTAINER: Final = (
+    "args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources "
+    "restartPolicy securityContext startupProbe stdin stdinOnce terminationMessagePath terminationMessagePolicy tty "
+    "volumeDevices volumeMounts workingDir"
+).split()
+_CONTAINERS: Final = [f"spec.{where}[*].{what}" for where in ("containers", "initContainers") for what in _CONTAINER]
+_VOLUME_SOURCES: Final = (
+    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker gcePersistentDisk glusterfs "
+    "hostPath iscsi local nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO storageos vsphereVolume"
+).split()
+
+_TABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
+    ("", "ConfigMap"): ("data", "binaryData"),
+    ("", "PersistentVolume"): [f"spec.{source}" for source in _VOLUME_SOURCES],
+    ("", "PersistentVolumeClaim"): ("spec",),
+    ("", "Pod"): (*_POD, *_CONTAINERS),
+    ("", "ResourceQuota"): ("spec.scopes",),
+    ("", "Secret"): ("type", "data", "stringData"),
+    ("", "Service"): ("spec.clusterIP",),
+    ("apps", "DaemonSet"): ("spec.selector",),
+    ("apps", "Deployment"): ("spec.selector",),
+    ("apps", "ReplicaSet"): ("spec.selector",),
+    ("apps", "StatefulSet"): (
+        "spec.podManagementPolicy",
+        "spec.selector",
+        "spec.serviceName",
+        "spec.volumeClaimTemplates",
+    ),
+    ("batch", "Job"): ("spec.completions", "spec.selector", "spec.template"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
+    ("rbac.authorization.k8s.io", "RoleBinding"): ("roleRef",),
+    ("scheduling.k8s.io", "PriorityClass"): ("value", "preemptionPolicy"),
+    ("storage.k8s.io", "StorageClass"): (
+        "parameters",
+        "provisioner",
+        "reclaimPolicy",
+        "volumeBindingMode",
+    ),
+}
+
+# A claim may grow, and may be given another attributes class.
+_MUTABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
+    ("", "PersistentVolumeClaim"): ("spec.resources", "spec.volumeAttributesClassName"),
+}
+
+# Kinds of which the table says everything: their changes need no question to the API server.
+FULLY_KNOWN: Final = frozenset(
+    {
+        ("", "ConfigMap"),
+        ("", "Namespace"),
+        ("", "Secret"),
+        ("", "ServiceAccount"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+    }
+)
+
+
+def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Path]:
+    """Patterns of the fields of this kind that cannot be changed; `old` is the object's old inputs."""
+    key = (kind.group, kind.name)
+    mutable = {("", "ConfigMap"): settings.config_map_mutable, ("", "Secret"): settings.secret_mutable}.get(key, False)
+    if mutable and old.get("immutable") is not True:
+        # The type of a Secret never changes on the server.
+        return _parsed((*_IDENTITY, *(["type"] if kind.name == "Secret" else [])))
+    return _parsed((*_IDENTITY, *_TABLE.get(key, ())))
+
+
+def forcing(differences: Iterable[Difference], patterns: Sequence[Path], kind: Kind) -> list[Difference]:
+    """Those differences that touch an immutable field."""
+    mutable = _parsed(_MUTABLE.get((kind.group, kind.name), ()))
+    return [
+        d
+        for d in differences
+        if any(meets(pattern, d.path) for pattern in patterns)
+        and not any(meets(pattern, d.path) for pattern in mutable)
+    ]
+
+
+def touched(differences: Sequence[Difference], fields: Sequence[str]) -> list[Difference]:
+    """The differences at, above or below the fields that the API server refused to change.
+
+    Where its answer names none of them, it names the object as a whole: then all of them.
+    """
+    patterns = [parse(field) for field in fields if field]
+    found = [d for d in differences if any(meets(pattern, d.path) for pattern in patterns)]
+    return found or list(differences)
+
+
+def _parsed(texts: Iterable[str]) -> list[Path]:
+    return [parse(text) for text in texts]

@@ -1,0 +1,91 @@
+"""The answer to the engine's Diff: what changes, what of it needs a replacement, and in which order that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wecityctl.errors import WecityError
+from wecityctl.kube.readiness import assess
+from wecityctl.provider import state as states
+from wecityctl.provider.annotations import AUTONAMED, REPLACE_UNREADY, is_true
+from wecityctl.provider.diffing import Difference, compare, without_ignored
+from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.learning import learn_forcing
+from wecityctl.provider.replacement import forcing, immutable
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceDiff:
+    """The changed properties, and which of them force a replacement."""
+
+    differences: tuple[Difference, ...] = ()
+    replaces: frozenset[str] = field(default_factory=frozenset)
+    delete_before_replace: bool = False
+
+
+async def diff(
+    provider: Instance,
+    target: Target,
+    old_inputs: dict[str, Any],
+    state: dict[str, Any],
+    new_inputs: dict[str, Any],
+    ignored: Sequence[str],
+) -> ResourceDiff:
+    """Compare inputs with inputs. Without a change no request is made: a refresh looks at the cluster."""
+    provider.memory.replacing.discard(target.urn)
+    old, new = _aligned(states.wire(old_inputs or states.inputs_of(state)), states.wire(new_inputs), state)
+    differences = without_ignored(compare(old, new), ignored) if old != new else []
+    forced: frozenset[str] = frozenset()
+    if differences:
+        kind = target.kind(new)
+        forcing_ones = forcing(differences, immutable(kind, provider.settings, old), kind)
+        if not forcing_ones:
+            forcing_ones = await learn_forcing(provider, target, new_inputs, state, differences)
+        forced = frozenset(d.text for d in forcing_ones)
+    if is_true(new_inputs, REPLACE_UNREADY) and await _unready(provider, target, state):
+        path = Difference(("metadata", "annotations", REPLACE_UNREADY), "update")
+        differences = [d for d in differences if d.path != path.path] + [path]
+        forced |= {path.text}
+    in_place = (
+        bool(forced)
+        and not is_true(new_inputs, AUTONAMED)
+        and states.name_of(new) == (states.name_of(old) or states.name_of(state))
+        and states.namespace_of(new) == states.namespace_of(old)
+    )
+    if in_place:
+        provider.memory.replacing.add(target.urn)
+    return ResourceDiff(tuple(differences), forced, in_place)
+
+
+def _aligned(old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    # One side may leave out the namespace that both mean, or name one for an object that has none.
+    live = states.namespace_of(state)
+    recorded = bool(states.uid_of(state))
+    if recorded and not live:
+        return _without_namespace(old), _without_namespace(new)
+    if live and not states.namespace_of(old) and states.namespace_of(new):
+        metadata = old.get("metadata") if isinstance(old.get("metadata"), dict) else {}
+        old = {**old, "metadata": {**(metadata or {}), "namespace": live}}
+    return old, new
+
+
+def _without_namespace(obj: dict[str, Any]) -> dict[str, Any]:
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or "namespace" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "namespace"}}
+
+
+async def _unready(provider: Instance, target: Target, state: dict[str, Any]) -> bool:
+    recorded = states.live_of(state)
+    if recorded.get("kind") != "Job":
+        provider.log.warning(target.urn, f"{REPLACE_UNREADY} is for Jobs only")
+        return False
+    try:
+        rt = await provider.client.resource(str(recorded["apiVersion"]), "Job")
+        live = await provider.client.get(rt, states.name_of(recorded), states.namespace_of(recorded) or None)
+    except WecityError:
+        return False
+    return assess(live).state != "ready"

@@ -1,0 +1,69 @@
+"""Waits until an object that was made is live, telling the engine why it still waits. Rules of readiness: `kube`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from wecityctl.errors import CancelledError, WecityError
+from wecityctl.kube.readiness import NotReady, wait_plan, wait_ready
+from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.properties import plain
+
+DEFAULT_TIMEOUT: Final = 600.0
+
+
+class PartialError(WecityError):
+    """The object is there and is not live: the state keeps it, with the reasons, and the next run tries again."""
+
+    def __init__(
+        self,
+        identifier: str,
+        outputs: dict[str, Any],
+        reasons: tuple[str, ...],
+        *,
+        inputs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(reasons[0] if reasons else "the object is not live")
+        self.identifier = identifier
+        self.outputs = outputs
+        self.reasons = reasons
+        self.inputs = inputs
+
+
+class UnsettledError(WecityError):
+    """Waiting ended without a live object: `live` is how it was last seen."""
+
+    def __init__(self, live: dict[str, Any], reasons: tuple[str, ...]) -> None:
+        super().__init__(reasons[0])
+        self.live = live
+        self.reasons = reasons
+
+
+def timeout_of(inputs: dict[str, Any], requested: float) -> float:
+    """Seconds an operation may take: the resource option, else the annotation, else ten minutes."""
+    return requested if requested > 0 else wait_plan(plain(inputs), default_timeout=DEFAULT_TIMEOUT).timeout
+
+
+async def settle(
+    provider: Instance, target: Target, live: dict[str, Any], inputs: dict[str, Any], *, seconds: float
+) -> dict[str, Any]:
+    """The live object once it is ready. Raises `UnsettledError` when it fails, time is up, or the run is cancelled."""
+    plan = wait_plan(plain(inputs), default_timeout=seconds)
+    if plan.skip:
+        return live
+    waiter = wait_ready(
+        provider.client,
+        live,
+        timeout=seconds,
+        report=lambda reason: provider.log.status(target.urn, reason),
+        wait_for=plan.wait_for,
+    )
+    try:
+        return await provider.cancellation.run(waiter)
+    except NotReady as error:
+        raise UnsettledError(error.obj, (error.message, *error.reasons)) from error
+    except CancelledError as error:
+        raise UnsettledError(live, ("the run was cancelled while waiting for it to become ready",)) from error
+    except WecityError as error:
+        # The object is made; whatever went wrong while watching it must not lose it.
+        raise UnsettledError(live, (f"its readiness could not be followed: {error.message}",)) from error
