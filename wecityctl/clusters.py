@@ -15,10 +15,17 @@ from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud, NodeKind
-from wecityctl.model.events import Diagnostic, Progress, Sink
+from wecityctl.model.events import Diagnostic, Event, Progress, Sink
+
+CONTROL_PLANE_PARTS = ("etcd", "kubernetes", "metrics-server")
+REAL_NODE_PARTS = ("containerd", "coredns", "runc", "cni-plugins", "nft", "conntrack")
+SIMULATED_NODE_PARTS = ("kwok",)
+# What the node itself runs, whatever the city asks for.
+NODE_IMAGES = frozenset({"pause", "coredns"})
 
 if TYPE_CHECKING:
     from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent
+    from wecityctl.parts import PartEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,13 @@ def local_name(city: City, cloud: Cloud) -> str:
     return f"{city.name}-{cloud.name}"
 
 
-def open_clusters(city: City, sink: Sink, *, start: bool) -> Clusters:
+def open_clusters(city: City, catalogue: Catalogue, sink: Sink, *, start: bool) -> Clusters:
     """Reach every cloud of `city`. With `start`, embedded clouds are started and given the images they need."""
     found: dict[str, Cluster] = {}
     failed: dict[str, WecityError] = {}
     for cloud in city.clouds:
         try:
-            cluster = _open(city, cloud, sink, start)
+            cluster = _open(city, cloud, catalogue, sink, start)
         except WecityError as error:
             failed[cloud.name] = error
         else:
@@ -49,9 +56,9 @@ def open_clusters(city: City, sink: Sink, *, start: bool) -> Clusters:
     return Clusters(MappingProxyType(found), MappingProxyType(failed))
 
 
-def _open(city: City, cloud: Cloud, sink: Sink, start: bool) -> Cluster | None:
+def _open(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, start: bool) -> Cluster | None:
     if cloud.provider == "local":
-        return _open_local(city, cloud, sink, start)
+        return _open_local(city, cloud, catalogue, sink, start)
     if cloud.provider == "kubernetes":
         return _open_adopted(cloud)
     raise ConfigurationError(
@@ -62,9 +69,10 @@ def _open(city: City, cloud: Cloud, sink: Sink, start: bool) -> Cluster | None:
 
 def _open_adopted(cloud: Cloud) -> Cluster:
     """An existing cluster: its identity and version tell that it can be reached with these credentials."""
-    from wecityctl.kube.client import HttpPool, KubeClient
+    from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
     from wecityctl.kube.export import kubeconfig_text
+    from wecityctl.kube.transport import HttpPool
 
     settings = cloud.kubernetes
     access = load_access(settings.kubeconfig or None, settings.context or None)
@@ -88,7 +96,7 @@ def _open_adopted(cloud: Cloud) -> Cluster:
     )
 
 
-def _open_local(city: City, cloud: Cloud, sink: Sink, start: bool) -> Cluster | None:
+def _open_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, start: bool) -> Cluster | None:
     """The embedded cloud: started when asked, otherwise as it is; `None` while it does not run."""
     from wecityctl.local import cloud as embedded
 
@@ -98,9 +106,9 @@ def _open_local(city: City, cloud: Cloud, sink: Sink, start: bool) -> Cluster | 
     nodes = node_kind(cloud, sink)
     if start:
         _ensure_parts(nodes == "real", sink)
-    images = _ensure_images(city, sink) if start and nodes == "real" else ()
+    images = _ensure_images(city, catalogue, sink) if start and nodes == "real" else ()
     spec = _local_spec(name, cloud, nodes, images)
-    running = embedded.start(spec, lambda event: sink(_progress(name, event)))
+    running = embedded.start(spec, lambda event: sink(_local_progress(name, event)))
     return Cluster(
         cloud=cloud.name,
         kubeconfig=running.kubeconfig,
@@ -125,6 +133,35 @@ def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:
         sink(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}"))
         return "simulated"
     return "real"
+
+
+def _ensure_parts(real: bool, sink: Sink) -> None:
+    """The control plane's programs, and for a real node its own."""
+    from wecityctl import parts
+
+    wanted = CONTROL_PLANE_PARTS + (REAL_NODE_PARTS if real else SIMULATED_NODE_PARTS)
+    parts.ensure(wanted, lambda event: sink(_part_progress(event)))
+
+
+def _ensure_images(city: City, catalogue: Catalogue, sink: Sink) -> tuple[ImageRef, ...]:
+    """The images that pods of this city name, built where they are missing, for the node to import."""
+    from wecityctl import oci
+    from wecityctl.local.spec import ImageRef
+
+    names = image_names(city, catalogue) if city.images.source == "built" else set()
+    built = oci.ensure(sorted(names | NODE_IMAGES), lambda event: sink(_image_progress(event)))
+    return tuple(ImageRef(image.reference, image.archive, image.digest) for image in built.values())
+
+
+def _part_progress(event: PartEvent) -> Progress:
+    done = event.phase.value in ("ready", "failed")
+    return Progress(event.part, event.phase.value, event.detail, done, event.elapsed)
+
+
+def _local_progress(name: str, event: LocalEvent) -> Event:
+    if event.kind in ("death", "warning"):
+        return Diagnostic("", "warning", "\n".join((event.message, *event.lines)))
+    return Progress(f"cloud {name}", event.message, event.service, event.kind in ("ready", "stopped"), event.seconds)
 
 
 def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:

@@ -1,0 +1,193 @@
+"""What the programs register, read from the recorder's graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests.stacks.cities import CLUSTER, app, city, full_city, objects, one, record_city
+from wecityctl.engine.recorder import SECRET, Recording
+from wecityctl.model.city import Images, KubernetesSettings, Use
+from wecityctl.model.outputs import EntryOutputs, TenantOutputs, outputs_from_json, to_json
+from wecityctl.model.quantity import parse_quantity
+
+LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
+
+
+@pytest.fixture(scope="module")
+def full() -> dict[str, Recording]:
+    return record_city(full_city())
+
+
+def test_every_object_carries_our_labels(full: dict[str, Recording]) -> None:
+    for item in objects(full):
+        labels = item.inputs["metadata"]["labels"]
+        assert LABELS.items() <= labels.items(), item.name
+
+
+def test_every_object_has_a_name_and_no_two_are_the_same(full: dict[str, Recording]) -> None:
+    names = [
+        (item.type, item.inputs["metadata"].get("namespace"), item.inputs["metadata"]["name"]) for item in objects(full)
+    ]
+    assert len(names) == len(set(names))
+    assert all(isinstance(name, str) and 0 < len(name) <= 63 for _, _, name in names if name)
+
+
+def test_no_secret_value_is_in_the_graph_in_clear(full: dict[str, Recording]) -> None:
+    text = json.dumps([dict(item.inputs) for recording in full.values() for item in recording.resources])
+    assert "value-of-" not in text
+    assert SECRET in text
+
+
+def test_every_pod_is_restricted(full: dict[str, Recording]) -> None:
+    templates = [
+        item.inputs["spec"]["template"]["spec"]
+        for kind in ("Deployment", "StatefulSet", "Job")
+        for item in objects(full, kind)
+    ]
+    assert len(templates) >= 9
+    for spec in templates:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+
+
+def test_every_namespace_is_closed_before_a_workload_starts(full: dict[str, Recording]) -> None:
+    denies = {
+        item.inputs["metadata"]["namespace"]: item.urn
+        for item in objects(full, "NetworkPolicy")
+        if item.inputs["metadata"]["name"] == "default-deny"
+    }
+    assert set(denies) == {item.inputs["metadata"]["name"] for item in objects(full, "Namespace")}
+    for kind in ("Deployment", "StatefulSet"):
+        for item in objects(full, kind):
+            assert denies[item.inputs["metadata"]["namespace"]] in item.depends_on, item.name
+
+
+def test_a_use_opens_one_flow_and_only_that(full: dict[str, Recording]) -> None:
+    out = one(full, "NetworkPolicy", "health-internet/code-to-db").inputs["spec"]
+    assert out["policyTypes"] == ["Egress"]
+    (rule,) = out["egress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 5432}]
+    assert rule["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "postgresql"
+    arrives = one(full, "NetworkPolicy", "platform-application/from-health-code-db").inputs["spec"]
+    assert arrives["policyTypes"] == ["Ingress"]
+    source = arrives["ingress"][0]["from"][0]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "health-internet"}
+    names = {item.name for item in objects(full, "NetworkPolicy")}
+    assert "transport-internet/bus-to-db" not in names
+
+
+def test_admin_credentials_never_enter_a_tenant(full: dict[str, Recording]) -> None:
+    for item in objects(full):
+        if str(item.inputs["metadata"].get("namespace", "")).startswith(("health-", "transport-")):
+            assert "-admin" not in json.dumps(item.inputs.get("spec", {})), item.name
+
+
+def test_workloads_wait_for_their_databases(full: dict[str, Recording]) -> None:
+    workload = one(full, "Deployment", "health-internet/code-web")
+    jobs = {item.urn for item in objects(full, "Job") if item.name.startswith("provision-health-code")}
+    assert len(jobs) == 2
+    assert jobs <= set(workload.depends_on)
+
+
+def test_an_autoscaled_deployment_leaves_its_replicas_to_the_autoscaler(full: dict[str, Recording]) -> None:
+    assert "replicas" not in one(full, "Deployment", "health-internet/code-web").inputs["spec"]
+    scale = one(full, "HorizontalPodAutoscaler", "health-internet/code-web").inputs["spec"]
+    assert (scale["minReplicas"], scale["maxReplicas"]) == (2, 4)
+
+
+def test_the_shares_of_a_quota_add_up(full: dict[str, Recording]) -> None:
+    quotas = [item.inputs["spec"]["hard"] for item in objects(full, "ResourceQuota") if "health" in item.name]
+    assert len(quotas) == 2
+    assert sum(parse_quantity(item["requests.cpu"]) for item in quotas) == Decimal(8)
+    assert sum(parse_quantity(item["requests.memory"]) for item in quotas) == parse_quantity("16Gi")
+
+
+def test_declared_flows_open_both_ends(full: dict[str, Recording]) -> None:
+    (flow,) = [
+        item for item in objects(full, "NetworkPolicy") if "flow-internet-ex" in item.name and "health" in item.name
+    ]
+    (rule,) = flow.inputs["spec"]["egress"]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"wecity.dev/zone": "ex"}}}]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
+
+
+def test_the_entry_serves_every_published_app(full: dict[str, Recording]) -> None:
+    routes = one(full, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    for host in ("code.xc.example", "vaccination.xc.example", "bus.xc.example"):
+        assert f"server_name {host};" in routes
+    assert "proxy_pass http://$upstream_" in routes
+    outputs = full["xc.entry"].outputs
+    assert isinstance(outputs, EntryOutputs)
+    assert outputs.hosts == ("bus.xc.example", "code.xc.example", "vaccination.xc.example")
+
+
+def test_a_suspended_app_has_no_pods_and_no_route() -> None:
+    recorded = record_city(city(app("code", stage="suspended"), app("other")))
+    assert one(recorded, "Deployment", "health-internet/code-web").inputs["spec"]["replicas"] == 0
+    assert "code.xc.example" not in one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+
+
+@pytest.mark.parametrize("stage", ["draft", "retired"])
+def test_an_app_that_does_not_run_has_no_objects(stage: str) -> None:
+    recorded = record_city(city(app("code", stage=stage), app("other")))
+    assert not [item for item in objects(recorded) if "code" in item.name]
+
+
+def test_on_a_cluster_with_an_ingress_class_routes_are_ingresses() -> None:
+    settings = KubernetesSettings(ingress_class="nginx")
+    whole = city(app("code"))
+    whole = replace(whole, clouds=(replace(whole.clouds[0], provider="kubernetes", kubernetes=settings),))
+    recorded = record_city(whole, replace(CLUSTER, ingress_class="nginx"))
+    (ingress,) = objects(recorded, "Ingress")
+    assert ingress.inputs["spec"]["ingressClassName"] == "nginx"
+    assert ingress.inputs["spec"]["rules"][0]["host"] == "code.xc.example"
+    assert not [item for item in objects(recorded, "Service") if item.inputs["spec"].get("type") == "NodePort"]
+
+
+def test_pods_tolerate_simulated_nodes_only_where_nodes_are_simulated(full: dict[str, Recording]) -> None:
+    simulated = record_city(full_city(), replace(CLUSTER, simulated=True))
+    spec = one(simulated, "Deployment", "transport-internet/bus-web").inputs["spec"]["template"]["spec"]
+    assert spec["tolerations"][0]["key"] == "wecity.dev/simulated"
+    assert "tolerations" not in one(full, "Deployment", "transport-internet/bus-web").inputs["spec"]["template"]["spec"]
+
+
+def test_a_private_registry_takes_the_place_of_public_hosts() -> None:
+    components = (replace(app("x").components[0], image="docker.io/acme/portal:2"),)
+    whole = city(app("code", components=components), images=Images(registry="registry.xc.example/mirror"))
+    spec = one(record_city(whole), "Deployment", "health-internet/code-web").inputs["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"] == "registry.xc.example/mirror/acme/portal:2"
+
+
+def test_renaming_nothing_else_a_second_use_adds_only_its_own_objects() -> None:
+    before = {item.urn for item in objects(record_city(city(app("code", uses=(Use("postgresql", "db"),)))))}
+    after = {
+        item.urn
+        for item in objects(record_city(city(app("code", uses=(Use("postgresql", "db"), Use("cache", "cache"))))))
+    }
+    assert before <= after
+    assert all("cache" in urn for urn in after - before)
+
+
+def test_outputs_travel_as_json(full: dict[str, Recording]) -> None:
+    outputs = full["xc.tenant.health.main"].outputs
+    assert isinstance(outputs, TenantOutputs)
+    assert outputs_from_json("tenant", json.loads(json.dumps(to_json(outputs)))) == outputs
+    with pytest.raises(ValueError, match="expects"):
+        outputs_from_json("tenant", {"tenant": "x"})
+
+
+def test_recording_twice_gives_the_same_graph(full: dict[str, Recording]) -> None:
+    again = record_city(full_city())
+    for name, recording in full.items():
+        assert {item.urn: dict(item.inputs) for item in recording.resources} == {
+            item.urn: dict(item.inputs) for item in again[name].resources
+        }
