@@ -83,7 +83,7 @@ class KubeClient:
         retry_seconds: float | None = None,
         on_warning: WarningSink | None = None,
     ) -> Object:
-        """One JSON request. `timeout` (seconds without an answer, default 60) is for an attempt, `retry_seconds` for all.
+        """One JSON request. `timeout` (seconds without an answer) is for an attempt, `retry_seconds` for all of them.
 
         Tries again on 429 (after Retry-After), on 5xx and broken connections where the method allows it, and while the
         connection is refused. Raises the classes of `errors`.
@@ -98,6 +98,10 @@ class KubeClient:
     async def resources(self, *, refresh: bool = False) -> list[ResourceType]:
         """Every type the cluster serves, in all versions, without groups whose extension server does not answer."""
         return await self._discovery.all(refresh=refresh)
+
+    async def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the kind can be asked for at this moment; never answered from the cache of discovery."""
+        return await self._discovery.serves(api_version, kind)
 
     async def get(self, rt: ResourceType, name: str, namespace: str | None = None) -> Object:
         """One object. Raises `NotFound`."""
@@ -330,7 +334,7 @@ class KubeClient:
         call = Call("GET", _POD.path(pod, namespace, "log"), query, accept="*/*")
         if follow:
             return text_lines(self._requester, call)
-        answer = await self._requester.send(call, retry_seconds=2.0, text=True)
+        answer = await self._requester.send(call, retry_seconds=0, text=True)
         return str(answer)
 
     async def events(self, namespace: str, uid: str) -> Objects:

@@ -55,6 +55,13 @@ class Discovery:
             )
         return found
 
+    async def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the server serves it now, by the group version's own document."""
+        try:
+            return await self._ask_group_version(api_version, kind) is not None
+        except KindNotFound:
+            return False
+
     async def all(self, *, refresh: bool) -> list[ResourceType]:
         """Every served type."""
         async with self._lock:
@@ -101,9 +108,9 @@ class Discovery:
                 details=f"the server of {api_version} does not answer: {error.message}",
                 resolution="look at the APIService of that group version (kubectl get apiservices)",
             ) from error
-        for found in _classic(answer):
-            self._types[(found.api_version, found.kind)] = found
-        return self._types.get((api_version, kind))
+        served = {(t.api_version, t.kind): t for t in _classic(answer)}
+        self._types.update(served)
+        return served.get((api_version, kind))
 
 
 def _aggregated(answer: dict[str, Any]) -> Iterable[ResourceType]:

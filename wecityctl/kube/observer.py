@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import WecityError
+from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.kube.errors import ApiError, Gone, Unreachable
 from wecityctl.kube.resource import Object, ResourceType, meta
 
@@ -74,7 +74,10 @@ class Feed:
                 await self._follow(version)
         except WecityError as error:
             self.error = error
-            self._wake_all()
+        except Exception as error:  # a fault of ours must wake the waiters, not leave them waiting for ever
+            self.error = DeploymentError(f"watching {self._rt.plural} failed: {error!r}")
+            self.error.__cause__ = error
+        self._wake_all()
 
     async def _list(self) -> str:
         selector = f"metadata.name={self._name}" if self._name else ""

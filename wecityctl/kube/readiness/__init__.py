@@ -7,6 +7,16 @@ user asked for on the object (`pulumi.com/skipAwait`, `waitFor`, `timeoutSeconds
 from wecityctl.kube.readiness.annotations import WaitPlan, wait_plan
 from wecityctl.kube.readiness.assess import assess
 from wecityctl.kube.readiness.model import NotReady, Readiness, Related
-from wecityctl.kube.readiness.wait import wait_deleted, wait_ready
+from wecityctl.kube.readiness.wait import gone_at_once, wait_deleted, wait_ready
 
-__all__ = ["NotReady", "Readiness", "Related", "WaitPlan", "assess", "wait_deleted", "wait_plan", "wait_ready"]
+__all__ = [
+    "NotReady",
+    "Readiness",
+    "Related",
+    "WaitPlan",
+    "assess",
+    "gone_at_once",
+    "wait_deleted",
+    "wait_plan",
+    "wait_ready",
+]

@@ -5,8 +5,8 @@ No rules and no requests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from wecityctl.errors import ExitCode, WecityError
@@ -17,7 +17,7 @@ State = Literal["ready", "waiting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The verdict on an object, with one line for people (empty when ready)."""
+    """The verdict on an object, with one line for people (empty when there is nothing to say)."""
 
     state: State
     reason: str = ""
@@ -38,20 +38,27 @@ def failed(reason: str) -> Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Neighbours of an object, as far as they are known. None means not looked at."""
+    """Neighbours of an object, as far as they are known. None means not looked at.
+
+    `storage_class` is the PVC's class, `backends` the names of existing Services in an Ingress's namespace,
+    `ingress_class_served` whether an IngressClass exists for it.
+    """
 
     pods: Sequence[Object] | None = None
-    events: Sequence[Object] = field(default=())
     endpoint_slices: Sequence[Object] | None = None
     storage_class: Object | None = None
+    backends: frozenset[str] | None = None
+    ingress_class_served: bool | None = None
+
+
+Rule = Callable[[Object, Related], Readiness]
 
 
 class NotReady(WecityError):  # noqa: N818 - named as the contract of readiness names it
     """The object was made but is not live: out of time (`timed_out`) or failed. `obj` is its last known state."""
 
-    def __init__(self, obj: Object, reasons: Sequence[str], *, timed_out: bool, waited: float) -> None:
-        verb = f"is not ready after {waited:.0f} s" if timed_out else "has failed"
-        super().__init__(f"{describe(obj)} {verb}", details="\n".join(reasons))
+    def __init__(self, obj: Object, reasons: Sequence[str], *, what: str, timed_out: bool) -> None:
+        super().__init__(f"{describe(obj)} {what}", details="\n".join(reasons))
         self.obj = obj
         self.reasons = tuple(reasons)
         self.timed_out = timed_out

@@ -1,20 +1,54 @@
-"""Waiting by watching: until an object is ready, or until it is gone, telling each new reason once."""
+"""Waiting by watching: until an object is ready, or until it is gone, telling each new reason once.
+
+The verdicts are `assess`'s; which neighbours are watched is `surroundings`' business.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 
+from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
-from wecityctl.kube.readiness.annotations import WaitFor
-from wecityctl.kube.resource import Object, ResourceType
+from wecityctl.kube.errors import Forbidden, NotFound
+from wecityctl.kube.observer import Feed, version_of
+from wecityctl.kube.readiness.annotations import WaitFor, all_met
+from wecityctl.kube.readiness.assess import assess, group_kind
+from wecityctl.kube.readiness.generic import condition, spec_of, told
+from wecityctl.kube.readiness.model import READY, NotReady, Readiness
+from wecityctl.kube.readiness.pods import problems
+from wecityctl.kube.readiness.surroundings import Surroundings
+from wecityctl.kube.resource import Object, ResourceType, meta
+
+Report = Callable[[str], None]
+
+_CLOSER_LOOK_SECONDS = 1.5
+_POLL_SECONDS = 2.0
+_SERVED_SECONDS = 15.0
+# Kinds of which a stack waits for many in one namespace: they share one watch. Of others, only the object is watched.
+_SHARED = frozenset(
+    {
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("apps", "ReplicaSet"),
+        ("batch", "Job"),
+        ("", "Pod"),
+        ("", "Service"),
+        ("", "PersistentVolumeClaim"),
+        ("networking.k8s.io", "Ingress"),
+    }
+)
 
 
 async def wait_ready(
     client: KubeClient,
     obj: Object,
     *,
-    timeout: float,
-    report: Callable[[str], None],
+    timeout: float,  # noqa: ASYNC109 - running out of time is an answer of its own, with reasons
+    report: Report,
     wait_for: Sequence[WaitFor] = (),
 ) -> Object:
     """The live object once it is ready. `obj` is the answer of apply: if that is ready already, nothing is asked.
@@ -22,7 +56,12 @@ async def wait_ready(
     Raises `NotReady` when `timeout` seconds have passed or the object has failed for good. Cancel it by cancelling the
     task. Annotations are not looked at here: pass `wait_plan(inputs).wait_for`.
     """
-    raise NotImplementedError
+    if (all_met(wait_for, obj) if wait_for else assess(obj)).state == "ready":
+        return obj
+    rt = await client.resource(str(obj.get("apiVersion")), str(obj.get("kind")))
+    async with AsyncExitStack() as stack:
+        waiter = _Waiter(client, rt, obj, report, wait_for, stack)
+        return await waiter.run(timeout)
 
 
 async def wait_deleted(
@@ -32,11 +71,228 @@ async def wait_deleted(
     namespace: str | None,
     uid: str,
     *,
-    timeout: float,
-    report: Callable[[str], None],
+    timeout: float,  # noqa: ASYNC109
+    report: Report,
 ) -> None:
     """Return once the object of that uid is gone (another object of the same name counts as gone).
 
-    Raises `NotReady` naming the finalizers that hold it when `timeout` seconds have passed.
+    Raises `NotReady` naming the finalizers that hold it when `timeout` seconds have passed. An empty uid means any.
     """
-    raise NotImplementedError
+    namespace = (namespace or client.access.namespace) if rt.namespaced else None
+    try:
+        obj = await client.get(rt, name, namespace)
+    except NotFound:
+        return
+    seen: set[str] = set()
+    deadline = time.monotonic() + timeout
+    async with AsyncExitStack() as stack:
+        source = await _Source.open(client, rt, obj, stack)
+        while uid in ("", meta(obj).get("uid")):
+            held = why_held(obj)
+            _tell(held, seen, report)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NotReady(obj, (held,), what=f"is still there after {timeout:.0f} s", timed_out=True)
+            newer = await source.next(obj, left)
+            if newer is None:
+                return
+            obj = newer
+
+
+def gone_at_once(answer: Object) -> bool:
+    """Whether a DELETE's answer says that nothing is left to wait for (a Status, not the object on its way out)."""
+    return answer.get("kind") == "Status"
+
+
+def why_held(obj: Object) -> str:
+    """What an object that is being deleted still waits for."""
+    finalizers = [*(meta(obj).get("finalizers") or ()), *(spec_of(obj).get("finalizers") or ())]
+    if not meta(obj).get("deletionTimestamp"):
+        return "its deletion has not begun"
+    if group_kind(obj) == ("", "Namespace"):
+        kinds = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure")
+        found = [c for c in (condition(obj, k) for k in kinds) if c is not None and c.get("status") == "True"]
+        return "; ".join(told(c) for c in found) or "its contents are being deleted"
+    if finalizers:
+        return f"held by the finalizer{'s' if len(finalizers) > 1 else ''} {', '.join(map(str, finalizers))}"
+    return "it is ending"
+
+
+class _Source:
+    """The newest state of one object: from a watch, or by asking now and then where watching is not allowed."""
+
+    def __init__(self, client: KubeClient, rt: ResourceType, obj: Object, wake: asyncio.Event) -> None:
+        self._client = client
+        self._rt = rt
+        self._name = str(meta(obj).get("name"))
+        self._namespace = meta(obj).get("namespace")
+        self._feed: Feed | None = None
+        self.wake = wake
+
+    @classmethod
+    async def open(
+        cls, client: KubeClient, rt: ResourceType, obj: Object, stack: AsyncExitStack, wake: asyncio.Event | None = None
+    ) -> _Source:
+        """Begin to watch."""
+        self = cls(client, rt, obj, wake or asyncio.Event())
+        alone = None if group_kind(obj) in _SHARED else self._name
+        await self._follow(stack, alone)
+        if alone is None and await self._refused():
+            # Allowed for this one name perhaps: a watch of the name alone is asked for by the same permission as `get`.
+            await self._follow(stack, self._name)
+        if await self._refused():
+            self._feed = None
+        return self
+
+    async def next(self, obj: Object, seconds: float) -> Object | None:
+        """The next newer state than `obj` (or `obj` itself when only a neighbour changed); None once it is gone."""
+        self.wake.clear()
+        if self._feed is None:
+            return await self._poll(seconds)
+        newest = self.newest(obj)
+        if newest is None or newest is not obj:
+            return newest
+        try:
+            async with asyncio.timeout(max(seconds, 0.01)):
+                await self.wake.wait()
+        except TimeoutError:
+            return obj
+        return self.newest(obj)
+
+    def newest(self, obj: Object) -> Object | None:
+        """What the watch knows now. Raises the watch's error."""
+        feed = self._feed
+        if feed is None:
+            return obj
+        if isinstance(feed.error, NotFound):
+            return None  # its very kind is gone
+        if feed.error is not None:
+            raise feed.error
+        found = feed.objects.get(self._name)
+        if found is not None:
+            return found if version_of(found) > version_of(obj) else obj
+        # Absent means gone only if the feed is not older than what we have seen.
+        return None if feed.synced and feed.version >= version_of(obj) else obj
+
+    async def _follow(self, stack: AsyncExitStack, alone: str | None) -> None:
+        feed = await stack.enter_async_context(self._client.observer.follow(self._rt, self._namespace, alone))
+        stack.enter_context(feed.wake_on_name(self._name, self.wake))
+        self._feed = feed
+
+    async def _refused(self) -> bool:
+        """Wait for the feed's first answer; whether it is that we may not look."""
+        feed = self._feed
+        if feed is None:
+            return False
+        while not feed.synced and feed.error is None:
+            self.wake.clear()
+            await self.wake.wait()
+        self.wake.set()
+        return isinstance(feed.error, Forbidden)
+
+    async def _poll(self, seconds: float) -> Object | None:
+        await asyncio.sleep(min(_POLL_SECONDS, max(seconds, 0.01)))
+        try:
+            return await self._client.get(self._rt, self._name, self._namespace)
+        except NotFound:
+            return None
+
+
+class _Waiter:
+    """One wait for one object."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        rt: ResourceType,
+        obj: Object,
+        report: Report,
+        wait_for: Sequence[WaitFor],
+        stack: AsyncExitStack,
+    ) -> None:
+        self._client = client
+        self._rt = rt
+        self._obj = obj
+        self._report = report
+        self._wait_for = wait_for
+        self._stack = stack
+        self._seen: set[str] = set()
+        self._wake = asyncio.Event()
+        self._around = Surroundings(client, obj, self._wake, stack)
+
+    async def run(self, timeout: float) -> Object:  # noqa: ASYNC109
+        began = time.monotonic()
+        source = await _Source.open(self._client, self._rt, self._obj, self._stack, self._wake)
+        self._stack.push_async_callback(self._around.close)
+        if not self._wait_for:
+            await self._around.open()
+        closer = False
+        while True:
+            verdict = self._verdict()
+            waited = time.monotonic() - began
+            if verdict.state == "ready":
+                await self._until_served(timeout - waited)
+                return self._obj
+            if verdict.state == "failed":
+                raise NotReady(self._obj, await self._reasons(verdict), what="has failed", timed_out=False)
+            self._tell(verdict)
+            if waited >= timeout:
+                what = f"is not ready after {timeout:.0f} s"
+                raise NotReady(self._obj, await self._reasons(verdict), what=what, timed_out=True)
+            pause = timeout - waited
+            if not closer:
+                pause = min(pause, max(_CLOSER_LOOK_SECONDS - waited, 0.01))
+            newer = await source.next(self._obj, pause)
+            if newer is None:
+                reason = "it was deleted while it was waited for"
+                raise NotReady(self._obj, (reason,), what="is gone", timed_out=False)
+            self._obj = newer
+            if not closer and time.monotonic() - began >= _CLOSER_LOOK_SECONDS:
+                closer = True
+                await self._around.look_closer()
+
+    def _verdict(self) -> Readiness:
+        if self._wait_for:
+            return all_met(self._wait_for, self._obj)
+        verdict = assess(self._obj, self._around.related())
+        if verdict.state == "waiting" and self._around.blind:
+            self._say(self._around.blind)
+            return READY
+        return verdict
+
+    def _tell(self, verdict: Readiness) -> None:
+        self._say(verdict.reason)
+        for problem in problems(self._around.pods() or ()):
+            if problem not in verdict.reason:
+                self._say(problem)
+        self._around.read_crash_logs()
+        for text in self._around.logs.values():
+            self._say(text)
+
+    def _say(self, reason: str) -> None:
+        _tell(reason, self._seen, self._report)
+
+    async def _reasons(self, verdict: Readiness) -> tuple[str, ...]:
+        lines = [verdict.reason, *problems(self._around.pods() or ())]
+        with suppress(WecityError):
+            lines += await self._around.last_words()
+        return tuple(dict.fromkeys(line for line in lines if line))
+
+    async def _until_served(self, seconds: float) -> None:
+        """A CustomResourceDefinition is of use once its kind can be asked for, a moment after it is established."""
+        if group_kind(self._obj) != ("apiextensions.k8s.io", "CustomResourceDefinition"):
+            return
+        spec = spec_of(self._obj)
+        kind = str((spec.get("names") or {}).get("kind"))
+        served = next((v.get("name") for v in spec.get("versions") or () if v.get("served")), None)
+        deadline = time.monotonic() + min(seconds, _SERVED_SECONDS)
+        while served and not await self._client.serves(f"{spec.get('group')}/{served}", kind):
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.05)
+
+
+def _tell(reason: str, seen: set[str], report: Report) -> None:
+    if reason and reason not in seen:
+        seen.add(reason)
+        report(reason)

@@ -1,0 +1,77 @@
+"""Readiness of Services and Ingresses.
+
+A Service with a selector waits for a ready endpoint, as the official plug-in does, except headless and ExternalName
+ones. An Ingress waits for an address where an IngressClass for it exists: somebody will give it one. Where there is
+none, nobody ever will, and it is ready when the Services it points to exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wecityctl.kube.readiness.generic import spec_of, status_of
+from wecityctl.kube.readiness.model import READY, Readiness, Related, waiting
+from wecityctl.kube.readiness.pods import problems
+from wecityctl.kube.resource import Object
+
+
+def needs_endpoints(obj: Object) -> bool:
+    """Whether the Service is to have pods behind it."""
+    spec = spec_of(obj)
+    return bool(spec.get("selector")) and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
+
+
+def service(obj: Object, related: Related) -> Readiness:
+    """A ready endpoint, and an address when it is a load balancer."""
+    if spec_of(obj).get("type") == "LoadBalancer" and not _addresses(obj):
+        return waiting("its load balancer has no address yet")
+    if needs_endpoints(obj) and not _has_ready_endpoint(related):
+        return waiting(_no_endpoint(obj, related))
+    return READY
+
+
+def ingress(obj: Object, related: Related) -> Readiness:
+    """See the module."""
+    if _addresses(obj):
+        return READY
+    if related.backends is None or related.ingress_class_served is None:
+        return waiting("it has no address yet")
+    missing = sorted(backend_services(obj) - related.backends)
+    if missing:
+        return waiting(f"the Service{'s' if len(missing) > 1 else ''} {', '.join(missing)} it points to is not there")
+    if related.ingress_class_served:
+        return waiting("its ingress controller has given it no address yet")
+    return READY
+
+
+def backend_services(obj: Object) -> frozenset[str]:
+    """The names of the Services an Ingress points to."""
+    spec = spec_of(obj)
+    backends: list[dict[str, Any]] = [spec.get("defaultBackend") or {}]
+    for rule in spec.get("rules") or ():
+        backends += [path.get("backend") or {} for path in (rule.get("http") or {}).get("paths") or ()]
+    names = ((backend.get("service") or {}).get("name") for backend in backends)
+    return frozenset(str(name) for name in names if name)
+
+
+def _addresses(obj: Object) -> list[Any]:
+    return (status_of(obj).get("loadBalancer") or {}).get("ingress") or []
+
+
+def _has_ready_endpoint(related: Related) -> bool:
+    for piece in related.endpoint_slices or ():
+        for endpoint in piece.get("endpoints") or ():
+            # The API says: no answer is to be read as ready.
+            if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready") is not False:
+                return True
+    return False
+
+
+def _no_endpoint(obj: Object, related: Related) -> str:
+    selector = ",".join(f"{k}={v}" for k, v in sorted((spec_of(obj).get("selector") or {}).items()))
+    if related.pods is None:
+        return f"no ready pod behind it yet ({selector})"
+    if not related.pods:
+        return f"no pod matches its selector {selector}"
+    found = problems(related.pods, limit=1)
+    return f"none of its {len(related.pods)} pods is ready" + (f": {found[0]}" if found else "")

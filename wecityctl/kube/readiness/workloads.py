@@ -1,0 +1,126 @@
+"""Readiness of what runs pods: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob.
+
+The verdict comes from the workload's own status, by kstatus; pods, where known, only say why.
+"""
+
+from __future__ import annotations
+
+from wecityctl.kube.readiness.generic import condition, spec_of, status_of, told, unobserved
+from wecityctl.kube.readiness.model import READY, Readiness, Related, failed, waiting
+from wecityctl.kube.readiness.pods import problems
+from wecityctl.kube.resource import Object
+
+
+def deployment(obj: Object, related: Related) -> Readiness:
+    """Every replica updated and available, none of the old left."""
+    behind = unobserved(obj, required=True)
+    if behind is not None:
+        return behind
+    progressing = condition(obj, "Progressing")
+    if progressing is not None and progressing.get("reason") == "ProgressDeadlineExceeded":
+        return failed(_with_pods(f"its progress deadline has passed: {told(progressing)}", related))
+    spec, status = spec_of(obj), status_of(obj)
+    if spec.get("paused"):
+        return READY
+    wanted = spec.get("replicas", 1)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    refused = condition(obj, "ReplicaFailure")
+    if refused is not None and refused.get("status") == "True":
+        return waiting(f"pods cannot be made: {told(refused)}")
+    if updated < wanted:
+        return waiting(_with_pods(f"{updated} of {wanted} pods are updated", related))
+    if available < wanted or status.get("readyReplicas", 0) < wanted:
+        return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
+    surplus = status.get("replicas", 0) - wanted
+    if surplus > 0:
+        return waiting(f"{surplus} old pod{'s' if surplus > 1 else ''} still to end")
+    reached = condition(obj, "Available")
+    if wanted and reached is not None and reached.get("status") != "True":
+        return waiting(_with_pods(told(reached) or "not available", related))
+    return READY
+
+
+def stateful_set(obj: Object, related: Related) -> Readiness:
+    """Every replica ready and of the new revision, as far as its update strategy lets it."""
+    behind = unobserved(obj, required=True)
+    if behind is not None:
+        return behind
+    spec, status = spec_of(obj), status_of(obj)
+    strategy = spec.get("updateStrategy") or {}
+    wanted = spec.get("replicas", 1)
+    ready = status.get("readyReplicas", 0)
+    if ready < wanted:
+        return waiting(_with_pods(f"waiting for {wanted - ready} of {wanted} pods", related))
+    if status.get("replicas", 0) > wanted:
+        return waiting(f"{status['replicas'] - wanted} pods still to end")
+    if strategy.get("type") == "OnDelete":
+        return READY
+    due = wanted - ((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    updated = status.get("updatedReplicas", 0)
+    current, newest = status.get("currentRevision"), status.get("updateRevision")
+    if current != newest and updated < due:
+        return waiting(_with_pods(f"{updated} of {due} pods are updated", related))
+    if spec.get("minReadySeconds") and status.get("availableReplicas", 0) < wanted:
+        return waiting(f"{status.get('availableReplicas', 0)} of {wanted} pods are available")
+    return READY
+
+
+def daemon_set(obj: Object, related: Related) -> Readiness:
+    """A ready pod of the new template on every node it is for."""
+    behind = unobserved(obj, required=True)
+    if behind is not None:
+        return behind
+    status = status_of(obj)
+    wanted = status.get("desiredNumberScheduled", 0)
+    updated = status.get("updatedNumberScheduled", 0)
+    on_delete = (spec_of(obj).get("updateStrategy") or {}).get("type") == "OnDelete"
+    if updated < wanted and not on_delete:
+        return waiting(_with_pods(f"{updated} of {wanted} pods are updated", related))
+    available = min(status.get("numberAvailable", 0), status.get("numberReady", 0))
+    if available < wanted:
+        return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
+    return READY
+
+
+def replica_set(obj: Object, related: Related) -> Readiness:
+    """Every replica available. For ReplicationControllers too."""
+    behind = unobserved(obj, required=True)
+    if behind is not None:
+        return behind
+    refused = condition(obj, "ReplicaFailure")
+    if refused is not None and refused.get("status") == "True":
+        return waiting(f"pods cannot be made: {told(refused)}")
+    status = status_of(obj)
+    wanted = spec_of(obj).get("replicas", 1)
+    available = min(status.get("availableReplicas", 0), status.get("readyReplicas", 0))
+    if available < wanted:
+        return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
+    if status.get("replicas", 0) > wanted:
+        return waiting(f"{status['replicas'] - wanted} pods still to end")
+    return READY
+
+
+def job(obj: Object, related: Related) -> Readiness:
+    """Complete (not merely started: as the official plug-in, unlike kstatus), or suspended by wish."""
+    ended = condition(obj, "Failed")
+    if ended is not None and ended.get("status") == "True":
+        reason = str(ended.get("reason") or "")
+        return failed(_with_pods(": ".join(filter(None, ("the job failed", reason, told(ended)))), related))
+    done = condition(obj, "Complete")
+    if done is not None and done.get("status") == "True":
+        return READY
+    spec, status = spec_of(obj), status_of(obj)
+    if spec.get("suspend"):
+        return READY
+    if not status.get("startTime"):
+        return waiting("the job has not started")
+    wanted = spec.get("completions") or 1
+    text = f"{status.get('succeeded', 0)} of {wanted} pods have succeeded"
+    if status.get("failed"):
+        text += f", {status['failed']} failed"
+    return waiting(_with_pods(text, related))
+
+
+def _with_pods(text: str, related: Related) -> str:
+    found = problems(related.pods or (), limit=1)
+    return f"{text}: {found[0]}" if found else text
