@@ -13,7 +13,6 @@ SOCKET = str(INSIDE_RUN / "containerd.sock")
 _DISABLED = (
     "io.containerd.internal.v1.opt",
     "io.containerd.nri.v1.nri",
-    "io.containerd.image-verifier.v1.bindir",
     "io.containerd.snapshotter.v1.blockfile",
     "io.containerd.snapshotter.v1.btrfs",
     "io.containerd.snapshotter.v1.devmapper",
@@ -58,6 +57,9 @@ snapshotter = {_quote(settings.snapshotter)}
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = {_quote(settings.pause_image)}
+
+[plugins.'io.containerd.image-verifier.v1.bindir']
+bin_dir = {_quote(settings.cni_conf + "/none")}
 
 [{runtime}]
 restrict_oom_score_adj = {json.dumps(settings.restrict_oom_score)}

@@ -6,7 +6,7 @@ Only the order of things is decided here; the things themselves are the package'
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from wecityctl.errors import DeploymentError, TimedOutError
 from wecityctl.local.api import ApiError
@@ -17,6 +17,7 @@ from wecityctl.local.node.layout import NODE_NAME
 from wecityctl.local.node.standard_images import standard_images
 from wecityctl.local.service import Service
 from wecityctl.local.spec import LocalEvent
+from wecityctl.paths import write_private
 
 _NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 _DNS_PATH = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
@@ -65,17 +66,14 @@ class RealNode:
         """Images, API objects, labels; returns when the node is ready and its DNS answers."""
         node = Node.of(ctx)
         started = _started(node)
+        self._apply(ctx, (*objects.metrics(node.block.node_ip, configure.METRICS_PORT, _ca(ctx)), *objects.policy_agent()))
+        write_private(node.layout.roles_made, b"")
         standard = standard_images()
         imported = images.load(node.layout.containerd_socket, (*standard.all, *ctx.spec.images))
         if imported:
             ctx.report(LocalEvent("step", f"images loaded: {', '.join(imported)}"))
-        declared = (
-            *objects.dns(standard.dns.reference, node.block.dns_ip),
-            *objects.metrics(node.block.node_ip, configure.METRICS_PORT, ctx.pki.authority().certificate_pem()),
-            *objects.policy_agent(),
-        )
         _wait("the node to be ready", lambda: self._label_when_ready(ctx, started), 60)
-        ctx.api.apply_all((objects.path(each), each) for each in declared)
+        self._apply(ctx, objects.dns(standard.dns.reference, node.block.dns_ip))
         _wait("the cluster's DNS", lambda: _available(ctx), 60)
 
     def teardown(self, ctx: Context) -> None:
@@ -97,6 +95,9 @@ class RealNode:
             "metrics-server": catalogue.METRICS_SERVER_VERSION,
         }
 
+    def _apply(self, ctx: Context, declared: Iterable[objects.Object]) -> None:
+        ctx.api.apply_all((objects.path(each), each) for each in declared)
+
     def _label_when_ready(self, ctx: Context, started: float) -> bool:
         found = ctx.api.find(_NODE_PATH)
         if found is None:
@@ -111,6 +112,10 @@ class RealNode:
         if any(existing.get(key) != value for key, value in wanted.items()):
             ctx.api.patch(_NODE_PATH, {"metadata": {"labels": wanted}})
         return True
+
+
+def _ca(ctx: Context) -> bytes:
+    return ctx.pki.authority().certificate_pem()
 
 
 def _started(node: Node) -> float:
@@ -135,8 +140,7 @@ def _seconds(timestamp: str) -> float:
     return calendar.timegm(time.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ")) if timestamp else 0.0
 
 
-def _wait(what: str, done: object, timeout: float) -> None:
-    assert callable(done)
+def _wait(what: str, done: Callable[[], bool], timeout: float) -> None:
     deadline = time.monotonic() + timeout
     problem = ""
     while time.monotonic() < deadline:

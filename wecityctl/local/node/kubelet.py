@@ -77,6 +77,7 @@ def kube_proxy_config(etc: str, node: str, block: Block) -> str:
             "clusterCIDR": block.pod_cidr,
             "detectLocalMode": "ClusterCIDR",
             "hostnameOverride": node,
+            "nodePortAddresses": ["primary"],
             "clientConnection": {"kubeconfig": f"{etc}/kube-proxy.kubeconfig"},
             "healthzBindAddress": f"{block.node_ip}:10256",
             "metricsBindAddress": "127.0.0.1:10249",

@@ -61,6 +61,11 @@ class Layout:
         return self.run / "node.pid"
 
     @property
+    def roles_made(self) -> Path:
+        """There once the cluster has the roles of the node's programs: those that need them from their first breath wait."""
+        return self.data / "roles-made"
+
+    @property
     def containerd_socket(self) -> Path:
         """As the host sees it."""
         return self.run / "containerd.sock"

@@ -33,8 +33,8 @@ def path(obj: Mapping[str, Any]) -> str:
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str | None = None, **body: Any) -> Object:
-    labels = {"app.kubernetes.io/managed-by": "wecityctl", "app.kubernetes.io/name": name.partition(".")[0]}
-    metadata: Object = {"name": name, "labels": {**labels, **body.pop("labels", {})}}
+    labels = {"app.kubernetes.io/managed-by": "wecityctl", **body.pop("labels", {})}
+    metadata: Object = {"name": name, "labels": labels}
     if namespace:
         metadata["namespace"] = namespace
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **body}

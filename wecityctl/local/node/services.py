@@ -17,6 +17,9 @@ _API = "kube-apiserver"
 _ENTER = 'read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid -- setpriv --pdeathsig TERM "$@"'
 
 
+_WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
+
+
 def build(ctx: Context, node: Node) -> tuple[Service, ...]:
     """All of them; equal for an equal cloud."""
     return (_hold(node), _containerd(node), _kubelet(node), _kube_proxy(node), _metrics_server(node))
@@ -91,6 +94,7 @@ def _metrics_server(node: Node) -> Service:
         "metrics-server",
         entered(
             node,
+            *_once_roles_are_made(node),
             str(locate("metrics-server")),
             f"--bind-address={node.block.node_ip}",
             f"--secure-port={METRICS_PORT}",
@@ -106,9 +110,15 @@ def _metrics_server(node: Node) -> Service:
         after=(_API,),
         bound_to=(HOLD,),
         ready=Probe("tcp", target=f"{node.block.node_ip}:{METRICS_PORT}"),
+        ready_timeout=300,
         # Figures for autoscalers and `top`; a cloud without them serves all the same.
         required=False,
     )
+
+
+def _once_roles_are_made(node: Node) -> tuple[str, ...]:
+    """Goes before a command that dies when the API server refuses it, which in a new cloud it does at first."""
+    return ("/bin/sh", "-c", _WAIT, node.layout.inside(node.layout.roles_made.name))
 
 
 def _path(*binaries: Path) -> dict[str, str]:

@@ -1,0 +1,3 @@
+module wecity.dev/tests/probe
+
+go 1.24

@@ -1,0 +1,115 @@
+// Probe is what the node's tests run in pods: an HTTP server that tells who asked, and small clients for exec.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		log.Fatal("usage: probe pause|serve|get|dial|resolve|write|read|burn")
+	}
+	command, arguments := os.Args[1], os.Args[2:]
+	var err error
+	switch command {
+	case "pause":
+		pause()
+	case "serve":
+		err = serve(arguments[0])
+	case "get":
+		err = get(arguments[0])
+	case "dial":
+		err = dial(arguments[0])
+	case "resolve":
+		err = resolve(arguments[0])
+	case "write":
+		err = os.WriteFile(arguments[0], []byte(arguments[1]), 0o640)
+	case "read":
+		err = read(arguments[0])
+	case "burn":
+		burn()
+	default:
+		err = fmt.Errorf("unknown command %q", command)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func pause() {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	<-signals
+}
+
+func serve(address string) error {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		name, _ := os.Hostname()
+		fmt.Fprintf(w, "pod=%s from=%s host=%s\n", name, strings.Split(r.RemoteAddr, ":")[0], r.Host)
+	})
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	server := &http.Server{Addr: address}
+	go func() {
+		<-signals
+		fmt.Println("told to stop")
+		_ = server.Shutdown(context.Background())
+		os.Exit(0)
+	}()
+	fmt.Println("serving on", address)
+	return server.ListenAndServe()
+}
+
+func get(url string) error {
+	client := http.Client{Timeout: 3 * time.Second}
+	response, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(os.Stdout, response.Body)
+	return err
+}
+
+func dial(address string) error {
+	connection, err := net.DialTimeout("tcp", address, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	fmt.Println("connected")
+	return connection.Close()
+}
+
+func resolve(name string) error {
+	addresses, err := net.LookupHost(name)
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.Join(addresses, " "))
+	return nil
+}
+
+func read(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(data)
+	return err
+}
+
+func burn() {
+	for until := time.Now().Add(10 * time.Minute); time.Now().Before(until); {
+	}
+}
