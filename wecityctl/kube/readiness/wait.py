@@ -273,9 +273,10 @@ class _Waiter:
         _tell(reason, self._seen, self._report)
 
     async def _reasons(self, verdict: Readiness) -> tuple[str, ...]:
-        lines = [verdict.reason, *problems(self._around.pods() or ())]
+        words: list[str] = []
         with suppress(WecityError):
-            lines += await self._around.last_words()
+            words = await self._around.last_words()
+        lines = [verdict.reason, *problems(self._around.pods() or ()), *words]
         return tuple(dict.fromkeys(line for line in lines if line))
 
     async def _until_served(self, seconds: float) -> None:
