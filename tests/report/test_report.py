@@ -1,0 +1,186 @@
+"""Reporters show what the events say: nothing lost, nothing secret added, one line for one thing."""
+
+from __future__ import annotations
+
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from tests.stacks.cities import full_city
+from wecityctl.model.events import (
+    Diagnostic,
+    Event,
+    Progress,
+    PropertyChange,
+    ResourceChange,
+    ResourceFinished,
+    ResourceStarted,
+    ResourceWaiting,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    StackFinished,
+    StackResult,
+    StackStarted,
+)
+from wecityctl.plan import make_plan
+from wecityctl.report import graph
+from wecityctl.report.live import LiveReporter
+from wecityctl.report.ndjson import NdjsonReporter
+from wecityctl.report.plain import PlainReporter
+from wecityctl.report.summary import headline, print_result
+from wecityctl.report.words import change_lines, duration
+from wecityctl.stacks.catalogue import load_catalogue
+
+URN = "urn:pulumi:xc.base.main::wecity::kubernetes:apps/v1:Deployment::ns/web"
+CHANGE = ResourceChange(
+    URN,
+    "kubernetes:apps/v1:Deployment",
+    "ns/web",
+    "update",
+    (PropertyChange("spec.replicas", "update", 1, 3), PropertyChange("spec.paused", "add", None, True)),
+)
+GOOD = StackResult("xc.base.main", "succeeded", (CHANGE,), 7, 1.25)
+BAD = StackResult("xc.entry", "failed", reason="the API server cannot be reached", errors=("dial: refused",))
+RESULT = RunResult("up", "xc", (GOOD, BAD), 61.0, 4, removals=("xc.tenant.old.main",), entry_urls=("http://a/",))
+EVENTS: tuple[Event, ...] = (
+    RunStarted("up", "xc", ("xc.base.main", "xc.entry")),
+    Progress("etcd", "building"),
+    Progress("etcd", "ready", done=True, seconds=12),
+    StackStarted("xc.base.main"),
+    ResourceStarted("xc.base.main", URN, CHANGE.type, "ns/web", "update"),
+    ResourceWaiting("xc.base.main", URN, "ns/web", "1 of 3 pods ready"),
+    ResourceFinished("xc.base.main", URN, CHANGE.type, "ns/web", "update"),
+    Diagnostic("xc.base.main", "warning", "old API version"),
+    StackFinished(GOOD),
+    StackFinished(BAD),
+    RunFinished(RESULT),
+)
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def text_of(result: RunResult, *, details: bool) -> str:
+    console = Console(file=io.StringIO(), width=140)
+    print_result(console, result, details=details)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_plain_writes_a_line_for_each_thing_worth_reading() -> None:
+    stream = io.StringIO()
+    clock = Clock()
+    with PlainReporter(stream, clock=clock) as reporter:
+        for event in EVENTS:
+            reporter(event)
+    lines = stream.getvalue().splitlines()
+    assert "[   0.0] xc.base.main: ns/web: waiting: 1 of 3 pods ready" in lines
+    assert "[   0.0] xc.base.main: ~ Deployment ns/web" in lines
+    assert "[   0.0] xc.base.main: warning: old API version" in lines
+    assert any(line.endswith("xc.entry: failed – in 0.0 s: the API server cannot be reached") for line in lines)
+
+
+def test_plain_is_quiet_about_single_resources_when_asked() -> None:
+    stream = io.StringIO()
+    reporter = PlainReporter(stream, verbosity=0)
+    for event in EVENTS:
+        reporter(event)
+    assert "ns/web" not in stream.getvalue()
+    assert "xc.entry: failed" in stream.getvalue()
+
+
+def test_ndjson_opens_with_its_version_and_carries_every_event() -> None:
+    stream = io.StringIO()
+    with NdjsonReporter(stream) as reporter:
+        for event in EVENTS:
+            reporter(event)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert lines[0] == {"format_version": "1.0", "event": "stream_started"}
+    assert len(lines) == 1 + len(EVENTS)
+    assert lines[-1]["event"] == "run_finished"
+    assert lines[-1]["result"]["stacks"][0]["changes"][0]["properties"][0]["path"] == "spec.replicas"
+    assert lines[6] == {
+        "event": "resource_waiting",
+        "at": lines[6]["at"],
+        "stack": "xc.base.main",
+        "urn": URN,
+        "name": "ns/web",
+        "reason": "1 of 3 pods ready",
+    }
+
+
+def test_the_live_tree_shows_what_is_waited_for_and_for_how_long() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    reporter = LiveReporter(console, clock)
+    for event in EVENTS[:6]:
+        reporter(event)
+    clock.now += 75
+    with console.capture() as capture:
+        console.print(reporter.render())
+    shown = capture.get()
+    assert "xc.base.main  1 min 15 s" in shown
+    assert "~ Deployment ns/web  1 min 15 s  1 of 3 pods ready" in shown
+    assert "○ xc.entry" in shown
+    reporter(StackFinished(GOOD))
+    with console.capture() as capture:
+        console.print(reporter.render())
+    assert "● xc.base.main  succeeded ~1  1.2 s" in capture.get()
+
+
+def test_the_summary_has_errors_and_what_to_do_on_one_screen() -> None:
+    text = text_of(RESULT, details=True)
+    assert "~ spec.replicas: 1 → 3" in text
+    assert "+ spec.paused: true" in text
+    assert "failed: xc.entry: the API server cannot be reached" in text
+    assert "dial: refused" in text
+    assert "`wecityctl up --confirm=xc` removes them" in text
+    assert "up failed in 1 of 2 stacks: xc.entry" in text
+    assert len(text.splitlines()) < 40
+
+
+def test_a_hundred_errors_still_fit_on_a_screen() -> None:
+    bad = StackResult("xc.entry", "failed", reason="many", errors=tuple(f"error {number}" for number in range(100)))
+    text = text_of(RunResult("up", "xc", (bad,), 1.0, 4), details=False)
+    assert "… 88 more" in text
+    assert len(text.splitlines()) < 25
+
+
+def test_nothing_to_change_is_said() -> None:
+    same = StackResult("xc.base.main", "unchanged", unchanged=7)
+    assert headline(RunResult("preview", "xc", (same,), 1.0, 0)) == "nothing to change: xc is as its files say"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (59.6, "60 s"), (125, "2 min 05 s")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_replacement_says_which_property_forces_it() -> None:
+    change = ResourceChange(URN, "t:x:Job", "j", "replace", (PropertyChange("spec.a", "update", 1, 2, replaces=True),))
+    assert change_lines(change) == ["± Job j", "    ~ spec.a: 1 → 2  (forces replacement)"]
+
+
+def test_the_plan_is_drawn_in_three_ways() -> None:
+    plan = make_plan(full_city(), load_catalogue())
+    mermaid = graph.to_mermaid(plan)
+    assert mermaid.startswith("flowchart LR")
+    assert mermaid.count("-->") == sum(len(stack.depends_on) for stack in plan.stacks)
+    document = json.loads(graph.to_json(plan))
+    assert [item["name"] for item in document["stacks"]] == [stack.name for stack in plan.stacks]
+    drawn = ET.fromstring(graph.to_svg(plan))
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}g")) == len(plan.stacks)
