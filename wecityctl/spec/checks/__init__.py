@@ -1,0 +1,48 @@
+"""Checks across documents: small functions from a draft to problems, in one visible list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.spec.checks import amounts, capabilities, clouds, duplicates, references, routes, texts
+from wecityctl.spec.draft import Draft
+
+Check = Callable[[Draft], Iterator[Problem]]
+
+CHECKS: tuple[Check, ...] = (
+    duplicates.cities,
+    duplicates.documents,
+    duplicates.names_within_documents,
+    duplicates.capabilities_across_platforms,
+    duplicates.routes,
+    duplicates.derived_names,
+    references.tenants_of_apps,
+    references.zones,
+    references.cloud_pins,
+    references.uses,
+    clouds.city_has_a_cloud,
+    clouds.providers,
+    clouds.zones_without_a_cloud,
+    clouds.architectures,
+    capabilities.types,
+    capabilities.engines_and_replicas,
+    capabilities.requirements,
+    capabilities.circles,
+    capabilities.one_gateway,
+    amounts.quotas,
+    amounts.autoscaling,
+    routes.routes_lead_somewhere,
+    routes.health_needs_a_port,
+    routes.flows_between_zones,
+    texts.empty_values,
+    texts.placeholders,
+    texts.control_characters,
+    texts.secrets_in_clear,
+)
+
+
+def run_checks(draft: Draft) -> Iterator[Problem]:
+    """Every problem that the checks find, in the order of the checks."""
+    for check in CHECKS:
+        yield from check(draft)

@@ -1,0 +1,63 @@
+"""What the clouds must offer so that everything has a place to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.model.city import App, Cloud
+from wecityctl.spec.draft import Draft
+
+# Kinds of clouds that this version can bring up; the format already names the others.
+AVAILABLE_PROVIDERS = ("local", "kubernetes")
+
+
+def city_has_a_cloud(draft: Draft) -> Iterator[Problem]:
+    """A city without a cloud has nowhere to run."""
+    if draft.city is not None and not draft.clouds and draft.knows_all("Cloud"):
+        yield draft.city.problem((), "the city has no cloud", "a document with kind: Cloud")
+
+
+def providers(draft: Draft) -> Iterator[Problem]:
+    """The provider is one that can be brought up, and only its own settings are given."""
+    for cloud in draft.clouds:
+        provider = cloud.value.provider
+        if provider not in AVAILABLE_PROVIDERS:
+            expected = "one of " + ", ".join(AVAILABLE_PROVIDERS)
+            yield cloud.problem(("spec", "provider"), f"provider {provider!r} is not available yet", expected)
+        spec = cloud.document.value["spec"]
+        for block in AVAILABLE_PROVIDERS:
+            if block in spec and block != provider:
+                message = f"settings of {block} are given, but the provider is {provider}"
+                yield cloud.problem(("spec", block), message, on_key=True)
+
+
+def zones_without_a_cloud(draft: Draft) -> Iterator[Problem]:
+    """Every zone is served by a cloud."""
+    if draft.city is None or not draft.clouds or not draft.knows_all("Cloud"):
+        return
+    served = {zone for cloud in draft.clouds for zone in cloud.value.zones}
+    for index, zone in enumerate(draft.city.value.zones):
+        if zone.name not in served:
+            message = f"no cloud serves zone {zone.name!r}"
+            yield draft.city.problem(("spec", "zones", index, "name"), message, "the zone in a Cloud's spec.zones")
+
+
+def architectures(draft: Draft) -> Iterator[Problem]:
+    """Where the clouds that may carry an app declare their nodes, one has an architecture its images exist for."""
+    if not draft.knows_all("Cloud"):
+        return
+    for app in draft.apps:
+        clouds = [cloud.value for cloud in draft.clouds if _may_carry(cloud.value, app.value)]
+        offered = sorted({pool.architecture for cloud in clouds for pool in cloud.pools})
+        if not app.value.runs or not offered or not all(cloud.pools for cloud in clouds):
+            continue
+        for index, part in enumerate(app.value.components):
+            if not set(part.architectures) & set(offered):
+                message = f"no node has an architecture of this image ({', '.join(part.architectures)})"
+                path = ("spec", "components", index, "architectures")
+                yield app.problem(path, message, "one of " + ", ".join(offered))
+
+
+def _may_carry(cloud: Cloud, app: App) -> bool:
+    return app.zone in cloud.zones and app.cloud in ("", cloud.name)

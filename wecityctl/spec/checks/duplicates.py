@@ -1,0 +1,127 @@
+"""Names that are given twice, or that would come out the same once Kubernetes' names are derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.model import naming
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.nodes import Document, PathItem, Place, format_path
+from wecityctl.spec.shapes import KINDS
+
+
+def cities(draft: Draft) -> Iterator[Problem]:
+    """There is exactly one City. A second one is reported wherever it is."""
+    found = [document for document in draft.documents if document.kind == "City"]
+    for document in found[1:]:
+        yield _at(document, ("kind",), f"a second City (the first is in {found[0].place(('kind',))})", "one City")
+
+
+def documents(draft: Draft) -> Iterator[Problem]:
+    """No two documents have the same kind and name (and tenant, for apps)."""
+    first: dict[tuple[str, str, str], Document] = {}
+    for document in draft.documents:
+        if document.kind == "City" or document.kind not in KINDS or not document.name:
+            continue
+        identity = (document.kind, document.tenant if document.kind == "App" else "", document.name)
+        if identity in first:
+            place = first[identity].place(("metadata", "name"))
+            owner = f" of tenant {document.tenant!r}" if document.kind == "App" else ""
+            message = f"{document.kind} {document.name!r}{owner} is declared twice (first in {place})"
+            yield _at(document, ("metadata", "name"), message)
+        first.setdefault(identity, document)
+
+
+def names_within_documents(draft: Draft) -> Iterator[Problem]:
+    """Zones, pools, components and aliases are named once in their document; lists of names repeat nothing."""
+    for city in draft.cities:
+        yield from _repeated(city, ("spec", "zones"), "zone", (zone.name for zone in city.value.zones))
+    for cloud in draft.clouds:
+        yield from _repeated(cloud, ("spec", "pools"), "pool", (pool.name for pool in cloud.value.pools))
+        yield from _repeated(cloud, ("spec", "zones"), "zone", cloud.value.zones, field="")
+    for app in draft.apps:
+        names = (part.name for part in app.value.components)
+        yield from _repeated(app, ("spec", "components"), "component", names)
+        yield from _repeated(app, ("spec", "uses"), "binding", (use.alias for use in app.value.uses), field="as")
+        for index, part in enumerate(app.value.components):
+            yield from _repeated(app, ("spec", "components", index, "secrets"), "secret", part.secrets, field="")
+
+
+def capabilities_across_platforms(draft: Draft) -> Iterator[Problem]:
+    """Apps call capabilities by name alone, so the name is unique in the city."""
+    first: dict[str, Place] = {}
+    for platform, path, item in draft.capabilities():
+        if item.name in first:
+            message = f"capability {item.name!r} is declared twice (first in {first[item.name]})"
+            yield platform.problem((*path, "name"), message, "another name; `type` says what it is")
+        first.setdefault(item.name, platform.place(*path, "name"))
+
+
+def routes(draft: Draft) -> Iterator[Problem]:
+    """One host and path lead to one app."""
+    first: dict[tuple[str, str], Sourced] = {}  # type: ignore[type-arg]
+    for app in draft.apps:
+        route = app.value.route
+        if route is None or app.value.stage == "retired":
+            continue
+        key = (route.host, route.path.rstrip("/"))
+        if key in first:
+            other = first[key]
+            message = (
+                f"{route.host}{route.path} already leads to app {other.value.tenant}/{other.value.name} "
+                f"({other.place('spec', 'route')})"
+            )
+            yield app.problem(("spec", "route"), message, "another host or path")
+        first.setdefault(key, app)
+
+
+def derived_names(draft: Draft) -> Iterator[Problem]:
+    """`a-b` with `c` and `a` with `b-c` both make `a-b-c`: namespaces, workloads and databases must not meet."""
+    platforms: dict[str, str] = {}
+    for platform, _, item in draft.capabilities():
+        for zone in {"", item.zone}:
+            platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
+    namespaces = dict(platforms)
+    databases: dict[str, str] = {}
+    workloads: dict[tuple[str, str], str] = {}
+    for app in draft.apps:
+        value, path = app.value, ("metadata", "name")
+        namespace = naming.tenant_namespace(value.tenant, value.zone)
+        owner = f"tenant {value.tenant!r} in zone {value.zone!r}"
+        if namespaces.setdefault(namespace, owner) != owner:
+            message = f"namespace {namespace!r} would belong to {owner} and to {namespaces[namespace]}"
+            yield app.problem(("metadata", "tenant"), message, "names that differ when joined by '-'")
+        for use in value.uses:
+            database = naming.database_name(value.tenant, value.name, use.alias)
+            owner = f"{value.tenant}/{value.name}/{use.alias}"
+            if databases.setdefault(database, owner) != owner:
+                message = f"account {database!r} would belong to {owner} and to {databases[database]}"
+                yield app.problem(path, message, "names that differ when joined by '_'")
+        for part in value.components:
+            workload = naming.component_workload(value.name, part.name)
+            owner = f"{value.tenant}/{value.name}/{part.name}"
+            if workloads.setdefault((namespace, workload), owner) != owner:
+                message = f"workload {workload!r} would belong to {owner} and to {workloads[(namespace, workload)]}"
+                yield app.problem(path, message, "names that differ when joined by '-'")
+
+
+def _repeated(
+    part: Sourced,  # type: ignore[type-arg]
+    path: tuple[PathItem, ...],
+    what: str,
+    names: Iterable[str],
+    field: str = "name",
+) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        here = (*path, index, field) if field else (*path, index)
+        if name in first:
+            line = part.place(*path, first[name]).line
+            yield part.problem(here, f"{what} {name!r} is given twice (first in line {line})")
+        first.setdefault(name, index)
+
+
+def _at(document: Document, path: tuple[PathItem, ...], message: str, expected: str = "") -> Problem:
+    place = document.place(path)
+    return Problem(place.file, place.line, place.column, format_path(path), message, expected)

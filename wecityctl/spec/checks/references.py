@@ -1,0 +1,94 @@
+"""Names that refer to something: it must exist, and the nearest name that does is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wecityctl.errors import Problem
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.fields import nearest
+from wecityctl.spec.nodes import PathItem
+
+
+def tenants_of_apps(draft: Draft) -> Iterator[Problem]:
+    """An app belongs to a tenant of the city."""
+    names = tuple(tenant.value.name for tenant in draft.tenants)
+    if draft.knows_all("Tenant"):
+        for app in draft.apps:
+            yield from _missing(app, ("metadata", "tenant"), "tenant", app.value.tenant, names)
+
+
+def zones(draft: Draft) -> Iterator[Problem]:
+    """Apps, capabilities, clouds and flows name zones that the City declares."""
+    if draft.city is None or not draft.knows_all("City"):
+        return
+    names = draft.zone_names
+    for index, flow in enumerate(draft.city.value.flows):
+        yield from _missing(draft.city, ("spec", "flows", index, "from"), "zone", flow.source, names)
+        yield from _missing(draft.city, ("spec", "flows", index, "to"), "zone", flow.target, names)
+    for cloud in draft.clouds:
+        for index, zone in enumerate(cloud.value.zones):
+            yield from _missing(cloud, ("spec", "zones", index), "zone", zone, names)
+    for platform, path, item in draft.capabilities():
+        yield from _missing(platform, (*path, "zone"), "zone", item.zone, names)
+    for app in draft.apps:
+        yield from _missing(app, ("spec", "zone"), "zone", app.value.zone, names)
+
+
+def cloud_pins(draft: Draft) -> Iterator[Problem]:
+    """A pin names a cloud that exists and serves the zone."""
+    if not draft.knows_all("Cloud"):
+        return
+    for platform, path, item in draft.capabilities():
+        yield from _pin(draft, platform, path, item.cloud, item.zone)
+    for app in draft.apps:
+        yield from _pin(draft, app, ("spec",), app.value.cloud, app.value.zone)
+
+
+def uses(draft: Draft) -> Iterator[Problem]:
+    """An app uses capabilities that a platform of the city provides and that have something to bind."""
+    if not draft.knows_all("Platform"):
+        return
+    names = tuple(draft.capability_by_name)
+    for app in draft.apps:
+        for index, use in enumerate(app.value.uses):
+            path = ("spec", "uses", index, "capability")
+            item = draft.capability_by_name.get(use.capability)
+            if item is None:
+                offered = "one of " + ", ".join(names) if names else "a Platform document that provides it"
+                message = f"no platform provides capability {use.capability!r}"
+                yield app.problem(path, message, offered, nearest(use.capability, names))
+                continue
+            kind = draft.catalogue.get(item.type)
+            if kind is not None and not kind.binding:
+                yield app.problem(path, f"capability {use.capability!r} has nothing that an app could bind to")
+
+
+def _missing(
+    part: Sourced,  # type: ignore[type-arg]
+    path: tuple[PathItem, ...],
+    what: str,
+    name: str,
+    names: Sequence[str],
+) -> Iterator[Problem]:
+    if name and name not in names:
+        expected = "one of " + ", ".join(names) if names else f"a {what} that the files declare"
+        yield part.problem(path, f"there is no {what} {name!r}", expected, nearest(name, names))
+
+
+def _pin(
+    draft: Draft,
+    part: Sourced,  # type: ignore[type-arg]
+    path: tuple[PathItem, ...],
+    cloud: str,
+    zone: str,
+) -> Iterator[Problem]:
+    if not cloud:
+        return
+    clouds = draft.cloud_by_name
+    if cloud not in clouds:
+        yield from _missing(part, (*path, "cloud"), "cloud", cloud, tuple(clouds))
+    elif zone and zone not in clouds[cloud].zones:
+        serving = [name for name, item in clouds.items() if zone in item.zones]
+        expected = "one of " + ", ".join(serving) if serving else f"a cloud with zone {zone!r}"
+        yield part.problem((*path, "cloud"), f"cloud {cloud!r} does not serve zone {zone!r}", expected)

@@ -1,0 +1,101 @@
+"""Every text in the files: nothing left empty, no placeholder, no control character, no secret in clear.
+
+These look at the documents themselves, so that they also speak about documents with other problems.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from wecityctl.errors import Problem
+from wecityctl.spec.draft import Draft
+from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
+
+_PLACEHOLDER = re.compile(
+    r"(?<![A-Za-z])(?i:CHANGE[-_]?ME|CHANGEIT|REPLACE[-_]?ME|FILL[-_]?ME(?:[-_]?IN)?|INSERT[-_]HERE)(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?i:YOUR[-_](?:[A-Z]+[-_])*(?:HERE|NAME|DOMAIN|PASSWORD|SECRET|TOKEN|KEY))(?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:CHANGE ME|REPLACE ME|TODO|FIXME|TBD|XXX+)(?![A-Za-z])"
+    r"|待填写?|请填写|待定"
+    r"|AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI"
+)
+_BRACKETS = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\{\{[^{}]*\}\}|\$\{[A-Za-z_]\w*\}")
+# Contents for programs, where brackets are a language and not a gap to fill.
+_FREE_FIELDS = frozenset({"files", "env", "command"})
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|SECRET_?KEY|CREDENTIALS?)$|_PWD$",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@")
+
+
+def empty_values(draft: Draft) -> Iterator[Problem]:
+    """`key:` without a value is not the same as leaving the key out, so it is asked about."""
+    for document in draft.documents:
+        for path, mark, value in _leaves(document):
+            if value is None:
+                yield _at(document, mark, path, "has no value", "a value, or the line left out")
+
+
+def placeholders(draft: Draft) -> Iterator[Problem]:
+    """Nothing like CHANGEME, TODO or <your-domain> reaches a cloud."""
+    for document in draft.documents:
+        for path, mark, value in _leaves(document):
+            if not isinstance(value, str):
+                continue
+            found = _PLACEHOLDER.search(value)
+            if found is None and ("<" in value or "{" in value):
+                free = not _FREE_FIELDS.isdisjoint(path)
+                found = _BRACKETS.fullmatch(value) if free else _BRACKETS.search(value)
+            if found is not None:
+                yield _at(document, mark, path, f"placeholder {shorten(found[0])!r} is still there", "its real value")
+
+
+def control_characters(draft: Draft) -> Iterator[Problem]:
+    """Escapes such as "\\0" can bring in what no API takes."""
+    for document in draft.documents:
+        for path, mark, value in _leaves(document):
+            if isinstance(value, str) and (found := _CONTROL.search(value)):
+                yield _at(document, mark, path, f"has the control character U+{ord(found[0]):04X}", "text without it")
+
+
+def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
+    """Passwords, tokens and keys are named in `secrets`, never written in the files."""
+    expected = "its name in the component's `secrets`; the value belongs in the city's secret store"
+    for document in draft.documents:
+        for path, mark, value in _leaves(document):
+            if not isinstance(value, str) or not value:
+                continue
+            is_env = len(path) >= 2 and path[-2] == "env"
+            named = is_env and _SECRET_NAME.search(str(path[-1])) and value.lower() not in ("true", "false")
+            if named:
+                yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
+            elif ("://" in value or "PRIVATE KEY" in value) and _SECRET_TEXT.search(value):
+                yield _at(document, mark, path, "has a password or private key in clear", expected)
+
+
+def _leaves(document: Document) -> Iterator[tuple[tuple[PathItem, ...], Mark, Any]]:
+    """Every scalar value with its path and mark, and every key as a value at its own mark."""
+    pending: list[tuple[tuple[PathItem, ...], Any]] = [((), document.value)]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, Map):
+            for key, value in node.items():
+                here = (*path, key)
+                yield here, node.keys_at[key], key
+                if isinstance(value, Map | Seq):
+                    pending.append((here, value))
+                else:
+                    yield here, node.values_at[key], value
+        elif isinstance(node, Seq):
+            for index, value in enumerate(node):
+                if isinstance(value, Map | Seq):
+                    pending.append(((*path, index), value))
+                else:
+                    yield (*path, index), node.items_at[index], value
+
+
+def _at(document: Document, mark: Mark, path: tuple[PathItem, ...], message: str, expected: str) -> Problem:
+    return Problem(document.file, mark.line, mark.column, format_path(path), message, expected)

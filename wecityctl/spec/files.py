@@ -1,0 +1,169 @@
+"""Which files make up a city, and their text. Everything the file system or the encoding can do wrong is a problem."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.errors import Problem
+
+MAX_FILE_BYTES = 5_000_000
+MAX_FILES = 10_000
+MAX_DIRECTORIES = 10_000
+SUFFIXES = (".yaml", ".yml")
+
+# What YAML does not print, and the three rare line breaks that editors do not count as such.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+_WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the city; `name` is how messages call it: the user's path and what is below it."""
+
+    path: Path
+    name: str
+
+
+def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]:
+    """The city's files at `path`: itself, or the *.yaml and *.yml below it in the order of their names."""
+    name = str(path)
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        return (), (_whole_file(name, _reason(error)),)
+    if kind := _odd_kind(status):
+        return (), (_not_regular(name, kind),)
+    if not stat.S_ISDIR(status.st_mode):
+        return (SourceFile(path, name),), ()
+    problems: list[Problem] = []
+    found = list(_walk(path, problems))
+    if not found and not problems:
+        problems.append(_whole_file(name, "no *.yaml or *.yml file in this directory", "a file with kind: City"))
+    return tuple(sorted(found, key=lambda file: file.path.relative_to(path).parts)), tuple(problems)
+
+
+def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
+    pending = [root]
+    seen: set[tuple[int, int]] = set()
+    files = 0
+    while pending:
+        directory = pending.pop()
+        try:
+            if not _is_new(directory.stat(), seen):
+                continue
+            with os.scandir(directory) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            problems.append(_whole_file(str(directory), _reason(error)))
+            continue
+        for name in names:
+            path = directory / name
+            try:
+                status = path.stat()
+            except OSError as error:
+                if name.endswith(SUFFIXES):
+                    problems.append(_whole_file(str(path), _reason(error)))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                pending.append(path)
+            elif stat.S_ISREG(status.st_mode) and name.endswith(SUFFIXES) and _is_new(status, seen):
+                files += 1
+                yield SourceFile(path, str(path))
+        if files > MAX_FILES or len(seen) > MAX_FILES + MAX_DIRECTORIES:
+            problems.append(_whole_file(str(root), f"more than {MAX_FILES:,} files", "the directory of one city"))
+            return
+
+
+def _is_new(status: os.stat_result, seen: set[tuple[int, int]]) -> bool:
+    """Whether this file or directory is met for the first time: links may lead to it twice, or in a circle."""
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def read_text(file: SourceFile) -> tuple[str, Problem | None]:
+    """The text of `file`, or what is wrong with it. Never reads more than the limit, never blocks on a pipe."""
+    try:
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        return "", _whole_file(file.name, _reason(error))
+    try:
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if kind := _odd_kind(status):
+                return "", _not_regular(file.name, kind)
+            if status.st_size > MAX_FILE_BYTES:
+                return "", _too_large(file.name, status.st_size)
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return "", _whole_file(file.name, _reason(error))
+    if len(data) > MAX_FILE_BYTES:
+        return "", _too_large(file.name, len(data))
+    return decode(data, file.name)
+
+
+def decode(data: bytes, name: str) -> tuple[str, Problem | None]:
+    """`data` as text, or the problem with its encoding at the line and column where it is."""
+    if data.startswith(_WIDE_MARKS):
+        return "", _whole_file(name, "is UTF-16 or UTF-32", "UTF-8; save the file anew in that encoding")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = _line_and_column(before.decode(errors="replace"))
+        byte = data[error.start]
+        message = f"byte 0x{byte:02x} at offset {error.start} is not UTF-8"
+        return "", Problem(name, line, column, "", message, "UTF-8; is the file in GBK or Latin-1?")
+    if match := _FORBIDDEN.search(text):
+        line, column = _line_and_column(text[: match.start()])
+        message = f"control character U+{ord(match[0]):04X}"
+        return "", Problem(name, line, column, "", message, "text; inside double quotes it can be written as an escape")
+    return text, None
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _odd_kind(status: os.stat_result) -> str:
+    return next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "")
+
+
+def _not_regular(name: str, kind: str) -> Problem:
+    return _whole_file(name, f"is {kind}", "a regular file or a directory")
+
+
+def _too_large(name: str, size: int) -> Problem:
+    message = f"is too large: {size / 1e6:.1f} MB"
+    return _whole_file(name, message, f"at most {MAX_FILE_BYTES // 1_000_000} MB per file; split it")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    match error:
+        case FileNotFoundError():
+            return "no such file or directory"
+        case PermissionError():
+            return "may not be read (permission denied)"
+        case OSError():
+            return f"cannot be read: {error.strerror or error}"
+        case _:
+            return "is not a valid path"
+
+
+def _whole_file(name: str, message: str, expected: str = "") -> Problem:
+    return Problem(name, 0, 0, "", message, expected)

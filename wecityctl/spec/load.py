@@ -1,0 +1,175 @@
+"""From a path to a checked city: files → documents → shapes → model, every problem of every stage together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.errors import InvalidCityError, Problem
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+from wecityctl.spec import convert
+from wecityctl.spec.checks import run_checks
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.files import SourceFile, find_files, read_text
+from wecityctl.spec.nodes import Document, PathItem, Place
+from wecityctl.spec.shapes import KINDS, DocumentShape, documents
+from wecityctl.spec.translate import read_shape
+from wecityctl.spec.yamltree import parse_yaml
+
+# More than anybody reads; keeps a broken file of 5 MB from filling the memory.
+MAX_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Where things are declared. Apps are named `<tenant>/<app>`, everything else by its name."""
+
+    documents: Mapping[tuple[str, str], Document]
+
+    def place(self, kind: str, name: str, *path: PathItem) -> Place | None:
+        """The place of a field, such as `place("App", "health/code", "spec", "uses", 0)`; the nearest enclosing one
+        if the field is not written; `None` if there is no such document."""
+        document = self.documents.get((kind, name))
+        return document.place(path) if document is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCity:
+    """A city that passed every check. `counts` has the number of documents by kind, `files` the files read."""
+
+    city: City
+    positions: Positions
+    counts: Mapping[str, int]
+    files: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    files: tuple[SourceFile, ...]
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...]
+    complete: bool
+
+
+def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
+    """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
+    read = _read(path)
+    draft, shapes, problems = _shape(read, catalogue)
+    problems += read.problems
+    problems += run_checks(draft)
+    if read.complete and read.documents and not any(document.kind == "City" for document in read.documents):
+        problems.append(Problem(str(path), 0, 0, "", "there is no City", "a document with kind: City"))
+    if problems:
+        raise InvalidCityError(_in_order(problems, read.files))
+    return LoadedCity(_assemble(draft, shapes), _positions(draft), _counts(draft), read.files)
+
+
+def _read(path: Path) -> _Read:
+    files, problems = find_files(path)
+    found: list[Document] = []
+    all_problems = list(problems)
+    complete = not problems
+    for file in files:
+        text, problem = read_text(file)
+        if problem is not None:
+            all_problems.append(problem)
+            complete = False
+            continue
+        parsed = parse_yaml(text, file.name)
+        # An empty document between two `---` is a habit, not a mistake.
+        found += [document for document in parsed.documents if document.value is not None]
+        all_problems += parsed.problems
+        complete = complete and parsed.complete and not parsed.problems
+        if len(all_problems) > MAX_PROBLEMS:
+            complete = False
+            break
+    if complete and files and not found:
+        names = ", ".join(file.name for file in files[:3])
+        all_problems.append(Problem(names, 0, 0, "", "is empty", "documents, one of them with kind: City"))
+    return _Read(files, tuple(found), tuple(all_problems), complete)
+
+
+def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, DocumentShape], list[Problem]]:
+    """The draft, the shapes by `id` of their document, and what did not fit its shape."""
+    problems: list[Problem] = []
+    shapes: dict[int, DocumentShape] = {}
+    unread = set() if read.complete else set(KINDS)
+    for document in read.documents:
+        shape, found = read_shape(document)
+        problems += found
+        if shape is not None:
+            shapes[id(document)] = shape
+        else:
+            unread |= {document.kind} if document.kind in KINDS else set(KINDS)
+        if len(problems) > MAX_PROBLEMS:
+            unread = set(KINDS)
+            break
+    pairs = [(document, shapes[id(document)]) for document in read.documents if id(document) in shapes]
+    draft = Draft(
+        catalogue=catalogue,
+        cities=tuple(
+            Sourced(convert.city_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.CityDocument)
+        ),
+        clouds=tuple(
+            Sourced(convert.cloud_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.CloudDocument)
+        ),
+        platforms=tuple(
+            Sourced(convert.platform_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.PlatformDocument)
+        ),
+        tenants=tuple(
+            Sourced(convert.tenant_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.TenantDocument)
+        ),
+        apps=tuple(
+            Sourced(convert.app_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.AppDocument)
+        ),
+        documents=read.documents,
+        unread=frozenset(unread),
+    )
+    return draft, shapes, problems
+
+
+def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:
+    """By place, one per place and field (the first found says the most), and no more than anybody reads."""
+    order = {file.name: number for number, file in enumerate(files)}
+    unique: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        unique.setdefault((problem.file, problem.line, problem.column, problem.path or problem.message), problem)
+    ranked = sorted(unique.values(), key=lambda item: (order.get(item.file, -1), item.line, item.column))
+    return tuple(ranked[:MAX_PROBLEMS])
+
+
+def _assemble(draft: Draft, shapes: Mapping[int, DocumentShape]) -> City:
+    assert draft.city is not None
+    shape = shapes[id(draft.city.document)]
+    assert isinstance(shape, documents.CityDocument)
+    return convert.city_of(
+        shape,
+        clouds=tuple(part.value for part in draft.clouds),
+        platforms=tuple(part.value for part in draft.platforms),
+        tenants=tuple(part.value for part in draft.tenants),
+        apps=tuple(part.value for part in draft.apps),
+    )
+
+
+def _positions(draft: Draft) -> Positions:
+    return Positions({(item.kind, _key(item)): item for item in draft.documents})
+
+
+def _key(document: Document) -> str:
+    return f"{document.tenant}/{document.name}" if document.kind == "App" else document.name
+
+
+def _counts(draft: Draft) -> Mapping[str, int]:
+    return {kind: sum(document.kind == kind for document in draft.documents) for kind in KINDS}

@@ -1,0 +1,137 @@
+"""What the YAML reader produces: plain values that remember where their keys and values stand.
+
+`Map` and `Seq` are a dict and a list to everybody else (pydantic included); lines and columns count from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+PathItem: TypeAlias = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a file. `line` 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+class Mark(NamedTuple):
+    line: int
+    column: int
+
+
+class Map(dict[str, Any]):
+    """A mapping; `keys_at` and `values_at` hold the marks by key, `start` is the mapping's own."""
+
+    __slots__ = ("keys_at", "start", "values_at")
+
+    def __init__(self, start: Mark) -> None:
+        super().__init__()
+        self.start = start
+        self.keys_at: dict[str, Mark] = {}
+        self.values_at: dict[str, Mark] = {}
+
+
+class Seq(list[Any]):
+    """A sequence; `items_at` holds the marks by index."""
+
+    __slots__ = ("items_at", "start")
+
+    def __init__(self, start: Mark) -> None:
+        super().__init__()
+        self.start = start
+        self.items_at: list[Mark] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Unquoted:
+    """A plain scalar that is neither text, a whole number nor true/false, or that YAML versions read differently.
+
+    `kind` says as what YAML reads it; `text` is the user's own writing, so that nothing is lost (`1.10`).
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: its file, where it starts, and its value (a `Map` when it is of any use)."""
+
+    file: str
+    start: Mark
+    value: Any
+
+    def place(self, path: Sequence[PathItem] = (), *, on_key: bool = False) -> Place:
+        """Where `path` stands: its value, or its key if `on_key`; the nearest enclosing key when it is not there."""
+        mark, node = self.start, self.value
+        for position, item in enumerate(path):
+            last = position == len(path) - 1
+            if isinstance(node, Map) and item in node.keys_at:
+                key = str(item)
+                mark = node.keys_at[key] if last and on_key else node.values_at[key]
+                node = node[key]
+            elif isinstance(node, Seq) and isinstance(item, int) and item < len(node):
+                mark, node = node.items_at[item], node[item]
+            else:
+                mark = _enclosing_key(self, path[:position]) or mark
+                break
+        return Place(self.file, mark.line, mark.column)
+
+    @property
+    def kind(self) -> str:
+        return self._text("kind")
+
+    @property
+    def name(self) -> str:
+        return self._text("metadata", "name")
+
+    @property
+    def tenant(self) -> str:
+        return self._text("metadata", "tenant")
+
+    def _text(self, *path: str) -> str:
+        node = self.value
+        for item in path:
+            node = node.get(item) if isinstance(node, Map) else None
+        return node if isinstance(node, str) else ""
+
+
+def _enclosing_key(document: Document, path: Sequence[PathItem]) -> Mark | None:
+    """The mark of the key that `path` hangs on: clearer than the first line of what is under it."""
+    mark, node = None, document.value
+    for item in path:
+        if isinstance(node, Map) and item in node.keys_at:
+            mark, node = node.keys_at[str(item)], node[str(item)]
+        elif isinstance(node, Seq) and isinstance(item, int) and item < len(node):
+            mark, node = node.items_at[item], node[item]
+        else:
+            break
+    return mark
+
+
+def format_path(path: Sequence[PathItem]) -> str:
+    """`('spec', 'zones', 1, 'kind')` as `spec.zones[1].kind`; keys with odd characters in brackets."""
+    text = ""
+    for item in path:
+        if isinstance(item, int):
+            text += f"[{item}]"
+        elif item.replace("-", "").replace("_", "").isalnum():
+            text += f".{item}" if text else item
+        else:
+            text += f"[{shorten(item)!r}]"
+    return text
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text` on one line, cut where it is longer than people read in a message."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,143 @@
+"""The shapes of Platform, Tenant and App documents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict
+
+from wecityctl.model import city as model
+from wecityctl.spec.shapes import amounts, names
+from wecityctl.spec.shapes.base import Architecture, Shape, options
+
+
+class Capability(Shape):
+    """An instance of a capability type on this platform."""
+
+    name: names.CapabilityName = options(
+        "The instance's name, unique in the city; apps use it by this name.", "archive"
+    )
+    type: names.CapabilityName | None = options("The capability type; by default the name.", "postgresql", default=None)
+    engine: names.Word | None = options("One of the type's engines; by default its first.", "valkey", default=None)
+    size: model.Size = options("How large.", default="small")
+    replicas: amounts.Replicas | None = options("How many; by default the type's.", 2, default=None)
+    storage: amounts.BytesQuantity | None = options("Storage; by default the type's.", "50Gi", default=None)
+    zone: names.ZoneName | None = options("The zone it is tied to; by default none.", "extranet", default=None)
+    cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
+
+
+class PlatformSpec(Shape):
+    """What a middle platform 中台 offers."""
+
+    capabilities: list[Capability] = options("Its capabilities 能力.", min_length=1)
+
+
+class Quota(Shape):
+    """The most that all of a tenant's apps together may ask for."""
+
+    cpu: amounts.CpuQuantity = options("CPUs.", "40")
+    memory: amounts.BytesQuantity = options("Memory.", "160Gi")
+    storage: amounts.BytesQuantity = options("Storage.", "2Ti")
+
+
+class Budget(Shape):
+    """What a tenant may spend."""
+
+    monthly: amounts.Price = options("Per month, in the currency of the clouds' prices.", "20000")
+
+
+class TenantSpec(Shape):
+    """A department 委办局 or partner with apps of its own."""
+
+    title: names.Title = options("Its name for people.", "卫生健康委")
+    domain: model.Domain = options("Which of the four domains it works in.", "digital-government")
+    quota: Quota = options("The most that its apps together may ask for.")
+    admins: list[names.Email] = options("Who administers it.", ["alice@xingcheng.gov.example"], default_factory=list)
+    budget: Budget | None = options("What it may spend.", default=None)
+
+
+class Resources(Shape):
+    """What one replica asks for and is limited to."""
+
+    cpu: amounts.CpuQuantity = options("CPUs.", "500m", default="100m")
+    memory: amounts.BytesQuantity = options("Memory.", "512Mi", default="128Mi")
+
+
+class Health(Shape):
+    """How to find out that a replica works."""
+
+    path: names.HealthPath = options("A path that answers 200 on the component's port.", "/healthz")
+
+
+class Autoscale(Shape):
+    """Bounds of the number of replicas; it then replaces `replicas`."""
+
+    min: amounts.Replicas = options("At least.", 2)
+    max: amounts.Replicas = options("At most.", 20)
+    cpu: amounts.Percent = options("Target CPU utilisation in percent.", 70)
+
+
+class Component(Shape):
+    """A container that the app runs."""
+
+    name: names.ComponentName = options("The component's name, unique in the app.", "web")
+    image: names.ImageReference = options(
+        "An image reference, or catalogue:<name> for an image of our own recipes.", "registry.example/health/web:1.4.2"
+    )
+    replicas: amounts.Replicas = options("How many replicas.", 2, default=1)
+    port: amounts.Port | None = options("The TCP port it serves; by default none.", 8080, default=None)
+    resources: Resources = options("What one replica may use.", default_factory=Resources)
+    health: Health | None = options("How to find out that a replica works.", default=None)
+    autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
+    env: dict[names.EnvName, str] = options("Environment variables.", {"TZ": "Asia/Shanghai"}, default_factory=dict)
+    secrets: list[names.SecretName] = options(
+        "Entries of the city's secret store, never values.", ["sms-key"], default_factory=list
+    )
+    files: dict[names.FilePath, str] = options(
+        "Files by absolute path.", {"/etc/app.conf": "level=info"}, default_factory=dict
+    )
+    command: list[str] = options("Replaces the image's command.", ["/app/web"], default_factory=list)
+    architectures: list[Architecture] = options(
+        "CPU architectures the image exists for.", ["amd64"], default_factory=lambda: ["amd64"], min_length=1
+    )
+
+
+class Use(Shape):
+    """A capability that the app calls: one binding and one network flow."""
+
+    # `uses: [cache]` is the usual way to write it; the schema and `explain` say so from here.
+    model_config = ConfigDict(json_schema_extra={"x-short-form": "capability"})
+
+    capability: names.CapabilityName = options("The capability's name.", "postgresql")
+    as_: names.AliasName | None = options(
+        "The binding's name; by default the capability's.", "db", alias="as", default=None
+    )
+    storage: amounts.BytesQuantity | None = options("Storage the app needs in it.", "10Gi", default=None)
+
+
+def _use_in_short(value: object) -> object:
+    return {"capability": value} if isinstance(value, str) else value
+
+
+class Route(Shape):
+    """Where the single entry point serves the app: `<host>.<city domain><path>`."""
+
+    host: names.RouteHost = options("The part of the host name before the city's domain.", "health-code")
+    path: names.RoutePath = options("The path's beginning.", "/", default="/")
+
+
+class AppSpec(Shape):
+    """An app and what it needs."""
+
+    stage: model.Stage = options(
+        "draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft"
+    )
+    zone: names.ZoneName = options("The zone it runs in.", "internet")
+    data_class: model.DataClass = options("Class of the data it handles, from L1 (public) to L4.", "L3")
+    channels: list[names.Word] = options("Where citizens meet it.", ["web", "mini-program"], default_factory=list)
+    components: list[Component] = options("Its containers.", min_length=1)
+    uses: list[Annotated[Use, BeforeValidator(_use_in_short)]] = options(
+        "Capabilities it calls, by name or with settings; nothing else can be reached.", ["cache"], default_factory=list
+    )
+    route: Route | None = options("Where the entry point serves it; by default it is not reachable.", default=None)
+    cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)

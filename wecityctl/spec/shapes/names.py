@@ -1,0 +1,234 @@
+"""Names, addresses and other texts with a syntax: one annotated type each, its check and its JSON Schema together."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.spec.nodes import shorten
+from wecityctl.spec.shapes.refuse import refuse
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SERVICE = r"[a-z](?:[-a-z0-9]*[a-z0-9])?"
+_LABEL_RE = re.compile(_LABEL)
+_HOST_CHARACTERS = re.compile(r"[a-z0-9.-]+")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUALIFIED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_ROUTE_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_HEALTH_PATH = re.compile(r"/[!-~]*")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
+_CATALOGUE_IMAGE = re.compile(rf"catalogue:{_LABEL}")
+_REGISTRY_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?"
+_REPOSITORY_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:{_REGISTRY_HOST}/)?{_REPOSITORY_PART}(?:/{_REPOSITORY_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_REPOSITORY_PART})*")
+
+
+def _name_type(limit: int, *, letter_first: bool = False) -> Any:
+    pattern = re.compile(_SERVICE if letter_first else _LABEL)
+    first = "a letter first" if letter_first else "no hyphen at either end"
+    expected = f"at most {limit} lower-case letters, digits and hyphens, {first}"
+
+    def check(text: str) -> str:
+        if len(text) <= limit and pattern.fullmatch(text):
+            return text
+        guess = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", text.lower()))[:limit].strip("-")
+        guess = guess.lstrip("0123456789-") if letter_first else guess
+        fits = len(text) <= limit and guess and pattern.fullmatch(guess)
+        raise refuse(f"{shorten(text)!r} is not a valid name", expected, guess if fits else "")
+
+    return Annotated[
+        str,
+        AfterValidator(check),
+        WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", "maxLength": limit}),
+    ]
+
+
+# Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
+CityName = _name_type(24)
+CloudName = _name_type(24)
+TenantName = _name_type(40)
+ZoneName = _name_type(20)
+PoolName = _name_type(40)
+# These become names of Services and databases' roles, which begin with a letter.
+AppName = _name_type(40, letter_first=True)
+ComponentName = _name_type(40)
+CapabilityName = _name_type(40, letter_first=True)
+AliasName = _name_type(40)
+SecretName = _name_type(63)
+Word = _name_type(63)
+
+
+def _checked(check: Callable[[str], str], **schema: Any) -> Any:
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
+
+
+def _domain(text: str) -> str:
+    expected = "a domain name such as xingcheng.gov.example (letters a–z, digits, hyphens and dots)"
+    labels = text.split(".")
+    if len(text) <= 190 and all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
+        if labels[-1].isdigit():
+            raise refuse(f"{shorten(text)!r} is an address, not a domain name", expected)
+        return text
+    raise refuse(f"{shorten(text)!r} is not a domain name", expected, _domain_guess(text))
+
+
+def _domain_guess(text: str) -> str:
+    guess = text.strip().lower().split("://")[-1].strip("/.")
+    try:
+        guess = guess.encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return guess if _HOST_CHARACTERS.fullmatch(guess) and all(map(_LABEL_RE.fullmatch, guess.split("."))) else ""
+
+
+def _route_host(text: str) -> str:
+    if len(text) <= 60 and all(_LABEL_RE.fullmatch(part) for part in text.split(".")):
+        return text
+    expected = "the part before the city's domain: lower-case letters, digits, hyphens, dots between labels"
+    raise refuse(f"{shorten(text)!r} is not a host name", expected, _domain_guess(text)[:60])
+
+
+def _route_path(text: str) -> str:
+    expected = "a path such as / or /services, of letters, digits and . _ ~ -"
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if not text.startswith("/"):
+        raise refuse(f"{shorten(text)!r} is not a path", expected, f"/{text}" if _ROUTE_SEGMENT.fullmatch(text) else "")
+    if len(text) > 200 or (text != "/" and not all(_ROUTE_SEGMENT.fullmatch(part) for part in segments)):
+        raise refuse(f"{shorten(text)!r} is not a path that can be routed", expected)
+    if "." in segments or ".." in segments or segments[0] == "-":
+        raise refuse(f"{shorten(text)!r} cannot be routed", "no '.' or '..' in it, and not /-/, which is the gateway's")
+    return text
+
+
+def _health_path(text: str) -> str:
+    if len(text) <= 200 and _HEALTH_PATH.fullmatch(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a path", "a path such as /healthz, of printable ASCII without spaces")
+
+
+def _image(text: str) -> str:
+    if _CATALOGUE_IMAGE.fullmatch(text) or (len(text) <= 512 and _IMAGE.fullmatch(text)):
+        return text
+    expected = "an image such as registry.example/team/web:1.4.2, or catalogue:<name> for one of our own"
+    guess = re.sub(r"^https?://", "", text.strip())
+    name, _, tag = guess.rpartition(":")
+    guess = f"{name.lower()}:{tag}" if name and "/" not in tag else guess.lower()
+    valid = guess != text and _IMAGE.fullmatch(guess)
+    raise refuse(f"{shorten(text)!r} is not an image reference", expected, guess if valid else "")
+
+
+def _registry(text: str) -> str:
+    if not text or (len(text) <= 255 and _REGISTRY.fullmatch(text)):
+        return text
+    guess = re.sub(r"^[a-z]+://", "", text).rstrip("/")
+    expected = "a registry such as registry.example:5000/base, without https://"
+    raise refuse(f"{shorten(text)!r} is not a registry", expected, guess if _REGISTRY.fullmatch(guess) else "")
+
+
+def _env_name(text: str) -> str:
+    if len(text) <= 255 and _ENV.fullmatch(text):
+        return text
+    guess = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    expected = "letters, digits and underscores, no digit first"
+    valid = _ENV.fullmatch(guess)
+    raise refuse(f"{shorten(text)!r} is not a name of an environment variable", expected, guess if valid else "")
+
+
+def _file_path(text: str) -> str:
+    expected = "an absolute path to a file, without '..', '//' or a slash at the end"
+    normal = posixpath.normpath(text)
+    if not text.startswith("/") or text == "/" or len(text) > 255 or not text.isprintable():
+        raise refuse(f"{shorten(text)!r} is not a path of a file in the container", expected)
+    if normal != text:
+        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, normal.replace("//", "/"))
+    if text.startswith(("/proc/", "/sys/", "/dev/")):
+        raise refuse(f"{shorten(text)!r} lies in a directory of the kernel", expected)
+    return text
+
+
+def _email(text: str) -> str:
+    if len(text) <= 254 and _EMAIL.fullmatch(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not an e-mail address", "an address such as alice@xingcheng.gov.example")
+
+
+def _label_key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    host = not slash or (len(prefix) <= 253 and all(_LABEL_RE.fullmatch(part) for part in prefix.split(".")))
+    if not host or not _QUALIFIED.fullmatch(name):
+        expected = "at most 63 letters, digits, '.', '_' and '-', with an optional prefix such as example.org/"
+        raise refuse(f"{shorten(text)!r} is not a label's name", expected)
+    if prefix == LABEL_PREFIX:
+        raise refuse(f"labels under {LABEL_PREFIX}/ are set by wecityctl itself", "another prefix")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if _LABEL_VALUE.fullmatch(text):
+        return text
+    expected = "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends"
+    raise refuse(f"{shorten(text)!r} is not a label's value", expected)
+
+
+def _accelerator(text: str) -> str:
+    prefix, slash, _ = text.rpartition("/")
+    if not slash or prefix.endswith("kubernetes.io"):
+        raise refuse(f"{shorten(text)!r} is not an extended resource", "a name such as nvidia.com/gpu")
+    return _label_key(text)
+
+
+def _backend(text: str) -> str:
+    if not text or re.fullmatch(r"(?:file|s3|azblob|gs|postgres|https?)://\S+", text):
+        return text
+    expected = (
+        "empty for the local default, or a URL such as s3://bucket, azblob://container, gs://bucket, file:///path"
+    )
+    raise refuse(f"{shorten(text)!r} is not a state back end", expected)
+
+
+def _secrets_provider(text: str) -> str:
+    if text == "passphrase" or re.fullmatch(r"(?:awskms|azurekeyvault|gcpkms|hashivault)://\S+", text):
+        return text
+    expected = "passphrase, or a URL of awskms://, azurekeyvault://, gcpkms:// or hashivault://"
+    raise refuse(f"{shorten(text)!r} is not a secrets provider", expected)
+
+
+def _title(text: str) -> str:
+    if text.strip() and len(text) <= 200 and text.isprintable():
+        return text
+    raise refuse("is empty, too long or has line breaks", "a title of at most 200 characters on one line")
+
+
+def _currency(text: str) -> str:
+    if re.fullmatch(r"[A-Z]{3}", text):
+        return text
+    guess = text.upper() if re.fullmatch(r"[A-Za-z]{3}", text) else ""
+    raise refuse(f"{shorten(text)!r} is not a currency", "an ISO 4217 code such as CNY", guess)
+
+
+Domain = _checked(_domain, format="hostname")
+RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
+RoutePath = _checked(_route_path, pattern="^/")
+HealthPath = _checked(_health_path, pattern="^/[!-~]*$")
+ImageReference = _checked(_image)
+Registry = _checked(_registry)
+EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
+FilePath = _checked(_file_path, pattern="^/")
+Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
+LabelKey = _checked(_label_key)
+LabelValue = _checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
+AcceleratorName = _checked(_accelerator, pattern="/")
+Backend = _checked(_backend)
+SecretsProvider = _checked(_secrets_provider)
+Title = _checked(_title, minLength=1, maxLength=200)
+Currency = _checked(_currency, pattern="^[A-Z]{3}$")

@@ -1,0 +1,194 @@
+"""Validating documents against their shapes, and pydantic's errors as problems in the user's words and place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from wecityctl.errors import Problem
+from wecityctl.spec.fields import fields_of, find_field, nearest
+from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, format_path, shorten
+from wecityctl.spec.shapes import API_VERSION, KINDS, DocumentShape
+from wecityctl.spec.shapes.refuse import ERROR_TYPE
+
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping with fields",
+    "model_attributes_type": "a mapping with fields",
+}
+
+
+def read_shape(document: Document) -> tuple[DocumentShape | None, list[Problem]]:
+    """The document in its kind's shape, or everything that is wrong with it."""
+    problems = _envelope_problems(document)
+    kind = KINDS.get(document.kind)
+    if kind is None or not isinstance(document.value, Map):
+        return None, problems
+    try:
+        return (None if problems else kind.model_validate(document.value)), problems
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    found = (_translate(document, kind, detail) for detail in details)
+    return None, problems + [problem for problem in found if problem is not None]
+
+
+def problem_at(
+    document: Document,
+    path: tuple[PathItem, ...],
+    message: str,
+    expected: str = "",
+    suggestion: str = "",
+    *,
+    on_key: bool = False,
+) -> Problem:
+    """A problem at `path` in `document`."""
+    place = document.place(path, on_key=on_key)
+    return Problem(place.file, place.line, place.column, format_path(path), message, expected, suggestion)
+
+
+def _envelope_problems(document: Document) -> list[Problem]:
+    """What is wrong before any kind's shape applies; empty when the shape can be tried."""
+    value = document.value
+    if not isinstance(value, Map):
+        return [
+            problem_at(
+                document, (), f"the document is {describe(value)}", f"a mapping that begins apiVersion: {API_VERSION}"
+            )
+        ]
+    problems = []
+    version = value.get("apiVersion")
+    if "apiVersion" in value and version != API_VERSION:
+        guess = API_VERSION if isinstance(version, str) else ""
+        problems.append(
+            problem_at(
+                document, ("apiVersion",), f"{describe(version)} is not a version of this format", API_VERSION, guess
+            )
+        )
+    kind = value.get("kind")
+    if "kind" not in value:
+        problems.append(problem_at(document, (), "field 'kind' is missing", "one of " + ", ".join(KINDS)))
+    elif kind not in KINDS if isinstance(kind, str) else True:
+        guess = nearest(kind, tuple(KINDS)) if isinstance(kind, str) else ""
+        problems.append(
+            problem_at(
+                document, ("kind",), f"{describe(kind)} is not a kind of document", "one of " + ", ".join(KINDS), guess
+            )
+        )
+    return problems
+
+
+def _translate(document: Document, kind: type[DocumentShape], detail: Any) -> Problem | None:
+    loc = tuple(item for item in detail["loc"] if item != "[key]")
+    on_key = "[key]" in detail["loc"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_field(document, kind, loc)
+        case "missing":
+            return _missing_field(document, kind, loc)
+        case "literal_error":
+            return _wrong_choice(document, kind, loc, detail["input"])
+        case "too_short":
+            return problem_at(document, loc, "is empty", "at least one entry")
+        case str(name) if name == ERROR_TYPE:
+            context = detail["ctx"]
+            return problem_at(
+                document, loc, context["message"], context["expected"], context["suggestion"], on_key=on_key
+            )
+        case str(name) if name in _WANTED:
+            return _wrong_type(document, loc, detail["input"], _WANTED[name])
+        case _:
+            return problem_at(document, loc, detail["msg"], on_key=on_key)
+
+
+def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem | None:
+    name = str(loc[-1])
+    if name == "":
+        return None
+    parent = find_field(kind, loc[:-1]) if len(loc) > 1 else None
+    shape = parent.type.shape if parent is not None else kind
+    names = tuple(fields_of(shape)) if shape is not None else ()
+    # A field the mapping already has cannot be the one that was meant.
+    present = _node(document, loc[:-1])
+    missing = tuple(item for item in names if not isinstance(present, Map) or item not in present)
+    expected = "one of " + ", ".join(names)
+    return problem_at(document, loc, f"unknown field {shorten(name)!r}", expected, nearest(name, missing), on_key=True)
+
+
+def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
+    field = find_field(kind, loc)
+    example = f", such as {_in_yaml(field.examples[0])}" if field is not None and field.examples else ""
+    expected = f"{field.type.title}{example}" if field is not None else ""
+    return problem_at(document, loc, f"required field {str(loc[-1])!r} is missing", expected)
+
+
+def _wrong_choice(
+    document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...], value: Any
+) -> Problem | None:
+    if value is None:
+        return None
+    field = find_field(kind, loc)
+    choices = field.type.choices if field is not None else ()
+    guess = nearest(value, choices) if isinstance(value, str) else ""
+    return problem_at(
+        document, loc, f"{describe(value)} is not one of the choices", "one of " + ", ".join(choices), guess
+    )
+
+
+def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wanted: str) -> Problem | None:
+    if value is None:
+        # Reported once for the whole document by the check of empty values.
+        return None
+    if wanted == "text" and isinstance(value, Unquoted | bool | int):
+        written = (
+            value.text if isinstance(value, Unquoted) else str(value).lower() if isinstance(value, bool) else str(value)
+        )
+        return problem_at(document, loc, f"{describe(value)}, not text", f'"{shorten(written)}" in quotes')
+    if wanted == "true or false" and isinstance(value, Unquoted):
+        meant = {"y": "true", "yes": "true", "on": "true", "n": "false", "no": "false", "off": "false"}
+        return problem_at(document, loc, describe(value), wanted, meant.get(value.text.lower(), ""))
+    return problem_at(document, loc, f"{describe(value)} is given", wanted)
+
+
+def describe(value: Any) -> str:
+    """A value as messages call it."""
+    match value:
+        case None:
+            return "an empty value"
+        case Map():
+            return "a mapping"
+        case Seq():
+            return "a list"
+        case Unquoted(kind, text):
+            return f"{shorten(text)} is {kind}" if kind != "a number" else f"the number {shorten(text)}"
+        case bool():
+            return f"the truth value {str(value).lower()}"
+        case int():
+            return f"the number {value}"
+        case _:
+            return f"the text {shorten(str(value))!r}"
+
+
+def _node(document: Document, path: tuple[PathItem, ...]) -> Any:
+    node = document.value
+    for item in path:
+        if isinstance(node, Map) and item in node:
+            node = node[str(item)]
+        elif isinstance(node, Seq) and isinstance(item, int) and item < len(node):
+            node = node[item]
+        else:
+            return None
+    return node
+
+
+def _in_yaml(example: Any) -> str:
+    if isinstance(example, list):
+        return "[" + ", ".join(map(_in_yaml, example)) + "]"
+    if isinstance(example, dict):
+        return "{" + ", ".join(f"{key}: {_in_yaml(value)}" for key, value in example.items()) + "}"
+    return str(example)
