@@ -1,0 +1,204 @@
+"""A city's state back end: where its stacks are, the passphrase that opens them, and reading what they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wecityctl.engine import crypto
+from wecityctl.engine.home import cli_environment
+from wecityctl.engine.passphrase import Passphrase, find_passphrase
+from wecityctl.engine.state import Deployment, StackState, parse_state, plain, root_outputs, salt_of
+from wecityctl.engine.store_cli import CliStore
+from wecityctl.engine.store_file import FileStore
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import City
+from wecityctl.model.naming import PROJECT
+from wecityctl.paths import state_dir
+
+PASSPHRASE = "passphrase"  # noqa: S105
+Store = FileStore | CliStore
+
+
+@dataclass(slots=True)
+class _Vault:
+    """The crypters made so far, by salt: each costs a quarter of a second."""
+
+    crypters: dict[str, crypto.PassphraseCrypter] = field(default_factory=dict)
+    city_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The back end of one city.
+
+    `passphrase` is `None` where another secrets provider is used. Reading decrypts; nothing is cached but keys.
+    """
+
+    city: str
+    store: Store
+    secrets_provider: str
+    passphrase: Passphrase | None
+    is_default: bool
+    _vault: _Vault = field(default_factory=_Vault, repr=False)
+
+    @property
+    def url(self) -> str:
+        return self.store.public_url
+
+    @property
+    def files(self) -> FileStore | None:
+        """The store when it is a local directory."""
+        return self.store if isinstance(self.store, FileStore) else None
+
+    def environment(self) -> dict[str, str]:
+        """The environment for the engine's CLI on this back end."""
+        return cli_environment(self.store.url, self.passphrase.environment if self.passphrase else {})
+
+    def list_stacks(self) -> tuple[str, ...]:
+        """The names of the city's stacks that exist, whatever the files say."""
+        return tuple(name for name in self.store.names() if name.startswith(f"{self.city}."))
+
+    def read_state(self, stack: str) -> StackState | None:
+        """The stack's state, its export decrypted; `None` for a stack that does not exist.
+
+        Raises `AuthenticationError` when the passphrase does not open it.
+        """
+        deployment, stored = self.store.read(stack)
+        if deployment is None and not stored:
+            return None
+        outputs = self._reveal(deployment, root_outputs(deployment))
+        return parse_state(stack, deployment, outputs, stored)
+
+    def reveal(self, deployment: Deployment, value: Any) -> Any:
+        """A value out of `deployment` with its secrets decrypted."""
+        return self._reveal(deployment, value)
+
+    def _reveal(self, deployment: Deployment | None, value: Any) -> Any:
+        if not crypto.has_secrets(value):
+            return value
+        salt = salt_of(deployment)
+        if salt and self.passphrase is not None and self.files is not None:
+            return self._crypter(salt).reveal(value)
+        return plain(value)
+
+    def _crypter(self, salt: str) -> crypto.PassphraseCrypter:
+        assert self.passphrase is not None
+        if salt not in self._vault.crypters:
+            self._vault.crypters[salt] = crypto.open_salt(self.passphrase.value, salt)
+        return self._vault.crypters[salt]
+
+    def unlock(self) -> None:
+        """Prove that the passphrase opens what is there. Raises `AuthenticationError`; changes nothing."""
+        if self.passphrase is None or self.files is None:
+            return
+        for salt in sorted(self._salts()):
+            self._crypter(salt)
+
+    def _salts(self) -> set[str]:
+        return {salt for name in self.list_stacks() if (salt := quick_salt(self.store.stored(name)))}
+
+    def salt(self) -> str:
+        """The city's salt: the one its state has, or a new one that lives from the first stack written with it."""
+        if self.passphrase is None or self.files is None:
+            return ""
+        if not self._vault.city_salt:
+            found = sorted(self._salts())
+            if found:
+                self._vault.city_salt = found[0]
+            else:
+                salt, crypter = crypto.new_salt(self.passphrase.value)
+                self._vault.city_salt = salt
+                self._vault.crypters[salt] = crypter
+        return self._vault.city_salt
+
+    def stack_settings(self, stack: str) -> str:
+        """What the stack's settings file says: its own salt, or the city's for a stack that has none yet."""
+        if self.passphrase is None or self.files is None:
+            return ""
+        salt = quick_salt(self.store.stored(stack)) or self.salt()
+        return f"encryptionsalt: {salt}\n"
+
+    def ensure_stack(self, stack: str) -> None:
+        """Make the stack, empty, where it does not exist."""
+        if self.passphrase is not None:
+            self.passphrase.persist()
+        if not self.store.exists(stack):
+            self.store.create(stack)
+
+    def delete_stack(self, stack: str) -> None:
+        """Remove an emptied stack and its history."""
+        self.store.remove(stack)
+
+    def history(self, stack: str) -> list[Mapping[str, Any]]:
+        """The stack's updates, newest first, as the engine recorded them."""
+        return list(self.store.history(stack))
+
+
+_SALT = re.compile(rb'"secrets_providers":\{"type":"passphrase","state":\{"salt":"([^"]+)"')
+
+
+def quick_salt(stored: bytes) -> str:
+    """The salt in a stored state, found without parsing all of it where the engine's own writing allows."""
+    if not stored:
+        return ""
+    found = _SALT.search(stored)
+    if found:
+        return found[1].decode()
+    if stored[:1] != b"{":
+        return ""
+    return salt_of((json.loads(stored).get("checkpoint") or {}).get("latest"))
+
+
+def open_backend(city: City) -> Backend:
+    """The back end that the city's files name. Raises `AuthenticationError` when no passphrase is to be had."""
+    url = city.state.backend
+    provider = city.state.secrets_provider or PASSPHRASE
+    is_default = not url
+    root = state_dir() / "state" if is_default else _file_root(url)
+    # Over local files, another secrets provider can be asked by the CLI alone: then the CLI reads and writes it all.
+    if root is not None and provider == PASSPHRASE:
+        store = FileStore(root)
+        return Backend(city.name, store, provider, _passphrase(provider, store, is_default), is_default)
+    from wecityctl.parts import locate
+
+    url = url or f"file://{root}"
+
+    passphrase = _passphrase(provider, None, False)
+    environment = cli_environment(url, passphrase.environment if passphrase else {})
+    return Backend(city.name, CliStore(locate("pulumi"), url, environment, provider), provider, passphrase, False)
+
+
+def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:
+    if provider != PASSPHRASE:
+        return None
+    encrypted = store is not None and any(quick_salt(store.stored(name)) for name in store.names())
+    return find_passphrase(local_default=is_default, encrypted_state=encrypted)
+
+
+def _file_root(url: str) -> Path | None:
+    """The directory of a `file://` URL that has the layout we know; `None` leaves it to the CLI."""
+    if not url.startswith("file://"):
+        return None
+    text = url.removeprefix("file://").partition("?")[0]
+    root = Path(text).expanduser()
+    if not root.is_absolute():
+        raise ConfigurationError(
+            f"the state back end {url!r} is not an absolute path",
+            resolution="write file:///directory, or file://~/directory for one in your home",
+        )
+    if not (root / ".pulumi").exists() or (root / ".pulumi" / "meta.yaml").exists():
+        return root
+    raise ConfigurationError(
+        f"the state back end {url} has the layout of a very old Pulumi",
+        resolution="run `pulumi state upgrade` there once",
+    )
+
+
+def project_file() -> str:
+    """The project's settings file."""
+    return f"name: {PROJECT}\nruntime: python\ndescription: stacks of wecityctl\n"

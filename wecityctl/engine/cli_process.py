@@ -1,0 +1,72 @@
+"""Starts the engine's CLI as a child of a worker, without ever forking a process that has threads.
+
+The child is forked first, while the worker is still single-threaded, and waits for its command line on a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from wecityctl.engine.process import die_with_parent
+
+
+class CliProcess:
+    """The CLI of one stack run: prepared by the constructor, started by `start`.
+
+    `output` is the descriptor from which its stdout and stderr are read.
+    """
+
+    def __init__(self) -> None:
+        parent = os.getpid()
+        command_read, self._command = os.pipe()
+        self.output, output_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            # Its own copy of the writing end would keep it from ever seeing the end of the command.
+            os.close(self._command)
+            _become_cli(parent, command_read, output_write)
+        os.close(command_read)
+        os.close(output_write)
+        self.exit_code: int | None = None
+
+    def start(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> None:
+        """Let the child become `argv`."""
+        message = json.dumps([list(argv), dict(environment), directory]).encode()
+        with os.fdopen(self._command, "wb") as stream:
+            stream.write(message)
+
+    def poll(self) -> int | None:
+        """The exit code once the process is gone: minus the signal's number where one ended it."""
+        if self.exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the CLI alone, not to the plug-ins it has started."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _become_cli(parent: int, command: int, output: int) -> None:
+    try:
+        die_with_parent(parent)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        text = b""
+        while chunk := os.read(command, 1 << 16):
+            text += chunk
+        if text:
+            argv, environment, directory = json.loads(text)
+            os.chdir(directory)
+            os.execve(argv[0], argv, environment)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"error: cannot start the engine: {error}\n".encode())
+    finally:
+        os._exit(127)

@@ -1,0 +1,94 @@
+"""Pulumi's passphrase secrets provider in Python: key from passphrase and salt, values as `v1:<nonce>:<ciphertext>`.
+
+Format: pulumi/pkg secrets/passphrase and sdk config/crypt.go (PBKDF2-SHA256, 1,000,000 rounds; AES-256-GCM).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from wecityctl.errors import AuthenticationError
+
+ROUNDS = 1_000_000
+_NONCE = 12
+_CHECK = "pulumi"
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
+
+
+class WrongPassphraseError(AuthenticationError):
+    """The passphrase does not open the state."""
+
+
+class PassphraseCrypter:
+    """Encrypts and decrypts the values of stacks with one salt. Making one takes a quarter of a second, on purpose."""
+
+    def __init__(self, passphrase: str, salt: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._aead = AESGCM(hashlib.pbkdf2_hmac("sha256", passphrase.encode(), salt, ROUNDS, 32))
+
+    def encrypt(self, text: str) -> str:
+        """`text` as it stands in a state."""
+        nonce = os.urandom(_NONCE)
+        return f"v1:{_encode(nonce)}:{_encode(self._aead.encrypt(nonce, text.encode(), None))}"
+
+    def decrypt(self, value: str) -> str:
+        """The text behind a value of the state. Raises `WrongPassphraseError`."""
+        from cryptography.exceptions import InvalidTag
+
+        version, nonce, cipher = value.split(":")
+        if version != "v1":
+            raise ValueError(f"unknown version {version!r} of an encrypted value")
+        try:
+            return self._aead.decrypt(base64.b64decode(nonce), base64.b64decode(cipher), None).decode()
+        except InvalidTag as error:
+            raise WrongPassphraseError(
+                "the passphrase does not open the city's state",
+                resolution="set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with",
+            ) from error
+
+    def reveal(self, value: Any) -> Any:
+        """A property value of the state with every secret in it decrypted."""
+        if isinstance(value, dict):
+            if value.get(SIGNATURE) == SECRET:
+                if "plaintext" in value:
+                    return json.loads(value["plaintext"])
+                return json.loads(self.decrypt(value["ciphertext"]))
+            return {key: self.reveal(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.reveal(item) for item in value]
+        return value
+
+
+def new_salt(passphrase: str) -> tuple[str, PassphraseCrypter]:
+    """A new salt with its check value, as `encryptionsalt` has it, and its crypter."""
+    salt = os.urandom(8)
+    crypter = PassphraseCrypter(passphrase, salt)
+    return f"v1:{_encode(salt)}:{crypter.encrypt(_CHECK)}", crypter
+
+
+def open_salt(passphrase: str, state: str) -> PassphraseCrypter:
+    """The crypter of a salt from a state. Raises `WrongPassphraseError`."""
+    version, salt, check = state.split(":", 2)
+    if version != "v1":
+        raise ValueError(f"unknown version {version!r} of an encryption salt")
+    crypter = PassphraseCrypter(passphrase, base64.b64decode(salt))
+    crypter.decrypt(check)
+    return crypter
+
+
+def has_secrets(value: Any) -> bool:
+    """Whether a property value of the state holds a secret."""
+    if isinstance(value, Mapping):
+        return value.get(SIGNATURE) == SECRET or any(has_secrets(item) for item in value.values())
+    return isinstance(value, list) and any(has_secrets(item) for item in value)
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()

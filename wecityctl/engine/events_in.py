@@ -1,0 +1,266 @@
+"""Translates the engine's event log (JSON, one event a line) into our events and a summary of what changed.
+
+Secrets never get this far: the engine blinds them in the log, and here the blinded marks become `[secret]`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from wecityctl.model.events import (
+    Diagnostic,
+    Event,
+    PropertyChange,
+    ResourceChange,
+    ResourceFinished,
+    ResourceOp,
+    ResourceStarted,
+    ResourceWaiting,
+    Severity,
+)
+
+SECRET = "[secret]"  # noqa: S105
+UNKNOWN = "[unknown]"
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
+_UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+_STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[]+)')
+
+_OPS: Mapping[str, ResourceOp] = {
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "replace": "replace",
+    "create-replacement": "replace",
+    "delete-replaced": "replace",
+    "discard-replaced": "replace",
+    "read": "read",
+    "read-replacement": "replace",
+    "import": "import",
+    "import-replacement": "replace",
+    "refresh": "refresh",
+    "same": "same",
+}
+# What a resource went through counts as the strongest of its steps.
+_RANK: Mapping[ResourceOp, int] = {
+    "same": 0,
+    "read": 1,
+    "refresh": 1,
+    "update": 2,
+    "import": 3,
+    "create": 4,
+    "delete": 5,
+    "replace": 6,
+}
+
+
+class EventReader:
+    """Fed with the log's bytes as they come; sends our events and keeps the summary."""
+
+    def __init__(self, stack: str, send: Callable[[Event], None], *, refreshing: bool = False) -> None:
+        self._stack = stack
+        self._send = send
+        self._refreshing = refreshing
+        self._rest = b""
+        self._changes: dict[str, ResourceChange] = {}
+        self._same: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        self.errors: dict[str, None] = {}
+        self.warnings: dict[str, None] = {}
+        self.cancelled = False
+        self.finished = False
+
+    @property
+    def changes(self) -> tuple[ResourceChange, ...]:
+        """Every resource that was, or would be, changed, in the order in which they began."""
+        return tuple(change for change in self._changes.values() if change.op not in ("same", "read"))
+
+    @property
+    def unchanged(self) -> int:
+        """How many resources were looked at and left as they are."""
+        return len(self._same - {urn for urn, change in self._changes.items() if change.op != "same"})
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the log; a line may come in pieces."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if (body := event.get("resourcePreEvent")) is not None:
+            self._started(body["metadata"])
+        elif (body := event.get("resOutputsEvent")) is not None:
+            self._finished(body["metadata"], failed=False)
+        elif (body := event.get("resOpFailedEvent")) is not None:
+            self._finished(body["metadata"], failed=True)
+        elif (body := event.get("diagnosticEvent")) is not None:
+            self._diagnostic(body)
+        elif (body := event.get("errorEvent")) is not None:
+            self._problem("error", str(body.get("error", "")), "")
+        elif (body := event.get("policyEvent")) is not None:
+            self._problem("error", str(body.get("message", "")), str(body.get("resourceUrn", "")))
+        elif event.get("cancelEvent") is not None:
+            # Sent at every end; whether the user asked for it is the exit code's matter.
+            self.finished = True
+
+    def _started(self, meta: dict[str, Any]) -> None:
+        op = _OPS.get(meta["op"])
+        if op is None or not _is_shown(meta["type"]):
+            return
+        urn = meta["urn"]
+        if op == "same":
+            self._same.add(urn)
+            return
+        self._note(meta, op)
+        if meta["op"] != "replace":
+            self._send(ResourceStarted(self._stack, urn, meta["type"], name_of(urn), op))
+
+    def _finished(self, meta: dict[str, Any], *, failed: bool) -> None:
+        op = _OPS.get(meta["op"])
+        if op is None or not _is_shown(meta["type"]):
+            return
+        urn = meta["urn"]
+        if op == "refresh" and self._refreshing and not failed:
+            # The result of a refresh is known at its end only: gone, changed, or as it was.
+            op = _refreshed(meta)
+            if op == "same":
+                self._same.add(urn)
+                self._changes.pop(urn, None)
+            else:
+                self._changes.pop(urn, None)
+                self._note(meta, op)
+        if op != "same" and meta["op"] != "replace":
+            self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
+
+    def _note(self, meta: dict[str, Any], op: ResourceOp) -> None:
+        urn = meta["urn"]
+        known = self._changes.get(urn)
+        if known is not None and _RANK[known.op] >= _RANK[op] and (known.properties or not meta.get("detailedDiff")):
+            return
+        if known is not None and _RANK[known.op] > _RANK[op]:
+            op = known.op
+        properties = tuple(property_changes(meta)) if op in ("update", "replace", "refresh") else ()
+        if known is not None and not properties:
+            properties = known.properties
+        self._changes[urn] = ResourceChange(urn, meta["type"], name_of(urn), op, properties)
+
+    def _diagnostic(self, body: dict[str, Any]) -> None:
+        message = str(body.get("message", "")).strip()
+        urn = str(body.get("urn", ""))
+        if not message:
+            return
+        if body.get("ephemeral"):
+            if urn and self._waiting.get(urn) != message:
+                self._waiting[urn] = message
+                self._send(ResourceWaiting(self._stack, urn, name_of(urn), message))
+            return
+        severity = str(body.get("severity", "info"))
+        if severity == "debug":
+            return
+        self._problem(severity.partition("#")[0], message, urn)
+
+    def _problem(self, severity: str, message: str, urn: str) -> None:
+        named = f"{name_of(urn)}: {message}" if urn and _is_shown(type_of(urn)) else message
+        if severity == "error":
+            self.errors.setdefault(named)
+        elif severity == "warning":
+            self.warnings.setdefault(named)
+        known = severity if severity in ("info", "warning", "error") else "info"
+        self._send(Diagnostic(self._stack, cast("Severity", known), message, urn))
+
+
+def name_of(urn: str) -> str:
+    """The logical name at the end of a URN."""
+    return urn.rpartition("::")[2]
+
+
+def type_of(urn: str) -> str:
+    """The resource's own type: the last of the chain of types in its URN."""
+    parts = urn.split("::")
+    return parts[2].rpartition("$")[2] if len(parts) > 3 else ""
+
+
+def _is_shown(kind: str) -> bool:
+    # The root and the providers are the engine's furniture: a new certificate is no change of the city.
+    return kind != "pulumi:pulumi:Stack" and not kind.startswith("pulumi:providers:")
+
+
+def _refreshed(meta: dict[str, Any]) -> ResourceOp:
+    old, new = meta.get("old"), meta.get("new")
+    if new is None:
+        return "delete"
+    if meta.get("detailedDiff") or (old is not None and not _same_live(old.get("outputs"), new.get("outputs"))):
+        return "refresh"
+    return "same"
+
+
+_VOLATILE = frozenset({"status", "metadata.resourceVersion", "metadata.managedFields", "metadata.generation"})
+
+
+def _same_live(old: Any, new: Any, path: str = "") -> bool:
+    if path in _VOLATILE:
+        return True
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = old.keys() | new.keys()
+        return all(_same_live(old.get(key), new.get(key), f"{path}.{key}" if path else key) for key in keys)
+    return bool(old == new)
+
+
+def property_changes(meta: dict[str, Any]) -> Iterator[PropertyChange]:
+    """The changed properties of one step, with old and new values; secrets are blinded."""
+    old, new = meta.get("old") or {}, meta.get("new") or {}
+    detailed = meta.get("detailedDiff")
+    if detailed is None:
+        detailed = {key: {"diffKind": "update", "inputDiff": True} for key in meta.get("diffs") or ()}
+    for path, diff in sorted(detailed.items()):
+        kind, _, replace = str(diff["diffKind"]).partition("-")
+        if path.startswith("__"):
+            continue
+        before = old.get("inputs" if diff.get("inputDiff") else "outputs")
+        found = value_at(before, path)
+        if found is None and not diff.get("inputDiff"):
+            found = value_at(old.get("inputs"), path)
+        yield PropertyChange(
+            path,
+            kind if kind in ("add", "delete") else "update",  # type: ignore[arg-type]
+            None if kind == "add" else blind(found),
+            None if kind == "delete" else blind(value_at(new.get("inputs"), path)),
+            bool(replace),
+        )
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """The value at a property path such as `spec.containers[0].image` or `data["a.b"]`; a secret ends the way down."""
+    current = tree
+    for quoted, index, plain in _STEP.findall(path):
+        if is_secret(current):
+            return current
+        if isinstance(current, list) and index:
+            current = current[int(index)] if int(index) < len(current) else None
+        elif isinstance(current, dict):
+            current = current.get(quoted.replace('\\"', '"') if quoted else plain or index)
+        else:
+            return None
+    return current
+
+
+def is_secret(value: Any) -> bool:
+    """Whether `value` is the state's mark of a secret."""
+    return isinstance(value, dict) and value.get(_SIGNATURE) == _SECRET_MARK
+
+
+def blind(value: Any) -> Any:
+    """`value` with every secret and every unknown replaced by a word that says so."""
+    if is_secret(value):
+        return SECRET
+    if value == _UNKNOWN_MARK:
+        return UNKNOWN
+    if isinstance(value, dict):
+        return {key: blind(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [blind(item) for item in value]
+    return value

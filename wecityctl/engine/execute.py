@@ -1,0 +1,100 @@
+"""The processes of one run, opened on first need: working directory, zygote, workers, provider host."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wecityctl.engine.pool import Pool
+from wecityctl.engine.wire import ClosePort, Job, Opened, OpenPort
+from wecityctl.engine.workdir import Workdir
+from wecityctl.errors import WecityError
+
+
+class Engine:
+    """`with Engine(program) as engine`: nothing that it started outlives the block."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._workdir: Workdir | None = None
+        self._pool: Pool | None = None
+        self._provider: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._provider is not None:
+            self._provider.close()
+        if self._pool is not None:
+            self._pool.close()
+        if self._workdir is not None:
+            self._workdir.close()
+
+    @property
+    def workdir(self) -> Workdir:
+        """The run's temporary directory."""
+        if self._workdir is None:
+            self._workdir = Workdir()
+        return self._workdir
+
+    def warm_up(self) -> None:
+        """Start the zygote, so that it loads the SDKs while this process does something else."""
+        if self._pool is None:
+            module = self._program.partition(":")[0]
+            self._pool = Pool([module] if module else [], self.workdir.path / "processes.log")
+
+    def start(self, job: Job) -> Connection:
+        """Run a job in a worker; its events and its report come over the connection."""
+        self.warm_up()
+        assert self._pool is not None
+        connection = self._pool.spawn("worker")
+        try:
+            connection.send(job)
+        except OSError as error:
+            raise self.died() from error
+        return connection
+
+    def open_port(self, name: str) -> int:
+        """A port of the built-in provider for one stack's run."""
+        self.warm_up()
+        assert self._pool is not None
+        try:
+            if self._provider is None:
+                self._provider = self._pool.spawn("provider")
+            self._provider.send(OpenPort(name))
+            answer = self._provider.recv()
+        except (EOFError, OSError) as error:
+            raise self.died("the built-in provider's process has died") from error
+        assert isinstance(answer, Opened)
+        if answer.error:
+            raise WecityError("the built-in provider cannot serve", details=answer.error)
+        return answer.port
+
+    def close_port(self, port: int) -> None:
+        """The stack's run is over."""
+        if self._provider is not None:
+            try:
+                self._provider.send(ClosePort(port))
+                self._provider.recv()
+            except (EOFError, OSError) as error:
+                raise self.died("the built-in provider's process has died") from error
+
+    def died(self, message: str = "a worker process has died") -> WecityError:
+        """The error for a process that is gone without a word, with what it wrote to stderr."""
+        return WecityError(
+            message,
+            details=self._pool.last_words() if self._pool is not None else "",
+            resolution="run again: the state was kept; `dmesg` tells whether the machine ran out of memory",
+        )
+
+
+def cli_path() -> Path:
+    """The engine's CLI. Raises `PartMissingError` with what to do."""
+    from wecityctl.parts import locate
+
+    return locate("pulumi")

@@ -1,0 +1,118 @@
+"""Turns a stack of the plan into a worker's job: the CLI's arguments, its environment, and what must be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.state import StackState
+from wecityctl.engine.wire import Job
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import Operation
+
+_COMMON = (
+    "--non-interactive",
+    "--color=never",
+    "--exec-kind=auto.inline",
+    "--skip-plugin-pre-install",
+    "--skip-config-validation",
+    "--suppress-progress",
+    "--suppress-outputs",
+)
+_CHANGING = ("--yes", "--skip-preview")
+_PER_OPERATION: Mapping[Operation, tuple[str, ...]] = {
+    "preview": ("preview",),
+    "up": ("up", *_CHANGING, "--continue-on-error"),
+    "refresh": ("refresh", *_CHANGING, "--run-program"),
+    "destroy": ("destroy", *_CHANGING, "--continue-on-error", "--run-program", "--ignore-protect"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobMaker:
+    """Makes the jobs of one run."""
+
+    backend: Backend
+    engine: Engine
+    options: RunOptions
+    cli: str
+
+    def make(
+        self,
+        stack: str,
+        operation: Operation,
+        *,
+        state: StackState | None,
+        inputs: StackInputs | None = None,
+        values: Mapping[str, str] | None = None,
+        providers: tuple[Mapping[str, Any], ...] = (),
+        guarded: frozenset[str] = frozenset(),
+        port: int = 0,
+    ) -> Job:
+        """The job of one stack. A preview of a stack that is not there runs against a scratch back end."""
+        environment = self.backend.environment()
+        if operation == "preview" and state is None:
+            scratch = self.engine.workdir.scratch
+            scratch.create(stack)
+            environment["PULUMI_BACKEND_URL"] = scratch.url
+        elif operation != "preview":
+            self.backend.ensure_stack(stack)
+        self.engine.workdir.write_settings(stack, self.backend.stack_settings(stack))
+        if port:
+            environment["PULUMI_DEBUG_PROVIDERS"] = f"kubernetes:{port}"
+        files = self.backend.files
+        return Job(
+            stack,
+            operation,
+            self.options.program if inputs is not None else "",
+            inputs,
+            self.cli,
+            (*self._arguments(stack, operation),),
+            str(self.engine.workdir.path),
+            environment,
+            state.outputs if state is not None else None,
+            guarded,
+            providers,
+            values,
+            str(files.lock_record(stack)) if files is not None and operation != "preview" else "",
+            self.options.timeouts.stack,
+            self.options.timeouts.cancel,
+        )
+
+    def _arguments(self, stack: str, operation: Operation) -> list[str]:
+        arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
+        arguments += ["--parallel", str(self.options.resource_parallelism)]
+        if operation in ("preview", "up"):
+            if self.options.refresh:
+                arguments += ["--refresh", "--run-program"]
+            if self.options.confirms(stack):
+                arguments.append("--ignore-protect")
+        for target in self.options.targets:
+            arguments += ["--target", target]
+        return arguments
+
+
+def provider_registrations(
+    backend: Backend, state: StackState, clusters: Mapping[str, Cluster]
+) -> tuple[Mapping[str, Any], ...]:
+    """The state's Kubernetes providers, to be registered again with today's access to their clusters."""
+    by_identifier = {cluster.identifier: cluster for cluster in clusters.values()}
+    found = []
+    for resource in state.resources:
+        if not resource.is_provider or state.deployment is None:
+            continue
+        inputs = dict(backend.reveal(state.deployment, dict(resource.inputs)))
+        version = inputs.pop("version", "")
+        inputs.pop("__internal", None)
+        cluster = by_identifier.get(str(inputs.get("clusterIdentifier", "")))
+        if cluster is not None:
+            inputs["kubeconfig"] = cluster.kubeconfig
+            if cluster.context and "context" in inputs:
+                inputs["context"] = cluster.context
+        package = resource.type.rpartition(":")[2]
+        found.append({"package": package, "name": resource.name, "inputs": inputs, "version": version})
+    return tuple(found)

@@ -1,0 +1,56 @@
+"""What a run is asked to do, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wecityctl.model.city import KubernetesProvider
+from wecityctl.model.events import Operation
+
+DEFAULT_PROGRAM = "wecityctl.stacks.program:run"
+DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `stack` bounds one stack's run (0: no bound); `cancel` is how long an interrupted engine may go on
+    before it is killed; `age` is how old a record may be that lets `up` leave a stack out."""
+
+    stack: float = 0.0
+    cancel: float = 60.0
+    age: float = DAY
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run a plan.
+
+    `parallelism` is the number of stacks side by side, `resource_parallelism` that of resources within one.
+    `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
+    (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs as the
+    recorder found them; with it deletions are known before anything starts, without it they are refused in the stack
+    that would make them. `program` is `module:function`.
+    """
+
+    operation: Operation
+    parallelism: int = 2
+    resource_parallelism: int = 24
+    keep_going: bool = False
+    fail_fast: bool = False
+    skip: bool = True
+    refresh: bool = False
+    expect_no_changes: bool = False
+    targets: tuple[str, ...] = ()
+    confirmed: frozenset[str] = frozenset()
+    confirm_all: bool = False
+    delete_data: bool = False
+    provider: KubernetesProvider = "auto"
+    program: str = DEFAULT_PROGRAM
+    expected: Mapping[str, frozenset[str]] | None = None
+    partial: bool = False
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def confirms(self, stack: str) -> bool:
+        """Whether things of `stack` may be deleted."""
+        return self.confirm_all or stack in self.confirmed

@@ -1,0 +1,54 @@
+"""From workers' reports to results and the run's exit code: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wecityctl.engine.wire import Report
+from wecityctl.errors import ExitCode
+from wecityctl.model.events import Outcome, StackResult
+
+
+def result_of(stack: str, report: Report) -> StackResult:
+    """How a stack's run ended."""
+    outcome: Outcome
+    reason = ""
+    if report.exit_code == 0:
+        outcome = "succeeded" if report.changes else "unchanged"
+    elif report.cancelled:
+        outcome, reason = "cancelled", "cancelled by the user"
+    else:
+        outcome = "failed"
+        reason = "took longer than allowed" if report.timed_out else first_line(report.errors)
+    return StackResult(
+        stack,
+        outcome,
+        report.changes,
+        report.unchanged,
+        report.seconds,
+        reason,
+        report.errors,
+        report.warnings,
+    )
+
+
+def first_line(errors: Sequence[str]) -> str:
+    """The first line of the first error."""
+    return errors[0].strip().splitlines()[0] if errors and errors[0].strip() else ""
+
+
+def exit_code_of(
+    results: Sequence[StackResult], reports: Mapping[str, Report], *, expect_no_changes: bool = False
+) -> int:
+    """The run's exit code: what the user did counts before what failed, what failed before what was expected."""
+    outcomes = {result.outcome for result in results}
+    if "cancelled" in outcomes:
+        return ExitCode.CANCELLED
+    if "failed" in outcomes or "blocked" in outcomes:
+        codes = {reports[result.stack].exit_code for result in results if result.stack in reports}
+        if any(reports[result.stack].timed_out for result in results if result.stack in reports):
+            return ExitCode.TIMEOUT
+        return ExitCode.AUTHENTICATION if ExitCode.AUTHENTICATION in codes else ExitCode.DEPLOYMENT
+    if expect_no_changes and any(result.changes for result in results):
+        return ExitCode.EXPECTED_NO_CHANGES
+    return ExitCode.OK

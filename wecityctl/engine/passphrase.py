@@ -1,0 +1,82 @@
+"""Which passphrase opens the city's state, and when one may be made."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wecityctl.errors import AuthenticationError
+from wecityctl.paths import state_dir, write_private
+
+VARIABLE = "PULUMI_CONFIG_PASSPHRASE"
+FILE_VARIABLE = "PULUMI_CONFIG_PASSPHRASE_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Passphrase:
+    """The passphrase and how a CLI is told it. `source` says where it came from, for people.
+
+    A new one is kept in `file` only when the first state is written with it: a preview leaves nothing behind.
+    """
+
+    value: str = field(repr=False)
+    source: str
+    environment: Mapping[str, str] = field(repr=False)
+    file: Path | None = None
+
+    def persist(self) -> None:
+        """Write a new passphrase to its file."""
+        if self.file is not None and not self.file.exists():
+            write_private(self.file, f"{self.value}\n".encode())
+
+
+def default_file() -> Path:
+    """Where the passphrase of the local default back end lies."""
+    return state_dir() / "passphrase"
+
+
+def find_passphrase(*, local_default: bool, encrypted_state: bool) -> Passphrase:
+    """The passphrase from the environment, its file, or the file of the local default back end.
+
+    One is made only for the local default while no encrypted state exists there. Raises `AuthenticationError`.
+    """
+    if VARIABLE in os.environ:
+        value = os.environ[VARIABLE]
+        if not value:
+            raise AuthenticationError(
+                f"{VARIABLE} is empty", resolution="set it to the passphrase of the city's state, or unset it"
+            )
+        return Passphrase(value, VARIABLE, {VARIABLE: value})
+    if FILE_VARIABLE in os.environ:
+        path = Path(os.environ[FILE_VARIABLE])
+        return Passphrase(_read(path), str(path), {FILE_VARIABLE: str(path)})
+    path = default_file()
+    if local_default and path.exists():
+        return Passphrase(_read(path), str(path), {FILE_VARIABLE: str(path)})
+    if local_default and not encrypted_state:
+        value = secrets.token_urlsafe(32)
+        return Passphrase(value, str(path), {VARIABLE: value}, path)
+    raise AuthenticationError(
+        "the passphrase of the city's state is missing",
+        details=f"looked at {VARIABLE}, {FILE_VARIABLE}" + (f" and {path}" if local_default else ""),
+        resolution=f"set {VARIABLE} or {FILE_VARIABLE} to the passphrase that the state was made with",
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        value = path.read_text().strip()
+    except OSError as error:
+        raise AuthenticationError(
+            f"the passphrase file cannot be read: {path}",
+            details=error.strerror or "",
+            resolution=f"set {FILE_VARIABLE} to a file that can be read",
+        ) from error
+    if not value:
+        raise AuthenticationError(
+            f"the passphrase file is empty: {path}", resolution="put the passphrase of the city's state in it"
+        )
+    return value

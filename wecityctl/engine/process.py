@@ -1,0 +1,90 @@
+"""Facts about processes on this machine: dying with the parent, and whether a noted process is still the same one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` dies; exits at once when it is dead already. Linux."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process, named so that no later one can be taken for it. `namespace` is the PID namespace it was seen in."""
+
+    pid: int
+    started: int
+    boot: str
+    machine: str
+    namespace: int
+    host: str
+    user: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """The process `pid` of this machine."""
+        return cls(pid, _started(pid), _boot(), _machine(), _namespace(), os.uname().nodename, _user())
+
+    def is_dead(self) -> bool:
+        """Whether it is certain that the process is gone: only this machine's own processes can be judged."""
+        if not self.machine or self.machine != _machine():
+            return False
+        if self.boot != _boot():
+            return True
+        if self.namespace != _namespace():
+            return False
+        return _started(self.pid) != self.started
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.user} on {self.host}"
+
+
+def _started(pid: int) -> int:
+    """Start time in clock ticks since boot, 0 for a process that is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def _boot() -> str:
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def _machine() -> str:
+    return _read("/etc/machine-id") or _boot()
+
+
+def _namespace() -> int:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _user() -> str:
+    return os.environ.get("USER") or str(os.getuid())

@@ -1,0 +1,44 @@
+"""The process that serves the built-in provider to every stack of a run, one port each."""
+
+from __future__ import annotations
+
+import asyncio
+from multiprocessing.connection import Connection
+from typing import Any
+
+from wecityctl.engine.wire import ClosePort, Opened, OpenPort, adopt
+
+
+def main(descriptor: int) -> None:
+    """Serve until the other end of the connection is closed."""
+    connection = adopt(descriptor)
+    asyncio.run(_serve(connection))
+
+
+async def _serve(connection: Connection) -> None:
+    from wecityctl.provider.server import ProviderServer
+
+    loop = asyncio.get_running_loop()
+    orders: asyncio.Queue[Any] = asyncio.Queue()
+
+    def receive() -> None:
+        try:
+            orders.put_nowait(connection.recv())
+        except (EOFError, OSError):
+            loop.remove_reader(connection.fileno())
+            orders.put_nowait(None)
+
+    loop.add_reader(connection.fileno(), receive)
+    async with ProviderServer() as server:
+        while (order := await orders.get()) is not None:
+            connection.send(await _obey(server, order))
+
+
+async def _obey(server: Any, order: OpenPort | ClosePort) -> Opened:
+    try:
+        if isinstance(order, OpenPort):
+            return Opened(await server.open(order.name))
+        await server.close(order.port)
+        return Opened(order.port)
+    except Exception as error:
+        return Opened(0, f"{type(error).__name__}: {error}")

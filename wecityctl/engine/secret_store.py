@@ -1,0 +1,60 @@
+"""The city's secret store: generated and given values, kept as secret outputs of a stack of their own.
+
+Encrypted by the state's own secrets provider, so another machine with the same back end sees the same values.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from wecityctl.engine.backend import Backend
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import stack_name
+from wecityctl.plan import Plan
+
+GIVEN_PREFIX = "tenant/"
+BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SecretStore:
+    """Reads the store and works out what is missing; writing is a run of its stack."""
+
+    backend: Backend
+
+    @property
+    def stack(self) -> str:
+        """The stack that the values lie in."""
+        return stack_name(self.backend.city, "secrets")
+
+    def read(self) -> dict[str, str]:
+        """Every value. Raises `AuthenticationError` for a passphrase that does not open them."""
+        state = self.backend.read_state(self.stack)
+        values = (state.outputs or {}).get("values") if state is not None else None
+        return {str(name): str(value) for name, value in (values or {}).items()}
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the values there are."""
+        return tuple(sorted(self.read()))
+
+
+def needed(plan: Plan) -> tuple[str, ...]:
+    """The names that the plan's stacks use."""
+    return tuple(sorted({name for stack in plan.stacks for name in stack.secrets}))
+
+
+def require_given(names: Iterable[str], have: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` when a value that only a user can give is missing."""
+    missing = [name for name in names if name.startswith(GIVEN_PREFIX) and name not in have]
+    if missing:
+        raise ConfigurationError(
+            "secrets are missing that the apps name: " + ", ".join(missing),
+            resolution="set each of them: " + "; ".join(f"wecityctl secrets set {name}" for name in missing),
+        )
+
+
+def with_generated(names: Iterable[str], have: Mapping[str, str]) -> dict[str, str]:
+    """`have` with a fresh value for each generated name that is missing; what is there is never changed."""
+    return {**have, **{name: secrets.token_urlsafe(BYTES) for name in names if name not in have}}

@@ -1,0 +1,107 @@
+"""What the processes of a run say to each other: pickled values over a socket pair.
+
+Only processes of one run, all started from the same package, ever speak this; nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from types import MappingProxyType
+from typing import Any
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model.events import Event, Operation, ResourceChange
+
+# The catalogue and other read-only mappings travel to the workers.
+copyreg.pickle(MappingProxyType, lambda mapping: (MappingProxyType, (dict(mapping),)))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stack's run, complete: a worker needs nothing else.
+
+    `program` is empty where the engine works from the state alone. `last_good` are the outputs that a failed run must
+    not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
+    `arguments` go to the CLI as they are. `lock_record` is where the owner of the state's lock is noted (or empty).
+    """
+
+    stack: str
+    operation: Operation
+    program: str
+    inputs: StackInputs | None
+    cli: str
+    arguments: tuple[str, ...]
+    directory: str
+    environment: Mapping[str, str] = field(repr=False)
+    last_good: Mapping[str, Any] | None = None
+    guarded: frozenset[str] = frozenset()
+    providers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    values: Mapping[str, str] | None = field(default=None, repr=False)
+    lock_record: str = ""
+    stack_timeout: float = 0.0
+    cancel_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the engine ended: the CLI's exit code, what it did, what it said, and the program's outputs where known."""
+
+    exit_code: int
+    changes: tuple[ResourceChange, ...]
+    unchanged: int
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    outputs: Mapping[str, Any] | None
+    seconds: float
+    cancelled: bool = False
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A worker's event."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Interrupt the engine: once asks it to stop in order, twice kills it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePort:
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    port: int
+    error: str = ""
+
+
+def pair() -> tuple[Connection, socket.socket]:
+    """A connection for this process and the socket to hand to the other one."""
+    ours, theirs = socket.socketpair()
+    return Connection(ours.detach()), theirs
+
+
+def adopt(descriptor: int) -> Connection:
+    """The connection on an inherited descriptor, kept from further children."""
+    os.set_inheritable(descriptor, False)
+    return Connection(descriptor)
