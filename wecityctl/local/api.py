@@ -54,6 +54,15 @@ class Api:
                 return None
             raise
 
+    def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST `body` to the collection `path`; an object that is there already is left as it is and returned."""
+        try:
+            return self._json("POST", path, {}, body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return self.get(f"{path}/{body['metadata']['name']}")
+
     def apply(self, path: str, body: Mapping[str, Any], *, manager: str = "wecityctl-local") -> dict[str, Any]:
         """Server-side apply of `body` at its `path`; takes over fields that others hold."""
         query = {"fieldManager": manager, "force": "true"}

@@ -1,0 +1,40 @@
+"""kwok as a supervised service, with our own stages."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from wecityctl.local.controlplane import APISERVER, LOOPBACK, SIMULATED_LEASE_SECONDS
+from wecityctl.local.driver import Context
+from wecityctl.local.service import Probe, Service
+from wecityctl.local.simulated.nodes import SELECTOR
+from wecityctl.parts import locate
+from wecityctl.paths import write_private
+
+KWOK = "kwok"
+
+
+def service(ctx: Context, port: int) -> Service:
+    """The service that plays the kubelets of every node labelled as simulated."""
+    argv = (
+        str(locate(KWOK)),
+        f"--kubeconfig={ctx.kubeconfig_for('wecity:kwok', ('system:masters',))}",
+        f"--config={_stages(ctx)}",
+        f"--manage-nodes-with-label-selector={SELECTOR}",
+        f"--cidr={ctx.network.pod_cidr}",
+        # Every node gives its address itself: kwok's own default would be the same for all.
+        "--node-ip=",
+        f"--node-lease-duration-seconds={SIMULATED_LEASE_SECONDS}",
+        f"--server-address={LOOPBACK}:{port}",
+    )
+    probe = Probe("http", f"http://{LOOPBACK}:{port}/healthz")
+    return Service(KWOK, argv, after=(APISERVER,), ready=probe, stop_timeout=3.0)
+
+
+def _stages(ctx: Context) -> Path:
+    data = resources.files(__package__).joinpath("stages.yaml").read_bytes()
+    path = ctx.directory / "conf" / "kwok.yaml"
+    if not (path.exists() and path.read_bytes() == data):
+        write_private(path, data)
+    return path

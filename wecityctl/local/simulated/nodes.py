@@ -1,0 +1,194 @@
+"""Node objects as a city's pools declare them, and bringing the API server's in line with them.
+
+`declared` is a pure function of the spec; `plan` compares; `synchronise` alone talks to the API server.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.local.api import Api
+from wecityctl.local.spec import CloudSpec, PoolSpec
+from wecityctl.model.quantity import parse_quantity
+
+Node = dict[str, Any]
+
+SIMULATED = "wecity.dev/simulated"
+POOL = "wecity.dev/pool"
+ZONE = "wecity.dev/zone"
+TOPOLOGY_ZONE = "topology.kubernetes.io/zone"
+SELECTOR = f"{SIMULATED}=true"
+_TAINT = {"key": SIMULATED, "value": "true", "effect": "NoSchedule"}
+# What one kubelet takes by default; a city's plan must not fit because of a limit that no real node has.
+_PODS_PER_NODE = "110"
+_NODES = "/api/v1/nodes"
+_FIRST_ADDRESS = ipaddress.IPv4Address("10.64.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be done so that the nodes are as declared. `patched` maps names to (metadata and spec, status)."""
+
+    created: tuple[Node, ...]
+    patched: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+    deleted: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.created or self.patched or self.deleted)
+
+
+def declared(spec: CloudSpec, kubernetes_version: str) -> tuple[Node, ...]:
+    """The nodes of all pools, in order; none when the cloud's nodes are real."""
+    if not spec.simulated:
+        return ()
+    return tuple(_nodes(spec, kubernetes_version))
+
+
+def plan(wanted: Iterable[Node], live: Iterable[Node]) -> Plan:
+    """Compare the declared nodes with the simulated ones that there are."""
+    existing = {node["metadata"]["name"]: node for node in live}
+    created: list[Node] = []
+    patched: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+    names: set[str] = set()
+    for node in wanted:
+        name = node["metadata"]["name"]
+        names.add(name)
+        if name not in existing:
+            created.append(node)
+            continue
+        main, status = _main_patch(node, existing[name]), _status_patch(node, existing[name])
+        if main or status:
+            patched[name] = (main, status)
+    return Plan(tuple(created), patched, tuple(sorted(set(existing) - names)))
+
+
+def synchronise(api: Api, spec: CloudSpec, kubernetes_version: str) -> Plan:
+    """Make the API server's simulated nodes the declared ones; what was done."""
+    live = api.get(_NODES, labelSelector=SELECTOR)["items"]
+    todo = plan(declared(spec, kubernetes_version), live)
+    if todo:
+        with ThreadPoolExecutor(8) as pool:
+            futures = [pool.submit(api.create, _NODES, node) for node in todo.created]
+            futures += [pool.submit(_patch, api, name, *patches) for name, patches in todo.patched.items()]
+            deletions = [pool.submit(api.delete, f"{_NODES}/{name}") for name in todo.deleted]
+            for future in futures:
+                future.result()
+            for deletion in deletions:
+                deletion.result()
+    return todo
+
+
+def waiting(api: Api) -> tuple[str, ...]:
+    """The simulated nodes that are not ready yet, or that still carry the taint of a node that is not."""
+    items = api.get(_NODES, labelSelector=SELECTOR)["items"]
+    return tuple(node["metadata"]["name"] for node in items if not _is_ready(node))
+
+
+def _patch(api: Api, name: str, main: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    if main:
+        answer = api.patch(f"{_NODES}/{name}", main)
+    if status:
+        answer = api.patch(f"{_NODES}/{name}/status", status)
+    return answer
+
+
+def _nodes(spec: CloudSpec, version: str) -> Iterator[Node]:
+    count = 0
+    for pool in spec.pools:
+        zones = pool.zones or spec.zones
+        for index in range(pool.nodes):
+            yield _node(pool, index, zones[index % len(zones)] if zones else "", str(_FIRST_ADDRESS + count), version)
+            count += 1
+
+
+def _node(pool: PoolSpec, index: int, zone: str, address: str, version: str) -> Node:
+    name = f"{pool.name}-{index}"
+    capacity = {
+        "cpu": pool.cpu,
+        "memory": pool.memory,
+        "ephemeral-storage": pool.storage,
+        "pods": _PODS_PER_NODE,
+        **{resource: str(count) for resource, count in pool.accelerators.items()},
+    }
+    info = {
+        "architecture": pool.architecture,
+        "operatingSystem": "linux",
+        "osImage": "simulated",
+        "kernelVersion": "simulated",
+        "containerRuntimeVersion": "simulated://1",
+        "kubeletVersion": version,
+        "kubeProxyVersion": "",
+        "machineID": "",
+        "systemUUID": "",
+        "bootID": "",
+    }
+    addresses = [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]
+    status = {"capacity": capacity, "allocatable": capacity, "nodeInfo": info, "addresses": addresses}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": _labels(pool, name, zone)},
+        "spec": {"taints": [_TAINT]},
+        "status": status,
+    }
+
+
+def _labels(pool: PoolSpec, name: str, zone: str) -> dict[str, str]:
+    zones = {ZONE: zone, TOPOLOGY_ZONE: zone, f"{ZONE}.{zone}": "true"} if zone else {}
+    return {
+        **pool.labels,
+        "kubernetes.io/arch": pool.architecture,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/hostname": name,
+        POOL: pool.name,
+        SIMULATED: "true",
+        **zones,
+    }
+
+
+def _main_patch(wanted: Node, live: Node) -> dict[str, Any]:
+    """A merge patch of labels and taints. Labels that others put there under other prefixes stay, and so do taints."""
+    labels: dict[str, str | None] = {}
+    have = live["metadata"].get("labels") or {}
+    want = wanted["metadata"]["labels"]
+    labels.update({key: None for key in have if key not in want and key.startswith("wecity.dev/")})
+    labels.update({key: value for key, value in want.items() if have.get(key) != value})
+    patch: dict[str, Any] = {"metadata": {"labels": labels}} if labels else {}
+    taints = live.get("spec", {}).get("taints") or []
+    if not any(_same_taint(taint) for taint in taints):
+        kept = [taint for taint in taints if taint.get("key") != SIMULATED]
+        patch["spec"] = {"taints": [*kept, _TAINT]}
+    return patch
+
+
+def _same_taint(taint: Mapping[str, Any]) -> bool:
+    return all(taint.get(key) == value for key, value in _TAINT.items())
+
+
+def _status_patch(wanted: Node, live: Node) -> dict[str, Any]:
+    want, have = wanted["status"], live.get("status") or {}
+    patch: dict[str, Any] = {}
+    for key in ("capacity", "allocatable"):
+        current = have.get(key) or {}
+        if not _same_amounts(current, want[key]):
+            patch[key] = {**{name: None for name in current if name not in want[key]}, **want[key]}
+    if have.get("nodeInfo", {}).get("architecture") != want["nodeInfo"]["architecture"]:
+        patch["nodeInfo"] = want["nodeInfo"]
+    return patch
+
+
+def _same_amounts(have: Mapping[str, str], want: Mapping[str, str]) -> bool:
+    # The API server writes quantities in its own way: 0.5 comes back as 500m.
+    return have.keys() == want.keys() and all(parse_quantity(have[key]) == parse_quantity(want[key]) for key in want)
+
+
+def _is_ready(node: Node) -> bool:
+    conditions = node.get("status", {}).get("conditions") or []
+    ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+    tainted = any(taint["key"] == "node.kubernetes.io/not-ready" for taint in node.get("spec", {}).get("taints") or [])
+    return ready and not tainted

@@ -1,0 +1,222 @@
+"""What is kept of an embedded cloud, and where: its directories, its state file, its lock.
+
+State lies under `$XDG_STATE_HOME/wecityctl/clouds/<name>`, sockets in a short runtime directory. Nothing here starts
+or stops anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wecityctl import paths
+from wecityctl.errors import ConfigurationError, TimedOutError, WecityError
+from wecityctl.local.spec import CloudSpec, NodeKind, PoolSpec, check_name
+
+FORMAT_VERSION = 1
+_LOCK_POLL = 0.1
+
+
+class StateError(WecityError):
+    """A cloud's state file cannot be read, or belongs to a newer wecityctl."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudState:
+    """A cloud's state file. `cloud_id` is made once; `network` is the node driver's own text."""
+
+    spec: CloudSpec
+    cloud_id: str
+    created: float
+    ports: Mapping[str, int] = field(default_factory=dict)
+    network: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    server: str = ""
+    cluster_uid: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        pools = [
+            {**asdict(pool), "labels": dict(pool.labels), "accelerators": dict(pool.accelerators)}
+            for pool in self.spec.pools
+        ]
+        spec = {"name": self.spec.name, "nodes": self.spec.nodes, "zones": self.spec.zones, "pools": pools}
+        return {
+            "format_version": FORMAT_VERSION,
+            "spec": spec,
+            "cloud_id": self.cloud_id,
+            "created": self.created,
+            "ports": dict(self.ports),
+            "network": self.network,
+            "addresses": dict(self.addresses),
+            "versions": dict(self.versions),
+            "server": self.server,
+            "cluster_uid": self.cluster_uid,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CloudState:
+        if value["format_version"] != FORMAT_VERSION:
+            raise StateError(
+                f"the cloud's state has format {value['format_version']}, this wecityctl knows {FORMAT_VERSION}",
+                resolution="use the wecityctl that made it, or: wecityctl local reset",
+            )
+        spec = value["spec"]
+        pools = tuple(PoolSpec(**{**pool, "zones": tuple(pool["zones"])}) for pool in spec["pools"])
+        nodes: NodeKind = "real" if spec["nodes"] == "real" else "simulated"
+        names = ("cloud_id", "created", "ports", "network", "addresses", "versions", "server", "cluster_uid")
+        return cls(
+            spec=CloudSpec(spec["name"], nodes, tuple(spec["zones"]), pools), **{name: value[name] for name in names}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The directories of the cloud `name`."""
+
+    name: str
+    directory: Path
+
+    @classmethod
+    def of(cls, name: str) -> Store:
+        """The place of cloud `name` for this user, whether or not it exists."""
+        return cls(check_name(name), clouds_dir() / name)
+
+    @property
+    def pki(self) -> Path:
+        return self.directory / "pki"
+
+    @property
+    def conf(self) -> Path:
+        return self.directory / "conf"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "logs"
+
+    @property
+    def etcd(self) -> Path:
+        return self.directory / "etcd"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "kubeconfig"
+
+    def create(self) -> None:
+        """Make the directories, each for its owner alone."""
+        for path in (self.directory, self.pki, self.conf, self.logs, self.etcd):
+            paths.private_dir(path)
+
+    def load(self) -> CloudState | None:
+        """The state, or None when there is no such cloud."""
+        path = self.directory / "cloud.json"
+        try:
+            return CloudState.from_json(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"the state of cloud {self.name} cannot be read",
+                details=f"{path}: {error!r}",
+                resolution=f"wecityctl local reset --name {self.name} --confirm={self.name}",
+            ) from error
+
+    def save(self, state: CloudState) -> None:
+        paths.write_private(self.directory / "cloud.json", json.dumps(state.to_json(), indent=2).encode())
+
+    @contextlib.contextmanager
+    def lock(self, timeout: float, waiting: Any = None) -> Iterator[None]:
+        """Hold the cloud against other commands. `waiting` is called once if somebody else holds it."""
+        paths.private_dir(clouds_dir())
+        with _locked(clouds_dir() / f".{self.name}.lock", timeout, waiting, f"cloud {self.name}"):
+            yield
+
+
+def new_state(spec: CloudSpec) -> CloudState:
+    """The state of a cloud that does not exist yet."""
+    return CloudState(kept(spec), secrets.token_hex(4), time.time())
+
+
+def kept(spec: CloudSpec) -> CloudSpec:
+    """The part of a spec that is kept in the state: all but the images."""
+    return replace(spec, images=())
+
+
+def clouds_dir() -> Path:
+    """Where this user's clouds lie."""
+    return paths.state_dir() / "clouds"
+
+
+def names() -> tuple[str, ...]:
+    """This user's clouds, running or not."""
+    if not clouds_dir().is_dir():
+        return ()
+    return tuple(sorted(path.name for path in clouds_dir().iterdir() if (path / "cloud.json").is_file()))
+
+
+@contextlib.contextmanager
+def allocation_lock() -> Iterator[None]:
+    """Held while ports and address blocks are chosen, so that two clouds never choose the same."""
+    paths.private_dir(clouds_dir())
+    with _locked(clouds_dir() / ".allocation.lock", 60.0, None, "the list of clouds"):
+        yield
+
+
+def run_dir(directory: Path) -> Path:
+    """Make the runtime directory of the cloud in `directory`: short (a socket's path has 107 bytes), 0700, ours."""
+    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+    path = _run_base() / digest
+    for each in (path.parent, path):
+        each.mkdir(mode=0o700, exist_ok=True)
+        status = each.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise ConfigurationError(
+                f"{each} is not a directory of ours", resolution="remove it, or set XDG_RUNTIME_DIR"
+            )
+        each.chmod(0o700)
+    return path
+
+
+def _run_base() -> Path:
+    if os.getuid() == 0 and os.access("/run", os.W_OK):
+        return Path("/run/wecityctl")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and len(runtime) < 50 and os.access(runtime, os.W_OK):
+        return Path(runtime) / "wecityctl"
+    return Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 50 else "/tmp") / f"wecityctl-{os.getuid()}"  # noqa: S108 - owner and mode are checked
+
+
+@contextlib.contextmanager
+def _locked(path: Path, timeout: float, waiting: Any, what: str) -> Iterator[None]:
+    # A lock of the kernel's: it goes with its holder, however that ends, so there is no stale one.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline, told = time.monotonic() + timeout, False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told and waiting is not None:
+                    waiting()
+                told = True
+                if time.monotonic() > deadline:
+                    raise TimedOutError(
+                        f"another command has been working on {what} for {timeout:g} s",
+                        resolution="wait for it, or end it, and try again",
+                    ) from None
+                time.sleep(_LOCK_POLL)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""The supervisor's control socket: one JSON object per line in, one or more out.
+
+{"do": "status", "probe": true}  → {"services": […], …}
+{"do": "apply", "services": […]} → {"touched": […]}
+{"do": "wait", "seconds": 60}    → {"event": …} lines, last {"event": "end", "result": "ready" | "failed" | "timeout"}
+{"do": "stop"}                   → {"event": …} lines, last {"event": "end", "result": "stopped"}
+Anything wrong                   → {"error": "…"}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from wecityctl.local.service import Service
+from wecityctl.local.supervisor.core import Supervisor, check_services
+
+# Raised when a request or an answer changes its meaning: another number's supervisor is stopped and replaced.
+PROTOCOL = 1
+_LINE_LIMIT = 4 * 1024 * 1024
+
+
+class Control:
+    """Serves the socket `path` until a stop was asked for."""
+
+    def __init__(self, supervisor: Supervisor, path: Path) -> None:
+        self._supervisor = supervisor
+        self._path = path
+        self._began = time.time()
+        self._stopping = asyncio.Event()
+        self._served: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> asyncio.Server:
+        """Start to listen; the socket is 0600 and replaces a stale one."""
+        self._path.unlink(missing_ok=True)
+        previous = os.umask(0o177)
+        try:
+            return await asyncio.start_unix_server(self._connected, path=str(self._path), limit=_LINE_LIMIT)
+        finally:
+            os.umask(previous)
+
+    def request_stop(self) -> None:
+        """As the request `stop`; for signals."""
+        self._stopping.set()
+
+    async def stopped(self) -> None:
+        """Wait until a stop is asked for."""
+        await self._stopping.wait()
+
+    async def finish(self) -> None:
+        """Let the answers to a stop reach those who wait for them."""
+        if self._served:
+            await asyncio.wait(self._served, timeout=2)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._served.add(task)
+        try:
+            with contextlib.suppress(ConnectionError):
+                while line := await reader.readline():
+                    await self._answer(line, writer)
+        finally:
+            self._served.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = json.loads(line)
+            what = request["do"]
+            if what == "status":
+                await _send(writer, await self._status(probe=bool(request.get("probe"))))
+            elif what == "apply":
+                services = tuple(Service.from_json(each) for each in request["services"])
+                check_services(services)
+                await _send(writer, {"touched": await self._supervisor.apply(services)})
+            elif what == "wait":
+                await self._wait(float(request["seconds"]), writer)
+            elif what == "stop":
+                await self._stop(writer)
+            else:
+                await _send(writer, {"error": f"there is no request {what!r}"})
+        except (ValueError, KeyError, TypeError) as error:
+            await _send(writer, {"error": f"{type(error).__name__}: {error}"})
+
+    async def _status(self, *, probe: bool) -> dict[str, Any]:
+        describe = self._supervisor.describe_probed() if probe else _now(self._supervisor.describe())
+        return {"protocol": PROTOCOL, "pid": os.getpid(), "since": self._began, "services": await describe}
+
+    async def _wait(self, seconds: float, writer: asyncio.StreamWriter) -> None:
+        deadline = time.monotonic() + seconds
+        with self._supervisor.listen() as events:
+            for each in self._supervisor.describe():
+                await _send(writer, {"event": "service", **each})
+            while not (result := self._supervisor.outcome()):
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await _send(writer, await asyncio.wait_for(events.get(), min(left, 1.0)))
+            while not events.empty():
+                await _send(writer, events.get_nowait())
+            await _send(writer, {"event": "end", "result": result or "timeout"})
+
+    async def _stop(self, writer: asyncio.StreamWriter) -> None:
+        with self._supervisor.listen() as events:
+            stop = asyncio.create_task(self._supervisor.stop())
+            while not (stop.done() and events.empty()):
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    await _send(writer, await asyncio.wait_for(events.get(), 0.1))
+            await stop
+        self._stopping.set()
+        await _send(writer, {"event": "end", "result": "stopped"})
+
+
+async def _send(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
+    writer.write(json.dumps(value).encode() + b"\n")
+    await writer.drain()
+
+
+async def _now(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return value

@@ -1,0 +1,204 @@
+"""The life of one service under the supervisor: waiting, starting, ready, dying, backing off, failing, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+from wecityctl.local.service import Service
+from wecityctl.local.spec import Death, ServiceState
+from wecityctl.local.supervisor import probe as probes
+from wecityctl.local.supervisor.child import Child, expand
+
+_KEPT_DEATHS = 10
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+
+
+class World(Protocol):
+    """What a unit sees of the others."""
+
+    def unit(self, name: str) -> Unit | None: ...
+
+    def pid_of(self, name: str) -> int: ...
+
+    def changed(self, unit: Unit) -> None:
+        """A unit's state has changed: wakes those that wait in `until`."""
+        ...
+
+    def died(self, unit: Unit, death: Death) -> None: ...
+
+    async def wait_change(self) -> None: ...
+
+
+class Unit:
+    """One service. `run` is its whole life; cancelling that stops the process in order."""
+
+    def __init__(self, service: Service, world: World, log: Path) -> None:
+        self.service = service
+        self.state: ServiceState = "waiting"
+        self.reason = ""
+        self.child: Child | None = None
+        self.epoch = 0
+        self.since = 0.0
+        self.seconds = 0.0
+        self.restarts = 0
+        self.deaths: deque[Death] = deque(maxlen=_KEPT_DEATHS)
+        self._world = world
+        self._log = log
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+    def describe(self) -> dict[str, Any]:
+        """The unit's status as JSON; the shape of `spec.ServiceStatus`."""
+        return {
+            "name": self.service.name,
+            "state": self.state,
+            "pid": self.child.pid if self.child else 0,
+            "since": self.since,
+            "seconds": round(self.seconds, 3),
+            "restarts": self.restarts,
+            "required": self.service.required,
+            "log": str(self._log),
+            "reason": self.reason,
+            "deaths": [{"at": each.at, "how": each.how, "lines": list(each.lines)} for each in self.deaths],
+        }
+
+    async def run(self) -> None:
+        """Keep the service running until cancelled, or until it has died too often."""
+        try:
+            while not self._given_up():
+                await self._wait_for_needs()
+                how = await self._one_life()
+                if how:
+                    await self._mourn(how)
+            self._enter(
+                "failed", f"died {self._recent_deaths()} times in {self.service.retry_window:g} s; not restarted"
+            )
+        finally:
+            if self.child is not None:
+                self._enter("stopping")
+                # Cancelled once is enough: the end of the process is waited for in any case.
+                await asyncio.shield(self._end_child())
+            if self.state != "failed":
+                self._enter("stopped")
+
+    async def probe(self) -> str:
+        """Ask a ready service once more; empty when it answers (or has nothing to ask)."""
+        if self.service.ready is None or not self.ready:
+            return ""
+        return await probes.ask(self.service.ready, started=0.0, pid_of=self._world.pid_of)
+
+    async def _wait_for_needs(self) -> None:
+        self._enter("waiting")
+        while missing := [name for name in self.service.needs if not self._is_ready(name)]:
+            self.reason = f"waits for {', '.join(missing)}"
+            await self._world.wait_change()
+
+    def _is_ready(self, name: str) -> bool:
+        unit = self._world.unit(name)
+        return unit is not None and unit.ready
+
+    async def _one_life(self) -> str:
+        """Start the process and stay with it; how it died, or "" when it was ended because of what it is bound to."""
+        self.epoch += 1
+        self.since = time.time()
+        bonds = self._bonds()
+        try:
+            argv = expand(self.service.argv, self._world.pid_of)
+            self.child = Child.spawn(self.service, argv, self._log)
+        except OSError as error:
+            return f"cannot be started: {error}"
+        self._enter("starting")
+        tasks = {
+            "exit": asyncio.create_task(self.child.wait()),
+            "bond": asyncio.create_task(self._bond_broken(bonds)),
+            "ready": asyncio.create_task(self._become_ready()),
+        }
+        try:
+            return await self._first_end(tasks)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _first_end(self, tasks: dict[str, asyncio.Task[Any]]) -> str:
+        pending = set(tasks.values())
+        while True:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if tasks["exit"] in done:
+                return str(tasks["exit"].result())
+            if tasks["bond"] in done:
+                await self._end_child()
+                return ""
+            if tasks["ready"] in done and not tasks["ready"].result():
+                reason = self.reason
+                await self._end_child(keep=True)
+                return f"was not ready after {self.service.ready_timeout:g} s ({reason}) and was killed"
+
+    async def _become_ready(self) -> bool:
+        """Probe until ready; False once `ready_timeout` is over."""
+        probe, begin = self.service.ready, time.monotonic()
+        while probe is not None:
+            answer = await probes.ask(probe, started=self.since, pid_of=self._world.pid_of)
+            if answer == probes.READY:
+                break
+            self.reason = answer
+            if time.monotonic() - begin > self.service.ready_timeout:
+                return False
+            await asyncio.sleep(probe.interval)
+        self.seconds = time.monotonic() - begin
+        self._enter("ready")
+        return True
+
+    def _bonds(self) -> dict[str, int]:
+        units = ((name, self._world.unit(name)) for name in self.service.bound_to)
+        return {name: unit.epoch for name, unit in units if unit is not None}
+
+    async def _bond_broken(self, bonds: dict[str, int]) -> None:
+        """Return when a service that this one is bound to has ended or was started again."""
+        while all(self._bond_holds(name, epoch) for name, epoch in bonds.items()):
+            await self._world.wait_change()
+
+    def _bond_holds(self, name: str, epoch: int) -> bool:
+        unit = self._world.unit(name)
+        return unit is not None and unit.child is not None and unit.epoch == epoch
+
+    async def _mourn(self, how: str) -> None:
+        """Record a death nobody asked for, tell about it, and wait before the next try."""
+        lines = self.child.last_lines() if self.child else ()
+        if self.child is not None:
+            self.child.kill_rest()
+        self.child = None
+        death = Death(time.time(), how, lines)
+        self.deaths.append(death)
+        self._enter("backoff", how)
+        self._world.died(self, death)
+        if not self._given_up():
+            self.restarts += 1
+            await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._recent_deaths() - 1)))
+
+    def _recent_deaths(self) -> int:
+        since = time.time() - self.service.retry_window
+        return sum(1 for death in self.deaths if death.at >= since)
+
+    def _given_up(self) -> bool:
+        return self._recent_deaths() > min(self.service.retries, _KEPT_DEATHS - 1)
+
+    async def _end_child(self, *, keep: bool = False) -> None:
+        child = self.child
+        if child is not None:
+            await child.end(self.service.stop_signal, self.service.stop_timeout)
+            if not keep:
+                self.child = None
+
+    def _enter(self, state: ServiceState, reason: str = "") -> None:
+        self.state, self.reason = state, reason
+        self._world.changed(self)

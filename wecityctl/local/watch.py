@@ -1,0 +1,82 @@
+"""From the supervisor's events to what a user is told, and to an error when the cloud does not come up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wecityctl.errors import DeploymentError, TimedOutError, WecityError
+from wecityctl.local.spec import Death, EventKind, LocalEvent, Report, ServiceStatus
+from wecityctl.local.supervisor import client
+
+
+class StartError(DeploymentError):
+    """A service of the cloud died again and again; details hold its last log lines."""
+
+
+class StartTimeoutError(TimedOutError):
+    """The cloud was not ready in time; details say what each missing service was waiting for."""
+
+
+@dataclass(slots=True)
+class Teller:
+    """Stamps events with the seconds since the operation began and hands them to the user's report."""
+
+    report: Report
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, kind: EventKind, message: str, service: str = "", lines: tuple[str, ...] = ()) -> None:
+        self.report(LocalEvent(kind, message, service, self.seconds, lines))
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.began, 3)
+
+
+def follow(found: client.Found, teller: Teller, seconds: float) -> None:
+    """Wait until every required service is ready, telling what happens; raises `StartError` or `StartTimeoutError`."""
+    seen: dict[str, ServiceStatus] = {}
+    for event in client.stream(found, {"do": "wait", "seconds": seconds}, seconds=seconds + 10):
+        if event["event"] == "service":
+            now = service_status(event)
+            before = seen.get(now.name)
+            seen[now.name] = now
+            if now.state == "ready" and before is not None and before.state != "ready":
+                teller.tell("service", f"{now.name} is ready after {now.seconds:.1f} s", now.name)
+        elif event["event"] == "death":
+            teller.tell("death", f"{event['name']} {event['how']}", event["name"], tuple(event["lines"]))
+        elif event["result"] != "ready":
+            raise _failure(event["result"], seen.values())
+        else:
+            return
+    raise client.SupervisorError("the cloud's supervisor ended while the cloud was starting")
+
+
+def service_status(value: Mapping[str, Any]) -> ServiceStatus:
+    """A service's status as the supervisor describes it."""
+    deaths = tuple(Death(each["at"], each["how"], tuple(each["lines"])) for each in value["deaths"])
+    fields = ("name", "state", "pid", "since", "seconds", "restarts", "required", "log", "reason")
+    return ServiceStatus(**{name: value[name] for name in fields}, deaths=deaths)
+
+
+def _failure(result: str, services: Any) -> WecityError:
+    missing = [each for each in services if each.required and each.state != "ready"]
+    culprits = [each for each in missing if each.state == "failed"] or [
+        each for each in missing if each.state != "waiting"
+    ]
+    names = ", ".join(each.name for each in culprits or missing) or "a service"
+    details = "\n".join(line for each in culprits or missing for line in _explain(each))
+    logs = ", ".join(each.log for each in culprits or missing)
+    if result == "failed":
+        return StartError(f"the cloud did not start: {names} keeps dying", details=details, resolution=f"see {logs}")
+    return StartTimeoutError(f"the cloud was not ready in time: {names}", details=details, resolution=f"see {logs}")
+
+
+def _explain(service: ServiceStatus) -> Iterator[str]:
+    yield f"{service.name}: {service.state}" + (f", {service.reason}" if service.reason else "")
+    if service.deaths:
+        last = service.deaths[-1]
+        yield f"{service.name} {last.how}; its last lines:"
+        yield from (f"    {line}" for line in last.lines)
