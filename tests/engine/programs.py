@@ -42,3 +42,90 @@ def components(inputs: StackInputs) -> dict[str, Any]:
     tenants = [outputs.tenant for outputs in inputs.upstream.values() if isinstance(outputs, TenantOutputs)]
     Part("entry", tenants=tenants)
     return {"domain": inputs.city.domain, "hosts": tenants, "node_port": 30080, "simulated": True}
+
+
+def _labels(inputs: StackInputs) -> dict[str, str]:
+    return {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": inputs.city.name}
+
+
+def objects(inputs: StackInputs) -> dict[str, Any]:
+    """A namespace and small objects in it; the city's labels say how many and what is in them.
+
+    `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
+    `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment.
+    """
+    import pulumi_kubernetes as k8s
+
+    cluster = inputs.cluster
+    assert cluster is not None
+    stack = inputs.stack
+    options = inputs.city.labels
+    kube = k8s.Provider(
+        "cluster",
+        k8s.ProviderArgs(
+            kubeconfig=pulumi.Output.secret(cluster.kubeconfig),
+            cluster_identifier=cluster.identifier,
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
+        ),
+    )
+    mine = pulumi.ResourceOptions(provider=kube)
+    space = stack.name.replace(".", "-")
+    labels = _labels(inputs)
+    namespace = k8s.core.v1.Namespace("space", metadata={"name": space, "labels": labels}, opts=mine)
+    part = Part("part")
+    below = pulumi.ResourceOptions(provider=kube, parent=part, depends_on=[namespace])
+    count = int(options.get("count", "2")) - (options.get("fewer") == stack.subject)
+    for index in range(count):
+        name = f"c{index}"
+        k8s.core.v1.ConfigMap(
+            name,
+            metadata={"name": name, "namespace": space, "labels": labels},
+            data={"text": options.get("text", "one"), "i": str(index)},
+            opts=below,
+        )
+    for name in stack.secrets:
+        k8s.core.v1.Secret(
+            name,
+            metadata={"name": name.replace("/", "-"), "namespace": space, "labels": labels},
+            string_data={"value": pulumi.Output.secret(inputs.secrets[name]) if name in inputs.secrets else "?"},
+            opts=below,
+        )
+    if options.get("broken") == stack.subject:
+        k8s.core.v1.ConfigMap("broken", metadata={"name": "Not A Name", "namespace": space}, opts=below)
+    if options.get("workload") == stack.subject:
+        k8s.apps.v1.Deployment(
+            "web",
+            metadata={"name": "web", "namespace": space, "labels": labels},
+            spec={
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "web", "image": options.get("image", "example/web:1")}]},
+                },
+            },
+            opts=below,
+        )
+    return components_outputs(inputs)
+
+
+def components_outputs(inputs: StackInputs) -> dict[str, Any]:
+    """Outputs of the right shape for each layer."""
+    stack = inputs.stack
+    if stack.layer == "base":
+        zones = [zone.name for zone in inputs.city.zones]
+        return {
+            "cloud": stack.cloud,
+            "provider": "local",
+            "zones": zones,
+            "storage_class": "",
+            "ingress_class": "",
+            "simulated": True,
+        }
+    if stack.layer == "platform":
+        return {"platform": stack.subject, "cloud": stack.cloud, "endpoints": []}
+    if stack.layer == "tenant":
+        return {"tenant": stack.subject, "cloud": stack.cloud, "namespaces": ["a"], "routes": []}
+    tenants = [outputs.tenant for outputs in inputs.upstream.values() if isinstance(outputs, TenantOutputs)]
+    return {"domain": inputs.city.domain, "hosts": tenants, "node_port": 30080, "simulated": True}

@@ -68,6 +68,7 @@ class EventReader:
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
         self._waiting: dict[str, str] = {}
+        self._active: set[str] = set()
         self.errors: dict[str, None] = {}
         self.warnings: dict[str, None] = {}
         self.cancelled = False
@@ -117,6 +118,7 @@ class EventReader:
             return
         self._note(meta, op)
         if meta["op"] != "replace":
+            self._active.add(urn)
             self._send(ResourceStarted(self._stack, urn, meta["type"], name_of(urn), op))
 
     def _finished(self, meta: dict[str, Any], *, failed: bool) -> None:
@@ -133,7 +135,9 @@ class EventReader:
             else:
                 self._changes.pop(urn, None)
                 self._note(meta, op)
-        if op != "same" and meta["op"] != "replace":
+        # A component ends twice in the log: when it is registered and when its outputs are.
+        if urn in self._active and meta["op"] != "replace":
+            self._active.discard(urn)
             self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
 
     def _note(self, meta: dict[str, Any], op: ResourceOp) -> None:

@@ -238,7 +238,7 @@ class _Loop:
             self._start_ready()
             if not self._running:
                 break
-            for ready in wait([*self._running, self._interrupts]):
+            for ready in wait([*self._running, self._interrupts.fileno()]):
                 if isinstance(ready, Connection):
                     self._hear(ready)
             self._interrupts.clear()

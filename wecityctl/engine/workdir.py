@@ -1,4 +1,4 @@
-"""The temporary directory of one run: the project's settings files, event pipes, and a scratch back end for previews."""
+"""The temporary directory of one run: settings files, event pipes, and a scratch back end for previews."""
 
 from __future__ import annotations
 

@@ -89,14 +89,14 @@ class _Run:
 
     def _attend(self, log: int, begun: float) -> None:
         exit_descriptor = os.pidfd_open(self._cli.pid)
-        sources: list[object] = [log, self._cli.output, self._connection, exit_descriptor]
+        sources = [log, self._cli.output, self._connection.fileno(), exit_descriptor]
         while self._cli.poll() is None:
             ready, _, _ = select.select(sources, [], [], self._patience(begun))
             if log in ready:
                 self._reader.feed(os.read(log, PIPE_SIZE))
             if self._cli.output in ready:
                 self._take_output(sources)
-            if self._connection in ready:
+            if self._connection.fileno() in ready:
                 self._take_order(sources)
             self._mind_clock(begun)
         os.close(exit_descriptor)
@@ -115,20 +115,20 @@ class _Run:
             self._timed_out = True
             self._cancel()
 
-    def _take_output(self, sources: list[object]) -> None:
+    def _take_output(self, sources: list[int]) -> None:
         data = os.read(self._cli.output, 1 << 16)
         if data:
             self._output = (self._output + data)[-TAIL:]
         else:
             sources.remove(self._cli.output)
 
-    def _take_order(self, sources: list[object]) -> None:
+    def _take_order(self, sources: list[int]) -> None:
         try:
             order = self._connection.recv()
         except (EOFError, OSError):
             # The parent is gone: nobody is left to whom this run matters, the zygote ends us all in a moment.
             self._cli.signal(signal.SIGKILL)
-            sources.remove(self._connection)
+            sources.remove(self._connection.fileno())
             return
         if isinstance(order, Cancel):
             self._cancel()

@@ -42,12 +42,12 @@ def _serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, _ignore)
     signal.signal(signal.SIGTERM, lambda *_: _end(children))
     while True:
-        ready, _, _ = select.select([control, wake_read], [], [])
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
         if wake_read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake_read, 512)
             _reap(children)
-        if control in ready:
+        if control.fileno() in ready:
             request, descriptors, _, _ = socket.recv_fds(control, MAX_REQUEST, 1)
             if not request:
                 _end(children)
