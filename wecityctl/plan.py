@@ -40,7 +40,25 @@ class Plan:
         return next(stack for stack in self.stacks if stack.name == name)
 
     def only(self, patterns: Iterable[str]) -> Plan:
-        """The stacks that match (full name, or a part of it between dots, or a prefix of those) and what they need."""
+        """The stacks that match (a full name, or parts of one between its dots) and what they need."""
+        wanted = self._matching(patterns)
+        for stack in reversed(self.stacks):
+            if stack.name in wanted:
+                wanted |= set(stack.depends_on)
+        return self._reduced(wanted)
+
+    def needing(self, patterns: Iterable[str]) -> Plan:
+        """The stacks that match and what stands on them: what has to go with them."""
+        wanted = self._matching(patterns)
+        for stack in self.stacks:
+            if wanted.intersection(stack.depends_on):
+                wanted.add(stack.name)
+        return self._reduced(wanted)
+
+    def _reduced(self, wanted: set[str]) -> Plan:
+        return Plan(self.city, self.placement, tuple(stack for stack in self.stacks if stack.name in wanted))
+
+    def _matching(self, patterns: Iterable[str]) -> set[str]:
         wanted: set[str] = set()
         for pattern in patterns:
             found = {stack.name for stack in self.stacks if _matches(stack.name, pattern)}
@@ -51,10 +69,7 @@ class Plan:
                     resolution="name a stack, or a part of its name such as a tenant, a platform or a layer",
                 )
             wanted |= found
-        for stack in reversed(self.stacks):
-            if stack.name in wanted:
-                wanted |= set(stack.depends_on)
-        return Plan(self.city, self.placement, tuple(stack for stack in self.stacks if stack.name in wanted))
+        return wanted
 
 
 def make_plan(city: City, catalogue: Catalogue) -> Plan:

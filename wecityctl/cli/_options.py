@@ -1,0 +1,60 @@
+"""The options that several commands share, each written once: its name, its help, its default."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class StreamFormat(StrEnum):
+    """`json` is a stream of events, one a line."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+CityPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The city: a YAML file or a directory of them.", show_default=False)
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="STACK",
+        help="Only this stack and what it needs; a full name or a part of it, such as a tenant. May be repeated.",
+    ),
+]
+Parallelism = Annotated[int, typer.Option("--parallelism", "-p", min=1, max=64, help="Stacks side by side.")]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Run what depends on a failed stack, with that stack's last good outputs.")
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")]
+NoSkip = Annotated[bool, typer.Option("--no-skip", help="Look at every stack through the engine, unchanged ones too.")]
+Confirm = Annotated[
+    str,
+    typer.Option(
+        "--confirm", metavar="CITY", help="The city's name, typed out: allows what destroys data or whole stacks."
+    ),
+]
+DeleteData = Annotated[bool, typer.Option("--delete-data", help="Delete volumes too; without it they are kept.")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report-file", metavar="FILE", help="Write the machine-readable result here.")
+]
+Stream = Annotated[
+    StreamFormat, typer.Option("--output", "-o", help="text, or json: a stream of events, one a line, on stdout.")
+]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print the result.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
+Details = Annotated[bool, typer.Option("--details", help="Print every changed resource and property.")]
+DetailedExitCode = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit 0: no change, 2: changes, 1: any error.")
+]

@@ -1,0 +1,133 @@
+"""What `preview`, `up`, `destroy` and `refresh` have in common: open the city, reach its clouds, run, report.
+
+The commands choose the options; this module joins session, clusters, engine and reporter, and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wecityctl.cli._options import StreamFormat
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.events import RunResult, Sink
+from wecityctl.session import Session
+
+if TYPE_CHECKING:
+    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.options import RunOptions
+    from wecityctl.inputs import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run as the user asked for it."""
+
+    session: Session
+    options: RunOptions
+    only: tuple[str, ...] = ()
+    output: StreamFormat = StreamFormat.TEXT
+    report_file: Path | None = None
+    details: bool = False
+    start_clouds: bool = False
+
+
+def operate(request: RunRequest) -> RunResult:
+    """Carry the request out and show it; what stops it before it begins is raised."""
+    with open_reporter(request.output) as sink:
+        result = _run(request, sink)
+    if request.report_file is not None:
+        from wecityctl.report.record import run_json
+
+        request.report_file.write_text(json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n")
+    if request.output is StreamFormat.TEXT:
+        from wecityctl.cli._common import console
+        from wecityctl.report.summary import print_result
+
+        print_result(console(), result, details=request.details)
+    return result
+
+
+def exit_code(result: RunResult, *, detailed: bool = False) -> int:
+    """The run's exit code; with `detailed`, Terraform's: 0 no change, 1 any error, 2 changes."""
+    if not detailed:
+        return result.exit_code
+    if result.exit_code:
+        return 1
+    return 2 if result.has_changes else 0
+
+
+def check_confirmation(session: Session, confirm: str) -> None:
+    """Refuse a `--confirm` that names another city."""
+    if confirm and confirm != session.city.name:
+        raise ConfigurationError(
+            f"--confirm={confirm} does not name this city",
+            resolution=f"to confirm, write --confirm={session.city.name}",
+        )
+
+
+@contextmanager
+def open_reporter(output: StreamFormat) -> Iterator[Sink]:
+    """The reporter that fits: NDJSON when asked for, a live tree on a terminal, plain lines otherwise."""
+    if output is StreamFormat.JSON:
+        from wecityctl.report.ndjson import NdjsonReporter
+
+        with NdjsonReporter(sys.stdout) as ndjson:
+            yield ndjson
+    elif sys.stderr.isatty():
+        from wecityctl.cli._common import error_console
+        from wecityctl.report.live import LiveReporter
+
+        with LiveReporter(error_console()) as live:
+            yield live
+    else:
+        from wecityctl.report.plain import PlainReporter
+
+        with PlainReporter(sys.stderr) as plain:
+            yield plain
+
+
+def _run(request: RunRequest, sink: Sink) -> RunResult:
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.run import run
+
+    session, plan = request.session, request.session.plan
+    if request.only:
+        plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
+    options = replace(request.options, provider=session.city.kubernetes_provider, partial=bool(request.only))
+    backend = open_backend(session.city)
+    clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds)
+    if clusters.failed and not clusters.found:
+        raise next(iter(clusters.failed.values()))
+    result = run(
+        plan,
+        options,
+        clusters.found,
+        session.catalogue,
+        session.images,
+        backend,
+        sink,
+        unreachable=clusters.failed,
+    )
+    return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
+
+
+def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend) -> tuple[str, ...]:
+    """How to reach the entry point from this host: a line of curl for each app, or nothing where there is none."""
+    from wecityctl.model.naming import stack_name
+
+    cluster = clusters.get(session.plan.placement.entry)
+    if cluster is None or not cluster.address:
+        return ()
+    state = backend.read_state(stack_name(session.city.name, "entry"))
+    if state is None or not state.outputs:
+        return ()
+    port = int(state.outputs.get("node_port") or 0)
+    hosts = state.outputs.get("hosts") or ()
+    return tuple(f"curl -H 'Host: {host}' http://{cluster.address}:{port}/" for host in hosts) if port else ()

@@ -1,0 +1,38 @@
+"""`wecityctl preview`: what `up` would do, without doing it."""
+
+from __future__ import annotations
+
+import typer
+
+from wecityctl.cli import _options as o
+from wecityctl.cli._common import EPILOG
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl preview examples/xingcheng",
+        "wecityctl preview examples/xingcheng --only health-commission",
+        "wecityctl preview examples/xingcheng --detailed-exitcode",
+    )
+)
+def preview(
+    path: o.CityPath,
+    only: o.Only = None,
+    parallelism: o.Parallelism = 2,
+    detailed_exitcode: o.DetailedExitCode = False,
+    output: o.Stream = o.StreamFormat.TEXT,
+    report_file: o.ReportFile = None,
+) -> None:
+    """Show what `up` would change, property by property; nothing is touched.
+
+    Every stack is looked at. What depends on a stack that does not exist yet is shown as unknown.
+    """
+    from wecityctl.cli._run import RunRequest, exit_code, operate
+    from wecityctl.engine.options import RunOptions
+    from wecityctl.session import open_session
+
+    options = RunOptions("preview", parallelism=parallelism)
+    request = RunRequest(open_session(path), options, tuple(only or ()), output, report_file, details=True)
+    raise typer.Exit(exit_code(operate(request), detailed=detailed_exitcode))

@@ -1,0 +1,28 @@
+"""`wecityctl refresh`: take over into the state what the clouds say."""
+
+from __future__ import annotations
+
+import typer
+
+from wecityctl.cli import _options as o
+from wecityctl.cli._common import EPILOG
+
+app = typer.Typer()
+
+
+@app.command(epilog=EPILOG.format("wecityctl refresh examples/xingcheng"))
+def refresh(
+    path: o.CityPath,
+    only: o.Only = None,
+    parallelism: o.Parallelism = 2,
+    output: o.Stream = o.StreamFormat.TEXT,
+    report_file: o.ReportFile = None,
+) -> None:
+    """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
+    from wecityctl.cli._run import RunRequest, exit_code, operate
+    from wecityctl.engine.options import RunOptions
+    from wecityctl.session import open_session
+
+    options = RunOptions("refresh", parallelism=parallelism)
+    request = RunRequest(open_session(path), options, tuple(only or ()), output, report_file, details=True)
+    raise typer.Exit(exit_code(operate(request)))

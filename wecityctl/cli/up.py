@@ -1,0 +1,66 @@
+"""`wecityctl up`: make the city what its files say."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from wecityctl.cli import _options as o
+from wecityctl.cli._common import EPILOG
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl up examples/xingcheng",
+        "wecityctl up examples/xingcheng --only transport-bureau",
+        "wecityctl up examples/xingcheng --no-skip --report-file report.json",
+    )
+)
+def up(
+    path: o.CityPath,
+    only: o.Only = None,
+    parallelism: o.Parallelism = 2,
+    keep_going: o.KeepGoing = False,
+    fail_fast: o.FailFast = False,
+    no_skip: o.NoSkip = False,
+    confirm: o.Confirm = "",
+    delete_data: o.DeleteData = False,
+    yes: o.Yes = False,
+    details: o.Details = False,
+    output: o.Stream = o.StreamFormat.TEXT,
+    report_file: o.ReportFile = None,
+) -> None:
+    """Bring the city up, or make it what its files say now.
+
+    On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
+    What has left the files is shown, and removed only with --confirm=CITY.
+    """
+    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate
+    from wecityctl.engine.options import RunOptions
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    check_confirmation(session, confirm)
+    chosen = tuple(only or ())
+    if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
+        shown = operate(RunRequest(session, RunOptions("preview", parallelism=parallelism), chosen, details=True))
+        if shown.exit_code or not _go_on(shown.has_changes):
+            raise typer.Exit(shown.exit_code)
+    options = RunOptions(
+        "up",
+        parallelism=parallelism,
+        keep_going=keep_going,
+        fail_fast=fail_fast,
+        skip=not no_skip,
+        confirm_all=bool(confirm),
+        delete_data=delete_data,
+    )
+    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True)
+    raise typer.Exit(exit_code(operate(request)))
+
+
+def _go_on(has_changes: bool) -> bool:
+    return has_changes and typer.confirm("Make these changes?", err=True)
