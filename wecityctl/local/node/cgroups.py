@@ -1,4 +1,4 @@
-"""Control groups of a cloud's pods: which version the machine has, making the root group, ending what is in it, removing it.
+"""Control groups of a cloud's pods: the machine's version, the root group's making, emptying and removal.
 
 The kubelet makes everything below the root group; nothing here knows about pods.
 """

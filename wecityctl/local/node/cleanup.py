@@ -1,4 +1,4 @@
-"""Removes what is left of a node: after a stop nothing, after kill -9 of everything its processes, groups and interfaces.
+"""Removes what is left of a node: after a stop nothing, after kill -9 of everything processes, groups, interfaces.
 
 Mounts, firewall rules and the far end of the link live in namespaces and end with their last process.
 """

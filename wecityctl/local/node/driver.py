@@ -66,7 +66,9 @@ class RealNode:
         """Images, API objects, labels; returns when the node is ready and its DNS answers."""
         node = Node.of(ctx)
         started = _started(node)
-        self._apply(ctx, (*objects.metrics(node.block.node_ip, configure.METRICS_PORT, _ca(ctx)), *objects.policy_agent()))
+        self._apply(
+            ctx, (*objects.metrics(node.block.node_ip, configure.METRICS_PORT, _ca(ctx)), *objects.policy_agent())
+        )
         write_private(node.layout.roles_made, b"")
         standard = standard_images()
         imported = images.load(node.layout.containerd_socket, (*standard.all, *ctx.spec.images))

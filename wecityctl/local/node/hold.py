@@ -1,8 +1,8 @@
 """`python -m wecityctl.local.node.hold SPEC`: makes a node's namespaces and holds them; they end with it.
 
-Two processes: one on the host, which the supervisor knows, and its child, the first process of the PID namespace, which reaps
-orphans and, when told to end, ends the pods first. When either is killed the kernel ends every process, mount,
-interface and firewall rule of the node: nothing else can be left behind than control groups, removed here and at the next start.
+Two processes: one on the host, which the supervisor knows, and its child, the first process of the PID namespace,
+which reaps orphans and, when told to end, ends the pods first. When either is killed the kernel ends every process,
+mount, interface and firewall rule of the node: only control groups can be left behind, and are removed at the next start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: list[str]) -> int:
-    """Hold until SIGTERM; 0 after an orderly end, 1 when the namespaces could not be made or their first process died."""
+    """Hold until SIGTERM; 0 after an orderly end, 1 when the namespaces were not made or their first process died."""
     spec = HoldSpec.load(Path(arguments[0]))
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, signal.SIGCHLD})
     hierarchies = cgroups.detect()

@@ -1,4 +1,4 @@
-"""What the first process of a node's namespaces sets up before anything else may enter: mounts, sysctls, addresses, filter.
+"""What the first process of a node's namespaces sets up before anything else may enter: mounts, addresses, filter.
 
 Runs inside, as root; the host's side of the link is `network`'s.
 """

@@ -62,7 +62,7 @@ class Layout:
 
     @property
     def roles_made(self) -> Path:
-        """There once the cluster has the roles of the node's programs: those that need them from their first breath wait."""
+        """There once the cluster has the roles of the node's programs: those that need them at once wait for it."""
         return self.data / "roles-made"
 
     @property
@@ -117,7 +117,7 @@ class HoldSpec:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The first process of the node's namespaces, as the host numbers it, and when it was started (for reuse of PIDs)."""
+    """The first process of the node's namespaces, as the host numbers it, and its start (numbers are used again)."""
 
     pid: int
     started: int

@@ -58,7 +58,8 @@ def user(name: str) -> Object:
     return {"apiGroup": _RBAC, "kind": "User", "name": name}
 
 
-COREFILE = """.:53 {
+# Two server blocks: within one, `template` would come before `kubernetes`, whatever their order here.
+COREFILE = """cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     health :8080 {
         lameduck 2s
@@ -68,12 +69,15 @@ COREFILE = """.:53 {
         pods insecure
         ttl 10
     }
-    # Pods have no way out of the node: names of the world beyond do not exist, and that is said at once.
-    template ANY ANY . {
-        rcode NXDOMAIN
-    }
     cache 10
     loadbalance
+}
+# Pods have no way out of the node: names of the world beyond do not exist, and that is said at once.
+.:53 {
+    errors
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
 }
 """
 

@@ -1,0 +1,81 @@
+"""Volumes of an embedded cloud, on either kind of node: the add-on, its StorageClasses, its controller's service.
+
+A claim on the real node gets a directory there; one on a simulated node gets a volume in name only. Nothing limits
+a directory to its size: the machine's disk is shared.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from wecityctl.local.driver import Addon, Context
+from wecityctl.local.node import objects
+from wecityctl.local.node.layout import Layout
+from wecityctl.local.node.provisioner.volumes import PROVISIONER, STORAGE_CLASS, STORAGE_CLASS_RETAIN
+from wecityctl.local.service import Service
+
+_USER = "system:wecity-provisioner"
+
+
+def addon() -> Addon:
+    """The volumes' add-on."""
+    return LocalVolumes()
+
+
+class LocalVolumes:
+    """Stateless: what it knows is in the cluster and in the volumes' directory."""
+
+    def services(self, ctx: Context) -> tuple[Service, ...]:
+        """The controller, a process of the host: it makes and removes directories, which needs no namespace."""
+        layout = Layout(ctx.directory / "node", ctx.run)
+        argv = [sys.executable, "-m", "wecityctl.local.node.provisioner.controller"]
+        argv += ["--kubeconfig", str(ctx.kubeconfig_for(_USER))]
+        if not ctx.spec.simulated:
+            argv += ["--volumes", str(layout.volumes), "--inside", layout.inside("volumes")]
+        return (Service("volume-provisioner", tuple(argv), after=("kube-apiserver",)),)
+
+    def after_ready(self, ctx: Context) -> None:
+        """The controller's role and the two classes."""
+        declared = (
+            *roles(),
+            storage_class(STORAGE_CLASS, "Delete", default=True),
+            storage_class(STORAGE_CLASS_RETAIN, "Retain", default=False),
+        )
+        ctx.api.apply_all((objects.path(each), each) for each in declared)
+
+
+def storage_class(name: str, reclaim: str, *, default: bool) -> objects.Object:
+    """A class of our volumes; a claim is bound once its pod has a node."""
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": "wecityctl"},
+            "annotations": {"storageclass.kubernetes.io/is-default-class": str(default).lower()},
+        },
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": reclaim,
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
+
+
+def roles() -> tuple[objects.Object, objects.Object]:
+    """What the controller may do."""
+    return objects.role(
+        "system:wecity-provisioner",
+        objects.user(_USER),
+        [
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+            {
+                "apiGroups": [""],
+                "resources": ["persistentvolumes"],
+                "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+            },
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "list", "watch", "patch"]},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims/status"], "verbs": ["patch"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+            {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+        ],
+    )

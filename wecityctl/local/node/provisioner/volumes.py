@@ -1,0 +1,158 @@
+"""What a claim asks for and the volume that answers it: pure functions over API objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+Object = dict[str, Any]
+
+PROVISIONER = "wecity.dev/local"
+STORAGE_CLASS = "wecity-local"
+STORAGE_CLASS_RETAIN = "wecity-local-retain"
+FINALIZER = "wecity.dev/local-volume"
+
+_ASKED_OF = "volume.kubernetes.io/storage-provisioner"
+_ASKED_OF_BETA = "volume.beta.kubernetes.io/storage-provisioner"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_SIMULATED = "wecity.dev/simulated"
+_HOSTNAME = "kubernetes.io/hostname"
+_BINARY = {suffix: Decimal(2) ** (10 * power) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
+_DECIMAL = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)}
+_UNITS = {**_BINARY, **_DECIMAL, "m": Decimal("0.001")}
+
+
+def quantity(text: str) -> Decimal:
+    """A Kubernetes quantity as a number of bytes."""
+    for suffix, factor in _UNITS.items():
+        if text.endswith(suffix):
+            return Decimal(text.removesuffix(suffix)) * factor
+    return Decimal(text)
+
+
+def _annotations(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = obj["metadata"].get("annotations") or {}
+    return found
+
+
+def is_ours(claim: Object) -> bool:
+    """Whether the cluster has asked us to provide for this claim."""
+    annotations = _annotations(claim)
+    return PROVISIONER in (annotations.get(_ASKED_OF), annotations.get(_ASKED_OF_BETA))
+
+
+def made_by_us(volume: Object) -> bool:
+    """Whether the volume is one of ours."""
+    return _annotations(volume).get(_PROVISIONED_BY) == PROVISIONER
+
+
+def wants_volume(claim: Object) -> bool:
+    """Whether the claim is still without a volume and may have one."""
+    return (
+        is_ours(claim)
+        and not claim["metadata"].get("deletionTimestamp")
+        and not claim["spec"].get("volumeName")
+        and claim.get("status", {}).get("phase", "Pending") == "Pending"
+    )
+
+
+def selected_node(claim: Object) -> str:
+    """The node that the scheduler chose for the claim's first pod; empty when none is chosen yet."""
+    return _annotations(claim).get(SELECTED_NODE, "")
+
+
+def refusal(claim: Object) -> str:
+    """Why we cannot provide for the claim, in the words of an event; empty when we can."""
+    spec = claim["spec"]
+    if spec.get("volumeMode", "Filesystem") != "Filesystem":
+        return f"volumeMode {spec['volumeMode']} is not offered: volumes are directories"
+    if spec.get("selector"):
+        return "a selector cannot be honoured by a class that makes volumes on demand"
+    if spec.get("dataSource") or spec.get("dataSourceRef"):
+        return "snapshots and clones are not offered"
+    return ""
+
+
+def is_simulated(node: Object) -> bool:
+    """Whether pods on that node only seem to run."""
+    labels: Mapping[str, str] = node["metadata"].get("labels") or {}
+    return labels.get(_SIMULATED) == "true"
+
+
+def volume_name(claim: Object) -> str:
+    """One name per claim for ever, so that a second try finds what the first one made."""
+    return f"pvc-{claim['metadata']['uid']}"
+
+
+def build(claim: Object, storage_class: Object, node: Object, inside: str) -> Object:
+    """The volume for that claim on that node. `inside` is where the node sees the volumes."""
+    name = volume_name(claim)
+    metadata, spec = claim["metadata"], claim["spec"]
+    if is_simulated(node):
+        source: Object = {"hostPath": {"path": f"/wecity/simulated/{name}", "type": "DirectoryOrCreate"}}
+        # In name only: any simulated node will do, and no real one may mistake it for data.
+        term = {"key": _SIMULATED, "operator": "In", "values": ["true"]}
+    else:
+        source = {"local": {"path": f"{inside}/{name}"}}
+        labels = node["metadata"].get("labels") or {}
+        hostname = labels.get(_HOSTNAME, node["metadata"]["name"])
+        term = {"key": _HOSTNAME, "operator": "In", "values": [hostname]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": name,
+            "annotations": {_PROVISIONED_BY: PROVISIONER},
+            "labels": {"app.kubernetes.io/managed-by": "wecityctl"},
+            "finalizers": [FINALIZER],
+        },
+        "spec": {
+            **source,
+            "accessModes": spec["accessModes"],
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+            },
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}},
+            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
+            "storageClassName": storage_class["metadata"]["name"],
+            "volumeMode": "Filesystem",
+        },
+    }
+
+
+def wants_deletion(volume: Object) -> bool:
+    """Whether its claim has gone and its policy is to go as well."""
+    return (
+        made_by_us(volume)
+        and not volume["metadata"].get("deletionTimestamp")
+        and volume.get("status", {}).get("phase") == "Released"
+        and volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+    )
+
+
+def wants_release(volume: Object) -> bool:
+    """Whether it is being deleted and nothing but our own finalizer keeps it."""
+    metadata = volume["metadata"]
+    return bool(metadata.get("deletionTimestamp")) and metadata.get("finalizers") == [FINALIZER]
+
+
+def keeps_data(volume: Object) -> bool:
+    """Whether the directory stays when the volume's object goes."""
+    return bool(volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete" or "local" not in volume["spec"])
+
+
+def growth(claim: Object) -> str:
+    """The size a bound claim has been raised to, when it has not got it yet; otherwise empty."""
+    wanted = claim["spec"].get("resources", {}).get("requests", {}).get("storage", "0")
+    have = claim.get("status", {}).get("capacity", {}).get("storage")
+    bound = claim.get("status", {}).get("phase") == "Bound"
+    if not (bound and have and is_ours(claim)) or quantity(wanted) <= quantity(have):
+        return ""
+    return str(wanted)
