@@ -1,0 +1,3 @@
+module wecity.dev/images/pause
+
+go 1.22

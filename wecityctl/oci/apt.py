@@ -1,0 +1,204 @@
+"""The machine's own apt as resolver and downloader: its sources, its keys, its proxy settings, none of its state.
+
+Nothing is installed and no system file changes: solving runs over a status file of ours, downloads land in our cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.oci.lock import DebianPackage
+from wecityctl.oci.tree import ImageBuildError
+
+# A version above any dependency's lower bound, for packages that are to be left out.
+LEFT_OUT = "9999:1"
+APT_SECONDS = 600
+_INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
+_SYSTEM_LISTS = Path("/var/lib/apt/lists")
+
+
+class UnavailableError(ImageBuildError):
+    """Packages cannot be had in the versions asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apt:
+    """apt over `root`, our directory for package lists and packages.
+
+    `environment` is what apt runs with; with `offline` only packages that are there already can be had.
+    """
+
+    root: Path
+    architecture: str
+    environment: Mapping[str, str]
+    offline: bool = False
+
+    def resolve(self, suite: str, packages: Sequence[str], present: Mapping[str, str], without: Sequence[str]) -> tuple[DebianPackage, ...]:
+        """What installing `packages` on top of `present` (versions by name) needs, `without` some.
+
+        Raises `UnavailableError` when apt finds no solution.
+        """
+        installed = dict(present) | dict.fromkeys(without, LEFT_OUT)
+        done = self._run(["apt-get", "--simulate", "-y", "install", *packages], suite, installed)
+        if done.returncode != 0:
+            raise UnavailableError(
+                f"apt finds no way to install {', '.join(packages)} from {suite}",
+                details=_tail(done),
+                resolution="check that the machine's apt sources serve this release of Debian",
+            )
+        chosen = [f"{name}={version}" for name, version in _INSTALLED.findall(done.stdout)]
+        return tuple(self._records(chosen, suite).values())
+
+    def served(self, packages: Iterable[DebianPackage], suite: str) -> tuple[DebianPackage, ...]:
+        """Those of `packages` that the lists name with this very version and digest."""
+        wanted = {f"{item.package}={item.version}": item for item in packages}
+        records = self._records(list(wanted), suite)
+        return tuple(item for key, item in wanted.items() if key in records and records[key].sha256 == item.sha256)
+
+    def update(self, suite: str) -> None:
+        """Fetch the package lists anew, into our own directory."""
+        if self.offline:
+            raise UnavailableError("offline: the package lists cannot be fetched")
+        own = self._own_lists
+        (own / "partial").mkdir(parents=True, exist_ok=True)
+        done = self._run(["apt-get", "update"], suite, {}, lists=own)
+        if done.returncode != 0:
+            raise UnavailableError(
+                "apt-get update failed", details=_tail(done), resolution="mend the machine's apt sources or network"
+            )
+        (own / "fetched").touch()
+
+    def fetch(self, packages: Sequence[DebianPackage], suite: str) -> dict[str, Path]:
+        """The packages' files by package name, from our cache or else downloaded; raises `UnavailableError`."""
+        missing = [item for item in packages if not self._place(item).is_file()]
+        if missing:
+            self._download(missing, suite)
+        return {item.package: self._place(item) for item in packages}
+
+    def cached(self, packages: Sequence[DebianPackage]) -> bool:
+        """Whether all packages are in our cache."""
+        return all(self._place(item).is_file() for item in packages)
+
+    def _place(self, package: DebianPackage) -> Path:
+        return self.root / "debs" / f"{package.sha256}.deb"
+
+    def _download(self, packages: Sequence[DebianPackage], suite: str) -> None:
+        if self.offline:
+            names = ", ".join(f"{item.package}={item.version}" for item in packages)
+            raise UnavailableError("offline, and not all Debian packages are in the cache", details=names)
+        (self.root / "debs").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix="fetch-") as scratch:
+            names = [f"{item.package}={item.version}" for item in packages]
+            done = self._run(["apt-get", "download", *names], suite, {}, cwd=Path(scratch))
+            files = {_sha256(path): path for path in Path(scratch).glob("*.deb")}
+            absent = [item for item in packages if item.sha256 not in files]
+            for item in packages:
+                if item.sha256 in files and not self._place(item).exists():
+                    files[item.sha256].rename(self._place(item))
+            if absent:
+                names = [f"{item.package}={item.version}" for item in absent]
+                raise UnavailableError(f"cannot be downloaded: {', '.join(names)}", details=_tail(done))
+
+    def _records(self, names: Sequence[str], suite: str) -> dict[str, DebianPackage]:
+        """What the lists say of `name=version`, by that; unknown ones are left out."""
+        if not names:
+            return {}
+        packages = sorted({name.partition("=")[0] for name in names})
+        done = self._run(["apt-cache", "show", "--all-versions", *packages], suite, {})
+        found: dict[str, DebianPackage] = {}
+        for stanza in done.stdout.split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
+            if "SHA256" in fields and fields.get("Architecture") in (self.architecture, "all"):
+                item = DebianPackage(fields["Package"], fields["Version"], fields["SHA256"], int(fields["Size"]))
+                found[f"{item.package}={item.version}"] = item
+        return {name: found[name] for name in names if name in found}
+
+    @property
+    def _own_lists(self) -> Path:
+        return self.root / f"lists-{self.architecture}"
+
+    def _lists(self) -> Path:
+        return self._own_lists if (self._own_lists / "fetched").is_file() else _SYSTEM_LISTS
+
+    def _run(
+        self,
+        command: list[str],
+        suite: str,
+        installed: Mapping[str, str],
+        *,
+        lists: Path | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        program = shutil.which(command[0])
+        if program is None:
+            raise ImageBuildError(
+                f"{command[0]} is not installed", resolution="images are built on Debian and systems derived from it"
+            )
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix="apt-") as scratch:
+            configuration = self._configure(Path(scratch), suite, installed, lists or self._lists())
+            return subprocess.run(
+                [program, "-c", str(configuration), "-q", *command[1:]],
+                env={**self.environment, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=APT_SECONDS,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def _configure(self, scratch: Path, suite: str, installed: Mapping[str, str], lists: Path) -> Path:
+        """Write what makes apt see an empty system with `installed` on it, and Debian's own `suite` alone."""
+        status, preferences = scratch / "status", scratch / "preferences"
+        status.write_text("".join(_status(name, version, self.architecture) for name, version in installed.items()))
+        suites = (suite, f"{suite}-updates", f"{suite}-security")
+        pins = [f"Package: *\nPin: release o=Debian, n={name}\nPin-Priority: 990\n" for name in suites]
+        preferences.write_text("\n".join([*pins, "Package: *\nPin: release a=*\nPin-Priority: -1\n"]))
+        (scratch / "archives" / "partial").mkdir(parents=True)
+        configuration = scratch / "apt.conf"
+        configuration.write_text(
+            f"""
+            APT::Architecture "{self.architecture}";
+            #clear APT::Architectures;
+            APT::Architectures {{ "{self.architecture}"; }};
+            APT::Install-Recommends "false";
+            APT::Sandbox::User "root";
+            Acquire::Languages "none";
+            Debug::NoLocking "true";
+            Dir::State::status "{status}";
+            Dir::State::extended_states "{scratch}/extended_states";
+            Dir::State::lists "{lists}";
+            Dir::Cache::archives "{scratch}/archives";
+            Dir::Cache::pkgcache "";
+            Dir::Cache::srcpkgcache "";
+            Dir::Etc::preferences "{preferences}";
+            Dir::Etc::preferencesparts "{scratch}/none";
+            #clear APT::Update::Post-Invoke;
+            #clear APT::Update::Post-Invoke-Success;
+            """
+        )
+        return configuration
+
+
+def _status(name: str, version: str, architecture: str) -> str:
+    return (
+        f"Package: {name}\nStatus: install ok installed\nArchitecture: {architecture}\nMulti-Arch: allowed\n"
+        f"Version: {version}\nMaintainer: none\nDescription: none\n\n"
+    )
+
+
+def _tail(done: subprocess.CompletedProcess[str]) -> str:
+    return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-12:])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,107 @@
+"""One image's own layer, put together from its recipe and its lock. What is fetched has been fetched before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.oci import bytecode, deb, programs, wheels
+from wecityctl.oci.elf import missing_libraries
+from wecityctl.oci.identity import source_files
+from wecityctl.oci.recipe import ROOTFS, Recipe, User
+from wecityctl.oci.tree import Entry, ImageBuildError, Tree, directory, merge_links, regular, symlink
+
+STATUS_DIRECTORY = "var/lib/dpkg/status.d"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What was fetched for one image, and where it may work."""
+
+    debs: Mapping[str, Path]
+    wheels: Sequence[Path]
+    architecture: str
+    scratch: Path
+    environment: Mapping[str, str]
+
+
+def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) -> Tree:
+    """The image's own files over `below`, those of its base; raises `ImageBuildError`."""
+    tree = Tree(below)
+    if recipe.debian:
+        _add_debian(tree, recipe, from_what)
+    _add_program(tree, recipe, from_what)
+    if recipe.python:
+        for wheel in from_what.wheels:
+            wheels.unpack(tree, wheel, recipe.python.target)
+    for name, path in source_files(recipe.directory / ROOTFS):
+        tree.add(name, regular(path.read_bytes()))
+    if recipe.user:
+        _add_user(tree, recipe.user)
+    for item in recipe.directories:
+        tree.add(item.path, directory(int(item.mode, 8), item.uid, item.gid))
+    for path, target in recipe.links.items():
+        tree.add(path, symlink(target))
+    for path in recipe.executables:
+        _make_executable(tree, path)
+    _finish(tree, recipe, from_what)
+    return tree
+
+
+def _add_debian(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
+    assert recipe.debian is not None
+    if not recipe.base:
+        tree.own |= merge_links()
+    for name, package in sorted(from_what.debs.items()):
+        deb.unpack(tree, package, recipe.debian.drop)
+        tree.add(f"{STATUS_DIRECTORY}/{name}", regular(deb.control(package)))
+
+
+def _add_program(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
+    if recipe.go:
+        program = programs.build(
+            recipe.go, recipe.directory, from_what.architecture, from_what.scratch, from_what.environment
+        )
+        tree.add(recipe.go.output, regular(program, 0o755))
+    if recipe.part:
+        tree.add(recipe.part.output, regular(programs.part(recipe.part, from_what.architecture), 0o755))
+
+
+def _add_user(tree: Tree, user: User) -> None:
+    lines = {
+        "etc/passwd": f"{user.name}:x:{user.uid}:{user.gid}:{user.name}:{user.home}:/usr/sbin/nologin\n",
+        "etc/group": f"{user.name}:x:{user.gid}:\n",
+    }
+    for path, line in lines.items():
+        entry = tree.get(path)
+        if entry is None:
+            raise ImageBuildError(f"the base has no /{path} to add {user.name} to")
+        tree.add(path, regular(entry.read() + line.encode()))
+
+
+def _make_executable(tree: Tree, path: str) -> None:
+    name = path.lstrip("/")
+    entry = tree.own.get(name)
+    if entry is None or not entry.is_file:
+        raise ImageBuildError(f"{path} is to be executable, but is no file of this image")
+    tree.own[name] = regular(entry.content, 0o755)
+
+
+def _finish(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
+    if recipe.python and recipe.python.bytecode:
+        bytecode.compile_sources(
+            tree, recipe.python.version, recipe.python.bytecode, from_what.architecture, from_what.scratch
+        )
+    if problems := missing_libraries(tree, from_what.architecture):
+        raise ImageBuildError(
+            f"programs in {recipe.name} would not start: libraries are missing",
+            details="\n".join(problems),
+            resolution="take the package out of `without`, or drop the program",
+        )
+    if recipe.debian and (stale := _dead_patterns(recipe.debian.drop)):
+        raise ImageBuildError(f"{recipe.name}: patterns in drop must be absolute: {', '.join(stale)}")
+
+
+def _dead_patterns(patterns: Sequence[str]) -> list[str]:
+    return [pattern for pattern in patterns if not pattern.startswith("/")]

@@ -1,0 +1,250 @@
+"""From names of images to archives in the store: bases first, two at a time, each built at most once.
+
+Decides what happens when a locked version is served no more; the steps themselves are the other modules'.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from wecityctl.errors import WecityError
+from wecityctl.oci import layout
+from wecityctl.oci.apt import Apt, UnavailableError
+from wecityctl.oci.assemble import Ingredients, assemble
+from wecityctl.oci.identity import Catalogue
+from wecityctl.oci.lock import DebianPackage, Lock
+from wecityctl.oci.recipe import LOCK_FILE, Recipe, with_bases
+from wecityctl.oci.store import ARCHIVE, BuiltImage, Store
+from wecityctl.oci.tree import ImageBuildError
+from wecityctl.oci.wheels import Pip
+
+PARALLEL_BUILDS = 2
+
+
+class Phase(StrEnum):
+    """Where the making of an image stands."""
+
+    CACHED = "cached"
+    RESOLVING = "resolving"
+    FETCHING = "fetching"
+    BUILDING = "building"
+    BUILT = "built"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEvent:
+    """One step of one image, for whoever shows progress. `seconds` is the time it took, once built."""
+
+    image: str
+    phase: Phase
+    message: str = ""
+    seconds: float = 0.0
+
+
+Report = Callable[[ImageEvent], None]
+
+
+class Locking(StrEnum):
+    """What to do about locks: use another version where one is gone, insist, or look for new versions."""
+
+    PREFER = "prefer"
+    REQUIRE = "require"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds images of one architecture into one store."""
+
+    catalogue: Catalogue
+    store: Store
+    downloads: Path
+    architecture: str
+    environment: Mapping[str, str]
+    offline: bool = False
+    locking: Locking = Locking.PREFER
+    _lists: _Once = field(default_factory=lambda: _Once())
+
+    def ensure(self, names: Iterable[str], report: Report) -> dict[str, BuiltImage]:
+        """Every named image, built where it is not there yet; raises the first problem after the others ended."""
+        wanted = tuple(dict.fromkeys(names))
+        built: dict[str, BuiltImage] = {}
+        for wave in _waves(with_bases(self.catalogue.recipes, wanted)):
+            with ThreadPoolExecutor(PARALLEL_BUILDS) as pool:
+                jobs = {recipe.name: pool.submit(self._ensure_one, recipe, built, report) for recipe in wave}
+            built |= {name: job.result() for name, job in jobs.items()}
+        return {name: built[name] for name in wanted}
+
+    def _ensure_one(self, recipe: Recipe, built: Mapping[str, BuiltImage], report: Report) -> BuiltImage:
+        if self.locking is not Locking.UPDATE and (found := self._stored(recipe)):
+            report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
+            return found
+        started = time.monotonic()
+        with self.store.building(recipe.name):
+            lock = self._settled_lock(recipe, report)
+            if found := self._stored(recipe):
+                report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
+                return found
+            base = built[recipe.base] if recipe.base else None
+            try:
+                image = self._build(recipe, lock, base, report)
+            except WecityError as error:
+                error.message = f"image {recipe.name}: {error.message}"
+                raise
+        report(ImageEvent(recipe.name, Phase.BUILT, image.reference, time.monotonic() - started))
+        return image
+
+    def _stored(self, recipe: Recipe) -> BuiltImage | None:
+        return self.store.find(recipe.name, self.catalogue.tag(recipe))
+
+    # -- locks ---------------------------------------------------------------------------------------------------
+
+    def _settled_lock(self, recipe: Recipe, report: Report) -> Lock:
+        """The lock to build from, its Debian packages in the cache."""
+        if self.locking is Locking.UPDATE:
+            lock = self._resolved(recipe, report)
+            self.catalogue.commit(recipe, lock)
+        else:
+            lock = self.catalogue.effective(recipe) or Lock()
+            problem = self._unavailable(recipe, lock, report)
+            if problem is None:
+                return lock
+            if self.locking is Locking.REQUIRE:
+                raise ImageBuildError(
+                    f"image {recipe.name}: {problem.message}",
+                    details=problem.details,
+                    resolution="leave --locked out to take the versions served now, or renew the lock with --update-lock",
+                ) from problem
+            lock = self._resolved(recipe, report)
+            self.catalogue.override(recipe, lock)
+            text = f"not in the versions of {LOCK_FILE} ({problem.message}); built from those served now"
+            report(ImageEvent(recipe.name, Phase.NOTICE, text))
+        if recipe.debian:
+            self._apt.fetch(lock.debian[self.architecture], recipe.debian.suite)
+        return lock
+
+    def _unavailable(self, recipe: Recipe, lock: Lock, report: Report) -> UnavailableError | None:
+        """Why the locked packages cannot be had, after a look at fresh package lists; `None` when they are here."""
+        if recipe.python and not lock.python and recipe.python.requirements:
+            return UnavailableError("no Python distributions are locked")
+        if not recipe.debian:
+            return None
+        packages = lock.debian.get(self.architecture)
+        if packages is None:
+            return UnavailableError(f"no Debian packages are locked for {self.architecture}")
+        if self._apt.cached(packages):
+            return None
+        report(ImageEvent(recipe.name, Phase.FETCHING, f"{len(packages)} Debian packages"))
+        suite = recipe.debian.suite
+        try:
+            self._apt.fetch(packages, suite)
+        except UnavailableError:
+            # Old lists name versions that are gone, or do not name the locked ones yet.
+            try:
+                self._lists.run(lambda: self._apt.update(suite))
+                self._apt.fetch(packages, suite)
+            except UnavailableError as error:
+                return error
+        return None
+
+    def _resolved(self, recipe: Recipe, report: Report) -> Lock:
+        report(ImageEvent(recipe.name, Phase.RESOLVING, "versions served now"))
+        debian: dict[str, tuple[DebianPackage, ...]] = {}
+        if recipe.debian:
+            self._lists.run(lambda: self._apt.update(recipe.debian.suite))  # type: ignore[union-attr]
+            wanted = recipe.debian
+            debian[self.architecture] = self._apt.resolve(
+                wanted.suite, wanted.packages, self._present(recipe), wanted.without
+            )
+        wheels = self._pip.resolve(recipe.python.requirements, recipe.python.version) if recipe.python else ()
+        return Lock(debian, wheels)
+
+    def _present(self, recipe: Recipe) -> dict[str, str]:
+        """The packages, with versions, in the layers under the image."""
+        present: dict[str, str] = {}
+        while recipe.base:
+            recipe = self.catalogue.recipe(recipe.base)
+            lock = self.catalogue.effective(recipe) or Lock()
+            present |= {item.package: item.version for item in lock.debian.get(self.architecture, ())}
+        return present
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def _build(self, recipe: Recipe, lock: Lock, base: BuiltImage | None, report: Report) -> BuiltImage:
+        report(ImageEvent(recipe.name, Phase.BUILDING))
+        scratch = self.store.scratch(recipe.name)
+        work = scratch / "work"
+        work.mkdir()
+        try:
+            layers, below = layout.read_layers(base.archive, work) if base else ([], {})
+            tree = assemble(recipe, below, self._ingredients(recipe, lock, work))
+            own = work / "layer.tar"
+            with own.open("wb") as stream:
+                tree.write_tar(stream)
+            layers.append(layout.Layer.of(own))
+            inputs = self.catalogue.inputs(recipe)
+            reference = self.catalogue.reference(recipe.name, "built")
+            archive = scratch / ARCHIVE
+            config = layout.configuration(recipe, self.architecture, layers, inputs)
+            digest = layout.write_archive(archive, reference, config, layers)
+            shutil.rmtree(work)
+            image = BuiltImage(recipe.name, reference, digest, archive, archive.stat().st_size)
+            return self.store.place(scratch, self.catalogue.tag(recipe), image)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _ingredients(self, recipe: Recipe, lock: Lock, work: Path) -> Ingredients:
+        debs: dict[str, Path] = {}
+        if recipe.debian:
+            debs = self._apt.fetch(lock.debian[self.architecture], recipe.debian.suite)
+        wheels = self._pip.fetch(lock.python, recipe.python.version) if recipe.python else []
+        return Ingredients(debs, wheels, self.architecture, work, self.environment)
+
+    @property
+    def _apt(self) -> Apt:
+        return Apt(self.downloads / "apt", self.architecture, self.environment, self.offline)
+
+    @property
+    def _pip(self) -> Pip:
+        return Pip(self.downloads / "wheels", self.environment, self.offline)
+
+
+class _Once:
+    """Runs a thing once however many threads ask, and gives later askers its error."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._done = False
+        self._error: WecityError | None = None
+
+    def run(self, action: Callable[[], None]) -> None:
+        with self._guard:
+            if not self._done:
+                self._done = True
+                try:
+                    action()
+                except WecityError as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
+
+
+def _waves(recipes: tuple[Recipe, ...]) -> list[list[Recipe]]:
+    """The recipes in groups that may be built side by side, each after the group that its bases are in."""
+    depth: dict[str, int] = {}
+    waves: list[list[Recipe]] = []
+    for recipe in recipes:
+        level = depth[recipe.base] + 1 if recipe.base else 0
+        depth[recipe.name] = level
+        while len(waves) <= level:
+            waves.append([])
+        waves[level].append(recipe)
+    return waves

@@ -1,0 +1,79 @@
+"""Whether every program and library of an image finds the libraries it asks for.
+
+Packages are left out of images on purpose; this is what makes that safe to do. Only what the dynamic linker needs to
+know is read from the files (ELF specification and Linux x86-64/AArch64 conventions, little endian).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from wecityctl.oci.tree import Tree, merged
+
+MAGIC = b"\x7fELF"
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+_CLASS_64, _LITTLE = 2, 1
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """What an ELF file asks of the dynamic linker."""
+
+    needed: tuple[str, ...]
+    search: tuple[str, ...]
+
+
+def missing_libraries(tree: Tree, architecture: str) -> list[str]:
+    """One line for each library that a file of the tree's own needs and the image does not have."""
+    triplet = TRIPLETS[architecture]
+    standard = (f"usr/lib/{triplet}", "usr/lib", "usr/lib64", "usr/local/lib")
+    problems = []
+    for path, entry in sorted(tree.own.items()):
+        if not entry.is_file:
+            continue
+        asked = dynamic(entry.read())
+        if asked is None:
+            continue
+        here = path.rpartition("/")[0]
+        search = [merged(place.replace("$ORIGIN", f"/{here}").replace("${ORIGIN}", f"/{here}")) for place in asked.search]
+        for name in asked.needed:
+            if not any(tree.resolve(f"{place}/{name}") for place in (*search, *standard)):
+                problems.append(f"/{path} needs {name}")
+    return problems
+
+
+def dynamic(content: bytes) -> Dynamic | None:
+    """The dynamic section of a 64-bit little-endian ELF file; `None` for anything else and for static programs."""
+    if content[:4] != MAGIC or content[4] != _CLASS_64 or content[5] != _LITTLE:
+        return None
+    offset, size, count = struct.unpack_from("<Q", content, 32)[0], *struct.unpack_from("<HH", content, 54)
+    segments = [struct.unpack_from("<IIQQQQQQ", content, offset + index * size) for index in range(count)]
+    loads = [(vaddr, start, length) for kind, _, start, vaddr, _, length, _, _ in segments if kind == _PT_LOAD]
+    table = next(((start, length) for kind, _, start, _, _, length, _, _ in segments if kind == _PT_DYNAMIC), None)
+    if table is None:
+        return None
+    tags: list[tuple[int, int]] = []
+    for position in range(table[0], table[0] + table[1], 16):
+        tag, value = struct.unpack_from("<qQ", content, position)
+        if tag == _DT_NULL:
+            break
+        tags.append((tag, value))
+    strings = _file_offset(next((value for tag, value in tags if tag == _DT_STRTAB), 0), loads)
+
+    def text(value: int) -> str:
+        end = content.index(b"\0", strings + value)
+        return content[strings + value : end].decode()
+
+    search = [text(value) for tag, value in tags if tag in (_DT_RPATH, _DT_RUNPATH)]
+    needed = tuple(text(value) for tag, value in tags if tag == _DT_NEEDED)
+    return Dynamic(needed, tuple(place for entry in search for place in entry.split(":") if place))
+
+
+def _file_offset(address: int, loads: list[tuple[int, int, int]]) -> int:
+    for vaddr, start, length in loads:
+        if vaddr <= address < vaddr + length:
+            return address - vaddr + start
+    return address

@@ -1,0 +1,118 @@
+"""Which lock counts for an image, and the name that follows from it, known before anything is built.
+
+The name ends in a digest over everything that goes in: recipe, files, lock, base, and the way we build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.oci import lock as locks
+from wecityctl.oci.lock import Lock
+from wecityctl.oci.recipe import GO_SOURCES, LOCK_FILE, RECIPE_FILE, ROOTFS, Recipe, find
+from wecityctl.paths import write_private
+
+# Raised when the same recipe and lock give other bytes than before.
+BUILDER_FORMAT = "1"
+# RFC 2606 keeps this name from ever being served, so nobody can be sent to pull a built image from a stranger.
+BUILT_HOST = "built.wecity.invalid"
+DIGEST_LENGTH = 12
+
+Source = Literal["upstream", "built"]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The recipes and `overrides`, the directory of locks that this machine had to resolve anew."""
+
+    recipes: tuple[Recipe, ...]
+    overrides: Path
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe called `name`; raises `ConfigurationError`."""
+        return find(self.recipes, name)
+
+    def committed(self, recipe: Recipe) -> Lock | None:
+        """The lock that lies beside the recipe."""
+        return locks.read(recipe.directory / LOCK_FILE)
+
+    def effective(self, recipe: Recipe) -> Lock | None:
+        """The lock that counts here: this machine's own where the committed one could not be had."""
+        committed = self.committed(recipe)
+        try:
+            document = json.loads(self._override(recipe).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return committed
+        # A newer recipe or lock in the project ends what was resolved in its place.
+        if not isinstance(document, dict) or document.get("replaces") != self._replaced(recipe, committed):
+            return committed
+        return locks.from_document(document.get("lock"), str(self._override(recipe)))
+
+    def override(self, recipe: Recipe, lock: Lock) -> None:
+        """Record `lock` as this machine's own."""
+        replaced = self._replaced(recipe, self.committed(recipe))
+        document = {"replaces": replaced, "lock": json.loads(lock.canonical())}
+        write_private(self._override(recipe), json.dumps(document, indent=1).encode())
+
+    def commit(self, recipe: Recipe, lock: Lock) -> None:
+        """Record `lock` beside the recipe, where everybody gets it."""
+        (recipe.directory / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
+        self._override(recipe).unlink(missing_ok=True)
+
+    def inputs(self, recipe: Recipe) -> str:
+        """The SHA-256 over everything that goes into the image."""
+        digest = hashlib.sha256(f"{BUILDER_FORMAT}\0".encode())
+        if recipe.base:
+            digest.update(f"base\0{self.inputs(self.recipe(recipe.base))}\0".encode())
+        digest.update((self.effective(recipe) or Lock()).canonical().encode())
+        for name, content in _files(recipe):
+            digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
+    def tag(self, recipe: Recipe) -> str:
+        """The tag under which the built image is known."""
+        return f"{recipe.version}-{self.inputs(recipe)[:DIGEST_LENGTH]}"
+
+    def reference(self, name: str, source: Source, registry: str = "") -> str:
+        """The reference that goes into manifests; see `wecityctl.oci.reference`."""
+        recipe = self.recipe(name)
+        if source == "upstream" and recipe.upstream:
+            return rehost(recipe.upstream, registry)
+        if source not in ("upstream", "built"):
+            raise ConfigurationError(f"images come from upstream or built, not from {source!r}")
+        return rehost(f"{BUILT_HOST}/{name}:{self.tag(recipe)}", registry)
+
+    def _override(self, recipe: Recipe) -> Path:
+        return self.overrides / f"{recipe.name}.json"
+
+    def _replaced(self, recipe: Recipe, committed: Lock | None) -> str:
+        text = (recipe.directory / RECIPE_FILE).read_bytes() + (committed or Lock()).canonical().encode()
+        return hashlib.sha256(text).hexdigest()
+
+
+def rehost(reference: str, registry: str) -> str:
+    """`reference` with its host replaced by `registry` (host, port and path prefix), which may be empty for no change."""
+    prefix = registry.strip().removeprefix("https://").removeprefix("oci://").rstrip("/")
+    if not prefix:
+        return reference
+    return f"{prefix}/{reference.partition('/')[2]}"
+
+
+def source_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """The files under `root` by relative path, sorted, without what Python leaves behind when it runs them."""
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(root).as_posix(), path
+
+
+def _files(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    yield RECIPE_FILE, (recipe.directory / RECIPE_FILE).read_bytes()
+    for part in (ROOTFS, GO_SOURCES):
+        for name, path in source_files(recipe.directory / part):
+            yield f"{part}/{name}", path.read_bytes()

@@ -1,0 +1,237 @@
+"""What an image is made of: one declarative YAML per image, strictly validated, and its files beside it.
+
+Only reads the catalogue. Versions of packages are the lock's business (`lock`), building is `build`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wecityctl.errors import ConfigurationError
+
+RECIPE_FILE = "image.yaml"
+LOCK_FILE = "lock.json"
+ROOTFS = "rootfs"
+GO_SOURCES = "go"
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._]*")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PINNED_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.+!]*")
+_REFERENCE = re.compile(r"[a-z0-9.-]+\.[a-z]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+class RecipeError(ConfigurationError):
+    """A recipe is not what a recipe may be."""
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{value!r} is not {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or value != "/" + "/".join(part for part in value.split("/") if part not in ("", ".", "..")):
+        raise ValueError(f"{value!r} is not a plain absolute path")
+    return value
+
+
+Name = Annotated[str, _matching(_NAME, "a name of lower-case words joined by hyphens")]
+Package = Annotated[str, _matching(_PACKAGE, "the name of a Debian package")]
+Requirement = Annotated[str, _matching(_PINNED_REQUIREMENT, "a requirement such as name==1.2.3")]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Identifier = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Debian(_Strict):
+    """Packages of the machine's Debian sources, with what they need.
+
+    `without` names packages that are left out together with what only they need; `drop` are shell patterns over
+    absolute paths, in which `*` matches slashes too.
+    """
+
+    suite: str
+    packages: tuple[Package, ...] = Field(min_length=1)
+    without: tuple[Package, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class Python(_Strict):
+    """Distributions from the Python package index: pure ones only, which every architecture and site can use."""
+
+    version: str
+    target: AbsolutePath
+    requirements: tuple[Requirement, ...]
+    bytecode: tuple[AbsolutePath, ...] = ()
+
+
+class Go(_Strict):
+    """A static program built from the sources in `go/` beside the recipe."""
+
+    package: str = "."
+    output: AbsolutePath
+
+
+class Part(_Strict):
+    """A program that is one of wecityctl's own parts, so that it is built once for the machine and the image."""
+
+    name: str
+    binary: str
+    output: AbsolutePath
+
+
+class User(_Strict):
+    """The numeric user that the image runs as; upstream's own numbers where there is an upstream image."""
+
+    name: Name
+    uid: Identifier
+    gid: Identifier
+    home: AbsolutePath
+
+
+class Directory(_Strict):
+    """A directory of its own mode and owner (uid and gid); modes are octal text."""
+
+    path: AbsolutePath
+    mode: Annotated[str, _matching(re.compile(r"[01]?[0-7]{3}"), "an octal mode such as 0755")] = "755"
+    uid: Identifier = 0
+    gid: Identifier = 0
+
+
+class Recipe(_Strict):
+    """One image. `directory` is where the recipe and its files lie."""
+
+    name: Name
+    title: str = Field(min_length=1)
+    version: Annotated[str, _matching(_VERSION, "a version that may stand in a tag")]
+    licence: str = Field(min_length=1)
+    upstream: Annotated[str, _matching(_REFERENCE, "a full reference with host and tag")] | None = None
+    base: Name | None = None
+    debian: Debian | None = None
+    python: Python | None = None
+    go: Go | None = None
+    part: Part | None = None
+    user: User | None = None
+    directories: tuple[Directory, ...] = ()
+    links: dict[AbsolutePath, str] = {}
+    executables: tuple[AbsolutePath, ...] = ()
+    environment: dict[Annotated[str, _matching(_VARIABLE, "the name of an environment variable")], str] = {}
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    stop_signal: Annotated[str, _matching(re.compile(r"SIG[A-Z0-9]+"), "a signal such as SIGTERM")] = "SIGTERM"
+    ports: tuple[Annotated[int, Field(gt=0, lt=65536)], ...] = ()
+    workdir: AbsolutePath = "/"
+    directory: Path = Field(exclude=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.python and not (self.base or self.debian):
+            raise ValueError("python: needs an interpreter, so the image needs a base or Debian packages")
+        if self.user and not self.base:
+            raise ValueError("user: is added to the base's users, so the image needs a base")
+        if not (self.debian or self.go or self.part or self.base):
+            raise ValueError("nothing goes into the image: one of debian, go, part or base is needed")
+        return self
+
+
+def catalogue_directory() -> Path:
+    """Where the recipes are: in the package, in a checkout by a symbolic link."""
+    return Path(__file__).resolve().parent.parent / "images"
+
+
+@lru_cache(maxsize=8)
+def load_catalogue(directory: Path) -> tuple[Recipe, ...]:
+    """Every recipe under `directory`, by name; raises `RecipeError`. Read once per process: recipes are our own files."""
+    recipes = tuple(load_recipe(path) for path in sorted(directory.glob(f"*/{RECIPE_FILE}")))
+    _check_bases(recipes)
+    return recipes
+
+
+def load_recipe(path: Path) -> Recipe:
+    """One recipe; raises `RecipeError` with every problem there is."""
+    try:
+        document: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: cannot be read as YAML", details=str(error)) from error
+    if not isinstance(document, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping")
+    if "directory" in document:
+        raise RecipeError(f"{path}: unknown field: directory")
+    try:
+        recipe = Recipe.model_validate({**_tuples(document), "directory": path.parent})
+    except ValidationError as error:
+        problems = "\n".join(f"{_place(item['loc'])}: {item['msg']}" for item in error.errors())
+        raise RecipeError(f"{path}: not a valid recipe", details=problems) from error
+    if recipe.name != path.parent.name:
+        raise RecipeError(f"{path}: name: {recipe.name!r} is not the name of its directory, {path.parent.name!r}")
+    return recipe
+
+
+def find(recipes: tuple[Recipe, ...], name: str) -> Recipe:
+    """The recipe called `name`; a `ConfigurationError` names those there are."""
+    for recipe in recipes:
+        if recipe.name == name:
+            return recipe
+    known = ", ".join(recipe.name for recipe in recipes)
+    raise ConfigurationError(f"there is no image called {name!r}", resolution=f"images are: {known}")
+
+
+def with_bases(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> tuple[Recipe, ...]:
+    """The named recipes and the bases they stand on, bases first, each once."""
+    ordered: list[Recipe] = []
+    for name in names:
+        chain = [find(recipes, name)]
+        while chain[-1].base:
+            chain.append(find(recipes, chain[-1].base))
+        ordered.extend(recipe for recipe in reversed(chain) if recipe not in ordered)
+    return tuple(ordered)
+
+
+class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """A safe loader that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]
+
+
+def _check_bases(recipes: tuple[Recipe, ...]) -> None:
+    names = {recipe.name: recipe for recipe in recipes}
+    for recipe in recipes:
+        seen = [recipe.name]
+        while (base := names[seen[-1]].base) is not None:
+            if base not in names or base in seen:
+                problem = "stands on itself" if base in seen else "is no image"
+                raise RecipeError(f"{recipe.directory / RECIPE_FILE}: base: {base!r} {problem}")
+            seen.append(base)
+
+
+def _tuples(value: Any) -> Any:
+    """YAML's lists as tuples, which strict validation asks for."""
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the recipe"
