@@ -8,6 +8,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import Propagation
 from wecityctl.kube.errors import Conflict, KindNotFound, NotFound
 from wecityctl.kube.readiness import NotReady, wait_deleted
+from wecityctl.kube.readiness.wait import gone_at_once
 from wecityctl.kube.resource import ResourceType
 from wecityctl.provider import state as states
 from wecityctl.provider.annotations import SKIP_AWAIT, is_true, propagation
@@ -73,7 +74,7 @@ async def _ask(
     client = provider.client
     try:
         try:
-            await client.delete(rt, name, place, propagation=policy, uid=uid or None)
+            answer = await client.delete(rt, name, place, propagation=policy, uid=uid or None)
         except Conflict:
             live = await client.get(rt, name, place)
             if not managed or not _managed_by(live, str(state[states.FIELD_MANAGER])):
@@ -84,12 +85,12 @@ async def _ask(
                 return ""
             # Ours all the same: made again by a run that could not write it down.
             uid = states.uid_of(live)
-            await client.delete(rt, name, place, propagation=policy, uid=uid)
-        if not uid:
-            uid = states.uid_of(await client.get(rt, name, place))
+            answer = await client.delete(rt, name, place, propagation=policy, uid=uid)
+        if gone_at_once(answer):
+            return ""
+        return states.uid_of(answer) or uid
     except NotFound:
         return ""
-    return uid
 
 
 def _managed_by(live: dict[str, Any], manager: str) -> bool:

@@ -13,7 +13,7 @@ from wecityctl.provider.connection import unreachable
 from wecityctl.provider.drift import refreshed_inputs
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.ownership import imported_inputs
-from wecityctl.provider.properties import mark_secrets
+from wecityctl.provider.properties import mark_secrets, plain
 from wecityctl.provider.waiting import PartialError
 
 
@@ -46,7 +46,7 @@ async def read(
         taken = mark_secrets(imported_inputs(live, manager), None)
     version = states.initial_api_version(state, taken)
     outputs = states.build(live, taken, initial_api_version=version, field_manager=manager)
-    if _has_content(known) and not wait_plan(known).skip:
+    if _has_content(known) and not wait_plan(plain(known)).skip:
         verdict = assess(live)
         if verdict.state == "failed":
             reason = f"{states.describe(live)} has failed: {verdict.reason}"
