@@ -1,0 +1,61 @@
+"""Errors on the screen: one screen each, what happened and what to do, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import textwrap
+import traceback
+from datetime import UTC, datetime
+from typing import IO
+
+from wecityctl import __version__
+from wecityctl.errors import InvalidCityError, WecityError
+from wecityctl.paths import state_dir, write_private
+
+MAX_DETAIL_LINES = 25
+_RED, _BOLD, _RESET = "\x1b[31m", "\x1b[1m", "\x1b[0m"
+
+
+def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
+    """Write `error` to `stream`: its problems if it has some, else message, details and resolution."""
+    if isinstance(error, InvalidCityError):
+        from wecityctl.cli._problems import show_problems
+
+        show_problems(error.problems, stream, colour=colour)
+        return
+    _headline(f"error: {error.message}", stream, colour=colour)
+    lines = error.details.strip().splitlines()
+    for line in lines[:MAX_DETAIL_LINES]:
+        stream.write(f"  {line}\n")
+    if len(lines) > MAX_DETAIL_LINES:
+        stream.write(f"  … and {len(lines) - MAX_DETAIL_LINES} more lines\n")
+    if error.resolution:
+        text = textwrap.fill(f"→ {error.resolution}", 118, initial_indent="  ", subsequent_indent="    ")
+        stream.write(text + "\n")
+
+
+def show_internal_error(error: BaseException, stream: IO[str], *, colour: bool) -> None:
+    """Write one screen about an error nobody foresaw; its traceback goes to a file that only its owner can read."""
+    text = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+    _headline(f"internal error: {text}", stream, colour=colour)
+    stream.write("  This is a mistake in wecityctl, not in your files.\n")
+    path = state_dir() / "logs" / f"error-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    try:
+        write_private(path, _report(error).encode(errors="backslashreplace"))
+    except OSError as failure:
+        stream.write(f"  Its details could not be written to {path}: {failure.strerror or failure}\n")
+    else:
+        stream.write(f"  → report it with {path}\n")
+
+
+def _report(error: BaseException) -> str:
+    # The command's words but no environment and no local variables: they may hold secrets.
+    head = f"wecityctl {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    return f"{head}command: {' '.join(sys.argv[1:3])}\n\n{''.join(traceback.format_exception(error))}"
+
+
+def _headline(text: str, stream: IO[str], *, colour: bool) -> None:
+    head, _, rest = text.partition(": ")
+    stream.write(f"{_BOLD}{_RED}{head}:{_RESET} {rest}\n" if colour else f"{text}\n")

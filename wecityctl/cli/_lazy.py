@@ -1,0 +1,86 @@
+"""A group of commands that are imported when they are called, so that `--help` stays light.
+
+The table has everything the group's help shows. A command is listed once its module is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from wecityctl.errors import CancelledError
+
+_COMPLETION_OPTIONS = ("install_completion", "show_completion")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line of the table: `module` has a `typer.Typer` called `app`."""
+
+    name: str
+    module: str
+    help: str
+
+    @property
+    def exists(self) -> bool:
+        return find_spec(self.module) is not None
+
+
+class LazyGroup(TyperGroup):
+    """A group over a table of `Command`s; subclasses set `table`."""
+
+    table: tuple[Command, ...] = ()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [command.name for command in self.table if command.exists]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = next((command for command in self.table if command.name == cmd_name and command.exists), None)
+        if found is None:
+            return None
+        command = typer.main.get_command(import_module(found.module).app)
+        command.name = cmd_name
+        # Completion is installed for the program, not for each command.
+        command.params = [item for item in command.params if item.name not in _COMPLETION_OPTIONS]
+        _plain_help(command)
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(command.name, command.help) for command in self.table if command.exists]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        from typer.core import CompletionItem  # type: ignore[attr-defined]  # not re-exported; there since typer 0.12
+
+        rows = [command for command in self.table if command.name.startswith(incomplete) and command.exists]
+        items = [CompletionItem(command.name, help=command.help) for command in rows]
+        return items + super(TyperGroup, self).shell_complete(ctx, incomplete)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # Typer would exit with 130; the map of exit codes has its own for this.
+            raise CancelledError("interrupted") from error
+
+
+def _plain_help(command: Any) -> None:
+    """One look for all commands' help, whatever a module's own app is set to."""
+    command.rich_markup_mode = None
+    for child in getattr(command, "commands", {}).values():
+        _plain_help(child)

@@ -1,0 +1,84 @@
+"""Problems of a city's files on the screen: place, sentence, the line they are in and a mark below it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from wecityctl.errors import Problem
+from wecityctl.spec.files import SourceFile, read_text
+
+SHOWN = 100
+_WIDTH = 110
+_TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,\[\]{}:]+(?::[^\s,\[\]{}]+)*")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_BOLD, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
+
+
+def show_problems(problems: tuple[Problem, ...], stream: IO[str], *, colour: bool) -> None:
+    """Write the first hundred problems, each with its line, and how many there are."""
+
+    @lru_cache(maxsize=32)
+    def lines_of(file: str) -> tuple[str, ...]:
+        text, problem = read_text(SourceFile(Path(file), file))
+        return tuple(_LINE_BREAK.split(text)) if problem is None else ()
+
+    for problem in problems[:SHOWN]:
+        stream.write(_sentence(problem, colour=colour) + "\n")
+        lines = lines_of(problem.file) if problem.line else ()
+        if 0 < problem.line <= len(lines):
+            stream.writelines(_excerpt(problem, lines[problem.line - 1], colour=colour))
+    count, files = len(problems), len({problem.file for problem in problems})
+    more = f" (the first {SHOWN} are shown)" if count > SHOWN else ""
+    stream.write(f"{count} problem{_s(count)} in {files} file{_s(files)}{more}\n")
+
+
+def problem_as_json(problem: Problem) -> dict[str, str | int]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "expected": problem.expected,
+        "suggestion": problem.suggestion,
+    }
+
+
+def _sentence(problem: Problem, *, colour: bool) -> str:
+    text = str(problem)
+    if not colour:
+        return text
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    return f"{_BOLD}{place}{_RESET}{text[len(place) :]}"
+
+
+def _excerpt(problem: Problem, line: str, *, colour: bool) -> Iterable[str]:
+    start = problem.column - 1
+    match = _TOKEN.match(line, start)
+    length = max(1, len(match[0]) if match else 1)
+    # A long line is shown from a little before the mark.
+    cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0
+    shown = line[cut : cut + _WIDTH].replace("\t", " ")
+    number = f"{problem.line:>5} | "
+    before = " " * _columns(shown[: start - cut])
+    mark = "^" * max(1, min(_columns(shown[start - cut : start - cut + length]), _WIDTH))
+    yield f"{_CYAN}{number}{_RESET}{shown}\n" if colour else f"{number}{shown}\n"
+    bar = " " * 5 + " | "
+    yield f"{_CYAN}{bar}{_RESET}{before}{_RED}{mark}{_RESET}\n" if colour else f"{bar}{before}{mark}\n"
+
+
+def _columns(text: str) -> int:
+    """The width of `text` in a terminal: Chinese characters take two columns."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -1,0 +1,163 @@
+"""The program's entry: the table of commands, global options, and the one place that exits.
+
+Every error ends here and becomes one screen and an exit code; nothing below this module prints a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from contextvars import copy_context
+from io import TextIOWrapper
+from typing import Annotated, NoReturn
+
+import typer
+
+from wecityctl import __version__
+from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
+from wecityctl.cli._errors import show_error, show_internal_error
+from wecityctl.cli._lazy import Command, LazyGroup
+from wecityctl.errors import CancelledError, ExitCode, WecityError
+
+PROGRAM = "wecityctl"
+_INTERRUPTED_WHILE_PARSING = 130
+
+COMMANDS = (
+    Command("validate", "wecityctl.cli.validate", "Check a city's files; touches nothing."),
+    Command("preview", "wecityctl.cli.preview", "Show what `up` would change."),
+    Command("up", "wecityctl.cli.up", "Bring a city up, or what has changed in its files."),
+    Command("refresh", "wecityctl.cli.refresh", "Read the real state of a city's resources into its state."),
+    Command("destroy", "wecityctl.cli.destroy", "Take a city down, in reverse order."),
+    Command("status", "wecityctl.cli.status", "Show how a city is."),
+    Command("outputs", "wecityctl.cli.outputs", "Show the stacks' outputs, such as addresses."),
+    Command("history", "wecityctl.cli.history", "Show what was done to a city, and when."),
+    Command("logs", "wecityctl.cli.logs", "Show an app's logs."),
+    Command("render", "wecityctl.cli.render", "Write a city's manifests without a cloud; secrets redacted."),
+    Command("graph", "wecityctl.cli.graph", "Draw a city's stacks and what they depend on."),
+    Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
+    Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
+    Command("unlock", "wecityctl.cli.unlock", "Release a lock that a stopped run has left."),
+    Command("env", "wecityctl.cli.env", "Print the environment in which plain `pulumi` sees a city's stacks."),
+    Command("doctor", "wecityctl.cli.doctor", "Check this machine and say how to mend what is missing."),
+    Command("engine", "wecityctl.cli.engine", "Install and show the programs that wecityctl runs."),
+    Command("images", "wecityctl.cli.images", "Build, list and load container images."),
+    Command("local", "wecityctl.cli.local", "Start and stop the embedded cloud."),
+)
+
+
+class RootGroup(LazyGroup):
+    """The program itself."""
+
+    table = COMMANDS
+
+
+app = typer.Typer(
+    name=PROGRAM,
+    cls=RootGroup,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=EPILOG.format("wecityctl validate examples/xingcheng", "wecityctl explain app.spec.uses"),
+)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+    colour: Annotated[Colour, typer.Option("--color", help="When to colour output.")] = Colour.AUTO,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only results and errors.")] = False,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; may be repeated.")] = 0,
+) -> None:
+    """Bring up a city's government cloud from declarative YAML."""
+    apply_settings(Settings(colour, -1 if quiet else verbose))
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program on `arguments` (the process's own by default) and return its exit code."""
+    # In a context of its own, so that one run's settings do not reach the next.
+    return copy_context().run(_run, arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    _tolerate_odd_characters()
+    try:
+        result = typer.main.get_command(app).main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name=PROGRAM,
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        return ExitCode.ERROR
+    except Exception as error:
+        with contextlib.suppress(BrokenPipeError):
+            return _report(error)
+        return ExitCode.ERROR
+    except KeyboardInterrupt:
+        return _report(CancelledError("interrupted"))
+    if result == _INTERRUPTED_WHILE_PARSING:
+        return _report(CancelledError("interrupted"))
+    return result if isinstance(result, int) and not isinstance(result, bool) else ExitCode.OK
+
+
+def main() -> NoReturn:
+    """Run the program and exit. The only place that does."""
+    sys.exit(run())
+
+
+def _report(error: BaseException) -> int:
+    # Results come before the error that ended them, also where both streams are one file.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    colour = settings().colours(sys.stderr)
+    match error:
+        case WecityError():
+            show_error(error, sys.stderr, colour=colour)
+            return error.exit_code
+        case typer.Abort():
+            show_error(CancelledError("stopped at a question"), sys.stderr, colour=colour)
+            return ExitCode.CANCELLED
+        case typer.TyperException():
+            _show_usage_error(error)
+            return error.exit_code
+        case _:
+            show_internal_error(error, sys.stderr, colour=colour)
+            return ExitCode.ERROR
+
+
+def _show_usage_error(error: typer.TyperException) -> None:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"{context.get_usage()}\n")
+    sys.stderr.write(f"error: {error.format_message()}\n")
+    if context is not None:
+        sys.stderr.write(f"  → see {context.command_path} --help\n")
+
+
+def _tolerate_odd_characters() -> None:
+    """Names of files and text from clouds may have what the terminal's encoding lacks: escape it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_stdout() -> None:
+    """The reader has gone: leave nothing for the interpreter to flush on its way out."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

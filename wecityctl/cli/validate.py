@@ -1,0 +1,45 @@
+"""`wecityctl validate`: check a city's files and list every problem. Touches nothing, calls nobody."""
+
+from __future__ import annotations
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, say, say_json
+from wecityctl.errors import InvalidCityError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl validate examples/xingcheng",
+        "wecityctl validate city.yaml -o json",
+    )
+)
+def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+    """Check a city's files; touches nothing.
+
+    Exits with 0 when they are valid and with 2 when they are not; problems are listed on stderr, or with -o json on
+    stdout.
+    """
+    from wecityctl.cli._problems import problem_as_json
+    from wecityctl.spec import load_city
+    from wecityctl.stacks.catalogue import load_catalogue
+
+    try:
+        loaded = load_city(path, load_catalogue())
+    except InvalidCityError as error:
+        if output is Output.TEXT:
+            raise
+        problems = [problem_as_json(problem) for problem in error.problems]
+        say_json({"valid": False, "path": str(path), "problems": problems})
+        raise typer.Exit(error.exit_code) from None
+    if output is Output.JSON:
+        files = [file.name for file in loaded.files]
+        say_json(
+            {"valid": True, "path": str(path), "city": loaded.city.name, "documents": loaded.counts, "files": files}
+        )
+        return
+    counts = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in loaded.counts.items() if count)
+    files_text = f"{len(loaded.files)} file{'s' if len(loaded.files) != 1 else ''}"
+    say(f"{path} is valid: {counts} in {files_text}")
