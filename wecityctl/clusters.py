@@ -25,6 +25,7 @@ NODE_IMAGES = frozenset({"pause", "coredns"})
 
 if TYPE_CHECKING:
     from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent
+    from wecityctl.oci import ImageEvent
     from wecityctl.parts import PartEvent
 
 
@@ -156,6 +157,11 @@ def _ensure_images(city: City, catalogue: Catalogue, sink: Sink) -> tuple[ImageR
 def _part_progress(event: PartEvent) -> Progress:
     done = event.phase.value in ("ready", "failed")
     return Progress(event.part, event.phase.value, event.detail, done, event.elapsed)
+
+
+def _image_progress(event: ImageEvent) -> Progress:
+    done = event.phase.value in ("cached", "built")
+    return Progress(f"image {event.image}", event.phase.value, event.message, done, event.seconds)
 
 
 def _local_progress(name: str, event: LocalEvent) -> Event:

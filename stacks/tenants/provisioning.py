@@ -48,7 +48,7 @@ done
 # The access list stores a hash only, and is saved on the cache's own volume.
 CACHE = r"""set -eu
 export REDISCLI_AUTH="$ADMIN_PASSWORD"
-cli() { redis-cli --no-auth-warning -e -h "$HOST" -p "$PORT" --user admin "$@"; }
+cli() { valkey-cli --no-auth-warning -e -h "$HOST" -p "$PORT" --user admin "$@"; }
 tries=0
 until cli PING > /dev/null 2>&1; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || { cli PING; exit 1; }; sleep 1

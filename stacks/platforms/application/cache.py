@@ -71,7 +71,7 @@ class Cache(CapabilityComponent):
         server = pods.container(
             "cache",
             image,
-            command=["redis-server", f"{CONFIGURATION}/cache.conf"],
+            command=["valkey-server", f"{CONFIGURATION}/cache.conf"],
             ports={"redis": context.type.port},
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}],
             requests=requests,

@@ -47,7 +47,7 @@ http {
 """
 
 RUN = f"""set -eu
-server=$(awk '$1 == "nameserver" {{ print $2; exit }}' /etc/resolv.conf)
+server=$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf | head -n 1)
 case "$server" in *:*) server="[$server]" ;; esac
 echo "resolver $server valid=5s ipv6=off;" > /tmp/resolver.conf
 : > /tmp/routes.conf
@@ -55,7 +55,7 @@ echo "resolver $server valid=5s ipv6=off;" > /tmp/resolver.conf
 if [ -f {ROUTES}/routes.conf ]; then
   cp {ROUTES}/routes.conf /tmp/routes.conf
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
-    cp {ROUTES}/digest /tmp/routes.digest
+    cat {ROUTES}/digest > /tmp/routes.digest
   else
     : > /tmp/routes.conf
   fi
@@ -65,21 +65,22 @@ exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
 
 # Two containers share /tmp and the process namespace: the loader can signal nginx and nothing else.
 LOAD = f"""set -u
+touch /tmp/routes.refused
 while sleep 1; do
-  [ -f {ROUTES}/digest ] || continue
-  cmp -s {ROUTES}/digest /tmp/routes.digest && continue
-  [ -f /tmp/nginx.pid ] || continue
-  cmp -s {ROUTES}/digest /tmp/routes.refused && continue
+  [ -f {ROUTES}/digest ] && [ -f /tmp/nginx.pid ] || continue
+  digest=$(cat {ROUTES}/digest)
+  [ "$digest" != "$(cat /tmp/routes.digest)" ] || continue
+  [ "$digest" != "$(cat /tmp/routes.refused)" ] || continue
   cp /tmp/routes.conf /tmp/routes.last
   cp {ROUTES}/routes.conf /tmp/routes.new && mv /tmp/routes.new /tmp/routes.conf
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
     kill -HUP "$(cat /tmp/nginx.pid)"
-    cp {ROUTES}/digest /tmp/routes.digest.new && mv /tmp/routes.digest.new /tmp/routes.digest
-    echo "loaded routes $(cat {ROUTES}/digest)"
+    echo "$digest" > /tmp/routes.digest.new && mv /tmp/routes.digest.new /tmp/routes.digest
+    echo "loaded routes $digest"
   else
     mv /tmp/routes.last /tmp/routes.conf
-    cp {ROUTES}/digest /tmp/routes.refused
-    echo "refused routes $(cat {ROUTES}/digest): they do not pass nginx's own test" >&2
+    echo "$digest" > /tmp/routes.refused
+    echo "refused routes $digest: they do not pass nginx's own test" >&2
   fi
 done
 """
