@@ -22,10 +22,8 @@ LOOPBACK = "127.0.0.1"
 SIMULATED_NETWORK = Network(api_address=LOOPBACK, service_cidr="10.96.0.0/16", pod_cidr="10.128.0.0/9")
 CLUSTER_DOMAIN = "cluster.local"
 
-# A simulated node's lease lasts ten minutes, which keeps 600 of them cheap; it may miss half of that before it counts
-# as gone.
-SIMULATED_LEASE_SECONDS = 600
-_SIMULATED_GRACE = "15m"
+# Simulated nodes report every ten minutes (see stages.yaml), which keeps 600 of them cheap; two reports may be missed.
+_SIMULATED_GRACE = "35m"
 _REAL_GRACE = "40s"
 
 
@@ -54,14 +52,15 @@ def _etcd(ctx: Context) -> Service:
         f"--data-dir={data}",
         f"--listen-client-urls=unix://{ctx.run}/etcd.sock",
         "--advertise-client-urls=http://127.0.0.1:2379",
-        f"--listen-peer-urls=unix://{ctx.run}/etcd-peer.sock",
+        # Relative to cwd: of a path etcd would make an abstract socket, open to every user of the machine.
+        "--listen-peer-urls=unix://etcd-peer.sock",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
         "--log-level=warn",
         # A rehearsal's state is small; this leaves room for a very large city and still bounds the disk.
         f"--quota-backend-bytes={4 * 1024**3}",
     )
-    return Service(ETCD, argv, ready=Probe("socket", f"{ctx.run}/etcd.sock", interval=0.05))
+    return Service(ETCD, argv, cwd=str(ctx.run), ready=Probe("socket", f"{ctx.run}/etcd.sock", interval=0.05))
 
 
 def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from wecityctl.local.controlplane import APISERVER, LOOPBACK, SIMULATED_LEASE_SECONDS
+from wecityctl.local.controlplane import APISERVER, LOOPBACK
 from wecityctl.local.driver import Context
 from wecityctl.local.service import Probe, Service
 from wecityctl.local.simulated.nodes import SELECTOR
@@ -25,7 +25,8 @@ def service(ctx: Context, port: int) -> Service:
         f"--cidr={ctx.network.pod_cidr}",
         # Every node gives its address itself: kwok's own default would be the same for all.
         "--node-ip=",
-        f"--node-lease-duration-seconds={SIMULATED_LEASE_SECONDS}",
+        # No leases: they belong to one process of kwok, and the next would stand idle until they end.
+        "--node-lease-duration-seconds=0",
         f"--server-address={LOOPBACK}:{port}",
     )
     probe = Probe("http", f"http://{LOOPBACK}:{port}/healthz")
