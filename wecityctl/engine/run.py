@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -15,8 +16,10 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.locks import break_dead, city_lock
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of, result_of
+from wecityctl.engine.pending import resolve_pending
 from wecityctl.engine.provider_choice import ProviderChoice, choose_provider
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.state import StackState
@@ -25,6 +28,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import (
+    Diagnostic,
     Outcome,
     RunFinished,
     RunResult,
@@ -91,16 +95,22 @@ class _Run:
                 {name: stack.depends_on for name, stack in self._stacks.items()},
             )
         )
-        self._backend.unlock()
         provider = choose_provider(self._options.provider)
-        self._read_states()
-        self._read_secrets()
-        self._schedule = self._make_schedule()
+        with ExitStack() as held:
+            if self._options.operation != "preview":
+                held.enter_context(city_lock(self._backend))
+            self._run_all(provider)
+        return self._finish(provider)
+
+    def _run_all(self, provider: ProviderChoice) -> None:
         with Engine(self._options.program) as engine, Interrupts() as interrupts:
             engine.warm_up()
+            self._backend.unlock()
+            self._read_states()
+            self._read_secrets()
+            self._schedule = self._make_schedule()
             maker = JobMaker(self._backend, engine, self._options, str(cli_path()))
             _Loop(self, engine, maker, provider, interrupts).go()
-        return self._finish(provider)
 
     def _read_states(self) -> None:
         for name in self._stacks:
@@ -153,6 +163,18 @@ class _Run:
             provider.version,
             {name: self._secrets[name] for name in stack.secrets if name in self._secrets},
         )
+
+    def clear_the_way(self, name: str) -> None:
+        """Remove what a run that was killed left in the way of the next one."""
+        if self._options.operation == "preview":
+            return
+        for lock in break_dead(self._backend, name):
+            self._sink(Diagnostic(name, "info", f"removed the lock of a dead run ({lock})"))
+        state = self._states[name]
+        if state is not None and state.pending:
+            for line in resolve_pending(self._backend, state, self._clusters.get(self._stacks[name].cloud)):
+                self._sink(Diagnostic(name, "info", line))
+            self._states[name] = self._backend.read_state(name)
 
     def make_job(self, name: str, maker: JobMaker, provider: ProviderChoice, port: int) -> Job:
         """The worker's job for a stack of the plan."""
@@ -265,6 +287,7 @@ class _Loop:
             return
         port = 0
         try:
+            self._run.clear_the_way(name)
             if self._provider.kind == "builtin" and self._run.needs_provider(name):
                 port = self._engine.open_port(name)
             job = self._run.make_job(name, self._maker, self._provider, port)

@@ -1,0 +1,159 @@
+"""Who may change a city's state: our lock on the city, and the engine's own locks that a dead run left behind.
+
+A lock is broken only when its owner is provably dead on this machine; any other is named and left to `unlock`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.process import Owner
+from wecityctl.engine.store_cli import CliStore
+from wecityctl.engine.store_file import FileStore
+from wecityctl.errors import WecityError
+from wecityctl.paths import private_dir
+
+
+class LockedError(WecityError):
+    """Somebody else is changing the city, or died while doing so elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One lock of the engine on a stack. `owner` is known when one of our runs took it on a machine of ours."""
+
+    stack: str
+    path: Path
+    pid: int
+    host: str
+    user: str
+    since: str
+    owner: Owner | None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its owner is certainly gone."""
+        return self.owner is not None and self.owner.is_dead()
+
+    def __str__(self) -> str:
+        return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"
+
+
+@contextmanager
+def city_lock(backend: Backend) -> Iterator[None]:
+    """Hold the city against other changing runs on the same local files; the kernel frees it if we die.
+
+    Other back ends have the engine's own locks, stack by stack.
+    """
+    files = backend.files
+    if files is None:
+        yield
+        return
+    path = files.city_lock(backend.city)
+    private_dir(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"another run is changing {backend.city}",
+                details=_holder(path),
+                resolution="wait until it has ended, or stop it",
+            ) from error
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(Owner.of(os.getpid()).to_json()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, ValueError, TypeError):
+        return str(Owner(**json.loads(path.read_text())))
+    return ""
+
+
+def locks_on(files: FileStore, stack: str) -> list[Lock]:
+    """The engine's locks on a stack."""
+    owner = _noted_owner(files.lock_record(stack))
+    found = []
+    for path in sorted(files.lock_directory(stack).glob("*.json")):
+        try:
+            content = json.loads(path.read_text())
+            pid = int(content.get("pid", 0))
+        except (OSError, ValueError):
+            # Cut off while it was written: its owner cannot be named by it, so the note beside decides.
+            content, pid = {}, owner.pid if owner is not None else 0
+        found.append(
+            Lock(
+                stack,
+                path,
+                pid,
+                str(content.get("hostname", "?")),
+                str(content.get("username", "?")),
+                str(content.get("timestamp", "?")),
+                owner if owner is not None and owner.pid == pid else None,
+            )
+        )
+    return found
+
+
+def _noted_owner(path: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def break_dead(backend: Backend, stack: str) -> list[Lock]:
+    """Remove the locks that dead runs of this machine left on a stack; raise `LockedError` for any other."""
+    files = backend.files
+    if files is None:
+        return []
+    found = locks_on(files, stack)
+    held = [lock for lock in found if not lock.is_dead]
+    if held:
+        raise LockedError(
+            f"the state of {stack} is locked",
+            details="\n".join(str(lock) for lock in held),
+            resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock {stack}",
+        )
+    for lock in found:
+        lock.path.unlink(missing_ok=True)
+    return found
+
+
+def unlock(backend: Backend, stack: str) -> list[str]:
+    """Break every lock on a stack because the user says so; what was removed, for people.
+
+    Raises `LockedError` for a lock whose owner is alive on this machine.
+    """
+    if isinstance(backend.store, CliStore):
+        backend.store.cancel(stack)
+        return [f"{stack}: cancelled in the back end"]
+    found = locks_on(backend.store, stack)
+    alive = [lock for lock in found if _is_alive_here(lock)]
+    if alive:
+        raise LockedError(
+            f"the run that holds {stack} is alive",
+            details="\n".join(str(lock) for lock in alive),
+            resolution=f"stop process {alive[0].pid} first",
+        )
+    for lock in found:
+        lock.path.unlink(missing_ok=True)
+    return [str(lock) for lock in found]
+
+
+def _is_alive_here(lock: Lock) -> bool:
+    if lock.owner is not None:
+        here = Owner.of(os.getpid())
+        return lock.owner.machine == here.machine and lock.owner.boot == here.boot and not lock.owner.is_dead()
+    return lock.host == os.uname().nodename and Path(f"/proc/{lock.pid}").exists()
