@@ -30,7 +30,11 @@ _TOOLS = {
 _NFT_TRIAL = """table inet wecity-probe {
   set pods { type ipv4_addr; }
   map verdicts { type ipv4_addr : verdict; }
-  chain forward { type filter hook forward priority 0; ip saddr @pods ct state established accept; ip daddr vmap @verdicts; }
+  chain forward {
+    type filter hook forward priority 0;
+    ip saddr @pods ct state established accept
+    ip daddr vmap @verdicts
+  }
   chain nat { type nat hook prerouting priority -100; tcp dport 1 dnat ip to 192.0.2.1:80; }
 }
 """

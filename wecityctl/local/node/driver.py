@@ -70,12 +70,12 @@ class RealNode:
             ctx, (*objects.metrics(node.block.node_ip, configure.METRICS_PORT, _ca(ctx)), *objects.policy_agent())
         )
         write_private(node.layout.roles_made, b"")
-        standard = standard_images()
-        imported = images.load(node.layout.containerd_socket, (*standard.all, *ctx.spec.images))
+        standard = standard_images(ctx.spec.images, images.present(node.layout.containerd_socket))
+        imported = images.load(node.layout.containerd_socket, standard.archives)
         if imported:
             ctx.report(LocalEvent("step", f"images loaded: {', '.join(imported)}"))
         _wait("the node to be ready", lambda: self._label_when_ready(ctx, started), 60)
-        self._apply(ctx, objects.dns(standard.dns.reference, node.block.dns_ip))
+        self._apply(ctx, objects.dns(standard.dns, node.block.dns_ip))
         _wait("the cluster's DNS", lambda: _available(ctx), 60)
 
     def teardown(self, ctx: Context) -> None:

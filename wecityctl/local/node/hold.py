@@ -2,7 +2,7 @@
 
 Two processes: one on the host, which the supervisor knows, and its child, the first process of the PID namespace,
 which reaps orphans and, when told to end, ends the pods first. When either is killed the kernel ends every process,
-mount, interface and firewall rule of the node: only control groups can be left behind, and are removed at the next start.
+mount, interface and firewall rule of the node; only control groups can be left, and are removed at the next start.
 """
 
 from __future__ import annotations

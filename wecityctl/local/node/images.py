@@ -67,7 +67,7 @@ def load(socket: Path, images: Iterable[ImageRef]) -> tuple[str, ...]:
         origin = _origin(image)
         if name in have and have[name].origin == origin:
             continue
-        _import(socket, name, image.archive, origin)
+        _import(socket, name, image, origin)
         imported.append(image.reference)
     return tuple(imported)
 
@@ -84,18 +84,21 @@ def _origin(image: ImageRef) -> str:
     return "file-" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _import(socket: Path, name: str, archive: Path, origin: str) -> None:
+def _import(socket: Path, name: str, image: ImageRef, origin: str) -> None:
     before = present(socket)
-    _ctr(socket, "images", "import", "--local", "--digests", "--skip-digest-for-named", str(archive))
+    _ctr(socket, "images", "import", "--local", "--digests", "--skip-digest-for-named", str(image.archive))
     after = present(socket)
     if name not in after:
-        new = [image for image in after.values() if before.get(image.reference) != image]
-        if len(new) != 1:
+        # The archive calls its image something else, such as by a site's own registry: found by what it is.
+        same = [each for each in after.values() if each.digest == image.digest]
+        new = [each for each in after.values() if before.get(each.reference) != each]
+        found = same or new
+        if len({each.digest for each in found}) != 1:
             raise DeploymentError(
-                f"the archive {archive} does not hold the image {name}",
-                details="it holds: " + (", ".join(image.reference for image in new) or "nothing new"),
+                f"the archive {image.archive} does not hold the image {name}",
+                details="it holds: " + (", ".join(each.reference for each in new) or "nothing new"),
             )
-        _ctr(socket, "images", "tag", new[0].reference, name)
+        _ctr(socket, "images", "tag", found[0].reference, name)
     _ctr(socket, "images", "label", name, _PINNED, f"{_ORIGIN}={origin}")
 
 

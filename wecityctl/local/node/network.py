@@ -1,6 +1,6 @@
 """The node's addresses and the host's side of its link: one block per cloud, a bridge, a veth pair, two routes.
 
-Addresses come from 198.18.0.0/15, which no network may route (RFC 2544), so that a city's own networks are never shadowed.
+Addresses come from 198.18.0.0/15, which no network may route (RFC 2544): a city's own networks are never shadowed.
 What happens inside the node's network namespace is `inside`'s; packet filtering is `nft`'s and `netpol`'s.
 """
 

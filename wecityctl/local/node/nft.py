@@ -1,6 +1,6 @@
 """The base packet filter of a node's network namespace: what may leave the node, and who may pretend to be whom.
 
-NetworkPolicy is another table (`wecityctl.local.netpol`): a packet must pass both, so neither can open what the other closes.
+NetworkPolicy is another table (`wecityctl.local.netpol`): a packet must pass both; neither opens what the other closes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The API objects a real node needs in its cluster: DNS, metrics, the roles of the node's own programs. Plain values."""
+"""The API objects a real node needs in its cluster: DNS, metrics, roles of the node's own programs. Plain values."""
 
 from __future__ import annotations
 

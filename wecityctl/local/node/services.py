@@ -1,4 +1,4 @@
-"""The node's processes as supervised services: how each enters the node's namespaces, what it waits for, when it is ready."""
+"""The node's processes as supervised services: how each enters the namespaces, waits for others, and is ready."""
 
 from __future__ import annotations
 
