@@ -79,7 +79,9 @@ def root(
     ] = False,
     colour: Annotated[Colour, typer.Option("--color", help="When to colour output.")] = Colour.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only results and errors.")] = False,
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; may be repeated.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; may be repeated.")
+    ] = 0,
 ) -> None:
     """Bring up a city's government cloud from declarative YAML."""
     apply_settings(Settings(colour, -1 if quiet else verbose))

@@ -1,0 +1,71 @@
+"""The JSON Schema (draft-07, which the YAML language server reads) of the documents, made from the shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from wecityctl.spec.shapes import API_VERSION, KINDS
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+_REF = "#/definitions/{model}"
+
+
+def city_schema() -> dict[str, Any]:
+    """The schema of one document: one of the kinds, told apart by `kind`."""
+    _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
+    definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
+    return {
+        "$schema": DRAFT,
+        "title": f"wecityctl city files, {API_VERSION}",
+        "description": "One document of a city: City, Cloud, Platform, Tenant or App.",
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        # Says what `kind` may be before any branch is tried: editors then offer and explain it first.
+        "properties": {
+            "apiVersion": {"const": API_VERSION},
+            "kind": {"enum": list(KINDS), "description": "The kind of document."},
+        },
+        "oneOf": [{"$ref": _REF.format(model=shape.__name__)} for shape in KINDS.values()],
+        "definitions": dict(sorted(definitions.items())),
+    }
+
+
+def _as_draft_7(node: Any) -> Any:
+    """`node` without what draft-07 reads differently, and without the `null` that a field left out has inside."""
+    if isinstance(node, list):
+        return [_as_draft_7(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    # A field may itself be called `title` or `default`: inside `properties` the keys are names, not keywords.
+    result = {
+        key: {name: _as_draft_7(item) for name, item in value.items()} if key == "properties" else _as_draft_7(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+    }
+    for name in ("anyOf",):
+        if {"type": "null"} in result.get(name, ()):
+            rest = [item for item in result.pop(name) if item != {"type": "null"}]
+            result = {**rest[0], **result}
+    if "x-short-form" in result:
+        return _with_short_form(result)
+    if "$ref" in result and len(result) > 1:
+        # Draft-07 ignores everything beside a `$ref`.
+        reference = result.pop("$ref")
+        result["allOf"] = [{"$ref": reference}]
+    return _keys_as_pattern(result)
+
+
+def _with_short_form(shape: dict[str, Any]) -> dict[str, Any]:
+    """A shape that may also be written as just one of its fields."""
+    field = shape.pop("x-short-form")
+    short = {key: value for key, value in shape["properties"][field].items() if key != "examples"}
+    return {"description": shape.get("description", ""), "anyOf": [short, shape]}
+
+
+def _keys_as_pattern(node: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic's `patternProperties` for keys with a pattern would let every other key through."""
+    if "patternProperties" in node and "additionalProperties" not in node:
+        node["additionalProperties"] = False
+    return node
