@@ -164,7 +164,7 @@ def _build(context: str, namespace: str, cluster: Entry, user: Entry, env: Mappi
 
 
 def _server(cluster: Entry, *, tls: bool) -> str:
-    server = _text(cluster, "server", "cluster").rstrip("/")
+    server = _text(cluster, "server", "cluster")
     if not server:
         raise ConfigurationError(f"{cluster.where}: the cluster has no server")
     if "://" not in server:
@@ -176,7 +176,7 @@ def _server(cluster: Entry, *, tls: bool) -> str:
         valid = False
     if not valid:
         raise ConfigurationError(f"{cluster.where}: {server!r} is not the URL of an API server")
-    return server
+    return server.rstrip("/")
 
 
 def _proxy(cluster: Entry, server: str, env: Mapping[str, str]) -> str:

@@ -23,9 +23,9 @@ from wecityctl.kube.config import Access
 from wecityctl.kube.credentials import Login
 from wecityctl.kube.errors import ApiError, Conflict, Unauthorized, Unreachable, from_status
 from wecityctl.kube.proxies import is_loopback
-from wecityctl.kube.tls import expired_on
+from wecityctl.kube.tls import TlsMaterial, expired_on, handshake_alert, make_context
 from wecityctl.kube.transport import CONNECT_SECONDS, HttpPool
-from wecityctl.kube.transport_errors import classify
+from wecityctl.kube.transport_errors import Failure, classify, client_certificate_expired
 
 WarningSink = Callable[[str], None]
 
@@ -85,6 +85,7 @@ class Requester:
         self._retry = retry
         self._on_warning = on_warning
         self._reached = False
+        self._probed = False
         self._headers = [("User-Agent", user_agent)]
         if is_loopback(urlsplit(access.server).hostname or ""):
             # Compressing costs both sides more than a loopback connection ever could.
@@ -108,7 +109,7 @@ class Requester:
                 async with self._exchange(call, login, attempt_seconds, stream=False) as response:
                     data = await response.read()
             except (aiohttp.ClientError, OSError) as error:
-                failure = classify(error, self._access, login)
+                failure = await self._look_into(classify(error, self._access, login), login)
                 if not failure.passing or (failure.sent and not call.idempotent):
                     raise failure.error from error
                 if not await attempts.again(reached=self._reached):
@@ -164,6 +165,23 @@ class Requester:
             allow_redirects=False,
         ) as response:
             yield response
+
+    async def _look_into(self, failure: Failure, login: Login) -> Failure:
+        """Find the TLS alert behind a dropped connection, while the server has never yet answered us."""
+        access = self._access
+        parts = urlsplit(access.server)
+        first_drop = failure.error.why == "reset" and not self._reached and not self._probed
+        if not first_drop or parts.scheme != "https" or access.proxy_url:
+            return failure
+        self._probed = True
+        context = make_context(TlsMaterial(access.ca_data, access.insecure, login.cert, login.key))
+        host = parts.hostname or ""
+        name = access.tls_server_name or host
+        alert = await asyncio.to_thread(handshake_alert, context, (host, parts.port or 443), name)
+        if alert is not None:
+            return classify(alert, access, login)
+        expired = client_certificate_expired(failure.error, access, login)
+        return Failure(expired, sent=True, passing=False) if expired is not None else failure
 
     def _decode(self, data: bytes, response: aiohttp.ClientResponse) -> Any:
         try:

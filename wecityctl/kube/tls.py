@@ -7,6 +7,7 @@ has none, a private file that is gone before this module returns.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wecityctl.errors import AuthenticationError, ConfigurationError
+
+_PROBE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,26 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
     if material.cert and material.key:
         _load_client_certificate(context, material.cert, material.key)
     return context
+
+
+def handshake_alert(context: ssl.SSLContext, address: tuple[str, int], server_name: str) -> ssl.SSLError | None:
+    """What TLS says when a server drops our connection: in TLS 1.3 the refusal of a client certificate comes after the
+    handshake, where asyncio reports a mere disconnection. Blocking, at most a few seconds; None when nothing is said.
+    """
+    try:
+        with (
+            socket.create_connection(address, timeout=_PROBE_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=server_name) as secured,
+        ):
+            secured.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+            secured.recv(1)
+    except ssl.SSLEOFError:
+        return None
+    except ssl.SSLError as error:
+        return error
+    except OSError:
+        return None
+    return None
 
 
 def validity(pem: bytes) -> tuple[datetime, datetime] | None:

@@ -20,13 +20,15 @@ from wecityctl.kube.tls import expired_on
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h)
 _EXPIRED, _NOT_YET_VALID, _HOSTNAME, _ADDRESS = 10, 9, 62, 64
-_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
-_CLIENT_ALERTS = (
-    "ALERT_BAD_CERTIFICATE",
-    "CERTIFICATE_UNKNOWN",
-    "UNKNOWN_CA",
-    "CERTIFICATE_REQUIRED",
-    "CERTIFICATE_REVOKED",
+# 7: signed by another authority of the same name, as when a cluster was made anew
+_UNKNOWN_AUTHORITY = {2, 7, 18, 19, 20, 21, 24, 30}
+# Alerts that are not about the certificate we show.
+_OTHER_ALERTS = (
+    "HANDSHAKE_FAILURE",
+    "PROTOCOL_VERSION",
+    "UNRECOGNIZED_NAME",
+    "INTERNAL_ERROR",
+    "NO_APPLICATION_PROTOCOL",
 )
 
 
@@ -43,16 +45,33 @@ def classify(error: BaseException, access: Access, login: Login) -> Failure:
     """Tell what went wrong on the way to the API server of `access`."""
     sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)
     chain = list(_chain(error))
-    for link in chain:
+    # aiohttp's own classes derive from ssl's without what ssl knows: only the inner ones tell.
+    tls = [link for link in chain if isinstance(link, ssl.SSLError) and not isinstance(link, aiohttp.ClientError)]
+    for link in tls:
         if isinstance(link, ssl.SSLCertVerificationError):
             return Failure(_server_certificate(link, access), False, False)
-    for link in chain:
-        if isinstance(link, ssl.SSLError):
-            return Failure(_tls(link, access, login), False, False)
+    if tls:
+        return Failure(_tls(tls[0], access, login), False, False)
     why, message, resolution, passing = _network(error, chain, access)
     if isinstance(error, aiohttp.ServerTimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
         sent = True
     return Failure(Unreachable(access.server, why, message, details=str(error), resolution=resolution), sent, passing)
+
+
+def client_certificate_expired(error: BaseException, access: Access, login: Login) -> Unreachable | None:
+    """The likely cause of a dropped connection or a TLS alert, when our certificate has expired."""
+    expired = expired_on(login.cert)
+    return _expired(error, access, f" on {expired:%Y-%m-%d %H:%M} UTC") if expired is not None else None
+
+
+def _expired(error: BaseException, access: Access, when: str) -> Unreachable:
+    return Unreachable(
+        access.server,
+        "client-certificate-expired",
+        f"the client certificate expired{when}",
+        details=str(error),
+        resolution="fetch the cluster's kubeconfig again, or renew its client certificate",
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -113,17 +132,13 @@ def _server_certificate(error: ssl.SSLCertVerificationError, access: Access) -> 
 
 def _tls(error: ssl.SSLError, access: Access, login: Login) -> Unreachable:
     reason = str(error.reason or error)
-    expired = expired_on(login.cert)
-    if expired is not None or "CERTIFICATE_EXPIRED" in reason:
-        when = f" on {expired:%Y-%m-%d %H:%M} UTC" if expired else ""
-        return Unreachable(
-            access.server,
-            "client-certificate-expired",
-            f"the client certificate expired{when}",
-            details=str(error),
-            resolution="fetch the cluster's kubeconfig again, or renew its client certificate",
-        )
-    if any(alert in reason for alert in _CLIENT_ALERTS):
+    expired = client_certificate_expired(error, access, login)
+    if expired is not None:
+        return expired
+    if "CERTIFICATE_EXPIRED" in reason:
+        return _expired(error, access, "")
+    about_us = login.cert is not None and not any(word in reason for word in _OTHER_ALERTS)
+    if "CERTIFICATE_REQUIRED" in reason or ("ALERT" in reason and about_us):
         return Unreachable(
             access.server,
             "client-certificate-refused",
