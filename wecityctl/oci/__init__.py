@@ -1,6 +1,6 @@
 """Images built on the site from package registries alone, and the references that manifests use.
 
-Others ask here for references (`reference`, nothing is built) and for archives (`ensure`); how is this package's business.
+Others ask here for references (`reference`, nothing is built) and for archives (`ensure`); the rest is its own.
 """
 
 from __future__ import annotations
@@ -55,11 +55,13 @@ def reference(name: str, *, source: Source, registry: str = "") -> str:
     return _catalogue().reference(name, source, registry)
 
 
-def ensure(names: Iterable[str], report: Report | None = None, *, locking: Locking = Locking.PREFER) -> dict[str, BuiltImage]:
+def ensure(
+    names: Iterable[str], report: Report | None = None, *, locking: Locking = Locking.PREFER
+) -> dict[str, BuiltImage]:
     """The named images, built where they are not in the store yet; raises `ImageBuildError`.
 
-    With `Locking.PREFER` a version that is served no more is replaced by today's, said as a `NOTICE` event and recorded
-    in the cache: the image's reference changes with it, so ask for references after this.
+    With `Locking.PREFER` versions that are served no more are replaced by today's, said as a `NOTICE` event and kept in
+    the image's `lock_file`; its reference stays what `reference` says.
     """
     return _builder(locking).ensure(names, report or silent)
 
@@ -78,13 +80,15 @@ def _root() -> Path:
 
 
 def _catalogue() -> Catalogue:
-    return Catalogue(catalogue(), _root() / "locks")
+    return Catalogue(catalogue())
 
 
 def _builder(locking: Locking) -> Builder:
     machine = _MACHINES.get(platform.machine())
     if machine is None:
-        raise ConfigurationError(f"images cannot be built on {platform.machine()}", resolution="use images.source: upstream")
+        raise ConfigurationError(
+            f"images cannot be built on {platform.machine()}", resolution="use images.source: upstream"
+        )
     return Builder(
         _catalogue(),
         Store(_root() / "store"),

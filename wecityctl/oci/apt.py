@@ -40,7 +40,9 @@ class Apt:
     environment: Mapping[str, str]
     offline: bool = False
 
-    def resolve(self, suite: str, packages: Sequence[str], present: Mapping[str, str], without: Sequence[str]) -> tuple[DebianPackage, ...]:
+    def resolve(
+        self, suite: str, packages: Sequence[str], present: Mapping[str, str], without: Sequence[str]
+    ) -> tuple[DebianPackage, ...]:
         """What installing `packages` on top of `present` (versions by name) needs, `without` some.
 
         Raises `UnavailableError` when apt finds no solution.
@@ -91,8 +93,8 @@ class Apt:
 
     def _download(self, packages: Sequence[DebianPackage], suite: str) -> None:
         if self.offline:
-            names = ", ".join(f"{item.package}={item.version}" for item in packages)
-            raise UnavailableError("offline, and not all Debian packages are in the cache", details=names)
+            wanted = ", ".join(f"{item.package}={item.version}" for item in packages)
+            raise UnavailableError("offline, and not all Debian packages are in the cache", details=wanted)
         (self.root / "debs").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix="fetch-") as scratch:
             names = [f"{item.package}={item.version}" for item in packages]
@@ -103,8 +105,8 @@ class Apt:
                 if item.sha256 in files and not self._place(item).exists():
                     files[item.sha256].rename(self._place(item))
             if absent:
-                names = [f"{item.package}={item.version}" for item in absent]
-                raise UnavailableError(f"cannot be downloaded: {', '.join(names)}", details=_tail(done))
+                gone = ", ".join(f"{item.package}={item.version}" for item in absent)
+                raise UnavailableError(f"cannot be downloaded: {gone}", details=_tail(done))
 
     def _records(self, names: Sequence[str], suite: str) -> dict[str, DebianPackage]:
         """What the lists say of `name=version`, by that; unknown ones are left out."""

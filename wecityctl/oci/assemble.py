@@ -35,8 +35,8 @@ def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) ->
     if recipe.python:
         for wheel in from_what.wheels:
             wheels.unpack(tree, wheel, recipe.python.target)
-    for name, path in source_files(recipe.directory / ROOTFS):
-        tree.add(name, regular(path.read_bytes()))
+    for name, source in source_files(recipe.directory / ROOTFS):
+        tree.add(name, regular(source.read_bytes()))
     if recipe.user:
         _add_user(tree, recipe.user)
     for item in recipe.directories:

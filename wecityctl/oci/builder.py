@@ -16,6 +16,7 @@ from pathlib import Path
 
 from wecityctl.errors import WecityError
 from wecityctl.oci import layout
+from wecityctl.oci import lock as locks
 from wecityctl.oci.apt import Apt, UnavailableError
 from wecityctl.oci.assemble import Ingredients, assemble
 from wecityctl.oci.identity import Catalogue
@@ -87,13 +88,13 @@ class Builder:
         if self.locking is not Locking.UPDATE and (found := self._stored(recipe)):
             report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
             return found
+        base = built[recipe.base] if recipe.base else None
         started = time.monotonic()
         with self.store.building(recipe.name):
-            lock = self._settled_lock(recipe, report)
+            lock = self._settled_lock(recipe, base, report)
             if found := self._stored(recipe):
                 report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
                 return found
-            base = built[recipe.base] if recipe.base else None
             try:
                 image = self._build(recipe, lock, base, report)
             except WecityError as error:
@@ -103,32 +104,30 @@ class Builder:
         return image
 
     def _stored(self, recipe: Recipe) -> BuiltImage | None:
-        return self.store.find(recipe.name, self.catalogue.tag(recipe))
+        found = self.store.find(recipe.name, self.catalogue.tag(recipe))
+        return None if found and self.locking is Locking.REQUIRE and not found.locked else found
 
     # -- locks ---------------------------------------------------------------------------------------------------
 
-    def _settled_lock(self, recipe: Recipe, report: Report) -> Lock:
-        """The lock to build from, its Debian packages in the cache."""
+    def _settled_lock(self, recipe: Recipe, base: BuiltImage | None, report: Report) -> Lock:
+        """The lock to build from: the recipe's, or another where it cannot be had and need not be."""
         if self.locking is Locking.UPDATE:
-            lock = self._resolved(recipe, report)
+            lock = self._resolved(recipe, base, report)
             self.catalogue.commit(recipe, lock)
-        else:
-            lock = self.catalogue.effective(recipe) or Lock()
-            problem = self._unavailable(recipe, lock, report)
-            if problem is None:
-                return lock
-            if self.locking is Locking.REQUIRE:
-                raise ImageBuildError(
-                    f"image {recipe.name}: {problem.message}",
-                    details=problem.details,
-                    resolution="leave --locked out to take the versions served now, or renew the lock with --update-lock",
-                ) from problem
-            lock = self._resolved(recipe, report)
-            self.catalogue.override(recipe, lock)
-            text = f"not in the versions of {LOCK_FILE} ({problem.message}); built from those served now"
-            report(ImageEvent(recipe.name, Phase.NOTICE, text))
-        if recipe.debian:
-            self._apt.fetch(lock.debian[self.architecture], recipe.debian.suite)
+            return lock
+        lock = self.catalogue.lock(recipe)
+        problem = self._unavailable(recipe, lock, report)
+        if problem is None:
+            return lock
+        if self.locking is Locking.REQUIRE:
+            raise ImageBuildError(
+                f"image {recipe.name}: {problem.message}",
+                details=problem.details,
+                resolution="without --locked the versions served now are taken; --update-lock records them for good",
+            ) from problem
+        lock = self._resolved(recipe, base, report)
+        text = f"not in the versions of {LOCK_FILE} ({problem.message}): taking those served now"
+        report(ImageEvent(recipe.name, Phase.NOTICE, text))
         return lock
 
     def _unavailable(self, recipe: Recipe, lock: Lock, report: Report) -> UnavailableError | None:
@@ -155,25 +154,30 @@ class Builder:
                 return error
         return None
 
-    def _resolved(self, recipe: Recipe, report: Report) -> Lock:
+    def _resolved(self, recipe: Recipe, base: BuiltImage | None, report: Report) -> Lock:
         report(ImageEvent(recipe.name, Phase.RESOLVING, "versions served now"))
         debian: dict[str, tuple[DebianPackage, ...]] = {}
         if recipe.debian:
             self._lists.run(lambda: self._apt.update(recipe.debian.suite))  # type: ignore[union-attr]
             wanted = recipe.debian
             debian[self.architecture] = self._apt.resolve(
-                wanted.suite, wanted.packages, self._present(recipe), wanted.without
+                wanted.suite, wanted.packages, self._present(recipe, base), wanted.without
             )
         wheels = self._pip.resolve(recipe.python.requirements, recipe.python.version) if recipe.python else ()
         return Lock(debian, wheels)
 
-    def _present(self, recipe: Recipe) -> dict[str, str]:
-        """The packages, with versions, in the layers under the image."""
+    def _present(self, recipe: Recipe, base: BuiltImage | None) -> dict[str, str]:
+        """The packages, with versions, in the layers that the image is put on."""
         present: dict[str, str] = {}
-        while recipe.base:
+        while recipe.base and base:
             recipe = self.catalogue.recipe(recipe.base)
-            lock = self.catalogue.effective(recipe) or Lock()
+            lock = locks.read(base.lock_file) or Lock()
             present |= {item.package: item.version for item in lock.debian.get(self.architecture, ())}
+            base = (
+                self.store.find(recipe.base, self.catalogue.tag(self.catalogue.recipe(recipe.base)))
+                if recipe.base
+                else None
+            )
         return present
 
     # -- building ------------------------------------------------------------------------------------------------
@@ -196,8 +200,9 @@ class Builder:
             config = layout.configuration(recipe, self.architecture, layers, inputs)
             digest = layout.write_archive(archive, reference, config, layers)
             shutil.rmtree(work)
-            image = BuiltImage(recipe.name, reference, digest, archive, archive.stat().st_size)
-            return self.store.place(scratch, self.catalogue.tag(recipe), image)
+            locked = lock == self.catalogue.lock(recipe) and (base is None or base.locked)
+            image = BuiltImage(recipe.name, reference, digest, archive, archive.stat().st_size, locked)
+            return self.store.place(scratch, self.catalogue.tag(recipe), image, lock)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -23,7 +23,12 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
         root = Path(name)
         tree.write_directory(root)
         library = root / "usr/lib" / TRIPLETS[architecture]
-        interpreter = [str(root / LINKERS[architecture]), "--library-path", str(library), str(root / f"usr/bin/python{python}")]
+        interpreter = [
+            str(root / LINKERS[architecture]),
+            "--library-path",
+            str(library),
+            str(root / f"usr/bin/python{python}"),
+        ]
         # One process, one order and a fixed hash seed: the same bytes every time.
         arguments = ["-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(root)]
         done = subprocess.run(
@@ -35,7 +40,9 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
             timeout=COMPILE_SECONDS,
         )
         if done.returncode != 0:
-            raise ImageBuildError("the image's Python sources do not compile", details=(done.stdout + done.stderr)[-2000:])
+            raise ImageBuildError(
+                "the image's Python sources do not compile", details=(done.stdout + done.stderr)[-2000:]
+            )
         for place in places:
             for path in sorted((root / place.lstrip("/")).rglob("__pycache__/*.pyc")):
                 tree.add(str(path.relative_to(root)), regular(path.read_bytes()))

@@ -54,7 +54,9 @@ def unpack(tree: Tree, package: Path, drop: Sequence[str]) -> None:
 
 def control(package: Path) -> bytes:
     """The package's control fields, as scanners of images look for them under /var/lib/dpkg/status.d."""
-    done = subprocess.run(["dpkg-deb", "--field", str(package)], capture_output=True, check=False, timeout=UNPACK_SECONDS)
+    done = subprocess.run(
+        ["dpkg-deb", "--field", str(package)], capture_output=True, check=False, timeout=UNPACK_SECONDS
+    )
     if done.returncode != 0:
         raise ImageBuildError(f"{package.name} is no Debian package", details=done.stderr.decode(errors="replace"))
     return done.stdout

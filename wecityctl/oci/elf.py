@@ -38,7 +38,9 @@ def missing_libraries(tree: Tree, architecture: str) -> list[str]:
         if asked is None:
             continue
         here = path.rpartition("/")[0]
-        search = [merged(place.replace("$ORIGIN", f"/{here}").replace("${ORIGIN}", f"/{here}")) for place in asked.search]
+        search = [
+            merged(place.replace("$ORIGIN", f"/{here}").replace("${ORIGIN}", f"/{here}")) for place in asked.search
+        ]
         for name in asked.needed:
             if not any(tree.resolve(f"{place}/{name}") for place in (*search, *standard)):
                 problems.append(f"/{path} needs {name}")

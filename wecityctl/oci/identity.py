@@ -1,12 +1,12 @@
-"""Which lock counts for an image, and the name that follows from it, known before anything is built.
+"""The names of images, known before anything is built.
 
-The name ends in a digest over everything that goes in: recipe, files, lock, base, and the way we build.
+A built image's name ends in a digest over everything that is to go in: recipe, files, lock, base, and the way we build.
+It never depends on what this machine could fetch, so that every machine writes the same manifests.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.oci import lock as locks
 from wecityctl.oci.lock import Lock
 from wecityctl.oci.recipe import GO_SOURCES, LOCK_FILE, RECIPE_FILE, ROOTFS, Recipe, find
-from wecityctl.paths import write_private
 
 # Raised when the same recipe and lock give other bytes than before.
 BUILDER_FORMAT = "1"
@@ -29,48 +28,29 @@ Source = Literal["upstream", "built"]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The recipes and `overrides`, the directory of locks that this machine had to resolve anew."""
+    """The recipes, and the locks that lie beside them."""
 
     recipes: tuple[Recipe, ...]
-    overrides: Path
 
     def recipe(self, name: str) -> Recipe:
         """The recipe called `name`; raises `ConfigurationError`."""
         return find(self.recipes, name)
 
-    def committed(self, recipe: Recipe) -> Lock | None:
-        """The lock that lies beside the recipe."""
-        return locks.read(recipe.directory / LOCK_FILE)
-
-    def effective(self, recipe: Recipe) -> Lock | None:
-        """The lock that counts here: this machine's own where the committed one could not be had."""
-        committed = self.committed(recipe)
-        try:
-            document = json.loads(self._override(recipe).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return committed
-        # A newer recipe or lock in the project ends what was resolved in its place.
-        if not isinstance(document, dict) or document.get("replaces") != self._replaced(recipe, committed):
-            return committed
-        return locks.from_document(document.get("lock"), str(self._override(recipe)))
-
-    def override(self, recipe: Recipe, lock: Lock) -> None:
-        """Record `lock` as this machine's own."""
-        replaced = self._replaced(recipe, self.committed(recipe))
-        document = {"replaces": replaced, "lock": json.loads(lock.canonical())}
-        write_private(self._override(recipe), json.dumps(document, indent=1).encode())
+    def lock(self, recipe: Recipe) -> Lock:
+        """The lock beside the recipe; an empty one where there is none."""
+        return locks.read(recipe.directory / LOCK_FILE) or Lock()
 
     def commit(self, recipe: Recipe, lock: Lock) -> None:
         """Record `lock` beside the recipe, where everybody gets it."""
-        (recipe.directory / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
-        self._override(recipe).unlink(missing_ok=True)
+        if recipe.debian or recipe.python:
+            (recipe.directory / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
 
     def inputs(self, recipe: Recipe) -> str:
         """The SHA-256 over everything that goes into the image."""
         digest = hashlib.sha256(f"{BUILDER_FORMAT}\0".encode())
         if recipe.base:
             digest.update(f"base\0{self.inputs(self.recipe(recipe.base))}\0".encode())
-        digest.update((self.effective(recipe) or Lock()).canonical().encode())
+        digest.update(self.lock(recipe).canonical().encode())
         for name, content in _files(recipe):
             digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
         return digest.hexdigest()
@@ -88,16 +68,9 @@ class Catalogue:
             raise ConfigurationError(f"images come from upstream or built, not from {source!r}")
         return rehost(f"{BUILT_HOST}/{name}:{self.tag(recipe)}", registry)
 
-    def _override(self, recipe: Recipe) -> Path:
-        return self.overrides / f"{recipe.name}.json"
-
-    def _replaced(self, recipe: Recipe, committed: Lock | None) -> str:
-        text = (recipe.directory / RECIPE_FILE).read_bytes() + (committed or Lock()).canonical().encode()
-        return hashlib.sha256(text).hexdigest()
-
 
 def rehost(reference: str, registry: str) -> str:
-    """`reference` with its host replaced by `registry` (host, port and path prefix), which may be empty for no change."""
+    """`reference` with its host replaced by `registry`: a host, perhaps with port and path, or empty for no change."""
     prefix = registry.strip().removeprefix("https://").removeprefix("oci://").rstrip("/")
     if not prefix:
         return reference

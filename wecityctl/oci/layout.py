@@ -100,7 +100,10 @@ def write_archive(target: Path, reference: str, config: dict[str, Any], layers: 
     }
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [manifest]}
     blobs: dict[str, bytes | Path] = {layer.digest: layer.path for layer in layers}
-    blobs |= {str(item["digest"]): blob for item, blob in ((manifest, manifest_blob), (_descriptor(_CONFIG, config_blob), config_blob))}
+    blobs |= {
+        str(item["digest"]): blob
+        for item, blob in ((manifest, manifest_blob), (_descriptor(_CONFIG, config_blob), config_blob))
+    }
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(tar, "index.json", _json(index))

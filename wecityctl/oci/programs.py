@@ -24,9 +24,26 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
         raise ImageBuildError("Go is not installed", resolution="install Go, or put it on PATH")
     target = scratch / "program"
     done = subprocess.run(
-        [str(program), "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w -buildid=", "-o", target, go.package],
+        [
+            str(program),
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-mod=readonly",
+            "-ldflags=-s -w -buildid=",
+            "-o",
+            target,
+            go.package,
+        ],
         cwd=directory / GO_SOURCES,
-        env={**environment, "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture, "GOWORK": "off", "GOFLAGS": ""},
+        env={
+            **environment,
+            "CGO_ENABLED": "0",
+            "GOOS": "linux",
+            "GOARCH": architecture,
+            "GOWORK": "off",
+            "GOFLAGS": "",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -42,7 +42,9 @@ def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 
 def _absolute(value: str) -> str:
-    if not value.startswith("/") or value != "/" + "/".join(part for part in value.split("/") if part not in ("", ".", "..")):
+    if not value.startswith("/") or value != "/" + "/".join(
+        part for part in value.split("/") if part not in ("", ".", "..")
+    ):
         raise ValueError(f"{value!r} is not a plain absolute path")
     return value
 
@@ -156,7 +158,7 @@ def catalogue_directory() -> Path:
 
 @lru_cache(maxsize=8)
 def load_catalogue(directory: Path) -> tuple[Recipe, ...]:
-    """Every recipe under `directory`, by name; raises `RecipeError`. Read once per process: recipes are our own files."""
+    """Every recipe under `directory`, by name; raises `RecipeError`. Read once per process: the files are our own."""
     recipes = tuple(load_recipe(path) for path in sorted(directory.glob(f"*/{RECIPE_FILE}")))
     _check_bases(recipes)
     return recipes

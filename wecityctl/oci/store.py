@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from wecityctl.oci.lock import Lock
+from wecityctl.oci.recipe import LOCK_FILE
+
 ARCHIVE = "image.tar"
 RECORD = "image.json"
 FORMAT = 1
@@ -19,13 +22,22 @@ KEPT_BUILDS = 3
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image in the store. `digest` is its manifest's ("sha256:…"), `size` the archive's in bytes."""
+    """An image in the store. `digest` is its manifest's ("sha256:…"), `size` the archive's in bytes.
+
+    `locked` says that it holds the versions of the lock beside its recipe, and not those served when it was built.
+    """
 
     name: str
     reference: str
     digest: str
     archive: Path
     size: int
+    locked: bool = True
+
+    @property
+    def lock_file(self) -> Path:
+        """What it was really built from."""
+        return self.archive.with_name(LOCK_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +77,10 @@ class Store:
         place.mkdir(parents=True)
         return place
 
-    def place(self, scratch: Path, tag: str, image: BuiltImage) -> BuiltImage:
+    def place(self, scratch: Path, tag: str, image: BuiltImage, lock: Lock) -> BuiltImage:
         """Make the image in `scratch` (an archive alone) the one under `tag`."""
         record = {"format": FORMAT, **{key: value for key, value in asdict(image).items() if key != "archive"}}
+        (scratch / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
         (scratch / RECORD).write_text(json.dumps(record, indent=1) + "\n")
         target = self.root / image.name / tag
         if target.exists():
@@ -94,4 +107,4 @@ def _read(place: Path) -> BuiltImage | None:
         return None
     if record.get("format") != FORMAT or record.get("size") != size:
         return None
-    return BuiltImage(record["name"], record["reference"], record["digest"], archive, size)
+    return BuiltImage(record["name"], record["reference"], record["digest"], archive, size, record["locked"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import sys
 import threading
 
+from sample_app.log import say
 from sample_app.server import App, Server, Settings
 
 FINISH_SECONDS = 20.0
@@ -40,11 +40,11 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print(json.dumps({"event": "listening", "port": settings.port, "app": settings.name}), flush=True)
+    say("listening", port=settings.port, app=settings.name)
     server.serve_forever(poll_interval=0.1)
     server.socket.close()
     finished = server.wait_until_quiet(FINISH_SECONDS)
-    print(json.dumps({"event": "stopped", "finished": finished}), flush=True)
+    say("stopped", finished=finished)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Reads Service Binding files (servicebinding.io, workload projection): one directory per binding, one file per entry."""
+"""Reads Service Binding files (servicebinding.io, workload projection): a directory per binding, a file per entry."""
 
 from __future__ import annotations
 

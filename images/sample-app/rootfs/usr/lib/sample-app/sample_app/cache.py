@@ -23,7 +23,7 @@ class Cache:
 
     def visit(self) -> int:
         """Count a visit; the number of visits so far."""
-        return int(self._client.incr(self._key))  # type: ignore[arg-type]
+        return int(self._client.incr(self._key))
 
     @property
     def _key(self) -> str:

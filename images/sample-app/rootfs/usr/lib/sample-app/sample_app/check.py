@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # whatever a driver raises is the answer
         result |= {"ok": False, "error": type(error).__name__, "message": str(error)[:400]}
     result["seconds"] = round(time.monotonic() - started, 3)
-    print(json.dumps(result, ensure_ascii=False, default=str))
+    sys.stdout.write(json.dumps(result, ensure_ascii=False, default=str) + "\n")
     return 0 if result["ok"] else 1
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from sample_app import cache, database, page
 from sample_app.bindings import first, read_bindings
+from sample_app.log import say
 
 IDLE_SECONDS = 65
 SECURITY = {
@@ -82,7 +84,7 @@ class App:
             checks["database"] = self._database.ping
         if self._cache:
             checks["cache"] = self._cache.ping
-        found = {name: _attempt(lambda check=check: {"answer": check()}) for name, check in checks.items()}
+        found = {name: _attempt(partial(_answered, check)) for name, check in checks.items()}
         return {name: str(result["problem"]) for name, result in found.items() if "problem" in result}
 
     def _row(self) -> dict[str, Any]:
@@ -124,7 +126,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """One line instead of a traceback: clients that hang up are everyday life."""
-        print(json.dumps({"event": "error", "problem": repr(sys.exc_info()[1])}), file=sys.stderr)
+        say("error", problem=repr(sys.exc_info()[1]))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -143,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             self.server.ended()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def _answer(self) -> None:
         app = self.server.app
@@ -187,10 +189,15 @@ class Handler(BaseHTTPRequestHandler):
         """One JSON line per request; probes are left out, or they would be all there is to read."""
         if urlsplit(self.path).path not in ("/healthz", "/readyz"):
             status = code.value if isinstance(code, HTTPStatus) else code
-            print(json.dumps({"event": "request", "method": self.command, "path": self.path, "status": status}))
+            say("request", method=self.command, path=self.path, status=status)
 
     def log_message(self, format: str, *args: Any) -> None:
-        print(json.dumps({"event": "message", "text": format % args}), file=sys.stderr)
+        say("message", text=format % args)
+
+
+def _answered(check: Callable[[], None]) -> dict[str, Any]:
+    check()
+    return {}
 
 
 def _attempt(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
