@@ -68,6 +68,15 @@ def start(spec: CloudSpec, report: Report = silent, *, timeout: float = 120.0) -
             raise
 
 
+def connect(name: str) -> RunningCloud | None:
+    """The cloud as it runs now, without touching it; None while it does not run."""
+    if not is_running(name):
+        return None
+    cloud = assembly.load(name, silent)
+    version = str(cloud.context.api.get("/version")["gitVersion"])
+    return _describe(cloud, version, cloud.state.cluster_uid, changed=False, seconds=0.0)
+
+
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
     """Take the cloud down: no process, mount, interface or rule of it is left. Whether there was anything to do."""
     teller = Teller(report)
@@ -178,21 +187,26 @@ def _bring_up(cloud: Cloud, found: client.Found, teller: Teller, timeout: float)
     state = replace(cloud.state, cluster_uid=cluster_uid, versions=cloud.versions())
     if state != cloud.state:
         cloud.store.save(state)
-    spec = state.spec
-    teller.tell("ready", f"cloud {spec.name} is ready ({spec.nodes} nodes)")
+    teller.tell("ready", f"cloud {state.spec.name} is ready ({state.spec.nodes} nodes)")
+    changed = bool(touched) or nodes_changed
+    return _describe(cloud, version, cluster_uid, changed=changed, seconds=teller.seconds)
+
+
+def _describe(cloud: Cloud, version: str, cluster_uid: str, *, changed: bool, seconds: float) -> RunningCloud:
+    state = cloud.state
     return RunningCloud(
-        name=spec.name,
+        name=state.spec.name,
         kubeconfig=cloud.store.kubeconfig.read_text(),
         kubeconfig_path=cloud.store.kubeconfig,
-        context=kubeconfigs.context_name(spec.name),
+        context=kubeconfigs.context_name(state.spec.name),
         server=state.server,
         cluster_uid=cluster_uid,
         kubernetes_version=version,
         addresses=state.addresses,
         gateway_address=cloud.context.network.gateway_address,
-        simulated=spec.simulated,
-        changed=bool(touched) or nodes_changed,
-        seconds=teller.seconds,
+        simulated=state.spec.simulated,
+        changed=changed,
+        seconds=seconds,
     )
 
 
@@ -204,8 +218,7 @@ def _synchronise_nodes(cloud: Cloud, version: str, teller: Teller, deadline: flo
         counts = (("made", len(done.created)), ("changed", len(done.patched)), ("removed", len(done.deleted)))
         teller.tell("step", "simulated nodes: " + ", ".join(f"{count} {what}" for what, count in counts if count))
     if done.created:
-        while simulated_nodes.waiting(cloud.context.api) and time.monotonic() < deadline:
-            time.sleep(4 * _POLL_SECONDS)
+        simulated_nodes.wait_ready(cloud.context.api, deadline)
     return bool(done)
 
 

@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,7 @@ class CloudState:
     cluster_uid: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        pools = [
-            {**asdict(pool), "labels": dict(pool.labels), "accelerators": dict(pool.accelerators)}
-            for pool in self.spec.pools
-        ]
+        pools = [_pool_json(pool) for pool in self.spec.pools]
         spec = {"name": self.spec.name, "nodes": self.spec.nodes, "zones": self.spec.zones, "pools": pools}
         return {
             "format_version": FORMAT_VERSION,
@@ -141,6 +138,12 @@ class Store:
         paths.private_dir(clouds_dir())
         with _locked(clouds_dir() / f".{self.name}.lock", timeout, waiting, f"cloud {self.name}"):
             yield
+
+
+def _pool_json(pool: PoolSpec) -> dict[str, Any]:
+    # Not asdict: it cannot copy the read-only mappings that a city's model holds.
+    values = {each.name: getattr(pool, each.name) for each in fields(pool)}
+    return {**values, "labels": dict(pool.labels), "accelerators": dict(pool.accelerators)}
 
 
 def new_state(spec: CloudSpec) -> CloudState:

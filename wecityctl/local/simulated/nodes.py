@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _TAINT = {"key": SIMULATED, "value": "true", "effect": "NoSchedule"}
 # What one kubelet takes by default; a city's plan must not fit because of a limit that no real node has.
 _PODS_PER_NODE = "110"
 _NODES = "/api/v1/nodes"
+_POLL_SECONDS = 0.1
 _FIRST_ADDRESS = ipaddress.IPv4Address("10.64.0.1")
 
 
@@ -82,10 +84,15 @@ def synchronise(api: Api, spec: CloudSpec, kubernetes_version: str) -> Plan:
     return todo
 
 
-def waiting(api: Api) -> tuple[str, ...]:
-    """The simulated nodes that are not ready yet, or that still carry the taint of a node that is not."""
-    items = api.get(_NODES, labelSelector=SELECTOR)["items"]
-    return tuple(node["metadata"]["name"] for node in items if not _is_ready(node))
+def wait_ready(api: Api, deadline: float) -> None:
+    """Wait until every simulated node is ready and free of the taint of one that is not, or until `deadline`."""
+    while missing := [node for node in api.get(_NODES, labelSelector=SELECTOR)["items"] if not _is_ready(node)]:
+        # A list of hundreds of nodes is dear; one of them tells when it is worth another look.
+        path = f"{_NODES}/{missing[-1]['metadata']['name']}"
+        while not _is_ready(api.get(path)):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_POLL_SECONDS)
 
 
 def _patch(api: Api, name: str, main: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

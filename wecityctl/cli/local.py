@@ -1,0 +1,302 @@
+"""`wecityctl local`: start, stop, look at and reset embedded clouds.
+
+Thin over `wecityctl.local`: results on stdout, progress on stderr, errors left to the command line's one handler.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json, settings
+from wecityctl.errors import ConfigurationError, WecityError
+
+if TYPE_CHECKING:
+    from wecityctl.local.spec import CloudSpec, CloudStatus, LocalEvent, RunningCloud
+
+DEFAULT_NAME = "default"
+_ALWAYS_TOLD = frozenset({"death", "warning"})
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+app = typer.Typer(
+    name="local",
+    help="The embedded cloud: a Kubernetes control plane with a real node, or with simulated ones.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class Nodes(StrEnum):
+    """Which kind of nodes a new cloud gets."""
+
+    AUTO = "auto"
+    REAL = "real"
+    SIMULATED = "simulated"
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    from wecityctl.local import store
+
+    return [name for name in store.names() if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        "-n",
+        metavar="NAME",
+        help="The cloud; may be left out while there is only one.",
+        autocompletion=_complete_name,
+        show_default=False,
+    ),
+]
+
+
+@app.command(epilog=EPILOG.format("wecityctl local start", "wecityctl local start --name lab --nodes simulated"))
+def start(
+    name: Name = "",
+    nodes: Annotated[
+        Nodes, typer.Option("--nodes", help="Kind of nodes of a new cloud; auto: real where this machine can.")
+    ] = Nodes.AUTO,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds until it must be ready.")] = 120.0,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Start an embedded cloud, or make sure that it runs. `up` does this by itself.
+
+    A cloud that exists starts as it was, with its data; a new one gets one pool of three nodes.
+    """
+    from wecityctl.local import cloud
+
+    spec = _spec(name, nodes)
+    _provide(spec)
+    running = cloud.start(spec, _progress, timeout=timeout)
+    if output is Output.JSON:
+        say_json({"cloud": _running_document(running)})
+        return
+    say(f"cloud {running.name} {'started' if running.changed else 'runs already'}: {running.server}")
+    say(f"  Kubernetes {running.kubernetes_version}, {_kind(running.simulated)} nodes")
+    say(f"  export KUBECONFIG={running.kubeconfig_path}")
+
+
+@app.command(epilog=EPILOG.format("wecityctl local stop", "wecityctl local stop --all"))
+def stop(
+    name: Name = "",
+    every: Annotated[bool, typer.Option("--all", help="Stop every cloud of this user.")] = False,
+) -> None:
+    """Stop an embedded cloud; its data is kept. No process, mount, interface or firewall rule is left."""
+    from wecityctl.local import cloud
+
+    if every and name:
+        raise ConfigurationError("--all and --name exclude each other")
+    for each in cloud.names() if every else (_existing(name),):
+        say(f"cloud {each} {'stopped' if cloud.stop(each, _progress) else 'does not run'}")
+
+
+@app.command(epilog=EPILOG.format("wecityctl local status", "wecityctl local status --name lab -o json"))
+def status(name: Name = "", output: OutputOption = Output.TEXT) -> None:
+    """Show embedded clouds: health, processes, versions, ports, and whether their nodes are real or simulated."""
+    from wecityctl.local import cloud
+
+    found = [cloud.status(each) for each in ((name,) if name else cloud.names())]
+    if output is Output.JSON:
+        say_json({"clouds": [_status_document(each) for each in found]})
+        return
+    if not found:
+        say("there is no embedded cloud yet: wecityctl local start")
+    for each in found:
+        _show(each)
+
+
+@app.command(epilog=EPILOG.format("wecityctl local kubeconfig > lab.kubeconfig", "wecityctl local kubeconfig --merge"))
+def kubeconfig(
+    name: Name = "",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Add the cloud's context to your own kubeconfig instead of printing it.")
+    ] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Write (or with --merge, merge) here.", show_default=False),
+    ] = None,
+) -> None:
+    """Print the admin's kubeconfig of an embedded cloud. It is a secret: files are written 0600."""
+    from wecityctl.local import cloud
+    from wecityctl.local import kubeconfig as kubeconfigs
+    from wecityctl.paths import write_private
+
+    text = cloud.kubeconfig(_existing(name))
+    if merge:
+        target = file or kubeconfigs.user_file(os.environ)
+        context = kubeconfigs.merge(text, target)
+        note(f"{target} has the context {context}: kubectl --context {context} get nodes")
+    elif file is not None:
+        write_private(file.absolute(), text.encode())
+        note(f"written to {file}")
+    else:
+        say(text.rstrip())
+
+
+@app.command(epilog=EPILOG.format("wecityctl local reset --name lab --confirm lab"))
+def reset(
+    name: Name = "",
+    confirm: Annotated[
+        str, typer.Option("--confirm", metavar="NAME", help="The cloud's name, typed out.", show_default=False)
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop an embedded cloud and delete all it has kept: objects, volumes, certificates, logs."""
+    from wecityctl.local import cloud
+    from wecityctl.local import kubeconfig as kubeconfigs
+
+    chosen = _existing(name, damaged=True)
+    _confirm(chosen, confirm, yes=yes)
+    cloud.reset(chosen, _progress)
+    target = kubeconfigs.user_file(os.environ)
+    try:
+        if kubeconfigs.unmerge(chosen, target):
+            note(f"its context is taken out of {target}")
+    except WecityError as error:
+        # The file is the user's; the cloud is gone whatever state that is in.
+        note(f"warning: {error.message}")
+    say(f"cloud {chosen} is gone")
+
+
+def _existing(name: str, *, damaged: bool = False) -> str:
+    """`name`, or the only cloud there is. `damaged`: one whose state cannot be read counts too."""
+    from wecityctl.local import store
+
+    if name:
+        return store.Store.of(name).name
+    known = store.names()
+    if damaged and not known and store.clouds_dir().is_dir():
+        known = tuple(sorted(path.name for path in store.clouds_dir().iterdir() if path.is_dir()))
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise ConfigurationError("there is no embedded cloud", resolution="wecityctl local start")
+    raise ConfigurationError("there are several embedded clouds", details=", ".join(known), resolution="give --name")
+
+
+def _spec(name: str, nodes: Nodes) -> CloudSpec:
+    """The cloud as it was made, or a new one of the kind asked for."""
+    from wecityctl.local import store
+    from wecityctl.local.spec import CloudSpec, PoolSpec
+
+    known = store.names()
+    chosen = name or (known[0] if len(known) == 1 else DEFAULT_NAME)
+    if not name and len(known) > 1:
+        _existing("")
+    state = store.Store.of(chosen).load()
+    if state is not None:
+        if nodes not in (Nodes.AUTO, state.spec.nodes):
+            raise ConfigurationError(
+                f"cloud {chosen} was made with {state.spec.nodes} nodes",
+                resolution=f"to begin anew: wecityctl local reset --name {chosen} --confirm={chosen}",
+            )
+        return state.spec
+    real = nodes is Nodes.REAL or (nodes is Nodes.AUTO and _can_be_real())
+    return CloudSpec(chosen, "real" if real else "simulated", (), (PoolSpec("general"),))
+
+
+def _can_be_real() -> bool:
+    from wecityctl.local.drivers import node_driver
+
+    try:
+        node_driver().check()
+    except WecityError as error:
+        note(f"nodes are simulated: {error.message}")
+        return False
+    return True
+
+
+def _provide(spec: CloudSpec) -> None:
+    """Have the programs and images the cloud needs, with progress where something is missing."""
+    from wecityctl import clusters, parts
+    from wecityctl.cli.engine import ProgressLines
+
+    kind = clusters.SIMULATED_NODE_PARTS if spec.simulated else clusters.REAL_NODE_PARTS
+    wanted = clusters.CONTROL_PLANE_PARTS + kind
+    if any(each.part in wanted and each.state != "ok" for each in parts.status(hashed=False)):
+        parts.ensure(wanted, ProgressLines())
+    if not spec.simulated:
+        from wecityctl import oci
+
+        oci.ensure(sorted(clusters.NODE_IMAGES), lambda event: note(str(event)) if settings().verbosity > 0 else None)
+
+
+def _confirm(name: str, confirm: str, *, yes: bool) -> None:
+    if confirm and confirm != name:
+        raise ConfigurationError(f"--confirm names {confirm!r}, but the cloud is {name!r}")
+    if confirm or yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"this deletes all that cloud {name} has kept", resolution=f"add --confirm={name}, or --yes"
+        )
+    typer.confirm(f"Delete cloud {name} with all its data?", abort=True, err=True)
+
+
+def _progress(event: LocalEvent) -> None:
+    if settings().verbosity < 0 and event.kind not in _ALWAYS_TOLD:
+        return
+    note(f"{event.seconds:6.1f}s  {event.message}")
+    for line in event.lines:
+        note(f"           {line}")
+
+
+def _show(status: CloudStatus) -> None:
+    say(f"cloud {status.name}: {status.health}, {_kind(status.nodes == 'simulated')} nodes")
+    if status.message:
+        say(f"  {status.message}")
+    times = f"made {_duration(status.age)} ago" + (f", up for {_duration(status.uptime)}" if status.uptime else "")
+    say(f"  {times}, {status.server or 'never started'}")
+    say("  " + ", ".join(f"{name} {version}" for name, version in sorted(status.versions.items())))
+    for pool in status.pools if status.nodes == "simulated" else ():
+        extra = "".join(f", {count} {name}" for name, count in pool.accelerators.items())
+        say(f"  pool {pool.name}: {pool.nodes} x {pool.architecture}, {pool.cpu} CPUs, {pool.memory}{extra}")
+    for each in status.services:
+        restarts = f", {each.restarts} restarts" if each.restarts else ""
+        reason = f", {each.reason}" if each.reason else ""
+        say(f"  {each.name:<26} {each.state:<9} pid {each.pid or '-'}{restarts}{reason}")
+        for death in each.deaths[-1:]:
+            say(f"    last death {_duration(max(0.0, _now() - death.at))} ago: {death.how}")
+            for line in death.lines[-5:]:
+                say(f"      {line}")
+    say(f"  {status.directory}")
+
+
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+def _kind(simulated: bool) -> str:
+    return "simulated" if simulated else "real"
+
+
+def _duration(seconds: float) -> str:
+    """Two units at most: `2d 4h`, `3m 5s`."""
+    rest, words = int(seconds), []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            words.append(f"{count}{unit}")
+    return " ".join(words[:2]) or "0s"
+
+
+def _status_document(status: CloudStatus) -> dict[str, Any]:
+    document = asdict(status)
+    return {**document, "directory": str(status.directory), "simulated": status.nodes == "simulated"}
+
+
+def _running_document(running: RunningCloud) -> dict[str, Any]:
+    # The kubeconfig's text is a secret; its path is not.
+    document = {key: value for key, value in asdict(running).items() if key != "kubeconfig"}
+    return {**document, "kubeconfig_path": str(running.kubeconfig_path)}
