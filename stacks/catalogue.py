@@ -7,7 +7,6 @@ Partners add types from their own packages through the entry-point group `wecity
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from types import MappingProxyType
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.catalogue import CapabilityType, Catalogue
@@ -77,4 +76,4 @@ def load_catalogue() -> Catalogue:
                 resolution="remove one of the packages",
             )
         types[item.name] = item
-    return MappingProxyType(types)
+    return types

@@ -41,7 +41,7 @@ class Plan:
 
     def only(self, patterns: Iterable[str]) -> Plan:
         """The stacks that match (a full name, or parts of one between its dots) and what they need."""
-        wanted = self._matching(patterns)
+        wanted = self.matching(patterns)
         for stack in reversed(self.stacks):
             if stack.name in wanted:
                 wanted |= set(stack.depends_on)
@@ -49,7 +49,7 @@ class Plan:
 
     def needing(self, patterns: Iterable[str]) -> Plan:
         """The stacks that match and what stands on them: what has to go with them."""
-        wanted = self._matching(patterns)
+        wanted = self.matching(patterns)
         for stack in self.stacks:
             if wanted.intersection(stack.depends_on):
                 wanted.add(stack.name)
@@ -58,7 +58,8 @@ class Plan:
     def _reduced(self, wanted: set[str]) -> Plan:
         return Plan(self.city, self.placement, tuple(stack for stack in self.stacks if stack.name in wanted))
 
-    def _matching(self, patterns: Iterable[str]) -> set[str]:
+    def matching(self, patterns: Iterable[str]) -> set[str]:
+        """The names of the stacks that match. Raises `ConfigurationError` for a pattern that matches none."""
         wanted: set[str] = set()
         for pattern in patterns:
             found = {stack.name for stack in self.stacks if _matches(stack.name, pattern)}

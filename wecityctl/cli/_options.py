@@ -9,12 +9,6 @@ from typing import Annotated
 import typer
 
 
-class OutputFormat(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    YAML = "yaml"
-
-
 class StreamFormat(StrEnum):
     """`json` is a stream of events, one a line."""
 
@@ -22,9 +16,6 @@ class StreamFormat(StrEnum):
     JSON = "json"
 
 
-CityPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="The city: a YAML file or a directory of them.", show_default=False)
-]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,7 +43,6 @@ ReportFile = Annotated[
 Stream = Annotated[
     StreamFormat, typer.Option("--output", "-o", help="text, or json: a stream of events, one a line, on stdout.")
 ]
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print the result.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
 Details = Annotated[bool, typer.Option("--details", help="Print every changed resource and property.")]
 DetailedExitCode = Annotated[

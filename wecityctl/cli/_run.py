@@ -113,7 +113,6 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
         session.images,
         backend,
         sink,
-        unreachable=clusters.failed,
     )
     return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG
+from wecityctl.cli._common import EPILOG, CityPath
 from wecityctl.errors import ConfigurationError
 
 app = typer.Typer()
@@ -18,7 +18,7 @@ app = typer.Typer()
     )
 )
 def destroy(
-    path: o.CityPath,
+    path: CityPath,
     confirm: o.Confirm = "",
     only: o.Only = None,
     parallelism: o.Parallelism = 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG
+from wecityctl.cli._common import EPILOG, CityPath
 
 app = typer.Typer()
 
@@ -18,7 +18,7 @@ app = typer.Typer()
     )
 )
 def preview(
-    path: o.CityPath,
+    path: CityPath,
     only: o.Only = None,
     parallelism: o.Parallelism = 2,
     detailed_exitcode: o.DetailedExitCode = False,

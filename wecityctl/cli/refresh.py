@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG
+from wecityctl.cli._common import EPILOG, CityPath
 
 app = typer.Typer()
 
 
 @app.command(epilog=EPILOG.format("wecityctl refresh examples/xingcheng"))
 def refresh(
-    path: o.CityPath,
+    path: CityPath,
     only: o.Only = None,
     parallelism: o.Parallelism = 2,
     output: o.Stream = o.StreamFormat.TEXT,

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG
+from wecityctl.cli._common import EPILOG, CityPath
 
 app = typer.Typer()
 
@@ -20,7 +20,7 @@ app = typer.Typer()
     )
 )
 def up(
-    path: o.CityPath,
+    path: CityPath,
     only: o.Only = None,
     parallelism: o.Parallelism = 2,
     keep_going: o.KeepGoing = False,

@@ -7,7 +7,7 @@ they are kept, and so are values that only a real run can know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -65,20 +65,6 @@ def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:
 
     _sync_await(run_pulumi_func(run))
     return Recording(inputs.stack.name, tuple(monitor.recorded), outputs_from_json(inputs.stack.layer, answer))
-
-
-def record_all(
-    make_inputs: Callable[[str, Mapping[str, Outputs | None]], StackInputs], stacks: tuple[str, ...]
-) -> tuple[Recording, ...]:
-    """Record the stacks in order, each with the outputs of those before it."""
-    known: dict[str, Outputs | None] = {}
-    recordings = []
-    for stack in stacks:
-        inputs = make_inputs(stack, known)
-        recording = record(replace(inputs, upstream={**known, **inputs.upstream}))
-        known[stack] = recording.outputs
-        recordings.append(recording)
-    return tuple(recordings)
 
 
 def load_program(program: str) -> Callable[[StackInputs], Mapping[str, Any]]:

@@ -1,0 +1,63 @@
+"""`wecityctl history`: what was done to a city, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say_json
+from wecityctl.errors import NoSuchStackError
+
+app = typer.Typer()
+
+
+@app.command(epilog=EPILOG.format("wecityctl history examples/xingcheng", "wecityctl history examples/xingcheng -n 50"))
+def history(
+    path: CityPath,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many updates, newest first.")] = 20,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show the updates of the city's stacks, newest first, as the engine recorded them."""
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    backend = open_backend(session.city)
+    updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
+    updates.sort(key=lambda item: str(item["started"]), reverse=True)
+    if not updates:
+        raise NoSuchStackError(
+            f"nothing was ever done to {session.city.name}", resolution=f"bring it up first: wecityctl up {path}"
+        )
+    if output is Output.JSON:
+        say_json({"city": session.city.name, "updates": updates[:count]})
+        return
+    _print(updates[:count])
+
+
+def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
+    started, ended = int(update.get("startTime") or 0), int(update.get("endTime") or 0)
+    changes = {key: value for key, value in (update.get("resourceChanges") or {}).items() if value}
+    return {
+        "stack": stack,
+        "operation": str(update.get("kind") or ""),
+        "result": str(update.get("result") or ""),
+        "started": datetime.fromtimestamp(started, UTC).isoformat() if started else "",
+        "seconds": max(0, ended - started),
+        "changes": changes,
+    }
+
+
+def _print(updates: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("STARTED", "STACK", "OPERATION", "RESULT", "CHANGES"):
+        table.add_column(title, overflow="fold")
+    for item in updates:
+        changes = " ".join(f"{key} {value}" for key, value in item["changes"].items()) or "–"
+        table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], changes)
+    console().print(table)

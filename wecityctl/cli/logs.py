@@ -1,0 +1,104 @@
+"""`wecityctl logs`: an app's logs, from all its pods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, note, say
+from wecityctl.errors import ConfigurationError, NoSuchStackError
+
+if TYPE_CHECKING:
+    from wecityctl.inputs import Cluster
+    from wecityctl.kube.client import KubeClient
+    from wecityctl.model.city import App, City
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl logs examples/xingcheng health-code",
+        "wecityctl logs examples/xingcheng transport-bureau/bus-arrival --follow",
+    )
+)
+def logs(
+    path: CityPath,
+    name: Annotated[str, typer.Argument(metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False)],
+    component: Annotated[str, typer.Option("--component", "-c", help="Only this component.")] = "",
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each pod, from the end.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs grow.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", help="The logs of containers that have ended.")] = False,
+) -> None:
+    """Show the logs of an app's pods, each line led by its pod's name."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    chosen = find_app(session.city, name)
+    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
+    cloud = session.plan.placement.apps[(chosen.tenant, chosen.name)]
+    if cloud in clusters.failed:
+        raise clusters.failed[cloud]
+    if cloud not in clusters.found:
+        raise NoSuchStackError(f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {path}")
+    if clusters.found[cloud].simulated:
+        raise ConfigurationError(
+            f"{chosen.name} runs on simulated nodes, which have no logs", resolution="use a cloud with real nodes"
+        )
+    asyncio.run(_show(clusters.found[cloud], chosen, component, tail, follow, previous))
+
+
+def find_app(city: City, name: str) -> App:
+    """The app called `name` or `tenant/name`. Raises `ConfigurationError` when there is none, or more than one."""
+    tenant, _, short = name.rpartition("/")
+    found = [item for item in city.apps if item.name == short and (not tenant or item.tenant == tenant)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        owners = " or ".join(f"{item.tenant}/{item.name}" for item in found)
+        raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
+    known = ", ".join(f"{item.tenant}/{item.name}" for item in city.apps)
+    raise ConfigurationError(f"there is no app {name!r}", details=f"apps: {known or 'none'}")
+
+
+async def _show(cluster: Cluster, chosen: App, component: str, tail: int, follow: bool, previous: bool) -> None:
+    from wecityctl.kube.client import KubeClient
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.transport import HttpPool
+    from wecityctl.model.naming import tenant_namespace
+
+    namespace = tenant_namespace(chosen.tenant, chosen.zone)
+    selector = f"app.kubernetes.io/name={chosen.name},app.kubernetes.io/part-of={chosen.tenant}"
+    if component:
+        selector += f",app.kubernetes.io/component={component}"
+    async with HttpPool() as pool, KubeClient(load_access(cluster.kubeconfig), pool) as client:
+        pods = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector)
+        if not pods:
+            raise NoSuchStackError(f"{chosen.name} has no pods in {namespace}")
+        await asyncio.gather(*(_pod(client, pod, tail, follow, previous) for pod in pods))
+
+
+async def _pod(client: KubeClient, pod: dict[str, Any], tail: int, follow: bool, previous: bool) -> None:
+    from wecityctl.errors import WecityError
+
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    for container in pod["spec"]["containers"]:
+        try:
+            if follow:
+                lines = await client.logs(namespace, name, container["name"], tail_lines=tail, follow=True)
+                await _print_lines(name, lines)
+            else:
+                text = await client.logs(namespace, name, container["name"], tail_lines=tail, previous=previous)
+                for line in text.splitlines():
+                    say(f"{name} | {line}")
+        except WecityError as error:
+            note(f"{name}: {error.message}")
+
+
+async def _print_lines(name: str, lines: AsyncIterator[str]) -> None:
+    async for line in lines:
+        say(f"{name} | {line}")

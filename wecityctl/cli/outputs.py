@@ -1,0 +1,48 @@
+"""`wecityctl outputs`: what the stacks say to each other and to people."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, say, say_json
+from wecityctl.errors import NoSuchStackError
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format("wecityctl outputs examples/xingcheng", "wecityctl outputs examples/xingcheng --stack entry")
+)
+def outputs(
+    path: CityPath,
+    stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Only this stack, or part of its name.")] = "",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show the outputs of the city's stacks. Secret values are never shown."""
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    plan = session.plan
+    wanted = plan.stacks if not stack else [item for item in plan.only([stack]).stacks if stack in item.name]
+    backend = open_backend(session.city)
+    found = {}
+    for item in wanted:
+        state = backend.read_state(item.name) if item.layer != "secrets" else None
+        if state is not None and state.outputs is not None:
+            found[item.name] = dict(state.outputs)
+    if not found:
+        raise NoSuchStackError(
+            f"{session.city.name} has no outputs" + (f" of {stack!r}" if stack else ""),
+            resolution=f"bring it up first: wecityctl up {path}",
+        )
+    if output is Output.JSON:
+        say_json({"city": session.city.name, "outputs": found})
+        return
+    for name, values in found.items():
+        say(name)
+        for key, value in values.items():
+            say(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")

@@ -1,0 +1,51 @@
+"""`wecityctl render`: a city's manifests, without a cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wecityctl.cli import _options as o
+from wecityctl.cli._common import EPILOG, CityPath, note, say
+from wecityctl.errors import ConfigurationError
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl render examples/xingcheng",
+        "wecityctl render examples/xingcheng --only transport-bureau --directory manifests",
+    )
+)
+def render(
+    path: CityPath,
+    only: o.Only = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", metavar="DIR", help="Write a file for each object here; must be empty."),
+    ] = None,
+) -> None:
+    """Write the manifests of the city's stacks to stdout or a directory. Secrets are redacted; no cloud is asked."""
+    from wecityctl.engine.render import join
+    from wecityctl.recordings import render_city
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    files = render_city(session, tuple(only or ()))
+    if directory is None:
+        say(join(files).rstrip("\n"))
+        return
+    _write(directory, files)
+    note(f"{len(files)} manifests written to {directory}")
+
+
+def _write(directory: Path, files: dict[str, str]) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigurationError(f"{directory} is not an empty directory", resolution="name another one")
+    for name, text in files.items():
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)

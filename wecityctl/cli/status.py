@@ -1,0 +1,86 @@
+"""`wecityctl status`: how a city is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
+
+if TYPE_CHECKING:
+    from wecityctl.overview import StackStatus, WorkloadStatus
+
+app = typer.Typer()
+
+
+@app.command(epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng -o json"))
+def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+    """Show the city's stacks as the state has them and its workloads as its clouds have them.
+
+    Workloads on simulated nodes say so: their pods run nowhere but in the books.
+    """
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.overview import stack_statuses, workload_statuses
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    stacks = stack_statuses(session.plan, open_backend(session.city))
+    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
+    workloads = workload_statuses(session.city.name, clusters.found)
+    away = {
+        cloud.name: str(clusters.failed[cloud.name].message) if cloud.name in clusters.failed else "not running"
+        for cloud in session.city.clouds
+        if cloud.name not in clusters.found
+    }
+    if output is Output.JSON:
+        say_json(
+            {
+                "city": session.city.name,
+                "stacks": [asdict(item) for item in stacks],
+                "workloads": [asdict(item) for item in workloads],
+                "unreachable": away,
+            }
+        )
+        return
+    _print(stacks, workloads)
+    for cloud, reason in away.items():
+        note(f"cloud {cloud}: {reason}")
+
+
+def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("STACK", "RESOURCES", "LAST UPDATE", "STATE"):
+        table.add_column(title, overflow="fold")
+    for stack in stacks:
+        table.add_row(stack.stack, str(stack.resources or "–"), stack.last_update[:19] or "–", _stack_state(stack))
+    console().print(table)
+    if not workloads:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("NAMESPACE", "WORKLOAD", "READY", "STATE"):
+        table.add_column(title, overflow="fold")
+    for item in workloads:
+        mark = " (simulated)" if item.simulated else ""
+        why = f": {item.reason}" if item.state != "ready" and item.reason else ""
+        table.add_row(
+            item.namespace, f"{item.kind} {item.name}", f"{item.ready}/{item.wanted}", item.state + mark + why
+        )
+    console().print()
+    console().print(table)
+
+
+def _stack_state(stack: StackStatus) -> str:
+    if not stack.planned:
+        return "no longer in the files"
+    if not stack.last_update:
+        return "not made yet"
+    if stack.pending:
+        return f"interrupted: {stack.pending} pending operations"
+    if stack.errors:
+        return f"not ready: {stack.errors[0]}"
+    return "ok"
