@@ -57,7 +57,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One element of `ports`: a whole protocol (`numbers` None, no name), a range, or the name of a container's port."""
+    """One element of `ports`: a whole protocol (`numbers` None, no name), a range, or a container port's name."""
 
     protocol: Protocol
     numbers: Range | None = None

@@ -14,7 +14,7 @@ from wecityctl.local.netpol.model import Pod, State
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`local`: addresses in the node's pod CIDR; `everywhere`: those and the others; `containers`: sandboxes with some."""
+    """`local`: addresses in the pod CIDR; `everywhere`: those and the others; `containers`: sandboxes with some."""
 
     local: Mapping[int, Pod]
     everywhere: Mapping[int, Pod]

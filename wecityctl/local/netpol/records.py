@@ -1,4 +1,4 @@
-"""The records that the CNI plug-in leaves, one file per sandbox: they come and go but never change, so each is read once."""
+"""The records that the CNI plug-in leaves, one file per sandbox: they never change, so each is read once."""
 
 from __future__ import annotations
 

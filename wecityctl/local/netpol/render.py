@@ -1,5 +1,14 @@
 """Program → nft text: one table, replaced in one transaction.
 
+Policies are judged by a connection's own ends, on each of its packets in both directions: the source is that of the
+original tuple, destination and port are the source of the reply tuple, that is, after a Service's address has been
+translated and whatever is masqueraded later. So a rule that is gone ends its connections, a reload never breaks one
+that is still allowed, and answers need no rule of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from wecityctl.local.netpol.compile import compile_state
