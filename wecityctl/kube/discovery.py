@@ -20,6 +20,7 @@ _AGGREGATED = ",".join(
         "application/json",
     ]
 )
+_EXTENSION_SECONDS = 2.0
 _Key = tuple[str, str]
 
 
@@ -98,7 +99,8 @@ class Discovery:
         if "/" not in api_version:
             return None
         try:
-            answer = await self._requester.send(Call("GET", f"/apis/{api_version}"))
+            # Not for as long as other calls: a server that is away for good answers 503 for ever.
+            answer = await self._requester.send(Call("GET", f"/apis/{api_version}"), retry_seconds=_EXTENSION_SECONDS)
         except NotFound:
             return None
         except ApiError as error:
