@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.execute import Engine
+from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.state import StackState
 from wecityctl.engine.wire import Job
@@ -39,7 +39,6 @@ class JobMaker:
     backend: Backend
     engine: Engine
     options: RunOptions
-    cli: str
 
     def make(
         self,
@@ -70,8 +69,8 @@ class JobMaker:
             operation,
             self.options.program if inputs is not None else "",
             inputs,
-            self.cli,
-            (*self._arguments(stack, operation),),
+            str(cli_path()),
+            tuple(self._arguments(stack, operation)),
             str(self.engine.workdir.path),
             environment,
             state.outputs if state is not None else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wecityctl.engine.wire import Report
-from wecityctl.errors import ExitCode
+from wecityctl.errors import ExitCode, WecityError
 from wecityctl.model.events import Outcome, StackResult
 
 
@@ -52,3 +52,8 @@ def exit_code_of(
     if expect_no_changes and any(result.changes for result in results):
         return ExitCode.EXPECTED_NO_CHANGES
     return ExitCode.OK
+
+
+def describe(error: WecityError) -> str:
+    """An error as one text."""
+    return "\n".join(part for part in (error.message, error.details, error.resolution) if part)

@@ -1,0 +1,140 @@
+"""What is known in a run: states and outputs read when first needed, the secrets, and each stack's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wecityctl.engine import secret_store
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.provider_choice import ProviderChoice
+from wecityctl.engine.records import Record
+from wecityctl.engine.state import StackState
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.plan import Plan, Stack
+
+
+class Context:
+    """The knowledge of one run; decides nothing and starts nothing."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: RunOptions,
+        clusters: Mapping[str, Cluster],
+        catalogue: Catalogue,
+        images: Mapping[str, str],
+        backend: Backend,
+        provider: ProviderChoice,
+    ) -> None:
+        self.plan = plan
+        self.options = options
+        self.clusters = clusters
+        self.backend = backend
+        self.provider = provider
+        self.stacks = {stack.name: stack for stack in plan.stacks}
+        self._catalogue = catalogue
+        self._images = images
+        self._states: dict[str, StackState | None] = {}
+        self._outputs: dict[str, Mapping[str, Any] | None] = {}
+        self._kept: dict[str, str] | None = None
+        self._secrets: dict[str, str] | None = None
+
+    def state(self, stack: str) -> StackState | None:
+        """The stack's state as it was when first asked for in this run."""
+        if stack not in self._states:
+            self._states[stack] = self.backend.read_state(stack)
+        return self._states[stack]
+
+    def reread(self, stack: str) -> StackState | None:
+        """The stack's state as it is now."""
+        self._states.pop(stack, None)
+        return self.state(stack)
+
+    def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
+        """Take a stack's outputs from a run or a record."""
+        if outputs is not None:
+            self._outputs[stack] = outputs
+
+    def learn_record(self, stack: str, record: Record | None) -> None:
+        """Take a stack's outputs from a record that still belongs to its state."""
+        if record is not None:
+            self.learn(stack, record.outputs)
+
+    def typed(self, stack: str) -> Outputs | None:
+        """The stack's outputs of this version: this run's, else the last good ones of its state."""
+        if stack not in self.stacks:
+            return None
+        if stack not in self._outputs:
+            state = self.state(stack)
+            self._outputs[stack] = state.outputs if state is not None else None
+        data = self._outputs[stack]
+        if data is None:
+            return None
+        try:
+            return outputs_from_json(self.stacks[stack].layer, dict(data))
+        except (ValueError, TypeError):
+            # Written by another version: as if it did not exist yet.
+            return None
+
+    def layer(self, stack: str) -> str:
+        """The layer of a stack of the plan, `""` for others."""
+        return self.stacks[stack].layer if stack in self.stacks else ""
+
+    def inputs(self, stack: Stack, *, with_secrets: bool = True) -> StackInputs:
+        """What the stack's program is given."""
+        secrets = self.secrets() if with_secrets and stack.secrets else {}
+        return StackInputs(
+            self.plan.city,
+            stack,
+            self.plan.placement,
+            self._catalogue,
+            self.clusters.get(stack.cloud),
+            {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"},
+            self._images,
+            self.provider.version,
+            {name: secrets[name] for name in stack.secrets if name in secrets},
+        )
+
+    def kept_secrets(self) -> dict[str, str]:
+        """What the city's secret store holds."""
+        if self._kept is None:
+            self._kept = secret_store.SecretStore(self.backend).read()
+        return self._kept
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets of this run: those kept, and in an `up` fresh ones for what is missing."""
+        if self._secrets is None:
+            kept = self.kept_secrets()
+            names = secret_store.needed(self.plan)
+            self._secrets = secret_store.with_generated(names, kept) if self.options.operation == "up" else dict(kept)
+        return self._secrets
+
+    def new_secrets(self) -> tuple[str, ...]:
+        """The names that the plan needs and the store does not have."""
+        kept = self.kept_secrets()
+        return tuple(name for name in secret_store.needed(self.plan) if name not in kept)
+
+    def needs_provider(self, stack: str) -> bool:
+        """Whether the stack may have to do with a cluster."""
+        planned = self.stacks.get(stack)
+        if planned is not None and planned.cloud in self.clusters:
+            return True
+        state = self.state(stack)
+        return state is not None and any(resource.is_provider for resource in state.resources)
+
+    def cluster_of(self, stack: str) -> Cluster | None:
+        """The cluster a stack is on: by its cloud, or for one that has left the files by what its state says."""
+        planned = self.stacks.get(stack)
+        if planned is not None:
+            return self.clusters.get(planned.cloud)
+        by_identifier = {cluster.identifier: cluster for cluster in self.clusters.values()}
+        state = self.state(stack)
+        for resource in state.resources if state is not None else ():
+            identifier = resource.inputs.get("clusterIdentifier") if resource.is_provider else None
+            if isinstance(identifier, str) and identifier in by_identifier:
+                return by_identifier[identifier]
+        return None

@@ -1,0 +1,132 @@
+"""The waiting part of a run: starts what its schedule allows, hears the workers, passes interrupts on once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.interrupts import Interrupts
+from wecityctl.engine.outcome import describe
+from wecityctl.engine.schedule import Schedule
+from wecityctl.engine.wire import Cancel, Done, Job, Report, Seen
+from wecityctl.errors import WecityError
+from wecityctl.model.events import Outcome, Sink, StackFinished, StackResult, StackStarted
+
+CANCELLED = "cancelled by the user"
+
+
+class Task(Protocol):
+    """What a loop asks about each stack."""
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that needs no engine."""
+
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+        """The stack's job; `open_port` gives it a port of the built-in provider."""
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Take what the engine did and make a result of it."""
+
+
+@dataclass(slots=True)
+class _Running:
+    stack: str
+    port: int = 0
+
+
+class Loop:
+    """Runs the stacks of one schedule to their end. A second interrupt kills the engines."""
+
+    def __init__(
+        self, task: Task, schedule: Schedule, engine: Engine, interrupts: Interrupts, sink: Sink, parallelism: int
+    ) -> None:
+        self._task = task
+        self._schedule = schedule
+        self._engine = engine
+        self._interrupts = interrupts
+        self._sink = sink
+        self._parallelism = max(1, parallelism)
+        self._running: dict[Connection, _Running] = {}
+        self._told = 0
+        self._results: dict[str, StackResult] = {}
+
+    def go(self) -> Mapping[str, StackResult]:
+        """Block until every stack has ended; their results."""
+        while True:
+            self._pass_interrupts()
+            self._start_ready()
+            if not self._running:
+                return self._results
+            for ready in wait([*self._running, self._interrupts.fileno()]):
+                if isinstance(ready, Connection):
+                    self._hear(ready)
+            self._interrupts.clear()
+
+    def _start_ready(self) -> None:
+        progress = True
+        while progress:
+            progress = False
+            for name, reason in self._schedule.blocked().items():
+                outcome: Outcome = "cancelled" if self._interrupts.count else "blocked"
+                self._settle(StackResult(name, outcome, reason=reason))
+                progress = True
+            for name in self._schedule.ready():
+                if len(self._running) >= self._parallelism:
+                    return
+                self._start(name)
+                progress = True
+
+    def _start(self, name: str) -> None:
+        self._schedule.start(name)
+        self._sink(StackStarted(name))
+        running = _Running(name)
+
+        def open_port() -> int:
+            running.port = self._engine.open_port(name)
+            return running.port
+
+        try:
+            left_out = self._task.leave_out(name)
+            if left_out is not None:
+                self._settle(left_out)
+                return
+            self._running[self._engine.start(self._task.job(name, open_port))] = running
+        except WecityError as error:
+            self._close_port(running)
+            self._settle(
+                StackResult(name, "failed", reason=error.message, errors=(describe(error),)),
+            )
+
+    def _hear(self, connection: Connection) -> None:
+        running = self._running[connection]
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            message = Done(Report(1, (), 0, (describe(self._engine.died()),), (), None, 0.0))
+        if isinstance(message, Seen):
+            self._sink(message.event)
+        elif isinstance(message, Done):
+            connection.close()
+            del self._running[connection]
+            self._close_port(running)
+            self._settle(self._task.report(running.stack, message.report))
+
+    def _close_port(self, running: _Running) -> None:
+        if running.port:
+            self._engine.close_port(running.port)
+            running.port = 0
+
+    def _settle(self, result: StackResult) -> None:
+        self._results[result.stack] = result
+        self._schedule.finish(result.stack, succeeded=result.outcome in ("succeeded", "unchanged", "skipped"))
+        self._sink(StackFinished(result))
+
+    def _pass_interrupts(self) -> None:
+        while self._told < self._interrupts.count:
+            self._told += 1
+            self._schedule.stop(CANCELLED)
+            for connection in self._running:
+                connection.send(Cancel())

@@ -1,0 +1,98 @@
+"""The live probe: are a stack's objects the ones its last run left behind? Metadata only, one list per kind.
+
+Compared are the uid and the generation; for kinds without one, a digest of who last wrote what outside the status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.engine.state import StackState
+from wecityctl.model.naming import LABEL_PREFIX, MANAGED_BY
+
+if TYPE_CHECKING:
+    from wecityctl.kube.client import KubeClient
+
+Objects = dict[str, tuple[str, str]]
+_SEPARATOR = "|"
+
+
+def selector(city: str) -> str:
+    """The labels by which a city's objects are found."""
+    return f"app.kubernetes.io/managed-by={MANAGED_BY},{LABEL_PREFIX}/city={city}"
+
+
+def keys_of(state: StackState) -> tuple[str, ...]:
+    """The stack's Kubernetes objects: apiVersion, kind, namespace and name in one string each."""
+    found = []
+    for resource in state.resources:
+        meta = resource.outputs.get("metadata") if resource.type.startswith("kubernetes:") else None
+        if isinstance(meta, Mapping):
+            parts = (
+                resource.outputs.get("apiVersion"),
+                resource.outputs.get("kind"),
+                meta.get("namespace") or "",
+                meta.get("name"),
+            )
+            found.append(_SEPARATOR.join(str(part) for part in parts))
+    return tuple(found)
+
+
+def kinds_in(keys: Iterable[str]) -> set[tuple[str, str]]:
+    """apiVersion and kind of the objects."""
+    return {(key.split(_SEPARATOR)[0], key.split(_SEPARATOR)[1]) for key in keys}
+
+
+async def look(client: KubeClient, city: str, kinds: Collection[tuple[str, str]]) -> Objects:
+    """Every object of the city of those kinds, with its uid and mark. Kinds no longer served have none."""
+    found: Objects = {}
+    for objects in await asyncio.gather(*(_look_at(client, city, *kind) for kind in sorted(kinds))):
+        found |= objects
+    return found
+
+
+async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -> Objects:
+    from wecityctl.kube.errors import KindNotFound
+
+    try:
+        served = await client.resource(api_version, kind)
+    except KindNotFound:
+        return {}
+    items = await client.list(served, label_selector=selector(city), metadata_only=True)
+    found: Objects = {}
+    for item in items:
+        meta = item["metadata"]
+        key = _SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
+        # What is being deleted is as good as gone.
+        if "deletionTimestamp" not in meta:
+            found[key] = (meta["uid"], mark(meta))
+    return found
+
+
+def mark(meta: Mapping[str, Any]) -> str:
+    """What changes when somebody changes the object, and not when only its status does."""
+    generation = meta.get("generation")
+    if generation:
+        return f"generation {generation}"
+    writes = [item for item in meta.get("managedFields") or () if item.get("subresource") != "status"]
+    text = json.dumps(writes, sort_keys=True, separators=(",", ":"))
+    return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, tuple[str, str]]) -> str:
+    """The first difference between what was noted and what is there, for people; empty for none."""
+    for key, (uid, noted_mark) in noted.items():
+        name = key.rpartition(_SEPARATOR)[2]
+        kind = key.split(_SEPARATOR)[1]
+        if key not in live:
+            return f"{kind} {name} is gone"
+        live_uid, live_mark = live[key]
+        if live_uid != uid:
+            return f"{kind} {name} was made again"
+        if live_mark != noted_mark:
+            return f"{kind} {name} was changed"
+    return ""

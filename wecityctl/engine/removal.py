@@ -1,0 +1,155 @@
+"""What would be deleted: stacks that have left the files, and protected things that leave a stack that stays.
+
+Pure over states and names, except for the look at which namespaces hold volumes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.live import ask
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResource
+from wecityctl.errors import ConfigurationError
+from wecityctl.inputs import Cluster
+from wecityctl.plan import LAYERS, Plan
+
+if TYPE_CHECKING:
+    from wecityctl.kube.client import KubeClient
+
+NAMESPACE = "kubernetes:core/v1:Namespace"
+VOLUME_CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
+VOLUME = "kubernetes:core/v1:PersistentVolume"
+STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
+PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A protected thing of a stack that the files no longer have."""
+
+    stack: str
+    urn: str
+    type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type.rpartition(':')[2]} {self.name} (in {self.stack})"
+
+
+def left_over(existing: Iterable[str], full_plan: Plan) -> tuple[str, ...]:
+    """The stacks in the back end that the files no longer have, those to be removed first coming first."""
+    planned = {stack.name for stack in full_plan.stacks}
+    return tuple(sorted((name for name in existing if name not in planned), key=lambda name: (-layer_of(name), name)))
+
+
+def downward(plan: Plan, patterns: Iterable[str]) -> Plan:
+    """The stacks that match and those that need them: what must go when they go. The counterpart of `Plan.only`."""
+    chosen: set[str] = set()
+    for pattern in patterns:
+        needed = {need for stack in plan.only([pattern]).stacks for need in stack.depends_on}
+        chosen |= {stack.name for stack in plan.only([pattern]).stacks if stack.name not in needed}
+    for stack in plan.stacks:
+        if chosen.intersection(stack.depends_on):
+            chosen.add(stack.name)
+    return Plan(plan.city, plan.placement, tuple(stack for stack in plan.stacks if stack.name in chosen))
+
+
+def layer_of(stack: str) -> int:
+    """The place of a stack's layer in the order in which layers come up, by its name."""
+    parts = stack.split(".")
+    layer = parts[1] if len(parts) > 1 else ""
+    names: tuple[str, ...] = LAYERS
+    return names.index(layer) if layer in names else len(names)
+
+
+def removal_order(stacks: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What each stack waits for on the way down: every stack of a higher layer."""
+    names = tuple(stacks)
+    return {
+        name: tuple(other for other in names if layer_of(other) > layer_of(name))
+        for name in sorted(names, key=lambda name: -layer_of(name))
+    }
+
+
+def is_protected(resource: StateResource) -> bool:
+    """Whether a resource may only be deleted with a confirmation: namespaces, data, and whole apps and capabilities."""
+    return resource.type in PROTECTED_TYPES or (not resource.custom and resource.type != ROOT_TYPE)
+
+
+def guarded_urns(state: StackState | None) -> frozenset[str]:
+    """The URNs of the stack's protected things."""
+    return frozenset(resource.urn for resource in state.resources if is_protected(resource)) if state else frozenset()
+
+
+def deletions(state: StackState, expected: frozenset[str]) -> tuple[Deletion, ...]:
+    """The protected things of a stack that are not among the expected URNs."""
+    return tuple(
+        Deletion(state.stack, resource.urn, resource.type, resource.name)
+        for resource in state.resources
+        if is_protected(resource) and resource.urn not in expected
+    )
+
+
+def require_confirmed(states: Iterable[StackState], options: RunOptions) -> None:
+    """Raise `ConfigurationError` when an `up` would delete protected things that nobody confirmed."""
+    if options.expected is None:
+        return
+    found = [
+        deletion
+        for state in states
+        if not options.confirms(state.stack) and state.stack in options.expected
+        for deletion in deletions(state, options.expected[state.stack])
+    ]
+    if found:
+        stacks = sorted({deletion.stack for deletion in found})
+        raise ConfigurationError(
+            "this would delete what has left the files",
+            details="\n".join(str(deletion) for deletion in found),
+            resolution="confirm it with " + " ".join(f"--confirm={stack}" for stack in stacks),
+        )
+
+
+def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
+    """Have the engine leave volumes, and namespaces that hold some, where they are; what stays, a line each."""
+    if state.deployment is None:
+        return ()
+    claims = {item.urn for item in state.resources if item.type in (VOLUME_CLAIM, VOLUME)}
+    namespaces = {_object_name(item): item.urn for item in state.resources if item.type == NAMESPACE}
+    holding = _with_volumes(namespaces, cluster) if namespaces else frozenset()
+    kept = claims | {urn for name, urn in namespaces.items() if name in holding}
+    if not kept:
+        return ()
+    backend.store.write(state.stack, retained(state.deployment, kept))
+    return tuple(f"kept: {urn.rpartition(':')[2]} (its data; --delete-data deletes it)" for urn in sorted(kept))
+
+
+def retained(deployment: Deployment, urns: Iterable[str]) -> Deployment:
+    """The deployment in which deleting those resources only forgets them."""
+    wanted = set(urns)
+    done = copy.deepcopy(deployment)
+    for item in done.get("resources") or ():
+        if item["urn"] in wanted:
+            item["retainOnDelete"] = True
+    return done
+
+
+def _object_name(resource: StateResource) -> str:
+    meta = resource.outputs.get("metadata") or resource.inputs.get("metadata") or {}
+    return str(meta.get("name", "")) if isinstance(meta, Mapping) else ""
+
+
+def _with_volumes(namespaces: Mapping[str, str], cluster: Cluster | None) -> frozenset[str]:
+    if cluster is None:
+        # Nobody can be asked: better keep a namespace too many.
+        return frozenset(namespaces)
+
+    async def look(client: KubeClient) -> frozenset[str]:
+        served = await client.resource("v1", "PersistentVolumeClaim")
+        return frozenset([item["metadata"]["namespace"] for item in await client.list(served, metadata_only=True)])
+
+    return ask(cluster, look)

@@ -1,0 +1,176 @@
+"""Decides which stacks an `up` may leave out, and notes what a later one needs to decide.
+
+Never after a failure, with pending operations, past the age limit, or where the state cannot be seen as bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from wecityctl.engine import probe, records
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.live import ask
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.provider_choice import ProviderChoice
+from wecityctl.engine.records import Record
+from wecityctl.errors import WecityError
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import StackResult
+from wecityctl.plan import Plan
+
+
+class Skipper:
+    """The records of one run's stacks, and what a look at the clusters says about them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: RunOptions,
+        clusters: Mapping[str, Cluster],
+        backend: Backend,
+        provider: ProviderChoice,
+        tools: Callable[[], str],
+    ) -> None:
+        self._plan = plan
+        self._options = options
+        self._clusters = clusters
+        self._files = backend.files
+        self._provider = provider
+        self._make_tools = tools
+        self._tools = ""
+        self._records: dict[str, Record] = {}
+        self._differences: dict[str, str] = {}
+        self._secrets_digest: str | None = None
+
+    def load(self) -> None:
+        """Read the records that may still hold, and look at the clusters for all of them at once."""
+        if self._files is None or self._options.operation != "up":
+            return
+        for stack in self._plan.stacks:
+            record = records.load(self._files.record(stack.name))
+            if record is not None and record.state == self._state_digest(stack.name):
+                self._records[stack.name] = record
+        if self._may_skip:
+            self._probe()
+
+    @property
+    def _may_skip(self) -> bool:
+        options = self._options
+        return options.skip and options.operation == "up" and not options.refresh and not options.targets
+
+    def record(self, stack: str) -> Record | None:
+        """The stack's record if the state is still the one it was written with."""
+        return self._records.get(stack)
+
+    def may_all_be_skipped(self) -> bool:
+        """Whether it looks as if nothing has to be run: then nothing is started in advance either."""
+        return self._may_skip and all(self._is_plausible(stack.name) for stack in self._plan.stacks)
+
+    def _is_plausible(self, stack: str) -> bool:
+        record = self._records.get(stack)
+        if record is None or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age:
+            return False
+        return not self._differences.get(stack)
+
+    def _probe(self) -> None:
+        for cloud, cluster in self._clusters.items():
+            stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud]
+            noted = {name: self._records[name] for name in stacks if self._is_plausible(name)}
+            kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
+            if not noted:
+                continue
+            try:
+                live = self._look(cluster, kinds)
+            except WecityError as error:
+                # The run itself will say so, with all that belongs to it.
+                self._differences |= dict.fromkeys(noted, error.message)
+                continue
+            for name, record in noted.items():
+                moved = "" if record.cluster == cluster.identifier else "the cluster is another one"
+                self._differences[name] = moved or probe.differs(record.objects, live)
+
+    def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> probe.Objects:
+        if not kinds:
+            return {}
+        return ask(cluster, lambda client: probe.look(client, self._plan.city.name, kinds))
+
+    def leave_out(self, inputs: StackInputs) -> StackResult | None:
+        """The result of a stack that need not be run, or `None` for one that has to be."""
+        name = inputs.stack.name
+        record = self._records.get(name)
+        if record is None or not self._may_skip or not self._is_plausible(name) or inputs.cluster is None:
+            return None
+        if record.fingerprint != self._fingerprint(inputs) or record.provider != str(self._provider):
+            return None
+        when = datetime.fromtimestamp(record.looked_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        if not record.objects:
+            return StackResult(name, "skipped", reason=f"last looked at {when}")
+        reason = f"{len(record.objects)} objects are as the run of {when} left them"
+        return StackResult(name, "unchanged", unchanged=record.unchanged, reason=reason)
+
+    def _fingerprint(self, inputs: StackInputs) -> str:
+        self._tools = self._tools or self._make_tools()
+        if self._secrets_digest is None:
+            self._secrets_digest = self._state_digest(self._secrets_stack)
+        return fingerprint(
+            inputs,
+            provider=self._provider,
+            program=self._options.program,
+            tools=self._tools,
+            secrets_digest=self._secrets_digest,
+        )
+
+    @property
+    def _secrets_stack(self) -> str:
+        return next((stack.name for stack in self._plan.stacks if stack.layer == "secrets"), "")
+
+    def _state_digest(self, stack: str) -> str:
+        stored = self._files.stored(stack) if self._files is not None and stack else b""
+        return hashlib.sha256(stored).hexdigest() if stored else ""
+
+    def forget(self, stack: str) -> None:
+        """The stack is about to be worked on: what was noted no longer holds."""
+        if self._files is not None and self._options.operation != "preview":
+            records.discard(self._files.record(stack))
+            if stack == self._secrets_stack:
+                self._secrets_digest = None
+
+    def note_secrets(self, names: tuple[str, ...]) -> None:
+        """Note what the secret store holds, by name."""
+        if self._files is not None and (digest := self._state_digest(self._secrets_stack)):
+            record = Record(self._secrets_stack, "", digest, time.time(), str(self._provider), "", names=names)
+            records.save(self._files.record(self._secrets_stack), record)
+
+    def note(self, backend: Backend, done: Mapping[str, StackInputs]) -> None:
+        """Note the stacks that a run has just brought up or looked at, with the objects as they now are."""
+        if self._files is None or self._options.targets:
+            return
+        states = {name: state for name in done if (state := backend.read_state(name)) is not None}
+        for cloud, cluster in self._clusters.items():
+            here = [name for name in states if done[name].stack.cloud == cloud]
+            keys = {name: probe.keys_of(states[name]) for name in here}
+            try:
+                live = self._look(cluster, probe.kinds_in(key for found in keys.values() for key in found))
+            except WecityError:
+                # Not noted, so looked at next time.
+                continue
+            for name in here:
+                if states[name].pending or any(key not in live for key in keys[name]):
+                    continue
+                record = Record(
+                    name,
+                    self._fingerprint(done[name]),
+                    states[name].digest,
+                    time.time(),
+                    str(self._provider),
+                    cluster.identifier,
+                    states[name].outputs,
+                    {key: live[key] for key in keys[name]},
+                    (),
+                    len([item for item in states[name].resources if item.parent and not item.is_provider]),
+                )
+                records.save(self._files.record(name), record)

@@ -1,0 +1,180 @@
+"""What a run does with each stack: bringing it up or looking at it, or taking it down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wecityctl.engine.context import Context
+from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.locks import break_dead
+from wecityctl.engine.outcome import result_of
+from wecityctl.engine.pending import resolve_pending
+from wecityctl.engine.removal import guarded_urns, retain_data
+from wecityctl.engine.skip import Skipper
+from wecityctl.engine.wire import Job, Report
+from wecityctl.inputs import StackInputs
+from wecityctl.model.events import Diagnostic, Operation, Sink, StackResult
+
+
+def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
+    """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
+    for lock in break_dead(context.backend, stack):
+        sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    state = context.state(stack)
+    if state is not None and state.pending:
+        for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
+            sink(Diagnostic(stack, "info", line))
+        context.reread(stack)
+
+
+class Forward:
+    """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
+
+    def __init__(
+        self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, before_first: Callable[[], None]
+    ) -> None:
+        self._context = context
+        self._maker = maker
+        self._skipper = skipper
+        self._sink = sink
+        self._before_first = before_first
+        self._is_first = True
+        self.reports: dict[str, Report] = {}
+        self.good: dict[str, StackInputs] = {}
+
+    @property
+    def _operation(self) -> Operation:
+        return self._context.options.operation
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that nothing has to be done for."""
+        if self._context.layer(stack) == "secrets":
+            return self._leave_out_secrets(stack)
+        if self._operation == "refresh" and self._context.state(stack) is None:
+            return StackResult(stack, "skipped", reason="does not exist yet")
+        return self._skipper.leave_out(self._context.inputs(self._context.stacks[stack], with_secrets=False))
+
+    def _leave_out_secrets(self, stack: str) -> StackResult | None:
+        record = self._skipper.record(stack)
+        needed = {name for other in self._context.stacks.values() for name in other.secrets}
+        if record is not None and needed <= set(record.names):
+            return StackResult(stack, "unchanged", reason=f"{len(record.names)} values")
+        new = self._context.new_secrets()
+        count = f"{len(new)} value{'s' if len(new) != 1 else ''}"
+        if self._operation == "up" and new:
+            return None
+        if not new:
+            if self._operation == "up":
+                self._skipper.note_secrets(tuple(self._context.kept_secrets()))
+            return StackResult(stack, "unchanged", reason=f"{len(self._context.kept_secrets())} values")
+        return StackResult(stack, "unchanged", reason=f"{count} would be generated")
+
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+        """The stack's job, with everything out of its way."""
+        if self._is_first:
+            self._is_first = False
+            self._before_first()
+        context, planned = self._context, self._context.stacks[stack]
+        if self._operation != "preview":
+            clear_the_way(context, stack, self._sink)
+            self._skipper.forget(stack)
+        state = context.state(stack)
+        if planned.layer == "secrets":
+            return self._maker.make(stack, self._operation, state=state, values=context.secrets())
+        port = 0
+        if context.provider.kind == "builtin" and context.needs_provider(stack):
+            port = open_port()
+        guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state)
+        return self._maker.make(
+            stack, self._operation, state=state, inputs=context.inputs(planned), guarded=guarded, port=port
+        )
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Take the outputs; remember the stack for its record if all went well."""
+        self.reports[stack] = report
+        if self._context.layer(stack) == "secrets":
+            if report.exit_code == 0 and self._operation == "up":
+                self._skipper.note_secrets(tuple(self._context.secrets()))
+            new = len(self._context.new_secrets())
+            result = result_of(stack, report)
+            reason = result.reason or f"{new} value{'s' if new != 1 else ''} generated"
+            outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
+            return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+        self._context.learn(stack, report.outputs)
+        if report.exit_code == 0:
+            # With today's inputs: what upstream stacks put out has been learnt by now.
+            self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+        return result_of(stack, report)
+
+
+class Backward:
+    """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
+
+    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink) -> None:
+        self._context = context
+        self._maker = maker
+        self._skipper = skipper
+        self._sink = sink
+        self.reports: dict[str, Report] = {}
+        self.notes: list[str] = []
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that is not there, and of the secret store, which has no resources."""
+        state = self._context.state(stack)
+        if stack.split(".")[1:] == ["secrets"]:
+            return self._drop_secrets(stack, exists=state is not None)
+        if state is None:
+            return StackResult(stack, "skipped", reason="does not exist")
+        if not state.resources:
+            self._skipper.forget(stack)
+            self._context.backend.delete_stack(stack)
+            return StackResult(stack, "succeeded", reason="was empty")
+        return None
+
+    def _drop_secrets(self, stack: str, *, exists: bool) -> StackResult:
+        if not exists:
+            return StackResult(stack, "skipped", reason="does not exist")
+        if not self._context.options.delete_data:
+            # Volumes that stay are opened with passwords that are in here.
+            return StackResult(stack, "skipped", reason="kept with the data; --delete-data deletes it")
+        clear_the_way(self._context, stack, self._sink)
+        self._skipper.forget(stack)
+        self._context.backend.delete_stack(stack)
+        return StackResult(stack, "succeeded", reason="deleted")
+
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+        """The job that deletes the stack's resources, but not its data unless that is asked for."""
+        context = self._context
+        clear_the_way(context, stack, self._sink)
+        self._skipper.forget(stack)
+        state = context.state(stack)
+        assert state is not None
+        if not context.options.delete_data:
+            kept = retain_data(context.backend, state, context.cluster_of(stack))
+            if kept:
+                self.notes += [f"{stack}: {line}" for line in kept]
+                state = context.reread(stack)
+                assert state is not None
+        port = open_port() if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
+        providers = provider_registrations(context.backend, state, context.clusters)
+        return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Remove the stack itself once it is empty."""
+        self.reports[stack] = report
+        begun = time.monotonic()
+        state = self._context.reread(stack)
+        if report.exit_code == 0 and (state is None or state.is_empty):
+            self._context.backend.delete_stack(stack)
+        result = result_of(stack, report)
+        return StackResult(
+            stack,
+            "succeeded" if result.outcome == "unchanged" else result.outcome,
+            result.changes,
+            result.unchanged,
+            result.seconds + time.monotonic() - begun,
+            result.reason,
+            result.errors,
+            result.warnings,
+        )
