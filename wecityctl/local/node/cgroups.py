@@ -52,6 +52,8 @@ def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
         missing = tuple(name for name in V1_NEEDED if name not in controllers)
         # rw and the like are mount options, not controllers: only what has tasks is a hierarchy.
         mounts = dict.fromkeys(path for path in controllers.values() if (path / "tasks").exists())
+        if unified:
+            mounts[Path(unified)] = None  # hybrid: without controllers of ours, but runc puts its groups there too
         return Hierarchies(1, tuple(mounts), missing)
     return Hierarchies(0, ())
 
@@ -137,25 +139,24 @@ def end_processes(hierarchies: Hierarchies, name: str, *, grace: float) -> None:
         time.sleep(0.05)
 
 
-def remove(hierarchies: Hierarchies, name: str) -> tuple[Path, ...]:
-    """Remove the group from every hierarchy; returns what could not be removed."""
-    stuck: list[Path] = []
-    for group in hierarchies.groups(name):
-        for directory in _below(group):
-            if not _remove_one(directory):
-                stuck.append(directory)
-    return tuple(stuck)
+def remove(hierarchies: Hierarchies, name: str, *, patience: float = 3.0) -> tuple[Path, ...]:
+    """Remove the group from every hierarchy; returns what could not be removed.
+
+    A group just emptied stays busy for a moment: what is left is tried again for `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        stuck = [path for group in hierarchies.groups(name) for path in _below(group) if not _removed(path)]
+        if not stuck or time.monotonic() > deadline:
+            return tuple(stuck)
+        time.sleep(0.05)
 
 
-def _remove_one(directory: Path) -> bool:
-    """A group just emptied stays busy for a moment; four tries are more than was ever seen."""
-    for pause in (0.0, 0.05, 0.2, 0.5):
-        time.sleep(pause)
-        try:
-            directory.rmdir()
-        except FileNotFoundError:
-            return True
-        except OSError:
-            continue
+def _removed(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
         return True
-    return False
+    except OSError:
+        return False
+    return True

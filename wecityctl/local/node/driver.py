@@ -6,21 +6,18 @@ Only the order of things is decided here; the things themselves are the package'
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from wecityctl.errors import DeploymentError, TimedOutError
-from wecityctl.local.api import ApiError
+from wecityctl.errors import DeploymentError
 from wecityctl.local.driver import Context, Network, NodeDriver
-from wecityctl.local.node import capabilities, cleanup, configure, images, network, objects, services
+from wecityctl.local.node import capabilities, cleanup, configure, images, network, objects, ready, services
 from wecityctl.local.node.configure import Node
-from wecityctl.local.node.layout import NODE_NAME
 from wecityctl.local.node.standard_images import standard_images
 from wecityctl.local.service import Service
 from wecityctl.local.spec import LocalEvent
 from wecityctl.paths import write_private
 
-_NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
-_DNS_PATH = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+_SETTLE_SECONDS = 30.0
 
 
 def driver() -> NodeDriver:
@@ -44,7 +41,11 @@ class RealNode:
 
     def network(self, cloud_id: str, saved: str, taken: Collection[str]) -> Network:
         """One block of addresses per cloud, kept for its life."""
-        block = network.Block.parse(saved) if saved else network.allocate([network.Block.parse(text) for text in taken])
+        block = (
+            network.Block.parse(saved)
+            if saved
+            else network.allocate(cloud_id, [network.Block.parse(text) for text in taken])
+        )
         return Network(
             api_address=block.bridge_ip,
             service_cidr=block.service_cidr,
@@ -58,6 +59,7 @@ class RealNode:
     def prepare(self, ctx: Context) -> tuple[Service, ...]:
         """Configuration and the host's end of the link."""
         node = Node.of(ctx)
+        network.check_free(node.link, node.block)
         configure.write(ctx, node)
         network.ensure_bridge(node.link, node.block)
         return services.build(ctx, node)
@@ -65,7 +67,7 @@ class RealNode:
     def after_ready(self, ctx: Context) -> None:
         """Images, API objects, labels; returns when the node is ready and its DNS answers."""
         node = Node.of(ctx)
-        started = _started(node)
+        since = ready.started(node)
         self._apply(
             ctx, (*objects.metrics(node.block.node_ip, configure.METRICS_PORT, _ca(ctx)), *objects.policy_agent())
         )
@@ -74,9 +76,10 @@ class RealNode:
         imported = images.load(node.layout.containerd_socket, standard.archives)
         if imported:
             ctx.report(LocalEvent("step", f"images loaded: {', '.join(imported)}"))
-        _wait("the node to be ready", lambda: self._label_when_ready(ctx, started), 60)
+        ready.wait("a ready node", lambda: self._label_when_ready(ctx, since), 60)
         self._apply(ctx, objects.dns(standard.dns, node.block.dns_ip))
-        _wait("the cluster's DNS", lambda: _available(ctx), 60)
+        ready.wait("an answer of the cluster's DNS", lambda: ready.dns_answers(node.block.dns_ip), 60)
+        self._settle(ctx, since)
 
     def teardown(self, ctx: Context) -> None:
         """After the services: whatever of the node is still there."""
@@ -100,56 +103,25 @@ class RealNode:
     def _apply(self, ctx: Context, declared: Iterable[objects.Object]) -> None:
         ctx.api.apply_all((objects.path(each), each) for each in declared)
 
-    def _label_when_ready(self, ctx: Context, started: float) -> bool:
-        found = ctx.api.find(_NODE_PATH)
-        if found is None:
-            return False
-        conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
-        ready = conditions.get("Ready", {})
-        # The object outlives the node: what a former run reported does not count.
-        if ready.get("status") != "True" or _seconds(ready.get("lastHeartbeatTime", "")) < int(started):
+    def _label_when_ready(self, ctx: Context, since: float) -> bool:
+        found = ctx.api.find(ready.NODE_PATH)
+        if found is None or not ready.node_is_ready(found, since):
             return False
         existing = found["metadata"].get("labels", {})
         wanted = objects.node_labels(ctx.spec.zones, existing)
         if any(existing.get(key) != value for key, value in wanted.items()):
-            ctx.api.patch(_NODE_PATH, {"metadata": {"labels": wanted}})
+            ctx.api.patch(ready.NODE_PATH, {"metadata": {"labels": wanted}})
         return True
+
+    def _settle(self, ctx: Context, since: float) -> None:
+        """Let the kubelet look at the pods of a former run, so that nobody takes their last words for the present."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while stale := ready.stale_pods(ready.pods_on_node(ctx.api), since):
+            if time.monotonic() > deadline:
+                ctx.report(LocalEvent("warning", f"pods not looked at yet: {', '.join(stale)}"))
+                return
+            time.sleep(0.1)
 
 
 def _ca(ctx: Context) -> bytes:
     return ctx.pki.authority().certificate_pem()
-
-
-def _started(node: Node) -> float:
-    """When the node's namespaces were made, in seconds since the epoch."""
-    try:
-        return node.layout.hold_state.stat().st_mtime
-    except FileNotFoundError as error:
-        raise DeploymentError("the node is not running", details=str(node.layout.hold_state)) from error
-
-
-def _available(ctx: Context) -> bool:
-    found = ctx.api.find(_DNS_PATH) or {}
-    status = found.get("status", {})
-    current = status.get("observedGeneration", 0) >= found.get("metadata", {}).get("generation", 1)
-    return bool(current and status.get("availableReplicas", 0) > 0)
-
-
-def _seconds(timestamp: str) -> float:
-    """RFC 3339 in UTC, as the API writes it; 0 for none."""
-    import calendar
-
-    return calendar.timegm(time.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ")) if timestamp else 0.0
-
-
-def _wait(what: str, done: Callable[[], bool], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    problem = ""
-    while time.monotonic() < deadline:
-        try:
-            if done():
-                return
-        except ApiError as error:
-            problem = error.message
-        time.sleep(0.1)
-    raise TimedOutError(f"waited {timeout:.0f} s for {what}", details=problem, resolution="wecityctl local status")

@@ -86,23 +86,35 @@ class Link:
         return cls(f"wcb-{cloud_id}", f"wcv-{cloud_id}")
 
 
-def _networks_in_use(addresses: object, routes: object) -> Iterable[IPv4Network]:
-    """Networks in the JSON of `ip -j -4 addr` and `ip -j -4 route show table all`."""
+def _in_use(addresses: object, routes: object, ours: str) -> Iterable[tuple[str, IPv4Network]]:
+    """Interface and network of the JSON of `ip -j -4 addr` and `ip -j -4 route show table all`, without `ours`."""
     assert isinstance(addresses, list) and isinstance(routes, list)
     for interface in addresses:
         for item in interface.get("addr_info", ()):
-            yield IPv4Network(f"{item['local']}/{item['prefixlen']}", strict=False)
+            if interface["ifname"] != ours:
+                yield interface["ifname"], IPv4Network(f"{item['local']}/{item['prefixlen']}", strict=False)
     for route in routes:
         destination = route.get("dst", "default")
-        if destination != "default":
-            yield IPv4Network(destination, strict=False)
+        if destination != "default" and route.get("dev", "") != ours:
+            yield route.get("dev", ""), IPv4Network(destination, strict=False)
 
 
-def choose(in_use: Iterable[IPv4Network], taken: Collection[Block]) -> Block:
-    """The first block that neither the host's networks nor another cloud's record touches."""
+def _host_networks(ours: str = "") -> tuple[tuple[str, IPv4Network], ...]:
+    addresses = json.loads(run("ip", "-j", "-4", "address", "show") or "[]")
+    routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
+    return tuple(item for item in _in_use(addresses, routes, ours) if item[1].prefixlen > 0)
+
+
+def choose(cloud_id: str, in_use: Iterable[IPv4Network], taken: Collection[Block]) -> Block:
+    """A block that neither the host's networks nor another cloud's record touches.
+
+    Where the search begins depends on the cloud, so that clouds of users who do not see each other seldom meet.
+    """
     networks = (*in_use, *(block.network for block in taken))
-    for candidate in POOL.subnets(new_prefix=BLOCK_PREFIX):
-        if not any(candidate.overlaps(network) for network in networks if network.prefixlen > 0):
+    candidates = list(POOL.subnets(new_prefix=BLOCK_PREFIX))
+    first = int(cloud_id, 16) % len(candidates)
+    for candidate in candidates[first:] + candidates[:first]:
+        if not any(candidate.overlaps(network) for network in networks):
             return Block(candidate)
     raise DeploymentError(
         f"no free address block in {POOL} for the node's network",
@@ -110,11 +122,20 @@ def choose(in_use: Iterable[IPv4Network], taken: Collection[Block]) -> Block:
     )
 
 
-def allocate(taken: Collection[Block]) -> Block:
+def allocate(cloud_id: str, taken: Collection[Block]) -> Block:
     """A block that is free on this machine now; the caller records it."""
-    addresses = json.loads(run("ip", "-j", "-4", "address", "show") or "[]")
-    routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
-    return choose(_networks_in_use(addresses, routes), taken)
+    return choose(cloud_id, (network for _, network in _host_networks()), taken)
+
+
+def check_free(link: Link, block: Block) -> None:
+    """Refuse a block that something else on this host uses by now: another user's cloud, or a VPN."""
+    others = {device for device, network in _host_networks(link.bridge) if network.overlaps(block.network)}
+    if others:
+        raise DeploymentError(
+            f"the addresses of this cloud, {block}, are in use on this machine by {', '.join(sorted(others))}",
+            details="a cloud keeps its addresses for life, since its objects carry them",
+            resolution="stop what uses them (interfaces wcb-… are other embedded clouds), or reset this cloud",
+        )
 
 
 def exists(interface: str) -> bool:

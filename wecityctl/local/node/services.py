@@ -13,10 +13,12 @@ from wecityctl.parts import locate
 
 HOLD = "node-hold"
 _API = "kube-apiserver"
-# nsenter has to fork for the PID namespace; the child is told when its parent ends, whatever ended it.
-_ENTER = 'read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid -- setpriv --pdeathsig TERM "$@"'
-
-
+# nsenter has to fork for the PID namespace. It must outlive a stop's signal to the group, or the child would be an
+# orphan whose end nobody waits for; the child takes the signal itself, and is told should nsenter be killed.
+_ENTER = (
+    'trap "" TERM; read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid --'
+    ' env --default-signal=TERM setpriv --pdeathsig TERM "$@"'
+)
 _WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
 
 
@@ -34,6 +36,8 @@ def _hold(node: Node) -> Service:
     return Service(
         HOLD,
         (sys.executable, "-m", "wecityctl.local.node.hold", str(node.layout.hold_spec)),
+        # It could start before: this way the pods end while the API server still serves them.
+        after=(_API,),
         ready=Probe("file", target=str(node.layout.hold_state), interval=0.05),
         ready_timeout=20,
         stop_timeout=STOP_GRACE + 10,
