@@ -41,12 +41,6 @@ class Apply:
 
     async def preview(self, body: dict[str, Any]) -> dict[str, Any]:
         """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
-        if not name_of(body):
-            rt = await self.client.resource(body["apiVersion"], body["kind"])
-            place = namespace_of(body) or self.client.access.namespace
-            return await self.client.create(
-                rt, place if rt.namespaced else None, body, field_manager=self.manager, dry_run=True
-            )
         try:
             return await self.client.apply(
                 body, field_manager=self.manager, force=self.force, dry_run=True, on_warning=self.warn
@@ -96,14 +90,7 @@ class Apply:
             await asyncio.sleep(_PAUSE)
 
     async def _once(self, body: dict[str, Any]) -> dict[str, Any]:
-        if name_of(body):
-            return await self.client.apply(body, field_manager=self.manager, force=self.force, on_warning=self.warn)
-        # metadata.generateName: only a plain create lets the server choose the name.
-        rt = await self.client.resource(body["apiVersion"], body["kind"])
-        place = namespace_of(body) or self.client.access.namespace
-        return await self.client.create(
-            rt, place if rt.namespaced else None, body, field_manager=self.manager, on_warning=self.warn
-        )
+        return await self.client.apply(body, field_manager=self.manager, force=self.force, on_warning=self.warn)
 
     async def _account_missing(self, body: dict[str, Any]) -> bool:
         if body.get("kind") != "Pod":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from wecityctl.provider.paths import Path, covers, parse, render
+from wecityctl.provider.quantities import same_amount
 
 Change = Literal["add", "delete", "update"]
 _KEYS: Final = ("name", "containerPort", "port", "mountPath", "devicePath", "ip", "key", "type", "topologyKey")
@@ -30,7 +31,10 @@ class Difference:
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """Every changed property between two plain objects (no secrets; unknowns count as changed)."""
+    """Every changed property between two plain objects (no secrets; unknowns count as changed).
+
+    Another spelling of the same quantity is no change.
+    """
     return list(_mapping((), old, new))
 
 
@@ -56,7 +60,7 @@ def _value(path: Path, old: Any, new: Any) -> Iterator[Difference]:
         yield from _mapping(path, old, new)
     elif isinstance(old, list) and isinstance(new, list):
         yield from _sequence(path, old, new)
-    else:
+    elif not same_amount(path, old, new):
         yield Difference(path, "update")
 
 

@@ -5,14 +5,18 @@ How an object is applied is `apply`, what is waited for `waiting`, what a previe
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from wecityctl.kube.errors import NotFound
 from wecityctl.provider import state as states
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
+
+_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # the API server's own: no words come of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,10 @@ class Made:
 
 async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, seconds: float) -> Made:
     """Make the object (or own it, where a run that was killed has made it already) and wait until it is live."""
-    return await _make(provider, target, inputs, None, states.wire(inputs), seconds)
+    body = states.wire(inputs)
+    if not states.name_of(body):
+        body = await _with_drawn_name(provider, body)
+    return await _make(provider, target, inputs, None, body, seconds)
 
 
 async def update(
@@ -33,8 +40,8 @@ async def update(
 ) -> Made:
     """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them."""
     body = states.wire(inputs)
-    if not states.name_of(body):  # the server chose the name
-        body["metadata"] = {**body.get("metadata", {}), "name": states.name_of(state)}
+    if not states.name_of(body):
+        body = states.named(body, states.name_of(state))
     return await _make(provider, target, inputs, state, body, seconds)
 
 
@@ -63,6 +70,21 @@ async def _make(
         reasons = (f"{states.describe(live)} {what}, but is not ready: {error.reasons[0]}", *error.reasons[1:])
         raise PartialError(identifier, outputs, reasons) from error
     return Made(identifier, states.build(live, inputs, initial_api_version=version, field_manager=manager))
+
+
+async def _with_drawn_name(provider: Instance, body: dict[str, Any]) -> dict[str, Any]:
+    # metadata.generateName. The server would draw only on a plain create, which owns fields in another way than apply:
+    # what later leaves the inputs would stay.
+    rt = await provider.client.resource(body["apiVersion"], body["kind"])
+    place = (states.namespace_of(body) or provider.default_namespace) if rt.namespaced else None
+    while True:
+        name = str(body.get("metadata", {}).get("generateName", "")) + "".join(
+            secrets.choice(_LETTERS) for _ in range(5)
+        )
+        try:
+            await provider.client.get(rt, name, place)
+        except NotFound:
+            return states.named(body, name)
 
 
 async def _release_former(provider: Instance, state: dict[str, Any] | None, manager: str, body: dict[str, Any]) -> None:

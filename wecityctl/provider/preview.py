@@ -27,13 +27,13 @@ async def preview_create(provider: Instance, target: Target, inputs: dict[str, A
     body = await _prepared(provider, target, inputs)
     if body is None:
         return inputs
-    replaced = target.urn in provider.memory.replacing
+    replaced = target.urn in provider.memory.replacing or not states.name_of(body)
     sent = as_new(body) if replaced else body
     live = await _dry_run(provider, target, inputs, None, sent)
     if live is None:
         return inputs
     if replaced:
-        live["metadata"]["name"] = body["metadata"]["name"]
+        live = states.named(live, states.name_of(body))
     return _outputs(_undrawn(live, body), inputs, await provider.manager(target, inputs, None))
 
 
@@ -45,7 +45,7 @@ async def preview_update(
     if body is None:
         return inputs
     if not states.name_of(body):
-        body["metadata"] = {**body.get("metadata", {}), "name": states.name_of(state)}
+        body = states.named(body, states.name_of(state))
     sent, answer = provider.memory.dry_runs.pop(target.urn, (None, None))
     live = copy.deepcopy(answer) if sent == body and answer is not None else None
     if live is None:
@@ -64,8 +64,7 @@ async def preview_update(
 
 def as_new(body: dict[str, Any]) -> dict[str, Any]:
     """The object under a name that is not taken: how the API server judges it apart from the one that exists."""
-    metadata = body.get("metadata", {})
-    return {**body, "metadata": {**metadata, "name": f"{str(metadata.get('name', ''))[:_LONGEST_NAME]}-preview"}}
+    return states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
 
 
 async def _prepared(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -48,7 +47,7 @@ def _forms(text: str) -> Iterator[str]:
         yield escaped
     try:
         decoded = base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not text inside
         return
     if len(decoded) >= _SHORTEST:
         yield decoded

@@ -14,6 +14,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from wecityctl.errors import WecityError
 from wecityctl.provider import answers, checking, deleting, making, preview, reading, resource_diff, schema
 from wecityctl.provider import settings as config
+from wecityctl.provider.annotations import REPLACE_UNREADY, is_true
 from wecityctl.provider.answers import Context
 from wecityctl.provider.cancellation import Cancellation
 from wecityctl.provider.connection import Connection, Connections, access_for
@@ -142,7 +143,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Compare a resource's inputs with those in the state."""
         same = request.old_inputs.ByteSize() and request.old_inputs == request.news
         news = decode(request.news)
-        if same and "pulumi.com/replaceUnready" not in str(news.get("metadata")):
+        if same and not is_true(news, REPLACE_UNREADY):
             return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE, hasDetailedDiff=True)
         provider, target, state = self._instance(context), _target(request), decode(request.olds)
 

@@ -103,6 +103,12 @@ def uid_of(obj: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
+def named(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object under another name."""
+    metadata = body.get("metadata")
+    return {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "name": name}}
+
+
 def wire(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What is sent to the API server for these inputs: in clear, without what only the server sets."""
     body: dict[str, Any] = plain(dict(inputs))

@@ -1,0 +1,440 @@
+"""The provider's operations against a real API server with controllers and a simulated node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.provider.conftest import EngineFactory
+from tests.provider.objects import config_map, definition, deployment, secret, service
+from tests.provider.protocol import Engine, Partial
+from tests.support.control_plane import ControlPlane
+from wecityctl.provider.properties import UNKNOWN, Secret, contains
+
+pytestmark = pytest.mark.cluster
+
+
+def live(cluster: ControlPlane, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+    place = ["-n", namespace] if namespace else []
+    found: dict[str, Any] = json.loads(
+        cluster.kubectl("get", kind, name, *place, "-o", "json", "--show-managed-fields")
+    )
+    return found
+
+
+async def test_create_writes_the_official_state(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    inputs, identifier, outputs = await engine.make(config_map("a", namespace, x="1"), "a")
+    assert identifier == f"{namespace}/a"
+    found = live(cluster, "configmap", "a", namespace)
+    manager = outputs.pop("__fieldManager")
+    assert outputs == {**found, "__inputs": inputs, "__initialApiVersion": "v1"}
+    assert found["metadata"]["managedFields"][0]["manager"] == manager
+    assert found["metadata"]["managedFields"][0]["operation"] == "Apply"
+
+
+async def test_update_changes_and_drops_fields(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    inputs, _, state = await engine.make(config_map("a", namespace, x="1", gone="2"), "a")
+    news = await engine.check(config_map("a", namespace, x="3", new="4"), "a", inputs)
+    detailed, answer = await engine.diff(inputs, state, news, "a")
+    assert detailed == {"data.x": "update", "data.gone": "delete", "data.new": "add"}
+    assert list(answer.diffs) == ["data"]
+    outputs = await engine.update(news, state, "a")
+    assert outputs["data"] == live(cluster, "configmap", "a", namespace)["data"] == {"x": "3", "new": "4"}
+    assert outputs["__fieldManager"] == state["__fieldManager"]
+
+
+async def test_an_unchanged_diff_asks_nothing(engines: EngineFactory, namespace: str) -> None:
+    away = await engines("away", clusterIdentifier="x")
+    await away.configure(
+        json.dumps(
+            {
+                "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1"}}],
+                "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+                "users": [{"name": "a", "user": {}}],
+                "current-context": "a",
+            }
+        )
+    )
+    obj = deployment("a", namespace)
+    began = time.monotonic()
+    detailed, answer = await away.diff(obj, {}, obj, "a")
+    assert detailed == {}
+    assert answer.changes == answer.DIFF_NONE
+    assert time.monotonic() - began < 1
+
+
+async def test_workloads_are_waited_for(engine: Engine, namespace: str) -> None:
+    _, _, outputs = await engine.make(deployment("web", namespace, replicas=2), "web")
+    assert outputs["status"]["availableReplicas"] == 2
+    _, _, found = await engine.make(service("web", namespace), "web")
+    assert found["spec"]["clusterIP"]
+    assert any("web" in text or "replica" in text or "pod" in text for text in engine.messages.texts(ephemeral=True))
+
+
+async def test_a_workload_that_does_not_come_up_is_kept_with_its_reasons(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    obj = deployment("web", namespace, nodeSelector={"no": "such-node"})
+    with pytest.raises(Partial) as failure:
+        await engine.make(obj, "web", seconds=4)
+    partial = failure.value
+    assert partial.id == f"{namespace}/web"
+    assert "not ready" in partial.reasons[0]
+    assert any("node" in reason for reason in partial.reasons), partial.reasons
+    assert partial.outputs["metadata"]["uid"] == live(cluster, "deployment", "web", namespace)["metadata"]["uid"]
+    mended = await engine.check(deployment("web", namespace), "web", partial.outputs["__inputs"])
+    outputs = await engine.update(mended, partial.outputs, "web")
+    assert outputs["status"]["availableReplicas"] == 1
+    assert outputs["__fieldManager"] == partial.outputs["__fieldManager"]
+
+
+async def test_annotations_steer_the_wait(engine: Engine, namespace: str) -> None:
+    impossible = deployment("skip", namespace, nodeSelector={"no": "such-node"})
+    impossible["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
+    await engine.make(impossible, "skip", seconds=3)
+    wished = config_map("wish", namespace, phase="off")
+    wished["metadata"]["annotations"] = {
+        "pulumi.com/waitFor": "jsonpath={.data.phase}=on",
+        "pulumi.com/timeoutSeconds": "2",
+    }
+    with pytest.raises(Partial):
+        await engine.make(wished, "wish")
+
+
+async def test_a_conflict_names_object_fields_and_owner(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    inputs, _, state = await engine.make(deployment("web", namespace), "web")
+    cluster.kubectl("scale", "deployment/web", "-n", namespace, "--replicas=3")
+    news = await engine.check(deployment("web", namespace, replicas=2), "web", inputs)
+    for preview in (True, False):
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await engine.update(news, state, "web", preview=preview)
+        text = failure.value.details() or ""
+        assert "server-side apply field conflict detected" in text
+        assert f"Deployment {namespace}/web" in text
+        assert ".spec.replicas" in text
+        assert "kubectl" in text
+    assert live(cluster, "deployment", "web", namespace)["spec"]["replicas"] == 3
+    forced = {**news, "metadata": {**news["metadata"], "annotations": {"pulumi.com/patchForce": "true"}}}
+    outputs = await engine.update(forced, state, "web")
+    assert outputs["spec"]["replicas"] == 2
+
+
+async def test_a_provider_may_force_everything(engines: EngineFactory, cluster: ControlPlane, namespace: str) -> None:
+    forcing = await engines("forcing", enablePatchForce="true")
+    inputs, _, state = await forcing.make(config_map("a", namespace, x="1"), "a")
+    cluster.kubectl("patch", "configmap", "a", "-n", namespace, "--type=merge", "-p", '{"data":{"x":"hand"}}')
+    news = await forcing.check(config_map("a", namespace, x="2"), "a", inputs)
+    assert (await forcing.update(news, state, "a"))["data"] == {"x": "2"}
+
+
+async def test_a_lost_answer_is_owned_by_the_retry(
+    engines: EngineFactory, cluster: ControlPlane, namespace: str
+) -> None:
+    first = await engines()
+    inputs, _, _ = await first.make(config_map("a", namespace, x="1"), "a")
+    second = await engines()  # a new run, which knows nothing of the first
+    identifier, outputs = await second.create(inputs, "a")
+    assert identifier == f"{namespace}/a"
+    managers = [e["manager"] for e in live(cluster, "configmap", "a", namespace)["metadata"]["managedFields"]]
+    assert managers == [outputs["__fieldManager"]]
+
+
+async def test_somebody_elses_object_is_not_taken_over(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=x=theirs")
+    inputs = await engine.check(config_map("a", namespace, x="ours"), "a")
+    with pytest.raises(grpc.aio.AioRpcError, match=r"\.data\.x"):
+        await engine.create(inputs, "a")
+
+
+async def test_preview_of_a_create_shows_defaults_and_makes_nothing(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    inputs = await engine.check(service("web", namespace), "web")
+    identifier, outputs = await engine.create(inputs, "web", preview=True)
+    assert identifier == ""
+    assert outputs["spec"]["type"] == "ClusterIP"
+    assert outputs["spec"]["clusterIP"] == UNKNOWN
+    assert outputs["metadata"]["uid"] == UNKNOWN
+    assert outputs["metadata"]["name"] == "web"
+    assert "status" not in outputs
+    assert cluster.kubectl("get", "services", "-n", namespace, "-o", "name") == ""
+
+
+async def test_preview_in_a_missing_namespace_and_of_a_missing_kind(engine: Engine) -> None:
+    objects = [config_map(f"c{i}", "not-there-yet", x="1") for i in range(20)]
+    custom = {"apiVersion": "example.com/v1", "kind": "NotYet", "metadata": {"name": "a", "namespace": "default"}}
+    for obj in [*objects, custom]:
+        inputs = await engine.check(obj, obj["metadata"]["name"])
+        _, outputs = await engine.create(inputs, obj["metadata"]["name"], preview=True)
+        assert outputs == inputs
+    said = engine.messages.texts(ephemeral=False)
+    assert len([text for text in said if "namespace not-there-yet does not exist yet" in text]) == 1
+    assert len([text for text in said if "does not serve NotYet" in text]) == 1
+
+
+async def test_preview_with_values_not_known_yet(engine: Engine, namespace: str) -> None:
+    inputs = await engine.check({**config_map("a", namespace), "data": {"x": UNKNOWN, "y": Secret(UNKNOWN)}}, "a")
+    _, outputs = await engine.create(inputs, "a", preview=True)
+    assert outputs["data"] == {"x": UNKNOWN, "y": Secret(UNKNOWN)}
+
+
+async def test_preview_of_an_invalid_object_fails(engine: Engine, namespace: str) -> None:
+    inputs = await engine.check({**config_map("a", namespace), "dota": {"x": "1"}}, "a")
+    with pytest.raises(grpc.aio.AioRpcError, match="dota"):
+        await engine.create(inputs, "a", preview=True)
+
+
+async def test_replacing_what_cannot_change(engine: Engine, namespace: str) -> None:
+    inputs, identifier, state = await engine.make(deployment("web", namespace), "web")
+    news = await engine.check(deployment("web", namespace, app="other"), "web", inputs)
+    detailed, answer = await engine.diff(inputs, state, news, "web")
+    assert detailed["spec.selector.matchLabels.app"] == "update-replace"
+    assert answer.deleteBeforeReplace
+    _, shown = await engine.create(news, "web", preview=True)
+    assert shown["metadata"]["name"] == "web"
+    assert shown["spec"]["selector"]["matchLabels"] == {"app": "other"}
+    await engine.delete(identifier, state, "web")
+    _, outputs = await engine.create(news, "web")
+    assert outputs["metadata"]["uid"] != state["metadata"]["uid"]
+
+
+async def test_immutable_fields_learnt_from_the_api_server(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    _, crd_id, crd = await engine.make(definition("learn.example.com", "Learner"), "crd")
+    custom = {
+        "apiVersion": "learn.example.com/v1",
+        "kind": "Learner",
+        "metadata": {"name": "a", "namespace": namespace},
+        "fixed": "one",
+        "spec": {"n": 1},
+    }
+    inputs, _, state = await engine.make(custom, "a")
+    changed = await engine.check({**custom, "fixed": "two", "spec": {"n": 2}}, "a", inputs)
+    detailed, _ = await engine.diff(inputs, state, changed, "a")
+    assert detailed == {"fixed": "update-replace", "spec.n": "update"}
+    in_place = await engine.check({**custom, "spec": {"n": 2}}, "a", inputs)
+    detailed, _ = await engine.diff(inputs, state, in_place, "a")
+    assert detailed == {"spec.n": "update"}
+    await engine.delete(crd_id, crd, "crd")
+
+
+async def test_a_definition_and_its_resource_in_one_run(engines: EngineFactory, namespace: str) -> None:
+    one, other = await engines("one"), await engines("other")
+    custom = {"apiVersion": "run.example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"n": 1}}
+    inputs = await other.check(custom, "a")
+    assert inputs["metadata"]["namespace"] == "default"
+    waiting = asyncio.create_task(other.create(inputs, "a"))  # before its kind is there
+    await asyncio.sleep(0.5)
+    crd_inputs, crd_id, crd = await one.make(definition("run.example.com", "Widget"), "crd")
+    identifier, outputs = await waiting
+    assert identifier == "default/a"
+    assert outputs["spec"] == {"n": 1}
+    detailed, _ = await one.diff(crd_inputs, crd, crd_inputs, "crd")
+    assert detailed == {}
+    await one.delete(crd_id, crd, "crd")
+    gone, _, _ = await other.read(custom, "a", identifier, outputs, inputs)
+    assert gone == ""
+    await other.delete(identifier, outputs, "a")
+
+
+async def test_secrets_stay_secret_on_every_way(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    inputs, identifier, outputs = await engine.make(secret("s", namespace, password="hunter2"), "s")
+    assert inputs["data"] == Secret({"password": "aHVudGVyMg=="})
+    assert outputs["data"] == Secret({"password": "aHVudGVyMg=="})
+    assert outputs["__inputs"]["data"] == Secret({"password": "aHVudGVyMg=="})
+    for value in (inputs, outputs):
+        assert "hunter2" not in repr(value)
+        assert "aHVudGVyMg" not in repr(value)
+    _, read, read_inputs = await engine.read(outputs, "s", identifier, outputs, inputs)
+    assert contains(read["data"], Secret)
+    assert contains(read_inputs["data"], Secret)
+    _, imported, imported_inputs = await engine.read(outputs, "s", identifier, {}, {})
+    assert imported_inputs["data"] == Secret({"password": "aHVudGVyMg=="})
+    assert contains(imported["data"], Secret)
+
+
+async def test_an_error_never_quotes_a_secret(engine: Engine, namespace: str) -> None:
+    pod = deployment("web", namespace)
+    container = pod["spec"]["template"]["spec"]["containers"][0]
+    container["imagePullPolicy"] = Secret("Tell-Nobody")
+    inputs = await engine.check(pod, "web")
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await engine.create(inputs, "web")
+    assert "Tell-Nobody" not in (failure.value.details() or "")
+    assert "[secret]" in (failure.value.details() or "")
+
+
+async def test_refresh_takes_over_drift_and_drops_what_is_gone(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    inputs, identifier, state = await engine.make(deployment("web", namespace), "web")
+    _, _, same = await engine.read(inputs, "web", identifier, state, inputs)
+    assert same == inputs  # cpu "0.1" is "100m" on the server: no drift
+    cluster.kubectl("scale", "deployment/web", "-n", namespace, "--replicas=2")
+    _, outputs, taken = await engine.read(inputs, "web", identifier, state, inputs)
+    assert taken["spec"]["replicas"] == 2
+    assert taken["spec"]["template"] == inputs["spec"]["template"]
+    assert outputs["__inputs"] == taken
+    cluster.kubectl("delete", "deployment/web", "-n", namespace)
+    gone, _, _ = await engine.read(inputs, "web", identifier, state, inputs)
+    assert gone == ""
+
+
+async def test_import_by_id(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    manifest = deployment("web", namespace)
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    identifier, outputs, inputs = await engine.read(manifest, "web", f"{namespace}/web", {}, {})
+    assert identifier == f"{namespace}/web"
+    detailed, _ = await engine.diff(inputs, outputs, await engine.check(manifest, "web"), "web")
+    assert detailed == {}
+    outputs = await engine.update(inputs, outputs, "web")
+    assert outputs["spec"]["replicas"] == 1
+
+
+async def test_gone_behind_our_back_is_made_again(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
+    inputs, _, state = await engine.make(config_map("a", namespace, x="1"), "a")
+    cluster.kubectl("delete", "configmap", "a", "-n", namespace)
+    news = await engine.check(config_map("a", namespace, x="2"), "a", inputs)
+    shown = await engine.update(news, state, "a", preview=True)
+    assert shown["metadata"]["uid"] == UNKNOWN
+    outputs = await engine.update(news, state, "a")
+    assert outputs["metadata"]["uid"] != state["metadata"]["uid"]
+    said = engine.messages.texts(ephemeral=False)
+    assert any("will be made again" in text for text in said)
+    assert any("was made again" in text for text in said)
+
+
+async def test_delete_waits_names_finalizers_and_forgives(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    held = config_map("held", namespace, x="1")
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    _, identifier, state = await engine.make(held, "held")
+    with pytest.raises(grpc.aio.AioRpcError, match=r"example\.com/hold"):
+        await engine.delete(identifier, state, "held", seconds=2)
+    cluster.kubectl(
+        "patch", "configmap", "held", "-n", namespace, "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+    )
+    await engine.delete(identifier, state, "held", seconds=20)
+    await engine.delete(identifier, state, "held", seconds=20)  # gone already: success
+
+
+async def test_delete_leaves_alone_what_is_not_ours_any_more(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    _, identifier, state = await engine.make(config_map("a", namespace, x="1"), "a")
+    cluster.kubectl("delete", "configmap", "a", "-n", namespace)
+    cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=x=theirs")
+    await engine.delete(identifier, state, "a")
+    assert live(cluster, "configmap", "a", namespace)["data"] == {"x": "theirs"}
+    assert any("left alone" in text for text in engine.messages.texts(ephemeral=False))
+
+
+async def test_create_waits_for_an_older_object_on_its_way_out(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    _, _, state = await engine.make(config_map("a", namespace, x="1"), "a")
+    hold = '{"metadata":{"finalizers":["example.com/hold"]}}'
+    cluster.kubectl("patch", "configmap", "a", "-n", namespace, "--type=merge", "-p", hold)
+    cluster.kubectl("delete", "configmap", "a", "-n", namespace, "--wait=false")
+    inputs = await engine.check(config_map("a", namespace, x="2"), "b")
+    making = asyncio.create_task(engine.create(inputs, "a", seconds=20))
+    await asyncio.sleep(0.7)
+    assert not making.done()
+    cluster.kubectl(
+        "patch", "configmap", "a", "-n", namespace, "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+    )
+    _, outputs = await making
+    assert outputs["metadata"]["uid"] != state["metadata"]["uid"]
+    assert outputs["data"] == {"x": "2"}
+
+
+async def test_a_namespace_goes_with_what_is_in_it(engine: Engine) -> None:
+    obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going-away"}}
+    inputs, identifier, state = await engine.make(obj, "ns")
+    await engine.make(deployment("web", "going-away"), "web")
+    await engine.delete(identifier, state, "ns", seconds=60)
+    gone, _, _ = await engine.read(inputs, "ns", identifier, state, inputs)
+    assert gone == ""
+
+
+async def test_cancelling_one_of_two_stacks(engines: EngineFactory, cluster: ControlPlane, namespace: str) -> None:
+    one, other = await engines("one"), await engines("other")
+    stuck = {"nodeSelector": {"late": "yes"}}
+    first = asyncio.create_task(one.make(deployment("first", namespace, app="a", **stuck), "first", seconds=60))
+    second = asyncio.create_task(other.make(deployment("second", namespace, app="b", **stuck), "second", seconds=60))
+    await asyncio.sleep(1.5)
+    began = time.monotonic()
+    await one.cancel()
+    with pytest.raises(Partial) as failure:
+        await first
+    assert time.monotonic() - began < 2
+    assert failure.value.id == f"{namespace}/first"
+    assert "cancelled" in failure.value.reasons[0]
+    assert failure.value.outputs["metadata"]["uid"]
+    with pytest.raises(grpc.aio.AioRpcError, match="cancelled"):
+        await one.make(config_map("late", namespace), "late")
+    assert not second.done()
+    cluster.kubectl("label", "node", "simulated-0", "late=yes", "--overwrite")
+    try:
+        _, _, outputs = await second
+    finally:
+        cluster.kubectl("label", "node", "simulated-0", "late-")
+    assert outputs["status"]["availableReplicas"] == 1
+
+
+async def test_two_providers_of_one_stack_share_a_port(
+    engines: EngineFactory, cluster: ControlPlane, namespace: str
+) -> None:
+    one = await engines("shared", namespace=namespace)
+    async with Engine(one.port, "shared") as two:
+        await two.configure(cluster.kubeconfig_text, namespace="default")
+        obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+        assert (await one.check(obj, "a"))["metadata"]["namespace"] == namespace
+        assert (await two.check(obj, "b"))["metadata"]["namespace"] == "default"
+
+
+async def test_generated_names(engine: Engine, namespace: str) -> None:
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "gen-", "namespace": namespace}}
+    inputs, identifier, state = await engine.make({**obj, "data": {"x": "1"}}, "a")
+    assert identifier.startswith(f"{namespace}/gen-")
+    news = await engine.check({**obj, "data": {"x": "2"}}, "a", inputs)
+    detailed, _ = await engine.diff(inputs, state, news, "a")
+    assert detailed == {"data.x": "update"}
+    outputs = await engine.update(news, state, "a")
+    assert (outputs["metadata"]["uid"], outputs["data"]) == (state["metadata"]["uid"], {"x": "2"})
+
+
+async def test_another_field_manager_takes_over_from_the_former(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    inputs, _, state = await engine.make(config_map("a", namespace, x="1"), "a")
+    wish = config_map("a", namespace, x="1")
+    wish["metadata"]["annotations"] = {"pulumi.com/patchFieldManager": "city"}
+    outputs = await engine.update(await engine.check(wish, "a", inputs), state, "a")
+    assert outputs["__fieldManager"] == "city"
+    managers = [e["manager"] for e in live(cluster, "configmap", "a", namespace)["metadata"]["managedFields"]]
+    assert managers == ["city"]
+
+
+async def test_deprecated_versions_are_warned_of_unless_suppressed(engines: EngineFactory, namespace: str) -> None:
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "old", "namespace": namespace}}
+    loud, quiet = await engines("loud"), await engines("quiet", suppressDeprecationWarnings="true")
+    await loud.make(endpoints, "a")
+    await quiet.make({**endpoints, "metadata": {"name": "older", "namespace": namespace}}, "b")
+    assert any("deprecated" in text for text in loud.messages.texts(ephemeral=False))
+    assert not quiet.messages.texts(ephemeral=False)
+
+
+async def test_a_large_object_comes_back_in_a_partial_failure(engine: Engine, namespace: str) -> None:
+    obj = deployment("big", namespace, nodeSelector={"no": "such-node"})
+    obj["metadata"]["annotations"] = {f"example.com/note-{i}": "x" * 200 for i in range(300)}
+    with pytest.raises(Partial) as failure:
+        await engine.make(obj, "big", seconds=2)
+    assert len(failure.value.outputs["metadata"]["annotations"]) >= 300
