@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +27,14 @@ def schema(
     ] = None,
 ) -> None:
     """Write the JSON Schema (draft-07) of the city's files."""
-    from wecityctl.spec.jsonschema import city_schema
+    from wecityctl.spec.jsonschema import schema_text
 
-    text = json.dumps(city_schema(), ensure_ascii=False, indent=2)
+    text = schema_text()
     if output is None:
-        say(text)
+        say(text.rstrip())
         return
     try:
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise WecityError(f"cannot write {output}: {error.strerror or error}") from error
     note(f"wrote {output}")

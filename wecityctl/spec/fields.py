@@ -26,10 +26,18 @@ class FieldType:
     shape: type[BaseModel] | None = None
 
     @property
+    def wanted(self) -> str:
+        """The type as messages ask for it."""
+        if self.container:
+            return f"a {self.title}"
+        articles = {"object": "a mapping", "quantity": "a quantity", "whole number": "a whole number"}
+        return one_of(self.choices) if self.choices else articles.get(self.name, self.name)
+
+    @property
     def title(self) -> str:
         match self.container:
             case "list":
-                return f"list of {self.name}"
+                return f"list of {self.name}s" if self.name == "object" else f"list of {self.name}"
             case "mapping":
                 return f"mapping of text to {self.name}"
             case _:
@@ -70,9 +78,18 @@ def find_field(shape: type[BaseModel], path: Sequence[PathItem]) -> FieldDoc | N
     return found
 
 
+def one_of(names: Sequence[str]) -> str:
+    """`names` as what is expected."""
+    return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+
+
 def nearest(word: str, names: Sequence[str]) -> str:
     """The name most like `word`, or nothing when none is like it."""
     folded = {name.lower(): name for name in names}
+    # `extranet` is meant for `government-extranet`, however much it looks like `internet`.
+    whole = [name for name in names if word.lower() in name.lower().split("-")]
+    if len(whole) == 1:
+        return whole[0]
     matches = get_close_matches(word.lower()[:100], list(folded), n=1, cutoff=0.6)
     return folded[matches[0]] if matches else ""
 
@@ -113,7 +130,7 @@ def _field_type(annotation: Any, metadata: Sequence[Any] = ()) -> FieldType:
         inner_type = _field_type(arguments[1])
         return FieldType(inner_type.name, "mapping", inner_type.choices, inner_type.shape)
     if origin is Literal:
-        return FieldType("one of " + ", ".join(arguments), choices=arguments)
+        return FieldType(one_of(arguments), choices=arguments)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return FieldType("object", shape=annotation)
     schema: dict[str, Any] = next((item.json_schema for item in metadata if hasattr(item, "json_schema")), {})

@@ -120,6 +120,8 @@ def decode(data: bytes, name: str) -> tuple[str, Problem | None]:
     """`data` as text, or the problem with its encoding at the line and column where it is."""
     if data.startswith(_WIDE_MARKS):
         return "", _whole_file(name, "is UTF-16 or UTF-32", "UTF-8; save the file anew in that encoding")
+    if data[:400].count(0) > len(data[:400]) // 4:
+        return "", _whole_file(name, "is UTF-16 or not text at all", "UTF-8; save the file anew in that encoding")
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()

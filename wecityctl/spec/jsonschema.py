@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -44,10 +45,9 @@ def _as_draft_7(node: Any) -> Any:
         for key, value in node.items()
         if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
     }
-    for name in ("anyOf",):
-        if {"type": "null"} in result.get(name, ()):
-            rest = [item for item in result.pop(name) if item != {"type": "null"}]
-            result = {**rest[0], **result}
+    if {"type": "null"} in result.get("anyOf", ()):
+        rest = [item for item in result.pop("anyOf") if item != {"type": "null"}]
+        result = {**rest[0], **result}
     if "x-short-form" in result:
         return _with_short_form(result)
     if "$ref" in result and len(result) > 1:
@@ -69,3 +69,8 @@ def _keys_as_pattern(node: dict[str, Any]) -> dict[str, Any]:
     if "patternProperties" in node and "additionalProperties" not in node:
         node["additionalProperties"] = False
     return node
+
+
+def schema_text() -> str:
+    """The schema as it is written to files."""
+    return json.dumps(city_schema(), ensure_ascii=False, indent=2) + "\n"

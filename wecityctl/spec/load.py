@@ -57,10 +57,13 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
     read = _read(path)
     draft, shapes, problems = _shape(read, catalogue)
-    problems += read.problems
-    problems += run_checks(draft)
-    if read.complete and read.documents and not any(document.kind == "City" for document in read.documents):
+    problems = [*read.problems, *problems, *run_checks(draft)]
+    kinds = {document.kind for document in read.documents}
+    if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
         problems.append(Problem(str(path), 0, 0, "", "there is no City", "a document with kind: City"))
+    if draft.unread and not problems:
+        # No shape is refused without a problem; should that ever happen, the city must not lose a part in silence.
+        problems.append(Problem(str(path), 0, 0, "", f"a document could not be read ({', '.join(draft.unread)})"))
     if problems:
         raise InvalidCityError(_in_order(problems, read.files))
     return LoadedCity(_assemble(draft, shapes), _positions(draft), _counts(draft), read.files)

@@ -16,8 +16,8 @@ _WORDS: dict[str, object] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **{
-        word: Unquoted("true or false by some YAML readers", word)
-        for lower in ("yes", "no", "on", "off", "y", "n")
+        word: Unquoted("true or false", word)
+        for lower in ("yes", "no", "on", "off")
         for word in {lower, lower.capitalize(), lower.upper()}
     },
 }
@@ -42,7 +42,7 @@ def resolve_plain(text: str) -> object:
     if _NUMBER.fullmatch(text):
         return Unquoted(NUMBER, text)
     if _SEXAGESIMAL.fullmatch(text):
-        return Unquoted("a number in base 60 by some YAML readers", text)
+        return Unquoted("a number in base 60", text)
     if _DATE.fullmatch(text):
         return Unquoted("a date", text)
     return text

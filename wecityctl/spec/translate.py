@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from wecityctl.errors import Problem
-from wecityctl.spec.fields import fields_of, find_field, nearest
+from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, format_path, shorten
+from wecityctl.spec.scalars import NUMBER, resolve_plain
 from wecityctl.spec.shapes import API_VERSION, KINDS, DocumentShape
 from wecityctl.spec.shapes.refuse import ERROR_TYPE
 
@@ -22,6 +23,8 @@ _WANTED = {
     "model_type": "a mapping with fields",
     "model_attributes_type": "a mapping with fields",
 }
+_PLAIN_TYPES = {"a whole number": int, "true or false": bool}
+_SYNONYMS = {"x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "loongarch64": "loong64"}
 
 
 def read_shape(document: Document) -> tuple[DocumentShape | None, list[Problem]]:
@@ -64,7 +67,7 @@ def _envelope_problems(document: Document) -> list[Problem]:
     problems = []
     version = value.get("apiVersion")
     if "apiVersion" in value and version != API_VERSION:
-        guess = API_VERSION if isinstance(version, str) else ""
+        guess = API_VERSION if str(version).startswith("wecity") else ""
         problems.append(
             problem_at(
                 document, ("apiVersion",), f"{describe(version)} is not a version of this format", API_VERSION, guess
@@ -72,13 +75,11 @@ def _envelope_problems(document: Document) -> list[Problem]:
         )
     kind = value.get("kind")
     if "kind" not in value:
-        problems.append(problem_at(document, (), "field 'kind' is missing", "one of " + ", ".join(KINDS)))
+        problems.append(problem_at(document, (), "field 'kind' is missing", one_of(tuple(KINDS))))
     elif kind not in KINDS if isinstance(kind, str) else True:
         guess = nearest(kind, tuple(KINDS)) if isinstance(kind, str) else ""
         problems.append(
-            problem_at(
-                document, ("kind",), f"{describe(kind)} is not a kind of document", "one of " + ", ".join(KINDS), guess
-            )
+            problem_at(document, ("kind",), f"{describe(kind)} is not a kind of document", one_of(tuple(KINDS)), guess)
         )
     return problems
 
@@ -106,24 +107,22 @@ def _translate(document: Document, kind: type[DocumentShape], detail: Any) -> Pr
             return problem_at(document, loc, detail["msg"], on_key=on_key)
 
 
-def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem | None:
+def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
     name = str(loc[-1])
-    if name == "":
-        return None
     parent = find_field(kind, loc[:-1]) if len(loc) > 1 else None
     shape = parent.type.shape if parent is not None else kind
     names = tuple(fields_of(shape)) if shape is not None else ()
     # A field the mapping already has cannot be the one that was meant.
     present = _node(document, loc[:-1])
     missing = tuple(item for item in names if not isinstance(present, Map) or item not in present)
-    expected = "one of " + ", ".join(names)
+    expected = one_of(names)
     return problem_at(document, loc, f"unknown field {shorten(name)!r}", expected, nearest(name, missing), on_key=True)
 
 
 def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
     field = find_field(kind, loc)
     example = f", such as {_in_yaml(field.examples[0])}" if field is not None and field.examples else ""
-    expected = f"{field.type.title}{example}" if field is not None else ""
+    expected = f"{field.type.wanted}{example}" if field is not None else ""
     return problem_at(document, loc, f"required field {str(loc[-1])!r} is missing", expected)
 
 
@@ -134,10 +133,8 @@ def _wrong_choice(
         return None
     field = find_field(kind, loc)
     choices = field.type.choices if field is not None else ()
-    guess = nearest(value, choices) if isinstance(value, str) else ""
-    return problem_at(
-        document, loc, f"{describe(value)} is not one of the choices", "one of " + ", ".join(choices), guess
-    )
+    guess = (_SYNONYMS.get(value) or nearest(value, choices)) if isinstance(value, str) else ""
+    return problem_at(document, loc, f"{describe(value)} is not one of the choices", one_of(choices), guess)
 
 
 def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wanted: str) -> Problem | None:
@@ -145,14 +142,17 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
         # Reported once for the whole document by the check of empty values.
         return None
     if wanted == "text" and isinstance(value, Unquoted | bool | int):
-        written = (
-            value.text if isinstance(value, Unquoted) else str(value).lower() if isinstance(value, bool) else str(value)
-        )
-        return problem_at(document, loc, f"{describe(value)}, not text", f'"{shorten(written)}" in quotes')
+        return problem_at(document, loc, f"{describe(value)} is not text", f'"{shorten(_written(value))}" in quotes')
     if wanted == "true or false" and isinstance(value, Unquoted):
-        meant = {"y": "true", "yes": "true", "on": "true", "n": "false", "no": "false", "off": "false"}
-        return problem_at(document, loc, describe(value), wanted, meant.get(value.text.lower(), ""))
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+        return problem_at(document, loc, f"{describe(value)} is given", wanted, meant.get(value.text.lower(), ""))
+    if isinstance(value, str) and type(resolve_plain(value)) is _PLAIN_TYPES.get(wanted):
+        return problem_at(document, loc, f"{describe(value)} is given", f"{wanted}: {value} without quotes")
     return problem_at(document, loc, f"{describe(value)} is given", wanted)
+
+
+def _written(value: Unquoted | bool | int) -> str:
+    return value.text if isinstance(value, Unquoted) else str(value).lower()
 
 
 def describe(value: Any) -> str:
@@ -165,7 +165,7 @@ def describe(value: Any) -> str:
         case Seq():
             return "a list"
         case Unquoted(kind, text):
-            return f"{shorten(text)} is {kind}" if kind != "a number" else f"the number {shorten(text)}"
+            return f"the number {shorten(text)}" if kind == NUMBER else f"{shorten(text)} ({kind} to some YAML readers)"
         case bool():
             return f"the truth value {str(value).lower()}"
         case int():

@@ -16,7 +16,9 @@ from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path
 from wecityctl.spec.scalars import resolve_plain
 
 MAX_DEPTH = 100
+MAX_NODES = 250_000
 MAX_ALIASED_NODES = 100_000
+MAX_PROBLEMS = 1000
 _NOWHERE = Mark(0, 0)
 _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 
@@ -65,6 +67,7 @@ class _Builder:
     start: Mark = _NOWHERE
     root: Any = None
     aliased: int = 0
+    nodes: int = 0
 
     def feed(self, event: Any) -> None:
         kind = type(event)
@@ -80,6 +83,8 @@ class _Builder:
             self.start, self.root, self.anchors = _mark(event), None, {}
         elif kind is yaml.DocumentEndEvent and self.root is not None:
             self.documents.append(Document(self.file, self.start, self.root))
+        if len(self.problems) > MAX_PROBLEMS:
+            raise _StopParsingError
 
     def path(self) -> tuple[PathItem, ...]:
         items: list[PathItem] = []
@@ -98,9 +103,9 @@ class _Builder:
         if event.tag is not None and event.tag not in _TEXT_TAGS:
             self._refuse_tag(event.tag, mark)
         if self._expects_key():
-            if not text and event.implicit[0]:
-                self.report(mark, "a key is missing before ':'")
             self._key(text, mark)
+            if not text:
+                self.report(mark, "a key is missing before ':'")
             return
         value = resolve_plain(text) if event.implicit[0] and event.tag is None and not event.style else text
         if event.anchor is not None:
@@ -166,6 +171,11 @@ class _Builder:
             self.report(mark, "merge keys ('<<') left YAML with version 1.2", "the fields written out, or one alias")
 
     def _add(self, value: Any, mark: Mark, size: int, height: int) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            message = f"more than {MAX_NODES:,} values in one file"
+            self.problems.append(Problem(self.file, mark.line, mark.column, "", message, "several files"))
+            raise _StopParsingError
         if not self.frames:
             self.root = value
             return
@@ -203,7 +213,7 @@ def parse_yaml(text: str, file: str) -> ParsedFile:
     except _StopParsingError:
         complete = False
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(error, file))
+        builder.problems.append(_syntax_problem(error, file, text))
         complete = False
     except yaml.YAMLError as error:
         builder.problems.append(Problem(file, 0, 0, "", f"is not YAML: {shorten(str(error).splitlines()[0], 120)}"))
@@ -216,14 +226,15 @@ def _mark(event: Any) -> Mark:
     return Mark(mark.line + 1, mark.column + 1)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     message = error.problem or "is not YAML"
     if error.context:
         where = f" (line {error.context_mark.line + 1})" if error.context_mark else ""
         message = f"{message}, {error.context}{where}"
-    expected = ""
-    if "\\t" in message or "'\t'" in message or "tab" in message:
-        message, expected = "a tab is used for indentation", "spaces"
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    expected = ""
+    lines = text.split("\n")
+    if mark and mark.line < len(lines) and lines[mark.line][mark.column :].startswith("\t"):
+        message, expected = "a tab is used for indentation", "spaces"
     return Problem(file, line, column, "", f"YAML: {message}", expected)

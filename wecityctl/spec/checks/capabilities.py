@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from wecityctl.errors import Problem
 from wecityctl.spec.draft import Draft
-from wecityctl.spec.fields import nearest
+from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 
 
@@ -17,7 +17,7 @@ def types(draft: Draft) -> Iterator[Problem]:
         kind = draft.catalogue.get(item.type)
         if kind is None:
             names = tuple(sorted(draft.catalogue))
-            expected = "one of " + ", ".join(names)
+            expected = one_of(names)
             yield platform.problem(
                 where, f"no catalogue knows capability type {item.type!r}", expected, nearest(item.type, names)
             )
@@ -33,11 +33,11 @@ def engines_and_replicas(draft: Draft) -> Iterator[Problem]:
         if kind is None:
             continue
         if item.engine and item.engine not in kind.engines:
-            expected = "one of " + ", ".join(kind.engines)
+            expected = one_of(kind.engines)
             message = f"capability type {item.type!r} has no engine {item.engine!r}"
             yield platform.problem((*path, "engine"), message, expected, nearest(item.engine, kind.engines))
         if item.replicas is not None and item.replicas > kind.max_replicas:
-            message = f"capability type {item.type!r} runs at most {kind.max_replicas} replica(s), not {item.replicas}"
+            message = f"capability type {item.type!r} does not run {item.replicas} replicas"
             yield platform.problem((*path, "replicas"), message, f"at most {kind.max_replicas}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Cloud
 from wecityctl.spec.draft import Draft
+from wecityctl.spec.fields import one_of
 
 # Kinds of clouds that this version can bring up; the format already names the others.
 AVAILABLE_PROVIDERS = ("local", "kubernetes")
@@ -23,7 +24,7 @@ def providers(draft: Draft) -> Iterator[Problem]:
     for cloud in draft.clouds:
         provider = cloud.value.provider
         if provider not in AVAILABLE_PROVIDERS:
-            expected = "one of " + ", ".join(AVAILABLE_PROVIDERS)
+            expected = one_of(AVAILABLE_PROVIDERS)
             yield cloud.problem(("spec", "provider"), f"provider {provider!r} is not available yet", expected)
         spec = cloud.document.value["spec"]
         for block in AVAILABLE_PROVIDERS:
@@ -56,7 +57,7 @@ def architectures(draft: Draft) -> Iterator[Problem]:
             if not set(part.architectures) & set(offered):
                 message = f"no node has an architecture of this image ({', '.join(part.architectures)})"
                 path = ("spec", "components", index, "architectures")
-                yield app.problem(path, message, "one of " + ", ".join(offered))
+                yield app.problem(path, message, one_of(offered))
 
 
 def _may_carry(cloud: Cloud, app: App) -> bool:

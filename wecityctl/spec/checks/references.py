@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
 from wecityctl.spec.draft import Draft, Sourced
-from wecityctl.spec.fields import nearest
+from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 
 
@@ -55,7 +55,7 @@ def uses(draft: Draft) -> Iterator[Problem]:
             path = ("spec", "uses", index, "capability")
             item = draft.capability_by_name.get(use.capability)
             if item is None:
-                offered = "one of " + ", ".join(names) if names else "a Platform document that provides it"
+                offered = one_of(names) if names else "a Platform document that provides it"
                 message = f"no platform provides capability {use.capability!r}"
                 yield app.problem(path, message, offered, nearest(use.capability, names))
                 continue
@@ -72,7 +72,7 @@ def _missing(
     names: Sequence[str],
 ) -> Iterator[Problem]:
     if name and name not in names:
-        expected = "one of " + ", ".join(names) if names else f"a {what} that the files declare"
+        expected = one_of(names) if names else f"a {what} that the files declare"
         yield part.problem(path, f"there is no {what} {name!r}", expected, nearest(name, names))
 
 
@@ -90,5 +90,5 @@ def _pin(
         yield from _missing(part, (*path, "cloud"), "cloud", cloud, tuple(clouds))
     elif zone and zone not in clouds[cloud].zones:
         serving = [name for name, item in clouds.items() if zone in item.zones]
-        expected = "one of " + ", ".join(serving) if serving else f"a cloud with zone {zone!r}"
+        expected = one_of(serving) if serving else f"a cloud with zone {zone!r}"
         yield part.problem((*path, "cloud"), f"cloud {cloud!r} does not serve zone {zone!r}", expected)

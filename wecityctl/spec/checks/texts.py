@@ -65,7 +65,7 @@ def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
     """Passwords, tokens and keys are named in `secrets`, never written in the files."""
     expected = "its name in the component's `secrets`; the value belongs in the city's secret store"
     for document in draft.documents:
-        for path, mark, value in _leaves(document):
+        for path, mark, value in _leaves(document, keys=False):
             if not isinstance(value, str) or not value:
                 continue
             is_env = len(path) >= 2 and path[-2] == "env"
@@ -76,15 +76,16 @@ def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
                 yield _at(document, mark, path, "has a password or private key in clear", expected)
 
 
-def _leaves(document: Document) -> Iterator[tuple[tuple[PathItem, ...], Mark, Any]]:
-    """Every scalar value with its path and mark, and every key as a value at its own mark."""
+def _leaves(document: Document, *, keys: bool = True) -> Iterator[tuple[tuple[PathItem, ...], Mark, Any]]:
+    """Every scalar value with its path and mark, and with `keys` every key as a value at its own mark."""
     pending: list[tuple[tuple[PathItem, ...], Any]] = [((), document.value)]
     while pending:
         path, node = pending.pop()
         if isinstance(node, Map):
             for key, value in node.items():
                 here = (*path, key)
-                yield here, node.keys_at[key], key
+                if keys:
+                    yield here, node.keys_at[key], key
                 if isinstance(value, Map | Seq):
                     pending.append((here, value))
                 else:

@@ -1,0 +1,45 @@
+"""Writes the generated files anew: `python -m tests.generate` (or `make schema`).
+
+The JSON Schema, the reference of the files and of the command line, and the snapshots of every `--help`. With
+`--cases` also the expected problems under tests/spec/invalid. Tests fail when any of these is stale.
+"""
+
+import argparse
+from pathlib import Path
+
+from tests.cli.help_texts import SNAPSHOTS, all_help, reference_page
+from tests.spec.cases import write_expected
+from tests.spec.reference_page import spec_page
+from wecityctl.spec.jsonschema import schema_text
+
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file and what belongs in it."""
+    helps = all_help()
+    return {
+        REFERENCE / "city.schema.json": schema_text(),
+        REFERENCE / "city.md": spec_page(),
+        REFERENCE / "cli.md": reference_page(helps),
+        **{SNAPSHOTS / f"{name.replace(' ', '-')}.txt": text for name, text in helps.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", action="store_true", help="also the expected problems of tests/spec/invalid")
+    arguments = parser.parse_args()
+    wanted = generated()
+    for old in set(SNAPSHOTS.glob("*.txt")) - set(wanted):
+        old.unlink()
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)
+    if arguments.cases:
+        print(*write_expected(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A catalogue of the tests' own: the built-in types would change the expected messages whenever one is added."""
+
+from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.city import PlatformName
+
+
+def _type(
+    name: str,
+    platform: PlatformName = "application",
+    *,
+    engines: tuple[str, ...] = ("plain",),
+    binding: str = "http",
+    requires: tuple[str, ...] = (),
+    max_replicas: int = 1,
+) -> CapabilityType:
+    return CapabilityType(
+        name=name,
+        platform=platform,
+        title=name,
+        engines=engines,
+        licence="MIT",
+        program="tests:none",
+        port=80,
+        images=(),
+        binding=binding,  # type: ignore[arg-type]
+        requires=requires,
+        max_replicas=max_replicas,
+    )
+
+
+CATALOGUE = {
+    item.name: item
+    for item in (
+        _type("gateway", binding="", max_replicas=8),
+        _type("postgresql", engines=("postgresql",), binding="postgresql"),
+        _type("cache", engines=("valkey", "redis"), binding="redis"),
+        _type("needy", requires=("postgresql", "queue")),
+        _type("hen", requires=("egg",)),
+        _type("egg", requires=("hen",)),
+        # No type requires itself, yet the platforms do: front → back on another platform → middle on the first.
+        _type("front", requires=("back",)),
+        _type("back", "data", requires=("middle",)),
+        _type("middle"),
+        _type("warehouse", "data"),
+    )
+}

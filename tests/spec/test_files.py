@@ -1,0 +1,131 @@
+"""What the file system can hold in place of a city's files."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.spec.cases import VALID
+from tests.spec.catalogue import CATALOGUE
+from wecityctl.errors import InvalidCityError
+from wecityctl.spec import load_city
+
+BASE = (VALID / "base.yaml").read_bytes()
+
+
+def problems(path: Path) -> list[str]:
+    with pytest.raises(InvalidCityError) as caught:
+        load_city(path, CATALOGUE)
+    return [str(problem).removeprefix(f"{path}: ") for problem in caught.value.problems]
+
+
+def test_missing_path(tmp_path: Path) -> None:
+    assert problems(tmp_path / "none") == ["no such file or directory"]
+
+
+def test_path_with_a_nul() -> None:
+    assert "is not a valid path" in problems(Path("a\0b"))[0]
+
+
+def test_named_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "city.yaml")
+    assert problems(tmp_path / "city.yaml") == ["is a named pipe; expected a regular file or a directory"]
+    assert "no *.yaml" in problems(tmp_path)[0]
+
+
+def test_device() -> None:
+    assert problems(Path("/dev/zero")) == ["is a device; expected a regular file or a directory"]
+
+
+def test_socket(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s.yaml"))
+        assert problems(tmp_path / "s.yaml") == ["is a socket; expected a regular file or a directory"]
+
+
+def test_file_of_50_mb_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as stream:
+        stream.truncate(50_000_000)
+    assert problems(path) == ["is too large: 50.0 MB; expected at most 5 MB per file; split it"]
+
+
+def test_file_that_says_it_is_empty_and_is_not() -> None:
+    # Files of the kernel have size 0 whatever they hold.
+    assert "field 'kind' is missing" in problems(Path("/proc/self/status"))[0]
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    (tmp_path / "city.yaml").write_bytes(BASE)
+    (tmp_path / "city.yaml").chmod(0)
+    tmp_path.chmod(0o755)
+    if os.geteuid() != 0:
+        assert problems(tmp_path / "city.yaml") == ["may not be read (permission denied)"]
+        return
+    # Root may read anything: look with another user's eyes.
+    os.seteuid(65534)
+    try:
+        reachable = os.access(tmp_path, os.X_OK, effective_ids=True)
+        found = problems(tmp_path / "city.yaml")
+    finally:
+        os.seteuid(0)
+    assert found == ["may not be read (permission denied)"], f"reachable: {reachable}"
+
+
+def test_links_in_a_circle_and_twice(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "city.yaml").write_bytes(BASE)
+    (tmp_path / "a" / "again.yaml").symlink_to("city.yaml")
+    (tmp_path / "a" / "up").symlink_to("..")
+    (tmp_path / "self").symlink_to("self")
+    assert len(load_city(tmp_path, CATALOGUE).files) == 1
+
+
+def test_dangling_link_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "city.yaml").write_bytes(BASE)
+    (tmp_path / "lost.yaml").symlink_to("nowhere")
+    assert problems(tmp_path) == [f"{tmp_path}/lost.yaml: no such file or directory"]
+
+
+def test_too_many_files(tmp_path: Path) -> None:
+    (tmp_path / "city.yaml").write_bytes(BASE)
+    for number in range(10_001):
+        (tmp_path / f"{number}.yaml").touch()
+    assert "more than 10,000 files" in problems(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[" * 2_000_000, id="depth"),
+        pytest.param("kind: App\nspec: [" + "{}," * 1_600_000 + "]", id="items"),
+        pytest.param("kind: App\n" + "a: 1\n" * 900_000, id="duplicates"),
+        pytest.param("kind: App\nspec: {uses: [" + "[]," * 1_500_000 + "]}", id="wrong-items"),
+        pytest.param("".join(f"k{number}: 1\n" for number in range(400_000)), id="unknown-fields"),
+        pytest.param("---\n" * 1_200_000, id="documents"),
+        pytest.param("---\nkind: App\n" * 300_000, id="broken-documents"),
+        pytest.param("a: &a [" + "x," * 99_000 + "]\nb: [*a]\nc: [*a]\n", id="aliases"),
+        pytest.param("kind: " + "A" * 4_900_000, id="long-text"),
+        pytest.param("kind: Tenant\nmetadata: {name: " + "a-" * 2_000_000 + "}", id="long-name"),
+    ],
+)
+def test_hostile_files_cost_little(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hostile.yaml").write_text(text)
+    program = (
+        "import resource, sys; from pathlib import Path; from wecityctl.spec import load_city;"
+        "from wecityctl.errors import InvalidCityError; from tests.spec.catalogue import CATALOGUE\n"
+        "try: load_city(Path(sys.argv[1]), CATALOGUE)\n"
+        "except InvalidCityError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "hostile.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert 0 < int(done.stdout) < 600_000, "KiB at the peak"

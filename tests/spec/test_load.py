@@ -1,0 +1,83 @@
+"""What comes out of valid files: the model, in file order, and the places of its fields."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from tests.spec.cases import VALID
+from tests.spec.catalogue import CATALOGUE
+from wecityctl.errors import InvalidCityError
+from wecityctl.model.city import Autoscale, Compliance, Flow, Pool, Prices, Route, Use
+from wecityctl.plan import make_plan
+from wecityctl.spec import load_city
+
+
+def test_every_field_reaches_the_model() -> None:
+    city = load_city(VALID / "every-field.yaml", CATALOGUE).city
+    assert city.compliance == Compliance(4, True, ("cn-hunan",), 365)
+    assert city.flows == (Flow("internet", "exchange", (443, 8443), "data-bureau", "one-stop service"),)
+    assert (city.images.source, city.images.registry) == ("built", "registry.example:5000/base")
+    assert (city.state.backend, city.state.secrets_provider) == ("s3://bucket/prefix?region=cn", "hashivault://key")
+    assert city.kubernetes_provider == "builtin"
+    assert dict(city.labels) == {"province": "hunan", "example.org/tier": "1"}
+    cloud = city.cloud("main")
+    assert cloud.local.nodes == "simulated"
+    assert cloud.pools[0] == Pool("general", "amd64", 3, "64", "256Gi", "2Ti", {"disk": "ssd"}, {})
+    assert cloud.pools[1].accelerators == {"huawei.com/Ascend910": 8}
+    assert cloud.prices == Prices("CNY", "0.10", "0.02", "0.50")
+    archive = city.capability("archive")
+    assert (archive.type, archive.storage, archive.zone, archive.cloud) == ("postgresql", "50Gi", "extranet", "main")
+    assert (city.capability("cache").engine, city.capability("cache").size) == ("redis", "large")
+    tenant = city.tenant("transport")
+    assert (tenant.admins, tenant.budget_monthly) == (("alice@testcity.example",), "20000.50")
+    (app,) = city.apps
+    assert app.uses == (Use("cache", "cache"), Use("archive", "db", "10Gi"))
+    assert (app.route, app.cloud, app.channels) == (Route("bus.app", "/arrivals/v2/"), "main", ("web", "mini-program"))
+    (web,) = app.components
+    assert (web.autoscale, web.health_path) == (Autoscale(2, 20, 70), "/healthz?deep=1")
+    assert (web.secrets, web.command) == (("sms-key",), ("/app/web", "--port=8080"))
+    assert (dict(web.files), web.architectures) == ({"/etc/app.conf": "level=info"}, ("amd64", "arm64"))
+
+
+def test_numbers_keep_the_users_writing() -> None:
+    city = load_city(VALID / "numbers-without-quotes.yaml", CATALOGUE).city
+    assert city.tenant("transport").quota.cpu == "4.5"
+    prices = city.cloud("main").prices
+    assert prices is not None
+    assert (prices.cpu_hour, prices.memory_gib_hour, prices.storage_gib_month) == ("0.10", "0", "1.10")
+
+
+def test_a_city_can_be_planned_and_sent_to_another_process() -> None:
+    city = load_city(VALID / "departments", CATALOGUE).city
+    assert pickle.loads(pickle.dumps(city)) == city
+    names = [stack.name for stack in make_plan(city, CATALOGUE).stacks]
+    assert "testcity.tenant.transport.main" in names
+
+
+def test_files_of_a_directory_come_in_the_order_of_their_names() -> None:
+    loaded = load_city(VALID / "departments", CATALOGUE)
+    names = [Path(file.name).relative_to(VALID / "departments").as_posix() for file in loaded.files]
+    assert names == ["city.yaml", "platforms/application.yml", "transport/apps/bus.yaml", "transport/tenant.yaml"]
+    assert loaded.counts == {"City": 1, "Cloud": 1, "Platform": 1, "Tenant": 1, "App": 1}
+
+
+def test_places_of_fields() -> None:
+    loaded = load_city(VALID / "every-field.yaml", CATALOGUE)
+    lines = (VALID / "every-field.yaml").read_text().splitlines()
+    place = loaded.positions.place("App", "transport/bus", "spec", "uses", 1, "storage")
+    assert place is not None
+    assert lines[place.line - 1][place.column - 1 :].startswith("10Gi")
+    # A field that is not written has the place of what it would be in.
+    default = loaded.positions.place("City", "testcity", "spec", "compliance", "residency", "nothing")
+    assert default is not None
+    assert lines[default.line - 1][default.column - 1 :].startswith("residency:")
+    assert loaded.positions.place("App", "transport/tram") is None
+
+
+def test_problems_are_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text("kind: App\n" + "".join(f"field{number}: 1\n" for number in range(5000)))
+    with pytest.raises(InvalidCityError) as caught:
+        load_city(path, CATALOGUE)
+    assert 100 < len(caught.value.problems) <= 1000
