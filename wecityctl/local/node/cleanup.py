@@ -23,7 +23,12 @@ def run(node: Node) -> None:
     cgroups.end_processes(hierarchies, node.cgroup, grace=0)
     cgroups.remove(hierarchies, node.cgroup)
     network.disconnect(node.link)
-    for path in (node.layout.hold_state, node.layout.pid_file, node.layout.containerd_socket):
+    for path in (
+        node.layout.hold_state,
+        node.layout.pid_file,
+        node.layout.containerd_socket,
+        node.layout.policy_socket,
+    ):
         path.unlink(missing_ok=True)
     node.layout.containerd_socket.with_suffix(".sock.ttrpc").unlink(missing_ok=True)
 

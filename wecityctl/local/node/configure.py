@@ -6,13 +6,15 @@ Compares before it writes, so that preparing a cloud that runs changes nothing.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from wecityctl.errors import DeploymentError
+from wecityctl.local import netpol
 from wecityctl.local.driver import Context
 from wecityctl.local.node import containerd, kubelet, machine
-from wecityctl.local.node.layout import NODE_NAME, HoldSpec, Layout
+from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, HoldSpec, Layout
 from wecityctl.local.node.network import Block, Link
 from wecityctl.parts import locate
 from wecityctl.paths import private_dir, write_private
@@ -20,6 +22,10 @@ from wecityctl.paths import private_dir, write_private
 PAUSE_IMAGE = "docker.io/wecity/pause:1"
 STOP_GRACE = 10.0
 METRICS_PORT = 4443
+# Where the policy plug-in writes down which pod has which address; as seen inside.
+RECORDS = "/run/cni/wecity-netpol"
+
+_CNI_BIN = "cni-bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Node:
 def write(ctx: Context, node: Node) -> None:
     """Everything the node's processes read."""
     layout = node.layout
-    for directory in (layout.data, layout.etc, layout.etc / "cni"):
+    for directory in (layout.data, layout.etc, layout.etc / "cni", layout.etc / _CNI_BIN):
         private_dir(directory)
     # Pods of any user enter their volumes through this one; the directory above it is what keeps others out.
     layout.volumes.mkdir(mode=0o755, exist_ok=True)
@@ -57,6 +63,9 @@ def write(ctx: Context, node: Node) -> None:
         _write(layout.etc / name, text.encode())
     for name, source in _keys(ctx, node).items():
         _write(layout.etc / name, source.read_bytes())
+    plugin = layout.etc / _CNI_BIN / netpol.PLUGIN
+    _write(plugin, netpol.cni_executable().encode())
+    plugin.chmod(0o700)
     _write(layout.hold_spec, _hold_spec(node).dump())
 
 
@@ -68,7 +77,7 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
             containerd.ContainerdSettings(
                 root=layout.inside("containerd"),
                 cni_conf=f"{etc}/cni",
-                cni_bin=str(locate("ptp").parent),
+                cni_bin=(str(locate("ptp").parent), f"{etc}/{_CNI_BIN}"),
                 runc=str(locate("runc")),
                 pause_image=PAUSE_IMAGE,
                 snapshotter=_snapshotter(layout),
@@ -119,8 +128,10 @@ def _snapshotter(layout: Layout) -> str:
     return record.read_text()
 
 
-def _chained_plugins() -> tuple[str, ...]:
-    return ("portmap",) if machine.host_ports_work() else ()
+def _chained_plugins() -> tuple[Mapping[str, object], ...]:
+    """Host ports where they can be had; last the policy agent's, which lets the pod begin once its rules are in."""
+    policy = netpol.cni_plugin(RECORDS, str(INSIDE_RUN / Layout.POLICY_SOCKET))
+    return (*((containerd.PORT_MAP,) if machine.host_ports_work() else ()), policy)
 
 
 def _hold_spec(node: Node) -> HoldSpec:
@@ -135,7 +146,7 @@ def _hold_spec(node: Node) -> HoldSpec:
         veth=node.link.veth,
         block=str(node.block),
         api_port=node.api_port,
-        rules="",
+        rules=netpol.base_ruleset(node.block.pod_cidr),
         grace=STOP_GRACE,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from wecityctl.local.node.layout import INSIDE_RUN
 
@@ -30,7 +31,7 @@ class ContainerdSettings:
 
     root: str
     cni_conf: str
-    cni_bin: str
+    cni_bin: tuple[str, ...]
     runc: str
     pause_image: str
     snapshotter: str
@@ -76,7 +77,7 @@ BinaryName = {_quote(settings.runc)}
 SystemdCgroup = false
 
 [{runtime}.cni]
-bin_dirs = [{_quote(settings.cni_bin)}]
+bin_dirs = [{", ".join(_quote(each) for each in settings.cni_bin)}]
 conf_dir = {_quote(settings.cni_conf)}
 """
 
@@ -85,12 +86,17 @@ def _quote(text: str) -> str:
     return json.dumps(text)  # a TOML basic string has JSON's escapes
 
 
-def cni_conflist(pod_cidr: str, plugins: Sequence[str]) -> str:
+PORT_MAP: Mapping[str, object] = MappingProxyType(
+    {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
+)
+
+
+def cni_conflist(pod_cidr: str, chained: Sequence[Mapping[str, object]]) -> str:
     """One routed veth per pod: every packet between two pods passes the node's forward hook, unmasqueraded.
 
-    Leases lie on the node's own /run and end with it, as its pods do. `plugins` are optional ones to chain.
+    Leases lie on the node's own /run and end with it, as its pods do. `chained` plug-ins come after, in their order.
     """
-    chain: list[dict[str, object]] = [
+    chain: list[Mapping[str, object]] = [
         {
             "type": "ptp",
             "ipMasq": False,
@@ -100,8 +106,7 @@ def cni_conflist(pod_cidr: str, plugins: Sequence[str]) -> str:
                 "ranges": [[{"subnet": pod_cidr}]],
                 "routes": [{"dst": "0.0.0.0/0"}],
             },
-        }
+        },
+        *chained,
     ]
-    if "portmap" in plugins:
-        chain.append({"type": "portmap", "capabilities": {"portMappings": True}, "snat": True})
-    return json.dumps({"cniVersion": "1.0.0", "name": "wecity", "plugins": chain}, indent=1)
+    return json.dumps({"cniVersion": "1.0.0", "name": "wecity", "plugins": [dict(each) for each in chain]}, indent=1)

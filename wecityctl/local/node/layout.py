@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from wecityctl.local.node.network import Block, Link
 
@@ -31,6 +32,8 @@ KERNEL_SETTINGS = {
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The node's directories. `data` outlives stop and start; `run` holds what a stop removes."""
+
+    POLICY_SOCKET: ClassVar[str] = "netpol.sock"
 
     data: Path
     run: Path
@@ -69,6 +72,11 @@ class Layout:
     def containerd_socket(self) -> Path:
         """As the host sees it."""
         return self.run / "containerd.sock"
+
+    @property
+    def policy_socket(self) -> Path:
+        """The policy agent's, as the host sees it."""
+        return self.run / self.POLICY_SOCKET
 
     @staticmethod
     def inside(*parts: str) -> str:

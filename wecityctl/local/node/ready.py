@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from wecityctl.errors import DeploymentError, TimedOutError
@@ -66,6 +67,17 @@ def dns_answers(address: str, timeout: float = 1.0) -> bool:
             return False
     response_code, answers = answer[3] & 0x0F, int.from_bytes(answer[6:8], "big")
     return answer[:2] == identifier and response_code == 0 and answers > 0
+
+
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def wait(what: str, done: Callable[[], bool], timeout: float) -> None:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from wecityctl.local.driver import Context
-from wecityctl.local.node.configure import METRICS_PORT, STOP_GRACE, Node
-from wecityctl.local.node.layout import NODE_NAME
+from wecityctl.local.node.configure import METRICS_PORT, RECORDS, STOP_GRACE, Node
+from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME
 from wecityctl.local.service import Probe, Service
 from wecityctl.parts import locate
 
@@ -24,7 +24,14 @@ _WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
 
 def build(ctx: Context, node: Node) -> tuple[Service, ...]:
     """All of them; equal for an equal cloud."""
-    return (_hold(node), _containerd(node), _kubelet(node), _kube_proxy(node), _metrics_server(node))
+    return (
+        _hold(node),
+        _containerd(node),
+        _kubelet(node),
+        _kube_proxy(node),
+        _policy_agent(node),
+        _metrics_server(node),
+    )
 
 
 def entered(node: Node, *command: str) -> tuple[str, ...]:
@@ -88,6 +95,25 @@ def _kube_proxy(node: Node) -> Service:
         bound_to=(HOLD,),
         ready=Probe("tcp", target=f"{node.block.node_ip}:10256"),
         ready_timeout=60,
+    )
+
+
+def _policy_agent(node: Node) -> Service:
+    arguments = {
+        "--kubeconfig": node.layout.inside("etc", "netpol.kubeconfig"),
+        "--pod-cidr": node.block.pod_cidr,
+        "--records": RECORDS,
+        "--socket": str(INSIDE_RUN / node.layout.POLICY_SOCKET),
+    }
+    command = (sys.executable, "-m", "wecityctl.local.netpol", *(each for pair in arguments.items() for each in pair))
+    return Service(
+        "netpol",
+        entered(node, *command),
+        env=_path(locate("nft")),
+        after=(_API,),
+        bound_to=(HOLD,),
+        # Ready as soon as it runs: in a new cloud its role is made after this; the driver waits for its socket.
+        ready=None,
     )
 
 
