@@ -21,16 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @asynccontextmanager
 async def serve(handler: Handler, *, pair: Pair | None = None, client_ca: bytes | None = None) -> AsyncIterator[str]:
     """The URL of a server on loopback that gives every request to `handler`."""
-    context: ssl.SSLContext | None = None
-    if pair is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "pair.pem"
-            path.write_bytes(pair.cert + pair.key)
-            context.load_cert_chain(path)
-        if client_ca:
-            context.load_verify_locations(cadata=client_ca.decode())
-            context.verify_mode = ssl.CERT_REQUIRED
+    context = _context(pair, client_ca) if pair is not None else None
     runner = web.ServerRunner(web.Server(handler), handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -43,6 +34,18 @@ async def serve(handler: Handler, *, pair: Pair | None = None, client_ca: bytes 
         await runner.cleanup()
 
 
+def _context(pair: Pair, client_ca: bytes | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "pair.pem"
+        path.write_bytes(pair.cert + pair.key)
+        context.load_cert_chain(path)
+    if client_ca:
+        context.load_verify_locations(cadata=client_ca.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 def status(code: int, reason: str = "", message: str = "no", **details: object) -> web.Response:
     """A Kubernetes Status answer."""
     body = {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message}
@@ -52,13 +55,7 @@ def status(code: int, reason: str = "", message: str = "no", **details: object) 
 @contextmanager
 def refusing_server(pair: Pair, client_ca: bytes) -> Iterator[str]:
     """The URL of a TLS server that asks for client certificates and refuses with an alert, as Go's and nginx do."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "pair.pem"
-        path.write_bytes(pair.cert + pair.key)
-        context.load_cert_chain(path)
-    context.load_verify_locations(cadata=client_ca.decode())
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = _context(pair, client_ca)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -81,8 +78,8 @@ def refusing_server(pair: Pair, client_ca: bytes) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def connect_proxy(*, refuse: bool = False) -> AsyncIterator[tuple[str, list[str]]]:
-    """An HTTP proxy that knows CONNECT; its URL and the targets it was asked for."""
+async def connect_proxy(*, refuse: bool = False, pair: Pair | None = None) -> AsyncIterator[tuple[str, list[str]]]:
+    """An HTTP proxy (HTTPS with `pair`) that knows CONNECT; its URL and the targets it was asked for."""
     asked: list[str] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,8 +108,8 @@ async def connect_proxy(*, refuse: bool = False) -> AsyncIterator[tuple[str, lis
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=_context(pair) if pair else None)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        yield f"http{'s' if pair else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
     finally:
         server.close()

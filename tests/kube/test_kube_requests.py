@@ -32,6 +32,7 @@ from wecityctl.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from wecityctl.kube.readiness import NotReady, wait_ready
 from wecityctl.kube.requester import RetryPolicy
 from wecityctl.kube.resource import ResourceType
 from wecityctl.kube.transport import HttpPool
@@ -310,6 +311,38 @@ async def test_watch_ends_quietly_and_reports_gone() -> None:
             _ = [event async for event in client.watch(CONFIG_MAP, "a")]
 
 
+async def test_broken_watches_are_not_asked_in_a_busy_loop() -> None:
+    watches: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            watches.append(request.path)
+            return status(500, "InternalError")
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "7"}})
+
+    async with client_for(handler) as client, client.observer.follow(CONFIG_MAP, "a") as feed:
+        await asyncio.sleep(1)
+        assert feed.synced
+        assert feed.version == 7
+    assert 1 < len(watches) < 6
+
+
+async def test_waiting_ends_in_time_when_the_server_is_away() -> None:
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "a", "resourceVersion": "1"}}
+    pods = {"resource": "pods", "responseKind": {"kind": "Pod"}, "scope": "Namespaced"}
+    discovery = {"kind": "APIGroupDiscoveryList", "items": [{"versions": [{"version": "v1", "resources": [pods]}]}]}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response(discovery) if request.path in ("/api", "/apis") else status(503)
+
+    async with client_for(handler) as client:
+        began = time.monotonic()
+        with pytest.raises(NotReady, match="Pod a/p is not ready after 1 s") as caught:
+            await wait_ready(client, obj, timeout=1, report=lambda _: None)
+        assert time.monotonic() - began < 2
+    assert caught.value.obj is obj
+
+
 # --- TLS ---------------------------------------------------------------------------------------------------------
 
 
@@ -579,11 +612,13 @@ async def test_headers_of_the_user() -> None:
 # --- proxies -----------------------------------------------------------------------------------------------------
 
 
-async def test_proxy_is_used_for_tls() -> None:
+@pytest.mark.parametrize("secure", [False, True])
+async def test_proxy_is_used_for_tls(secure: bool) -> None:
     ca = Authority()
+    own = ca.server() if secure else None
     async with (
         serve(Script({"major": "1"}), pair=ca.server(["cluster.example"])) as url,
-        connect_proxy() as (proxy, asked),
+        connect_proxy(pair=own) as (proxy, asked),
     ):
         server = url.replace("127.0.0.1", "cluster.example")
         async with HttpPool() as pool:

@@ -68,10 +68,14 @@ class Feed:
             del self._by_rule[event]
 
     async def _run(self) -> None:
+        failures = 0
         try:
             while True:
                 version = await self._list()
-                await self._follow(version)
+                failures = 0 if await self._follow(version) else failures + 1
+                if failures:
+                    # Something that refuses or breaks every watch must not be asked in a busy loop.
+                    await asyncio.sleep(min(0.1 * 2**failures, 5.0))
         except WecityError as error:
             self.error = error
         except Exception as error:  # a fault of ours must wake the waiters, not leave them waiting for ever
@@ -88,8 +92,9 @@ class Feed:
         self._wake_all()
         return page.resource_version
 
-    async def _follow(self, version: str) -> None:
-        """Watch on from `version`, again and again, until the state must be listed anew."""
+    async def _follow(self, version: str) -> bool:
+        """Watch on from `version` until the state must be listed anew; whether the watch ever worked."""
+        worked = False
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -98,15 +103,16 @@ class Feed:
                 ):
                     version = str(meta(event.object).get("resourceVersion") or version)
                     self._take(event.type, event.object)
+                    worked = True
             except (Gone, Unreachable):
-                return
+                return worked
             except ApiError as error:
                 if error.status < 500 and error.status != 429:
                     raise
-                return
+                return worked
             if asyncio.get_running_loop().time() - began < 1.0:
-                # A server (or something in between) that ends watches at once must not be asked in a busy loop.
-                await asyncio.sleep(0.5)
+                return False
+            worked = True
 
     def _take(self, kind: str, obj: Object) -> None:
         self.version = max(self.version, version_of(obj))

@@ -40,12 +40,13 @@ def failed(reason: str) -> Readiness:
 class Related:
     """Neighbours of an object, as far as they are known. None means not looked at.
 
-    `storage_class` is the PVC's class, `backends` the names of existing Services in an Ingress's namespace,
-    `ingress_class_served` whether an IngressClass exists for it.
+    `endpoints_hidden` says that we may not see a Service's endpoints, `storage_class` is a PVC's class, `backends` are the
+    names of existing Services in an Ingress's namespace, `ingress_class_served` is whether its IngressClass exists.
     """
 
     pods: Sequence[Object] | None = None
     endpoint_slices: Sequence[Object] | None = None
+    endpoints_hidden: bool = False
     storage_class: Object | None = None
     backends: frozenset[str] | None = None
     ingress_class_served: bool | None = None

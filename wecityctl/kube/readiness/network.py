@@ -25,7 +25,7 @@ def service(obj: Object, related: Related) -> Readiness:
     """A ready endpoint, and an address when it is a load balancer."""
     if spec_of(obj).get("type") == "LoadBalancer" and not _addresses(obj):
         return waiting("its load balancer has no address yet")
-    if needs_endpoints(obj) and not _has_ready_endpoint(related):
+    if needs_endpoints(obj) and not related.endpoints_hidden and not _has_ready_endpoint(related):
         return waiting(_no_endpoint(obj, related))
     return READY
 

@@ -94,6 +94,7 @@ class Surroundings:
         return Related(
             pods=self.pods(),
             endpoint_slices=self._endpoint_slices(),
+            endpoints_hidden=bool(self.blind),
             storage_class=self._storage_class,
             backends=self._backends,
             ingress_class_served=self._class_served,

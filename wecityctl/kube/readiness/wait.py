@@ -17,13 +17,15 @@ from wecityctl.kube.observer import Feed, version_of
 from wecityctl.kube.readiness.annotations import WaitFor, all_met
 from wecityctl.kube.readiness.assess import assess, group_kind
 from wecityctl.kube.readiness.generic import condition, spec_of, told
-from wecityctl.kube.readiness.model import READY, NotReady, Readiness
+from wecityctl.kube.readiness.model import NotReady, Readiness
 from wecityctl.kube.readiness.pods import problems
 from wecityctl.kube.readiness.surroundings import Surroundings
 from wecityctl.kube.resource import Object, ResourceType, meta
 
 Report = Callable[[str], None]
 
+# Most things become ready in a moment: what they wait for in it is not worth telling hundreds of times.
+_TELL_SECONDS = 0.4
 _CLOSER_LOOK_SECONDS = 1.5
 _POLL_SECONDS = 2.0
 _SERVED_SECONDS = 15.0
@@ -222,10 +224,14 @@ class _Waiter:
 
     async def run(self, timeout: float) -> Object:  # noqa: ASYNC109
         began = time.monotonic()
-        source = await _Source.open(self._client, self._rt, self._obj, self._stack, self._wake)
         self._stack.push_async_callback(self._around.close)
-        if not self._wait_for:
-            await self._around.open()
+        try:
+            async with asyncio.timeout(timeout):
+                source = await _Source.open(self._client, self._rt, self._obj, self._stack, self._wake)
+                if not self._wait_for:
+                    await self._around.open()
+        except TimeoutError:
+            raise self._out_of_time((self._verdict().reason,), timeout) from None
         closer = False
         while True:
             verdict = self._verdict()
@@ -235,14 +241,13 @@ class _Waiter:
                 return self._obj
             if verdict.state == "failed":
                 raise NotReady(self._obj, await self._reasons(verdict), what="has failed", timed_out=False)
-            self._tell(verdict)
+            if waited >= min(_TELL_SECONDS, timeout):
+                self._tell(verdict)
             if waited >= timeout:
-                what = f"is not ready after {timeout:.0f} s"
-                raise NotReady(self._obj, await self._reasons(verdict), what=what, timed_out=True)
-            pause = timeout - waited
-            if not closer:
-                pause = min(pause, max(_CLOSER_LOOK_SECONDS - waited, 0.01))
-            newer = await source.next(self._obj, pause)
+                raise self._out_of_time(await self._reasons(verdict), timeout)
+            # Wake for the next of: something to tell, a closer look, the end of patience.
+            due = [moment for moment in (_TELL_SECONDS, _CLOSER_LOOK_SECONDS, timeout) if moment > waited]
+            newer = await source.next(self._obj, min(due) - waited)
             if newer is None:
                 reason = "it was deleted while it was waited for"
                 raise NotReady(self._obj, (reason,), what="is gone", timed_out=False)
@@ -251,14 +256,15 @@ class _Waiter:
                 closer = True
                 await self._around.look_closer()
 
+    def _out_of_time(self, reasons: Sequence[str], seconds: float) -> NotReady:
+        return NotReady(self._obj, reasons, what=f"is not ready after {seconds:.0f} s", timed_out=True)
+
     def _verdict(self) -> Readiness:
         if self._wait_for:
             return all_met(self._wait_for, self._obj)
-        verdict = assess(self._obj, self._around.related())
-        if verdict.state == "waiting" and self._around.blind:
+        if self._around.blind:
             self._say(self._around.blind)
-            return READY
-        return verdict
+        return assess(self._obj, self._around.related())
 
     def _tell(self, verdict: Readiness) -> None:
         self._say(verdict.reason)
