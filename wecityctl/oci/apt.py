@@ -174,6 +174,8 @@ class Apt:
             APT::Install-Recommends "false";
             APT::Sandbox::User "root";
             Acquire::Languages "none";
+            // A new stable release renames this one's suite; the signature and our pins decide what is taken.
+            Acquire::AllowReleaseInfoChange "true";
             Debug::NoLocking "true";
             Dir::State::status "{status}";
             Dir::State::extended_states "{scratch}/extended_states";

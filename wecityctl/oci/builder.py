@@ -98,8 +98,9 @@ class Builder:
             try:
                 image = self._build(recipe, lock, base, report)
             except WecityError as error:
-                error.message = f"image {recipe.name}: {error.message}"
-                raise
+                raise ImageBuildError(
+                    f"image {recipe.name}: {error.message}", details=error.details, resolution=error.resolution
+                ) from error
         report(ImageEvent(recipe.name, Phase.BUILT, image.reference, time.monotonic() - started))
         return image
 

@@ -29,11 +29,24 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
             str(library),
             str(root / f"usr/bin/python{python}"),
         ]
-        # One process, one order and a fixed hash seed: the same bytes every time.
-        arguments = ["-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(root)]
+        # One process, one order, a fixed hash seed, and nothing written in passing: the same bytes every time.
+        arguments = [
+            "-B",
+            "-S",
+            "-m",
+            "compileall",
+            "-f",
+            "-q",
+            "-j",
+            "1",
+            "--invalidation-mode",
+            "unchecked-hash",
+            "-s",
+            str(root),
+        ]
         done = subprocess.run(
-            [*interpreter, "-I", "-S", *arguments, *(str(root / place.lstrip("/")) for place in places)],
-            env={"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+            [*interpreter, *arguments, *(str(root / place.lstrip("/")) for place in places)],
+            env={"PYTHONHOME": str(root / "usr"), "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
             check=False,
