@@ -327,6 +327,21 @@ async def test_broken_watches_are_not_asked_in_a_busy_loop() -> None:
     assert 1 < len(watches) < 6
 
 
+async def test_closing_the_pool_ends_the_watches() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            await asyncio.sleep(30)
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "7"}})
+
+    async with serve(handler) as url:
+        async with HttpPool() as pool:
+            client = KubeClient(Access(server=url), pool, retry=QUICK)
+            async with client.observer.follow(CONFIG_MAP, "a") as feed:
+                await asyncio.sleep(0.2)
+            assert not feed.task.done()
+        assert feed.task.done()
+
+
 async def test_waiting_ends_in_time_when_the_server_is_away() -> None:
     obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "a", "resourceVersion": "1"}}
     pods = {"resource": "pods", "responseKind": {"kind": "Pod"}, "scope": "Namespaced"}

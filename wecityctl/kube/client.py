@@ -53,6 +53,7 @@ class KubeClient:
         )
         self._discovery = Discovery(self._requester)
         self.observer = Observer(self)
+        pool.on_close(self.observer.aclose)
 
     async def __aenter__(self) -> Self:
         return self

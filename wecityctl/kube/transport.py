@@ -5,9 +5,11 @@ Leaves headers' credentials to `credentials`, retries to `requester`, and the me
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from weakref import WeakMethod
 
 import aiohttp
 
@@ -42,6 +44,7 @@ class HttpPool:
     def __init__(self, *, limit: int = 32) -> None:
         self._limit = limit
         self._sessions: dict[TlsMaterial, Sessions] = {}
+        self._closing: list[WeakMethod[Callable[[], Awaitable[None]]]] = []
         self._credentials: dict[Access, Credentials] = {}
 
     async def __aenter__(self) -> Self:
@@ -67,8 +70,17 @@ class HttpPool:
             found = self._sessions[material] = self._open(material)
         return found
 
+    def on_close(self, closing: Callable[[], Awaitable[None]]) -> None:
+        """Have `closing` (a bound method, held weakly) awaited before the connections are closed."""
+        self._closing.append(WeakMethod(closing))
+
     async def aclose(self) -> None:
-        """Close every connection."""
+        """End the clients' watches and close every connection."""
+        closing, self._closing = self._closing, []
+        for each in closing:
+            method = each()
+            if method is not None:
+                await method()
         sessions, self._sessions = list(self._sessions.values()), {}
         for each in sessions:
             await each.aclose()

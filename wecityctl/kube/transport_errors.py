@@ -47,6 +47,10 @@ def classify(error: BaseException, access: Access, login: Login) -> Failure:
     chain = list(_chain(error))
     # aiohttp's own classes derive from ssl's without what ssl knows: only the inner ones tell.
     tls = [link for link in chain if isinstance(link, ssl.SSLError) and not isinstance(link, aiohttp.ClientError)]
+    # A handshake cut short says nothing about TLS: the server went away, as one that restarts does.
+    tls = [
+        link for link in tls if not isinstance(link, ssl.SSLWantReadError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    ]
     for link in tls:
         if isinstance(link, ssl.SSLCertVerificationError):
             return Failure(_server_certificate(link, access), False, False)

@@ -40,8 +40,8 @@ def failed(reason: str) -> Readiness:
 class Related:
     """Neighbours of an object, as far as they are known. None means not looked at.
 
-    `endpoints_hidden` says that we may not see a Service's endpoints, `storage_class` is a PVC's class, `backends` are the
-    names of existing Services in an Ingress's namespace, `ingress_class_served` is whether its IngressClass exists.
+    `endpoints_hidden` says that we may not see a Service's endpoints, `storage_class` is a PVC's class, `backends` are
+    the names of existing Services in an Ingress's namespace, `ingress_class_served` is whether its IngressClass exists.
     """
 
     pods: Sequence[Object] | None = None
