@@ -77,8 +77,8 @@ class HttpPool:
     async def aclose(self) -> None:
         """End the clients' watches and close every connection."""
         closing, self._closing = self._closing, []
-        for each in closing:
-            method = each()
+        for reference in closing:
+            method = reference()
             if method is not None:
                 await method()
         sessions, self._sessions = list(self._sessions.values()), {}
