@@ -37,7 +37,9 @@ def test_every_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 def test_client_certificate_names_user_and_groups(tmp_path: Path) -> None:
     pair = Pki(tmp_path, "lab", now=NOW).client("node", "system:node:n1", ["system:nodes", "other"])
     certificate = _certificate(pair.certificate)
-    assert [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["system:node:n1"]
+    assert [each.value for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [
+        "system:node:n1"
+    ]
     groups = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     assert [each.value for each in groups] == ["system:nodes", "other"]
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

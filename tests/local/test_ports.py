@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from wecityctl.local import ports
 
@@ -46,5 +47,5 @@ def test_an_address_that_does_not_exist_yet_has_free_ports() -> None:
 
 
 def test_the_kernel_never_takes_these_ports_for_outgoing_connections() -> None:
-    low = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])  # noqa: SIM115
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert low > ports.LAST

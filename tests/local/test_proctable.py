@@ -55,8 +55,11 @@ def test_no_such_process() -> None:
 
 
 def test_a_name_with_brackets_does_not_confuse(tmp_path: object) -> None:
-    with subprocess.Popen(["sh", "-c", "printf 'a) R 1 (b' > /proc/self/comm; echo; exec 1>&-; read x"],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        ["sh", "-c", "printf 'a) R 1 (b' > /proc/self/comm; echo; exec 1>&-; read x"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         assert Identity.of(process.pid).start > 1

@@ -137,7 +137,9 @@ def test_a_death_is_reported_with_its_last_lines_and_the_service_runs_again(
     supervised: Supervised, tmp_path: Path
 ) -> None:
     flag = tmp_path / "second"
-    script = f"if test -e {flag}; then exec sleep 1000; fi; touch {flag}; echo first; echo the reason; sleep 0.3; exit 7"
+    script = (
+        f"if test -e {flag}; then exec sleep 1000; fi; touch {flag}; echo first; echo the reason; sleep 0.3; exit 7"
+    )
     ready = Probe("exec", argv=("test", "-e", str(flag)), interval=0.02)
     supervised.apply(sh("a", script, ready=ready))
     status = supervised.eventually("a", lambda each: each.restarts == 1 and each.state == "ready")
@@ -292,9 +294,7 @@ def test_apply_changes_only_what_differs(supervised: Supervised) -> None:
         ((Service("a", FOREVER), Service("a", FOREVER)), "two services are called a"),
     ],
 )
-def test_impossible_services_are_refused(
-    supervised: Supervised, services: tuple[Service, ...], complaint: str
-) -> None:
+def test_impossible_services_are_refused(supervised: Supervised, services: tuple[Service, ...], complaint: str) -> None:
     with pytest.raises(client.SupervisorError, match=complaint):
         supervised.apply(*services)
 

@@ -114,9 +114,13 @@ def _read(path: Path) -> dict[str, Any]:
         value = yaml.safe_load(path.read_text()) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} cannot be read as a kubeconfig", details=str(error)) from error
-    if not isinstance(value, dict) or any(not isinstance(value.get(section) or [], list) for section in _LISTS):
+    if not isinstance(value, dict) or not all(_is_list_of_entries(value.get(section) or []) for section in _LISTS):
         raise ConfigurationError(f"{path} is not a kubeconfig", resolution="mend the file, or give --output FILE")
     return value
+
+
+def _is_list_of_entries(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
 
 def _save(path: Path, value: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ POOL = "wecity.dev/pool"
 ZONE = "wecity.dev/zone"
 TOPOLOGY_ZONE = "topology.kubernetes.io/zone"
 SELECTOR = f"{SIMULATED}=true"
+# Which labels came from the pool: those that leave it later are removed, those that others set are not.
+_POOL_LABELS = "wecity.dev/pool-labels"
 _TAINT = {"key": SIMULATED, "value": "true", "effect": "NoSchedule"}
 # What one kubelet takes by default; a city's plan must not fit because of a limit that no real node has.
 _PODS_PER_NODE = "110"
@@ -65,6 +67,7 @@ def plan(wanted: Iterable[Node], live: Iterable[Node]) -> Plan:
         main, status = _main_patch(node, existing[name]), _status_patch(node, existing[name])
         if main or status:
             patched[name] = (main, status)
+    _give_addresses(created, existing.values())
     return Plan(tuple(created), patched, tuple(sorted(set(existing) - names)))
 
 
@@ -95,12 +98,22 @@ def wait_ready(api: Api, deadline: float) -> None:
             time.sleep(_POLL_SECONDS)
 
 
+def _give_addresses(created: Iterable[Node], existing: Iterable[Node]) -> None:
+    """Move new nodes off addresses that existing ones have: a pool may have grown between others."""
+    used = {each["address"] for node in existing for each in node["status"].get("addresses") or []}
+    for node in created:
+        own = node["status"]["addresses"][0]
+        while own["address"] in used:
+            own["address"] = str(ipaddress.IPv4Address(own["address"]) + 1)
+        used.add(own["address"])
+
+
 def _patch(api: Api, name: str, main: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     if main:
         answer = api.patch(f"{_NODES}/{name}", main)
     if status:
-        answer = api.patch(f"{_NODES}/{name}/status", status)
+        answer = api.patch(f"{_NODES}/{name}/status", {"status": status})
     return answer
 
 
@@ -139,7 +152,11 @@ def _node(pool: PoolSpec, index: int, zone: str, address: str, version: str) -> 
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": _labels(pool, name, zone)},
+        "metadata": {
+            "name": name,
+            "labels": _labels(pool, name, zone),
+            "annotations": {_POOL_LABELS: ",".join(sorted(pool.labels))},
+        },
         "spec": {"taints": [_TAINT]},
         "status": status,
     }
@@ -159,13 +176,17 @@ def _labels(pool: PoolSpec, name: str, zone: str) -> dict[str, str]:
 
 
 def _main_patch(wanted: Node, live: Node) -> dict[str, Any]:
-    """A merge patch of labels and taints. Labels that others put there under other prefixes stay, and so do taints."""
-    labels: dict[str, str | None] = {}
-    have = live["metadata"].get("labels") or {}
-    want = wanted["metadata"]["labels"]
-    labels.update({key: None for key in have if key not in want and key.startswith("wecity.dev/")})
+    """A merge patch of labels and taints. Labels and taints that others put there stay."""
+    have, want = live["metadata"].get("labels") or {}, wanted["metadata"]["labels"]
+    before = (live["metadata"].get("annotations") or {}).get(_POOL_LABELS, "")
+    after = wanted["metadata"]["annotations"][_POOL_LABELS]
+    ours = {key for key in have if key.startswith("wecity.dev/")} | set(before.split(","))
+    labels: dict[str, str | None] = {key: None for key in have if key in ours and key not in want}
     labels.update({key: value for key, value in want.items() if have.get(key) != value})
-    patch: dict[str, Any] = {"metadata": {"labels": labels}} if labels else {}
+    metadata: dict[str, Any] = {"labels": labels} if labels else {}
+    if before != after:
+        metadata["annotations"] = {_POOL_LABELS: after}
+    patch: dict[str, Any] = {"metadata": metadata} if metadata else {}
     taints = live.get("spec", {}).get("taints") or []
     if not any(_same_taint(taint) for taint in taints):
         kept = [taint for taint in taints if taint.get("key") != SIMULATED]
