@@ -30,8 +30,10 @@ def config_dir() -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Make `path` (and parents) a directory that only its owner can enter."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make `path` a directory that only its owner can enter; parents that are missing are made so too."""
+    if not path.is_dir():
+        private_dir(path.parent)
+        path.mkdir(exist_ok=True, mode=0o700)
     return path
 
 

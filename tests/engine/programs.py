@@ -129,3 +129,14 @@ def components_outputs(inputs: StackInputs) -> dict[str, Any]:
         return {"tenant": stack.subject, "cloud": stack.cloud, "namespaces": ["a"], "routes": []}
     tenants = [outputs.tenant for outputs in inputs.upstream.values() if isinstance(outputs, TenantOutputs)]
     return {"domain": inputs.city.domain, "hosts": tenants, "node_port": 30080, "simulated": True}
+
+
+def failing(inputs: StackInputs) -> dict[str, Any]:
+    """As `components`; the city's label `fails` names a layer or tenant whose program raises, `extra` a tenant that has
+    a part more."""
+    stack = inputs.stack
+    if inputs.city.labels.get("fails") in (stack.layer, stack.subject) and stack.layer in ("base", "tenant"):
+        raise RuntimeError(f"no luck with {stack.subject or stack.layer}")
+    if inputs.city.labels.get("extra") == stack.subject and stack.subject:
+        Part("extra")
+    return components(inputs)

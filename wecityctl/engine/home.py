@@ -9,6 +9,8 @@ from pathlib import Path
 from wecityctl.paths import cache_dir, private_dir
 
 SDK_VERSION = "4.34.2"
+# A file beside the built-in provider's launcher, so that nobody takes it for the official plug-in.
+BUILTIN_MARKER = "wecityctl-builtin-provider"
 # What a user may set for the back end and the secrets provider; every other PULUMI_ variable stays outside.
 _PASSED = frozenset({"PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_API"})
 
@@ -52,3 +54,4 @@ def link_official_plugin(binary: Path, version: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(binary)
     temporary.replace(link)
+    (directory / BUILTIN_MARKER).unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Small cities and runs on them; as a program, one run in a process of its own that a test may kill."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wecityctl.engine.backend import Backend, open_backend
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.run import run
+from wecityctl.inputs import Cluster
+from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
+from wecityctl.model.events import Event, RunResult
+from wecityctl.plan import Plan, make_plan
+from wecityctl.stacks.catalogue import BUILTIN
+
+CATALOGUE = {item.name: item for item in BUILTIN}
+
+
+def make_city(
+    name: str,
+    tenants: tuple[str, ...] = ("health", "traffic"),
+    *,
+    backend: str = "",
+    secrets: tuple[str, ...] = (),
+    **labels: str,
+) -> City:
+    """A city with one cloud and one platform; `labels` steer the test programs."""
+    return City(
+        name,
+        f"{name}.gov.example",
+        (Zone("internet", "internet"),),
+        (Cloud("main", "local", ("internet",)),),
+        (
+            Platform(
+                "application",
+                (
+                    Capability("application", "gateway", "gateway"),
+                    Capability("application", "postgresql", "postgresql"),
+                ),
+            ),
+        ),
+        tuple(Tenant(tenant, tenant, "digital-government", Quota("4", "4Gi", "10Gi")) for tenant in tenants),
+        tuple(
+            App(
+                "app",
+                tenant,
+                "published",
+                "internet",
+                "L1",
+                (Component("web", "example/web:1", secrets=secrets),),
+                (Use("postgresql", "db"),),
+            )
+            for tenant in tenants
+        ),
+        state=State(backend),
+        labels=labels,
+    )
+
+
+def plan_of(city: City) -> Plan:
+    """The city's plan."""
+    return make_plan(city, CATALOGUE)
+
+
+def go(
+    city: City,
+    operation: str,
+    clusters: Mapping[str, Cluster] | None = None,
+    *,
+    program: str = "components",
+    backend: Backend | None = None,
+    plan: Plan | None = None,
+    events: list[Event] | None = None,
+    **options: Any,
+) -> RunResult:
+    """One run with a program of `tests.engine.programs`."""
+    sink = events.append if events is not None else lambda event: None
+    return run(
+        plan or plan_of(city),
+        RunOptions(operation, provider="builtin", program=f"tests.engine.programs:{program}", **options),
+        clusters or {},
+        CATALOGUE,
+        {},
+        backend or open_backend(city),
+        sink,
+    )
+
+
+def main() -> int:
+    """Run as told by a JSON document: city arguments, operation, cluster. Writes a line for each event."""
+    order = json.loads(Path(sys.argv[1]).read_text())
+    city = make_city(order["city"], **order.get("arguments", {}))
+    clusters = {"main": Cluster("main", order["kubeconfig"], "", order["uid"])} if "kubeconfig" in order else {}
+
+    class Lines(list[Event]):
+        def append(self, event: Event) -> None:
+            print(type(event).__name__, getattr(event, "stack", ""), getattr(event, "name", ""), flush=True)
+
+    result = go(city, order["operation"], clusters, program=order["program"], events=Lines(), **order["options"])
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

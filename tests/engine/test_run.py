@@ -1,0 +1,319 @@
+"""Whole runs through the real engine, with components only: no provider and no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import use_home
+from tests.engine.drive import go, make_city, plan_of
+from wecityctl.engine import passphrase
+from wecityctl.engine.backend import open_backend
+from wecityctl.engine.environment import plain_environment
+from wecityctl.engine.execute import cli_path
+from wecityctl.engine.locks import LockedError, city_lock
+from wecityctl.engine.secret_store import SecretStore
+from wecityctl.engine.secret_write import remove_secret, set_secret
+from wecityctl.engine.store_cli import CliStore, run_cli
+from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode
+from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
+
+
+def outcomes(result: RunResult) -> dict[str, str]:
+    """The outcome of each stack, by its name without the city."""
+    return {item.stack.partition(".")[2]: item.outcome for item in result.results}
+
+
+def everything_below(path: Path) -> list[Path]:
+    return [item for item in path.rglob("*") if not item.is_symlink()]
+
+
+def test_a_first_preview_shows_all_layers_and_writes_nothing(home: Path) -> None:
+    events: list[Event] = []
+    result = go(make_city("one"), "preview", events=events)
+    assert result.exit_code == 0
+    assert result.has_changes
+    created = {change.name for item in result.results for change in item.changes}
+    assert {"floor", "health", "traffic", "entry"} <= created
+    assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
+    assert next(e.stack for e in events if isinstance(e, StackStarted)) == "one.secrets"
+    assert everything_below(home / "state") == []
+
+
+def test_up_then_up_then_destroy(home: Path) -> None:
+    city = make_city("one")
+    first = go(city, "up")
+    assert set(outcomes(first).values()) == {"succeeded"}
+    assert first.entry_urls == ("http://health:30080/", "http://traffic:30080/")
+    second = go(city, "up")
+    assert set(outcomes(second).values()) == {"unchanged"}
+    assert not second.has_changes
+    assert go(city, "up", expect_no_changes=True).exit_code == ExitCode.OK
+    backend = open_backend(city)
+    assert len(backend.list_stacks()) == len(plan_of(city).stacks)
+    assert [entry["kind"] for entry in backend.history("one.base.main")] == ["update", "update", "update"]
+    third = go(city, "destroy")
+    assert third.exit_code == 0
+    assert outcomes(third)["secrets"] == "skipped"
+    assert open_backend(city).list_stacks() == ("one.secrets",)
+    assert outcomes(go(city, "destroy", delete_data=True))["secrets"] == "succeeded"
+    assert open_backend(city).list_stacks() == ()
+
+
+def test_state_is_for_its_owner_alone(home: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        go(make_city("one"), "up")
+    finally:
+        os.umask(before)
+    for path in everything_below(home / "state" / "wecityctl"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & 0o077 == 0, f"{path} has mode {mode:o}"
+
+
+def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
+    city = make_city("one")
+    go(city, "up")
+    values = SecretStore(open_backend(city)).read()
+    assert set(values) == {
+        "capability/gateway/admin",
+        "capability/postgresql/admin",
+        "binding/health/app/db",
+        "binding/traffic/app/db",
+    }
+    assert all(len(value) >= 43 for value in values.values())
+    state = "".join(path.read_text() for path in everything_below(home / "state") if path.suffix == ".json")
+    assert not any(value in state for value in values.values())
+    # A further tenant adds its value and changes no other.
+    wider = make_city("one", ("health", "traffic", "water"))
+    go(wider, "up")
+    later = SecretStore(open_backend(wider)).read()
+    assert later.items() > values.items() and "binding/water/app/db" in later
+
+
+def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:
+    city = make_city("one", ("health",), secrets=("sms-key",))
+    with pytest.raises(ConfigurationError) as caught:
+        go(city, "up")
+    assert "wecityctl secrets set tenant/health/sms-key" in caught.value.resolution
+    assert open_backend(city).list_stacks() == ()
+    set_secret(open_backend(city), "tenant/health/sms-key", "abc")
+    assert go(city, "up").exit_code == 0
+    values = SecretStore(open_backend(city)).read()
+    assert values["tenant/health/sms-key"] == "abc"
+    set_secret(open_backend(city), "tenant/health/sms-key", "def")
+    assert SecretStore(open_backend(city)).read() == {**values, "tenant/health/sms-key": "def"}
+    remove_secret(open_backend(city), "tenant/health/sms-key")
+    with pytest.raises(ConfigurationError):
+        go(city, "preview")
+
+
+def test_a_second_machine_sees_no_change(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    monkeypatch.setenv(passphrase.VARIABLE, "for both")
+    city = make_city("one", backend=f"file://{shared}")
+    assert go(city, "up").exit_code == 0
+    kept = SecretStore(open_backend(city)).read()
+    use_home(tmp_path / "second", monkeypatch)
+    monkeypatch.setenv(passphrase.VARIABLE, "for both")
+    result = go(city, "preview")
+    assert set(outcomes(result).values()) == {"unchanged"}, result
+    assert set(outcomes(go(city, "up")).values()) == {"unchanged"}
+    assert SecretStore(open_backend(city)).read() == kept
+
+
+def test_a_wrong_or_missing_passphrase_stops_before_anything_happens(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = make_city("one")
+    go(city, "up")
+    before = {path: path.read_bytes() for path in everything_below(home / "state") if path.is_file()}
+    monkeypatch.setenv(passphrase.VARIABLE, "wrong")
+    with pytest.raises(AuthenticationError):
+        go(city, "up")
+    monkeypatch.delenv(passphrase.VARIABLE)
+    # Encrypted state is there and the passphrase is gone: none is made in its place.
+    passphrase.default_file().rename(tmp_path / "lost")
+    with pytest.raises(AuthenticationError) as caught:
+        go(city, "up")
+    assert caught.value.exit_code == ExitCode.AUTHENTICATION
+    (tmp_path / "lost").rename(passphrase.default_file())
+    after = {path: path.read_bytes() for path in everything_below(home / "state") if path.is_file()}
+    assert {path: data for path, data in after.items() if ".run" not in path.name} == {
+        path: data for path, data in before.items() if ".run" not in path.name
+    }
+
+
+def test_a_passphrase_file_may_hold_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from a file\n")
+    monkeypatch.setenv(passphrase.FILE_VARIABLE, str(file))
+    city = make_city("one", ())
+    assert go(city, "up").exit_code == 0
+    monkeypatch.delenv(passphrase.FILE_VARIABLE)
+    monkeypatch.setenv(passphrase.VARIABLE, "from a file")
+    assert not go(city, "preview").has_changes
+    monkeypatch.setenv(passphrase.FILE_VARIABLE, str(tmp_path / "missing"))
+    monkeypatch.delenv(passphrase.VARIABLE)
+    with pytest.raises(AuthenticationError):
+        open_backend(city)
+
+
+def test_a_city_that_another_run_changes_is_refused(home: Path) -> None:
+    city = make_city("one", ())
+    backend = open_backend(city)
+    with city_lock(backend):
+        with pytest.raises(LockedError) as caught:
+            go(city, "up")
+        assert f"process {os.getpid()}" in caught.value.details
+        assert go(city, "preview").exit_code == 0
+    assert go(city, "up").exit_code == 0
+
+
+def test_a_program_that_fails_blocks_only_those_who_need_it(home: Path) -> None:
+    city = make_city("one", fails="health")
+    result = go(city, "up", program="failing")
+    assert outcomes(result) == {
+        "secrets": "succeeded",
+        "base.main": "succeeded",
+        "platform.application.main": "succeeded",
+        "tenant.health.main": "failed",
+        "tenant.traffic.main": "succeeded",
+        "entry": "succeeded",
+    }
+    assert result.exit_code == ExitCode.DEPLOYMENT
+    failed = next(item for item in result.results if item.outcome == "failed")
+    assert "no luck with health" in failed.errors[0]
+
+
+def test_a_failed_tenant_keeps_its_last_good_outputs(home: Path) -> None:
+    city = make_city("one")
+    go(city, "up")
+    broken = make_city("one", fails="health")
+    for _ in range(2):
+        # Twice: the failed run itself must not have lost them either.
+        result = go(broken, "up", program="failing")
+        assert outcomes(result)["tenant.health.main"] == "failed"
+        assert outcomes(result)["entry"] != "failed"
+        state = open_backend(broken).read_state("one.entry")
+        assert state is not None and state.outputs is not None
+        assert state.outputs["hosts"] == ["health", "traffic"]
+
+
+def test_a_failed_base_blocks_everything_unless_told_to_keep_going(home: Path) -> None:
+    result = go(make_city("one", fails="base"), "up", program="failing")
+    assert outcomes(result)["entry"] == "blocked"
+    assert result.exit_code == ExitCode.DEPLOYMENT
+    go(make_city("one"), "up")
+    result = go(make_city("one", fails="base"), "up", program="failing", keep_going=True)
+    assert outcomes(result)["base.main"] == "failed"
+    assert outcomes(result)["tenant.traffic.main"] == "unchanged"
+    result = go(make_city("one", fails="base"), "up", program="failing", fail_fast=True)
+    assert set(outcomes(result).values()) <= {"unchanged", "failed", "blocked"}
+
+
+def test_a_stack_that_left_the_files_is_named_and_removed_only_when_confirmed(home: Path) -> None:
+    go(make_city("one"), "up")
+    smaller = make_city("one", ("health",))
+    preview = go(smaller, "preview")
+    assert preview.removals == ("one.tenant.traffic.main",)
+    assert preview.has_changes
+    result = go(smaller, "up")
+    assert result.removals == ("one.tenant.traffic.main",)
+    assert "one.tenant.traffic.main" in open_backend(smaller).list_stacks()
+    result = go(smaller, "up", confirmed=frozenset({"one.tenant.traffic.main"}))
+    assert result.exit_code == 0
+    assert result.removals == ()
+    assert "one.tenant.traffic.main" not in open_backend(smaller).list_stacks()
+
+
+def test_an_app_that_left_the_files_is_not_deleted_without_a_confirmation(home: Path) -> None:
+    go(make_city("one", extra="health"), "up", program="failing")
+    without = make_city("one")
+    result = go(without, "up", program="failing")
+    failed = next(item for item in result.results if item.outcome == "failed")
+    assert failed.stack == "one.tenant.health.main"
+    assert "not deleted without a confirmation: extra" in failed.errors[0]
+    assert any("extra" in urn for urn in state_urns(without, "one.tenant.health.main"))
+    result = go(without, "up", program="failing", confirmed=frozenset({"one.tenant.health.main"}))
+    assert result.exit_code == 0
+    assert not any("extra" in urn for urn in state_urns(without, "one.tenant.health.main"))
+
+
+def test_with_the_expected_resources_known_nothing_starts_without_a_confirmation(home: Path) -> None:
+    go(make_city("one", extra="health"), "up", program="failing")
+    city = make_city("one")
+    name = "one.tenant.health.main"
+    expected = frozenset(urn for urn in state_urns(city, name) if "extra" not in urn)
+    events: list[Event] = []
+    with pytest.raises(ConfigurationError) as caught:
+        go(city, "up", program="failing", expected={name: expected}, events=events)
+    assert "Part extra (in one.tenant.health.main)" in caught.value.details
+    assert f"--confirm={name}" in caught.value.resolution
+    assert not any(isinstance(event, StackStarted) for event in events)
+
+
+def state_urns(city: object, stack: str) -> frozenset[str]:
+    state = open_backend(city).read_state(stack)  # type: ignore[arg-type]
+    assert state is not None
+    return state.urns
+
+
+def test_plain_pulumi_sees_the_stacks(home: Path) -> None:
+    city = make_city("one", ())
+    go(city, "up")
+    plain = plain_environment(open_backend(city), "builtin")
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **plain.variables}
+    listed = json.loads(run_cli(cli_path(), ["stack", "ls", "--json", "-C", str(plain.directory)], environment))
+    assert {item["name"] for item in listed} == {
+        "one.secrets",
+        "one.base.main",
+        "one.platform.application.main",
+        "one.entry",
+    }
+    arguments = ["stack", "output", "--json", "--show-secrets", "--stack", "one.secrets", "-C", str(plain.directory)]
+    outputs = json.loads(run_cli(cli_path(), arguments, environment))
+    assert outputs["wecity"]["values"] == SecretStore(open_backend(city)).read()
+    launcher = next((home / "cache" / "wecityctl" / "pulumi" / "plugins").rglob("pulumi-resource-kubernetes"))
+    assert "not Pulumi's own plug-in" in launcher.read_text()
+
+
+def test_the_same_through_the_cli_for_back_ends_that_are_no_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from wecityctl.engine.home import cli_environment
+
+    monkeypatch.setenv(passphrase.VARIABLE, "remote")
+    city = make_city("one", ("health",))
+    url = f"file://{home / 'remote'}"
+    (home / "remote").mkdir()
+    environment = cli_environment(url, {})
+    store = CliStore(cli_path(), url, environment, "passphrase")
+    backend = replace(open_backend(city), store=store, is_default=False)
+    assert go(city, "preview", backend=backend).exit_code == 0
+    assert backend.list_stacks() == ()
+    assert go(city, "up", backend=backend).exit_code == 0
+    kept = SecretStore(backend).read()
+    assert "binding/health/app/db" in kept
+    second = go(city, "up", backend=backend)
+    assert set(outcomes(second).values()) == {"unchanged"}
+    assert SecretStore(backend).read() == kept
+    assert [entry["kind"] for entry in backend.history("one.entry")] == ["update", "update"]
+    assert go(city, "destroy", backend=backend, delete_data=True).exit_code == 0
+    assert backend.list_stacks() == ()
+
+
+def test_events_tell_the_run_in_order(home: Path) -> None:
+    events: list[Event] = []
+    go(make_city("one", ("health",)), "up", events=events, parallelism=1)
+    told = [
+        (type(e).__name__, e.stack if isinstance(e, StackStarted) else e.result.stack)
+        for e in events
+        if isinstance(e, (StackStarted, StackFinished))
+    ]
+    names = [stack.name for stack in plan_of(make_city("one", ("health",))).stacks]
+    assert told == [(kind, name) for name in names for kind in ("StackStarted", "StackFinished")]

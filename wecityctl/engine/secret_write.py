@@ -1,0 +1,66 @@
+"""Changes the city's secret store from the command line: one run of its stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.interrupts import Interrupts
+from wecityctl.engine.jobs import JobMaker
+from wecityctl.engine.locks import break_dead, city_lock
+from wecityctl.engine.loop import Loop
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.outcome import result_of
+from wecityctl.engine.records import discard
+from wecityctl.engine.schedule import Schedule
+from wecityctl.engine.secret_store import SecretStore
+from wecityctl.engine.wire import Job, Report
+from wecityctl.errors import CancelledError, ConfigurationError, DeploymentError
+from wecityctl.model.events import StackResult
+
+
+def set_secret(backend: Backend, name: str, value: str) -> None:
+    """Keep `value` under `name`, in place of what was there."""
+    _write(backend, {**SecretStore(backend).read(), name: value})
+
+
+def remove_secret(backend: Backend, name: str) -> None:
+    """Forget a value; a generated one that is still needed is made anew by the next `up`."""
+    values = SecretStore(backend).read()
+    if name not in values:
+        raise ConfigurationError(f"there is no secret {name!r}", details="there are: " + ", ".join(sorted(values)))
+    del values[name]
+    _write(backend, values)
+
+
+class _Write:
+    def __init__(self, backend: Backend, maker: JobMaker, values: Mapping[str, str]) -> None:
+        self._backend = backend
+        self._maker = maker
+        self._values = values
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        return None
+
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+        break_dead(self._backend, stack)
+        if self._backend.files is not None:
+            discard(self._backend.files.record(stack))
+        return self._maker.make(stack, "up", state=self._backend.read_state(stack), values=self._values)
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        return result_of(stack, report)
+
+
+def _write(backend: Backend, values: Mapping[str, str]) -> None:
+    backend.unlock()
+    stack = SecretStore(backend).stack
+    options = RunOptions("up", program="")
+    with city_lock(backend), Engine("") as engine, Interrupts() as interrupts:
+        task = _Write(backend, JobMaker(backend, engine, options), values)
+        result = Loop(task, Schedule({stack: ()}), engine, interrupts, lambda event: None, 1).go()[stack]
+    if result.outcome == "cancelled":
+        raise CancelledError("the secret store was not changed")
+    if result.outcome != "unchanged":
+        raise DeploymentError("the secret store could not be written", details="\n".join(result.errors))
