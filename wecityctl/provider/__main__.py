@@ -29,6 +29,7 @@ async def serve(engine: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     parent = os.getppid()
+    _wake_when_parent_dies(loop)
     async with ProviderServer() as server:
         port = await server.open(engine or "plug-in")
         sys.stdout.write(f"{port}\n")
@@ -38,11 +39,16 @@ async def serve(engine: str) -> None:
                 await asyncio.wait_for(stopped.wait(), _LOOK)
 
 
+def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:
+    # The kernel speaks up when the parent's *thread* ends, which may be long before the parent does: a reason to look,
+    # not to stop.
+    if sys.platform == "linux":
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+
+
 def main() -> None:
     """Entry point."""
-    if sys.platform == "linux":
-        # The engine may be killed outright: the kernel tells us at once, the look at the parent is for elsewhere.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     engine = next((a for a in reversed(sys.argv[1:]) if _ENGINE.fullmatch(a)), "")
     asyncio.run(serve(engine))
 

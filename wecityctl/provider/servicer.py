@@ -107,8 +107,10 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     async def Cancel(self, request: Empty, context: Context) -> Empty:  # noqa: N802
-        """Stop what this port does; other ports go on."""
-        self.cancel()
+        """Stop what this provider does. The engine also calls it on a provider that it deletes: the others go on."""
+        provider = self._instances.get(context.peer())
+        if provider is not None:
+            provider.cancellation.throw()
         return Empty()
 
     # -- resources
@@ -256,7 +258,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     # -- the port's own life
 
     def cancel(self) -> None:
-        """Stop what this port does."""
+        """Stop what this port does; other ports go on."""
         for provider in self._instances.values():
             provider.cancellation.throw()
 
