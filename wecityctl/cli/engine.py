@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from wecityctl import parts
+from wecityctl.cli._common import EPILOG
 from wecityctl.parts import PartEvent, PartState, PartStatus, Phase, Settings
 
 FORMAT_VERSION = "1.0"
@@ -53,7 +54,7 @@ class ProgressLines:
         typer.echo(f"{event.elapsed:6.1f}s  {event.part:<18} {event.phase:<11} {event.detail}".rstrip(), err=True)
 
 
-@app.command()
+@app.command(epilog=EPILOG.format("wecityctl engine install", "wecityctl engine install --bundle parts.tar.gz"))
 def install(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Air-gap bundle: a directory or .tar.gz (WECITYCTL_BUNDLE).")
@@ -64,10 +65,7 @@ def install(
     ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Make the parts available: from the cache, a bundle, PATH, the vendor's download, or built from Go modules.
-
-    Example: wecityctl engine install --bundle /media/usb/wecityctl-parts.tar.gz
-    """
+    """Make the parts available: from the cache, a bundle, PATH, the vendor's download, or built from Go modules."""
     settings = Settings.from_environment()
     if bundle is not None:
         settings = dataclasses.replace(settings, bundle=bundle)
@@ -80,7 +78,7 @@ def install(
     _show([each for each in parts.status(settings, hashed=False) if each.part in names], output)
 
 
-@app.command()
+@app.command(epilog=EPILOG.format("wecityctl engine status", "wecityctl engine status -o json"))
 def status(
     output: OutputOption = Output.TEXT,
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, not digests.")] = False,
@@ -89,15 +87,12 @@ def status(
     _show(parts.status(hashed=not quick), output)
 
 
-@app.command()
+@app.command(epilog=EPILOG.format("wecityctl engine bundle parts.tar.gz"))
 def bundle(
     destination: Annotated[Path, typer.Argument(help="A directory, or a file ending in .tar.gz, that does not exist.")],
     part: PartOption = None,
 ) -> None:
-    """Write the installed parts to a bundle for machines without a network.
-
-    Example: wecityctl engine bundle wecityctl-parts.tar.gz
-    """
+    """Write the installed parts to a bundle for machines without a network."""
     settings = Settings.from_environment()
     names = parts.write_bundle(destination, tuple(part) if part else None, settings)
     typer.echo(f"{destination}: {', '.join(names)}")

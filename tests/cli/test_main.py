@@ -1,0 +1,200 @@
+"""The one place that exits: errors to exit codes and screens, global options, signals, closed pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tests.cli.program import ROOT, wecityctl
+from wecityctl.cli import _lazy, main
+from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode, WecityError
+
+# A command whose module misbehaves as told, put into the program's table in another process.
+MISBEHAVING = """
+import sys, types, typer
+from wecityctl import errors
+from wecityctl.cli import main as program
+from wecityctl.cli._lazy import Command
+module = types.ModuleType("misbehaving"); module.app = typer.Typer()
+@module.app.command()
+def go(value: int = 0) -> None:
+    {body}
+sys.modules["misbehaving"] = module
+module.__spec__ = __import__("importlib.machinery").machinery.ModuleSpec("misbehaving", None)
+program.RootGroup.table = (*program.COMMANDS, Command("go", "misbehaving", "x"))
+program.main()
+"""
+
+
+def misbehave(body: str, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", MISBEHAVING.format(body=body), "go", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("raise errors.WecityError('m', details='d', resolution='r')", 1),
+        ("raise errors.ConfigurationError('m', details='d', resolution='r')", 2),
+        ("raise errors.AuthenticationError('m', details='d', resolution='r')", 3),
+        ("raise errors.DeploymentError('m', details='d', resolution='r')", 4),
+        ("raise errors.TimedOutError('m', details='d', resolution='r')", 9),
+    ],
+)
+def test_our_errors(body: str, code: int, tmp_path: Path) -> None:
+    done = misbehave(body, home=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == "error: m\n  d\n  → r\n"
+
+
+@pytest.mark.parametrize("body", ["raise typer.Exit(7)", "sys.exit(7)"])
+def test_a_commands_own_exit_code(body: str, tmp_path: Path) -> None:
+    done = misbehave(body, home=tmp_path)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_long_details_keep_to_one_screen(tmp_path: Path) -> None:
+    done = misbehave("raise errors.WecityError('m', details='line\\n' * 500)", home=tmp_path)
+    assert len(done.stderr.splitlines()) < 30
+    assert "… and 475 more lines" in done.stderr
+
+
+def test_unforeseen_error(tmp_path: Path) -> None:
+    done = misbehave("secret = 'pa55word'; {}['missing']", home=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("internal error: KeyError: 'missing'\n")
+    (log,) = (tmp_path / ".local/state/wecityctl/logs").iterdir()
+    assert str(log) in done.stderr
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert "Traceback" in log.read_text()
+
+
+def test_unforeseen_error_and_nowhere_to_write_it() -> None:
+    done = misbehave("raise RuntimeError('x' * 5000)", home=Path("/proc/nowhere"))
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+    assert len(done.stderr) < 1000
+
+
+@pytest.mark.parametrize("body", ["raise KeyboardInterrupt", "typer.confirm('sure?', abort=True)"])
+def test_cancelled(body: str, tmp_path: Path) -> None:
+    done = misbehave(body, home=tmp_path)
+    assert done.returncode == 8
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+
+
+def test_ctrl_c_while_it_works(tmp_path: Path) -> None:
+    script = MISBEHAVING.format(body="import time; print('on', flush=True); time.sleep(60)")
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "go"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 8
+    assert errors == b"error: interrupted\n"
+
+
+def test_reader_that_goes_away(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from wecityctl.cli.main import main; main()", "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.wait(timeout=30)
+    assert process.returncode == 1
+    assert errors == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["validat"], "No such command 'validat'. Did you mean 'validate'?"),
+        (["zzz"], "No such command 'zzz'.\n"),
+        (["validate"], "Missing argument"),
+        (["validate", "x", "-o", "xml"], "xml"),
+        (["--colour"], "No such option"),
+        (["--color", "sometimes", "validate", "x"], "sometimes"),
+    ],
+)
+def test_usage_errors(arguments: list[str], text: str) -> None:
+    done = wecityctl(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert text in done.stderr
+    assert "--help" in done.stderr
+
+
+def test_version() -> None:
+    assert wecityctl("--version").stdout == f"wecityctl {main.__version__}\n"
+
+
+def test_no_arguments_show_help() -> None:
+    done = wecityctl()
+    assert done.returncode == 0
+    assert done.stdout == wecityctl("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "coloured"),
+    [("always", {}, True), ("always", {"NO_COLOR": "1"}, True), ("auto", {}, False), ("never", {}, False)],
+)
+def test_colour(option: str, environment: dict[str, str], coloured: bool) -> None:
+    done = wecityctl("--color", option, "validate", "/nowhere", **environment)
+    assert done.returncode == 2
+    assert ("\x1b[" in done.stderr) is coloured
+
+
+def test_command_without_module_is_not_listed_until_it_exists() -> None:
+    table = (*main.COMMANDS, _lazy.Command("later", "wecityctl.cli.of_the_future", "Not yet."))
+    with patch.object(main.RootGroup, "table", table):
+        assert main.run(["later"]) == ExitCode.CONFIGURATION
+
+
+def test_completion_offers_commands_and_paths() -> None:
+    def complete(words: str, index: int) -> list[str]:
+        done = wecityctl(_WECITYCTL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(index))
+        return done.stdout.split()
+
+    assert complete("wecityctl va", 1) == ["validate"]
+    assert complete("wecityctl validate examples/xingcheng/c", 2) == ["examples/xingcheng/city.yaml"]
+    assert complete("wecityctl validate exampl", 2) == ["examples/"]
+    assert complete("wecityctl explain app.spec.u", 2) == ["app.spec.uses"]
+    assert "app" in complete("wecityctl explain ", 2)
+
+
+def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--color", "always", "validate", "/nowhere"]) == 2
+    assert "\x1b[" in capsys.readouterr().err
+    assert main.run(["validate", "/nowhere"]) == 2
+    assert "\x1b[" not in capsys.readouterr().err
+
+
+def test_exit_codes_are_the_classes_own() -> None:
+    assert (WecityError.exit_code, ConfigurationError.exit_code, DeploymentError.exit_code) == (1, 2, 4)
+
+
+def test_help_is_fast_enough() -> None:
+    # Not a benchmark: ten times the target catches an import that does not belong there.
+    started = time.monotonic()
+    wecityctl("--help")
+    assert time.monotonic() - started < 3

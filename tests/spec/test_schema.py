@@ -1,0 +1,83 @@
+"""The JSON Schema: valid draft-07, takes every valid case, and refuses what the shapes refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.spec.cases import INVALID, VALID
+from wecityctl.spec.jsonschema import city_schema
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCHEMA = city_schema()
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+FILES = [*VALID.rglob("[!.]*.y*ml"), *EXAMPLES.rglob("*.yaml")]
+# What is wrong with the shape of one document; the rest is syntax in code, or between documents.
+REFUSED = [
+    "field-unknown",
+    "field-unknown-nested",
+    "field-missing",
+    "choice-wrong",
+    "type-list-expected",
+    "type-mapping-expected",
+    "type-whole-number-expected",
+    "list-empty",
+    "kind-unknown",
+    "apiversion-old",
+    "quantity-with-space",
+    "name-upper-case",
+    "name-too-long",
+    "port-out-of-range",
+    "env-bad-name",
+    "platform-unknown",
+    "yaml-null-quota",
+    "autoscale-percent",
+]
+
+
+def documents(path: Path) -> list[Any]:
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8-sig")) if document is not None]
+
+
+def test_it_is_draft_7() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_valid_files_pass(path: Path) -> None:
+    for document in documents(path):
+        VALIDATOR.validate(document)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_wrong_shapes_are_refused(name: str) -> None:
+    assert any(not VALIDATOR.is_valid(document) for document in documents(INVALID / f"{name}.yaml"))
+
+
+def test_nothing_stands_beside_a_reference() -> None:
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            assert "$ref" not in node or len(node) == 1, node
+            assert "$defs" not in node
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(SCHEMA)
+
+
+def test_every_field_is_described_and_closed() -> None:
+    for name, definition in SCHEMA["definitions"].items():
+        shape = definition.get("anyOf", [definition])[-1]
+        assert shape["additionalProperties"] is False, name
+        assert all("description" in field or "$ref" in field for field in shape["properties"].values()), name
+        assert definition["description"], name
+
+
+def test_it_is_json_for_every_reader() -> None:
+    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
