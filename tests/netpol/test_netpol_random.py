@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -122,4 +122,4 @@ def test_ranges(ranges: list[tuple[int, int]], holes: list[tuple[int, int]]) -> 
     assert members(merge(ranges)) == members(ranges)
     for found in (left, merge(ranges)):
         assert all(first <= last for first, last in found)
-        assert all(before[1] + 1 < after[0] for before, after in zip(found, found[1:], strict=False))
+        assert all(before[1] + 1 < after[0] for before, after in pairwise(found))

@@ -1,6 +1,6 @@
-"""Network namespaces for real packets: a node in the middle that routes, pods on veths as the ptp plug-in makes them, a world outside.
+"""Network namespaces for real packets: a node that routes, pods on veths as ptp makes them, a world outside.
 
-A namespace lives as long as a process of ours that does nothing; when the test ends, or is killed, the kernel removes all.
+A namespace lives as long as an idle process of ours: when the test ends, or is killed, the kernel removes all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +30,8 @@ class Namespace:
     def __init__(self) -> None:
         self._process = subprocess.Popen(["unshare", "--net", "sleep", "600"], preexec_fn=_end_with_parent)
         self.pid = self._process.pid
-        own = os.stat("/proc/self/ns/net").st_ino
-        while os.stat(f"/proc/{self.pid}/ns/net").st_ino == own:
+        own = Path("/proc/self/ns/net").stat().st_ino
+        while Path(f"/proc/{self.pid}/ns/net").stat().st_ino == own:
             assert self._process.poll() is None, "no network namespace can be made"
         self._handle = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 

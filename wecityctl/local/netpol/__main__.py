@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         if options.cleanup:
             kernel.load(cleanup())
         else:
-            settings = Settings(options.pod_cidr, options.socket, options.records)
+            settings = Settings(options.pod_cidr, options.socket, options.records, options.check_seconds)
             asyncio.run(_run(options.kubeconfig, settings))
     except WecityError as error:
         sys.stderr.write(f"{error.message}\n{error.details}\n{error.resolution}\n")
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pod-cidr", default="", help="addresses of the node's pods")
     parser.add_argument("--records", type=Path, help="directory where the CNI plug-in leaves its records")
     parser.add_argument("--socket", type=Path, help="Unix socket; it accepts once the rules are in force")
+    parser.add_argument("--check-seconds", type=float, default=30.0, help="how often to see that the table is there")
     parser.add_argument("--cleanup", action="store_true", help="remove the table and exit: everything is open then")
     return parser
 

@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 # Changes come in bursts: a rollout's pods, a namespace with its policies.
 DEBOUNCE_SECONDS = 0.02
 RETRY_SECONDS = 1.0
-CHECK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,7 @@ class Settings:
     pod_cidr: str
     socket: Path | None = None
     records: Path | None = None
+    check_seconds: float = 30.0
 
 
 class Agent:
@@ -129,7 +129,7 @@ class Agent:
     async def _check(self) -> None:
         """Put the table back if somebody has removed it: without it everything would be open."""
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(self._settings.check_seconds)
             with suppress(WecityError):
                 if self._loaded.script and not await asyncio.to_thread(kernel.table_exists):
                     _log.error("the table is gone; loading it again")

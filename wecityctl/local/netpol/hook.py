@@ -56,7 +56,7 @@ def _add(record: Path, configuration: dict[str, Any]) -> None:
     temporary = record.with_name(f".{record.name}")
     temporary.write_text(json.dumps(content))
     temporary.replace(record)
-    _ask(configuration["socket"], f"in {record.name}", ADD_SECONDS, patient=True)
+    _ask(configuration["socket"], f"in {record.name}", configuration.get("seconds", ADD_SECONDS), patient=True)
 
 
 def _delete(record: Path, configuration: dict[str, Any]) -> None:
