@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,6 +19,12 @@ _API = "kube-apiserver"
 _ENTER = (
     'trap "" TERM; read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid --'
     ' env --default-signal=TERM setpriv --pdeathsig TERM "$@"'
+)
+# containerd in a session of its own, out of reach of the signal that stops the service: first the containers end. When
+# containerd dies by itself the containers live on, and its successor finds them.
+_CONTAINERD = (
+    'end=$0; trap "stop=1" TERM; setsid setpriv --pdeathsig KILL "$@" & '
+    'wait $!; code=$?; [ -z "$stop" ] || { sh -c "$end"; kill -TERM $!; wait $!; code=$?; }; exit $code'
 )
 _WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
 
@@ -53,13 +60,19 @@ def _hold(node: Node) -> Service:
 
 def _containerd(node: Node) -> Service:
     binary = locate("containerd")
+    end = (sys.executable, "-m", "wecityctl.local.node.endpods", node.cgroup, str(STOP_GRACE))
     return Service(
         "containerd",
-        entered(node, str(binary), "--config", node.layout.inside("etc", "containerd.toml")),
+        entered(
+            node,
+            *("/bin/sh", "-c", _CONTAINERD, shlex.join(end)),
+            *(str(binary), "--config", node.layout.inside("etc", "containerd.toml")),
+        ),
         env=_path(binary, locate("runc"), locate("nft")),
         bound_to=(HOLD,),
         ready=Probe("socket", target=str(node.layout.containerd_socket), interval=0.05),
         ready_timeout=30,
+        stop_timeout=STOP_GRACE + 10,
     )
 
 
