@@ -202,6 +202,20 @@ def test_packages_of_strangers_are_not_taken(world: World) -> None:
         world.build(locking=Locking.UPDATE)
 
 
+def test_a_strangers_broken_source_is_no_obstacle(world: World) -> None:
+    sources = world.repository.root / "etc" / "sources.list"
+    sources.write_text(sources.read_text() + "deb [trusted=yes] file:/nonexistent stable main\n")
+    assert world.build(locking=Locking.UPDATE)["web"].locked
+
+
+def test_no_source_at_all(world: World) -> None:
+    (world.repository.root / "etc" / "sources.list").write_text("deb [trusted=yes] file:/nonexistent stable main\n")
+    shutil.rmtree(world.builder.downloads)
+    with pytest.raises(UnavailableError, match="fetched no package lists") as caught:
+        world.build(locking=Locking.UPDATE)
+    assert "/nonexistent" in caught.value.details
+
+
 def test_damaged_store_is_built_again(world: World) -> None:
     image = world.build()["web"]
     image.archive.write_bytes(image.archive.read_bytes()[:-1])

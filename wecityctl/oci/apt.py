@@ -5,11 +5,13 @@ Nothing is installed and no system file changes: solving runs over a status file
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,14 +70,22 @@ class Apt:
         """Fetch the package lists anew, into our own directory."""
         if self.offline:
             raise UnavailableError("offline: the package lists cannot be fetched")
-        own = self._own_lists
+        own, began = self._own_lists, time.time()
         (own / "partial").mkdir(parents=True, exist_ok=True)
-        done = self._run(["apt-get", "update"], suite, {}, lists=own)
-        if done.returncode != 0:
-            raise UnavailableError(
-                "apt-get update failed", details=_tail(done), resolution="mend the machine's apt sources or network"
-            )
-        (own / "fetched").touch()
+        with (own / "wecity.lock").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            fetched = own / "fetched"
+            if fetched.is_file() and fetched.stat().st_mtime >= began:
+                return  # another process did it while this one waited
+            done = self._run(["apt-get", "update"], suite, {}, lists=own)
+            # One source that fails, somebody else's perhaps, is no reason to do without the others.
+            if not any(own.glob("*_Packages*")):
+                raise UnavailableError(
+                    "apt-get update fetched no package lists",
+                    details=_tail(done),
+                    resolution="mend the machine's apt sources or network",
+                )
+            fetched.touch()
 
     def fetch(self, packages: Sequence[DebianPackage], suite: str) -> dict[str, Path]:
         """The packages' files by package name, from our cache or else downloaded; raises `UnavailableError`."""
