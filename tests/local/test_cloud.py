@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -293,6 +292,7 @@ def test_stop_leaves_nothing_and_start_finds_the_data(state_home: Path) -> None:
     assert client.find(Store.of("lab").directory) is None
     assert cloud.status("lab").health == "stopped"
     assert not cloud.stop("lab")
+    assert not record.run.exists()
     assert cloud.connect("lab") is None
     second = cloud.start(spec("lab"))
     assert (second.server, second.cluster_uid, second.kubeconfig) == (first.server, first.cluster_uid, first.kubeconfig)
@@ -336,11 +336,13 @@ def test_after_a_reboot_recycled_numbers_are_left_alone(state_home: Path) -> Non
     assert api("lab").get(path)["data"] == {"value": "1"}
 
 
-def test_killing_the_supervisor_leaves_no_process(state_home: Path) -> None:
+def test_killing_the_supervisor_leaves_no_process(state_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud.start(spec("lab"))
     record = found("lab")
     record.supervisor.send(signal.SIGKILL)
     assert all(each.wait(5) for each in record.children.values())
+    # Also from an environment in which it would have got another runtime directory.
+    monkeypatch.setattr(store, "_run_base", lambda: state_home / "run")
     assert cloud.stop("lab")
     assert not record.run.exists()
 
@@ -480,6 +482,7 @@ def test_reset_is_the_way_out_of_a_damaged_state(state_home: Path) -> None:
     cloud.reset("lab")
     assert not any(each.alive() for each in (record.supervisor, *record.children.values()))
     assert not Store.of("lab").directory.exists()
+    assert not record.run.exists()
 
 
 def test_hundreds_of_nodes(state_home: Path) -> None:

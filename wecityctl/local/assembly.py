@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.local import controlplane, drivers, kubeconfig, ports, store
@@ -15,6 +16,7 @@ from wecityctl.local.service import Service
 from wecityctl.local.simulated import kwok
 from wecityctl.local.spec import CloudSpec, Report
 from wecityctl.local.store import CloudState, Store
+from wecityctl.local.supervisor import client
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,19 @@ def load(name: str, report: Report) -> Cloud:
             resolution=f"wecityctl local start --name {name}",
         )
     driver = None if state.spec.simulated else drivers.node_driver()
-    return _cloud(place, state, _network(driver, state, ()), driver, report)
+    return _cloud(place, state, _network(driver, state, ()), driver, report, last_run(place))
 
 
-def prepare(spec: CloudSpec, report: Report, *, keep_ports: bool) -> Cloud:
+def last_run(place: Store) -> Path:
+    """The runtime directory of the last start, which may have been in another environment; it need not exist."""
+    found = client.find(place.directory)
+    return found.run if found is not None and found.supervisor.pid else store.run_path(place.directory)
+
+
+def prepare(spec: CloudSpec, report: Report, *, runs: bool) -> Cloud:
     """The cloud of `spec`, new or existing, with addresses and ports chosen and kept in its state.
 
-    With `keep_ports` (the cloud runs) the saved ports stay, whether or not they could be bound.
+    While it `runs` its runtime directory and its ports stay, though those could not be bound now.
     """
     place = Store.of(spec.name)
     state = place.load() or store.new_state(spec)
@@ -83,7 +91,7 @@ def prepare(spec: CloudSpec, report: Report, *, keep_ports: bool) -> Cloud:
         others = [each for each in (Store.of(name).load() for name in store.names() if name != spec.name) if each]
         network = _network(driver, state, tuple(each.network for each in others if each.network))
         wanted = controlplane.port_addresses(network) | ({kwok.KWOK: LOOPBACK} if spec.simulated else {})
-        if not (keep_ports and set(wanted) <= set(state.ports)):
+        if not (runs and set(wanted) <= set(state.ports)):
             taken = {port for each in others for port in each.ports.values()}
             state = replace(state, ports=ports.choose(str(place.directory), wanted, state.ports, taken))
         addresses = {
@@ -103,7 +111,8 @@ def prepare(spec: CloudSpec, report: Report, *, keep_ports: bool) -> Cloud:
             server=f"https://{network.api_address}:{state.ports[APISERVER]}",
         )
         place.save(state)
-    cloud = _cloud(place, state, network, driver, report)
+    run = last_run(place) if runs else store.run_dir(place.directory)
+    cloud = _cloud(place, state, network, driver, report, run)
     return replace(cloud, context=replace(cloud.context, spec=spec))
 
 
@@ -120,7 +129,9 @@ def _network(driver: NodeDriver | None, state: CloudState, taken: tuple[str, ...
     return SIMULATED_NETWORK if driver is None else driver.network(state.cloud_id, state.network, taken)
 
 
-def _cloud(place: Store, state: CloudState, network: Network, driver: NodeDriver | None, report: Report) -> Cloud:
+def _cloud(
+    place: Store, state: CloudState, network: Network, driver: NodeDriver | None, report: Report, run: Path
+) -> Cloud:
     place.create()
     pki = Pki(place.pki, state.spec.name)
     admin = pki.client("admin", "wecityctl-admin", ("system:masters",))
@@ -128,7 +139,7 @@ def _cloud(place: Store, state: CloudState, network: Network, driver: NodeDriver
         spec=state.spec,
         cloud_id=state.cloud_id,
         directory=place.directory,
-        run=store.run_dir(place.directory),
+        run=run,
         logs=place.logs,
         server=state.server,
         network=network,

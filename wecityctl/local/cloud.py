@@ -50,18 +50,18 @@ def start(spec: CloudSpec, report: Report = silent, *, timeout: float = 120.0) -
     place = Store.of(spec.name)
     with place.lock(timeout, lambda: teller.tell("step", "another command is working on this cloud; waiting")):
         found = _running(place, teller)
+        if found is None:
+            _clean_up_after_crash(place, teller)
         before = place.load()
-        cloud = assembly.prepare(spec, report, keep_ports=found is not None)
+        cloud = assembly.prepare(spec, teller.relay, runs=found is not None)
         if before is not None:
             for line in assembly.moved(before.ports, cloud.state.ports):
                 teller.tell("warning", line)
         if found is not None:
             return _bring_up(cloud, found, teller, timeout)
-        _clean_up_after_crash(cloud, teller)
         _empty(cloud.context.run)
         try:
-            services_ready = client.launch(place.directory, cloud.context.run)
-            return _bring_up(cloud, services_ready, teller, timeout)
+            return _bring_up(cloud, client.launch(place.directory, cloud.context.run), teller, timeout)
         except BaseException:
             teller.tell("step", "taking down what was started")
             _take_down(cloud, teller)
@@ -80,7 +80,7 @@ def connect(name: str) -> RunningCloud | None:
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
     """Take the cloud down: no process, mount, interface or rule of it is left. Whether there was anything to do."""
     teller = Teller(report)
-    cloud = assembly.load(name, report)
+    cloud = assembly.load(name, teller.relay)
     with cloud.store.lock(timeout, lambda: teller.tell("step", "another command is working on this cloud; waiting")):
         if client.find(cloud.store.directory) is None:
             return False
@@ -96,14 +96,14 @@ def reset(name: str, report: Report = silent, *, timeout: float = 120.0) -> None
     if not place.directory.exists():
         assembly.load(name, report)  # raises, and names the clouds there are
     with place.lock(timeout, lambda: teller.tell("step", "another command is working on this cloud; waiting")):
-        cloud = _load_if_readable(name, report, teller)
+        cloud = _load_if_readable(name, teller)
         if cloud is not None:
             _take_down(cloud, teller)
             if cloud.driver is not None:
                 cloud.driver.reset(cloud.context)
-            shutil.rmtree(cloud.context.run, ignore_errors=True)
         else:
             _end_processes(place, teller)
+            shutil.rmtree(assembly.last_run(place), ignore_errors=True)
         shutil.rmtree(place.directory)
         teller.tell("stopped", f"cloud {name} and its data are gone")
 
@@ -259,13 +259,12 @@ def _end_processes(place: Store, teller: Teller) -> None:
             identity.end(_LEFTOVER_GRACE)
 
 
-def _clean_up_after_crash(cloud: Cloud, teller: Teller) -> None:
-    found = client.find(cloud.store.directory)
+def _clean_up_after_crash(place: Store, teller: Teller) -> None:
+    found = client.find(place.directory)
     if found is None:
         return
     teller.tell("step", f"{_why_gone(found)}; cleaning up, the data is kept")
-    _take_down(cloud, teller)
-    store.run_dir(cloud.store.directory)
+    _take_down(assembly.load(place.name, teller.relay), teller)
 
 
 def _why_gone(found: client.Found) -> str:
@@ -274,10 +273,10 @@ def _why_gone(found: client.Found) -> str:
     return "the cloud's supervisor ended without being asked to"
 
 
-def _load_if_readable(name: str, report: Report, teller: Teller) -> Cloud | None:
+def _load_if_readable(name: str, teller: Teller) -> Cloud | None:
     """The cloud, or None when its state is damaged: a reset must be the way out of that too."""
     try:
-        return assembly.load(name, report)
+        return assembly.load(name, teller.relay)
     except ConfigurationError as error:
         teller.tell("warning", error.message)
     except WecityError as error:

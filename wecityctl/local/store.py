@@ -176,10 +176,14 @@ def allocation_lock() -> Iterator[None]:
         yield
 
 
+def run_path(directory: Path) -> Path:
+    """Where the runtime directory of the cloud in `directory` goes: short, since a socket's path has 107 bytes."""
+    return _run_base() / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
+
+
 def run_dir(directory: Path) -> Path:
-    """Make the runtime directory of the cloud in `directory`: short (a socket's path has 107 bytes), 0700, ours."""
-    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
-    path = _run_base() / digest
+    """Make the runtime directory of the cloud in `directory`: 0700 and ours, or a `ConfigurationError`."""
+    path = run_path(directory)
     for each in (path.parent, path):
         each.mkdir(mode=0o700, exist_ok=True)
         status = each.lstat()

@@ -30,6 +30,10 @@ class Teller:
     def tell(self, kind: EventKind, message: str, service: str = "", lines: tuple[str, ...] = ()) -> None:
         self.report(LocalEvent(kind, message, service, self.seconds, lines))
 
+    def relay(self, event: LocalEvent) -> None:
+        """An event of a driver's or add-on's, which does not know when the operation began."""
+        self.tell(event.kind, event.message, event.service, event.lines)
+
     @property
     def seconds(self) -> float:
         return round(time.monotonic() - self.began, 3)
