@@ -182,10 +182,10 @@ def test_what_is_sent_is_in_clear_and_without_the_servers_own() -> None:
 
 
 def test_how_deletion_spreads() -> None:
-    assert propagation({}, "Deployment", builtin=True) == "Foreground"
-    assert propagation({}, "ConfigMap", builtin=True) == "Background"
+    assert propagation({}, "Deployment") == "Foreground"
+    assert propagation({}, "ConfigMap") == "Background"
     wish = {"metadata": {"annotations": {"pulumi.com/deletionPropagationPolicy": "orphan"}}}
-    assert propagation(wish, "Deployment", builtin=True) == "Orphan"
+    assert propagation(wish, "Deployment") == "Orphan"
     with pytest.raises(Exception, match="sometimes"):
         bad = {"metadata": {"annotations": {"pulumi.com/deletionPropagationPolicy": "sometimes"}}}
-        propagation(bad, "Deployment", builtin=True)
+        propagation(bad, "Deployment")

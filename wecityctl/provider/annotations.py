@@ -17,7 +17,8 @@ REPLACE_UNREADY: Final = "pulumi.com/replaceUnready"
 DELETION_PROPAGATION: Final = "pulumi.com/deletionPropagationPolicy"
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
-# Kinds without dependents that matter: deleting them in the foreground would only wait for the garbage collector.
+# Only these are deleted in the foreground, so that no pod outlives its workload. For other kinds it would only wait for
+# the garbage collector, which looks for new custom kinds every 30 s.
 _WITH_DEPENDENTS: Final = frozenset(
     {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"}
 )
@@ -41,11 +42,11 @@ def is_true(obj: Mapping[str, Any], name: str) -> bool:
     return annotation(obj, name) == "true"
 
 
-def propagation(inputs: Mapping[str, Any], kind: str, *, builtin: bool) -> Propagation:
-    """How deletion spreads to dependents: as annotated, else in the foreground where there are dependents."""
+def propagation(inputs: Mapping[str, Any], kind: str) -> Propagation:
+    """How deletion spreads to dependents: as annotated, else in the foreground for workloads."""
     wish = annotation(inputs, DELETION_PROPAGATION)
     if not wish:
-        return "Foreground" if kind in _WITH_DEPENDENTS or not builtin else "Background"
+        return "Foreground" if kind in _WITH_DEPENDENTS else "Background"
     policy = _POLICIES.get(wish.lower())
     if policy is None:
         raise ConfigurationError(

@@ -34,7 +34,7 @@ async def delete(
     except KindNotFound:
         return  # without its definition no custom resource is left
     place = (namespace or provider.default_namespace) if rt.namespaced else None
-    policy = propagation(inputs, kind.name, builtin=kind.builtin)
+    policy = propagation(inputs, kind.name)
     uid = await provider.cancellation.run(
         _ask(provider, target, rt, name, place, policy, states.uid_of(state), states.FIELD_MANAGER in state, state),
         grace=GRACE,
