@@ -59,6 +59,8 @@ def kubelet_config(settings: KubeletSettings) -> str:
             "imageGCLowThresholdPercent": 99,
             # Percentages of a developer's large disk would evict pods while there is room for years.
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "512Mi", "imagefs.available": "512Mi"},
+            # Mounted ConfigMaps and Secrets follow their objects within this time; the default is a minute.
+            "syncFrequency": "3s",
             "nodeStatusUpdateFrequency": "10s",
             "nodeLeaseDurationSeconds": 40,
             "rotateCertificates": False,
