@@ -83,10 +83,11 @@ def test_terminal_that_knows_no_chinese() -> None:
 
 
 def test_file_whose_name_is_not_text(tmp_path: Path) -> None:
-    path = os.fsencode(tmp_path) + b"/\xff.yaml"
+    path = os.fsencode(tmp_path) + b"/\xff\x1b[31m\n.yaml"
     Path(os.fsdecode(path)).write_text("kind: Nothing\n")
     done = wecityctl("validate", tmp_path)
     assert done.returncode == 2
+    assert done.stderr.startswith(f"{tmp_path}/\\udcff\\x1b[31m\\n.yaml:1:7: kind: ")
     assert "is not a kind of document" in done.stderr
     assert "Traceback" not in done.stderr
 

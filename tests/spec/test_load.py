@@ -81,3 +81,25 @@ def test_problems_are_bounded(tmp_path: Path) -> None:
     with pytest.raises(InvalidCityError) as caught:
         load_city(path, CATALOGUE)
     assert 100 < len(caught.value.problems) <= 1000
+
+
+def test_files_that_no_config_map_takes(tmp_path: Path) -> None:
+    text = (VALID / "base.yaml").read_text()
+    big = f"      port: 8080\n      files: {{/etc/a: {'x' * 600_000}, /etc/b: {'y' * 600_000}}}\n"
+    (tmp_path / "city.yaml").write_text(text.replace("      port: 8080\n", big))
+    with pytest.raises(InvalidCityError) as caught:
+        load_city(tmp_path, CATALOGUE)
+    (problem,) = caught.value.problems
+    assert problem.message == "the files are too large together: 1,200,012 bytes"
+    assert problem.path == "spec.components[0].files"
+
+
+def test_a_city_of_a_thousand_documents(tmp_path: Path) -> None:
+    documents = (VALID / "base.yaml").read_text().split("---\n")
+    common, (tenant, app) = documents[:3], documents[3:]
+    for number in range(500):
+        mine = "---\n".join((tenant, app.replace("host: bus", f"host: bus-{number}")))
+        (tmp_path / f"{number}.yaml").write_text(mine.replace("transport", f"transport-{number}"))
+    (tmp_path / "city.yaml").write_text("---\n".join(common))
+    city = load_city(tmp_path, CATALOGUE).city
+    assert (len(city.tenants), len(city.apps)) == (500, 500)

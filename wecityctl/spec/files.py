@@ -17,8 +17,9 @@ MAX_FILES = 10_000
 MAX_DIRECTORIES = 10_000
 SUFFIXES = (".yaml", ".yml")
 
-# What YAML does not print, and the three rare line breaks that editors do not count as such.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+# What YAML does not print, the rare line breaks that editors do not count as such, and the marks of writing direction
+# with which a line can be made to look like another (CVE-2021-42574).
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -38,7 +39,7 @@ class SourceFile:
 
 def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]:
     """The city's files at `path`: itself, or the *.yaml and *.yml below it in the order of their names."""
-    name = str(path)
+    name = printable(path)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -66,7 +67,7 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
             with os.scandir(directory) as entries:
                 names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
         except OSError as error:
-            problems.append(_whole_file(str(directory), _reason(error)))
+            problems.append(_whole_file(printable(directory), _reason(error)))
             continue
         for name in names:
             path = directory / name
@@ -74,15 +75,15 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                 status = path.stat()
             except OSError as error:
                 if name.endswith(SUFFIXES):
-                    problems.append(_whole_file(str(path), _reason(error)))
+                    problems.append(_whole_file(printable(path), _reason(error)))
                 continue
             if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
             elif stat.S_ISREG(status.st_mode) and name.endswith(SUFFIXES) and _is_new(status, seen):
                 files += 1
-                yield SourceFile(path, str(path))
+                yield SourceFile(path, printable(path))
         if files > MAX_FILES or len(seen) > MAX_FILES + MAX_DIRECTORIES:
-            problems.append(_whole_file(str(root), f"more than {MAX_FILES:,} files", "the directory of one city"))
+            problems.append(_whole_file(printable(root), f"more than {MAX_FILES:,} files", "the directory of one city"))
             return
 
 
@@ -153,6 +154,11 @@ def _not_regular(name: str, kind: str) -> Problem:
 def _too_large(name: str, size: int) -> Problem:
     message = f"is too large: {size / 1e6:.1f} MB"
     return _whole_file(name, message, f"at most {MAX_FILE_BYTES // 1_000_000} MB per file; split it")
+
+
+def printable(path: Path) -> str:
+    """The path as messages call it: a name may hold line breaks, escapes of terminals and bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -12,7 +12,7 @@ from wecityctl.model.city import City
 from wecityctl.spec import convert
 from wecityctl.spec.checks import run_checks
 from wecityctl.spec.draft import Draft, Sourced
-from wecityctl.spec.files import SourceFile, find_files, read_text
+from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.nodes import Document, PathItem, Place
 from wecityctl.spec.shapes import KINDS, DocumentShape, documents
 from wecityctl.spec.translate import read_shape
@@ -60,10 +60,10 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     problems = [*read.problems, *problems, *run_checks(draft)]
     kinds = {document.kind for document in read.documents}
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
-        problems.append(Problem(str(path), 0, 0, "", "there is no City", "a document with kind: City"))
+        problems.append(Problem(printable(path), 0, 0, "", "there is no City", "a document with kind: City"))
     if draft.unread and not problems:
         # No shape is refused without a problem; should that ever happen, the city must not lose a part in silence.
-        problems.append(Problem(str(path), 0, 0, "", f"a document could not be read ({', '.join(draft.unread)})"))
+        problems.append(Problem(printable(path), 0, 0, "", f"a document could not be read ({', '.join(draft.unread)})"))
     if problems:
         raise InvalidCityError(_in_order(problems, read.files))
     return LoadedCity(_assemble(draft, shapes), _positions(draft), _counts(draft), read.files)

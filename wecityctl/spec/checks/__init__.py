@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     capabilities.one_gateway,
     amounts.quotas,
     amounts.autoscaling,
+    amounts.files_fit,
     routes.routes_lead_somewhere,
     routes.health_needs_a_port,
     routes.flows_between_zones,

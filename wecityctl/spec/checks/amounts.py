@@ -10,6 +10,8 @@ from wecityctl.model.city import App
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.spec.draft import Draft
 
+# What Kubernetes takes in one ConfigMap, with room for its own fields.
+MAX_FILES_BYTES = 1_000_000
 _RESOURCES = ("cpu", "memory", "storage")
 
 
@@ -53,6 +55,17 @@ def autoscaling(draft: Draft) -> Iterator[Problem]:
             if scale is not None and scale.min > scale.max:
                 path = ("spec", "components", index, "autoscale", "min")
                 yield app.problem(path, f"min {scale.min} is more than max {scale.max}", f"at most {scale.max}")
+
+
+def files_fit(draft: Draft) -> Iterator[Problem]:
+    """A component's files go into one ConfigMap."""
+    for app in draft.apps:
+        for index, part in enumerate(app.value.components):
+            size = sum(len(path) + len(text.encode(errors="replace")) for path, text in part.files.items())
+            if size > MAX_FILES_BYTES:
+                path = ("spec", "components", index, "files")
+                message = f"the files are too large together: {size:,} bytes"
+                yield app.problem(path, message, f"at most {MAX_FILES_BYTES:,}; put them in the image", on_key=True)
 
 
 def _format(resource: str, value: Decimal) -> str:

@@ -63,7 +63,7 @@ def routes(draft: Draft) -> Iterator[Problem]:
     first: dict[tuple[str, str], Sourced] = {}  # type: ignore[type-arg]
     for app in draft.apps:
         route = app.value.route
-        if route is None or app.value.stage == "retired":
+        if route is None or not app.value.runs:
             continue
         key = (route.host, route.path.rstrip("/"))
         if key in first:
