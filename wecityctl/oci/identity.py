@@ -7,6 +7,7 @@ It never depends on what this machine could fetch, so that every machine writes 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,9 @@ def source_files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
-    yield RECIPE_FILE, (recipe.directory / RECIPE_FILE).read_bytes()
+    # Comments and the upstream counterpart do not go into the image; a field that a later version adds does when used.
+    fields = recipe.model_dump(mode="json", exclude={"upstream"}, exclude_defaults=True)
+    yield RECIPE_FILE, json.dumps(fields, sort_keys=True).encode()
     for part in (ROOTFS, GO_SOURCES):
         for name, path in source_files(recipe.directory / part):
             yield f"{part}/{name}", path.read_bytes()
