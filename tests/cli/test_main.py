@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -191,10 +190,3 @@ def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture
 
 def test_exit_codes_are_the_classes_own() -> None:
     assert (WecityError.exit_code, ConfigurationError.exit_code, DeploymentError.exit_code) == (1, 2, 4)
-
-
-def test_help_is_fast_enough() -> None:
-    # Not a benchmark: ten times the target catches an import that does not belong there.
-    started = time.monotonic()
-    wecityctl("--help")
-    assert time.monotonic() - started < 3
