@@ -24,7 +24,7 @@ SIMULATED_NODE_PARTS = ("kwok",)
 NODE_IMAGES = frozenset({"pause", "coredns"})
 
 if TYPE_CHECKING:
-    from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent
+    from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent, RunningCloud
     from wecityctl.oci import ImageEvent
     from wecityctl.parts import PartEvent
 
@@ -102,14 +102,9 @@ def _open_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, star
     from wecityctl.local import cloud as embedded
 
     name = local_name(city, cloud)
-    if not start and not embedded.is_running(name):
+    running = _start_local(city, cloud, catalogue, sink) if start else embedded.connect(name)
+    if running is None:
         return None
-    nodes = node_kind(cloud, sink)
-    if start:
-        _ensure_parts(nodes == "real", sink)
-    images = _ensure_images(city, catalogue, sink) if start and nodes == "real" else ()
-    spec = _local_spec(name, cloud, nodes, images)
-    running = embedded.start(spec, lambda event: sink(_local_progress(name, event)))
     return Cluster(
         cloud=cloud.name,
         kubeconfig=running.kubeconfig,
@@ -119,6 +114,16 @@ def _open_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, star
         address=running.gateway_address,
         kubernetes_version=running.kubernetes_version,
     )
+
+
+def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink) -> RunningCloud:
+    from wecityctl.local import cloud as embedded
+
+    name = local_name(city, cloud)
+    nodes = node_kind(cloud, sink)
+    _ensure_parts(nodes == "real", sink)
+    images = _ensure_images(city, catalogue, sink) if nodes == "real" else ()
+    return embedded.start(_local_spec(name, cloud, nodes, images), lambda event: sink(_local_progress(name, event)))
 
 
 def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:

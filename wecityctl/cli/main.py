@@ -38,6 +38,7 @@ COMMANDS = (
     Command("graph", "wecityctl.cli.graph", "Draw a city's stacks and what they depend on."),
     Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
     Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
+    Command("secrets", "wecityctl.cli.secrets", "Keep the values that apps name and no file holds."),
     Command("unlock", "wecityctl.cli.unlock", "Release a lock that a stopped run has left."),
     Command("env", "wecityctl.cli.env", "Print the environment in which plain `pulumi` sees a city's stacks."),
     Command("doctor", "wecityctl.cli.doctor", "Check this machine and say how to mend what is missing."),

@@ -1,0 +1,46 @@
+"""`wecityctl doctor`: what this machine has and lacks, and how to mend each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from wecityctl.cli._common import EPILOG, Output, OutputOption, console, say_json
+from wecityctl.errors import ExitCode
+
+if TYPE_CHECKING:
+    from wecityctl.checkup import Finding
+
+app = typer.Typer()
+
+
+@app.command(epilog=EPILOG.format("wecityctl doctor", "wecityctl doctor -o json"))
+def doctor(output: OutputOption = Output.TEXT) -> None:
+    """Check this machine: directories, engine parts, the Kubernetes provider, what a real node needs.
+
+    Exits with 1 when something that every command needs is missing. What only a real node needs is a warning: without
+    it nodes are simulated.
+    """
+    from wecityctl.checkup import check_machine
+
+    findings = check_machine()
+    if output is Output.JSON:
+        say_json({"findings": [asdict(item) for item in findings]})
+    else:
+        _print(findings)
+    if any(item.level == "error" for item in findings):
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    from rich.text import Text
+
+    marks = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+    for item in findings:
+        mark, colour = marks[item.level]
+        console().print(Text(f"{mark} {item.name}: {item.detail}", style=colour), soft_wrap=True)
+        if item.remedy and item.level != "ok":
+            console().print(Text(f"    → {item.remedy}"), soft_wrap=True)

@@ -1,0 +1,33 @@
+"""`wecityctl env`: how plain `pulumi` sees a city's stacks."""
+
+from __future__ import annotations
+
+import shlex
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, note, say, say_json
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format('eval "$(wecityctl env examples/xingcheng)"', "wecityctl env examples/xingcheng -o json")
+)
+def env(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+    """Print the environment in which plain `pulumi` sees the city's stacks.
+
+    Read with it, and refresh or repair; changes to resources belong into the city's files.
+    """
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.environment import plain_environment
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    plain = plain_environment(open_backend(session.city), session.city.kubernetes_provider)
+    if output is Output.JSON:
+        say_json({"variables": dict(plain.variables), "directory": str(plain.directory)})
+        return
+    for name, value in plain.variables.items():
+        say(f"export {name}={shlex.quote(value)}")
+    note(f"# pulumi -C {shlex.quote(str(plain.directory))} stack ls")

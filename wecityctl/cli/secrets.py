@@ -1,0 +1,115 @@
+"""`wecityctl secrets`: the city's secret store, kept encrypted in its state back end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, note, say, say_json
+from wecityctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wecityctl.session import Session
+
+app = typer.Typer(help="The city's secret store: values that apps name and nobody writes into files.")
+
+_PREFIX = "tenant/"
+_LONGEST = 64 * 1024
+Name = Annotated[
+    str, typer.Argument(metavar="TENANT/NAME", help="The secret, as its tenant's apps name it.", show_default=False)
+]
+
+
+@app.command(
+    "set",
+    epilog=EPILOG.format(
+        "wecityctl secrets set examples/xingcheng health-commission/sms-key < sms-key.txt",
+        "wecityctl secrets set examples/xingcheng health-commission/sms-key --from-file sms-key.txt",
+    ),
+)
+def set_(
+    path: CityPath,
+    name: Name,
+    from_file: Annotated[
+        Path | None, typer.Option("--from-file", metavar="FILE", help="Read the value here instead of on stdin.")
+    ] = None,
+) -> None:
+    """Keep a value, read from stdin or a file and never from the command line. The next `up` hands it to the apps."""
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.secret_write import set_secret
+
+    session = _session(path)
+    key = _key(session, name)
+    set_secret(open_backend(session.city), key, _value(from_file))
+    note(f"{name} is kept; `wecityctl up {path}` hands it to the apps that name it")
+
+
+@app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
+def list_(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+    """List the names in the store and those that apps name and nobody has set; values are never shown."""
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.secret_store import SecretStore, needed
+
+    session = _session(path)
+    kept = SecretStore(open_backend(session.city)).names()
+    missing = [name for name in needed(session.plan) if name.startswith(_PREFIX) and name not in kept]
+    if output is Output.JSON:
+        say_json({"city": session.city.name, "names": list(kept), "missing": missing})
+        return
+    for name in kept:
+        say(name)
+    for name in missing:
+        say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(_PREFIX)})")
+
+
+@app.command("remove", epilog=EPILOG.format("wecityctl secrets remove examples/xingcheng health-commission/sms-key"))
+def remove(path: CityPath, name: Name) -> None:
+    """Forget a value that somebody has set."""
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.secret_write import remove_secret
+
+    session = _session(path)
+    remove_secret(open_backend(session.city), _key(session, name))
+    note(f"{name} is forgotten")
+
+
+def _session(path: Path) -> Session:
+    from wecityctl.session import open_session
+
+    return open_session(path)
+
+
+def _key(session: Session, name: str) -> str:
+    """The store's own name of `tenant/name`. Raises `ConfigurationError` for a tenant that the city has not."""
+    tenant, _, short = name.removeprefix(_PREFIX).partition("/")
+    known = [item.name for item in session.city.tenants]
+    if not short or tenant not in known:
+        raise ConfigurationError(
+            f"{name!r} does not name a tenant's secret",
+            details="tenants: " + (", ".join(known) or "none"),
+            resolution="write it as TENANT/NAME",
+        )
+    return f"{_PREFIX}{tenant}/{short}"
+
+
+def _value(source: Path | None) -> str:
+    """The value without the newline that editors and echo put at its end."""
+    try:
+        if source is not None:
+            text = source.read_text()
+        elif sys.stdin.isatty():
+            text = str(typer.prompt("Value", hide_input=True, err=True))
+        else:
+            text = sys.stdin.read(_LONGEST + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the value cannot be read: {error}") from error
+    value = text.removesuffix("\n").removesuffix("\r")
+    if not value or len(value) > _LONGEST:
+        raise ConfigurationError(
+            "the value is empty" if not value else "the value is longer than 64 KiB",
+            resolution="give it on stdin or with --from-file",
+        )
+    return value
