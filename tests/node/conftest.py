@@ -134,7 +134,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_STATE_HOME", str(place))
         yield place
         for name in cloud.names():
-            cloud.reset(name)
+            cloud.reset(name, lambda event: print(f"{event.seconds:6.2f} {event.message}"))
     shutil.rmtree(place, ignore_errors=True)
 
 
