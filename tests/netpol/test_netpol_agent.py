@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,22 @@ def test_pods_start_with_their_rules_and_policies_take_effect(node: Node) -> Non
     node.becomes(ALLOWED, False)
 
 
+def test_the_plug_in_waits_until_the_agent_knows_the_pod(node: Node) -> None:
+    """The runtime may be faster than the watch: a pod never starts without its rules while the agent is at work."""
+    node.start()
+    three_pods(node)
+    new = "10.99.0.9"
+    node.world.add(new)
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(node.cni, "ADD", "swift", new)
+        time.sleep(0.6)
+        assert not adding.done()
+        assert node.verdicts(Packet(new, DB, "tcp", 5432), expect=[False]) == [False]
+        node.pod("swift", {"app": "web"})
+        assert adding.result(20) < 8
+    assert node.verdicts(Packet(new, DB, "tcp", 5432), expect=[True]) == [True]
+
+
 def test_rules_survive_a_killed_agent_and_a_new_pod_stays_cut_off(node: Node) -> None:
     node.start()
     three_pods(node)
@@ -258,6 +275,11 @@ def test_an_address_is_nobodys_after_its_pod(node: Node) -> None:
     node.start()
     three_pods(node)
     node.cni("DEL", "web", WEB)
+    assert not (node.records / "sandbox-web").exists()
+    assert node.verdicts(ALLOWED, expect=[False]) == [False]
+    # The next rules know nothing of it either, and neither does the next agent.
+    node.end()
+    node.start()
     assert node.verdicts(ALLOWED, expect=[False]) == [False]
     # The next pod with that address is not the web, though the web's object is still there.
     node.run_pod("heir", WEB, {"app": "heir"})
