@@ -1,0 +1,208 @@
+"""`make bench`: one run, one table: ours, the other, the ratio, and the limit that we set ourselves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.city import write_city
+from benchmarks.memory import run_and_measure
+from benchmarks.script import apply_layers, write_layers
+from wecityctl.recordings import render_city
+from wecityctl.session import open_session
+
+PROGRAM = str(Path(sys.executable).with_name("wecityctl"))
+SMALL, LARGE = 7, 32  # tenants; they render to about 330 and 1,250 objects
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `other` is None where there is nothing to compare with; `limit` bounds ratio or value."""
+
+    what: str
+    ours: float
+    other: float | None
+    required: float
+    goal: float | None = None
+    unit: str = "s"
+
+    @property
+    def measure(self) -> float:
+        return self.ours / self.other if self.other else self.ours
+
+    @property
+    def verdict(self) -> str:
+        if self.measure > self.required:
+            return "MISSED"
+        return "goal" if self.goal is None or self.measure <= self.goal else "required"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks")
+    arguments.add_argument("--rounds", type=int, default=3, help="rounds of the comparison; medians are shown")
+    arguments.add_argument("--quick", action="store_true", help="one round, and no city of 1,200 objects")
+    options = arguments.parse_args()
+    rounds = 1 if options.quick else options.rounds
+    with tempfile.TemporaryDirectory(prefix="wb-") as directory:
+        bench = Bench(Path(directory))
+        try:
+            rows = bench.run(rounds, large=not options.quick)
+        finally:
+            bench.clean_up()
+    print_table(rows)
+    return 1 if any(row.verdict == "MISSED" for row in rows) else 0
+
+
+class Bench:
+    """The measurements; state, clouds and cities lie in one directory of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(directory / "state"), "NO_COLOR": "1"}
+        os.environ.update(self.environment)
+        self.clouds: set[str] = set()
+
+    def run(self, rounds: int, *, large: bool) -> list[Row]:
+        """Every row of the table."""
+        rows = self.start_up()
+        small = [self.compare(number) for number in range(rounds)]
+        first, again, through = (median(item[key] for item in small) for key in ("first", "again", "through"))
+        script, script_again = (median(item[key] for item in small) for key in ("script", "script_again"))
+        objects = int(small[0]["objects"])
+        rows += [
+            Row(f"first up, {objects} objects in {int(small[0]['stacks'])} stacks", first, script, 1.0, 0.6),
+            Row("up again, live probe, nothing to change", again, script_again, 0.25, 0.1),
+            Row("up again through the engine (--no-skip)", through, script_again, 0.8),
+            Row("memory at the peak, two workers", max(item["memory"] for item in small), None, 1.2, unit="GB"),
+        ]
+        if large:
+            big = self.first_up("large", LARGE)
+            rows.append(
+                Row(
+                    f"ms per object at {int(big['objects'])}, against {objects}",
+                    big["first"] / big["objects"] * 1000,
+                    first / objects * 1000,
+                    1.3,
+                    unit="ms",
+                )
+            )
+        return rows + self.light_commands()
+
+    def start_up(self) -> list[Row]:
+        """How long the embedded cloud takes, with its parts in the cache."""
+        rows = []
+        seconds = self.start("bench-plain")
+        rows.append(Row("local start: control plane ready", seconds, None, 10.0, 4.0))
+        self.call("local", "stop", "--name", "bench-plain")
+        if os.geteuid() == 0:
+            seconds = self.start("bench-node", "--nodes", "real")
+            rows.append(Row("local start: real node ready", seconds, None, 20.0))
+            self.call("local", "stop", "--name", "bench-node")
+        return rows
+
+    def compare(self, number: int) -> dict[str, float]:
+        """One round: ours, then the script, each on a control plane of its own that is up already."""
+        figures = self.first_up(f"round{number}", SMALL)
+        city = self.directory / f"round{number}"
+        figures["again"] = self.time("up", str(city), "--yes")
+        figures["through"] = self.time("up", str(city), "--yes", "--no-skip")
+        self.drop(f"round{number}-main")
+        name = f"script{number}"
+        session = open_session(write_city(self.directory / name, name, SMALL))
+        layers = write_layers(render_city(session), self.directory / f"layers-{name}")
+        self.start(name)
+        kubeconfig = self.directory / f"{name}.kubeconfig"
+        kubeconfig.write_text(self.call("local", "kubeconfig", "--name", name).stdout)
+        figures["script"] = apply_layers(layers, kubeconfig, name)
+        figures["script_again"] = apply_layers(layers, kubeconfig, name)
+        self.drop(name)
+        return figures
+
+    def first_up(self, name: str, tenants: int) -> dict[str, float]:
+        """The first `up` of a generated city on a running control plane."""
+        city = write_city(self.directory / name, name, tenants)
+        session = open_session(city)
+        objects = len(render_city(session))
+        # The cloud is started by a first look at the city's base alone, whose objects are then counted out.
+        self.start_for(city, name)
+        begun = time.monotonic()
+        done, peak = run_and_measure([PROGRAM, "up", str(city), "--yes"])
+        seconds = time.monotonic() - begun
+        if done.returncode:
+            raise RuntimeError(done.stderr[-4000:] + done.stdout[-2000:])
+        return {
+            "first": seconds,
+            "memory": peak / 1e9,
+            "objects": float(objects),
+            "stacks": float(len(session.plan.stacks) - 1),
+        }
+
+    def light_commands(self) -> list[Row]:
+        """`--help` and `validate`: medians of five."""
+        city = str(write_city(self.directory / "light", "light", SMALL))
+        helps = median(self.time("--help") for _ in range(5))
+        validates = median(self.time("validate", city) for _ in range(5))
+        return [Row("wecityctl --help", helps, None, 0.3), Row("wecityctl validate of that city", validates, None, 1.0)]
+
+    def start_for(self, city: Path, name: str) -> None:
+        """Start the embedded cloud of a city without touching its stacks."""
+        from wecityctl.clusters import open_clusters
+
+        session = open_session(city)
+        clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=True)
+        if clusters.failed:
+            raise next(iter(clusters.failed.values()))
+        self.clouds.add(f"{name}-main")
+
+    def start(self, name: str, *options: str) -> float:
+        self.clouds.add(name)
+        nodes = options or ("--nodes", "simulated")
+        return self.time("local", "start", "--name", name, *nodes)
+
+    def drop(self, name: str) -> None:
+        self.call("local", "reset", "--name", name, "--confirm", name)
+        self.clouds.discard(name)
+
+    def time(self, *arguments: str) -> float:
+        begun = time.monotonic()
+        self.call(*arguments)
+        return time.monotonic() - begun
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, env=self.environment, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stderr[-4000:]}{done.stdout[-2000:]}")
+        return done
+
+    def clean_up(self) -> None:
+        for name in sorted(self.clouds):
+            self.call("local", "reset", "--name", name, "--confirm", name)
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def print_table(rows: list[Row]) -> None:
+    print(f"\n{'what':58} {'ours':>9} {'other':>9} {'ratio':>7} {'required':>9} {'goal':>6}  verdict")
+    for row in rows:
+        other = f"{row.other:.2f} {row.unit}" if row.other else "–"
+        ratio = f"{row.measure:.2f}" if row.other else "–"
+        goal = f"{row.goal:g}" if row.goal is not None else "–"
+        ours = f"{row.ours:.2f} {row.unit}"
+        print(f"{row.what:58} {ours:>9} {other:>9} {ratio:>7} {row.required:>9g} {goal:>6}  {row.verdict}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
