@@ -15,6 +15,7 @@ from tests.provider.objects import config_map, definition, deployment, secret, s
 from tests.provider.protocol import Engine, Partial
 from tests.support.control_plane import ControlPlane
 from wecityctl.provider.properties import UNKNOWN, Secret, contains
+from wecityctl.provider.server import ProviderServer
 
 pytestmark = pytest.mark.cluster
 
@@ -438,3 +439,59 @@ async def test_a_large_object_comes_back_in_a_partial_failure(engine: Engine, na
     with pytest.raises(Partial) as failure:
         await engine.make(obj, "big", seconds=2)
     assert len(failure.value.outputs["metadata"]["annotations"]) >= 300
+
+
+async def test_taking_over_a_state_of_the_official_plugin(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """Its state has a random manager, which owns the fields on the server: nothing to change, and it stays."""
+    manifest = deployment("web", namespace)
+    manager = "pulumi-kubernetes-12ab34cd"
+    cluster.kubectl("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=json.dumps(manifest))
+    recorded = live(cluster, "deployment", "web", namespace)
+    state = {**recorded, "__inputs": manifest, "__initialApiVersion": "apps/v1", "__fieldManager": manager}
+    inputs = await engine.check(manifest, "web", manifest)
+    assert inputs == manifest
+    detailed, _ = await engine.diff(manifest, state, inputs, "web")
+    assert detailed == {}
+    news = await engine.check(deployment("web", namespace, replicas=2), "web", manifest)
+    outputs = await engine.update(news, state, "web")
+    assert outputs["__fieldManager"] == manager
+    assert outputs["metadata"]["uid"] == recorded["metadata"]["uid"]
+    entries = outputs["metadata"]["managedFields"]
+    assert [e["manager"] for e in entries if e["operation"] == "Apply"] == [manager]
+
+
+async def test_the_kubeconfigs_cluster_can_be_overridden(
+    server: ProviderServer, cluster: ControlPlane, namespace: str
+) -> None:
+    config = json.loads(cluster.kubeconfig_text)
+    config["clusters"].append({"name": "elsewhere", "cluster": {"server": "https://127.0.0.1:1"}})
+    config["contexts"][0]["context"]["cluster"] = "elsewhere"
+    async with Engine(await server.open("override")) as engine:
+        await engine.configure(json.dumps(config), cluster="test")
+        _, identifier, _ = await engine.make(config_map("a", namespace, x="1"), "a")
+        assert identifier == f"{namespace}/a"
+
+
+async def test_a_cluster_out_of_reach(server: ProviderServer, cluster: ControlPlane, namespace: str) -> None:
+    nowhere = json.loads(cluster.kubeconfig_text)
+    nowhere["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    obj = config_map("a", namespace, x="1")
+    async with Engine(await server.open("away")) as engine:
+        await engine.configure(json.dumps(nowhere))
+        inputs = await engine.check(obj, "a")
+        _, outputs = await engine.create(inputs, "a", preview=True)
+        assert outputs == inputs
+        assert any("cannot be used" in text for text in engine.messages.texts(ephemeral=False))
+        with pytest.raises(grpc.aio.AioRpcError, match="refuses connections"):
+            await engine.create(inputs, "a")
+        with pytest.raises(grpc.aio.AioRpcError, match="refuses connections"):
+            await engine.read(obj, "a", f"{namespace}/a", obj, inputs)
+        await engine.configure(json.dumps(nowhere), deleteUnreachable="true")
+        assert (await engine.read(obj, "a", f"{namespace}/a", obj, inputs))[0] == ""
+        await engine.configure(json.dumps(nowhere), skipUpdateUnreachable="true")
+        assert await engine.read(obj, "a", f"{namespace}/a", obj, inputs) == (f"{namespace}/a", obj, inputs)
+        await engine.configure("{not a kubeconfig")
+        with pytest.raises(grpc.aio.AioRpcError, match="kubeconfig"):
+            await engine.create(inputs, "a")

@@ -1,10 +1,9 @@
-"""Stopping what a port is doing, at once for waits, with a grace for requests that change something."""
+"""Stopping what a provider is doing: at once for waits, with a grace for requests that change something."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from wecityctl.errors import CancelledError
@@ -18,51 +17,40 @@ class Cancellation:
     """A switch that is thrown once."""
 
     def __init__(self) -> None:
-        self._thrown = asyncio.Event()
+        self._thrown = False
+        self._running: dict[asyncio.Task[Any], float] = {}
 
     @property
     def thrown(self) -> bool:
-        """Whether the operations of this port are to stop."""
-        return self._thrown.is_set()
+        """Whether the operations of this provider are to stop."""
+        return self._thrown
 
     def throw(self) -> None:
-        """Stop: what waits ends now, what changes something may finish, nothing new begins."""
-        self._thrown.set()
-
-    def check(self) -> None:
-        """Raise `CancelledError` when thrown."""
-        if self.thrown:
-            raise CancelledError("the operation was cancelled")
+        """Stop: what waits ends now, what changes something may finish in its grace, nothing new begins."""
+        self._thrown = True
+        for task, grace in list(self._running.items()):
+            if grace:
+                asyncio.get_running_loop().call_later(grace, task.cancel)
+            else:
+                task.cancel()
 
     async def run(self, work: Coroutine[Any, Any, T], *, grace: float = 0.0) -> T:
         """The work's result, or `CancelledError` when it was not done `grace` seconds after the switch was thrown."""
-        if self.thrown:
+        if self._thrown:
             work.close()
-            raise CancelledError("the operation was cancelled")
-        task = asyncio.ensure_future(work)
-        switch = asyncio.ensure_future(self._thrown.wait())
+            raise _cancelled()
+        task = asyncio.create_task(work)
+        self._running[task] = grace
         try:
-            await asyncio.wait({task, switch}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done() and grace:
-                await asyncio.wait({task}, timeout=grace)
-            if task.done():
-                return task.result()
-            raise CancelledError("the operation was cancelled")
+            return await task
+        except asyncio.CancelledError as error:
+            asker = asyncio.current_task()
+            if not self._thrown or (asker is not None and asker.cancelling()):
+                raise  # the engine has dropped the call itself
+            raise _cancelled() from error
         finally:
-            await _end(switch)
-            await _end(task)
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, or raise `CancelledError` when thrown meanwhile."""
-        await self.run(asyncio.sleep(seconds))
+            del self._running[task]
 
 
-async def _end(task: asyncio.Future[Any]) -> None:
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await _settled(task)
-
-
-async def _settled(task: Awaitable[Any]) -> None:
-    await task
+def _cancelled() -> CancelledError:
+    return CancelledError("the operation was cancelled")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -86,12 +86,12 @@ class Connections:
         await connection.client.aclose()
 
 
-def access_for(settings: Settings) -> Access:
+def access_for(settings: Settings, environ: Mapping[str, str]) -> Access:
     """The access that a provider's settings mean. Raises the errors of `load_access`."""
     if settings.cluster:
-        access = _with_cluster(settings)
+        access = _with_cluster(settings, environ)
     else:
-        access = load_access(settings.kubeconfig or None, settings.context or None)
+        access = load_access(settings.kubeconfig or None, settings.context or None, environ=environ)
     return dataclasses.replace(access, namespace=settings.namespace) if settings.namespace else access
 
 
@@ -100,22 +100,20 @@ def unreachable(error: WecityError) -> bool:
     return not isinstance(error, ApiError | KindNotFound)
 
 
-def _with_cluster(settings: Settings) -> Access:
+def _with_cluster(settings: Settings, environ: Mapping[str, str]) -> Access:
     # The context's user with another cluster of the same kubeconfig.
-    loaded = _load(settings.kubeconfig)
+    loaded = _load(settings.kubeconfig, environ)
     name = settings.context or loaded.current_context
     context = loaded.contexts.get(name)
     if context is None:
-        return load_access(settings.kubeconfig or None, settings.context or None)
+        return load_access(settings.kubeconfig or None, settings.context or None, environ=environ)
     changed = Entry({**context.body, "cluster": settings.cluster}, context.source)
-    return kubeconfig._select(
-        dataclasses.replace(loaded, contexts={**loaded.contexts, name: changed}), name, os.environ
-    )
+    return kubeconfig._select(dataclasses.replace(loaded, contexts={**loaded.contexts, name: changed}), name, environ)
 
 
-def _load(text: str) -> Kubeconfig:
+def _load(text: str, environ: Mapping[str, str]) -> Kubeconfig:
     if not text:
-        found = read_all(kubeconfig._standard_paths(os.environ))
+        found = read_all(kubeconfig._standard_paths(environ))
         return found if found is not None else Kubeconfig({}, {}, {}, "", ())
     stripped = text.strip()
     if "\n" in stripped or stripped.startswith("{"):

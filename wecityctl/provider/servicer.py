@@ -97,7 +97,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         await self._forget(context.peer())
         connection, failure = None, None
         try:
-            connection = self._connections.take(access_for(found))
+            connection = self._connections.take(access_for(found, self._environ))
             self._taken[context.peer()] = connection
         except WecityError as error:
             failure = error

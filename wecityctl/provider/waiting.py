@@ -8,6 +8,7 @@ from wecityctl.errors import CancelledError, WecityError
 from wecityctl.kube.readiness import NotReady, wait_plan, wait_ready
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.properties import plain
+from wecityctl.provider.redaction import redact
 
 DEFAULT_TIMEOUT: Final = 600.0
 
@@ -55,7 +56,7 @@ async def settle(
         provider.client,
         live,
         timeout=seconds,
-        report=lambda reason: provider.log.status(target.urn, reason),
+        report=lambda reason: provider.log.status(target.urn, redact(reason, inputs)),
         wait_for=plan.wait_for,
     )
     try:
