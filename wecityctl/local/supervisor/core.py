@@ -16,6 +16,8 @@ from wecityctl.local.supervisor.unit import Unit
 
 Event = dict[str, Any]
 _HOUSEKEEPING_SECONDS = 60.0
+# A node's PID namespace cannot end before its dead are reaped, some of which may have been adopted.
+_REAPING_SECONDS = 5.0
 
 
 class Supervisor:
@@ -104,10 +106,14 @@ class Supervisor:
     async def keep_house(self) -> None:
         """Keep the logs bounded and reap adopted orphans, for as long as it is not cancelled."""
         seen: set[int] = set()
+        loop = asyncio.get_running_loop()
+        trimmed = loop.time()
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            for name in list(self._units):
-                logs.trim(self._logs / f"{name}.log")
+            await asyncio.sleep(_REAPING_SECONDS)
+            if loop.time() - trimmed >= _HOUSEKEEPING_SECONDS:
+                trimmed = loop.time()
+                for name in list(self._units):
+                    logs.trim(self._logs / f"{name}.log")
             ours = {unit.child.pid for unit in self._units.values() if unit.child is not None}
             # Seen twice: a probe's own process is never that old.
             seen = orphans.reap(seen - ours)
