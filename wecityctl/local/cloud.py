@@ -178,7 +178,7 @@ def _bring_up(cloud: Cloud, found: client.Found, teller: Teller, timeout: float)
     api = cloud.context.api
     version = str(api.get("/version")["gitVersion"])
     cluster_uid = str(api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
-    nodes_changed = _synchronise_nodes(cloud, version, teller, deadline)
+    nodes_changed = _synchronise_nodes(cloud, version, teller)
     _wait_for_default_account(api, deadline)
     for addon in cloud.addons:
         addon.after_ready(cloud.context)
@@ -210,15 +210,13 @@ def _describe(cloud: Cloud, version: str, cluster_uid: str, *, changed: bool, se
     )
 
 
-def _synchronise_nodes(cloud: Cloud, version: str, teller: Teller, deadline: float) -> bool:
+def _synchronise_nodes(cloud: Cloud, version: str, teller: Teller) -> bool:
     if cloud.driver is not None:
         return False
     done = simulated_nodes.synchronise(cloud.context.api, cloud.context.spec, version)
     if done:
         counts = (("made", len(done.created)), ("changed", len(done.patched)), ("removed", len(done.deleted)))
         teller.tell("step", "simulated nodes: " + ", ".join(f"{count} {what}" for what, count in counts if count))
-    if done.created:
-        simulated_nodes.wait_ready(cloud.context.api, deadline)
     return bool(done)
 
 

@@ -108,6 +108,9 @@ def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:
         "enable-priority-and-fairness": "false",
         "profiling": "false",
     }
+    if not real:
+        # Simulated nodes are made ready; the taint of a node that is not yet would be one more write for each of them.
+        flags["disable-admission-plugins"] = "TaintNodesByCondition"
     probe = Probe("http", f"{ctx.server}/readyz", ca=str(authority))
     argv = (str(locate(APISERVER)), *_flags(flags))
     # etcd is there in a tenth of a second; depending on it makes sure that it stops last.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import cast
 
 from wecityctl.local.driver import Addon, NodeDriver
@@ -19,4 +18,4 @@ def node_driver() -> NodeDriver:
 
 def addons() -> tuple[Addon, ...]:
     """Add-ons of every cloud: `addon()` of each listed module."""
-    return tuple(cast(Addon, import_module(name).addon()) for name in _ADDONS if find_spec(name) is not None)
+    return tuple(cast(Addon, import_module(name).addon()) for name in _ADDONS)
