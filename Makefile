@@ -24,8 +24,7 @@ up: $(STAMP) ## Bring the example city up on this machine, and everything it nee
 	$(BIN)/wecityctl up $(CITY)
 
 down: $(STAMP) ## Take the example city and its embedded cloud down again; volumes stay
-	$(BIN)/wecityctl destroy $(CITY) --confirm=$(notdir $(CITY))
-	$(BIN)/wecityctl local stop --all
+	$(BIN)/wecityctl destroy $(CITY) --confirm=$(notdir $(CITY)) --stop-clouds
 
 test: $(STAMP) lint ## Set everything up and run every test
 	$(BIN)/wecityctl engine install

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMAT_VERSION = "1.0"
+_PIPE_WIDTH = 180
 
 
 class Output(StrEnum):
@@ -80,13 +81,15 @@ def error_console() -> Console:
 def _rich_console(stream: IO[str]) -> Console:
     from rich.console import Console
 
+    # A pipe has no width of its own, and names cut at 80 columns can be neither searched nor copied.
+    width = None if stream.isatty() else _PIPE_WIDTH
     match settings().colour:
         case Colour.ALWAYS:
-            return Console(file=stream, force_terminal=True, highlight=False)
+            return Console(file=stream, force_terminal=True, highlight=False, width=width)
         case Colour.NEVER:
-            return Console(file=stream, color_system=None, highlight=False)
+            return Console(file=stream, color_system=None, highlight=False, width=width)
         case _:
-            return Console(file=stream, highlight=False)
+            return Console(file=stream, highlight=False, width=width)
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the result.")]

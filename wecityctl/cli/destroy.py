@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath
+from wecityctl.cli._common import EPILOG, CityPath, note
 from wecityctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wecityctl.session import Session
 
 app = typer.Typer()
 
@@ -24,6 +29,9 @@ def destroy(
     parallelism: o.Parallelism = 2,
     keep_going: o.KeepGoing = False,
     delete_data: o.DeleteData = False,
+    stop_clouds: Annotated[
+        bool, typer.Option("--stop-clouds", help="Stop the city's embedded clouds too; with --delete-data reset them.")
+    ] = False,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
@@ -44,4 +52,18 @@ def destroy(
         "destroy", parallelism=parallelism, keep_going=keep_going, confirm_all=True, delete_data=delete_data
     )
     request = RunRequest(session, options, tuple(only or ()), output, report_file)
-    raise typer.Exit(exit_code(operate(request)))
+    result = operate(request)
+    if stop_clouds and not result.exit_code and not only:
+        _stop_clouds(session, delete_data)
+    raise typer.Exit(exit_code(result))
+
+
+def _stop_clouds(session: Session, delete_data: bool) -> None:
+    from wecityctl.clusters import local_name
+    from wecityctl.local import cloud as embedded
+
+    for cloud in session.city.clouds:
+        name = local_name(session.city, cloud)
+        if cloud.provider == "local" and name in embedded.names():
+            (embedded.reset if delete_data else embedded.stop)(name)
+            note(f"embedded cloud {name} is {'gone' if delete_data else 'stopped; its data is kept'}")

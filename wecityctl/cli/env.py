@@ -12,7 +12,7 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog=EPILOG.format('eval "$(wecityctl env examples/xingcheng)"', "wecityctl env examples/xingcheng -o json")
+    epilog=EPILOG.format("wecityctl env examples/xingcheng -o json", 'eval "$(wecityctl env examples/xingcheng)"')
 )
 def env(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     """Print the environment in which plain `pulumi` sees the city's stacks.
