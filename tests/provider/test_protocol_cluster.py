@@ -74,7 +74,6 @@ async def test_workloads_are_waited_for(engine: Engine, namespace: str) -> None:
     assert outputs["status"]["availableReplicas"] == 2
     _, _, found = await engine.make(service("web", namespace), "web")
     assert found["spec"]["clusterIP"]
-    assert engine.messages.texts(ephemeral=True)
 
 
 async def test_a_workload_that_does_not_come_up_is_kept_with_its_reasons(
@@ -87,6 +86,7 @@ async def test_a_workload_that_does_not_come_up_is_kept_with_its_reasons(
     assert partial.id == f"{namespace}/web"
     assert "not ready" in partial.reasons[0]
     assert any("node" in reason for reason in partial.reasons), partial.reasons
+    assert any("node" in text for text in engine.messages.texts(ephemeral=True)), "said while it waited"
     assert partial.outputs["metadata"]["uid"] == live(cluster, "deployment", "web", namespace)["metadata"]["uid"]
     mended = await engine.check(deployment("web", namespace), "web", partial.outputs["__inputs"])
     outputs = await engine.update(mended, partial.outputs, "web")
