@@ -125,3 +125,11 @@ def test_a_refresh_knows_its_result_at_the_end() -> None:
         taken.feed(line(resOutputsEvent=step("refresh", urn, old={"outputs": live}, new=new)))
     assert {change.name: change.op for change in taken.changes} == {"changed": "refresh", "gone": "delete"}
     assert taken.unchanged == 1
+
+
+def test_reading_before_an_update_is_no_change() -> None:
+    taken, events = reader()
+    taken.feed(line(resourcePreEvent=step("refresh")) + line(resOutputsEvent=step("refresh", new=None)))
+    assert (taken.changes, events) == ((), [])
+    taken.feed(line(resourcePreEvent=step("create")))
+    assert [change.op for change in taken.changes] == ["create"]

@@ -109,8 +109,8 @@ class EventReader:
             self.finished = True
 
     def _started(self, meta: dict[str, Any]) -> None:
-        op = _OPS.get(meta["op"])
-        if op is None or not _is_shown(meta["type"]):
+        op = self._op(meta)
+        if op is None:
             return
         urn = meta["urn"]
         if op == "same":
@@ -122,11 +122,11 @@ class EventReader:
             self._send(ResourceStarted(self._stack, urn, meta["type"], name_of(urn), op))
 
     def _finished(self, meta: dict[str, Any], *, failed: bool) -> None:
-        op = _OPS.get(meta["op"])
-        if op is None or not _is_shown(meta["type"]):
+        op = self._op(meta)
+        if op is None:
             return
         urn = meta["urn"]
-        if op == "refresh" and self._refreshing and not failed:
+        if op == "refresh" and not failed:
             # The result of a refresh is known at its end only: gone, changed, or as it was.
             op = _refreshed(meta)
             if op == "same":
@@ -139,6 +139,12 @@ class EventReader:
         if urn in self._active and meta["op"] != "replace":
             self._active.discard(urn)
             self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
+
+    def _op(self, meta: dict[str, Any]) -> ResourceOp | None:
+        """The step's operation, `None` for what is not shown."""
+        op = _OPS.get(meta["op"])
+        # Within an `up`, reading what is there only prepares the steps that follow, and those tell what it found.
+        return op if _is_shown(meta["type"]) and (op != "refresh" or self._refreshing) else None
 
     def _note(self, meta: dict[str, Any], op: ResourceOp) -> None:
         urn = meta["urn"]

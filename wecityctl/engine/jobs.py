@@ -51,8 +51,12 @@ class JobMaker:
         providers: tuple[Mapping[str, Any], ...] = (),
         guarded: frozenset[str] = frozenset(),
         port: int = 0,
+        refresh: bool = False,
     ) -> Job:
-        """The job of one stack. A preview of a stack that is not there runs against a scratch back end."""
+        """The job of one stack. A preview of a stack that is not there runs against a scratch back end.
+
+        With `refresh`, an `up` first reads what is there: the engine compares with its state alone.
+        """
         environment = self.backend.environment()
         if operation == "preview" and state is None:
             scratch = self.engine.workdir.scratch
@@ -70,7 +74,7 @@ class JobMaker:
             self.options.program if inputs is not None else "",
             inputs,
             str(cli_path()),
-            tuple(self._arguments(stack, operation)),
+            tuple(self._arguments(stack, operation, refresh=refresh)),
             str(self.engine.workdir.path),
             environment,
             state.outputs if state is not None else None,
@@ -82,11 +86,11 @@ class JobMaker:
             self.options.timeouts.cancel,
         )
 
-    def _arguments(self, stack: str, operation: Operation) -> list[str]:
+    def _arguments(self, stack: str, operation: Operation, *, refresh: bool) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
         if operation in ("preview", "up"):
-            if self.options.refresh:
+            if refresh or self.options.refresh:
                 arguments += ["--refresh", "--run-program"]
             if self.options.confirms(stack):
                 arguments.append("--ignore-protect")

@@ -45,6 +45,7 @@ class Skipper:
         self._records: dict[str, Record] = {}
         self._differences: dict[str, str] = {}
         self._secrets_digest: str | None = None
+        self._drifted: set[str] = set()
 
     def load(self) -> None:
         """Read the records that may still hold, and look at the clusters for all of them at once."""
@@ -90,13 +91,20 @@ class Skipper:
                 self._differences |= dict.fromkeys(noted, error.message)
                 continue
             for name, record in noted.items():
-                moved = "" if record.cluster == cluster.identifier else "the cluster is another one"
-                self._differences[name] = moved or probe.differs(record.objects, live)
+                if record.cluster != cluster.identifier:
+                    self._differences[name] = "the cluster is another one"
+                elif difference := probe.differs(record.objects, live):
+                    self._differences[name] = difference
+                    self._drifted.add(name)
 
     def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> probe.Objects:
         if not kinds:
             return {}
         return ask(cluster, lambda client: probe.look(client, self._plan.city.name, kinds))
+
+    def drift(self, stack: str) -> str:
+        """What the probe found changed on the cluster since the stack was last looked at; empty for nothing."""
+        return self._differences.get(stack, "") if stack in self._drifted else ""
 
     def leave_out(self, inputs: StackInputs) -> StackResult | None:
         """The result of a stack that need not be run, or `None` for one that has to be."""

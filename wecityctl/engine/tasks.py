@@ -86,8 +86,17 @@ class Forward:
         if context.provider.kind == "builtin" and context.needs_provider(stack):
             port = open_port()
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state)
+        drift = self._skipper.drift(stack)
+        if drift:
+            self._sink(Diagnostic(stack, "info", f"not as the last run left it: {drift}"))
         return self._maker.make(
-            stack, self._operation, state=state, inputs=context.inputs(planned), guarded=guarded, port=port
+            stack,
+            self._operation,
+            state=state,
+            inputs=context.inputs(planned),
+            guarded=guarded,
+            port=port,
+            refresh=bool(drift),
         )
 
     def report(self, stack: str, report: Report) -> StackResult:

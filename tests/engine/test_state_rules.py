@@ -1,0 +1,180 @@
+"""Pure rules over states: pending creations, removal, fingerprints, marks of the live probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from tests.engine.drive import CATALOGUE, make_city, plan_of
+from wecityctl.engine import probe
+from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.pending import UNFINISHED, adopt, is_ours
+from wecityctl.engine.provider_choice import ProviderChoice
+from wecityctl.engine.removal import deletions, left_over, removal_order, require_confirmed, retained
+from wecityctl.engine.state import StackState, parse_state
+from wecityctl.errors import ConfigurationError
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.outputs import BaseOutputs
+
+ROOT = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s"
+
+
+def urn(kind: str, name: str) -> str:
+    return f"urn:pulumi:s::wecity::{kind}::{name}"
+
+
+def resource(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"urn": urn(kind, name), "type": kind, "custom": kind.startswith("kubernetes:"), **more}
+
+
+def state(*resources: Mapping[str, Any]) -> StackState:
+    root = {"urn": ROOT, "type": "pulumi:pulumi:Stack", "custom": False}
+    return parse_state("one.tenant.health.main", {"resources": [root, *resources]}, None, b"x")
+
+
+def test_an_interrupted_creation_that_exists_becomes_an_unfinished_resource() -> None:
+    created = resource("kubernetes:core/v1:ConfigMap", "a", inputs={"data": {"x": "1"}}, parent=urn("t:P", "gone"))
+    deployment = {
+        "resources": [{"urn": ROOT, "type": "pulumi:pulumi:Stack"}],
+        "pending_operations": [{"resource": created, "type": "creating"}],
+    }
+    done = adopt(deployment, [(created, "space/a")])
+    assert "pending_operations" not in done
+    (_, added) = done["resources"]
+    assert added["id"] == "space/a"
+    assert added["outputs"] == {"data": {"x": "1"}}
+    assert added["initErrors"] == [UNFINISHED]
+    assert added["parent"] == ROOT
+    assert "pending_operations" in deployment, "the argument is left as it was"
+
+
+def test_only_what_a_provider_applied_is_adopted() -> None:
+    def live(manager: str, operation: str = "Apply") -> dict[str, Any]:
+        return {"metadata": {"managedFields": [{"manager": manager, "operation": operation}]}}
+
+    assert is_ours(live("pulumi-kubernetes-0a1b2c3d"))
+    assert not is_ours(live("kubectl"))
+    assert not is_ours(live("pulumi-kubernetes-0a1b2c3d", "Update"))
+    assert not is_ours({"metadata": {}})
+
+
+def test_namespaces_data_and_components_are_protected_and_the_rest_is_not() -> None:
+    found = deletions(
+        state(
+            resource("kubernetes:core/v1:Namespace", "space"),
+            resource("kubernetes:apps/v1:StatefulSet", "db"),
+            resource("kubernetes:core/v1:ConfigMap", "settings"),
+            resource("wecity:tenants:App", "code"),
+            resource("wecity:tenants:App", "stays"),
+            {**resource("pulumi:providers:kubernetes", "cluster"), "custom": True},
+        ),
+        frozenset({urn("wecity:tenants:App", "stays"), ROOT}),
+    )
+    assert [str(item) for item in found] == [
+        "Namespace space (in one.tenant.health.main)",
+        "StatefulSet db (in one.tenant.health.main)",
+        "App code (in one.tenant.health.main)",
+    ]
+
+
+def test_a_confirmation_is_for_a_stack() -> None:
+    held = state(resource("wecity:tenants:App", "code"))
+    expected = {held.stack: frozenset[str]()}
+    with pytest.raises(ConfigurationError):
+        require_confirmed([held], RunOptions("up", expected=expected))
+    with pytest.raises(ConfigurationError):
+        require_confirmed([held], RunOptions("up", expected=expected, confirmed=frozenset({"one.base.main"})))
+    require_confirmed([held], RunOptions("up", expected=expected, confirmed=frozenset({held.stack})))
+    require_confirmed([held], RunOptions("up", expected=expected, confirm_all=True))
+    require_confirmed([held], RunOptions("up"))
+
+
+def test_what_left_the_files_goes_from_the_entry_down() -> None:
+    plan = plan_of(make_city("one", ("health",)))
+    names = [stack.name for stack in plan.stacks]
+    gone = ["one.base.old", "one.tenant.water.main", "one.platform.data.old", "one.entry.old"]
+    assert left_over([*names, *gone], plan) == (
+        "one.entry.old",
+        "one.tenant.water.main",
+        "one.platform.data.old",
+        "one.base.old",
+    )
+    order = removal_order(gone)
+    assert order["one.entry.old"] == ()
+    assert set(order["one.base.old"]) == {"one.entry.old", "one.tenant.water.main", "one.platform.data.old"}
+
+
+def test_retained_resources_are_marked_and_no_others() -> None:
+    before = {"resources": [{"urn": "a"}, {"urn": "b"}]}
+    assert retained(before, {"b"}) == {"resources": [{"urn": "a"}, {"urn": "b", "retainOnDelete": True}]}
+    assert before == {"resources": [{"urn": "a"}, {"urn": "b"}]}
+
+
+def inputs(**changes: Any) -> StackInputs:
+    city = make_city("one", ("health",))
+    plan = plan_of(city)
+    base = BaseOutputs("main", "local", ("internet",), "", "", True)
+    made = StackInputs(
+        city,
+        plan.stack("one.tenant.health.main"),
+        plan.placement,
+        CATALOGUE,
+        Cluster("main", "kubeconfig text", "context", "uid", address="10.0.0.1"),
+        {"one.base.main": base},
+        {"gateway": "wecity/gateway:1"},
+        "4.34.2",
+        {"binding/health/app/db": "value"},
+    )
+    return replace(made, **changes)
+
+
+def print_of(value: StackInputs, **changes: str) -> str:
+    told = {"program": "m:f", "tools": "t", "secrets_digest": "s", **changes}
+    return fingerprint(value, provider=ProviderChoice("builtin", "4.34.2"), **told)
+
+
+def test_the_fingerprint_covers_what_a_run_depends_on() -> None:
+    same = print_of(inputs())
+    assert print_of(inputs()) == same
+    assert print_of(inputs(catalogue=MappingProxyType(dict(reversed(CATALOGUE.items()))))) == same
+    cluster = inputs().cluster
+    assert cluster is not None
+    # Access may be renewed and secrets have a stack of their own.
+    assert print_of(inputs(cluster=replace(cluster, kubeconfig="a new certificate"))) == same
+    assert print_of(inputs(secrets={})) == same
+    different = [
+        print_of(inputs(city=make_city("one", ("health",), count="9"))),
+        print_of(inputs(images={"gateway": "wecity/gateway:2"})),
+        print_of(inputs(upstream={"one.base.main": None})),
+        print_of(inputs(provider_version="4.35.0")),
+        print_of(inputs(cluster=replace(cluster, identifier="another"))),
+        print_of(inputs(cluster=replace(cluster, address="10.0.0.2"))),
+        print_of(inputs(catalogue={})),
+        print_of(inputs(), tools="newer"),
+        print_of(inputs(), secrets_digest="changed"),
+        print_of(inputs(), program="m:g"),
+    ]
+    assert same not in different
+    assert len(set(different)) == len(different)
+
+
+def test_the_mark_follows_the_generation_or_the_writers() -> None:
+    assert probe.mark({"generation": 3}) == "generation 3"
+    entry = {"manager": "kubectl", "operation": "Update", "time": "2026-11-21T10:00:00Z", "fieldsV1": {"f:data": {}}}
+    status = {"manager": "controller", "operation": "Update", "subresource": "status"}
+    alone = probe.mark({"managedFields": [entry]})
+    assert probe.mark({"managedFields": [entry, status]}) == alone
+    assert probe.mark({"managedFields": [{**entry, "time": "2026-11-21T10:00:01Z"}]}) != alone
+
+
+def test_differences_are_named() -> None:
+    noted = {"v1|ConfigMap|space|a": ("uid", "generation 1")}
+    assert probe.differs(noted, dict(noted)) == ""
+    assert probe.differs(noted, {}) == "ConfigMap a is gone"
+    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("other", "generation 1")}) == "ConfigMap a was made again"
+    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("uid", "generation 2")}) == "ConfigMap a was changed"
