@@ -204,6 +204,20 @@ def test_policy_holds_while_the_agent_is_dead(made: NodeCloud) -> None:
     eventually(lambda: cloud.status("leftovers").health == "healthy", 60)
 
 
+def test_stop_right_after_a_violent_death(made: NodeCloud) -> None:
+    """The dead of the node's namespace are then the supervisor's to bury, and the namespace waits for that."""
+    services = {each.name: each for each in cloud.status("leftovers").services}
+    os.killpg(services["kube-proxy"].pid, signal.SIGKILL)
+    cloud_id, directory = _identity(made)
+    begun = time.monotonic()
+    made.stop()
+    assert time.monotonic() - begun < 45
+    left = Snapshot(made, cloud_id, directory)
+    assert left.nothing(), left
+    made.start()
+    assert _works(made)
+
+
 def test_two_clouds_side_by_side(made: NodeCloud, make: Callable[[str], NodeCloud]) -> None:
     other = make("neighbour")
     other.start()

@@ -1,0 +1,69 @@
+"""What the machine is asked, and that the asking leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wecityctl.errors import DeploymentError
+from wecityctl.local.node import capabilities, driver, network, nft
+from wecityctl.local.node.capabilities import Finding, probe
+
+_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="making namespaces needs root")
+
+
+def _interfaces() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def _groups() -> set[str]:
+    return {
+        str(path) for pattern in ("wecity-probe-*", "*/wecity-probe-*") for path in Path("/sys/fs/cgroup").glob(pattern)
+    }
+
+
+@_as_root
+def test_probe_leaves_nothing() -> None:
+    before = _interfaces(), _groups()
+    findings = probe()
+    assert (_interfaces(), _groups()) == before
+    assert all(finding.ok or finding.remedy for finding in findings), "what is lacking can be mended or gone around"
+    assert len({finding.name for finding in findings}) == len(findings)
+
+
+def test_probe_without_root_asks_for_root_alone() -> None:
+    script = (
+        "import os; os.setuid(65534)\n"
+        "from wecityctl.local.node.capabilities import probe\n"
+        "print([f.name for f in probe() if not f.ok])"
+    )
+    if os.geteuid() != 0:
+        script = script.partition("\n")[2]
+    # Imported before the rights are given up: the checkout may be closed to others.
+    script = "import wecityctl.local.node.capabilities\n" + script
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "['root']"
+
+
+def test_driver_refuses_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = (
+        Finding("nftables", False, "refused", "modprobe nf_tables"),
+        Finding("overlayfs", False, "no", "modprobe overlay", required=False),
+    )
+    monkeypatch.setattr(capabilities, "probe", lambda: findings)
+    with pytest.raises(DeploymentError, match="nftables") as caught:
+        driver.driver().check()
+    assert "overlayfs" not in caught.value.message
+    assert "modprobe nf_tables" in caught.value.resolution and "simulated" in caught.value.resolution
+
+
+@_as_root
+def test_base_ruleset_is_accepted_and_replaced_atomically() -> None:
+    rules = nft.base_ruleset(network.Block.parse("198.18.8.0/21"), 6443)
+    script = "nft -f - <<'E'\n" + rules + rules + "E\nnft list table inet wecity-base"
+    done = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.count("chain forward") == 1
