@@ -495,3 +495,20 @@ async def test_a_cluster_out_of_reach(server: ProviderServer, cluster: ControlPl
         await engine.configure("{not a kubeconfig")
         with pytest.raises(grpc.aio.AioRpcError, match="kubeconfig"):
             await engine.create(inputs, "a")
+
+
+async def test_a_custom_kind_of_the_cluster_checked_before_it_is_served(engine: Engine) -> None:
+    custom = {"apiVersion": "wide.example.com/v1", "kind": "Realm", "metadata": {"name": "a"}, "spec": {"n": 1}}
+    inputs = await engine.check(custom, "a")
+    assert inputs["metadata"]["namespace"] == "default"  # all that can be known so far
+    _, crd_id, crd = await engine.make(definition("wide.example.com", "Realm", "Cluster"), "crd")
+    _, shown = await engine.create(inputs, "a", preview=True)
+    assert shown["spec"] == {"n": 1}
+    identifier, state = await engine.create(inputs, "a")
+    assert identifier == "a"
+    later = await engine.check(custom, "a", inputs)
+    assert "namespace" not in later["metadata"]
+    detailed, _ = await engine.diff(inputs, state, later, "a")
+    assert detailed == {}
+    await engine.delete(identifier, state, "a")
+    await engine.delete(crd_id, crd, "crd")

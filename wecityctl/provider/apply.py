@@ -14,6 +14,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.readiness import wait_deleted
+from wecityctl.provider.kinds import Kind, kind_of_object
 from wecityctl.provider.state import describe, metadata_of, name_of, namespace_of, uid_of
 
 # A definition that was just established is served a moment later.
@@ -42,6 +43,7 @@ class Apply:
     async def preview(self, body: dict[str, Any]) -> dict[str, Any]:
         """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
         try:
+            body = await self._placed(body)
             return await self.client.apply(
                 body, field_manager=self.manager, force=self.force, dry_run=True, on_warning=self.warn
             )
@@ -89,7 +91,18 @@ class Apply:
                 self.report("waiting for the namespace's service account")
             await asyncio.sleep(_PAUSE)
 
+    async def _placed(self, body: dict[str, Any]) -> dict[str, Any]:
+        # A custom kind that was not served yet when the inputs were checked was taken for one with namespaces.
+        kind = kind_of_object(body, Kind("", "", ""))
+        if kind.known_scope is None and namespace_of(body):
+            rt = await self.client.resource(kind.api_version, kind.name)
+            if not rt.namespaced:
+                metadata = {key: value for key, value in body["metadata"].items() if key != "namespace"}
+                return {**body, "metadata": metadata}
+        return body
+
     async def _once(self, body: dict[str, Any]) -> dict[str, Any]:
+        body = await self._placed(body)
         return await self.client.apply(body, field_manager=self.manager, force=self.force, on_warning=self.warn)
 
     async def _account_missing(self, body: dict[str, Any]) -> bool:

@@ -39,6 +39,7 @@ async def update(
     provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], *, seconds: float
 ) -> Made:
     """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them."""
+    provider.memory.dry_runs.pop(target.urn, None)
     body = states.wire(inputs)
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
