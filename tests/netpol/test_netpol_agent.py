@@ -133,8 +133,17 @@ class Node:
         assert done.stdout == "" if command == "DEL" else json.loads(done.stdout) == result
         return time.monotonic() - began
 
-    def run_pod(self, name: str, address: str, labels: dict[str, str]) -> float:
-        return self.cni("ADD", name, address, self.pod(name, labels))
+    def run_pod(self, name: str, address: str, labels: dict[str, str]) -> None:
+        """Its rules are there at the very moment the plug-in returns."""
+        self.cni("ADD", name, address, self.pod(name, labels))
+        self.world.node.run("nft", "get", "element", "inet", "wecity-netpol", "known", f"{{ {address} }}")
+
+    def ask(self, question: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.socket))
+            connection.sendall(question.encode() + b"\n")
+            return connection.recv(1000).decode()
 
     def verdicts(self, *packets: Packet, expect: list[bool]) -> list[bool]:
         expected = dict(zip(packets, expect, strict=True))
@@ -227,6 +236,9 @@ def test_pods_start_with_their_rules_and_policies_take_effect(node: Node) -> Non
     node.start()
     three_pods(node)
     assert node.verdicts(ALLOWED, DENIED, BACK, expect=[True, False, False]) == [True, False, False]
+    told = json.loads(node.ask("state"))
+    assert told["pods"] == 3 and told["policies"] >= 3
+    assert node.ask("open sesame") == "no\n"
     node.plane.kubectl("-n", node.space, "delete", "networkpolicy", "to-db", "from-web", "deny")
     node.becomes(DENIED, True)
     node.policy("deny", DENY)

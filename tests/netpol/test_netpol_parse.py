@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,13 @@ def test_records_are_read_as_they_come_and_go(tmp_path: Path) -> None:
     assert [(each.container, each.addresses) for each in records.all] == [("c1", parse.addresses(["10.99.0.1"]))]
     (directory / "c1").unlink()
     assert records.look() and records.all == ()
+
+
+def test_the_agent_loads_nothing_heavy() -> None:
+    program = "import sys, wecityctl.local.netpol.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    heavy = {"pydantic", "pulumi", "grpc", "typer", "rich", "jinja2", "cryptography"}
+    assert not heavy & set(done.stdout.split())
 
 
 def test_long_names_make_a_valid_script() -> None:
