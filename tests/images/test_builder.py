@@ -13,7 +13,6 @@ import pytest
 
 from tests.images.repository import SUITE, Repository
 from wecityctl.oci import lock as locks
-from wecityctl.oci.apt import UnavailableError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase
 from wecityctl.oci.identity import Catalogue
 from wecityctl.oci.layout import read_layers
@@ -181,7 +180,7 @@ def test_offline(world: World) -> None:
     assert world.build(offline=True)["web"].locked
     shutil.rmtree(world.builder.store.root)
     shutil.rmtree(world.builder.downloads)
-    with pytest.raises(UnavailableError, match="offline"):
+    with pytest.raises(ImageBuildError, match="offline"):
         world.build(offline=True)
 
 
@@ -189,7 +188,7 @@ def test_package_that_is_nowhere(world: World) -> None:
     recipe = world.images / "web" / "image.yaml"
     recipe.write_text(recipe.read_text().replace("[server]", "[sevrer]"))
     (world.images / "web" / "lock.json").unlink()
-    with pytest.raises(UnavailableError, match="no way to install sevrer") as caught:
+    with pytest.raises(ImageBuildError, match="no way to install sevrer") as caught:
         world.build()
     assert "Unable to locate package sevrer" in caught.value.details
 
@@ -198,7 +197,7 @@ def test_packages_of_strangers_are_not_taken(world: World) -> None:
     """A third party's repository among the machine's sources has no say in images."""
     release = world.repository.root / "dists" / SUITE / "Release"
     release.write_text(release.read_text().replace("Origin: Debian", "Origin: Stranger"))
-    with pytest.raises(UnavailableError, match="no way to install"):
+    with pytest.raises(ImageBuildError, match="no way to install"):
         world.build(locking=Locking.UPDATE)
 
 
@@ -211,7 +210,7 @@ def test_a_strangers_broken_source_is_no_obstacle(world: World) -> None:
 def test_no_source_at_all(world: World) -> None:
     (world.repository.root / "etc" / "sources.list").write_text("deb [trusted=yes] file:/nonexistent stable main\n")
     shutil.rmtree(world.builder.downloads)
-    with pytest.raises(UnavailableError, match="fetched no package lists") as caught:
+    with pytest.raises(ImageBuildError, match="fetched no package lists") as caught:
         world.build(locking=Locking.UPDATE)
     assert "/nonexistent" in caught.value.details
 
@@ -239,6 +238,16 @@ def test_failed_build_leaves_nothing(world: World) -> None:
     with pytest.raises(ImageBuildError, match="image web: /stop is to be executable, but is no file"):
         world.build()
     assert {path.name for path in (world.builder.store.root / "web").glob(".*")} == {".lock"}
+
+
+def test_recipes_that_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where wecityctl is installed for everybody. Root may write anywhere, so a directory stands in the way."""
+    lock = world.images / "base" / "lock.json"
+    monkeypatch.setattr(Catalogue, "lock", lambda self, recipe: locks.Lock())
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(ImageBuildError, match="image base: Is a directory"):
+        world.build(locking=Locking.UPDATE)
 
 
 def test_only_the_newest_builds_are_kept(world: World) -> None:

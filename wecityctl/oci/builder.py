@@ -6,10 +6,12 @@ Decides what happens when a locked version is served no more; the steps themselv
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -81,6 +83,12 @@ class Builder:
         for wave in _waves(with_bases(self.catalogue.recipes, wanted)):
             with ThreadPoolExecutor(PARALLEL_BUILDS) as pool:
                 jobs = {recipe.name: pool.submit(self._ensure_one, recipe, built, report) for recipe in wave}
+                try:
+                    wait(jobs.values())
+                except BaseException:
+                    # Ctrl-C: what runs is told by the terminal, what waits is not begun.
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
             built |= {name: job.result() for name, job in jobs.items()}
         return {name: built[name] for name in wanted}
 
@@ -90,17 +98,12 @@ class Builder:
             return found
         base = built[recipe.base] if recipe.base else None
         started = time.monotonic()
-        with self.store.building(recipe.name):
+        with _named(recipe.name), self.store.building(recipe.name):
             lock = self._settled_lock(recipe, base, report)
             if found := self._stored(recipe):
                 report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
                 return found
-            try:
-                image = self._build(recipe, lock, base, report)
-            except WecityError as error:
-                raise ImageBuildError(
-                    f"image {recipe.name}: {error.message}", details=error.details, resolution=error.resolution
-                ) from error
+            image = self._build(recipe, lock, base, report)
         report(ImageEvent(recipe.name, Phase.BUILT, image.reference, time.monotonic() - started))
         return image
 
@@ -122,7 +125,7 @@ class Builder:
             return lock
         if self.locking is Locking.REQUIRE:
             raise ImageBuildError(
-                f"image {recipe.name}: {problem.message}",
+                problem.message,
                 details=problem.details,
                 resolution="without --locked the versions served now are taken; --update-lock records them for good",
             ) from problem
@@ -221,6 +224,21 @@ class Builder:
     @property
     def _pip(self) -> Pip:
         return Pip(self.downloads / "wheels", self.environment, self.offline)
+
+
+@contextmanager
+def _named(image: str) -> Iterator[None]:
+    """Errors of one image's making say which image; those of disks and programs become ours."""
+    try:
+        yield
+    except WecityError as error:
+        raise ImageBuildError(
+            f"image {image}: {error.message}", details=error.details, resolution=error.resolution
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ImageBuildError(f"image {image}: {error.cmd[0]} took longer than {error.timeout:.0f} s") from error
+    except OSError as error:
+        raise ImageBuildError(f"image {image}: {error.strerror or error}", details=str(error.filename or "")) from error
 
 
 class _Once:
