@@ -92,7 +92,8 @@ class JobMaker:
         if operation in ("preview", "up"):
             if refresh or self.options.refresh:
                 arguments += ["--refresh", "--run-program"]
-            if self.options.confirms(stack):
+            # A preview shows what would go; it is `up` that refuses to let it go.
+            if operation == "preview" or self.options.confirms(stack):
                 arguments.append("--ignore-protect")
         for target in self.options.targets:
             arguments += ["--target", target]

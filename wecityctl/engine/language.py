@@ -92,7 +92,8 @@ class Program:
         missing = sorted(self._job.guarded - registered)
         if missing:
             names = ", ".join(urn.rpartition("::")[2] for urn in missing)
-            raise GuardError(f"not deleted without a confirmation: {names}")
+            city = self._job.stack.partition(".")[0]
+            raise GuardError(f"not deleted without a confirmation: {names}\nto delete them, add --confirm={city}")
 
     def _register_providers(self) -> None:
         for provider in self._job.providers:
@@ -175,10 +176,13 @@ class LanguageHost(LanguageRuntimeServicer):
             loop.run_until_complete(run_in_stack(self._program))
         except BaseException as error:
             message = explain(error)
+            told = not message
             if message:
                 with suppress(Exception):
                     pulumi.log.error(message)
-            return language_pb2.RunResponse(error=message, bail=not message)
+                    told = True
+            # With `bail` the engine adds no second error in words of its own.
+            return language_pb2.RunResponse(error=message, bail=told)
         finally:
             _close(loop)
         return language_pb2.RunResponse()
