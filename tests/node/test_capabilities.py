@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wecityctl.errors import DeploymentError
-from wecityctl.local.node import capabilities, driver, network, nft
+from wecityctl.local.node import capabilities, driver, machine, network, nft
 from wecityctl.local.node.capabilities import Finding, probe
 
 _as_root = pytest.mark.skipif(os.geteuid() != 0, reason="making namespaces needs root")
@@ -67,3 +67,15 @@ def test_base_ruleset_is_accepted_and_replaced_atomically() -> None:
     script = "nft -f - <<'E'\n" + rules + rules + "E\nnft list table inet wecity-base"
     done = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.count("chain forward") == 1
+
+
+def test_watches_are_counted_and_given_back() -> None:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    assert 0 <= machine.free_watches(5) <= 5
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+def test_no_watches_left_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "free_watches", lambda wanted: 3)
+    finding = capabilities.watches()
+    assert not finding.ok and "3" in finding.detail and "fs.inotify.max_user_instances" in finding.remedy

@@ -70,6 +70,7 @@ def probe() -> tuple[Finding, ...]:
         _oom_scores,
         _host_ports,
         _kernel_log,
+        watches,
     )
     return first + tuple(check() for check in checks)
 
@@ -182,6 +183,15 @@ def _host_ports() -> Finding:
     detail = "hostPort is served" if works else "no iptables with nft compatibility: hostPort of a pod is not served"
     remedy = "" if works else "apt-get install -y iptables, and modprobe nft_compat xt_comment"
     return Finding("host ports", works, detail, remedy, required=False)
+
+
+def watches() -> Finding:
+    """Not required, since a cloud that runs has its own already; the driver asks before it starts one."""
+    free = machine.free_watches(machine.WATCHES_OF_A_CLOUD)
+    works = free == machine.WATCHES_OF_A_CLOUD
+    detail = "enough are free" if works else f"only {free} are free, and a cloud opens {machine.WATCHES_OF_A_CLOUD}"
+    remedy = "" if works else "sysctl fs.inotify.max_user_instances=1024, or stop a cloud that is not needed"
+    return Finding("inotify instances", works, detail, remedy, required=False)
 
 
 def _kernel_log() -> Finding:

@@ -12,6 +12,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.local.driver import Context, Network, NodeDriver
 from wecityctl.local.node import capabilities, cleanup, configure, images, network, objects, ready, services
 from wecityctl.local.node.configure import Node
+from wecityctl.local.node.layout import Held
 from wecityctl.local.node.standard_images import standard_images
 from wecityctl.local.service import Service
 from wecityctl.local.spec import LocalEvent
@@ -60,6 +61,8 @@ class RealNode:
         """Configuration and the host's end of the link."""
         node = Node.of(ctx)
         network.check_free(node.link, node.block)
+        if Held.load(node.layout.hold_state) is None:
+            _check_watches()
         configure.write(ctx, node)
         network.ensure_bridge(node.link, node.block)
         return services.build(ctx, node)
@@ -123,6 +126,17 @@ class RealNode:
                 ctx.report(LocalEvent("warning", f"pods not looked at yet: {', '.join(stale)}"))
                 return
             time.sleep(0.1)
+
+
+def _check_watches() -> None:
+    """Without them containerd or the kubelet would die with `too many open files`, which blames the wrong limit."""
+    finding = capabilities.watches()
+    if not finding.ok:
+        raise DeploymentError(
+            "this machine has too few inotify instances left for a real node",
+            details=finding.detail,
+            resolution=finding.remedy,
+        )
 
 
 def _ca(ctx: Context) -> bytes:

@@ -5,6 +5,8 @@ Reads only (the overlay test mounts and unmounts in a mount namespace of its own
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
+# Counted: API server 7, controller manager 6, kubelet 6, and one each of the others.
+WATCHES_OF_A_CLOUD = 24
 
 
 def has_capability(number: int, status: str | None = None) -> bool:
@@ -35,6 +39,19 @@ def overlay_works(directory: Path) -> bool:
         )
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
         return succeeds(*command)
+
+
+def free_watches(wanted: int) -> int:
+    """How many of `wanted` inotify instances this user can still open: Linux allows 128 for all its programs."""
+    libc = ctypes.CDLL(None)
+    opened: list[int] = []
+    try:
+        while len(opened) < wanted and (descriptor := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            opened.append(descriptor)
+        return len(opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def host_ports_work() -> bool:
