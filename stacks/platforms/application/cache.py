@@ -115,6 +115,8 @@ def settings(context: CapabilityScope) -> str:
             f"port {context.type.port}",
             f"dir {DATA}",
             f"aclfile {DATA}/users.acl",
+            # The default user is off, so there is nobody without a password to protect from; images differ in the default.
+            "protected-mode no",
             f"maxmemory {memory}",
             "maxmemory-policy allkeys-lru",
             "save 300 1",

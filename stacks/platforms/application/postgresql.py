@@ -68,7 +68,17 @@ class PostgreSQL(CapabilityComponent):
         server = pods.container(
             "postgresql",
             image,
-            command=[f"{BINARIES}/postgres", "-D", PGDATA, "-c", "listen_addresses=*", "-k", pods.TEMPORARY],
+            command=[
+                f"{BINARIES}/postgres",
+                "-D",
+                PGDATA,
+                "-c",
+                "listen_addresses=*",
+                "-c",
+                "jit=off",
+                "-k",
+                pods.TEMPORARY,
+            ],
             ports={"postgresql": context.type.port},
             mounts=mounts,
             requests=requests,
