@@ -13,7 +13,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
-from wecityctl.model.events import Event, RunResult
+from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import BUILTIN
 
@@ -98,7 +98,10 @@ def main() -> int:
 
     class Lines(list[Event]):
         def append(self, event: Event) -> None:
-            print(type(event).__name__, getattr(event, "stack", ""), getattr(event, "name", ""), flush=True)
+            result = getattr(event, "result", None)
+            ended = (result.stack, result.outcome) if isinstance(result, StackResult) else ()
+            told = [type(event).__name__, getattr(event, "stack", ""), getattr(event, "name", ""), *ended]
+            print(" ".join(part for part in told if part), flush=True)
 
     result = go(city, order["operation"], clusters, program=order["program"], events=Lines(), **order["options"])
     return result.exit_code

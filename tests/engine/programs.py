@@ -52,7 +52,8 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     """A namespace and small objects in it; the city's labels say how many and what is in them.
 
     `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
-    `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment.
+    `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
+    no node.
     """
     import pulumi_kubernetes as k8s
 
@@ -102,7 +103,10 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
                 "selector": {"matchLabels": {"app": "web"}},
                 "template": {
                     "metadata": {"labels": {"app": "web"}},
-                    "spec": {"containers": [{"name": "web", "image": options.get("image", "example/web:1")}]},
+                    "spec": {
+                        "containers": [{"name": "web", "image": "example/web:1"}],
+                        "nodeSelector": {"no-such": "node"} if options.get("nowhere") else {},
+                    },
                 },
             },
             opts=below,

@@ -19,11 +19,10 @@ from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.options import Timeouts
-from wecityctl.engine.removal import downward
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
-from wecityctl.model.events import Event, ResourceWaiting, RunResult
+from wecityctl.model.events import Event, RunResult
 
 pytestmark = pytest.mark.cluster
 
@@ -192,7 +191,7 @@ def test_part_of_a_city_is_destroyed_with_what_needs_it(
 ) -> None:
     city = make_city(name)
     up(city, main_cluster)
-    part = downward(plan_of(city), ["traffic"])
+    part = plan_of(city).needing(["traffic"])
     assert [stack.name for stack in part.stacks] == [f"{name}.tenant.traffic.main", f"{name}.entry"]
     result = go(city, "destroy", {"main": main_cluster}, program="objects", plan=part)
     assert [item.stack for item in result.results] == [f"{name}.entry", f"{name}.tenant.traffic.main"]
@@ -210,13 +209,6 @@ def test_refresh_takes_over_what_others_did(
     assert [(change.name, change.op) for change in of(result, "health.main").changes] == [("c1", "delete")]
     preview = go(city, "preview", {"main": main_cluster}, program="objects")
     assert [(c.name, c.op) for item in preview.results for c in item.changes] == [("c1", "create")]
-
-
-def test_what_is_waited_for_is_told(home: Path, name: str, main_cluster: Cluster) -> None:
-    events: list[Event] = []
-    result = up(make_city(name, ("health",), workload="health"), main_cluster, events=events)
-    assert result.exit_code == 0, result
-    assert any(isinstance(event, ResourceWaiting) and event.name == "web" for event in events)
 
 
 def test_an_unreachable_cluster_is_told_and_the_state_kept(home: Path, name: str, main_cluster: Cluster) -> None:
@@ -337,8 +329,6 @@ def test_an_object_whose_creation_was_interrupted_is_not_orphaned(
 
 
 def test_ctrl_c_ends_in_order(home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane) -> None:
-    # The image is never there on a node without a kubelet's help: the simulated one is ready at once, so the stacks are
-    # interrupted while they make many objects.
     drive = Drive(home, name, main_cluster, count="60")
     drive.wait_for(f"ResourceStarted {name}.base.main c3")
     below = children_of(drive.process.pid)
@@ -350,6 +340,21 @@ def test_ctrl_c_ends_in_order(home: Path, name: str, main_cluster: Cluster, clus
     result = up(make_city(name, count="60"), main_cluster)
     assert result.exit_code == 0, result
     assert config_maps(cluster, name) == 300
+
+
+def test_what_is_waited_for_is_told_and_may_be_interrupted(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    drive = Drive(home, name, main_cluster, workload="health", nowhere="yes")
+    drive.wait_for(f"ResourceWaiting {name}.tenant.health.main web")
+    drive.wait_for(f"StackFinished {name}.tenant.traffic.main succeeded")
+    drive.process.send_signal(signal.SIGINT)
+    assert drive.process.wait(60) == ExitCode.CANCELLED, drive.log.read_text()
+    # What was made and is not ready is in the state, and the next run goes on with it.
+    state = open_backend(make_city(name)).read_state(f"{name}.tenant.health.main")
+    assert state is not None and any(item.name == "web" for item in state.resources)
+    result = up(make_city(name, workload="health"), main_cluster)
+    assert result.exit_code == 0, result
 
 
 def test_a_killed_engine_is_an_error_of_its_stack(home: Path, name: str, main_cluster: Cluster) -> None:

@@ -233,28 +233,30 @@ def test_a_stack_that_left_the_files_is_named_and_removed_only_when_confirmed(ho
 
 def test_an_app_that_left_the_files_is_not_deleted_without_a_confirmation(home: Path) -> None:
     go(make_city("one", extra="health"), "up", program="failing")
-    without = make_city("one")
-    result = go(without, "up", program="failing")
-    failed = next(item for item in result.results if item.outcome == "failed")
-    assert failed.stack == "one.tenant.health.main"
-    assert "not deleted without a confirmation: extra" in failed.errors[0]
-    assert any("extra" in urn for urn in state_urns(without, "one.tenant.health.main"))
-    result = go(without, "up", program="failing", confirmed=frozenset({"one.tenant.health.main"}))
-    assert result.exit_code == 0
-    assert not any("extra" in urn for urn in state_urns(without, "one.tenant.health.main"))
-
-
-def test_with_the_expected_resources_known_nothing_starts_without_a_confirmation(home: Path) -> None:
-    go(make_city("one", extra="health"), "up", program="failing")
-    city = make_city("one")
-    name = "one.tenant.health.main"
-    expected = frozenset(urn for urn in state_urns(city, name) if "extra" not in urn)
+    city, name = make_city("one"), "one.tenant.health.main"
+    preview = go(city, "preview", program="failing")
+    assert [(c.name, c.op) for item in preview.results for c in item.changes] == [("extra", "delete")]
+    before = {path: path.read_bytes() for path in everything_below(home / "state") if path.suffix == ".json"}
     events: list[Event] = []
     with pytest.raises(ConfigurationError) as caught:
-        go(city, "up", program="failing", expected={name: expected}, events=events)
-    assert "Part extra (in one.tenant.health.main)" in caught.value.details
-    assert f"--confirm={name}" in caught.value.resolution
+        go(city, "up", program="failing", events=events)
+    assert caught.value.details == f"Part extra (in {name})"
+    assert "--confirm=one" in caught.value.resolution
     assert not any(isinstance(event, StackStarted) for event in events)
+    assert {path: path.read_bytes() for path in before} == before
+    result = go(city, "up", program="failing", confirmed=frozenset({name}))
+    assert result.exit_code == 0
+    assert not any("extra" in urn for urn in state_urns(city, name))
+
+
+def test_a_deletion_nobody_foresaw_is_refused_by_its_stack(home: Path) -> None:
+    go(make_city("one", extra="health"), "up", program="failing")
+    city, name = make_city("one"), "one.tenant.health.main"
+    result = go(city, "up", program="failing", expected={})
+    (failed,) = [item for item in result.results if item.outcome == "failed"]
+    assert failed.stack == name
+    assert "not deleted without a confirmation: extra" in failed.errors[0]
+    assert any("extra" in urn for urn in state_urns(city, name))
 
 
 def state_urns(city: object, stack: str) -> frozenset[str]:

@@ -85,13 +85,14 @@ def test_namespaces_data_and_components_are_protected_and_the_rest_is_not() -> N
 def test_a_confirmation_is_for_a_stack() -> None:
     held = state(resource("wecity:tenants:App", "code"))
     expected = {held.stack: frozenset[str]()}
+    with pytest.raises(ConfigurationError) as caught:
+        require_confirmed([held], RunOptions("up"), expected)
+    assert "--confirm=one" in caught.value.resolution
     with pytest.raises(ConfigurationError):
-        require_confirmed([held], RunOptions("up", expected=expected))
-    with pytest.raises(ConfigurationError):
-        require_confirmed([held], RunOptions("up", expected=expected, confirmed=frozenset({"one.base.main"})))
-    require_confirmed([held], RunOptions("up", expected=expected, confirmed=frozenset({held.stack})))
-    require_confirmed([held], RunOptions("up", expected=expected, confirm_all=True))
-    require_confirmed([held], RunOptions("up"))
+        require_confirmed([held], RunOptions("up", confirmed=frozenset({"one.base.main"})), expected)
+    require_confirmed([held], RunOptions("up", confirmed=frozenset({held.stack})), expected)
+    require_confirmed([held], RunOptions("up", confirm_all=True), expected)
+    require_confirmed([held], RunOptions("up"), {})
 
 
 def test_what_left_the_files_goes_from_the_entry_down() -> None:

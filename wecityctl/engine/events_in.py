@@ -68,7 +68,7 @@ class EventReader:
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
         self._waiting: dict[str, str] = {}
-        self._active: set[str] = set()
+        self._active: dict[str, ResourceOp] = {}
         self.errors: dict[str, None] = {}
         self.warnings: dict[str, None] = {}
         self.cancelled = False
@@ -118,27 +118,25 @@ class EventReader:
             return
         self._note(meta, op)
         if meta["op"] != "replace":
-            self._active.add(urn)
+            self._active[urn] = op
             self._send(ResourceStarted(self._stack, urn, meta["type"], name_of(urn), op))
 
     def _finished(self, meta: dict[str, Any], *, failed: bool) -> None:
-        op = self._op(meta)
-        if op is None:
-            return
         urn = meta["urn"]
-        if op == "refresh" and not failed:
-            # The result of a refresh is known at its end only: gone, changed, or as it was.
-            op = _refreshed(meta)
+        # A component ends twice in the log: when it is registered and when its outputs are.
+        if urn not in self._active or meta["op"] == "replace":
+            return
+        started = self._active.pop(urn)
+        op = started
+        if started == "refresh" and not failed:
+            # What reading found is known at its end only: gone, changed, or as it was.
+            op = _found(meta)
+            self._changes.pop(urn, None)
             if op == "same":
                 self._same.add(urn)
-                self._changes.pop(urn, None)
             else:
-                self._changes.pop(urn, None)
                 self._note(meta, op)
-        # A component ends twice in the log: when it is registered and when its outputs are.
-        if urn in self._active and meta["op"] != "replace":
-            self._active.discard(urn)
-            self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
+        self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
 
     def _op(self, meta: dict[str, Any]) -> ResourceOp | None:
         """The step's operation, `None` for what is not shown."""
@@ -199,13 +197,13 @@ def _is_shown(kind: str) -> bool:
     return kind != "pulumi:pulumi:Stack" and not kind.startswith("pulumi:providers:")
 
 
-def _refreshed(meta: dict[str, Any]) -> ResourceOp:
+def _found(meta: dict[str, Any]) -> ResourceOp:
     old, new = meta.get("old"), meta.get("new")
     if new is None:
         return "delete"
-    if meta.get("detailedDiff") or (old is not None and not _same_live(old.get("outputs"), new.get("outputs"))):
+    if meta.get("detailedDiff"):
         return "refresh"
-    return "same"
+    return "same" if _same_live((old or {}).get("outputs"), new.get("outputs")) else "refresh"
 
 
 _VOLATILE = frozenset({"status", "metadata.resourceVersion", "metadata.managedFields", "metadata.generation"})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from wecityctl.engine.pool import Pool
-from wecityctl.engine.wire import ClosePort, Job, Opened, OpenPort
+from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort
 from wecityctl.engine.workdir import Workdir
 from wecityctl.errors import WecityError
+from wecityctl.inputs import StackInputs
 
 
 class Engine:
@@ -58,6 +60,20 @@ class Engine:
         except OSError as error:
             raise self.died() from error
         return connection
+
+    def forecast(self, inputs: tuple[StackInputs, ...]) -> Mapping[str, frozenset[str]]:
+        """The URNs that the stacks' programs would register."""
+        self.warm_up()
+        assert self._pool is not None
+        connection = self._pool.spawn("forecast")
+        try:
+            connection.send(ForecastOrder(self._program, inputs))
+            answer: Mapping[str, frozenset[str]] = connection.recv()
+        except (EOFError, OSError) as error:
+            raise self.died() from error
+        finally:
+            connection.close()
+        return answer
 
     def open_port(self, name: str) -> int:
         """A port of the built-in provider for one stack's run."""

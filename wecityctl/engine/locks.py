@@ -154,6 +154,5 @@ def unlock(backend: Backend, stack: str) -> list[str]:
 
 def _is_alive_here(lock: Lock) -> bool:
     if lock.owner is not None:
-        here = Owner.of(os.getpid())
-        return lock.owner.machine == here.machine and lock.owner.boot == here.boot and not lock.owner.is_dead()
+        return lock.owner.is_alive()
     return lock.host == os.uname().nodename and Path(f"/proc/{lock.pid}").exists()

@@ -28,9 +28,8 @@ class RunOptions:
 
     `parallelism` is the number of stacks side by side, `resource_parallelism` that of resources within one.
     `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
-    (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs as the
-    recorder found them; with it deletions are known before anything starts, without it they are refused in the stack
-    that would make them. `program` is `module:function`.
+    (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
+    caller knows them already; otherwise the run finds out for itself. `program` is `module:function`.
     """
 
     operation: Operation

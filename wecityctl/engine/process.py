@@ -45,11 +45,12 @@ class Owner:
         """Whether it is certain that the process is gone: only this machine's own processes can be judged."""
         if not self.machine or self.machine != _machine():
             return False
-        if self.boot != _boot():
-            return True
-        if self.namespace != _namespace():
-            return False
-        return _started(self.pid) != self.started
+        return self.boot != _boot() or (self.namespace == _namespace() and _started(self.pid) != self.started)
+
+    def is_alive(self) -> bool:
+        """Whether it is certain that the process runs: it does so here."""
+        here = (self.machine, self.boot, self.namespace) == (_machine(), _boot(), _namespace())
+        return here and _started(self.pid) == self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}"

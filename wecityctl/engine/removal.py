@@ -47,18 +47,6 @@ def left_over(existing: Iterable[str], full_plan: Plan) -> tuple[str, ...]:
     return tuple(sorted((name for name in existing if name not in planned), key=lambda name: (-layer_of(name), name)))
 
 
-def downward(plan: Plan, patterns: Iterable[str]) -> Plan:
-    """The stacks that match and those that need them: what must go when they go. The counterpart of `Plan.only`."""
-    chosen: set[str] = set()
-    for pattern in patterns:
-        needed = {need for stack in plan.only([pattern]).stacks for need in stack.depends_on}
-        chosen |= {stack.name for stack in plan.only([pattern]).stacks if stack.name not in needed}
-    for stack in plan.stacks:
-        if chosen.intersection(stack.depends_on):
-            chosen.add(stack.name)
-    return Plan(plan.city, plan.placement, tuple(stack for stack in plan.stacks if stack.name in chosen))
-
-
 def layer_of(stack: str) -> int:
     """The place of a stack's layer in the order in which layers come up, by its name."""
     parts = stack.split(".")
@@ -95,22 +83,21 @@ def deletions(state: StackState, expected: frozenset[str]) -> tuple[Deletion, ..
     )
 
 
-def require_confirmed(states: Iterable[StackState], options: RunOptions) -> None:
+def require_confirmed(
+    states: Iterable[StackState], options: RunOptions, expected: Mapping[str, frozenset[str]]
+) -> None:
     """Raise `ConfigurationError` when an `up` would delete protected things that nobody confirmed."""
-    if options.expected is None:
-        return
     found = [
         deletion
         for state in states
-        if not options.confirms(state.stack) and state.stack in options.expected
-        for deletion in deletions(state, options.expected[state.stack])
+        if not options.confirms(state.stack) and state.stack in expected
+        for deletion in deletions(state, expected[state.stack])
     ]
     if found:
-        stacks = sorted({deletion.stack for deletion in found})
         raise ConfigurationError(
             "this would delete what has left the files",
             details="\n".join(str(deletion) for deletion in found),
-            resolution="confirm it with " + " ".join(f"--confirm={stack}" for stack in stacks),
+            resolution=f"look at it with preview; confirm it with --confirm={found[0].stack.partition('.')[0]}",
         )
 
 

@@ -6,8 +6,9 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 from wecityctl.engine import removal, secret_store
 from wecityctl.engine.backend import Backend
@@ -16,18 +17,20 @@ from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
-from wecityctl.engine.locks import city_lock
+from wecityctl.engine.locks import break_dead, city_lock
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
 from wecityctl.engine.provider_choice import choose_provider
+from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.tasks import Backward, Forward
 from wecityctl.engine.wire import Report
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.events import RunFinished, RunResult, RunStarted, Sink, StackResult
+from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
 from wecityctl.model.outputs import EntryOutputs
 from wecityctl.plan import Plan, make_plan
 
@@ -54,11 +57,14 @@ def run(
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    with ExitStack() as held:
-        if options.operation != "preview":
-            held.enter_context(city_lock(backend))
-        runner = _Runner(context, sink, leftovers, is_whole=is_whole)
-        runner.go()
+    runner = _Runner(context, sink, leftovers, is_whole=is_whole)
+    try:
+        with ExitStack() as held:
+            if options.operation != "preview":
+                held.enter_context(city_lock(backend))
+            runner.go()
+    except OSError as error:
+        raise disk_error(error, Path(str(error.filename or ""))) from error
     result = RunResult(
         options.operation,
         plan.city.name,
@@ -109,25 +115,57 @@ class _Runner:
         self._skipper.load()
         for name in context.stacks:
             context.learn_record(name, self._skipper.record(name))
-        if not self._skipper.may_all_be_skipped():
+        forward = Forward(context, maker, self._skipper, self._sink)
+        if any(forward.leave_out(name) is None for name in context.stacks):
             engine.warm_up()
-            self._check()
-        forward = Forward(context, maker, self._skipper, self._sink, self._check)
+            self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
         if self._options.operation in ("up", "refresh") and forward.good:
             self._skipper.note(context.backend, forward.good)
         self._remove_leftovers(engine, maker, interrupts)
 
-    def _check(self) -> None:
-        """What must hold before anything is changed; asked once, and not at all when nothing is to be done."""
+    def _check(self, engine: Engine) -> None:
+        """What must hold before anything is changed; not asked when nothing is to be done."""
         context, options = self._context, self._options
         context.backend.unlock()
+        self._check_locks(context.stacks)
         if options.operation in ("preview", "up"):
             secret_store.require_given(secret_store.needed(context.plan), context.kept_secrets())
         if options.operation == "up":
-            states = [state for name in context.stacks if (state := context.state(name)) is not None]
-            removal.require_confirmed(states, options)
+            self._check_deletions(engine)
+
+    def _check_deletions(self, engine: Engine) -> None:
+        context, options = self._context, self._options
+        held = [
+            state
+            for name in context.stacks
+            if not options.confirms(name) and (state := context.state(name)) is not None and guarded_urns(state)
+        ]
+        expected = options.expected
+        if expected is None:
+            # The same inputs register the same resources; only for others is it worth asking.
+            changed = {
+                state.stack
+                for state in held
+                if not self._skipper.has_same_inputs(context.inputs(context.stacks[state.stack], with_secrets=False))
+            }
+            if not changed:
+                return
+            asked = [
+                context.inputs(stack, with_secrets=False)
+                for name, stack in context.stacks.items()
+                if stack.layer != "secrets" and (name in changed or context.typed(name) is None)
+            ]
+            expected = engine.forecast(tuple(asked))
+        removal.require_confirmed(held, options, expected)
+
+    def _check_locks(self, stacks: Iterable[str]) -> None:
+        if self._options.operation == "preview":
+            return
+        for name in stacks:
+            for lock in break_dead(self._context.backend, name):
+                self._sink(Diagnostic(name, "info", f"removed the lock of a dead run ({lock})"))
 
     def _forward_schedule(self) -> Schedule:
         context = self._context
@@ -156,6 +194,7 @@ class _Runner:
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
         context.backend.unlock()
+        self._check_locks(context.stacks)
         engine.warm_up()
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]

@@ -67,10 +67,6 @@ class Skipper:
         """The stack's record if the state is still the one it was written with."""
         return self._records.get(stack)
 
-    def may_all_be_skipped(self) -> bool:
-        """Whether it looks as if nothing has to be run: then nothing is started in advance either."""
-        return self._may_skip and all(self._is_plausible(stack.name) for stack in self._plan.stacks)
-
     def _is_plausible(self, stack: str) -> bool:
         record = self._records.get(stack)
         if record is None or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age:
@@ -101,6 +97,11 @@ class Skipper:
         if not kinds:
             return {}
         return ask(cluster, lambda client: probe.look(client, self._plan.city.name, kinds))
+
+    def has_same_inputs(self, inputs: StackInputs) -> bool:
+        """Whether the stack's program is given what it was given when it last ran well: then it registers the same."""
+        record = self._records.get(inputs.stack.name)
+        return record is not None and record.fingerprint == self._fingerprint(inputs)
 
     def drift(self, stack: str) -> str:
         """What the probe found changed on the cluster since the stack was last looked at; empty for nothing."""

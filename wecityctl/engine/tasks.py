@@ -31,15 +31,11 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
 class Forward:
     """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
 
-    def __init__(
-        self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, before_first: Callable[[], None]
-    ) -> None:
+    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink) -> None:
         self._context = context
         self._maker = maker
         self._skipper = skipper
         self._sink = sink
-        self._before_first = before_first
-        self._is_first = True
         self.reports: dict[str, Report] = {}
         self.good: dict[str, StackInputs] = {}
 
@@ -72,9 +68,6 @@ class Forward:
 
     def job(self, stack: str, open_port: Callable[[], int]) -> Job:
         """The stack's job, with everything out of its way."""
-        if self._is_first:
-            self._is_first = False
-            self._before_first()
         context, planned = self._context, self._context.stacks[stack]
         if self._operation != "preview":
             clear_the_way(context, stack, self._sink)

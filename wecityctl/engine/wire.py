@@ -63,6 +63,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastOrder:
+    """Programs to be run offline, in this order; the answer maps each stack to its URNs."""
+
+    program: str
+    inputs: tuple[StackInputs, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A worker's event."""
 

@@ -19,7 +19,7 @@ from types import FrameType
 from wecityctl.engine.process import die_with_parent
 
 MAX_REQUEST = 1 << 12
-ROLES = ("worker", "provider")
+ROLES = ("worker", "provider", "forecast")
 
 
 def main(arguments: list[str]) -> None:
