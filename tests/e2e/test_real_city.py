@@ -1,0 +1,389 @@
+"""The example city on a real node: what citizens see, what apps may reach, and what is left when it stops.
+
+The tests follow each other in this order; every one begins with a city that is up.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.files import CityFiles, app, example
+from tests.e2e.machine import Cluster, Done, Machine, eventually
+from wecityctl.local.node.capabilities import probe
+
+pytestmark = pytest.mark.node
+
+NAME = "real"
+DOMAIN = "xingcheng.gov.example"
+APPLICATION = "platform-application"
+HEALTH, EXTRANET, TRANSPORT = "health-commission-internet", "health-commission-extranet", "transport-bureau-internet"
+HEALTH_CODE, VACCINATION = (HEALTH, "deploy/health-code-web"), (EXTRANET, "deploy/vaccination-web")
+OUTSIDE = "e2e-outside"
+PSQL = "/usr/lib/postgresql/15/bin/psql"
+
+
+@dataclass(slots=True)
+class RealCity:
+    """The city, its machine and its cluster; `address` and `port` are the entry point's."""
+
+    home: Machine
+    files: CityFiles
+    cluster: Cluster
+    address: str = ""
+    port: int = 0
+
+    def up(self, *arguments: str) -> Done:
+        done = self.home.run("up", self.files, *arguments)
+        entry = re.search(r"http://([0-9.]+):(\d+)/", done.out)
+        assert entry, done
+        self.address, self.port = entry[1], int(entry[2])
+        return done
+
+    def get(self, host: str, path: str = "/", timeout: float = 10) -> tuple[int, str]:
+        """Status and body of a request to the entry point, over a connection of its own."""
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+        try:
+            connection.request("GET", path, headers={"Host": host})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def state_of(self, app: str) -> dict[str, Any]:
+        status, body = self.get(f"{app}.{DOMAIN}", "/api/state")
+        assert status == 200, body
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def check(self, place: tuple[str, str], *arguments: str) -> dict[str, Any]:
+        """A look at the network from inside a pod."""
+        namespace, pod = place
+        words = ("exec", "-n", namespace, pod, "--", "python3", "-m", "sample_app.check", *arguments)
+        answer = self.cluster.kubectl(*words, code=None)
+        lines = [line for line in answer.splitlines() if line.startswith("{")]
+        assert lines, answer
+        found: dict[str, Any] = json.loads(lines[-1])
+        return found
+
+    def sql(self, database: str, query: str) -> str:
+        """A query as PostgreSQL's administrator, inside its own pod."""
+        secret = self.cluster.get("secret", "postgresql-admin", "-n", APPLICATION)
+        password = base64.b64decode(secret["data"]["password"]).decode()
+        inside = ("exec", "-n", APPLICATION, "postgresql-0", "-c", "postgresql", "--", "env", f"PGPASSWORD={password}")
+        call = (PSQL, "-h", "127.0.0.1", "-U", "postgres", "-d", database, "-Atc", query)
+        return self.cluster.kubectl(*inside, *call).strip()
+
+    def pod_address(self, name: str) -> str:
+        return str(self.cluster.get("pod", name, "-n", APPLICATION)["status"]["podIP"])
+
+    def service_address(self, name: str) -> str:
+        return str(self.cluster.get("service", name, "-n", APPLICATION)["spec"]["clusterIP"])
+
+
+@pytest.fixture(scope="module")
+def real(home: Machine) -> RealCity:
+    lacking = [f"{each.name}: {each.detail}" for each in probe() if each.required and not each.ok]
+    if lacking:
+        pytest.skip("this machine cannot carry a real node: " + "; ".join(lacking))
+    files = example(home.root / "city", NAME, "real")
+    made = RealCity(home, files, Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig"))
+    made.up()
+    return made
+
+
+def stranger(name: str, namespace: str, image: str) -> dict[str, Any]:
+    """A pod with the sample app's image and nobody's labels, that only waits to be entered."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": ["python3", "-m", "sample_app.check", "pause", "900"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": security,
+            "containers": [container],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def strangers(real: RealCity) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Two pods without a binding: in a tenant's namespace, and in one that no policy fences."""
+    image = real.cluster.get("deployment", "health-code-web", "-n", HEALTH)["spec"]["template"]["spec"]["containers"][0]
+    places = (HEALTH, OUTSIDE)
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OUTSIDE}}
+    real.cluster.apply(space, *(stranger("stranger", place, image["image"]) for place in places))
+    try:
+        for place in places:
+            real.cluster.kubectl("wait", "--for=condition=Ready", "pod/stranger", "-n", place, "--timeout=80s")
+        yield tuple((place, "stranger") for place in places)
+    finally:
+        real.cluster.kubectl("delete", "pod/stranger", "-n", HEALTH, "--wait=false", "--ignore-not-found")
+        real.cluster.kubectl("delete", "namespace", OUTSIDE)
+
+
+@pytest.mark.parametrize(
+    ("host", "app", "tenant", "title"),
+    [
+        ("health-code", "health-code", "health-commission", "健康码"),
+        ("vaccination", "vaccination", "health-commission", "疫苗接种预约"),
+        ("bus", "bus-arrival", "transport-bureau", "公交到站"),
+    ],
+)
+def test_the_entry_point_serves_each_apps_page_with_what_it_read_from_its_own_database(
+    real: RealCity, host: str, app: str, tenant: str, title: str
+) -> None:
+    status, page = real.get(f"{host}.{DOMAIN}")
+    assert status == 200
+    assert f'<strong id="app">{app}</strong>' in page
+    assert f'<strong id="tenant">{tenant}</strong>' in page
+    assert f"{title}: {app} / {tenant}" in page
+    assert f'<dd id="database-database">{tenant}_{app}_db'.replace("-", "_") in page.replace("-", "_")
+    status, index = real.get(DOMAIN)
+    assert status == 200
+    assert f"//{host}.{DOMAIN}/" in index
+
+
+def test_an_unknown_host_is_not_found(real: RealCity) -> None:
+    assert real.get("nobody.example")[0] == 404
+    assert real.get(f"nobody.{DOMAIN}")[0] == 404
+
+
+def test_the_row_on_the_page_is_the_row_in_the_database(real: RealCity) -> None:
+    shown = real.state_of("health-code")["database"]
+    database = "health_commission_health_code_db"
+    assert shown["database"] == shown["role"] == database
+    query = "SELECT note, to_char(created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM sample_app"
+    assert real.sql(database, query) == f"{shown['note']}|{shown['created']}"
+
+
+def test_the_cache_counts_from_one_visit_to_the_next(real: RealCity) -> None:
+    first, second = (real.state_of("bus")["cache"]["visits"] for _ in range(2))
+    assert second == first + 1
+
+
+def test_a_bound_pod_reaches_its_capabilities(real: RealCity) -> None:
+    assert real.check(HEALTH_CODE, "postgresql", "SELECT 41 + 1")["rows"] == [[42]]
+    assert real.check(HEALTH_CODE, "cache", "PING")["ok"]
+
+
+@pytest.mark.parametrize(("service", "pod", "port"), [("postgresql", "postgresql-0", 5432), ("cache", "cache-0", 6379)])
+def test_a_pod_without_a_binding_cannot_connect_at_all(
+    real: RealCity, strangers: tuple[tuple[str, str], ...], service: str, pod: str, port: int
+) -> None:
+    targets = (real.service_address(service), real.pod_address(pod))
+    for target in targets:
+        assert real.check(HEALTH_CODE, "tcp", target, str(port))["ok"]
+        for place in strangers:
+            seen = real.check(place, "--timeout", "2", "tcp", target, str(port))
+            assert not seen["ok"]
+            assert seen["error"] == "TimeoutError", seen
+
+
+def test_the_unfenced_stranger_has_a_network_otherwise(real: RealCity, strangers: tuple[tuple[str, str], ...]) -> None:
+    """What the tests above rely on: it is the database's own fence that stops this pod."""
+    server = real.cluster.get("service", "kubernetes")["spec"]["clusterIP"]
+    assert real.check(strangers[1], "tcp", server, "443")["ok"]
+
+
+def test_an_app_cannot_connect_to_a_capability_it_has_no_use_for(real: RealCity) -> None:
+    seen = real.check(VACCINATION, "--timeout", "2", "tcp", real.service_address("cache"), "6379")
+    assert seen["error"] == "TimeoutError", seen
+
+
+def test_a_bound_pod_reaches_the_databases_port_alone(real: RealCity) -> None:
+    """A port where nobody listens would refuse: that it times out shows that the packets do not arrive."""
+    for port in ("5433", "22"):
+        seen = real.check(HEALTH_CODE, "--timeout", "2", "tcp", real.pod_address("postgresql-0"), port)
+        assert seen["error"] == "TimeoutError", seen
+
+
+@pytest.mark.parametrize("database", ["health_commission_vaccination_db", "postgres", "template1"])
+def test_an_apps_credentials_are_refused_on_any_other_database(real: RealCity, database: str) -> None:
+    seen = real.check(HEALTH_CODE, "postgresql", "--database", database)
+    assert not seen["ok"]
+    assert "permission denied for database" in seen["message"], seen
+
+
+def test_one_apps_password_does_not_open_another_apps_role(real: RealCity) -> None:
+    role = "health_commission_vaccination_db"
+    seen = real.check(HEALTH_CODE, "postgresql", "--database", role, "--username", role)
+    assert not seen["ok"]
+    assert "password authentication failed" in seen["message"], seen
+
+
+def test_an_apps_cache_user_is_refused_outside_its_own_prefix(real: RealCity) -> None:
+    assert real.check(HEALTH_CODE, "cache", "SET", "health-commission.health-code.cache:season", "spring")["ok"]
+    for command in (
+        ("SET", "transport-bureau.bus-arrival.arrivals:visits", "1000000"),
+        ("GET", "transport-bureau.bus-arrival.arrivals:visits"),
+        ("FLUSHALL",),
+        ("ACL", "LIST"),
+        ("CONFIG", "GET", "*"),
+    ):
+        seen = real.check(HEALTH_CODE, "cache", *command)
+        assert not seen["ok"]
+        assert "permission" in seen["message"].lower(), seen
+
+
+def test_logs_come_from_every_pod_of_the_app(real: RealCity) -> None:
+    real.get(f"health-code.{DOMAIN}")
+    lines = real.home.run("logs", real.files, "health-commission/health-code").out.splitlines()
+    pods = {line.partition(" | ")[0] for line in lines}
+    assert len(pods) == 2
+    assert all(pod.startswith("health-code-web-") for pod in pods)
+    assert any('"listening"' in line or "listening" in line for line in lines)
+
+
+def test_status_has_every_workload_ready_on_real_nodes(real: RealCity) -> None:
+    workloads = real.home.run("status", real.files, "-o", "json").json()["workloads"]
+    assert len(workloads) >= 10
+    assert all(item["state"] == "ready" and not item["simulated"] for item in workloads)
+
+
+def test_the_second_up_changes_nothing_and_the_preview_agrees(real: RealCity) -> None:
+    assert f"nothing to change: {NAME} is as its files say" in real.up().out
+    real.home.run("preview", real.files, "--detailed-exitcode")
+
+
+def test_the_autoscaler_has_a_current_metric(real: RealCity) -> None:
+    def measured() -> bool:
+        found = real.cluster.get("hpa", "bus-arrival-web", "-n", TRANSPORT)["status"].get("currentMetrics") or []
+        return any("averageUtilization" in item.get("resource", {}).get("current", {}) for item in found)
+
+    eventually(measured, 150)
+    assert "bus-arrival-web" in real.cluster.kubectl("top", "pods", "-n", TRANSPORT)
+
+
+def test_a_new_route_is_loaded_without_a_failed_request(real: RealCity) -> None:
+    load = Hammer(real, f"health-code.{DOMAIN}")
+    real.files.add("parking.yaml", app("parking", "transport-bureau"))
+    real.files.save()
+    with load:
+        real.up()
+        eventually(lambda: real.get(f"parking.{DOMAIN}")[0] == 200)
+    assert len(load.statuses) > 30
+    assert set(load.statuses) == {200}, load.statuses
+
+
+@dataclass(slots=True)
+class Hammer:
+    """Requests one after the other, from the beginning of a block to its end."""
+
+    city: RealCity
+    host: str
+    statuses: list[int | str] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Hammer:
+        self._thread = threading.Thread(target=self._go, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        assert self._thread is not None
+        self._thread.join(30)
+
+    def _go(self) -> None:
+        while not self._over.wait(0.05):
+            try:
+                self.statuses.append(self.city.get(self.host)[0])
+            except (OSError, http.client.HTTPException) as error:
+                self.statuses.append(repr(error))
+
+
+def test_deleted_pods_come_back_and_find_their_data(real: RealCity) -> None:
+    before = real.state_of("health-code")["database"]
+    old = real.cluster.get("pod", "postgresql-0", "-n", APPLICATION)["metadata"]["uid"]
+    real.cluster.kubectl("delete", "pod", "postgresql-0", "-n", APPLICATION)
+    real.cluster.kubectl("delete", "pods", "-n", HEALTH, "-l", "app.kubernetes.io/name=health-code", "--wait=false")
+    real.cluster.kubectl("rollout", "status", "statefulset/postgresql", "-n", APPLICATION, "--timeout=80s")
+    assert real.cluster.get("pod", "postgresql-0", "-n", APPLICATION)["metadata"]["uid"] != old
+    assert eventually(lambda: real.state_of("health-code"), 60)["database"] == before
+
+
+def test_stop_leaves_nothing_behind_and_up_goes_on_with_the_data(real: RealCity) -> None:
+    before = {name: real.state_of(name)["database"] for name in ("health-code", "bus")}
+    visits = real.state_of("bus")["cache"]["visits"]
+    trace = Trace.of(real.home.state / "clouds" / f"{NAME}-main")
+    assert trace.left(), "the node is there while it runs"
+    real.home.run("local", "stop", "-n", f"{NAME}-main")
+    assert trace.left() == []
+    real.up()
+    for name, row in before.items():
+        assert eventually(lambda name=name: real.state_of(name), 60)["database"] == row
+    assert real.state_of("bus")["cache"]["visits"] > visits
+    assert "nothing to change" in real.up().out
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a node is recognised on the host: by its cloud's directory and by the eight digits in its names."""
+
+    directory: Path
+    cloud: str
+
+    @classmethod
+    def of(cls, directory: Path) -> Trace:
+        held = json.loads((directory / "node" / "hold.json").read_text())
+        return cls(directory, str(held["cgroup"]).removeprefix("wecity-"))
+
+    def left(self) -> list[str]:
+        """Processes, mounts, interfaces, routes, firewall tables, cgroups and network namespaces of the node."""
+        commands = (
+            ("ip", "-o", "link"),
+            ("ip", "route", "show", "table", "all"),
+            ("ip", "netns"),
+            ("nft", "list", "ruleset"),
+        )
+        found = []
+        for command in commands:
+            with contextlib.suppress(FileNotFoundError):
+                text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+                found += [line for line in text.splitlines() if self.cloud in line]
+        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.directory) in line]
+        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/wecity-{self.cloud}")]
+        return found + [f"{pid} {words}" for pid, words in self._processes()]
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        own = Path("/proc/self/ns/pid").readlink()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                elsewhere = (entry / "ns/pid").readlink() != own
+                if str(self.directory) in words or (
+                    elsewhere and str(self.directory) in (entry / "mountinfo").read_text()
+                ):
+                    yield int(entry.name), words[:120]
+
+
+def test_destroy_and_reset_leave_nothing(real: RealCity) -> None:
+    directory = real.home.state / "clouds" / f"{NAME}-main"
+    trace = Trace.of(directory)
+    real.home.run("destroy", real.files, f"--confirm={NAME}", "--delete-data")
+    assert real.cluster.objects_of(NAME) == set()
+    real.home.run("local", "reset", "-n", f"{NAME}-main", "--confirm", f"{NAME}-main")
+    assert trace.left() == []
+    assert not directory.exists()
+    assert not real.home.processes()

@@ -1,0 +1,358 @@
+"""The example city on simulated nodes, from the first preview to its end. The tests follow each other in this order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.files import CityFiles, example
+from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state
+
+pytestmark = pytest.mark.cluster
+
+NAME = "sim"
+PLATFORM, HEALTH, TRANSPORT, ENTRY = "platform.application.main", "health-commission.main", "bureau.main", "entry"
+APPLICATION = "platform-application"
+
+
+@pytest.fixture(scope="module")
+def city(home: Machine) -> CityFiles:
+    return example(home.root / "city", NAME, "simulated")
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Machine) -> Cluster:
+    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
+
+
+@pytest.fixture
+def up(home: Machine, city: CityFiles) -> None:
+    """The city, as its files say: whatever the test before did."""
+    home.run("up", city)
+
+
+def test_the_first_preview_shows_everything_and_makes_nothing(home: Machine, city: CityFiles) -> None:
+    seen = home.run("preview", city, "--detailed-exitcode", "-o", "json", code=2)
+    result = seen.result()
+    assert [item["outcome"] for item in result["stacks"]][1:] == ["succeeded"] * 5, seen
+    assert result["has_changes"]
+    changes = seen.changes()
+    assert len(changes) > 100
+    assert {change.split()[0] for change in changes} == {"create"}
+    assert "create Deployment health-commission-internet/health-code-web" in changes
+    assert "create NodePort" not in changes
+    # Its content follows from tenants that are not there yet: it is shown and not invented.
+    assert any(change.startswith("create ConfigMap") and "routes" in change for change in changes)
+    assert not home.state.exists(), "a preview leaves nothing behind"
+    assert not home.processes()
+
+
+def test_a_preview_of_a_part_ends_with_zero(home: Machine, city: CityFiles) -> None:
+    seen = home.run("preview", city, "--only", "base")
+    assert "+ PriorityClass sim-platform" in seen.out
+    assert "would change" in seen.out
+    assert not home.state.exists()
+
+
+def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    report = home.root / "report.json"
+    done = home.run("up", city, "-o", "json", "--report-file", report)
+    lines = done.lines()
+    assert lines[0] == {"format_version": "1.0", "event": "stream_started"}
+    assert {"run_started", "stack_started", "resource_finished", "stack_finished", "progress"} <= {
+        line["event"] for line in lines
+    }
+    result = done.result()
+    assert result["exit_code"] == 0
+    assert [item["outcome"] for item in result["stacks"]] == ["succeeded"] * 6
+    assert json.loads(report.read_text()) == result
+    in_state = objects_in_state(home.state / "state", NAME)
+    assert len(in_state) == len(set(in_state)) > 100
+    assert set(in_state) == cluster.objects_of(NAME)
+
+
+def test_up_again_changes_nothing_and_says_so(home: Machine, city: CityFiles) -> None:
+    done = home.run("up", city)
+    assert f"nothing to change: {NAME} is as its files say" in done.out
+    through_the_engine = home.run("up", city, "--no-skip", "-o", "json")
+    assert through_the_engine.changes() == set()
+    assert {item["outcome"] for item in through_the_engine.result()["stacks"]} == {"unchanged"}
+
+
+def test_a_preview_after_up_sees_no_change(home: Machine, city: CityFiles) -> None:
+    seen = home.run("preview", city, "--detailed-exitcode")
+    assert "nothing to change" in seen.out
+
+
+def test_statuses_say_simulated(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    found = home.run("status", city, "-o", "json").json()
+    assert found["unreachable"] == {}
+    assert len(found["stacks"]) == 6
+    assert all(item["planned"] and not item["pending"] and not item["errors"] for item in found["stacks"])
+    workloads = found["workloads"]
+    assert {"Deployment", "StatefulSet", "Job"} <= {item["kind"] for item in workloads}
+    assert all(item["simulated"] and item["state"] == "ready" for item in workloads)
+    assert "ready (simulated)" in home.run("status", city).out
+    assert "simulated nodes" in home.run("local", "status").out
+    nodes = cluster.get("nodes")["items"]
+    assert len(nodes) == 3
+    assert all(node["status"]["capacity"]["cpu"] == "64" for node in nodes)
+
+
+def test_outputs_history_and_graph_speak_of_every_stack(home: Machine, city: CityFiles) -> None:
+    outputs = home.run("outputs", city, "-o", "json").json()["outputs"]
+    hosts = outputs[f"{NAME}.entry"]["hosts"]
+    assert [host.split(".")[0] for host in hosts] == ["bus", "health-code", "vaccination"]
+    assert outputs[f"{NAME}.entry"]["simulated"] is True
+    updates = home.run("history", city, "-n", "100", "-o", "json").json()["updates"]
+    first = [item for item in updates if item["changes"].get("create")]
+    assert {item["stack"] for item in first} >= set(outputs)
+    assert all(item["result"] == "succeeded" for item in updates)
+    drawn = home.run("graph", city, "-o", "json").json()
+    assert set(outputs) <= {stack["name"] for stack in drawn["stacks"]}
+    assert home.run("graph", city).out.startswith("flowchart")
+    assert home.run("graph", city, "-o", "svg").out.startswith("<svg")
+
+
+def test_render_writes_what_the_cluster_has(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    place = home.root / "manifests"
+    home.run("render", city, "-d", place)
+    manifests = [yaml.safe_load(path.read_text()) for path in place.rglob("*.yaml")]
+    rendered = {f"{item['kind']} {item['metadata'].get('namespace', '')}" for item in manifests}
+    made = {
+        f"{kind} {name.rpartition('/')[0]}"
+        for kind, _, name in (item.partition(" ") for item in cluster.objects_of(NAME))
+    }
+    assert rendered == made
+    text = home.run("render", city).out
+    assert len(list(yaml.safe_load_all(text))) == len(manifests)
+
+
+def test_the_state_is_for_its_owner_alone_and_no_secret_is_in_clear_anywhere(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    open_to_others = [
+        str(path)
+        for path in [home.state, *(home.state / "state").rglob("*"), home.state / "passphrase"]
+        if stat.S_IMODE(path.lstat().st_mode) & 0o077 and not path.is_symlink()
+    ]
+    assert open_to_others == []
+    secrets = [
+        base64.b64decode(value)
+        for item in cluster.get("secrets", "-A", "-l", f"wecity.dev/city={NAME}")["items"]
+        for key, value in item["data"].items()
+        if key in ("password", "uri", "sha256")
+    ]
+    assert len(secrets) >= 12
+    kept = [*(home.state / "state").rglob("*"), *(home.state / "clouds").glob("*/logs/*"), home.root / "report.json"]
+    shown = home.run("render", city).text + home.run("outputs", city).text + home.run("up", city, "-o", "json").text
+    shown += "".join(path.read_text() for path in (home.root / "manifests").rglob("*.yaml"))
+    for secret in secrets:
+        assert secret.decode() not in shown
+        assert not [path for path in kept if path.is_file() and secret in path.read_bytes()]
+
+
+def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_changes(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    city.component("health-code")["replicas"] = 3
+    city.save()
+    name = "health-commission-internet/health-code-web"
+    seen = home.run("preview", city, "--only", "health-commission")
+    assert f"~ Deployment {name}" in seen.out
+    assert "~ spec.replicas: 2 → 3" in seen.out
+    done = home.run("up", city, "-o", "json")
+    assert done.changes() == {f"update Deployment {name}"}
+    assert [item["path"] for item in done.stack(HEALTH)["changes"][0]["properties"]] == ["spec.replicas"]
+    deployment = cluster.get("deployment", "-n", "health-commission-internet", "health-code-web")
+    assert deployment["status"]["readyReplicas"] == 3
+
+
+def test_what_somebody_else_changed_is_put_right(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    where = ("-n", "transport-bureau-internet")
+    cluster.kubectl("delete", "networkpolicy", "default-deny", *where)
+    home.run("up", city)
+    assert cluster.get("networkpolicy", "default-deny", *where)["spec"]["podSelector"] == {}
+
+
+def test_only_touches_the_named_part_and_what_it_needs(home: Machine, city: CityFiles) -> None:
+    for app in ("health-code", "bus-arrival"):
+        city.component(app)["env"]["SEASON"] = "spring"
+    city.save()
+    done = home.run("up", city, "--only", "transport-bureau", "-o", "json")
+    assert done.changes() == {"update Deployment transport-bureau-internet/bus-arrival-web"}
+    assert not [item for item in done.result()["stacks"] if item["stack"].endswith((HEALTH, ENTRY))]
+    assert home.run("up", city, "-o", "json").changes() == {
+        "update Deployment health-commission-internet/health-code-web"
+    }
+
+
+@contextmanager
+def forbidden(cluster: Cluster, namespace: str, expression: str) -> Iterator[None]:
+    """Deployments of `namespace` are refused by the cluster unless `expression` holds."""
+    meta = {"name": f"e2e-{namespace}"}
+    rule = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["deployments"],
+    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    kind = "ValidatingAdmissionPolicy"
+    version = "admissionregistration.k8s.io/v1"
+    cluster.apply(
+        {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": meta,
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [rule]},
+                "validations": [{"expression": expression, "message": "the fire brigade says no"}],
+            },
+        },
+        {
+            "apiVersion": version,
+            "kind": f"{kind}Binding",
+            "metadata": meta,
+            "spec": {
+                "policyName": meta["name"],
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": selector},
+            },
+        },
+    )
+    name = cluster.get("deployments", "-n", namespace)["items"][0]["metadata"]["name"]
+    probe = ("label", "deployment", name, "-n", namespace, "--overwrite", "--dry-run=server")
+    try:
+        eventually(lambda: "fire brigade" in cluster.kubectl(*probe, f"probe=p{int(time.time())}", code=None))
+        yield
+    finally:
+        cluster.kubectl("delete", f"{kind}binding", meta["name"])
+        cluster.kubectl("delete", kind, meta["name"])
+        eventually(lambda: "fire brigade" not in cluster.kubectl(*probe, f"probe=p{int(time.time())}", code=None))
+
+
+def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    for app in ("health-code", "bus-arrival"):
+        city.component(app)["env"]["SEASON"] = "summer"
+    city.save()
+    with forbidden(cluster, "transport-bureau-internet", "false"):
+        done = home.run("up", city, "-o", "json", code=4)
+        assert done.stack(TRANSPORT)["outcome"] == "failed"
+        assert "the fire brigade says no" in " ".join(done.stack(TRANSPORT)["errors"])
+        assert done.stack(HEALTH)["outcome"] == "succeeded"
+        assert done.stack(ENTRY)["outcome"] in ("unchanged", "skipped")
+        said = home.run("up", city, code=4)
+        assert "the fire brigade says no" in said.out
+        assert "up failed in 1 of 6 stacks" in said.out
+    assert home.run("up", city, "-o", "json").changes() == {
+        "update Deployment transport-bureau-internet/bus-arrival-web"
+    }
+
+
+def test_what_needs_a_failed_stack_is_blocked_and_goes_on_with_keep_going(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    next(city.documents("Platform"))["spec"]["capabilities"][0]["replicas"] = 2
+    for app in ("health-code", "bus-arrival"):
+        city.component(app)["env"]["SEASON"] = "autumn"
+    city.save()
+    with forbidden(cluster, APPLICATION, "false"):
+        done = home.run("up", city, "-o", "json", code=4)
+        assert done.stack(PLATFORM)["outcome"] == "failed"
+        for part in (HEALTH, TRANSPORT, ENTRY):
+            assert done.stack(part)["outcome"] == "blocked"
+            assert PLATFORM in done.stack(part)["reason"]
+        went_on = home.run("up", city, "--keep-going", "-o", "json", code=4)
+        assert went_on.stack(PLATFORM)["outcome"] == "failed"
+        assert went_on.stack(HEALTH)["outcome"] == went_on.stack(TRANSPORT)["outcome"] == "succeeded"
+    home.run("up", city)
+    assert cluster.get("deployment", "gateway", "-n", APPLICATION)["status"]["readyReplicas"] == 2
+
+
+def test_an_app_that_has_left_the_files_is_shown_and_kept_until_it_is_confirmed(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    city.remove("App", "vaccination")
+    city.save()
+    where = ("deployment", "vaccination-web", "-n", "health-commission-extranet")
+    seen = home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2)
+    assert "delete Deployment health-commission-extranet/vaccination-web" in seen.changes()
+    refused = home.run("up", city, code=None)
+    assert refused.code != 0
+    assert "vaccination" in refused.text
+    assert f"--confirm={NAME}" in refused.text
+    assert "unhandled" not in refused.text
+    assert cluster.get(*where)["status"]["readyReplicas"] == 1
+    home.run("up", city, "--confirm=elsewhere", code=2)
+    home.run("up", city, f"--confirm={NAME}")
+    assert "NotFound" in cluster.kubectl("get", *where, code=1)
+    assert "nothing to change" in home.run("up", city).out
+
+
+def test_a_tenant_that_has_left_the_files_is_listed_and_kept_until_it_is_confirmed(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    city.remove("App", "bus-arrival")
+    city.remove("Tenant", "transport-bureau")
+    city.save()
+    stack = f"{NAME}.tenant.transport-bureau.main"
+    assert home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2).result()["removals"] == [stack]
+    done = home.run("up", city)
+    assert f"no longer in the files: {stack}" in done.out
+    assert cluster.get("deployment", "bus-arrival-web", "-n", "transport-bureau-internet")
+    done = home.run("up", city, f"--confirm={NAME}", "-o", "json")
+    assert done.result()["removals"] == []
+    assert "NotFound" in cluster.kubectl("get", "namespace", "transport-bureau-internet", code=1)
+    in_state = objects_in_state(home.state / "state", NAME)
+    assert set(in_state) == cluster.objects_of(NAME)
+
+
+def test_destroy_without_the_citys_name_touches_nothing(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    before = cluster.objects_of(NAME)
+    for arguments in ((), ("--confirm=other",)):
+        refused = home.run("destroy", city, *arguments, code=2)
+        assert f"--confirm={NAME}" in refused.err
+    assert cluster.objects_of(NAME) == before
+
+
+def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    done = home.run("destroy", city, f"--confirm={NAME}")
+    assert "kept: platform-application/postgresql-data" in done.out
+    kept = {
+        f"Namespace {APPLICATION}",
+        f"PersistentVolumeClaim {APPLICATION}/cache-data",
+        f"PersistentVolumeClaim {APPLICATION}/postgresql-data",
+    }
+    assert cluster.objects_of(NAME) == kept
+    assert objects_in_state(home.state / "state", NAME) == []
+    names = {item["stack"]: item for item in home.run("status", city, "-o", "json").json()["stacks"]}
+    assert not names[f"{NAME}.entry"]["last_update"]
+
+
+def test_up_after_destroy_finds_the_kept_volumes_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    volume = ("pvc", "postgresql-data", "-n", APPLICATION)
+    before = cluster.get(*volume)["metadata"]["uid"]
+    home.run("up", city, "--only", "platform")
+    assert cluster.get(*volume)["metadata"]["uid"] == before
+
+
+def test_destroy_with_delete_data_leaves_nothing(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    home.run("destroy", city, f"--confirm={NAME}", "--delete-data")
+    assert cluster.objects_of(NAME) == set()
+    assert list((home.state / "state" / ".pulumi" / "stacks" / "wecity").glob("*.json")) == []
+    assert not [path for path in Path(home.state / "state").rglob("*.lock") if path.is_file()]
+    assert not home.processes()
