@@ -115,13 +115,20 @@ def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) ->
     return tuple(f"kept: {urn.rpartition(':')[2]} (its data; --delete-data deletes it)" for urn in sorted(kept))
 
 
-def retained(deployment: Deployment, urns: Iterable[str]) -> Deployment:
-    """The deployment in which deleting those resources only forgets them."""
+def release_data(backend: Backend, state: StackState) -> None:
+    """Have the engine delete what its program keeps when it leaves a stack: the data was asked to go too."""
+    kept = [item["urn"] for item in (state.deployment or {}).get("resources") or () if item.get("retainOnDelete")]
+    if state.deployment is not None and kept:
+        backend.store.write(state.stack, retained(state.deployment, kept, retain=False))
+
+
+def retained(deployment: Deployment, urns: Iterable[str], *, retain: bool = True) -> Deployment:
+    """The deployment in which deleting those resources only forgets them, or with `retain` off deletes them."""
     wanted = set(urns)
     done = copy.deepcopy(deployment)
     for item in done.get("resources") or ():
         if item["urn"] in wanted:
-            item["retainOnDelete"] = True
+            item["retainOnDelete"] = retain
     return done
 
 

@@ -10,7 +10,7 @@ from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending
-from wecityctl.engine.removal import guarded_urns, retain_data
+from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.wire import Job, Report
 from wecityctl.inputs import StackInputs
@@ -158,6 +158,8 @@ class Backward:
                 self.notes += [f"{stack}: {line}" for line in kept]
                 state = context.reread(stack)
                 assert state is not None
+        else:
+            release_data(context.backend, state)
         port = open_port() if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
         providers = provider_registrations(context.backend, state, context.clusters)
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
