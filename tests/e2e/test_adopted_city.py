@@ -134,15 +134,16 @@ def test_the_shared_state_is_private_and_has_no_secret_in_clear(port: Port) -> N
     assert not [text for text in texts if PASSPHRASE.encode() in text]
 
 
-@pytest.mark.parametrize("command", ["preview", "up", "destroy"])
-def test_a_wrong_or_missing_passphrase_is_refused_and_changes_nothing(port: Port, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "option"), [("preview", "--parallelism=2"), ("up", "--no-skip"), ("destroy", f"--confirm={NAME}")]
+)
+def test_a_wrong_or_missing_passphrase_is_refused_and_changes_nothing(port: Port, command: str, option: str) -> None:
     before = snapshot(port.backend)
-    confirm = [f"--confirm={NAME}"] if command == "destroy" else []
     stranger = Machine(port.two.root)
-    missing = stranger.run(command, port.files, *confirm, code=3)
+    missing = stranger.run(command, port.files, option, code=3)
     assert "PULUMI_CONFIG_PASSPHRASE" in missing.err
     assert "→" in missing.err
-    wrong = stranger.run(command, port.files, *confirm, code=3, env={"PULUMI_CONFIG_PASSPHRASE": "guessed"})
+    wrong = stranger.run(command, port.files, option, code=3, env={"PULUMI_CONFIG_PASSPHRASE": "guessed"})
     assert "passphrase" in wrong.err
     assert snapshot(port.backend) == before
 
