@@ -14,6 +14,8 @@ from wecityctl.engine.workdir import Workdir
 from wecityctl.errors import WecityError
 from wecityctl.inputs import StackInputs
 
+OWN_PROGRAMS = "wecityctl.stacks"
+
 
 class Engine:
     """`with Engine(program) as engine`: nothing that it started outlives the block."""
@@ -44,11 +46,15 @@ class Engine:
             self._workdir = Workdir()
         return self._workdir
 
-    def warm_up(self) -> None:
-        """Start the zygote, so that it loads the SDKs while this process does something else."""
+    def warm_up(self, *, provider: bool = False) -> None:
+        """Start the zygote, and the provider's host, so that they load while this process does something else."""
         if self._pool is None:
             module = self._program.partition(":")[0]
-            self._pool = Pool([module] if module else [], self.workdir.path / "processes.log")
+            # Our own programs are spread over a package, and each run loads most of it.
+            modules = [f"{OWN_PROGRAMS}.*"] if module.startswith(f"{OWN_PROGRAMS}.") else [module] if module else []
+            self._pool = Pool(modules, self.workdir.path / "processes.log")
+        if provider and self._provider is None:
+            self._provider = self._pool.spawn("provider")
 
     def start(self, job: Job) -> Connection:
         """Run a job in a worker; its events and its report come over the connection."""
@@ -77,11 +83,9 @@ class Engine:
 
     def open_port(self, name: str) -> int:
         """A port of the built-in provider for one stack's run."""
-        self.warm_up()
-        assert self._pool is not None
+        self.warm_up(provider=True)
+        assert self._provider is not None
         try:
-            if self._provider is None:
-                self._provider = self._pool.spawn("provider")
             self._provider.send(OpenPort(name))
             answer = self._provider.recv()
         except (EOFError, OSError) as error:

@@ -16,8 +16,8 @@ BUILTIN_MARKER = "wecityctl-builtin-provider"
 _PASSED = frozenset({"PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_API"})
 
 
-# The CLI writes everything it does, at debug level and encrypted, into a log of its own at each start: two fifths of the
-# CPU of a run. It has no setting against that, and goes on without a log where it cannot make the directory.
+# The CLI writes everything it does, at debug level and encrypted, into a log of its own at each start: two fifths of
+# the CPU of a run. It has no setting against that, and goes on without a log where it cannot make the directory.
 LOGS_WANTED = "WECITYCTL_ENGINE_LOGS"
 _NO_LOGS = f"A file in place of a directory: the engine keeps no debug logs. To have them, set {LOGS_WANTED}=1.\n"
 

@@ -117,13 +117,16 @@ class _Runner:
             context.learn_record(name, self._skipper.record(name))
         forward = Forward(context, maker, self._skipper, self._sink)
         if any(forward.leave_out(name) is None for name in context.stacks):
-            engine.warm_up()
+            self._warm_up(engine)
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
         if self._options.operation in ("up", "refresh") and forward.good:
             self._skipper.note(context.backend, forward.good)
         self._remove_leftovers(engine, maker, interrupts)
+
+    def _warm_up(self, engine: Engine) -> None:
+        engine.warm_up(provider=bool(self._context.clusters) and self._context.provider.kind == "builtin")
 
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""
@@ -193,9 +196,9 @@ class _Runner:
 
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
+        self._warm_up(engine)
         context.backend.unlock()
         self._check_locks(context.stacks)
-        engine.warm_up()
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]
         if self._is_whole:

@@ -1,7 +1,8 @@
 """The process that workers are forked from: the SDKs are loaded once, before any thread or gRPC channel exists.
 
-Run as `python -m wecityctl.engine.zygote DESCRIPTOR MODULE…`. It ends, and takes every worker and whatever those
-started with it, as soon as the other end of its socket is closed, however the owner died.
+Run as `python -m wecityctl.engine.zygote DESCRIPTOR MODULE…`; `package.*` loads all of a package. It ends, and takes
+every worker and whatever those started with it, as soon as the other end of its socket is closed, however the owner
+died.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -29,10 +31,19 @@ def main(arguments: list[str]) -> None:
     for name in ("grpc", "pulumi", "wecityctl.engine.worker", *arguments[1:]):
         # A module that cannot be loaded is reported by the worker that needs it, with its traceback.
         with contextlib.suppress(Exception):
-            importlib.import_module(name)
+            _load(name)
     gc.collect()
     gc.freeze()
     _serve(control)
+
+
+def _load(name: str) -> None:
+    """Import a module, or with `.*` at its end a package and all that is in it."""
+    module = importlib.import_module(name.removesuffix(".*"))
+    if name.endswith(".*"):
+        for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
+            with contextlib.suppress(Exception):
+                importlib.import_module(found.name)
 
 
 def _serve(control: socket.socket) -> None:
