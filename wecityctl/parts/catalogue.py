@@ -186,7 +186,6 @@ SYSTEM_PARTS: tuple[SystemPart, ...] = (
     SystemPart("nft", ("nftables",), ("nft",), _SYSTEM_DIRECTORIES),
     SystemPart("iptables", ("iptables",), ("iptables",), _SYSTEM_DIRECTORIES),
     SystemPart("conntrack", ("conntrack",), ("conntrack",), _SYSTEM_DIRECTORIES),
-    SystemPart("mmdebstrap", ("mmdebstrap",), ("mmdebstrap",), _SYSTEM_DIRECTORIES),
 )
 
 
