@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -319,3 +320,24 @@ def test_events_tell_the_run_in_order(home: Path) -> None:
     ]
     names = [stack.name for stack in plan_of(make_city("one", ("health",))).stacks]
     assert told == [(kind, name) for name in names for kind in ("StackStarted", "StackFinished")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
+@pytest.mark.parametrize("left", [0, 8], ids=["at once", "on the way"])
+def test_a_full_disk_is_told_and_the_state_kept(home: Path, left: int) -> None:
+    state = home / "state"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(state)], check=True)
+    try:
+        city = make_city("one", ())
+        assert go(city, "up").exit_code == 0
+        room = os.statvfs(state)
+        filler = state / "filler"
+        filler.write_bytes(bytes(max(0, room.f_bavail * room.f_bsize - left * 1024)))
+        result = go(city, "up", skip=False)
+        assert result.exit_code == ExitCode.DEPLOYMENT
+        failed = next(item for item in result.results if item.outcome == "failed")
+        assert "disk is full" in failed.errors[0] or "no space left" in failed.errors[0]
+        filler.unlink()
+        assert set(outcomes(go(city, "up")).values()) == {"unchanged"}
+    finally:
+        subprocess.run(["umount", str(state)], check=True)

@@ -19,7 +19,9 @@ from pathlib import Path
 from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.events_in import EventReader
 from wecityctl.engine.language import LanguageHost, Program
+from wecityctl.engine.outcome import describe
 from wecityctl.engine.process import Owner
+from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.wire import Cancel, Done, Job, Report, Seen, adopt
 from wecityctl.paths import write_private
 
@@ -34,7 +36,11 @@ def main(descriptor: int) -> None:
     job = connection.recv()
     assert isinstance(job, Job)
     os.umask(0o077)
-    report = _Run(job, connection, cli).report()
+    try:
+        report = _Run(job, connection, cli).report()
+    except OSError as error:
+        problem = disk_error(error, Path(str(error.filename or job.lock_record or job.directory)))
+        report = Report(problem.exit_code, (), 0, (describe(problem),), (), None, 0.0)
     connection.send(Done(report))
     connection.close()
 
@@ -70,7 +76,7 @@ class _Run:
         assert code is not None
         errors = tuple(self._reader.errors)
         if code and not errors:
-            errors = (_last_words(self._output) or f"the engine ended with {_describe(code)}",)
+            errors = (_last_words(self._output) or f"the engine ended with {_ending(code)}",)
         return Report(
             code,
             self._reader.changes,
@@ -171,5 +177,5 @@ def _last_words(output: bytes) -> str:
     return "\n".join(told or lines[-5:])
 
 
-def _describe(code: int) -> str:
+def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
