@@ -38,8 +38,18 @@ REFUSED = [
 ]
 
 
+class CoreSchemaLoader(yaml.SafeLoader):
+    """YAML 1.2's words for true and false only, as the language server that uses the schema has them."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the name is PyYAML's
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def documents(path: Path) -> list[Any]:
-    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8-sig")) if document is not None]
+    found = yaml.load_all(path.read_text(encoding="utf-8-sig"), CoreSchemaLoader)
+    return [document for document in found if document is not None]
 
 
 def test_it_is_draft_7() -> None:
