@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.cli._options import StreamFormat
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import RunResult, Sink
+from wecityctl.model.events import Event, RunFinished, RunResult, Sink
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
@@ -105,16 +105,15 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds)
     if clusters.failed and not clusters.found:
         raise next(iter(clusters.failed.values()))
-    result = run(
-        plan,
-        options,
-        clusters.found,
-        session.catalogue,
-        session.images,
-        backend,
-        sink,
-    )
-    return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
+
+    def with_urls(result: RunResult) -> RunResult:
+        return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
+
+    def tell(event: Event) -> None:
+        # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
+        sink(RunFinished(with_urls(event.result)) if isinstance(event, RunFinished) else event)
+
+    return with_urls(run(plan, options, clusters.found, session.catalogue, session.images, backend, tell))
 
 
 def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend) -> tuple[str, ...]:
