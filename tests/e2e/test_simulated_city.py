@@ -172,8 +172,11 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
     assert f"~ Deployment {name}" in seen.out
     assert "~ spec.replicas: 2 → 3" in seen.out
     done = home.run("up", city, "-o", "json")
-    assert done.changes() == {f"update Deployment {name}"}
-    assert [item["path"] for item in done.stack(HEALTH)["changes"][0]["properties"]] == ["spec.replicas"]
+    # What the tenant's zones may use follows from what its apps ask for.
+    quotas = {f"update ResourceQuota health-commission-{zone}/quota" for zone in ("internet", "extranet")}
+    assert done.changes() == {f"update Deployment {name}", *quotas}
+    properties = {item["name"]: item["properties"] for item in done.stack(HEALTH)["changes"]}
+    assert [item["path"] for item in properties[name]] == ["spec.replicas"]
     deployment = cluster.get("deployment", "-n", "health-commission-internet", "health-code-web")
     assert deployment["status"]["readyReplicas"] == 3
 
