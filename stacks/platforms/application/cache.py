@@ -115,7 +115,7 @@ def settings(context: CapabilityScope) -> str:
             f"port {context.type.port}",
             f"dir {DATA}",
             f"aclfile {DATA}/users.acl",
-            # The default user is off, so there is nobody without a password to protect from; images differ in the default.
+            # The default user is off, so nobody is without a password; images differ in the default.
             "protected-mode no",
             f"maxmemory {memory}",
             "maxmemory-policy allkeys-lru",
