@@ -113,7 +113,17 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
         # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
         sink(RunFinished(with_urls(event.result)) if isinstance(event, RunFinished) else event)
 
-    return with_urls(run(plan, options, clusters.found, session.catalogue, session.images, backend, tell))
+    result = run(
+        plan,
+        options,
+        clusters.found,
+        session.catalogue,
+        session.images,
+        backend,
+        tell,
+        unreachable=clusters.failed,
+    )
+    return with_urls(result)
 
 
 def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend) -> tuple[str, ...]:

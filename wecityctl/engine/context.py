@@ -11,6 +11,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
 from wecityctl.engine.state import StackState
+from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
@@ -29,6 +30,7 @@ class Context:
         images: Mapping[str, str],
         backend: Backend,
         provider: ProviderChoice,
+        unreachable: Mapping[str, WecityError] | None = None,
     ) -> None:
         self.plan = plan
         self.options = options
@@ -36,12 +38,19 @@ class Context:
         self.backend = backend
         self.provider = provider
         self.stacks = {stack.name: stack for stack in plan.stacks}
+        self._unreachable = unreachable or {}
         self._catalogue = catalogue
         self._images = images
         self._states: dict[str, StackState | None] = {}
         self._outputs: dict[str, Mapping[str, Any] | None] = {}
         self._kept: dict[str, str] | None = None
         self._secrets: dict[str, str] | None = None
+
+    def require_reachable(self, stack: str) -> None:
+        """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others."""
+        cloud = self.stacks[stack].cloud if stack in self.stacks else ""
+        if cloud in self._unreachable:
+            raise self._unreachable[cloud]
 
     def state(self, stack: str) -> StackState | None:
         """The stack's state as it was when first asked for in this run."""

@@ -28,6 +28,7 @@ from wecityctl.engine.skip import Skipper
 from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.tasks import Backward, Forward
 from wecityctl.engine.wire import Report
+from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
@@ -43,15 +44,20 @@ def run(
     images: Mapping[str, str],
     backend: Backend,
     sink: Sink,
+    *,
+    unreachable: Mapping[str, WecityError] | None = None,
 ) -> RunResult:
     """Run `options.operation` on the plan's stacks.
+
+    `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
 
     `preview`, `up` and `refresh` go through `plan` in its order; `destroy` takes down exactly the plan's stacks, in
     reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
     result; `WecityError` is raised for what stops the run before it begins.
     """
     begun = time.monotonic()
-    context = Context(plan, options, clusters, catalogue, images, backend, choose_provider(options.provider))
+    provider = choose_provider(options.provider)
+    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable)
     full_plan = make_plan(plan.city, catalogue)
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)

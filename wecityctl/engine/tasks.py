@@ -47,6 +47,7 @@ class Forward:
         """The result of a stack that nothing has to be done for."""
         if self._context.layer(stack) == "secrets":
             return self._leave_out_secrets(stack)
+        self._context.require_reachable(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:
             return StackResult(stack, "skipped", reason="does not exist yet")
         return self._skipper.leave_out(self._context.inputs(self._context.stacks[stack], with_secrets=False))
@@ -128,6 +129,7 @@ class Backward:
             return self._drop_secrets(stack, exists=state is not None)
         if state is None:
             return StackResult(stack, "skipped", reason="does not exist")
+        self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
             self._context.backend.delete_stack(stack)
