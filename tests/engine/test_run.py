@@ -100,7 +100,7 @@ def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:
     city = make_city("one", ("health",), secrets=("sms-key",))
     with pytest.raises(ConfigurationError) as caught:
         go(city, "up")
-    assert "wecityctl secrets set tenant/health/sms-key" in caught.value.resolution
+    assert "wecityctl secrets set PATH health/sms-key" in caught.value.resolution
     assert open_backend(city).list_stacks() == ()
     set_secret(open_backend(city), "tenant/health/sms-key", "abc")
     assert go(city, "up").exit_code == 0

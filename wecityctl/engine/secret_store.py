@@ -51,7 +51,8 @@ def require_given(names: Iterable[str], have: Mapping[str, str]) -> None:
     if missing:
         raise ConfigurationError(
             "secrets are missing that the apps name: " + ", ".join(missing),
-            resolution="set each of them: " + "; ".join(f"wecityctl secrets set {name}" for name in missing),
+            resolution="set each of them: "
+            + "; ".join(f"wecityctl secrets set PATH {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
         )
 
 
