@@ -100,14 +100,19 @@ class Machine:
         return own | more
 
     def run(
-        self, *arguments: str | Path, code: int | None = 0, timeout: float = TIMEOUT, env: Mapping[str, str] = {}
+        self,
+        *arguments: str | os.PathLike[str],
+        code: int | None = 0,
+        timeout: float = TIMEOUT,
+        env: Mapping[str, str] = {},
+        stdin: str = "",
     ) -> Done:
         """Call the command line; fails unless it ends with `code` (None: any) and without a traceback."""
         words = tuple(str(item) for item in arguments)
         finished = subprocess.run(
             [str(PROGRAM), *words],
             env=self.environment(**env),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -120,7 +125,9 @@ class Machine:
         return done
 
     @contextlib.contextmanager
-    def running(self, *arguments: str | Path, env: Mapping[str, str] = {}) -> Iterator[subprocess.Popen[str]]:
+    def running(
+        self, *arguments: str | os.PathLike[str], env: Mapping[str, str] = {}
+    ) -> Iterator[subprocess.Popen[str]]:
         """The command line while it runs, its stdout in a pipe; killed at the end if it still does."""
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(

@@ -212,30 +212,6 @@ def test_a_server_that_does_not_answer_is_told_in_bounded_time(port: Port) -> No
     assert snapshot(port.backend) == before
 
 
-def test_one_cloud_that_is_away_does_not_stop_the_other(port: Port) -> None:
-    two = port.files.copy(port.one.root / "two-clouds")
-    next(two.documents("City"))["spec"]["zones"].append({"name": "extranet", "kind": "government-extranet"})
-    away = port.access("away", server="https://127.0.0.1:9")
-    far = {"provider": "kubernetes", "kubernetes": {"kubeconfig": str(away)}, "zones": ["extranet"]}
-    island = app("beacon", "island")
-    island["spec"]["zone"] = "extranet"
-    two.add("island.yaml", document("Cloud", "far", far), tenant("island"), island)
-    two.component("parks-app")["env"] = {"SEASON": "spring"}
-    two.save()
-    report = port.one.root / "report.json"
-    done = port.one.run("up", two, "--report-file", report, code=None)
-    assert done.code in (3, 4), done
-    outcomes = {item["stack"]: item for item in json.loads(report.read_text())["stacks"]}
-    assert outcomes[TENANT]["outcome"] == "succeeded"
-    for stack in (f"{NAME}.base.far", f"{NAME}.tenant.island.far"):
-        assert outcomes[stack]["outcome"] in ("failed", "blocked")
-    assert "127.0.0.1:9" in outcomes[f"{NAME}.base.far"]["reason"]
-    assert "127.0.0.1:9" in done.text
-    unreachable = port.one.run("status", two, "-o", "json").json()["unreachable"]
-    assert list(unreachable) == ["far"]
-    port.one.run("up", port.files, f"--confirm={NAME}")
-
-
 @contextmanager
 def changed(port: Port, season: str) -> Iterator[None]:
     """A change in the files that has to be carried out."""
@@ -297,6 +273,30 @@ def fill(path: Path) -> None:
                     pass
             except OSError:
                 continue
+
+
+def test_one_cloud_that_is_away_does_not_stop_the_other(port: Port) -> None:
+    two = port.files.copy(port.one.root / "two-clouds")
+    next(two.documents("City"))["spec"]["zones"].append({"name": "extranet", "kind": "government-extranet"})
+    away = port.access("away", server="https://127.0.0.1:9")
+    far = {"provider": "kubernetes", "kubernetes": {"kubeconfig": str(away)}, "zones": ["extranet"]}
+    island = app("beacon", "island")
+    island["spec"]["zone"] = "extranet"
+    two.add("island.yaml", document("Cloud", "far", far), tenant("island"), island)
+    two.component("parks-app")["env"] = {"SEASON": "spring"}
+    two.save()
+    report = port.one.root / "report.json"
+    done = port.one.run("up", two, "--report-file", report, code=None)
+    assert done.code in (3, 4), done
+    outcomes = {item["stack"]: item for item in json.loads(report.read_text())["stacks"]}
+    assert outcomes[TENANT]["outcome"] == "succeeded"
+    for stack in (f"{NAME}.base.far", f"{NAME}.tenant.island.far"):
+        assert outcomes[stack]["outcome"] in ("failed", "blocked")
+    assert "127.0.0.1:9" in outcomes[f"{NAME}.base.far"]["reason"]
+    assert "127.0.0.1:9" in done.text
+    unreachable = port.one.run("status", two, "-o", "json").json()["unreachable"]
+    assert list(unreachable) == ["far"]
+    port.one.run("up", port.files, f"--confirm={NAME}")
 
 
 def test_either_machine_can_take_the_city_down(port: Port) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import yaml
 
 from tests.e2e.files import CityFiles, example
 from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state
+from wecityctl.parts import locate
 
 pytestmark = pytest.mark.cluster
 
@@ -33,12 +35,6 @@ def cluster(home: Machine) -> Cluster:
     return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
 
 
-@pytest.fixture
-def up(home: Machine, city: CityFiles) -> None:
-    """The city, as its files say: whatever the test before did."""
-    home.run("up", city)
-
-
 def test_the_first_preview_shows_everything_and_makes_nothing(home: Machine, city: CityFiles) -> None:
     seen = home.run("preview", city, "--detailed-exitcode", "-o", "json", code=2)
     result = seen.result()
@@ -48,7 +44,6 @@ def test_the_first_preview_shows_everything_and_makes_nothing(home: Machine, cit
     assert len(changes) > 100
     assert {change.split()[0] for change in changes} == {"create"}
     assert "create Deployment health-commission-internet/health-code-web" in changes
-    assert "create NodePort" not in changes
     # Its content follows from tenants that are not there yet: it is shown and not invented.
     assert any(change.startswith("create ConfigMap") and "routes" in change for change in changes)
     assert not home.state.exists(), "a preview leaves nothing behind"
@@ -182,10 +177,49 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
 
 
 def test_what_somebody_else_changed_is_put_right(home: Machine, city: CityFiles, cluster: Cluster) -> None:
-    where = ("-n", "transport-bureau-internet")
-    cluster.kubectl("delete", "networkpolicy", "default-deny", *where)
+    fence = ("networkpolicy", "default-deny", "-n", "transport-bureau-internet")
+    policy = "NetworkPolicy transport-bureau-internet/default-deny"
+    cluster.kubectl("delete", *fence)
     home.run("up", city)
-    assert cluster.get("networkpolicy", "default-deny", *where)["spec"]["podSelector"] == {}
+    assert cluster.get(*fence)["spec"]["podSelector"] == {}
+    cluster.kubectl("delete", *fence)
+    seen = home.run("refresh", city, "--only", "transport-bureau", "-o", "json")
+    assert seen.changes() == {f"delete {policy}"}
+    assert home.run("up", city, "-o", "json").changes() == {f"create {policy}"}
+
+
+def test_a_secret_that_an_app_names_is_asked_for_and_handed_to_the_app_alone(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    city.component("bus-arrival")["secrets"] = ["sms-key"]
+    city.save()
+    refused = home.run("up", city, code=2)
+    assert "secrets set" in refused.err
+    assert "transport-bureau/sms-key" in refused.err
+    value = "a-key-from-the-telephone-company"
+    said = home.run("secrets", "set", city, "transport-bureau/sms-key", stdin=f"{value}\n").text
+    done = home.run("up", city, "-o", "json")
+    found = cluster.get("secret", "bus-arrival-web-secrets", "-n", "transport-bureau-internet")["data"]
+    assert {key: base64.b64decode(text).decode() for key, text in found.items()} == {"sms-key": value}
+    listed = home.run("secrets", "list", city).text
+    assert "transport-bureau/sms-key" in listed
+    assert value not in said + done.text + listed
+    states = [path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()]
+    assert not [text for text in states if value.encode() in text]
+
+
+def test_plain_pulumi_sees_the_same_stacks(home: Machine, city: CityFiles) -> None:
+    told = home.run("env", city, "-o", "json").json()
+    listed = subprocess.run(
+        [str(locate("pulumi")), "-C", told["directory"], "stack", "ls", "--json"],
+        env=home.environment(**told["variables"]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    stacks = home.run("status", city, "-o", "json").json()["stacks"]
+    assert {item["name"].rpartition("/")[2] for item in json.loads(listed.stdout)} == {item["stack"] for item in stacks}
 
 
 def test_only_touches_the_named_part_and_what_it_needs(home: Machine, city: CityFiles) -> None:
