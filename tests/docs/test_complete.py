@@ -24,7 +24,10 @@ RECORDS = ROOT / "docs" / "decisions"
 NOT_THE_USERS = {"CNI_COMMAND", "CNI_CONTAINERID", "CNI_ARGS", "KUBERNETES_EXEC_INFO", "CNI_NETNS", "CNI_IFNAME"}
 
 _BY_FUNCTION = re.compile(r"(WECITYCTL|XDG|PULUMI_K8S)_[A-Z0-9_]+|(HTTPS?|NO)_PROXY")
-ids = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 # -- commands
@@ -79,7 +82,7 @@ def problem_of(words: list[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("document", WRITTEN, **ids)
+@pytest.mark.parametrize("document", WRITTEN, ids=name_of)
 def test_shown_commands_exist(document: Path) -> None:
     problems = [problem_of(words) for words in shown_commands(document)]
     assert [problem for problem in problems if problem] == []
@@ -232,7 +235,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", text.replace("`", "").lower()).strip().replace(" ", "-") for text in headings}
 
 
-@pytest.mark.parametrize("document", documents(), **ids)
+@pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_links_lead_somewhere(document: Path) -> None:
     broken = []
     for link in _LINK.findall(document.read_text(encoding="utf-8")):
@@ -265,7 +268,7 @@ def test_every_record_is_in_the_index_once() -> None:
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("record", sorted(RECORDS.glob("[0-9]*.md")), **ids)
+@pytest.mark.parametrize("record", sorted(RECORDS.glob("[0-9]*.md")), ids=name_of)
 def test_a_record_has_its_four_parts(record: Path) -> None:
     text = record.read_text(encoding="utf-8")
     assert re.match(rf"# (0*{int(record.name[:4])})[.:]? ", text), "the title begins with the record's number"
