@@ -6,6 +6,7 @@ The commands choose the options; this module joins session, clusters, engine and
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ class RunRequest:
 
 def operate(request: RunRequest) -> RunResult:
     """Carry the request out and show it; what stops it before it begins is raised."""
+    if request.report_file is not None:
+        _check_report_file(request.report_file)
     with open_reporter(request.output) as sink:
         result = _run(request, sink)
     if request.report_file is not None:
@@ -51,6 +54,16 @@ def operate(request: RunRequest) -> RunResult:
 
         print_result(console(), result, details=request.details)
     return result
+
+
+def _check_report_file(path: Path) -> None:
+    """Refuse a place where the report cannot be written, before the work that it would report."""
+    directory = path.parent
+    if path.is_dir() or not directory.is_dir() or not os.access(path if path.exists() else directory, os.W_OK):
+        raise ConfigurationError(
+            f"--report-file: {path} cannot be written",
+            resolution="name a file in a directory that exists and is yours to write",
+        )
 
 
 def exit_code(result: RunResult, *, detailed: bool = False) -> int:
@@ -100,7 +113,7 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
     session, plan = request.session, request.session.plan
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
-    options = replace(request.options, provider=session.city.kubernetes_provider, partial=bool(request.only))
+    options = replace(request.options, provider=session.city.kubernetes_provider)
     backend = open_backend(session.city)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds)
     if clusters.failed and not clusters.found:

@@ -47,7 +47,6 @@ class RunOptions:
     provider: KubernetesProvider = "auto"
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None
-    partial: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def confirms(self, stack: str) -> bool:
