@@ -196,8 +196,15 @@ def makefile_targets() -> dict[str, list[str]]:
         if found := re.match(r"^([a-z0-9-]+):", line):
             current = targets.setdefault(found[1], [])
         elif line.startswith("\t"):
-            current.append(line.strip().replace("$(BIN)/", "").replace("$(CITY)", "examples/xingcheng"))
+            current.append(_filled_in(line.strip()))
     return targets
+
+
+def _filled_in(command: str) -> str:
+    values = {"$(BIN)/": "", "$(notdir $(CITY))": "xingcheng", "$(CITY)": "examples/xingcheng"}
+    for variable, value in values.items():
+        command = command.replace(variable, value)
+    return command
 
 
 def test_shown_make_targets_exist() -> None:
@@ -209,9 +216,10 @@ def test_shown_make_targets_exist() -> None:
         assert shown <= set(targets), document.name
 
 
-def test_the_readme_says_what_make_up_runs() -> None:
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_the_readme_says_what_make_runs(target: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    recipe = makefile_targets()["up"]
+    recipe = makefile_targets()[target]
     assert recipe
     assert [command for command in recipe if f"`{command}`" not in readme] == []
 
