@@ -99,9 +99,10 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
         with LiveReporter(error_console()) as live:
             yield live
     else:
+        from wecityctl.cli._common import settings
         from wecityctl.report.plain import PlainReporter
 
-        with PlainReporter(sys.stderr) as plain:
+        with PlainReporter(sys.stderr, verbosity=settings().verbosity + 1) as plain:
             yield plain
 
 
