@@ -1,5 +1,6 @@
 """The one place that exits: errors to exit codes and screens, global options, signals, closed pipes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -190,3 +191,83 @@ def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture
 
 def test_exit_codes_are_the_classes_own() -> None:
     assert (WecityError.exit_code, ConfigurationError.exit_code, DeploymentError.exit_code) == (1, 2, 4)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
+    script = f"{sys.executable} -c 'from wecityctl.cli.main import main; main()' validate /nowhere {closed}"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={"HOME": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "" if "2>" in closed else done.stderr.startswith("/nowhere: no such file")
+    assert not (tmp_path / ".local").exists()
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    def run(command: str, redirection: str) -> subprocess.CompletedProcess[str]:
+        script = f"{sys.executable} -c 'from wecityctl.cli.main import main; main()' {command} {redirection}"
+        return subprocess.run(
+            ["sh", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            env={"HOME": str(tmp_path)},
+            check=False,
+        )
+
+    done = run("schema", ">/dev/full")
+    assert done.returncode == ExitCode.DEPLOYMENT
+    assert done.stderr.startswith("error: no room is left on the disk, or where the output goes\n")
+    # What cannot be said does not change the exit code.
+    assert run("validate /nowhere", "2>/dev/full").returncode == 2
+    assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("open('/proc/nowhere/x', 'w')", "error: No such file or directory: /proc/nowhere/x\n"),
+        ("raise OSError(28, 'No space left on device')", "error: no room is left on the disk"),
+    ],
+)
+def test_what_the_system_refuses_is_no_mistake_of_ours(body: str, text: str, tmp_path: Path) -> None:
+    done = misbehave(body, home=tmp_path)
+    assert done.returncode == ExitCode.DEPLOYMENT
+    assert done.stderr.startswith(text)
+    assert "  → " in done.stderr
+    assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize("arguments", [["/nowhere"], ["/nowhere", "--nosuch"]])
+def test_with_detailed_exit_code_no_error_looks_like_changes(arguments: list[str]) -> None:
+    assert wecityctl("preview", *arguments).returncode == 2
+    assert wecityctl("preview", *arguments, "--detailed-exitcode").returncode == 1
+
+
+def test_a_program_that_reads_json_finds_the_error_in_it(tmp_path: Path) -> None:
+    for command in (("status",), ("up",), ("preview", "--nosuch")):
+        done = wecityctl(*command, "/nowhere", "-o", "json", home=tmp_path)
+        assert done.returncode == 2
+        found = json.loads(done.stdout)
+        assert (found["event"], found["error"]["exit_code"]) == ("error", 2)
+        assert done.stderr
+    problems = json.loads(wecityctl("status", "/nowhere", "-ojson").stdout)["error"]["problems"]
+    assert [item["file"] for item in problems] == ["/nowhere"]
+    assert json.loads(wecityctl("validate", "/nowhere", "--output=json").stdout)["valid"] is False
+
+
+@pytest.mark.parametrize("report", ["/proc/nowhere/report.json", "/proc"])
+def test_a_report_that_cannot_be_written_stops_the_run_before_it_begins(report: str, tmp_path: Path) -> None:
+    done = wecityctl("up", "examples/xingcheng", "--yes", "--report-file", report, home=tmp_path)
+    assert done.returncode == 2
+    assert f"{report} cannot be written" in done.stderr
+    assert not (tmp_path / ".local").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import platform
 import sys
@@ -11,7 +13,8 @@ from datetime import UTC, datetime
 from typing import IO
 
 from wecityctl import __version__
-from wecityctl.errors import InvalidCityError, WecityError
+from wecityctl.cli._common import FORMAT_VERSION
+from wecityctl.errors import DeploymentError, InvalidCityError, WecityError
 from wecityctl.paths import state_dir, write_private
 
 MAX_DETAIL_LINES = 25
@@ -34,6 +37,37 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
     if error.resolution:
         text = textwrap.fill(f"→ {error.resolution}", 118, initial_indent="  ", subsequent_indent="    ")
         stream.write(text + "\n")
+
+
+def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
+    """A refusal of the operating system in the user's words; `None` if it does not say what it is about."""
+    reason = error.strerror or type(error).__name__
+    if error.filename is not None:
+        paths = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        return DeploymentError(
+            f"{reason}: {' → '.join(paths) or error.filename}",
+            resolution="see that it exists, belongs to you and has room; where files live is set with"
+            " XDG_STATE_HOME and XDG_CACHE_HOME",
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DeploymentError(
+            "no room is left on the disk, or where the output goes",
+            details=reason,
+            resolution="make room and run it again: what was done is in the state",
+        )
+    return WecityError("the output could not be written", details=reason) if output_lost else None
+
+
+def error_line(error: BaseException, code: int) -> str:
+    """The error as one line of JSON: a document of its own, and the last event of a stream."""
+    value: dict[str, object] = {"message": str(error), "exit_code": code}
+    if isinstance(error, WecityError):
+        value |= {"details": error.details, "resolution": error.resolution}
+    if isinstance(error, InvalidCityError):
+        from wecityctl.cli._problems import problem_as_json
+
+        value["problems"] = [problem_as_json(problem) for problem in error.problems]
+    return json.dumps({"format_version": FORMAT_VERSION, "event": "error", "error": value}, ensure_ascii=False)
 
 
 def show_internal_error(error: BaseException, stream: IO[str], *, colour: bool) -> None:

@@ -6,7 +6,6 @@ Every error ends here and becomes one screen and an exit code; nothing below thi
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from contextvars import copy_context
@@ -16,10 +15,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from wecityctl import __version__
+from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
-from wecityctl.cli._errors import show_error, show_internal_error
+from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error
 from wecityctl.cli._lazy import Command, LazyGroup
-from wecityctl.errors import CancelledError, ExitCode, WecityError
+from wecityctl.cli._streams import close_after_failure, flushes, open_standard_streams
+from wecityctl.errors import CancelledError, ConfigurationError, ExitCode, WecityError
 
 PROGRAM = "wecityctl"
 _INTERRUPTED_WHILE_PARSING = 130
@@ -98,50 +99,69 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     _tolerate_odd_characters()
+    given = tuple(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = typer.main.get_command(app).main(
-            args=list(arguments) if arguments is not None else None,
-            prog_name=PROGRAM,
-            standalone_mode=False,
-        )
+        result = typer.main.get_command(app).main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_stdout()
+        close_after_failure(sys.stdout)
         return ExitCode.ERROR
     except Exception as error:
-        with contextlib.suppress(BrokenPipeError):
-            return _report(error)
-        return ExitCode.ERROR
+        return _report(error, given)
     except KeyboardInterrupt:
-        return _report(CancelledError("interrupted"))
+        return _report(CancelledError("interrupted"), given)
     if result == _INTERRUPTED_WHILE_PARSING:
-        return _report(CancelledError("interrupted"))
+        return _report(CancelledError("interrupted"), given)
     return result if isinstance(result, int) and not isinstance(result, bool) else ExitCode.OK
 
 
 def main() -> NoReturn:
     """Run the program and exit. The only place that does."""
+    open_standard_streams()
     sys.exit(run())
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
     # Results come before the error that ended them, also where both streams are one file.
+    known = _as_known(error, output_lost=not flushes(sys.stdout))
+    code = int(known.exit_code if known is not None else ExitCode.ERROR)
+    if wants_detailed_exit_code(arguments):
+        # There 2 means changes, so nothing else may end with it.
+        code = ExitCode.ERROR
     with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    colour = settings().colours(sys.stderr)
+        _show(error, known)
+    if wants_json(arguments):
+        with contextlib.suppress(OSError):
+            say(error_line(error if known is None else known, code))
+    for stream in (sys.stdout, sys.stderr):
+        if not flushes(stream):
+            close_after_failure(stream)
+    return code
+
+
+def _as_known(error: BaseException, *, output_lost: bool) -> WecityError | None:
+    """The error in our own terms; `None` for one that nobody foresaw."""
     match error:
         case WecityError():
-            show_error(error, sys.stderr, colour=colour)
-            return error.exit_code
+            return error
         case typer.Abort():
-            show_error(CancelledError("stopped at a question"), sys.stderr, colour=colour)
-            return ExitCode.CANCELLED
+            return CancelledError("stopped at a question")
         case typer.TyperException():
-            _show_usage_error(error)
-            return error.exit_code
+            return ConfigurationError(error.format_message())
+        case OSError():
+            return system_error(error, output_lost=output_lost)
         case _:
-            show_internal_error(error, sys.stderr, colour=colour)
-            return ExitCode.ERROR
+            return None
+
+
+def _show(error: BaseException, known: WecityError | None) -> None:
+    colour = settings().colours(sys.stderr)
+    if isinstance(error, typer.TyperException):
+        _show_usage_error(error)
+    elif known is not None:
+        show_error(known, sys.stderr, colour=colour)
+    else:
+        show_internal_error(error, sys.stderr, colour=colour)
 
 
 def _show_usage_error(error: typer.TyperException) -> None:
@@ -158,9 +178,3 @@ def _tolerate_odd_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """The reader has gone: leave nothing for the interpreter to flush on its way out."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -115,9 +115,13 @@ def ask_version(path: Path) -> str:
     from pulumi.runtime.proto import provider_pb2_grpc
 
     # The address of an engine is expected; a provider only uses it for logging, of which there is none here.
-    process = subprocess.Popen(
-        [path, "127.0.0.1:9"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    try:
+        process = subprocess.Popen(
+            [path, "127.0.0.1:9"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        # Broken, or for another machine.
+        return ""
     try:
         port = _first_line(process, START_SECONDS)
         if not port.isdigit():
