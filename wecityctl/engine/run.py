@@ -127,7 +127,8 @@ class _Runner:
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
-        if self._options.operation in ("up", "refresh") and forward.good:
+        # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
+        if self._options.operation == "up" and forward.good:
             self._skipper.note(context.backend, forward.good)
         self._remove_leftovers(engine, maker, interrupts)
 
