@@ -205,8 +205,7 @@ def test_a_server_that_does_not_answer_is_told_in_bounded_time(port: Port) -> No
     nobody = "https://127.0.0.1:9"
     files = port.elsewhere("away", kubeconfig=str(port.access("away", server=nobody)))
     before, begun = snapshot(port.backend), time.monotonic()
-    done = port.one.run("up", files, code=None, timeout=90)
-    assert done.code in (1, 4), done
+    done = port.one.run("up", files, code=4, timeout=90)
     assert "127.0.0.1:9" in done.err
     assert time.monotonic() - begun < 60
     assert snapshot(port.backend) == before
@@ -286,8 +285,7 @@ def test_one_cloud_that_is_away_does_not_stop_the_other(port: Port) -> None:
     two.component("parks-app")["env"] = {"SEASON": "spring"}
     two.save()
     report = port.one.root / "report.json"
-    done = port.one.run("up", two, "--report-file", report, code=None)
-    assert done.code in (3, 4), done
+    done = port.one.run("up", two, "--report-file", report, code=4)
     outcomes = {item["stack"]: item for item in json.loads(report.read_text())["stacks"]}
     assert outcomes[TENANT]["outcome"] == "succeeded"
     for stack in (f"{NAME}.base.far", f"{NAME}.tenant.island.far"):
