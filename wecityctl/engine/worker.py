@@ -75,7 +75,10 @@ class _Run:
         code = self._cli.exit_code
         assert code is not None
         errors = tuple(self._reader.errors)
-        if code and not errors:
+        if code < 0:
+            # Whatever it said last was said before that, and is not the reason.
+            errors = (f"the engine was ended by {_ending(code)}; the next run goes on where it stopped", *errors)
+        elif code and not errors:
             errors = (_last_words(self._output) or f"the engine ended with {_ending(code)}",)
         return Report(
             code,
@@ -173,7 +176,7 @@ def _fifo(job: Job) -> Iterator[tuple[str, int]]:
 
 def _last_words(output: bytes) -> str:
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    told = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
+    told = [line.removeprefix("error:").strip() for line in lines if line.startswith(("error:", "panic:"))]
     return "\n".join(told or lines[-5:])
 
 
