@@ -110,7 +110,9 @@ def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFile
         rest, _ = process.communicate(timeout=90)
         assert process.returncode == 4, rest
         stacks = json.loads(rest.splitlines()[-1])["result"]["stacks"]
-        assert any("SIGKILL" in item["reason"] for item in stacks if item["outcome"] == "failed"), stacks
+        reasons = [item["reason"] for item in stacks if item["outcome"] == "failed"]
+        assert reasons
+        assert all("SIGKILL" in reason for reason in reasons), reasons
         nothing_runs(home)
 
 
