@@ -14,6 +14,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +335,7 @@ def test_stop_leaves_nothing_behind_and_up_goes_on_with_the_data(real: RealCity)
     assert trace.left() == []
     real.up()
     for name, row in before.items():
-        assert eventually(lambda name=name: real.state_of(name), 60)["database"] == row
+        assert eventually(partial(real.state_of, name), 60)["database"] == row
     assert real.state_of("bus")["cache"]["visits"] > visits
     assert "nothing to change" in real.up().out
 
