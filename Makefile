@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 up: $(STAMP) ## Bring the example city up on this machine, and everything it needs (CITY=path for another)
 	$(BIN)/wecityctl engine install
-	$(BIN)/wecityctl up $(CITY)
+	$(BIN)/wecityctl up $(CITY) --yes
 
 down: $(STAMP) ## Take the example city and its embedded cloud down again; volumes stay
 	$(BIN)/wecityctl destroy $(CITY) --confirm=$(notdir $(CITY)) --stop-clouds
