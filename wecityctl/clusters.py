@@ -72,7 +72,9 @@ def _open_adopted(cloud: Cloud) -> Cluster:
     """An existing cluster: its identity and version tell that it can be reached with these credentials."""
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
+    from wecityctl.kube.errors import no_api_server
     from wecityctl.kube.export import kubeconfig_text
+    from wecityctl.kube.resource import meta
     from wecityctl.kube.transport import HttpPool
 
     settings = cloud.kubernetes
@@ -83,7 +85,10 @@ def _open_adopted(cloud: Cloud) -> Cluster:
             client = KubeClient(access, pool)
             version = await client.version()
             system = await client.request("GET", "/api/v1/namespaces/kube-system", retry_seconds=5.0)
-            return str(system["metadata"]["uid"]), str(version.get("gitVersion", ""))
+            uid = meta(system).get("uid")
+            if not uid:
+                raise no_api_server(access.server, "namespace kube-system has no UID")
+            return str(uid), str(version.get("gitVersion", ""))
 
     identifier, version = asyncio.run(look())
     return Cluster(

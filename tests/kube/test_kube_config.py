@@ -126,6 +126,8 @@ def test_in_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (text(cluster={"server": ""}), "no server"),
         (text(cluster={"server": "https://"}), "not the URL"),
         (text(cluster={"server": "https://a:bc"}), "not the URL"),
+        (text(cluster={"server": "https://[::1:6443"}), "not the URL"),
+        (text(cluster={"proxy-url": "ftp://[::1"}), "proxy-url has the scheme 'ftp'"),
         (text(cluster={"server": 5}), "cluster.server must be text"),
         (text(cluster={"certificate-authority-data": "%%"}), "certificate-authority-data is not valid base64"),
         (text(cluster={"certificate-authority": "/none/such"}), "/none/such: No such file"),

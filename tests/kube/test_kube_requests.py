@@ -20,6 +20,7 @@ from aiohttp import web
 from tests.kube.fake_server import Handler, connect_proxy, refusing_server, serve, status
 from tests.support.pki import Authority
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, WecityError
+from wecityctl.kube import requester
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import Access, ExecPlugin
 from wecityctl.kube.credentials import Credentials
@@ -295,6 +296,37 @@ async def test_html_is_not_an_api_server() -> None:
             await client.version()
 
 
+async def test_a_redirection_is_not_an_api_server() -> None:
+    script = Script(lambda: web.Response(status=302, headers={"Location": "https://sign-in.example/"}))
+    async with client_for(script) as client:
+        with pytest.raises(Unreachable, match="does not answer like a Kubernetes API server") as caught:
+            await client.version()
+    assert "https://sign-in.example/" in caught.value.details
+    assert len(script.seen) == 1
+
+
+async def test_an_answer_that_trickles_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "100000"})
+        await response.prepare(request)
+        for _ in range(300):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+        return response
+
+    monkeypatch.setattr(requester, "BODY_SECONDS", 0.4)
+    async with client_for(trickle) as client:
+        with pytest.raises(Unreachable, match="gives no answer"):
+            await client.request("GET", "/x", retry_seconds=0.0)
+
+
+async def test_a_token_that_cannot_be_sent_is_not_shown() -> None:
+    error = await fails(Access(server="http://127.0.0.1:1", token="s3cret\nX-Header: y"))
+    assert isinstance(error, AuthenticationError)
+    assert "line break" in error.message
+    assert "s3cret" not in f"{error.message}{error.details}{error.resolution}"
+
+
 async def test_watch_ends_quietly_and_reports_gone() -> None:
     big = "x" * 300_000
     lines = [
@@ -567,6 +599,8 @@ print(json.dumps({{"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exe
             "",
         ),
         ("", {"interactive_mode": "Always"}, "needs a terminal", ""),
+        ("while True: print('x' * 4096)", {}, "prints without end", ""),
+        ("import subprocess; subprocess.run(['yes'])", {}, "prints without end", ""),
     ],
 )
 async def test_bad_exec_plugin(tmp_path: Path, body: str, settings: dict[str, Any], message: str, details: str) -> None:

@@ -137,4 +137,3 @@ def test_a_program_that_is_no_provider_has_no_version(tmp_path: Path) -> None:
     assert ask_version(put(tmp_path / NAME, b"#!/bin/sh\necho hello\n")) == ""
     assert ask_version(put(tmp_path / "quiet", b"#!/bin/sh\nexit 1\n")) == ""
     assert ask_version(put(tmp_path / "broken", b"\x7fELF, but no more")) == ""
-    assert ask_version(put(tmp_path / "broken", b"\x7fELF, but no more")) == ""

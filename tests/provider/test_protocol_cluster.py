@@ -204,6 +204,25 @@ async def test_replacing_what_cannot_change(engine: Engine, namespace: str) -> N
     assert outputs["metadata"]["uid"] != state["metadata"]["uid"]
 
 
+async def test_a_volume_that_is_asked_to_shrink_is_not_replaced(engine: Engine, namespace: str) -> None:
+    def claim(size: str) -> dict[str, Any]:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "a", "namespace": namespace, "annotations": {"pulumi.com/skipAwait": "true"}},
+            "spec": {**spec, "storageClassName": "none", "volumeName": "some"},
+        }
+
+    inputs, _, state = await engine.make(claim("2Gi"), "a")
+    news = await engine.check(claim("1Gi"), "a", inputs)
+    detailed, answer = await engine.diff(inputs, state, news, "a")
+    assert detailed == {"spec.resources.requests.storage": "update"}
+    assert not answer.replaces
+    with pytest.raises(grpc.aio.AioRpcError, match="spec: Forbidden"):
+        await engine.update(news, state, "a")
+
+
 async def test_immutable_fields_learnt_from_the_api_server(
     engine: Engine, cluster: ControlPlane, namespace: str
 ) -> None:

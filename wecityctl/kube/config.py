@@ -169,8 +169,8 @@ def _server(cluster: Entry, *, tls: bool) -> str:
         raise ConfigurationError(f"{cluster.where}: the cluster has no server")
     if "://" not in server:
         server = f"{'https' if tls else 'http'}://{server}"
-    parts = urlsplit(server)
     try:
+        parts = urlsplit(server)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         valid = False
@@ -182,7 +182,7 @@ def _server(cluster: Entry, *, tls: bool) -> str:
 def _proxy(cluster: Entry, server: str, env: Mapping[str, str]) -> str:
     own = _text(cluster, "proxy-url", "cluster")
     proxy = own or proxy_from_environment(server, env)
-    scheme = urlsplit(proxy).scheme
+    scheme = proxy.partition("://")[0].lower() if "://" in proxy else ""
     if proxy and scheme not in ("http", "https"):
         source = f"{cluster.where}: proxy-url" if own else "the proxy of the environment"
         raise ConfigurationError(f"{source} has the scheme {scheme!r}", resolution="use an http or https proxy")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +26,7 @@ TOKEN_FILE_SECONDS = 60.0  # as client-go: a rotated service account token is pi
 EXEC_SECONDS = 120.0
 MINIMUM_EXEC_SECONDS = 5.0
 EXPIRY_LEEWAY_SECONDS = 10.0
+MAX_EXEC_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,16 @@ class Credentials:
 
     def _login_with(self, headers: tuple[tuple[str, str], ...], expires: float = 0.0) -> Login:
         access = self._access
-        return Login(headers + _impersonation(access), access.client_cert, access.client_key, expires)
+        headers += _impersonation(access)
+        for name, value in headers:
+            if not value.isprintable():
+                # The value is a secret: it is not quoted.
+                raise AuthenticationError(
+                    f"the credentials for {access.server} hold a line break or another character that cannot be sent",
+                    details=f"in the header {name}",
+                    resolution="check the token and the names of the kubeconfig's user",
+                )
+        return Login(headers, access.client_cert, access.client_key, expires)
 
 
 async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
@@ -116,22 +128,25 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
+            # A group of its own, so that what a script has started ends with it.
+            start_new_session=True,
         )
     except OSError as error:
         raise AuthenticationError(
             f"the credential plug-in `{name}` cannot be run: {error.strerror or error}", resolution=plugin.install_hint
         ) from error
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), EXEC_SECONDS)
+        stdout, stderr = await asyncio.wait_for(_outputs(process), EXEC_SECONDS)
     except BaseException as error:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        _kill(process)
+        await process.communicate()
         if isinstance(error, TimeoutError):
             raise AuthenticationError(
                 f"the credential plug-in `{name}` gave no answer in {EXEC_SECONDS:.0f} s"
             ) from None
         raise
+    if max(len(stdout), len(stderr)) > MAX_EXEC_BYTES:
+        raise AuthenticationError(f"the credential plug-in `{name}` prints without end")
     said = stderr.decode(errors="replace").strip()[-2000:]
     if process.returncode != 0:
         raise AuthenticationError(
@@ -140,6 +155,31 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             resolution=plugin.install_hint if process.returncode == 127 else "",
         )
     return _status(stdout, plugin, name, said)
+
+
+async def _outputs(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """What the process prints until it ends, or is ended because it prints too much."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    stdout, stderr = await asyncio.gather(_all_of(process.stdout, process), _all_of(process.stderr, process))
+    await process.wait()
+    return stdout, stderr
+
+
+async def _all_of(stream: asyncio.StreamReader, process: asyncio.subprocess.Process) -> bytes:
+    data = bytearray()
+    # Read to the end in any case: a process with a full pipe is never seen to end.
+    while chunk := await stream.read(65536):
+        if len(data) <= MAX_EXEC_BYTES:
+            data += chunk
+        else:
+            _kill(process)
+    return bytes(data)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _status(stdout: bytes, plugin: ExecPlugin, name: str, said: str) -> Mapping[str, Any]:

@@ -204,3 +204,14 @@ def _quoted(message: str) -> str:
     # 'conflict with "kubectl" with subresource "scale" using apps/v1': the first quoted word is the manager
     parts = message.split('"')
     return parts[1] if len(parts) > 2 else ""
+
+
+def no_api_server(server: str, details: str) -> Unreachable:
+    """Something answers, but nothing that speaks as an API server does."""
+    return Unreachable(
+        server,
+        "other",
+        f"{server} does not answer like a Kubernetes API server",
+        details=details,
+        resolution="check the server's URL, and any proxy on the way",
+    )

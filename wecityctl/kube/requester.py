@@ -21,7 +21,7 @@ from yarl import URL
 
 from wecityctl.kube.config import Access
 from wecityctl.kube.credentials import Login
-from wecityctl.kube.errors import ApiError, Conflict, Unauthorized, Unreachable, from_status
+from wecityctl.kube.errors import ApiError, Conflict, Unauthorized, Unreachable, from_status, no_api_server
 from wecityctl.kube.proxies import is_loopback
 from wecityctl.kube.tls import TlsMaterial, expired_on, handshake_alert, make_context
 from wecityctl.kube.transport import CONNECT_SECONDS, HttpPool
@@ -33,6 +33,7 @@ APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 _INTERNAL_ERROR_TRIES = 3
+BODY_SECONDS = 120.0
 _CONFLICT_TRIES = 8
 
 
@@ -107,7 +108,9 @@ class Requester:
             login = await self._credentials.current()
             try:
                 async with self._exchange(call, login, attempt_seconds, stream=False) as response:
-                    data = await response.read()
+                    # Bytes that trickle in keep sock_read content for ever.
+                    async with asyncio.timeout(BODY_SECONDS):
+                        data = await response.read()
             except (aiohttp.ClientError, OSError) as error:
                 failure = await self._look_into(classify(error, self._access, login), login)
                 if not failure.passing or (failure.sent and not call.idempotent):
@@ -116,6 +119,8 @@ class Requester:
                     raise failure.error from error
                 continue
             self._reached = True
+            if 300 <= response.status < 400:
+                raise self._no_api_server(response)
             if response.status < 400:
                 _warn(response, on_warning or self._on_warning)
                 return data.decode(errors="replace") if text else self._decode(data, response)
@@ -187,13 +192,13 @@ class Requester:
         try:
             return json.loads(data) if data else {}
         except ValueError as error:
-            raise Unreachable(
-                self._access.server,
-                "other",
-                f"{self._access.server} does not answer like a Kubernetes API server",
-                details=f"status {response.status}, content type {response.content_type}",
-                resolution="check the server's URL, and any proxy on the way",
-            ) from error
+            raise self._no_api_server(response) from error
+
+    def _no_api_server(self, response: aiohttp.ClientResponse) -> Unreachable:
+        # A redirection leads to somebody's sign-in page; an API server sends none.
+        location = response.headers.get("Location", "")
+        to = f", redirects to {location}" if location else ""
+        return no_api_server(self._access.server, f"status {response.status}, content type {response.content_type}{to}")
 
     def _refusal(self, response: aiohttp.ClientResponse, data: bytes, call: Call, login: Login) -> ApiError:
         try:

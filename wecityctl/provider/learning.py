@@ -17,7 +17,7 @@ from wecityctl.provider.diffing import Difference
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.preview import as_new
 from wecityctl.provider.properties import Unknown, contains
-from wecityctl.provider.replacement import FULLY_KNOWN, touched
+from wecityctl.provider.replacement import FULLY_KNOWN, touched, unless_mutable
 from wecityctl.provider.waiting import DEFAULT_TIMEOUT
 
 
@@ -43,7 +43,7 @@ async def learn_forcing(
             answer = await provider.cancellation.run(how.preview(body))
         except Invalid as refused:
             if await _valid_as_new(provider, target, manager, body):
-                return touched(differences, [field for field, _ in refused.causes])
+                return unless_mutable(touched(differences, [field for field, _ in refused.causes]), kind)
             return []
         provider.memory.dry_runs[target.urn] = (body, answer)
     except WecityError:

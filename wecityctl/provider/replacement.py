@@ -95,13 +95,17 @@ def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Pa
 
 def forcing(differences: Iterable[Difference], patterns: Sequence[Path], kind: Kind) -> list[Difference]:
     """Those differences that touch an immutable field."""
+    return unless_mutable((d for d in differences if any(meets(pattern, d.path) for pattern in patterns)), kind)
+
+
+def unless_mutable(differences: Iterable[Difference], kind: Kind) -> list[Difference]:
+    """The differences without those in fields that change on the living object or not at all.
+
+    A volume that is asked to shrink stays as it is, and the API server's refusal is told: a replacement would put an
+    empty volume in its place.
+    """
     mutable = _parsed(_MUTABLE.get((kind.group, kind.name), ()))
-    return [
-        d
-        for d in differences
-        if any(meets(pattern, d.path) for pattern in patterns)
-        and not any(meets(pattern, d.path) for pattern in mutable)
-    ]
+    return [d for d in differences if not any(meets(pattern, d.path) for pattern in mutable)]
 
 
 def touched(differences: Sequence[Difference], fields: Sequence[str]) -> list[Difference]:
