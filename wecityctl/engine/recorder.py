@@ -6,7 +6,9 @@ they are kept, and so are values that only a real run can know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -54,17 +56,30 @@ class Recording:
 
 def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:
     """Run `program` for one stack. Whatever the program raises is raised here."""
-    monitor = _Monitor(_Mocks())
-    pulumi.runtime.set_mocks(
-        monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor
-    )
-    answer: dict[str, Any] = {}
+    with _own_loop():
+        monitor = _Monitor(_Mocks())
+        pulumi.runtime.set_mocks(
+            monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor
+        )
+        answer: dict[str, Any] = {}
 
-    async def run() -> None:
-        answer.update(await _resolve(load_program(program)(inputs)))
+        async def run() -> None:
+            answer.update(await _resolve(load_program(program)(inputs)))
 
-    _sync_await(run_pulumi_func(run))
+        _sync_await(run_pulumi_func(run))
     return Recording(inputs.stack.name, tuple(monitor.recorded), outputs_from_json(inputs.stack.layer, answer))
+
+
+@contextmanager
+def _own_loop() -> Iterator[None]:
+    """An event loop that is closed in the end: one left to the interpreter's last steps may complain on stderr."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def load_program(program: str) -> Callable[[StackInputs], Mapping[str, Any]]:
