@@ -22,6 +22,7 @@ from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
 from wecityctl.engine.provider_choice import choose_provider
+from wecityctl.engine.remade import forget_old_clusters
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
@@ -140,6 +141,8 @@ class _Runner:
         context, options = self._context, self._options
         context.backend.unlock()
         self._check_locks(context.stacks)
+        if options.operation == "up":
+            forget_old_clusters(context, self._sink)
         if options.operation in ("preview", "up"):
             secret_store.require_given(secret_store.needed(context.plan), context.kept_secrets())
         if options.operation == "up":
@@ -206,6 +209,7 @@ class _Runner:
         self._warm_up(engine)
         context.backend.unlock()
         self._check_locks(context.stacks)
+        forget_old_clusters(context, self._sink)
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]
         if self._is_whole:

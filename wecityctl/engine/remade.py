@@ -1,0 +1,87 @@
+"""An embedded cloud that was deleted and made anew: what the state says of the old one is forgotten.
+
+The old cluster cannot be asked to delete anything, so replacing its objects could never succeed. An existing cluster of
+somebody else's is left alone: that its context leads elsewhere today does not mean that it is gone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.context import Context
+from wecityctl.engine.state import Deployment, StackState
+from wecityctl.model.events import Diagnostic, Sink
+
+
+def forget_old_clusters(context: Context, sink: Sink) -> None:
+    """Drop from the states what was on an embedded cluster that another has taken the place of."""
+    for name, stack in context.stacks.items():
+        cluster, state = context.clusters.get(stack.cloud), context.state(name)
+        if cluster is None or state is None or context.plan.city.cloud(stack.cloud).provider != "local":
+            continue
+        count = _forget(context.backend, state, cluster.identifier)
+        if count:
+            context.reread(name)
+            text = f"cloud {stack.cloud} was made anew: {count} resources of the old one are forgotten"
+            sink(Diagnostic(name, "warning", text))
+
+
+def _forget(backend: Backend, state: StackState, identifier: str) -> int:
+    if state.deployment is None:
+        return 0
+    kept, count = without_other_clusters(state.deployment, identifier)
+    if count:
+        backend.store.write(state.stack, kept)
+    return count
+
+
+def without_other_clusters(deployment: Deployment, identifier: str) -> tuple[Deployment, int]:
+    """The deployment without the providers of other clusters and all that is theirs, and how many resources that was.
+
+    A replacement that has begun leaves the old and the new under one URN: only the provider's id tells them apart.
+    """
+    done = copy.deepcopy(deployment)
+    resources = done.get("resources") or []
+    providers = {_reference(item): _is_of_another(item, identifier) for item in resources if _is_provider(item)}
+    # A destroy that has failed on the old cluster may have left objects whose provider is gone.
+    known = {reference for reference, other in providers.items() if not other}
+    kept = [
+        item
+        for item in resources
+        if (_reference(item) if _is_provider(item) else item.get("provider") or "") in known | {""}
+    ]
+    if len(kept) == len(resources):
+        return done, 0
+    names = {item["urn"] for item in kept}
+    done["resources"] = [_unlinked(item, names) for item in kept]
+    done["pending_operations"] = [
+        item for item in done.get("pending_operations") or [] if item["resource"].get("provider") in known
+    ]
+    (done.get("metadata") or {}).pop("integrity_error", None)
+    return done, len(resources) - len(kept)
+
+
+def _is_provider(item: Mapping[str, Any]) -> bool:
+    return str(item.get("type") or "").startswith("pulumi:providers:")
+
+
+def _reference(item: Mapping[str, Any]) -> str:
+    return f"{item['urn']}::{item.get('id')}"
+
+
+def _is_of_another(item: Mapping[str, Any], identifier: str) -> bool:
+    known = (item.get("inputs") or {}).get("clusterIdentifier")
+    return isinstance(known, str) and bool(known) and known != identifier
+
+
+def _unlinked(item: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    if item.get("dependencies"):
+        item["dependencies"] = [urn for urn in item["dependencies"] if urn in names]
+    if item.get("propertyDependencies"):
+        item["propertyDependencies"] = {
+            key: [urn for urn in urns or () if urn in names] for key, urns in item["propertyDependencies"].items()
+        }
+    return item
