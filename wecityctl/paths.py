@@ -24,11 +24,6 @@ def state_dir() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
-def config_dir() -> Path:
-    """Things the user may edit. `$XDG_CONFIG_HOME/wecityctl`."""
-    return _xdg("XDG_CONFIG_HOME", ".config")
-
-
 def private_dir(path: Path) -> Path:
     """Make `path` a directory that only its owner can enter; parents that are missing are made so too."""
     if not path.is_dir():
