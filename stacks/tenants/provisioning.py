@@ -123,9 +123,11 @@ def _provision(
     password: pulumi.Output[str],
 ) -> KubernetesObject:
     """The Secret and the Job in the capability's namespace."""
+    # It lies in the capability's namespace, so it need not wait for the tenant's own fences.
+    free = scope.at_once()
     base = naming.fit(f"provision-{app.tenant}-{app.name}-{use.alias}", 50)
     # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
-    credentials = scope.add(
+    credentials = free.add(
         pods.secret(
             endpoint.namespace,
             base,
@@ -137,7 +139,7 @@ def _provision(
         script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host
     ).apply(lambda values: pods.content_digest(values)[:10])
     name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
-    return scope.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base)
+    return free.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base)
 
 
 def _job(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,19 @@ Only = Annotated[
         help="Only this stack and what it needs; a full name or a part of it, such as a tenant. May be repeated.",
     ),
 ]
-Parallelism = Annotated[int, typer.Option("--parallelism", "-p", min=1, max=64, help="Stacks side by side.")]
+# Stacks wait for their workloads as much as they compute, so twice the processors keeps those busy.
+PARALLELISM = min(8, 2 * (os.cpu_count() or 1))
+Parallelism = Annotated[
+    int,
+    typer.Option(
+        "--parallelism",
+        "-p",
+        min=1,
+        max=64,
+        show_default="twice the processors, at most 8",
+        help="Stacks side by side.",
+    ),
+]
 KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Run what depends on a failed stack, with that stack's last good outputs.")
 ]

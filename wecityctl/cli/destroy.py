@@ -26,7 +26,7 @@ def destroy(
     path: CityPath,
     confirm: o.Confirm = "",
     only: o.Only = None,
-    parallelism: o.Parallelism = 2,
+    parallelism: o.Parallelism = o.PARALLELISM,
     keep_going: o.KeepGoing = False,
     delete_data: o.DeleteData = False,
     stop_clouds: Annotated[

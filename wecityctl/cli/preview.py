@@ -20,7 +20,7 @@ app = typer.Typer()
 def preview(
     path: CityPath,
     only: o.Only = None,
-    parallelism: o.Parallelism = 2,
+    parallelism: o.Parallelism = o.PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,

@@ -14,7 +14,7 @@ app = typer.Typer()
 def refresh(
     path: CityPath,
     only: o.Only = None,
-    parallelism: o.Parallelism = 2,
+    parallelism: o.Parallelism = o.PARALLELISM,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:

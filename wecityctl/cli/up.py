@@ -22,7 +22,7 @@ app = typer.Typer()
 def up(
     path: CityPath,
     only: o.Only = None,
-    parallelism: o.Parallelism = 2,
+    parallelism: o.Parallelism = o.PARALLELISM,
     keep_going: o.KeepGoing = False,
     fail_fast: o.FailFast = False,
     no_skip: o.NoSkip = False,
