@@ -13,7 +13,7 @@ import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
-from wecityctl.model.outputs import BaseOutputs, Endpoint, PlatformOutputs, TenantOutputs
+from wecityctl.model.outputs import BaseOutputs, Endpoint, PlatformOutputs
 from wecityctl.stacks.objects import unknown
 
 
@@ -51,12 +51,6 @@ def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:
                 return _known(found)
     blank = unknown()
     return KnownEndpoint(capability_name, capability.type, blank, blank, blank, blank, blank, blank, blank, blank)
-
-
-def tenant_outputs(inputs: StackInputs, tenant: str) -> TenantOutputs | None:
-    """What a tenant's stack on this stack's cloud said."""
-    outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "tenant", tenant, inputs.stack.cloud))
-    return outputs if isinstance(outputs, TenantOutputs) else None
 
 
 def _known(found: Endpoint) -> KnownEndpoint:

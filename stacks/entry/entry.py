@@ -15,11 +15,11 @@ import pulumi
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import Capability
-from wecityctl.model.outputs import EntryOutputs, RouteTarget, to_json
+from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope, unknown
 from wecityctl.stacks.platforms.application.gateway import routes_config_map
-from wecityctl.stacks.upstream import KnownEndpoint, endpoint, tenant_outputs
+from wecityctl.stacks.upstream import KnownEndpoint, endpoint
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
@@ -38,14 +38,9 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 def collect_routes(inputs: StackInputs) -> tuple[tuple[RouteTarget, ...], bool]:
     """The routes of all tenants that are up, by host and longest path; and whether every tenant has spoken."""
-    found: list[RouteTarget] = []
-    complete = True
-    for tenant in inputs.city.tenants:
-        outputs = tenant_outputs(inputs, tenant.name)
-        if outputs is None:
-            complete = complete and inputs.stack.cloud not in inputs.placement.clouds_of_tenant(tenant.name)
-        else:
-            found += outputs.routes
+    tenants = [outputs for outputs in inputs.upstream.values() if isinstance(outputs, TenantOutputs)]
+    found = [route for outputs in tenants for route in outputs.routes]
+    complete = all(outputs is not None for outputs in inputs.upstream.values())
     return tuple(sorted(found, key=lambda route: (route.host, -len(route.path), route.path))), complete
 
 

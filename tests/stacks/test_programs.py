@@ -8,11 +8,13 @@ from decimal import Decimal
 
 import pytest
 
-from tests.stacks.cities import CLUSTER, app, city, full_city, objects, one, record_city
-from wecityctl.engine.recorder import SECRET, Recording
+from tests.stacks.cities import CLUSTER, app, city, full_city, inputs_for, objects, one, record_city
+from wecityctl.engine.recorder import SECRET, Recording, record
 from wecityctl.model.city import Images, KubernetesSettings, Use
 from wecityctl.model.outputs import EntryOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.plan import make_plan
+from wecityctl.stacks.catalogue import load_catalogue
 
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
 
@@ -128,6 +130,17 @@ def test_the_entry_serves_every_published_app(full: dict[str, Recording]) -> Non
     outputs = full["xc.entry"].outputs
     assert isinstance(outputs, EntryOutputs)
     assert outputs.hosts == ("bus.xc.example", "code.xc.example", "vaccination.xc.example")
+
+
+def test_the_entry_keeps_the_routes_of_a_tenant_whose_removal_is_not_confirmed(full: dict[str, Recording]) -> None:
+    plan = make_plan(city(app("code")), load_catalogue())
+    upstream = {name: recording.outputs for name, recording in record_city(plan.city).items()}
+    inputs = inputs_for(plan, "xc.entry", upstream)
+    left = full["xc.tenant.transport.main"].outputs
+    recording = record(replace(inputs, upstream={**inputs.upstream, "xc.tenant.transport.main": left}))
+    routes = one({"xc.entry": recording}, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    assert "server_name code.xc.example;" in routes
+    assert "server_name bus.xc.example;" in routes
 
 
 def test_a_suspended_app_has_no_pods_and_no_route() -> None:

@@ -31,6 +31,7 @@ class Context:
         backend: Backend,
         provider: ProviderChoice,
         unreachable: Mapping[str, WecityError] | None = None,
+        kept: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan
         self.options = options
@@ -39,6 +40,7 @@ class Context:
         self.provider = provider
         self.stacks = {stack.name: stack for stack in plan.stacks}
         self._unreachable = unreachable or {}
+        self._kept_stacks = kept
         self._catalogue = catalogue
         self._images = images
         self._states: dict[str, StackState | None] = {}
@@ -102,11 +104,28 @@ class Context:
             self.plan.placement,
             self._catalogue,
             self.clusters.get(stack.cloud),
-            {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"},
+            self._upstream(stack),
             self._images,
             self.provider.version,
             {name: secrets[name] for name in stack.secrets if name in secrets},
         )
+
+    def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
+        """The outputs that the stack stands on. The entry also has those of tenants that left the files unconfirmed:
+        until their removal is confirmed they go on running, and so do their routes."""
+        found = {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"}
+        if stack.layer == "entry":
+            for name in self._kept_stacks:
+                if name.split(".")[1:2] == ["tenant"] and name.endswith(f".{stack.cloud}"):
+                    found[name] = self._last_tenant_outputs(name)
+        return found
+
+    def _last_tenant_outputs(self, stack: str) -> Outputs | None:
+        state = self.state(stack)
+        try:
+            return outputs_from_json("tenant", dict(state.outputs or {})) if state is not None else None
+        except (ValueError, TypeError):
+            return None
 
     def kept_secrets(self) -> dict[str, str]:
         """What the city's secret store holds."""

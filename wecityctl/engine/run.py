@@ -58,9 +58,10 @@ def run(
     """
     begun = time.monotonic()
     provider = choose_provider(options.provider)
-    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable)
     full_plan = make_plan(plan.city, catalogue)
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
+    kept = tuple(name for name in leftovers if not options.confirms(name))
+    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept)
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
