@@ -1,0 +1,101 @@
+"""The wheel as users get it: built, installed away from the checkout, and used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the project's own back end."""
+    target = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (found,) = target.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel in a directory of its own; its dependencies are those of this environment."""
+    target = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*command, str(wheel)], check=True, capture_output=True)
+    return target
+
+
+def run(installed: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """The installed program, far from the checkout."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(home), "XDG_CACHE_HOME": cache}
+    return subprocess.run(
+        [sys.executable, str(installed / "bin" / "wecityctl"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_wheel_has_everything_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "wecityctl/stacks/program.py",
+        "wecityctl/stacks/platforms/application/postgresql.py",
+        "wecityctl/images/sample-app/image.yaml",
+        "wecityctl/images/gateway/lock.json",
+        "wecityctl/toolchain/lock.json",
+        "wecityctl/toolchain/pulumi/go.sum",
+        "wecityctl/local/netpol/__main__.py",
+    ):
+        assert wanted in names
+    assert len(names) == len(set(names))
+    assert [name for name in names if "__pycache__" in name or name.startswith(("tests/", "stacks/"))] == []
+
+
+def test_the_installed_program_is_the_wheels_own(installed: Path, tmp_path: Path) -> None:
+    code = "import wecityctl, wecityctl.stacks; print(wecityctl.__file__); print(wecityctl.stacks.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    assert all(line.startswith(str(installed)) for line in done.stdout.splitlines())
+
+
+def test_it_validates_and_renders_the_example(installed: Path, tmp_path: Path) -> None:
+    city = str(ROOT / "examples" / "xingcheng")
+    assert run(installed, "validate", city, home=tmp_path).returncode == 0
+    rendered = run(installed, "render", city, home=tmp_path)
+    assert rendered.returncode == 0, rendered.stderr
+    assert rendered.stdout.count("\nkind: Deployment\n") == 4
+    assert json.loads(run(installed, "schema", home=tmp_path).stdout)["$schema"].startswith("http://json-schema.org/")
+
+
+@pytest.mark.cluster
+def test_it_brings_a_city_up_and_takes_it_down(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("h")
+    city = home / "city"
+    city.mkdir()
+    for source in (ROOT / "examples" / "xingcheng").glob("*.yaml"):
+        text = (
+            source.read_text().replace("nodes: real", "nodes: simulated").replace("name: xingcheng\n", "name: wheel\n")
+        )
+        (city / source.name).write_text(text)
+    try:
+        first = run(installed, "up", str(city), home=home)
+        assert first.returncode == 0, first.stderr[-3000:]
+        again = run(installed, "up", str(city), home=home)
+        assert "nothing to change" in again.stdout
+    finally:
+        run(installed, "local", "reset", "--name", "wheel-main", "--confirm", "wheel-main", home=home)
