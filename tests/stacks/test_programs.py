@@ -106,6 +106,18 @@ def test_an_autoscaled_deployment_leaves_its_replicas_to_the_autoscaler(full: di
     assert (scale["minReplicas"], scale["maxReplicas"]) == (2, 4)
 
 
+def test_servers_with_a_volume_start_anew_when_their_administrators_password_changes(
+    full: dict[str, Recording],
+) -> None:
+    plan = make_plan(full_city(), load_catalogue())
+    inputs = inputs_for(plan, "xc.platform.application.main", {"xc.base.main": full["xc.base.main"].outputs})
+    other = record(replace(inputs, secrets=dict.fromkeys(inputs.secrets, "another")))
+    for name in ("postgresql", "cache"):
+        before = one(full, "StatefulSet", f"platform-application/{name}").inputs["spec"]["template"]["metadata"]
+        after = one({"x": other}, "StatefulSet", f"platform-application/{name}").inputs["spec"]["template"]["metadata"]
+        assert before["annotations"] != after["annotations"]
+
+
 def test_the_shares_of_a_quota_add_up(full: dict[str, Recording]) -> None:
     quotas = [item.inputs["spec"]["hard"] for item in objects(full, "ResourceQuota") if "health" in item.name]
     assert len(quotas) == 2

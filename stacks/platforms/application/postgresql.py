@@ -5,6 +5,8 @@ Databases and roles of the apps are made by the tenants' provisioning Jobs (`sta
 
 from __future__ import annotations
 
+import pulumi
+
 from wecityctl.model.outputs import Endpoint
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
@@ -30,8 +32,12 @@ if [ ! -s {PGDATA}/PG_VERSION ]; then
   rm -f /tmp/password
   echo "host all all all scram-sha-256" >> {PGDATA}.new/pg_hba.conf
   mv {PGDATA}.new {PGDATA}
+else
+  rm -f {PGDATA}/postmaster.pid
+  # The password follows the Secret: after a rotation, and where volumes outlived the state that knew the old one.
+  printf "ALTER ROLE postgres PASSWORD '%s';\\n" "$POSTGRES_PASSWORD" |
+    {BINARIES}/postgres --single -D {PGDATA} -c jit=off postgres > /dev/null
 fi
-rm -f {PGDATA}/postmaster.pid
 """
 
 
@@ -104,4 +110,8 @@ class PostgreSQL(CapabilityComponent):
             architectures=self.scope.inputs.city.images.architectures,
             grace_seconds=60,
         )
-        return stateful_set(context, pods.template({**self.scope.labels, **context.selector}, spec))
+        content = secret_value(self.scope.inputs, context.admin_key).apply(
+            lambda password: pods.content_digest({"admin": password})
+        )
+        labels = {**self.scope.labels, **context.selector}
+        return stateful_set(context, pods.template(labels, spec, pulumi.Output.unsecret(content)))
