@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.city import write_city
 from benchmarks.memory import run_and_measure
 from benchmarks.script import apply_layers, write_layers
+from wecityctl.cli._options import PARALLELISM
 from wecityctl.recordings import render_city
 from wecityctl.session import open_session
 
@@ -83,7 +84,13 @@ class Bench:
             Row(f"first up, {objects} objects in {int(small[0]['stacks'])} stacks", first, script, 1.0, 0.6),
             Row("up again, live probe, nothing to change", again, script_again, 0.25, 0.1),
             Row("up again through the engine (--no-skip)", through, script_again, 0.8),
-            Row("memory at the peak, two workers", max(item["memory"] for item in small), None, 1.2, unit="GB"),
+            Row(
+                f"memory at the peak (PSS), {PARALLELISM} workers",
+                max(item["memory"] for item in small),
+                None,
+                1.2,
+                unit="GB",
+            ),
         ]
         if large:
             big = self.first_up("large", LARGE)
