@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 StackFactory = Callable[..., Stack]
+
+
+@pytest.fixture(autouse=True)
+def _collect_what_the_sdk_leaves() -> Iterator[None]:
+    """Have that coroutine collected here. Left to chance it may be in the middle of another test's traceback, and
+    CPython 3.11 cannot parse source while it parses source."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture
