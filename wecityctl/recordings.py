@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wecityctl.engine.home import SDK_VERSION
 from wecityctl.engine.recorder import Recording, record
 from wecityctl.engine.render import render
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import Cloud
 from wecityctl.model.outputs import Outputs
 from wecityctl.session import Session
-
-# What only a real cluster knows; a rendered city has these marks where it matters.
-PLUGIN_VERSION = "4.34.2"
 
 
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
@@ -25,7 +23,7 @@ def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Record
         if stack.layer == "secrets":
             continue
         secrets: Mapping[str, str] = dict.fromkeys(stack.secrets, "redacted")
-        recording = record(session.inputs(stack.name, clusters, known, secrets, PLUGIN_VERSION))
+        recording = record(session.inputs(stack.name, clusters, known, secrets, SDK_VERSION))
         known[stack.name] = recording.outputs
         recordings.append(recording)
     return tuple(recordings)
