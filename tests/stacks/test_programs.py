@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -216,3 +217,18 @@ def test_recording_twice_gives_the_same_graph(full: dict[str, Recording]) -> Non
         assert {item.urn: dict(item.inputs) for item in recording.resources} == {
             item.urn: dict(item.inputs) for item in again[name].resources
         }
+
+
+def test_the_recorder_leaves_no_event_loop_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open one may print a traceback when the interpreter ends."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new = asyncio.new_event_loop
+
+    def keep() -> asyncio.AbstractEventLoop:
+        made.append(new())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", keep)
+    record_city(city(app("health-code")))
+    assert made
+    assert all(loop.is_closed() for loop in made)

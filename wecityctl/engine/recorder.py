@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -72,14 +73,28 @@ def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:
 
 @contextmanager
 def _own_loop() -> Iterator[None]:
-    """An event loop that is closed in the end: one left to the interpreter's last steps may complain on stderr."""
+    """Event loops that are closed in the end: one left to the interpreter's last steps may complain on stderr.
+
+    The SDK calls its mock monitor in the loop's threads and makes a loop in each of them, so there is one thread.
+    """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    try:
-        yield
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+    with ThreadPoolExecutor(max_workers=1) as calls:
+        theirs = calls.submit(_open_loop).result()
+        loop.set_default_executor(calls)
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop(None)
+            calls.submit(theirs.close).result()
+            loop.close()
+
+
+def _open_loop() -> asyncio.AbstractEventLoop:
+    """A new event loop, which is the calling thread's."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop
 
 
 def load_program(program: str) -> Callable[[StackInputs], Mapping[str, Any]]:
