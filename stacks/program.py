@@ -9,14 +9,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 
-_BASES = {
-    "local": "wecityctl.stacks.base.kubernetes",
-    "kubernetes": "wecityctl.stacks.base.kubernetes",
-}
 _LAYERS = {
+    "base": "wecityctl.stacks.base.kubernetes",
     "platform": "wecityctl.stacks.platforms.platform",
     "tenant": "wecityctl.stacks.tenants.tenant",
     "entry": "wecityctl.stacks.entry.entry",
@@ -30,12 +26,6 @@ def run(inputs: StackInputs) -> Mapping[str, Any]:
 
 
 def _module(inputs: StackInputs) -> str:
-    if inputs.stack.layer != "base":
-        return _LAYERS[inputs.stack.layer]
-    provider = inputs.city.cloud(inputs.stack.cloud).provider
-    if provider not in _BASES:
-        raise ConfigurationError(
-            f"cloud {inputs.stack.cloud!r}: there is no landing zone for provider {provider!r} yet",
-            resolution="use provider local or kubernetes",
-        )
-    return _BASES[provider]
+    if inputs.stack.layer == "landing":
+        return f"wecityctl.stacks.base.{inputs.city.cloud(inputs.stack.cloud).provider}"
+    return _LAYERS[inputs.stack.layer]

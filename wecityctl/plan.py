@@ -1,4 +1,4 @@
-"""The plan: a city's stacks as a directed acyclic graph, in the order base, platforms, tenants, entry."""
+"""The plan: a city's stacks as a directed acyclic graph, in the order landing zones, base, platforms, tenants, entry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import LayerName
 from wecityctl.placement import Placement, place
 
-LAYERS: tuple[LayerName, ...] = ("secrets", "base", "platform", "tenant", "entry")
+LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "tenant", "entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +73,29 @@ class Plan:
         return wanted
 
 
-def make_plan(city: City, catalogue: Catalogue) -> Plan:
-    """The plan of `city`. The stacks' names and order are a function of the files alone."""
-    placement = place(city)
+def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = None) -> Plan:
+    """The plan of `city`. Without a `placement`, the stacks' names and order are a function of the files alone."""
+    placement = placement or place(city)
     store = Stack(naming.stack_name(city.name, "secrets"), "secrets", "", "")
+    landings = {
+        cloud.name: Stack(naming.stack_name(city.name, "landing", cloud.name), "landing", "", cloud.name)
+        for cloud in city.clouds
+        if cloud.has_landing_zone
+    }
     bases = {
-        cloud.name: Stack(naming.stack_name(city.name, "base", cloud.name), "base", "", cloud.name)
+        cloud.name: Stack(
+            naming.stack_name(city.name, "base", cloud.name),
+            "base",
+            "",
+            cloud.name,
+            (landings[cloud.name].name,) if cloud.name in landings else (),
+        )
         for cloud in city.clouds
     }
     platforms = _platform_stacks(city, placement, bases, store, catalogue)
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue)
     entry = _entry_stack(city, placement, bases, platforms, tenants)
-    stacks = (store, *bases.values(), *_ordered(platforms), *tenants, *entry)
+    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *tenants, *entry)
     return Plan(city, placement, stacks)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wecityctl.engine.home import SDK_VERSION
-from wecityctl.engine.recorder import Recording, record
+from wecityctl.engine.recorder import record
 from wecityctl.engine.render import render
+from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import Cloud
 from wecityctl.model.outputs import Outputs

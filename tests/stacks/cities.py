@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wecityctl.engine.recorder import RecordedResource, Recording, record
+from wecityctl.engine.recorder import record
+from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import (
     App,

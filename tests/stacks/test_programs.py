@@ -10,7 +10,8 @@ from decimal import Decimal
 import pytest
 
 from tests.stacks.cities import CLUSTER, app, city, full_city, inputs_for, objects, one, record_city
-from wecityctl.engine.recorder import SECRET, Recording, record
+from wecityctl.engine.recorder import record
+from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Images, KubernetesSettings, Use
 from wecityctl.model.outputs import EntryOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity

@@ -16,7 +16,7 @@ from wecityctl.model.naming import PROJECT
 from wecityctl.model.outputs import Outputs
 
 if TYPE_CHECKING:
-    from wecityctl.engine.recorder import Recording
+    from wecityctl.graph import Recording
 
 
 def main(descriptor: int) -> None:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -19,40 +18,12 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
+from wecityctl.graph import SECRET, UNKNOWN, RecordedResource, Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
-from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.model.outputs import outputs_from_json
 
-SECRET = "[secret]"  # noqa: S105 - the mark that stands for a secret
-UNKNOWN = "[unknown]"
 PROGRAM = "wecityctl.stacks.program:run"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedResource:
-    """One registration: its inputs as plain JSON with marks for secrets and unknowns."""
-
-    urn: str
-    type: str
-    name: str
-    parent: str
-    depends_on: tuple[str, ...]
-    inputs: Mapping[str, Any]
-    is_custom: bool
-    protect: bool
-
-    @property
-    def is_kubernetes_object(self) -> bool:
-        return self.type.startswith("kubernetes:")
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Everything one stack would register, in the order of registration, and its outputs."""
-
-    stack: str
-    resources: tuple[RecordedResource, ...]
-    outputs: Outputs
 
 
 def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:

@@ -58,7 +58,7 @@ def run(
     """
     begun = time.monotonic()
     provider = choose_provider(options.provider)
-    full_plan = make_plan(plan.city, catalogue)
+    full_plan = make_plan(plan.city, catalogue, plan.placement)
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     kept = tuple(name for name in leftovers if not options.confirms(name))
     context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from wecityctl.model.vendors import AlicloudSettings, HuaweiCloudSettings, OpenStackSettings, TencentCloudSettings
+
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
 ImageSource = Literal["upstream", "built"]
 ProviderKind = Literal["local", "kubernetes", "openstack", "alicloud", "tencentcloud", "huaweicloud"]
@@ -20,22 +22,77 @@ Domain = Literal["digital-government", "city-governance", "city-decision-making"
 Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
+TenantType = Literal["department", "partner"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRule:
+    """Where data of one class may lie. Empty tuples set no limit of their own; `partners`: whether a partner's app may
+    hold it."""
+
+    zones: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    partners: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Where backups go: a URL and the region it lies in. Empty: nowhere."""
+
+    target: str = ""
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Administrators:
+    """Who the three separate administrators 三员 are, as e-mail addresses; nobody may be two of them."""
+
+    system: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+    audit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Compliance:
-    """What the city must obey. `mlps` is the level of GB/T 22239 (1–4), `sm` asks for SM2/SM3/SM4."""
+    """What the city must obey. `mlps` is the level of GB/T 22239 (1–4), `sm` asks for SM2/SM3/SM4.
+
+    `registries` are the only ones that images may come from (empty: any); with `image_digests` images are named by
+    digest; `data_classes` tightens what the red lines say of a class anyway.
+    """
 
     mlps: int = 2
     sm: bool = False
     regions: tuple[str, ...] = ()
     log_retention_days: int = 180
+    registries: tuple[str, ...] = ()
+    image_digests: bool = False
+    data_classes: Mapping[DataClass, DataRule] = field(default_factory=dict)
+    backup: Backup = Backup()
+    administrators: Administrators = Administrators()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Leave to break a rule: by whom, why and until when (an ISO date, that day included).
+
+    `subjects` are glob patterns of what the rule's findings name; a rule with a veto cannot be waived.
+    """
+
+    name: str
+    rule: str
+    subjects: tuple[str, ...]
+    owner: str
+    reason: str
+    expires: str
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
+    """`egress`: whether what runs in the zone may reach the world outside, through its landing zone's NAT."""
+
     name: str
     kind: ZoneKind
+    egress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +123,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Nodes of one kind; `cpu`, `memory`, `storage` and `accelerators` are per node."""
+    """Nodes of one kind; `cpu`, `memory`, `storage` and `accelerators` are per node.
+
+    `zones` are those of the cloud's that the pool serves (empty: all); `domestic` marks 信创 hardware;
+    `instance_types` are the vendor's names of the nodes to make.
+    """
 
     name: str
     architecture: str
@@ -76,6 +137,29 @@ class Pool:
     storage: str
     labels: Mapping[str, str] = field(default_factory=dict)
     accelerators: Mapping[str, int] = field(default_factory=dict)
+    zones: tuple[str, ...] = ()
+    domestic: bool = False
+    instance_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Address ranges of a landing zone in CIDR writing. `subnets` by zone; a zone without one is given a share of
+    `cidr`."""
+
+    cidr: str = "10.0.0.0/16"
+    pods: str = "172.20.0.0/16"
+    services: str = "172.21.0.0/20"
+    subnets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """Identifiers, in the vendor's own form, of what is there already: it is read and never changed."""
+
+    network: str = ""
+    subnets: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +187,13 @@ class KubernetesSettings:
     storage_class: str = ""
 
 
+VENDORS: tuple[ProviderKind, ...] = ("openstack", "alicloud", "tencentcloud", "huaweicloud")
+
+
 @dataclass(frozen=True, slots=True)
 class Cloud:
+    """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone."""
+
     name: str
     provider: ProviderKind
     zones: tuple[str, ...]
@@ -113,6 +202,32 @@ class Cloud:
     local: LocalSettings = LocalSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     labels: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    network: Network = Network()
+    existing: Existing = Existing()
+    openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
+    alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)
+    tencentcloud: TencentCloudSettings = field(default_factory=TencentCloudSettings)
+    huaweicloud: HuaweiCloudSettings = field(default_factory=HuaweiCloudSettings)
+
+    @property
+    def has_landing_zone(self) -> bool:
+        """Whether the cloud's cluster is made, or found, by a landing zone of a vendor."""
+        return self.provider in VENDORS
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRules:
+    """What the placement of an app or capability must obey, beside its zone and pin.
+
+    `affinity` and `anti_affinity` name apps (`<tenant>/<app>`, or `<app>` of the same tenant) and capabilities: on the
+    same cloud, or on another. Members of one `spread` group are dealt out over the clouds as evenly as can be.
+    """
+
+    domestic: bool = False
+    affinity: tuple[str, ...] = ()
+    anti_affinity: tuple[str, ...] = ()
+    spread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +243,7 @@ class Capability:
     storage: str = ""
     zone: str = ""
     cloud: str = ""
+    placement: PlacementRules = PlacementRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +267,7 @@ class Tenant:
     quota: Quota
     admins: tuple[str, ...] = ()
     budget_monthly: str = ""
+    type: TenantType = "department"
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -165,8 +282,11 @@ class Autoscale:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
+    """What one replica asks for; `accelerators` by extended resource, such as `nvidia.com/gpu`."""
+
     cpu: str = "100m"
     memory: str = "128Mi"
+    accelerators: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +336,7 @@ class App:
     channels: tuple[str, ...] = ()
     route: Route | None = None
     cloud: str = ""
+    placement: PlacementRules = PlacementRules()
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -248,10 +369,14 @@ class City:
     images: Images = Images()
     state: State = State()
     kubernetes_provider: KubernetesProvider = "auto"
+    waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def cloud(self, name: str) -> Cloud:
         return next(cloud for cloud in self.clouds if cloud.name == name)
+
+    def zone(self, name: str) -> Zone:
+        return next(zone for zone in self.zones if zone.name == name)
 
     def tenant(self, name: str) -> Tenant:
         return next(tenant for tenant in self.tenants if tenant.name == name)

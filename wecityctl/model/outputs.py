@@ -9,7 +9,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, cast
 
-LayerName = Literal["secrets", "base", "platform", "tenant", "entry"]
+LayerName = Literal["secrets", "landing", "base", "platform", "tenant", "entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class LandingOutputs:
+    """A vendor's landing zone. `kubeconfig` is text and secret; the others are the vendor's identifiers, `subnets` by
+    zone; empty where the landing zone has no such thing."""
+
+    cloud: str
+    provider: str
+    region: str
+    kubeconfig: str = field(repr=False)
+    network: str
+    subnets: dict[str, str]
+    cluster: str
+    bucket: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +107,11 @@ class SecretsOutputs:
     values: dict[str, str] = field(default_factory=dict)
 
 
-Outputs: TypeAlias = BaseOutputs | PlatformOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
+Outputs: TypeAlias = LandingOutputs | BaseOutputs | PlatformOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
 
 _LAYERS: dict[str, type[Outputs]] = {
     "secrets": SecretsOutputs,
+    "landing": LandingOutputs,
     "base": BaseOutputs,
     "platform": PlatformOutputs,
     "tenant": TenantOutputs,

@@ -5,8 +5,12 @@ Mappings become plain dicts and not proxies: a city is sent to worker processes,
 
 from __future__ import annotations
 
+from typing import Any
+
 from wecityctl.model import city as model
+from wecityctl.model import vendors
 from wecityctl.spec.shapes import apps, city, documents
+from wecityctl.spec.shapes.base import Shape
 
 
 def cloud_of(document: documents.CloudDocument) -> model.Cloud:
@@ -20,7 +24,25 @@ def cloud_of(document: documents.CloudDocument) -> model.Cloud:
         local=model.LocalSettings(**dict(spec.local)) if spec.local is not None else model.LocalSettings(),
         kubernetes=model.KubernetesSettings(**dict(spec.kubernetes or city.KubernetesSettings())),
         labels=dict(document.metadata.labels),
+        region=spec.region,
+        network=_network(spec.network) if spec.network is not None else model.Network(),
+        existing=_existing(spec.existing) if spec.existing is not None else model.Existing(),
+        openstack=vendors.OpenStackSettings(**_frozen(spec.openstack)),
+        alicloud=vendors.AlicloudSettings(**_frozen(spec.alicloud)),
+        tencentcloud=vendors.TencentCloudSettings(**_frozen(spec.tencentcloud)),
+        huaweicloud=vendors.HuaweiCloudSettings(**_frozen(spec.huaweicloud)),
     )
+
+
+def waiver_of(document: documents.WaiverDocument) -> model.Waiver:
+    spec = document.spec
+    return model.Waiver(document.metadata.name, spec.rule, tuple(spec.subjects), spec.owner, spec.reason, spec.expires)
+
+
+def _frozen(settings: Shape | None) -> dict[str, Any]:
+    """A vendor's settings, with tuples for lists; nothing where nothing is written."""
+    values = dict(settings) if settings is not None else {}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def platform_of(document: documents.PlatformDocument) -> model.Platform:
@@ -37,6 +59,7 @@ def tenant_of(document: documents.TenantDocument) -> model.Tenant:
         quota=model.Quota(spec.quota.cpu, spec.quota.memory, spec.quota.storage),
         admins=tuple(spec.admins),
         budget_monthly=spec.budget.monthly if spec.budget is not None else "",
+        type=spec.type,
         labels=dict(document.metadata.labels),
     )
 
@@ -54,6 +77,7 @@ def app_of(document: documents.AppDocument) -> model.App:
         channels=tuple(spec.channels),
         route=model.Route(spec.route.host, spec.route.path) if spec.route is not None else None,
         cloud=spec.cloud or "",
+        placement=_placement(spec.placement),
         labels=dict(document.metadata.labels),
     )
 
@@ -64,31 +88,58 @@ def city_of(
     platforms: tuple[model.Platform, ...] = (),
     tenants: tuple[model.Tenant, ...] = (),
     apps: tuple[model.App, ...] = (),
+    waivers: tuple[model.Waiver, ...] = (),
 ) -> model.City:
     """The city with the parts that other documents declare, in file order."""
     spec = document.spec
     return model.City(
         name=document.metadata.name,
         domain=spec.domain,
-        zones=tuple(model.Zone(zone.name, zone.kind) for zone in spec.zones),
+        zones=tuple(model.Zone(zone.name, zone.kind, zone.egress) for zone in spec.zones),
         clouds=clouds,
         platforms=platforms,
         tenants=tenants,
         apps=apps,
-        compliance=model.Compliance(
-            mlps=spec.compliance.mlps,
-            sm=spec.compliance.sm,
-            regions=tuple(spec.compliance.residency.regions),
-            log_retention_days=spec.compliance.log_retention_days,
-        ),
+        compliance=_compliance(spec.compliance),
         flows=tuple(
             model.Flow(flow.from_, flow.to, tuple(flow.ports), flow.approved_by, flow.reason) for flow in spec.flows
         ),
         images=model.Images(spec.images.source, spec.images.registry, tuple(spec.images.architectures)),
         state=model.State(spec.state.backend, spec.state.secrets_provider),
         kubernetes_provider=spec.engine.kubernetes_provider,
+        waivers=waivers,
         labels=dict(document.metadata.labels),
     )
+
+
+def _compliance(item: city.Compliance) -> model.Compliance:
+    three = item.administrators
+    return model.Compliance(
+        mlps=item.mlps,
+        sm=item.sm,
+        regions=tuple(item.residency.regions),
+        log_retention_days=item.log_retention_days,
+        registries=tuple(item.registries),
+        image_digests=item.image_digests,
+        data_classes={
+            name: model.DataRule(tuple(rule.zones), tuple(rule.regions), rule.partners)
+            for name, rule in item.data_classes.items()
+        },
+        backup=model.Backup(item.backup.target, item.backup.region) if item.backup is not None else model.Backup(),
+        administrators=model.Administrators(tuple(three.system), tuple(three.security), tuple(three.audit)),
+    )
+
+
+def _network(item: city.Network) -> model.Network:
+    return model.Network(item.cidr, item.pods, item.services, dict(item.subnets))
+
+
+def _existing(item: city.Existing) -> model.Existing:
+    return model.Existing(item.network, dict(item.subnets), item.cluster)
+
+
+def _placement(item: apps.PlacementRules) -> model.PlacementRules:
+    return model.PlacementRules(item.domestic, tuple(item.affinity), tuple(item.anti_affinity), item.spread or "")
 
 
 def _pool(pool: city.Pool) -> model.Pool:
@@ -101,6 +152,9 @@ def _pool(pool: city.Pool) -> model.Pool:
         storage=pool.storage,
         labels=dict(pool.labels),
         accelerators=dict(pool.accelerators),
+        zones=tuple(pool.zones),
+        domestic=pool.domestic,
+        instance_types=tuple(pool.instance_types),
     )
 
 
@@ -115,6 +169,7 @@ def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Ca
         storage=item.storage or "",
         zone=item.zone or "",
         cloud=item.cloud or "",
+        placement=_placement(item.placement),
     )
 
 
@@ -125,7 +180,7 @@ def _component(part: apps.Component) -> model.Component:
         image=part.image,
         replicas=part.replicas,
         port=part.port,
-        resources=model.Resources(part.resources.cpu, part.resources.memory),
+        resources=model.Resources(part.resources.cpu, part.resources.memory, dict(part.resources.accelerators)),
         health_path=part.health.path if part.health is not None else "",
         autoscale=model.Autoscale(scale.min, scale.max, scale.cpu) if scale is not None else None,
         env=dict(part.env),

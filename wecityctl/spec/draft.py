@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 
 from wecityctl.errors import Problem
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, Capability, City, Cloud, Platform, Tenant
+from wecityctl.model.city import App, Capability, City, Cloud, Platform, Tenant, Waiver
 from wecityctl.spec.nodes import Document, PathItem, Place, format_path
 
-Part = TypeVar("Part", City, Cloud, Platform, Tenant, App)
+Part = TypeVar("Part", City, Cloud, Platform, Tenant, App, Waiver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Draft:
     platforms: tuple[Sourced[Platform], ...]
     tenants: tuple[Sourced[Tenant], ...]
     apps: tuple[Sourced[App], ...]
+    waivers: tuple[Sourced[Waiver], ...]
     documents: tuple[Document, ...]
     unread: frozenset[str] = frozenset()
 

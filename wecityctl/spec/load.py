@@ -137,6 +137,11 @@ def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, Document
             for document, shape in pairs
             if isinstance(shape, documents.AppDocument)
         ),
+        waivers=tuple(
+            Sourced(convert.waiver_of(shape), document)
+            for document, shape in pairs
+            if isinstance(shape, documents.WaiverDocument)
+        ),
         documents=read.documents,
         unread=frozenset(unread),
     )
@@ -163,6 +168,7 @@ def _assemble(draft: Draft, shapes: Mapping[int, DocumentShape]) -> City:
         platforms=tuple(part.value for part in draft.platforms),
         tenants=tuple(part.value for part in draft.tenants),
         apps=tuple(part.value for part in draft.apps),
+        waivers=tuple(part.value for part in draft.waivers),
     )
 
 

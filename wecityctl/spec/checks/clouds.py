@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 from wecityctl.errors import Problem
-from wecityctl.model.city import App, Cloud
+from wecityctl.model.city import App, Cloud, ProviderKind
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.fields import one_of
 
-# Kinds of clouds that this version can bring up; the format already names the others.
-AVAILABLE_PROVIDERS = ("local", "kubernetes")
+_PROVIDERS = get_args(ProviderKind)
 
 
 def city_has_a_cloud(draft: Draft) -> Iterator[Problem]:
@@ -20,15 +20,12 @@ def city_has_a_cloud(draft: Draft) -> Iterator[Problem]:
 
 
 def providers(draft: Draft) -> Iterator[Problem]:
-    """The provider is one that can be brought up, and only its own settings are given."""
+    """Only the provider's own settings are given; those of Kubernetes fit every cluster that is not embedded."""
     for cloud in draft.clouds:
         provider = cloud.value.provider
-        if provider not in AVAILABLE_PROVIDERS:
-            expected = one_of(AVAILABLE_PROVIDERS)
-            yield cloud.problem(("spec", "provider"), f"provider {provider!r} is not available yet", expected)
         spec = cloud.document.value["spec"]
-        for block in AVAILABLE_PROVIDERS:
-            if block in spec and block != provider:
+        for block in _PROVIDERS:
+            if block in spec and block != provider and not (block == "kubernetes" and cloud.value.has_landing_zone):
                 message = f"settings of {block} are given, but the provider is {provider}"
                 yield cloud.problem(("spec", block), message, on_key=True)
 

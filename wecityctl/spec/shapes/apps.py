@@ -11,6 +11,21 @@ from wecityctl.spec.shapes import amounts, names
 from wecityctl.spec.shapes.base import Architecture, Shape, options
 
 
+class PlacementRules(Shape):
+    """What the placement must obey beside zone and pin."""
+
+    domestic: bool = options("Whether only pools of domestic hardware 信创 will do.", default=False)
+    affinity: list[names.Subject] = options(
+        "Apps and capabilities to share a cloud with.", ["postgresql"], default_factory=list
+    )
+    anti_affinity: list[names.Subject] = options(
+        "Apps and capabilities to share no cloud with.", ["transport/backup"], default_factory=list
+    )
+    spread: names.Word | None = options(
+        "A group whose members are dealt out over the clouds evenly.", "portals", default=None
+    )
+
+
 class Capability(Shape):
     """An instance of a capability type on this platform."""
 
@@ -24,6 +39,7 @@ class Capability(Shape):
     storage: amounts.BytesQuantity | None = options("Storage; by default the type's.", "50Gi", default=None)
     zone: names.ZoneName | None = options("The zone it is tied to; by default none.", "extranet", default=None)
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
+    placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)
 
 
 class PlatformSpec(Shape):
@@ -54,6 +70,7 @@ class TenantSpec(Shape):
     quota: Quota = options("The most that its apps together may ask for.")
     admins: list[names.Email] = options("Who administers it.", ["alice@xingcheng.gov.example"], default_factory=list)
     budget: Budget | None = options("What it may spend.", default=None)
+    type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
 
 
 class Resources(Shape):
@@ -61,6 +78,9 @@ class Resources(Shape):
 
     cpu: amounts.CpuQuantity = options("CPUs.", "500m", default="100m")
     memory: amounts.BytesQuantity = options("Memory.", "512Mi", default="128Mi")
+    accelerators: dict[names.AcceleratorName, amounts.DeviceCount] = options(
+        "Extended resources.", {"nvidia.com/gpu": 1}, default_factory=dict
+    )
 
 
 class Health(Shape):
@@ -141,3 +161,4 @@ class AppSpec(Shape):
     )
     route: Route | None = options("Where the entry point serves it; by default it is not reachable.", default=None)
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
+    placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)

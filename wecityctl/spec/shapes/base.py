@@ -41,6 +41,12 @@ class CloudMetadata(Shape):
     labels: Labels = options("Labels of the cloud.", {"vendor": "a"}, default_factory=dict)
 
 
+class WaiverMetadata(Shape):
+    """What identifies a waiver."""
+
+    name: names.Word = options("The waiver's name.", "legacy-images")
+
+
 class PlatformMetadata(Shape):
     """Which middle platform this is."""
 

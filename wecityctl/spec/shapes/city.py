@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wecityctl.model import city as model
-from wecityctl.spec.shapes import amounts, names
+from wecityctl.spec.shapes import amounts, names, vendors
 from wecityctl.spec.shapes.base import Architecture, Labels, Shape, options
 
 
@@ -13,6 +13,29 @@ class Residency(Shape):
     regions: list[names.Word] = options("Regions that data must not leave.", ["cn-hunan"], default_factory=list)
 
 
+class DataRule(Shape):
+    """Where data of one class may lie, beside what the red lines say of it anyway."""
+
+    zones: list[names.ZoneName] = options("The only zones it may be in.", ["extranet"], default_factory=list)
+    regions: list[names.Word] = options("The only regions it may be in.", ["cn-hunan"], default_factory=list)
+    partners: bool = options("Whether partners' apps may hold it.", default=True)
+
+
+class Backup(Shape):
+    """Where backups go."""
+
+    target: names.Backend = options("URL of an object store.", "s3://backup")
+    region: names.Word = options("The region it lies in.", "cn-hunan")
+
+
+class Administrators(Shape):
+    """The three separate administrators 三员; nobody may be two of them."""
+
+    system: list[names.Email] = options("Run the platform.", ["ops@xingcheng.gov.example"], default_factory=list)
+    security: list[names.Email] = options("Set its rules.", ["sec@xingcheng.gov.example"], default_factory=list)
+    audit: list[names.Email] = options("Look at what both do.", ["audit@xingcheng.gov.example"], default_factory=list)
+
+
 class Compliance(Shape):
     """What the city must obey."""
 
@@ -20,6 +43,15 @@ class Compliance(Shape):
     sm: bool = options("Whether commercial cryptography 国密 (SM2, SM3, SM4) is required.", default=False)
     residency: Residency = options("Where data may lie.", default_factory=Residency)
     log_retention_days: amounts.RetentionDays = options("Days for which logs are kept.", 180, default=180)
+    registries: list[names.Registry] = options(
+        "The only registries that images may come from; none: any.", ["registry.example"], default_factory=list
+    )
+    image_digests: bool = options("Whether images must be named by digest.", default=False)
+    data_classes: dict[model.DataClass, DataRule] = options(
+        "Tighter rules by class of data.", {"L4": {"zones": ["extranet"]}}, default_factory=dict
+    )
+    backup: Backup | None = options("Where backups go.", default=None)
+    administrators: Administrators = options("The three separate administrators 三员.", default_factory=Administrators)
 
 
 class Zone(Shape):
@@ -27,6 +59,7 @@ class Zone(Shape):
 
     name: names.ZoneName = options("The zone's name; a tenant's namespaces end with it.", "internet")
     kind: model.ZoneKind = options("Internet zone 互联网区, government extranet 政务外网 or data exchange.", "internet")
+    egress: bool = options("Whether what runs here may reach the world outside.", default=False)
 
 
 class Flow(Shape):
@@ -109,6 +142,13 @@ class Pool(Shape):
     accelerators: dict[names.AcceleratorName, amounts.DeviceCount] = options(
         "Extended resources of a node.", {"nvidia.com/gpu": 8}, default_factory=dict
     )
+    zones: list[names.ZoneName] = options(
+        "Those of the cloud's zones that it serves; none: all.", ["internet"], default_factory=list
+    )
+    domestic: bool = options("Whether it is domestic hardware 信创.", default=False)
+    instance_types: list[names.VendorWord] = options(
+        "The vendor's names of the nodes to make.", ["ecs.g8y.xlarge"], default_factory=list
+    )
 
 
 class Prices(Shape):
@@ -124,12 +164,44 @@ class Prices(Shape):
     )
 
 
+class Network(Shape):
+    """Address ranges of a landing zone."""
+
+    cidr: names.Cidr = options("The network's range.", "10.8.0.0/16", default="10.0.0.0/16")
+    pods: names.Cidr = options("The range of the pods.", "172.20.0.0/16", default="172.20.0.0/16")
+    services: names.Cidr = options("The range of the Services.", "172.21.0.0/20", default="172.21.0.0/20")
+    subnets: dict[names.ZoneName, names.Cidr] = options(
+        "Ranges by zone; a zone without one is given a share of the network's.",
+        {"extranet": "10.8.16.0/20"},
+        default_factory=dict,
+    )
+
+
+class Existing(Shape):
+    """What is there already: it is read and never changed."""
+
+    network: names.VendorWord = options("Identifier of the network.", "vpc-0a1b", default="")
+    subnets: dict[names.ZoneName, names.VendorWord] = options(
+        "Identifiers of subnets by zone.", {"extranet": "vsw-0a1b"}, default_factory=dict
+    )
+    cluster: names.VendorWord = options("Identifier of the cluster.", "c-0a1b", default="")
+
+
 class CloudSpec(Shape):
     """An underlying cloud 底层云."""
 
     provider: model.ProviderKind = options("What kind of cloud; its settings are in the block of that name.", "local")
     local: LocalSettings | None = options("Settings where provider is local.", default=None)
     kubernetes: KubernetesSettings | None = options("Settings where provider is kubernetes.", default=None)
+    openstack: vendors.OpenStackSettings | None = options("Settings where provider is openstack.", default=None)
+    alicloud: vendors.AlicloudSettings | None = options("Settings where provider is alicloud.", default=None)
+    tencentcloud: vendors.TencentCloudSettings | None = options(
+        "Settings where provider is tencentcloud.", default=None
+    )
+    huaweicloud: vendors.HuaweiCloudSettings | None = options("Settings where provider is huaweicloud.", default=None)
+    region: names.VendorWord = options("Where it lies and its data with it.", "cn-hunan", default="")
+    network: Network | None = options("Address ranges of its landing zone.", default=None)
+    existing: Existing | None = options("What is there already and is only read.", default=None)
     zones: list[names.ZoneName] = options("The zones that the cloud serves.", ["internet"], min_length=1)
     pools: list[Pool] = options("Its nodes.", default_factory=list)
     prices: Prices | None = options("What it costs.", default=None)

@@ -1,4 +1,4 @@
-"""The five kinds of documents, each with its envelope."""
+"""The six kinds of documents, each with its envelope."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from wecityctl.spec.shapes.base import (
     PlatformMetadata,
     Shape,
     TenantMetadata,
+    WaiverMetadata,
     options,
 )
 from wecityctl.spec.shapes.city import CitySpec, CloudSpec
+from wecityctl.spec.shapes.waivers import WaiverSpec
 
 API_VERSION = "wecity.dev/v1alpha1"
 ApiVersion = Literal["wecity.dev/v1alpha1"]
@@ -68,7 +70,18 @@ class AppDocument(Shape):
     spec: AppSpec = options("What it asks for.")
 
 
-DocumentShape: TypeAlias = CityDocument | CloudDocument | PlatformDocument | TenantDocument | AppDocument
+class WaiverDocument(Shape):
+    """Leave to break a rule of the red lines for a time: who answers for it, and why."""
+
+    api_version: ApiVersion = options(_VERSION_TEXT)
+    kind: Literal["Waiver"] = options("The kind of document.")
+    metadata: WaiverMetadata = options("What identifies it.")
+    spec: WaiverSpec = options("What it asks for.")
+
+
+DocumentShape: TypeAlias = (
+    CityDocument | CloudDocument | PlatformDocument | TenantDocument | AppDocument | WaiverDocument
+)
 KINDS: Mapping[str, type[DocumentShape]] = MappingProxyType(
     {
         "City": CityDocument,
@@ -76,5 +89,6 @@ KINDS: Mapping[str, type[DocumentShape]] = MappingProxyType(
         "Platform": PlatformDocument,
         "Tenant": TenantDocument,
         "App": AppDocument,
+        "Waiver": WaiverDocument,
     }
 )

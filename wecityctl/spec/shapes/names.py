@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import posixpath
 import re
 from collections.abc import Callable
@@ -30,6 +32,7 @@ _IMAGE = re.compile(
     rf"(?:{_REGISTRY_HOST}/)?{_REPOSITORY_PART}(?:/{_REPOSITORY_PART})*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
+_VENDOR_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?")
 _REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_REPOSITORY_PART})*")
 
 
@@ -203,6 +206,38 @@ def _secrets_provider(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a secrets provider", expected)
 
 
+def _vendor_word(text: str) -> str:
+    if not text or (len(text) <= 128 and _VENDOR_WORD.fullmatch(text)):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a vendor's name", "letters, digits and . _ : / - without blanks")
+
+
+def _subject(text: str) -> str:
+    if len(text) <= 81 and all(_LABEL_RE.fullmatch(part) for part in text.split("/", 1)):
+        return text
+    raise refuse(f"{shorten(text)!r} names no app or capability", "<tenant>/<app>, <app> or a capability's name")
+
+
+def _cidr(text: str) -> str:
+    expected = "an IPv4 range such as 10.8.0.0/16"
+    try:
+        network = ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise refuse(f"{shorten(text)!r} is not a range of addresses", expected) from None
+    if str(network) != text:
+        raise refuse(f"{shorten(text)!r} is not the range's own writing", expected, str(network))
+    return text
+
+
+def _date(text: str) -> str:
+    try:
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise refuse(f"{shorten(text)!r} is not a date", "a date such as 2027-03-31")
+
+
 def _title(text: str) -> str:
     if text.strip() and len(text) <= 200 and text.isprintable():
         return text
@@ -216,6 +251,10 @@ def _currency(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a currency", "an ISO 4217 code such as CNY", guess)
 
 
+Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
+VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
+Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
+Date = _checked(_date, format="date")
 Domain = _checked(_domain, format="hostname")
 RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
 RoutePath = _checked(_route_path, pattern="^/")

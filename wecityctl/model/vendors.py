@@ -1,0 +1,47 @@
+"""What the vendors' landing zones need to know beyond what every cloud says: one value per vendor, all optional.
+
+Empty texts mean the vendor's default, or that the landing zone leaves the part out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStackSettings:
+    """`cloud` is an entry of clouds.yaml (empty: the OS_* variables); `key_manager` says whether Barbican is there."""
+
+    cloud: str = ""
+    external_network: str = ""
+    image: str = ""
+    master_flavor: str = ""
+    masters: int = 1
+    key_pair: str = ""
+    availability_zone: str = ""
+    key_manager: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlicloudSettings:
+    availability_zones: tuple[str, ...] = ()
+    kubernetes_version: str = ""
+    cluster_spec: str = "ack.pro.small"
+
+
+@dataclass(frozen=True, slots=True)
+class TencentCloudSettings:
+    """`app_id` ends the names of buckets, which the vendor demands."""
+
+    availability_zones: tuple[str, ...] = ()
+    kubernetes_version: str = ""
+    cluster_level: str = "L20"
+    app_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HuaweiCloudSettings:
+    availability_zones: tuple[str, ...] = ()
+    kubernetes_version: str = ""
+    cluster_flavor: str = "cce.s2.small"
+    container_network: str = "vpc-router"
