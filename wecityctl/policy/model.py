@@ -1,0 +1,81 @@
+"""What a rule is, what it looks at, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+from wecityctl.placement import Placement
+
+Level = Literal["advisory", "mandatory"]
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """What rules judge: the city as its files say, where everything is placed, and what the stacks would register.
+
+    `images` maps catalogue image names to references. `recordings` is empty where only the files are judged.
+    """
+
+    city: City
+    catalogue: Catalogue
+    placement: Placement
+    images: Mapping[str, str]
+    recordings: tuple[Recording, ...] = ()
+
+    def objects(self, *kinds: str) -> Iterator[tuple[Recording, RecordedResource]]:
+        """The Kubernetes objects of these kinds (all, when none is named), each with its stack's recording."""
+        for recording in self.recordings:
+            for item in recording.resources:
+                if item.is_kubernetes_object and (not kinds or item.inputs.get("kind") in kinds):
+                    yield recording, item
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place where a rule is broken.
+
+    `subject` is what waivers match: `<tenant>/<app>`, `capability <name>`, `cloud <name>`, `<Kind> <namespace>/<name>`
+    or `city`. `document` and `path` lead to the line in the files, where there is one: ("App", "health/code") and
+    ("spec", "zone").
+    """
+
+    subject: str
+    message: str
+    resolution: str
+    stack: str = ""
+    document: tuple[str, str] | None = None
+    path: tuple[str | int, ...] = ()
+
+
+Check = Callable[[Posture], Iterable[Finding]]
+Admission = Callable[[City], Iterable[Manifest]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One red line.
+
+    `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
+    of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
+    controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster.
+    """
+
+    name: str
+    title: str
+    why: str
+    check: Check
+    level: Level = "mandatory"
+    veto: bool = False
+    mlps: int = 0
+    controls: tuple[str, ...] = ()
+    admission: Admission | None = None
+
+    def level_for(self, city: City) -> Level:
+        """How much the rule weighs in `city`."""
+        return "advisory" if self.mlps > city.compliance.mlps else self.level
