@@ -53,6 +53,9 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
 def zone_flows(city: City, zone: str, namespace: str) -> Iterator[Manifest]:
     """The declared flows between zones, as far as they begin or end here."""
     for flow in city.flows:
+        if flow.source == flow.target:
+            # It lets bindings cross clouds within the zone; tenants of one zone stay closed to each other.
+            continue
         name = naming.fit(f"flow-{flow.source}-{flow.target}-{naming.digest(*map(str, flow.ports))}")
         if flow.source == zone:
             rule = network.to_peer(network.zone_peer(flow.target), flow.ports)

@@ -38,9 +38,13 @@ def health_needs_a_port(draft: Draft) -> Iterator[Problem]:
 
 
 def flows_between_zones(draft: Draft) -> Iterator[Problem]:
-    """A flow joins two different zones; within a zone, `uses` opens what is needed."""
+    """A flow joins two zones, or crosses clouds within one; within a zone of one cloud, `uses` opens what is needed."""
+    if not draft.knows_all("Cloud"):
+        return
     for city in draft.cities:
         for index, flow in enumerate(city.value.flows):
-            if flow.source == flow.target:
+            serving = [cloud for cloud in draft.clouds if flow.source in cloud.value.zones]
+            if flow.source == flow.target and len(serving) < 2:
                 path = ("spec", "flows", index, "to")
-                yield city.problem(path, f"a flow from zone {flow.source!r} to itself", "another zone")
+                message = f"a flow from zone {flow.source!r} to itself crosses clouds, and fewer than two serve the zone"
+                yield city.problem(path, message, "another zone")
