@@ -14,6 +14,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
 from wecityctl.plan import Plan, make_plan
+from wecityctl.spec.load import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Session:
     catalogue: Catalogue
     plan: Plan
     images: Mapping[str, str]
+    positions: Positions
 
     def inputs(
         self,
@@ -56,5 +58,8 @@ def open_session(path: Path) -> Session:
     from wecityctl.stacks.catalogue import load_catalogue
 
     catalogue = load_catalogue()
-    city = load_city(path, catalogue).city
-    return Session(path, city, catalogue, make_plan(city, catalogue), image_references(city, catalogue))
+    loaded = load_city(path, catalogue)
+    city = loaded.city
+    return Session(
+        path, city, catalogue, make_plan(city, catalogue), image_references(city, catalogue), loaded.positions
+    )

@@ -37,6 +37,7 @@ COMMANDS = (
     Command("logs", "wecityctl.cli.logs", "Show an app's logs."),
     Command("render", "wecityctl.cli.render", "Write a city's manifests without a cloud; secrets redacted."),
     Command("graph", "wecityctl.cli.graph", "Draw a city's stacks and what they depend on."),
+    Command("policy", "wecityctl.cli.policy", "Check a city against the red lines, and say why each is there."),
     Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
     Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
     Command("secrets", "wecityctl.cli.secrets", "Keep the values that apps name and no file holds."),

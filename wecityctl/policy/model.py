@@ -54,7 +54,9 @@ class Finding:
 
 
 Check = Callable[[Posture], Iterable[Finding]]
-Admission = Callable[[City], Iterable[Manifest]]
+# The second argument maps catalogue image names to references.
+Admission = Callable[[City, Mapping[str, str]], Iterable[Manifest]]
+Evidence = Callable[[Posture], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Rule:
 
     `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
     of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
-    controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster.
+    controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster;
+    `evidence` says in sentences what the rule has seen to hold.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Rule:
     mlps: int = 0
     controls: tuple[str, ...] = ()
     admission: Admission | None = None
+    evidence: Evidence | None = None
 
     def level_for(self, city: City) -> Level:
         """How much the rule weighs in `city`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wecityctl.policy.model import Rule
+from wecityctl.policy.rules import through_exchange
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (through_exchange.RULE,)
 
 
 def rule(name: str) -> Rule:

@@ -1,0 +1,92 @@
+"""`wecityctl policy`: the red lines: check a city against them, list them, and say why each is there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say, say_json
+
+app = typer.Typer(
+    name="policy",
+    help="The red lines: check a city against them, and say why each is there.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def complete_rule(incomplete: str) -> list[str]:
+    """Names of rules that continue `incomplete`."""
+    from wecityctl.policy.rules import RULES
+
+    return [rule.name for rule in RULES if rule.name.startswith(incomplete)]
+
+
+@app.command(
+    epilog=EPILOG.format("wecityctl policy check examples/xingcheng", "wecityctl policy check city.yaml -o json")
+)
+def check(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+    """Check a city's files, and what its stacks would register, against every red line. No cloud is asked.
+
+    Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0.
+    """
+    from wecityctl.cli._redlines import check_now
+    from wecityctl.report.policy import print_verdict, verdict_json
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    verdict = check_now(session)
+    if output is Output.JSON:
+        say_json(verdict_json(verdict, session.positions))
+    else:
+        print_verdict(console(), verdict, session.positions, evidence=True)
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command("list", epilog=EPILOG.format("wecityctl policy list", "wecityctl policy list -o json"))
+def list_rules(output: OutputOption = Output.TEXT) -> None:
+    """List the rules with their weight: veto, mandatory or advisory."""
+    from wecityctl.policy.rules import RULES
+    from wecityctl.report.policy import rule_json, rule_lines
+
+    if output is Output.JSON:
+        say_json({"rules": [rule_json(rule) for rule in RULES]})
+        return
+    for line in rule_lines(RULES):
+        say(line)
+
+
+@app.command(
+    epilog=EPILOG.format("wecityctl policy explain data-class", "wecityctl policy explain default-deny -o json")
+)
+def explain(
+    name: Annotated[
+        str, typer.Argument(metavar="RULE", help="The rule's name.", autocompletion=complete_rule, show_default=False)
+    ],
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Say why a rule is there, how much it weighs, and which controls of GB/T 22239 it is evidence for."""
+    from wecityctl.policy.rules import RULES
+    from wecityctl.report.policy import rule_json, rule_text
+
+    found = next((rule for rule in RULES if rule.name == name), None)
+    if found is None:
+        raise _no_rule(name, [rule.name for rule in RULES])
+    if output is Output.JSON:
+        say_json({"rule": rule_json(found)})
+        return
+    for line in rule_text(found):
+        say(line)
+
+
+def _no_rule(name: str, names: list[str]) -> Exception:
+    from wecityctl.errors import ConfigurationError
+    from wecityctl.spec.fields import nearest
+
+    near = nearest(name, names)
+    return ConfigurationError(
+        f"there is no rule {name!r}",
+        details=f"did you mean {near!r}?" if near else "",
+        resolution="wecityctl policy list shows them",
+    )

@@ -1,0 +1,152 @@
+"""Judges a posture: every rule's findings, what waivers let pass, and what is to be said of the waivers themselves.
+
+The day is given by the caller; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+from wecityctl.errors import ExitCode
+from wecityctl.model.city import City, Waiver
+from wecityctl.policy.model import Finding, Level, Posture, Rule
+
+# A waiver that ends so soon is worth a word while there is time to mend what it covers.
+SOON = timedelta(days=30)
+
+NoteKind = Literal["expired", "soon", "unused", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A finding with its rule's weight in this city; `waiver` names the waiver that lets it pass, or is empty."""
+
+    rule: str
+    title: str
+    level: Level
+    veto: bool
+    finding: Finding
+    waiver: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing may be brought up while this stands."""
+        return self.level == "mandatory" and not self.waiver
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverNote:
+    """What is to be said of a waiver."""
+
+    waiver: str
+    kind: NoteKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a rule has seen to hold, for an assessor to look at."""
+
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a check. `resources` counts those judged; `rules` names the rules that judged them."""
+
+    city: str
+    day: str
+    rules: tuple[str, ...]
+    resources: int
+    findings: tuple[Judged, ...] = ()
+    notes: tuple[WaiverNote, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def mandatory(self) -> tuple[Judged, ...]:
+        return tuple(item for item in self.findings if item.stops)
+
+    @property
+    def advisory(self) -> tuple[Judged, ...]:
+        return tuple(item for item in self.findings if not item.stops and not item.waiver)
+
+    @property
+    def waived(self) -> tuple[Judged, ...]:
+        return tuple(item for item in self.findings if item.waiver)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.POLICY if self.mandatory else ExitCode.OK
+
+
+def judge(posture: Posture, today: date, rules: Sequence[Rule]) -> Verdict:
+    """The verdict of `rules` on `posture`, with the waivers that hold on `today`."""
+    used: set[str] = set()
+    findings = [
+        _judged(rule, finding, posture.city, today, used) for rule in rules for finding in _found(rule, posture)
+    ]
+    return Verdict(
+        city=posture.city.name,
+        day=today.isoformat(),
+        rules=tuple(rule.name for rule in rules),
+        resources=sum(len(recording.resources) for recording in posture.recordings),
+        findings=tuple(findings),
+        notes=tuple(_notes(posture.city, today, rules, used)),
+        evidence=tuple(
+            Evidence(rule.name, text) for rule in rules if rule.evidence is not None for text in rule.evidence(posture)
+        ),
+    )
+
+
+def _found(rule: Rule, posture: Posture) -> Iterable[Finding]:
+    """The rule's findings, each said once: a stack may register the same thing under several parents."""
+    return dict.fromkeys(rule.check(posture))
+
+
+def _judged(rule: Rule, finding: Finding, city: City, today: date, used: set[str]) -> Judged:
+    level: Level = "mandatory" if rule.veto else rule.level_for(city)
+    waiver = "" if rule.veto else _waiver_for(rule.name, finding, city, today)
+    used.add(waiver)
+    return Judged(rule.name, rule.title, level, rule.veto, finding, waiver)
+
+
+def _waiver_for(rule: str, finding: Finding, city: City, today: date) -> str:
+    return next(
+        (item.name for item in city.waivers if item.rule == rule and holds(item, today) and covers(item, finding)), ""
+    )
+
+
+def holds(waiver: Waiver, today: date) -> bool:
+    """Whether the waiver's last day is not over; that day is included."""
+    return today <= date.fromisoformat(waiver.expires)
+
+
+def covers(waiver: Waiver, finding: Finding) -> bool:
+    """Whether the finding's subject matches one of the waiver's patterns."""
+    return any(_pattern(text).fullmatch(finding.subject) for text in waiver.subjects)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """`*` stands for anything; everything else for itself."""
+    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+
+
+def _notes(city: City, today: date, rules: Sequence[Rule], used: set[str]) -> Iterable[WaiverNote]:
+    by_name = {rule.name: rule for rule in rules}
+    for item in city.waivers:
+        rule = by_name.get(item.rule)
+        if rule is None:
+            yield WaiverNote(item.name, "unknown", f"there is no rule {item.rule!r}")
+        elif rule.veto:
+            yield WaiverNote(item.name, "refused", f"rule {item.rule!r} has a veto and cannot be waived")
+        elif not holds(item, today):
+            yield WaiverNote(item.name, "expired", f"expired after {item.expires}; {item.owner} answers for it")
+        elif item.name not in used:
+            yield WaiverNote(item.name, "unused", f"covers nothing that rule {item.rule!r} finds; take it out")
+        elif date.fromisoformat(item.expires) - today <= SOON:
+            yield WaiverNote(item.name, "soon", f"holds until {item.expires} only; {item.owner} answers for it")

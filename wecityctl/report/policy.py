@@ -1,0 +1,152 @@
+"""The red lines on the screen and as JSON: findings with their places, waivers, evidence, and the rules themselves."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from wecityctl.policy.check import Judged, Verdict
+from wecityctl.policy.model import Rule
+from wecityctl.spec import Positions
+from wecityctl.spec.nodes import format_path
+
+NOTE_WORDS = {
+    "expired": "no longer holds",
+    "soon": "ends soon",
+    "unused": "is not needed",
+    "refused": "is refused",
+    "unknown": "names no rule",
+}
+_STYLES = {"mandatory": "bold red", "advisory": "yellow", "waived": "cyan"}
+
+
+def print_verdict(console: Console, verdict: Verdict, positions: Positions, *, evidence: bool = False) -> None:
+    """Every finding with what to do about it, what is to be said of the waivers, and one line that sums up."""
+    for item in _by_weight(verdict):
+        console.print(_headline(item, positions), soft_wrap=True)
+        console.print(f"    → {item.finding.resolution}", soft_wrap=True, markup=False)
+    for line in note_lines(verdict):
+        console.print(line, soft_wrap=True, markup=False)
+    if evidence:
+        for each in verdict.evidence:
+            console.print(f"{each.rule}: {each.text}", soft_wrap=True, markup=False)
+    console.print(summary(verdict), soft_wrap=True, markup=False)
+
+
+def finding_line(item: Judged, positions: Positions) -> str:
+    """One finding as a sentence, led by its place in the files or its stack."""
+    place = place_of(item, positions)
+    waived = f" (waived: {item.waiver})" if item.waiver else ""
+    veto = " (veto)" if item.veto else ""
+    return f"{place + ': ' if place else ''}{item.rule}{veto}: {item.finding.subject}: {item.finding.message}{waived}"
+
+
+def note_lines(verdict: Verdict) -> Iterator[str]:
+    """What is to be said of the waivers, a line each."""
+    for note in verdict.notes:
+        yield f"waiver {note.waiver} {NOTE_WORDS[note.kind]}: {note.message}"
+
+
+def place_of(item: Judged, positions: Positions) -> str:
+    """`file:line:column` where the files have the cause, otherwise the stack that would register it."""
+    finding = item.finding
+    place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
+    return str(place) if place is not None else finding.stack
+
+
+def summary(verdict: Verdict) -> str:
+    """`xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
+    counts = f"{len(verdict.mandatory)} mandatory, {len(verdict.advisory)} advisory, {len(verdict.waived)} waived"
+    return f"{verdict.city}: {len(verdict.rules)} rules over {verdict.resources} resources: {counts}"
+
+
+def verdict_json(verdict: Verdict, positions: Positions) -> dict[str, Any]:
+    """Everything that the text says, for programs."""
+    return {
+        "city": verdict.city,
+        "day": verdict.day,
+        "rules": list(verdict.rules),
+        "resources": verdict.resources,
+        "counts": {
+            "mandatory": len(verdict.mandatory),
+            "advisory": len(verdict.advisory),
+            "waived": len(verdict.waived),
+        },
+        "findings": [_finding_json(item, positions) for item in _by_weight(verdict)],
+        "waivers": [{"name": note.waiver, "kind": note.kind, "message": note.message} for note in verdict.notes],
+        "evidence": [{"rule": item.rule, "text": item.text} for item in verdict.evidence],
+    }
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "title": rule.title,
+        "level": rule.level,
+        "veto": rule.veto,
+        "mlps": rule.mlps,
+        "controls": list(rule.controls),
+        "in_cluster": rule.admission is not None,
+        "why": " ".join(rule.why.split()),
+    }
+
+
+def weight_of(rule: Rule) -> str:
+    """How a rule weighs, in words: `veto`, `mandatory`, `mandatory from MLPS 3`, `advisory`."""
+    if rule.veto:
+        return "veto"
+    return f"{rule.level} from MLPS {rule.mlps}" if rule.mlps else rule.level
+
+
+def rule_lines(rules: Iterable[Rule]) -> Iterator[str]:
+    """A table of rules."""
+    rows = [(rule.name, weight_of(rule), rule.title) for rule in rules]
+    names, weights = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    for name, weight, title in rows:
+        yield f"{name:<{names}}  {weight:<{weights}}  {title}"
+
+
+def rule_text(rule: Rule) -> Iterator[str]:
+    """One rule in full."""
+    yield f"{rule.name}: {rule.title}"
+    yield f"  {weight_of(rule)}{'; cannot be waived' if rule.veto else ''}"
+    if rule.admission is not None:
+        yield "  held in the clusters by admission policies, too"
+    if rule.controls:
+        yield f"  GB/T 22239: {', '.join(rule.controls)}"
+    yield ""
+    yield from textwrap.wrap(" ".join(rule.why.split()), 100)
+
+
+def _by_weight(verdict: Verdict) -> tuple[Judged, ...]:
+    return (*verdict.mandatory, *verdict.advisory, *verdict.waived)
+
+
+def _headline(item: Judged, positions: Positions) -> Text:
+    word = "waived" if item.waiver else item.level
+    return Text.assemble((f"{word:<9}", _STYLES[word]), " ", finding_line(item, positions))
+
+
+def _finding_json(item: Judged, positions: Positions) -> Mapping[str, Any]:
+    finding = item.finding
+    place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
+    return {
+        "rule": item.rule,
+        "title": item.title,
+        "level": item.level,
+        "veto": item.veto,
+        "waiver": item.waiver,
+        "subject": finding.subject,
+        "message": finding.message,
+        "resolution": finding.resolution,
+        "stack": finding.stack,
+        "document": list(finding.document) if finding.document is not None else None,
+        "path": format_path(finding.path),
+        "file": place.file if place is not None else "",
+        "line": place.line if place is not None else 0,
+        "column": place.column if place is not None else 0,
+    }
