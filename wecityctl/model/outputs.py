@@ -6,10 +6,10 @@ by another version must not be half understood.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-LayerName = Literal["secrets", "landing", "base", "platform", "tenant", "entry"]
+LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenant", "entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class BaseOutputs:
 class Endpoint:
     """Where a capability answers inside its cluster, and how network policies and Jobs find it.
 
-    `admin_secret` names a Secret in `namespace`; its content never leaves that namespace.
+    `admin_secret` names a Secret in `namespace`; its content never leaves that namespace. `external_host` and
+    `external_port` are where it answers other clouds: empty and 0 where nobody on another cloud uses it.
     """
 
     capability: str
@@ -56,6 +57,8 @@ class Endpoint:
     pod_labels: dict[str, str]
     admin_secret: str = ""
     image: str = ""
+    external_host: str = ""
+    external_port: int = 0
 
     @property
     def host(self) -> str:
@@ -71,7 +74,10 @@ class PlatformOutputs:
 
 @dataclass(frozen=True, slots=True)
 class RouteTarget:
-    """One line of the entry point: a host and path, and the Service behind it."""
+    """One line of the entry point: a host and path, and the Service behind it.
+
+    `external_host` and `external_port` are where it answers a gateway on another cloud; empty and 0 on the same one.
+    """
 
     tenant: str
     app: str
@@ -80,6 +86,17 @@ class RouteTarget:
     namespace: str
     service: str
     port: int
+    external_host: str = ""
+    external_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CrossingOutputs:
+    """What a tenant's apps on other clouds use on this one, as `<app>/<alias>`."""
+
+    tenant: str
+    cloud: str
+    uses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +124,22 @@ class SecretsOutputs:
     values: dict[str, str] = field(default_factory=dict)
 
 
-Outputs: TypeAlias = LandingOutputs | BaseOutputs | PlatformOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
+Outputs: TypeAlias = (
+    LandingOutputs
+    | BaseOutputs
+    | PlatformOutputs
+    | CrossingOutputs
+    | TenantOutputs
+    | EntryOutputs
+    | SecretsOutputs
+)
 
 _LAYERS: dict[str, type[Outputs]] = {
     "secrets": SecretsOutputs,
     "landing": LandingOutputs,
     "base": BaseOutputs,
     "platform": PlatformOutputs,
+    "crossing": CrossingOutputs,
     "tenant": TenantOutputs,
     "entry": EntryOutputs,
 }
@@ -121,8 +147,8 @@ _ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget}
 
 
 def to_json(outputs: Outputs) -> dict[str, Any]:
-    """The outputs as JSON values (tuples become lists)."""
-    return cast("dict[str, Any]", _plain(asdict(outputs)))
+    """The outputs as JSON values (tuples become lists). What only the engine knows yet passes through untouched."""
+    return cast("dict[str, Any]", _plain(outputs))
 
 
 def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
@@ -131,6 +157,8 @@ def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

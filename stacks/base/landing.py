@@ -1,0 +1,362 @@
+"""What the landing zones of all vendors share: the plan of one – subnets, rules between zones, node pools, names – as
+values, and the few pieces of the SDK that every vendor's module needs. What a vendor calls things is that module's.
+
+A vendor's module reads like this::
+
+    with landing.needs_sdk("alicloud"):
+        from pulumi_alicloud.vpc.network import Network
+
+    def run(inputs: StackInputs) -> dict[str, Any]:
+        zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+        provider = Provider("cloud", region=zone.cloud.region)
+        network = Network("network", vpc_name=zone.name, ..., opts=landing.options(provider, protect=True))
+        return landing.outputs(zone, kubeconfig=..., network=network.id, subnets={...}, cluster=cluster.id)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any, Literal
+
+import pulumi
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model import naming
+from wecityctl.model.addresses import availability_zones, subnet_ranges
+from wecityctl.model.city import City, Cloud, Pool, Zone
+from wecityctl.model.outputs import LandingOutputs, to_json
+
+ANYWHERE = "0.0.0.0/0"
+POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
+ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
+DOMESTIC_LABEL = f"{naming.LABEL_PREFIX}/domestic"
+SIMULATED_LABEL = f"{naming.LABEL_PREFIX}/simulated"
+
+Direction = Literal["ingress", "egress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet of a zone. `name` is its logical name: the zone's for the first availability zone, then
+    `<zone>-<availability zone>`. `existing` is the identifier of one that is only read; empty: to be made."""
+
+    name: str
+    zone: str
+    availability_zone: str
+    cidr: str
+    existing: str = ""
+    egress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What may pass a zone's security group; everything else is denied.
+
+    The other side is `peer`, the group of a zone of this cloud, or `cidr` where it is elsewhere. `port` 0 with
+    protocol `any` is everything. `name` is unique in the landing zone and stable.
+    """
+
+    name: str
+    zone: str
+    direction: Direction
+    description: str
+    peer: str = ""
+    cidr: str = ""
+    protocol: Literal["tcp", "any"] = "tcp"
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodePool:
+    """A node pool: `zones` are those it serves (their security groups are its nodes'), `subnets` the logical names of
+    those its nodes are in, `labels` what its nodes carry beside what Kubernetes sets by itself."""
+
+    name: str
+    physical_name: str
+    pool: Pool
+    zones: tuple[str, ...]
+    subnets: tuple[str, ...]
+    labels: Mapping[str, str]
+
+    @property
+    def is_arm(self) -> bool:
+        return self.pool.architecture == "arm64"
+
+
+@dataclass(frozen=True, slots=True)
+class LandingZone:
+    """The plan of one landing zone. `name` begins the physical names of what is made; `tags` go on everything."""
+
+    city: City
+    cloud: Cloud
+    name: str
+    tags: Mapping[str, str]
+    zones: tuple[Zone, ...]
+    availability_zones: tuple[str, ...]
+    subnets: tuple[Subnet, ...]
+    cluster_subnets: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    pools: tuple[NodePool, ...]
+
+    @property
+    def makes_network(self) -> bool:
+        return not self.cloud.existing.network
+
+    @property
+    def makes_cluster(self) -> bool:
+        return not self.cloud.existing.cluster
+
+    @property
+    def egress_subnets(self) -> tuple[Subnet, ...]:
+        """The subnets that get a way out. The way out of a network that was there already is its owner's."""
+        return tuple(subnet for subnet in self.subnets if subnet.egress and not subnet.existing and self.makes_network)
+
+    @property
+    def has_public_api(self) -> bool:
+        """Whether the cluster's API may have an address on the internet: a city's own wish for an internet zone, never
+        where an extranet's workloads run."""
+        kinds = {zone.kind for zone in self.zones}
+        return "internet" in kinds and "government-extranet" not in kinds
+
+    @property
+    def wants_sm(self) -> bool:
+        """Whether keys must be of the SM algorithms; a vendor that has none refuses with `refuse_sm`."""
+        return self.city.compliance.sm
+
+    @property
+    def bucket_name(self) -> str:
+        """Vendors' buckets share one name space over all their customers."""
+        return naming.fit(f"{self.name}-{naming.digest(self.city.domain, self.city.name, self.cloud.name)}", 50)
+
+    def tags_of(self, **more: str) -> dict[str, str]:
+        """The common tags and more, such as `zone="internet"` for a tag `wecity-zone`."""
+        return {**self.tags, **{f"wecity-{key}": value for key, value in more.items()}}
+
+    def physical_name(self, *parts: str, limit: int = 63) -> str:
+        """The physical name of a part of the landing zone."""
+        return naming.fit("-".join((self.name, *parts)), limit)
+
+    def rules_of(self, zone: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.zone == zone)
+
+
+def plan_landing(city: City, cloud_name: str) -> LandingZone:
+    """The landing zone of a cloud of the city."""
+    cloud = city.cloud(cloud_name)
+    zones = tuple(city.zone(name) for name in cloud.zones)
+    subnets = plan_subnets(city, cloud)
+    return LandingZone(
+        city=city,
+        cloud=cloud,
+        name=naming.fit(f"{city.name}-{cloud.name}", 40),
+        # Keys that all vendors take: some refuse a slash, some a dot.
+        tags={"wecity-city": city.name, "wecity-cloud": cloud.name, "managed-by": naming.MANAGED_BY},
+        zones=zones,
+        availability_zones=availability_zones(cloud),
+        subnets=subnets,
+        cluster_subnets=_subnets_in(subnets, home_zones(zones)),
+        rules=tuple(plan_rules(city, cloud)),
+        pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
+    )
+
+
+def may_leave(zone: Zone) -> bool:
+    """Whether a zone may have a way out: never a government extranet, whatever its `egress` says."""
+    return zone.egress and zone.kind != "government-extranet"
+
+
+def plan_subnets(city: City, cloud: Cloud) -> tuple[Subnet, ...]:
+    """The cloud's subnets, zones in file order. An existing subnet of a zone is its only one."""
+    existing = cloud.existing.subnets
+    first: set[str] = set()
+    subnets: list[Subnet] = []
+    for item in subnet_ranges(cloud):
+        if item.zone in first and item.zone in existing:
+            continue
+        name = f"{item.zone}-{item.availability_zone}" if item.zone in first else item.zone
+        first.add(item.zone)
+        egress = may_leave(city.zone(item.zone))
+        subnets.append(Subnet(name, item.zone, item.availability_zone, item.cidr, existing.get(item.zone, ""), egress))
+    return tuple(subnets)
+
+
+def home_zones(zones: Sequence[Zone]) -> tuple[str, ...]:
+    """Where machines live that serve all of `zones`: in the strictest of them, so that no pod of an extranet finds
+    itself on a machine with a way out."""
+    strictest = (
+        [zone for zone in zones if zone.kind == "government-extranet"]
+        or [zone for zone in zones if not may_leave(zone)]
+        or zones
+    )
+    return tuple(zone.name for zone in strictest)
+
+
+def plan_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
+    """The rules of the zones' security groups: the declared flows, and the way out of zones that have one."""
+    for flow in city.flows:
+        here = (flow.source in cloud.zones, flow.target in cloud.zones)
+        why = f"{flow.source} to {flow.target}, approved by {flow.approved_by}"
+        for port in flow.ports:
+            if all(here):
+                yield Rule(
+                    f"{flow.target}-from-{flow.source}-{port}", flow.target, "ingress", why, peer=flow.source, port=port
+                )
+                yield Rule(
+                    f"{flow.source}-to-{flow.target}-{port}", flow.source, "egress", why, peer=flow.target, port=port
+                )
+            if here[1]:
+                yield from _from_elsewhere(city, cloud, flow.source, flow.target, "ingress", port, why)
+            if here[0]:
+                yield from _from_elsewhere(city, cloud, flow.target, flow.source, "egress", port, why)
+    for name in cloud.zones:
+        if may_leave(city.zone(name)):
+            yield Rule(f"{name}-out", name, "egress", f"the way out of {name}", cidr=ANYWHERE, protocol="any")
+
+
+def _from_elsewhere(
+    city: City, cloud: Cloud, peer: str, zone: str, direction: Direction, port: int, why: str
+) -> Iterator[Rule]:
+    """Rules towards a zone's ranges on other vendors' clouds. Ranges that overlap ours would open our own zones."""
+    word = "from" if direction == "ingress" else "to"
+    for other in city.clouds:
+        if other.name == cloud.name or not other.has_landing_zone or peer not in other.zones:
+            continue
+        for item in subnet_ranges(other):
+            if item.zone == peer and not _overlaps(item.cidr, cloud):
+                place = f"-{item.availability_zone}" if item.availability_zone else ""
+                name = f"{zone}-{word}-{peer}-{port}-{other.name}{place}"
+                yield Rule(name, zone, direction, why, cidr=item.cidr, port=port)
+
+
+def _overlaps(cidr: str, cloud: Cloud) -> bool:
+    ours = (cloud.network.cidr, *cloud.network.subnets.values())
+    return any(IPv4Network(cidr).overlaps(IPv4Network(own)) for own in ours)
+
+
+def _node_pool(city: City, cloud: Cloud, pool: Pool, subnets: Sequence[Subnet]) -> NodePool:
+    zones = pool.zones or cloud.zones
+    homes = home_zones([city.zone(name) for name in zones])
+    return NodePool(
+        name=pool.name,
+        physical_name=naming.fit(f"{city.name}-{cloud.name}-{pool.name}", 50),
+        pool=pool,
+        zones=zones,
+        subnets=_subnets_in(subnets, homes),
+        labels=node_labels(pool, zones),
+    )
+
+
+def _subnets_in(subnets: Sequence[Subnet], zones: Sequence[str]) -> tuple[str, ...]:
+    return tuple(subnet.name for subnet in subnets if subnet.zone in zones)
+
+
+def node_labels(pool: Pool, zones: Sequence[str]) -> dict[str, str]:
+    """The labels of a pool's nodes, as nodes of the embedded cloud carry them. Those of Kubernetes itself, such as
+    the architecture, the kubelet sets."""
+    ours = {POOL_LABEL: pool.name, SIMULATED_LABEL: "false", **{f"{ZONE_LABEL}.{zone}": "true" for zone in zones}}
+    if len(zones) == 1:
+        ours[ZONE_LABEL] = zones[0]
+    if pool.domestic:
+        ours[DOMESTIC_LABEL] = "true"
+    return {**pool.labels, **ours}
+
+
+def refuse_sm(zone: LandingZone, vendor: str) -> None:
+    """For a vendor whose key management has no SM keys: an error where the city requires them, never a silent AES."""
+    if zone.wants_sm:
+        raise ConfigurationError(
+            f"the city requires SM cryptography, and {vendor} has no SM keys",
+            details=f"cloud {zone.cloud.name}, spec.compliance.sm of {zone.city.name}",
+            resolution="carry the city on a cloud whose key management has SM4 and SM2 keys, such as alicloud or "
+            "huaweicloud",
+        )
+
+
+@contextmanager
+def needs_sdk(extra: str) -> Iterator[None]:
+    """Around the imports of a vendor's SDK: what is missing is said with the way to bring it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the Pulumi SDK of {extra} is not installed",
+            details=str(error),
+            resolution=f"pip install 'wecityctl[{extra}]'",
+        ) from error
+
+
+def options(
+    provider: pulumi.ProviderResource,
+    *,
+    protect: bool = False,
+    after: Sequence[pulumi.Resource] = (),
+    timeout: str = "",
+    secret: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> pulumi.ResourceOptions:
+    """Options of a resource. `protect` what holds state: network, cluster, bucket, key. `after`: order that no input
+    tells. `secret`: outputs that are. `ignore`: inputs that others change later."""
+    return pulumi.ResourceOptions(
+        provider=provider,
+        protect=protect or None,
+        depends_on=list(after),
+        custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout) if timeout else None,
+        additional_secret_outputs=list(secret) or None,
+        ignore_changes=list(ignore) or None,
+    )
+
+
+def outputs(
+    zone: LandingZone,
+    *,
+    kubeconfig: pulumi.Input[str],
+    network: pulumi.Input[str],
+    subnets: Mapping[str, pulumi.Input[str]],
+    cluster: pulumi.Input[str],
+    bucket: pulumi.Input[str] = "",
+    key: pulumi.Input[str] = "",
+) -> dict[str, Any]:
+    """The stack's outputs. `subnets` is by logical name; the first subnet of each zone is told."""
+    first = {subnet.zone: subnets[subnet.name] for subnet in reversed(zone.subnets)}
+    values: dict[str, Any] = {
+        "kubeconfig": pulumi.Output.secret(kubeconfig),
+        "network": network,
+        "subnets": {name: first[name] for name in zone.cloud.zones},
+        "cluster": cluster,
+        "bucket": bucket,
+        "key": key,
+    }
+    return to_json(LandingOutputs(zone.cloud.name, zone.cloud.provider, zone.cloud.region, **values))
+
+
+def kubeconfig(
+    context: str,
+    server: pulumi.Input[str | None],
+    authority: pulumi.Input[str | None],
+    certificate: pulumi.Input[str | None],
+    key: pulumi.Input[str | None],
+) -> pulumi.Output[str]:
+    """A kubeconfig made of a cluster's address and base64 certificates; empty while one of them is missing."""
+    parts = pulumi.Output.all(server, authority, certificate, key)
+    return pulumi.Output.secret(parts.apply(lambda found: kubeconfig_text(context, *found)))
+
+
+def kubeconfig_text(context: str, server: Any, authority: Any, certificate: Any, key: Any) -> str:
+    """The kubeconfig as text. Each certificate is base64 as kubeconfigs write it."""
+    if not all((server, authority, certificate, key)):
+        return ""
+    address = server if "://" in server else f"https://{server}"
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": context,
+            "clusters": [{"name": context, "cluster": {"server": address, "certificate-authority-data": authority}}],
+            "users": [{"name": context, "user": {"client-certificate-data": certificate, "client-key-data": key}}],
+            "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
+        }
+    )
