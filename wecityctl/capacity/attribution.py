@@ -1,0 +1,67 @@
+"""Which pool of a cloud's files a live node belongs to, and which zones it serves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wecityctl.kube.pod_requests import amounts
+from wecityctl.kube.resource import Object, meta
+from wecityctl.model.city import Cloud, Pool
+from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.quantity import parse_quantity
+
+POOL = f"{LABEL_PREFIX}/pool"
+ZONE = f"{LABEL_PREFIX}/zone"
+ARCHITECTURE = "kubernetes.io/arch"
+
+
+def labels_of(node: Object) -> Mapping[str, str]:
+    return meta(node).get("labels") or {}
+
+
+def architecture_of(node: Object) -> str:
+    """The CPU architecture as Kubernetes calls it: amd64, arm64 …"""
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    return str(labels_of(node).get(ARCHITECTURE) or info.get("architecture") or "")
+
+
+def pool_of(node: Object, cloud: Cloud) -> Pool | None:
+    """The pool that the node's label names; else the best match of those it could belong to; else none.
+
+    It could belong to a pool of its architecture whose labels and accelerators it has. Of several, the one with the
+    most labels and accelerators, then the one nearest in size, then the first in the files.
+    """
+    labels = labels_of(node)
+    named = labels.get(POOL)
+    for pool in cloud.pools:
+        if pool.name == named:
+            return pool
+    offered = amounts((node.get("status") or {}).get("allocatable") or {})
+    fitting = [
+        pool
+        for pool in cloud.pools
+        if pool.architecture == architecture_of(node)
+        and pool.labels.items() <= labels.items()
+        and all(offered.get(name, 0) >= count for name, count in pool.accelerators.items())
+    ]
+    return min(fitting, key=lambda pool: (-_demands(pool), _distance(pool, offered)), default=None)
+
+
+def zones_of(node: Object, cloud: Cloud, pool: Pool | None) -> tuple[str, ...]:
+    """The cloud's zones that the node serves, in the order of the files: by its labels, else as its pool says."""
+    labels = labels_of(node)
+    if labels.get(ZONE) in cloud.zones:
+        return (labels[ZONE],)
+    labelled = tuple(zone for zone in cloud.zones if labels.get(f"{ZONE}.{zone}") == "true")
+    return labelled or (pool.zones if pool is not None else ()) or cloud.zones
+
+
+def _demands(pool: Pool) -> int:
+    return len(pool.labels) + len(pool.accelerators)
+
+
+def _distance(pool: Pool, offered: Mapping[str, int]) -> float:
+    """How far a node's size is from the pool's: the sum of the relative differences of CPU and memory."""
+    declared = (float(parse_quantity(pool.cpu) * 1000), float(parse_quantity(pool.memory)))
+    found = (float(offered.get("cpu", 0)), float(offered.get("memory", 0)))
+    return sum(abs(have - want) / want for want, have in zip(declared, found, strict=True) if want)

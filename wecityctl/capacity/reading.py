@@ -1,0 +1,186 @@
+"""Reads the figures of every cloud side by side, each within its own time; one that fails spoils no other's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from wecityctl.capacity.figures import Tally, declared_pools, node_figures, pool_figures, troubles
+from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.inputs import Cluster
+from wecityctl.kube.resource import Object, Objects, ResourceType
+from wecityctl.model.capacity import CityFigures, CloudFigures, Health, Waiting
+from wecityctl.model.city import City, Cloud
+
+if TYPE_CHECKING:
+    from wecityctl.kube.client import KubeClient
+
+_NODE = ResourceType("", "v1", "Node", "nodes", False)
+_POD = ResourceType("", "v1", "Pod", "pods", True)
+_CLAIM = ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
+# Ended pods hold nothing. Those without a node are wanted too: they say that something does not fit.
+_HOLDING = "status.phase!=Succeeded,status.phase!=Failed"
+_PAGE = 500
+SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one cluster told. `refused` says which lists it does not let us have, and why."""
+
+    nodes: Objects
+    tally: Tally
+    version: str
+    latency: float
+    pods_known: bool = True
+    refused: tuple[str, ...] = ()
+
+
+def read_capacity(
+    city: City,
+    clusters: Mapping[str, Cluster],
+    failed: Mapping[str, WecityError],
+    *,
+    written: float = 0.0,
+    seconds: float = SECONDS,
+) -> tuple[CityFigures, Mapping[str, WecityError]]:
+    """The figures of every cloud of `city`, and the errors of those that could not be read.
+
+    `clusters` are read live, within `seconds` each; the others show what the files declare. `written` is when those
+    files were last changed, in seconds since the epoch.
+    """
+    found = asyncio.run(_read_all(clusters, seconds))
+    errors = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, WecityError)}}
+    now = time.time()
+    clouds = []
+    for cloud in city.clouds:
+        answer = found.get(cloud.name)
+        if isinstance(answer, _Read):
+            clouds.append(_live(cloud, answer, now))
+        else:
+            clouds.append(_declared(cloud, errors.get(cloud.name), written, now))
+    return CityFigures(city.name, tuple(clouds)), errors
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    answer: _Answer
+    at: float
+
+
+async def _read_all(clusters: Mapping[str, Cluster], seconds: float) -> dict[str, _Read | WecityError]:
+    answers = await asyncio.gather(*(_read(cluster, seconds) for cluster in clusters.values()))
+    return dict(zip(clusters, answers, strict=True))
+
+
+async def _read(cluster: Cluster, seconds: float) -> _Read | WecityError:
+    from wecityctl.kube.client import KubeClient
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.requester import RetryPolicy
+    from wecityctl.kube.transport import HttpPool
+
+    begun = time.time()
+    try:
+        async with asyncio.timeout(seconds), HttpPool() as pool:
+            retry = RetryPolicy(total_seconds=seconds)
+            return _Read(await _ask(KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)), begun)
+    except TimeoutError:
+        return TimedOutError(
+            f"no full answer within {seconds:g} s", resolution="give it more with --timeout, or look at its API server"
+        )
+    except WecityError as error:
+        return error
+
+
+async def _ask(client: KubeClient) -> _Answer:
+    version = await client.version()
+    # The second request: the first one has opened the connection.
+    begun = time.monotonic()
+    await client.version()
+    latency = time.monotonic() - begun
+    tally = Tally()
+    nodes, no_pods, no_claims = await asyncio.gather(
+        client.list(_NODE, limit=_PAGE),
+        _reduce(client, _POD, tally.add_pods, _HOLDING),
+        _reduce(client, _CLAIM, tally.add_claims),
+    )
+    refused = tuple(filter(None, (no_pods, no_claims)))
+    return _Answer(nodes, tally, str(version.get("gitVersion", "")), latency, not no_pods, refused)
+
+
+async def _reduce(
+    client: KubeClient, kind: ResourceType, take: Callable[[Sequence[Object]], None], selector: str = ""
+) -> str:
+    """Hand every page to `take` and forget it; a refusal is an answer too."""
+    from wecityctl.kube.errors import Forbidden
+
+    token = ""
+    while True:
+        try:
+            page = await client.list_page(kind, field_selector=selector, limit=_PAGE, token=token)
+        except Forbidden as error:
+            return f"{kind.plural} may not be listed: {error.message}"
+        take(page.items)
+        token = page.next_token
+        if not token:
+            return ""
+
+
+def _live(cloud: Cloud, read: _Read, now: float) -> CloudFigures:
+    answer = read.answer
+    nodes = node_figures(answer.nodes, answer.tally, cloud)
+    waiting = answer.tally.waiting_pods
+    conditions = [*troubles(nodes), *answer.refused]
+    if not nodes:
+        conditions.append("it has no nodes")
+    if waiting.pods:
+        conditions.append(_waiting(waiting))
+    return CloudFigures(
+        name=cloud.name,
+        provider=cloud.provider,
+        region=cloud.region,
+        source="live",
+        health="degraded" if conditions else "ok",
+        pools=pool_figures(nodes, cloud, pods_known=answer.pods_known),
+        currency=cloud.prices.currency if cloud.prices else "",
+        conditions=tuple(conditions),
+        waiting=waiting,
+        unattached_storage=answer.tally.storage_by_node().get("", 0),
+        kubernetes_version=answer.version,
+        latency=answer.latency,
+        read_at=_stamp(read.at),
+        age=max(0.0, now - read.at),
+    )
+
+
+def _waiting(waiting: Waiting) -> str:
+    reason = max(waiting.reasons, key=lambda key: waiting.reasons[key])
+    return f"{waiting.pods} pods wait for a node ({waiting.reasons[reason]} of them {reason})"
+
+
+def _declared(cloud: Cloud, error: WecityError | None, written: float, now: float) -> CloudFigures:
+    health: Health = "not running" if error is None else "unreachable"
+    return CloudFigures(
+        name=cloud.name,
+        provider=cloud.provider,
+        region=cloud.region,
+        source="declared",
+        health=health,
+        pools=declared_pools(cloud),
+        currency=cloud.prices.currency if cloud.prices else "",
+        reason=error.message if error is not None else _why_no_cluster(cloud),
+        read_at=_stamp(written) if written else "",
+        age=max(0.0, now - written) if written else 0.0,
+    )
+
+
+def _why_no_cluster(cloud: Cloud) -> str:
+    return "its landing zone has not been made" if cloud.has_landing_zone else "not running"
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,80 @@
+"""`wecityctl clouds`: a city's clouds as one logical platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say_json
+from wecityctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import City
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl clouds examples/sixty-thousand",
+        "wecityctl clouds examples/xingcheng --cloud main -o json",
+    )
+)
+def clouds(
+    path: CityPath,
+    output: OutputOption = Output.TEXT,
+    cloud: Annotated[
+        list[str] | None, typer.Option("--cloud", metavar="NAME", help="Only this cloud. May be repeated.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long one cloud may take to answer.")
+    ] = 10.0,
+) -> None:
+    """Show what the city's clouds have, what is asked of them, what is left, and what that costs an hour.
+
+    By cloud, zone, pool and architecture. Allocated is what the pods on the nodes request now, as the clusters say; a
+    cloud that cannot be read shows what the files declare, says so and says why, and counts as an error only when no
+    other cloud answers.
+    """
+    from dataclasses import replace
+
+    from wecityctl.capacity import read_capacity
+    from wecityctl.clusters import open_clusters
+    from wecityctl.report import clouds as report
+    from wecityctl.spec import load_city
+    from wecityctl.stacks.catalogue import load_catalogue
+
+    catalogue = load_catalogue()
+    # Not a session: what is placed where need not be possible for the clouds to be looked at.
+    city = load_city(path, catalogue).city
+    chosen = _chosen(city, cloud or [])
+    city = replace(city, clouds=tuple(item for item in city.clouds if item.name in chosen))
+    clusters = open_clusters(city, catalogue, lambda event: None, start=False)
+    figures, errors = read_capacity(city, clusters.found, clusters.failed, written=_last_change(path), seconds=timeout)
+    if output is Output.JSON:
+        say_json(report.as_json(figures))
+    else:
+        console().print(report.table_of(figures))
+        console().print()
+        for line in report.lines_of(figures):
+            console().print(line, markup=False, soft_wrap=True)
+    if errors and len(errors) == len(figures.clouds):
+        raise typer.Exit(max(error.exit_code for error in errors.values()))
+
+
+def _chosen(city: City, names: list[str]) -> set[str]:
+    known = [item.name for item in city.clouds]
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"the city has no cloud {name!r}", details=f"clouds: {', '.join(known)}", resolution="name one of them"
+            )
+    return set(names or known)
+
+
+def _last_change(path: Path) -> float:
+    """When the city's files were last changed, in seconds since the epoch."""
+    files = [path] if path.is_file() else [*path.glob("*.yaml"), *path.glob("*.yml")]
+    return max((file.stat().st_mtime for file in files), default=0.0)
