@@ -75,6 +75,21 @@ def from_peer(peer: Manifest, ports: Sequence[pulumi.Input[int]]) -> Manifest:
     return {"from": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
 
 
+def outside(addresses: Sequence[pulumi.Input[str]]) -> list[Manifest]:
+    """The peers: exactly these ranges of addresses beyond the cluster."""
+    return [{"ipBlock": {"cidr": cidr}} for cidr in addresses]
+
+
+def to_outside(host: pulumi.Input[str], port: pulumi.Input[int]) -> Manifest:
+    """An egress rule to one address beyond the cluster."""
+    return {"to": outside([pulumi.Output.concat(host, "/32")]), "ports": [{"protocol": "TCP", "port": port}]}
+
+
+def from_outside(sources: Sequence[str], port: pulumi.Input[int]) -> list[Manifest]:
+    """Ingress rules for these ranges; none for none, since a rule without peers would let everybody in."""
+    return [{"from": outside(sources), "ports": [{"protocol": "TCP", "port": port}]}] if sources else []
+
+
 def from_anywhere(ports: Sequence[pulumi.Input[int]]) -> Manifest:
     """An ingress rule for an entry point, which cannot know who comes."""
     return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}

@@ -128,6 +128,28 @@ def service(namespace: str, name: str, selector: Mapping[str, str], ports: Mappi
     }
 
 
+def node_port_service(
+    namespace: str, name: str, selector: Mapping[str, str], port: int, target: int | str, node_port: int
+) -> Manifest:
+    """A Service for other clouds on a fixed node port of the nodes that run its pods.
+
+    `Local` keeps the caller's address, which is all that a NetworkPolicy knows of who comes from beyond the cluster.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "type": "NodePort",
+            "externalTrafficPolicy": "Local",
+            "selector": dict(selector),
+            "ports": [
+                {"name": "crossing", "port": port, "targetPort": target, "nodePort": node_port, "protocol": "TCP"}
+            ],
+        },
+    }
+
+
 def config_map(namespace: str, name: str, data: Mapping[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",

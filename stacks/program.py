@@ -14,6 +14,7 @@ from wecityctl.inputs import StackInputs
 _LAYERS = {
     "base": "wecityctl.stacks.base.kubernetes",
     "platform": "wecityctl.stacks.platforms.platform",
+    "crossing": "wecityctl.stacks.tenants.crossing",
     "tenant": "wecityctl.stacks.tenants.tenant",
     "entry": "wecityctl.stacks.entry.entry",
 }

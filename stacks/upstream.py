@@ -6,7 +6,7 @@ everything that an upstream stack decides is an unknown value, never a guess.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -31,6 +31,12 @@ class KnownEndpoint:
     pod_labels: pulumi.Input[Any]
     admin_secret: pulumi.Input[str]
     image: pulumi.Input[str]
+    external_host: pulumi.Input[str]
+    external_port: pulumi.Input[int]
+
+    def from_outside(self) -> KnownEndpoint:
+        """The same as another cloud sees it: the address is that of the node port."""
+        return replace(self, host=self.external_host, port=self.external_port)
 
 
 def base_outputs(inputs: StackInputs) -> BaseOutputs | None:
@@ -50,7 +56,7 @@ def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:
             if found.capability == capability_name:
                 return _known(found)
     blank = unknown()
-    return KnownEndpoint(capability_name, capability.type, blank, blank, blank, blank, blank, blank, blank, blank)
+    return KnownEndpoint(capability_name, capability.type, *[blank] * 10)
 
 
 def _known(found: Endpoint) -> KnownEndpoint:
@@ -65,4 +71,6 @@ def _known(found: Endpoint) -> KnownEndpoint:
         dict(found.pod_labels),
         found.admin_secret,
         found.image,
+        found.external_host or unknown(),
+        found.external_port or unknown(),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wecityctl.crossings import Crossings
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City
+from wecityctl.model.city import City, Cloud
 from wecityctl.model.outputs import Outputs
 from wecityctl.placement import Placement
 from wecityctl.plan import Stack
@@ -17,6 +18,7 @@ class Cluster:
     """How to reach a cloud's cluster. `kubeconfig` is text and secret; `identifier` is the UID of kube-system.
 
     `address` is where node ports answer from the host (empty when nothing is reachable, as on simulated nodes);
+    `sources` are the ranges from which an embedded cloud's pods reach other clouds;
     `storage_class` and `ingress_class` are empty for the cluster's default and for none.
     """
 
@@ -29,6 +31,51 @@ class Cluster:
     storage_class: str = ""
     ingress_class: str = ""
     kubernetes_version: str = ""
+    sources: tuple[str, ...] = ()
+
+    @classmethod
+    def offline(cls, cloud: Cloud) -> Cluster:
+        """What is known of a cloud's cluster from the files alone, for programs that are only recorded."""
+        return cls(
+            cloud=cloud.name,
+            kubeconfig="",
+            context="",
+            identifier="",
+            simulated=cloud.provider == "local" and cloud.local.nodes == "simulated",
+            storage_class=cloud.kubernetes.storage_class,
+            ingress_class=cloud.kubernetes.ingress_class,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a cloud and others reach each other: the address of its node ports and the ranges that it comes from.
+
+    Empty where it is not known, which lets nobody through.
+    """
+
+    address: str = ""
+    sources: tuple[str, ...] = ()
+
+
+# Where nothing is real, nothing answers: the range that RFC 5737 keeps for examples.
+_NOBODY = Reach("192.0.2.1", ("192.0.2.0/24",))
+
+
+def reach_of(cloud: Cloud, cluster: Cluster | None) -> Reach:
+    """What the Cloud says of itself, else what is known of an embedded one."""
+    said = cloud.crossing
+    found = Reach(cluster.address, cluster.sources) if cluster is not None else Reach()
+    if cloud.provider == "local" and cluster is not None and (cluster.simulated or not cluster.identifier):
+        found = _NOBODY
+    return Reach(said.address or found.address, said.sources or found.sources)
+
+
+def reaches(city: City, crossings: Crossings, cloud: str, clusters: Mapping[str, Cluster]) -> dict[str, Reach]:
+    """The reach of `cloud` and of those that it has to do with; nothing where it has to do with none."""
+    pairs = ((item.source, item.target) for item in crossings)
+    names = {name for pair in pairs if cloud in pair for name in pair}
+    return {name: reach_of(city.cloud(name), clusters.get(name)) for name in sorted(names)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +85,7 @@ class StackInputs:
     `upstream` has an entry for each stack it depends on: its typed outputs, or `None` while that stack does not exist
     yet (first preview): values derived from it are then unknown. `secrets` holds just the values this stack names.
     `images` maps catalogue image names to references. `provider_version` is the plug-in version resources ask for.
+    `crossings` are the city's, `reach` is that of the clouds which this stack's has to do with.
     """
 
     city: City
@@ -49,3 +97,5 @@ class StackInputs:
     images: Mapping[str, str]
     provider_version: str
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
+    crossings: Crossings = field(default_factory=Crossings)
+    reach: Mapping[str, Reach] = field(default_factory=dict)

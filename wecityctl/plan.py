@@ -1,10 +1,14 @@
-"""The plan: a city's stacks as a directed acyclic graph, in the order landing zones, base, platforms, tenants, entry."""
+"""The plan: a city's stacks as a directed acyclic graph.
+
+They come in the order landing zones, base, platforms, what crosses clouds, tenants, entry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from wecityctl.crossings import Crossings, UseCrossing, find_crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
@@ -12,13 +16,14 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import LayerName
 from wecityctl.placement import Placement, place
 
-LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "tenant", "entry")
+LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
     """One stack of the plan. `subject` is the platform or tenant (empty for base and entry), `cloud` is never empty
-    except for the secret store, which lives in the state alone."""
+    except for the secret store, which lives in the state alone. A `crossing` is what a tenant's apps on other clouds
+    use on this one."""
 
     name: str
     layer: LayerName
@@ -35,6 +40,7 @@ class Plan:
     city: City
     placement: Placement
     stacks: tuple[Stack, ...]
+    crossings: Crossings = field(default_factory=Crossings)
 
     def stack(self, name: str) -> Stack:
         return next(stack for stack in self.stacks if stack.name == name)
@@ -56,7 +62,7 @@ class Plan:
         return self._reduced(wanted)
 
     def _reduced(self, wanted: set[str]) -> Plan:
-        return Plan(self.city, self.placement, tuple(stack for stack in self.stacks if stack.name in wanted))
+        return replace(self, stacks=tuple(stack for stack in self.stacks if stack.name in wanted))
 
     def matching(self, patterns: Iterable[str]) -> set[str]:
         """The names of the stacks that match. Raises `ConfigurationError` for a pattern that matches none."""
@@ -74,8 +80,12 @@ class Plan:
 
 
 def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = None) -> Plan:
-    """The plan of `city`. Without a `placement`, the stacks' names and order are a function of the files alone."""
+    """The plan of `city`. Without a `placement`, the stacks' names and order are a function of the files alone.
+
+    Raises `ConfigurationError` for what lies on two clouds and may not, or cannot, reach across.
+    """
     placement = placement or place(city)
+    crossings = find_crossings(city, catalogue, placement)
     store = Stack(naming.stack_name(city.name, "secrets"), "secrets", "", "")
     landings = {
         cloud.name: Stack(naming.stack_name(city.name, "landing", cloud.name), "landing", "", cloud.name)
@@ -93,10 +103,11 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
         for cloud in city.clouds
     }
     platforms = _platform_stacks(city, placement, bases, store, catalogue)
-    tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue)
-    entry = _entry_stack(city, placement, bases, platforms, tenants)
-    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *tenants, *entry)
-    return Plan(city, placement, stacks)
+    crossing = _crossing_stacks(city, crossings, bases, platforms, store)
+    tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, crossings)
+    entry = _entry_stack(city, placement, bases, platforms, tenants, crossings)
+    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *crossing, *tenants, *entry)
+    return Plan(city, placement, stacks, crossings)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -127,6 +138,35 @@ def _platform_stacks(
     return stacks
 
 
+def _crossing_stacks(
+    city: City,
+    crossings: Crossings,
+    bases: dict[str, Stack],
+    platforms: dict[tuple[str, str], Stack],
+    store: Stack,
+) -> list[Stack]:
+    """One for each tenant and cloud on which its apps of other clouds use something: of its own, and not part of the
+    tenant's stack there, so that two clouds whose apps use each other's capabilities do not wait for each other."""
+    found: dict[tuple[str, str], list[UseCrossing]] = {}
+    for item in crossings.uses:
+        found.setdefault((item.app.tenant, item.target), []).append(item)
+    return [
+        Stack(
+            naming.stack_name(city.name, "crossing", tenant, cloud),
+            "crossing",
+            tenant,
+            cloud,
+            (
+                store.name,
+                bases[cloud].name,
+                *sorted({platforms[(item.capability.platform, cloud)].name for item in items}),
+            ),
+            tuple(naming.secret_key("binding", tenant, item.app.name, item.use.alias) for item in items),
+        )
+        for (tenant, cloud), items in sorted(found.items())
+    ]
+
+
 def _tenant_stacks(
     city: City,
     placement: Placement,
@@ -134,6 +174,7 @@ def _tenant_stacks(
     platforms: dict[tuple[str, str], Stack],
     store: Stack,
     catalogue: Catalogue,
+    crossings: Crossings,
 ) -> list[Stack]:
     stacks = []
     for tenant in city.tenants:
@@ -148,6 +189,11 @@ def _tenant_stacks(
             needed = {
                 platforms[(city.capability(use.capability).platform, placement.capabilities[use.capability])].name
                 for _, use in uses
+            }
+            needed |= {
+                naming.stack_name(city.name, "crossing", tenant.name, item.target)
+                for item in crossings.uses
+                if item.source == cloud and item.app.tenant == tenant.name
             }
             bindings = [
                 naming.secret_key("binding", tenant.name, app.name, use.alias)
@@ -177,6 +223,7 @@ def _entry_stack(
     bases: dict[str, Stack],
     platforms: dict[tuple[str, str], Stack],
     tenants: list[Stack],
+    crossings: Crossings,
 ) -> tuple[Stack, ...]:
     gateway = next((item for item in city.capabilities if item.type == "gateway"), None)
     cloud = city.cloud(placement.entry)
@@ -185,7 +232,8 @@ def _entry_stack(
     needed = [bases[cloud.name].name]
     if gateway is not None:
         needed.append(platforms[(gateway.platform, placement.capabilities[gateway.name])].name)
-    needed += [stack.name for stack in tenants if stack.cloud == cloud.name]
+    across = {(item.app.tenant, item.target) for item in crossings.routes}
+    needed += [stack.name for stack in tenants if stack.cloud == cloud.name or (stack.subject, stack.cloud) in across]
     return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed)),)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
@@ -48,6 +48,8 @@ class Session:
             images=self.images,
             provider_version=provider_version,
             secrets={key: secrets[key] for key in chosen.secrets if key in secrets},
+            crossings=self.plan.crossings,
+            reach=reaches(self.city, self.plan.crossings, chosen.cloud, clusters),
         )
 
 

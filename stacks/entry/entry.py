@@ -82,11 +82,13 @@ def gateway_flows(
         target = network.pods_of(
             route.namespace, {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
         )
+        leaves = (
+            network.to_outside(route.external_host, route.external_port)
+            if route.external_host
+            else network.to_peer(target, [route.port])
+        )
         yield network.policy(
-            namespace,
-            naming.fit(f"{gateway}-to-{route.tenant}-{route.app}"),
-            known.pod_labels,
-            egress=[network.to_peer(target, [route.port])],
+            namespace, naming.fit(f"{gateway}-to-{route.tenant}-{route.app}"), known.pod_labels, egress=[leaves]
         )
 
 
@@ -169,11 +171,11 @@ exit 1
 
 
 def _location(route: RouteTarget, number: int) -> str:
-    upstream = f"{route.service}.{route.namespace}.svc.cluster.local"
+    upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
     return (
         f"  location {route.path} {{\n"
         f"    set $upstream_{number} {upstream};\n"
-        f"    proxy_pass http://$upstream_{number}:{route.port};\n"
+        f"    proxy_pass http://$upstream_{number}:{route.external_port or route.port};\n"
         "    proxy_http_version 1.1;\n"
         "    proxy_set_header Host $host;\n"
         "    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"

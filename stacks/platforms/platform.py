@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -75,8 +75,20 @@ class CapabilityComponent(pulumi.ComponentResource):
     def __init__(self, context: CapabilityScope, name: str, opts: pulumi.ResourceOptions) -> None:
         super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
         self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
-        self.endpoint = self.build(context)
+        self.endpoint = self._across(context, self.build(context))
         self.register_outputs({"endpoint": asdict(self.endpoint)})
+
+    def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with its way in for apps on other clouds, where there are any."""
+        inputs = context.scope.inputs
+        node_port = inputs.crossings.port(inputs.stack.cloud, context.capability.name)
+        if not node_port:
+            return endpoint
+        name = naming.fit(f"{context.capability.name}-crossing")
+        port = context.type.port
+        self.scope.add(pods.node_port_service(context.namespace, name, context.selector, port, port, node_port))
+        address = inputs.reach[inputs.stack.cloud].address
+        return replace(endpoint, external_host=address, external_port=node_port)
 
     def build(self, context: CapabilityScope) -> Endpoint:
         """Register the capability's objects under `self.scope` and return where it answers."""

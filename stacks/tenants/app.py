@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from wecityctl.model import naming
-from wecityctl.model.city import App, Component
+from wecityctl.model.city import App, Component, Use
 from wecityctl.model.outputs import RouteTarget
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.base.kubernetes import priority_class
@@ -40,9 +41,13 @@ class Application(pulumi.ComponentResource):
         )
         self.scope = outer.within(self, {**labels, f"{naming.LABEL_PREFIX}/data-class": app.data_class})
         account = self.scope.add(pods.service_account(self.namespace, app.name))
-        endpoints = {use.alias: endpoint(inputs, use.capability) for use in app.uses}
-        flows = self.scope.add_all([*self._inner_flows(), *self._flows(endpoints)])
-        bindings = [bind(self.scope, app, use, self.namespace, endpoints[use.alias]) for use in app.uses]
+        across = {use.alias: inputs.crossings.use(app, use.alias) is not None for use in app.uses}
+        endpoints = {use.alias: self._endpoint(use, across=across[use.alias]) for use in app.uses}
+        flows = self.scope.add_all([*self._inner_flows(), *self._flows(endpoints, across)])
+        bindings = [
+            bind(self.scope, app, use, self.namespace, endpoints[use.alias], provisioned=across[use.alias])
+            for use in app.uses
+        ]
         needed = [need for binding in bindings for need in (binding.secret, *binding.needs)]
         ready = self.scope.after(account, *flows, *needed)
         for component in app.components:
@@ -50,10 +55,21 @@ class Application(pulumi.ComponentResource):
         self.routes = self._routes()
         self.register_outputs({})
 
+    def _endpoint(self, use: Use, *, across: bool) -> KnownEndpoint:
+        """Where a use answers the app: inside the cluster, or at the node port of another cloud."""
+        known = endpoint(self.scope.inputs, use.capability)
+        return known.from_outside() if across else known
+
     @property
     def pod_labels(self) -> dict[str, str]:
         """The labels of every pod of the app; policies select by them."""
         return {"app.kubernetes.io/name": self.app.name, "app.kubernetes.io/part-of": self.app.tenant}
+
+    @property
+    def _node_port(self) -> int:
+        """Where the web component answers a gateway on another cloud; 0 where the gateway is on this one."""
+        across = self.scope.inputs.crossings.route(self.app)
+        return self.scope.inputs.crossings.port(across.target, across.subject) if across is not None else 0
 
     def _component_labels(self, component: Component) -> dict[str, str]:
         return {**self.pod_labels, "app.kubernetes.io/component": component.name}
@@ -72,27 +88,39 @@ class Application(pulumi.ComponentResource):
             )
         web = self.app.web_component
         if self.app.is_routed and web is not None and web.port is not None:
-            rule = self._gateway_rule(web.port)
+            rules = self._gateway_rules(web.port)
             name = naming.fit(f"{self.app.name}-from-entry")
-            yield network.policy(self.namespace, name, self._component_labels(web), ingress=[rule])
+            yield network.policy(self.namespace, name, self._component_labels(web), ingress=rules)
 
-    def _gateway_rule(self, port: int) -> Manifest:
-        city = self.scope.inputs.city
+    def _gateway_rules(self, port: int) -> list[Manifest]:
+        inputs = self.scope.inputs
+        across = inputs.crossings.route(self.app)
+        if across is not None:
+            return network.from_outside(inputs.reach[across.source].sources, port)
+        city = inputs.city
         gateway = next((item for item in city.capabilities if item.type == GATEWAY_TYPE), None)
         if gateway is None:
             # The adopted cluster's own ingress controller serves the app, and where it runs is not ours to know.
-            return network.from_anywhere([port])
-        known = endpoint(self.scope.inputs, gateway.name)
-        return network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])
+            return [network.from_anywhere([port])]
+        known = endpoint(inputs, gateway.name)
+        return [network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])]
 
-    def _flows(self, endpoints: dict[str, KnownEndpoint]) -> Iterator[Manifest]:
-        """One flow for each use: out of the app's pods, into the capability's, on its port alone."""
+    def _flows(self, endpoints: dict[str, KnownEndpoint], across: dict[str, bool]) -> Iterator[Manifest]:
+        """One flow for each use: out of the app's pods, into the capability's, on its port alone.
+
+        The far end of one that crosses clouds is opened over there (`stacks.tenants.crossing`).
+        """
         for alias, known in endpoints.items():
+            name = naming.fit(f"{self.app.name}-to-{alias}")
+            if across[alias]:
+                leaves = network.to_outside(known.host, known.port)
+                yield network.policy(self.namespace, name, self.pod_labels, egress=[leaves])
+                continue
             target = network.pods_of(known.namespace, known.pod_labels)
             source = network.pods_of(self.namespace, self.pod_labels)
             yield network.policy(
                 self.namespace,
-                naming.fit(f"{self.app.name}-to-{alias}"),
+                name,
                 self.pod_labels,
                 egress=[network.to_peer(target, [known.port])],
             )
@@ -122,6 +150,9 @@ class Application(pulumi.ComponentResource):
         scope.after(*before).add(self._deployment(component, workload, template, replicas))
         if component.port is not None:
             scope.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
+            if self._node_port and component is self.app.web_component:
+                name = naming.fit(f"{workload}-crossing")
+                scope.add(pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port))
         if component.autoscale and replicas:
             scope.add(autoscaler(self.namespace, workload, component))
         if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
@@ -210,7 +241,12 @@ class Application(pulumi.ComponentResource):
             return ()
         host = naming.entry_host(route.host, self.scope.inputs.city.domain)
         workload = naming.component_workload(self.app.name, web.name)
-        return (RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port),)
+        target = RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port)
+        if not self._node_port:
+            return (target,)
+        inputs = self.scope.inputs
+        address = inputs.reach[inputs.stack.cloud].address
+        return (replace(target, external_host=address, external_port=self._node_port),)
 
 
 def resolve_image(image: str, catalogue: Any, registry: str) -> str:

@@ -2,7 +2,8 @@
 
 An idempotent Job in the capability's namespace makes it, named by the digest of its input, so that a change of input is
 a new Job and no change is none. The administrator's credentials stay in that namespace; the app's own are written into
-a Secret beside the Job and, as a binding, into the tenant's namespace.
+a Secret beside the Job and, as a binding, into the tenant's namespace. For an app on another cloud the Job is part of
+a stack of its own on the capability's cloud (`stacks.tenants.crossing`), and only the binding of the tenant's.
 """
 
 from __future__ import annotations
@@ -70,18 +71,18 @@ class Binding:
     needs: tuple[KubernetesObject, ...]
 
 
-def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
-    """Provision `use` in its capability and write the binding. `scope` is the app's own."""
+def bind(
+    scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoint, *, provisioned: bool = False
+) -> Binding:
+    """Provision `use` in its capability, unless that is done elsewhere, and write the binding. `scope` is the app's."""
     kind = scope.inputs.catalogue[endpoint.type].binding
-    needs: tuple[KubernetesObject, ...] = ()
+    needs = () if provisioned else provision(scope, app, use, endpoint, "provision")
     values: dict[str, Any] = {"type": kind or endpoint.type, "provider": "wecity"}
     values |= {"host": endpoint.host, "port": pulumi.Output.from_input(endpoint.port).apply(str)}
     if kind in _PROVISIONERS:
-        password = secret_value(scope.inputs, naming.secret_key("binding", app.tenant, app.name, use.alias))
         provisioner = _PROVISIONERS[kind]
         role = provisioner.role(app.tenant, app.name, use.alias)
-        needs = (_provision(scope, app, use, endpoint, provisioner, role, password),)
-        values |= provisioner.values(role, password, endpoint)
+        values |= provisioner.values(role, _password(scope, app, use), endpoint)
     name = naming.binding_secret(app.name, use.alias)
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{kind or endpoint.type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
@@ -113,19 +114,16 @@ _PROVISIONERS = {
 }
 
 
-def _provision(
-    scope: Scope,
-    app: App,
-    use: Use,
-    endpoint: KnownEndpoint,
-    provisioner: Provisioner,
-    role: str,
-    password: pulumi.Output[str],
-) -> KubernetesObject:
-    """The Secret and the Job in the capability's namespace."""
+def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix: str) -> tuple[KubernetesObject, ...]:
+    """The Secret and the Job in the capability's namespace, their names begun by `prefix`; the Job, where one is
+    needed, is what the app has to wait for."""
+    provisioner = _PROVISIONERS.get(scope.inputs.catalogue[endpoint.type].binding)
+    if provisioner is None:
+        return ()
+    role, password = provisioner.role(app.tenant, app.name, use.alias), _password(scope, app, use)
     # It lies in the capability's namespace, so it need not wait for the tenant's own fences.
     free = scope.at_once()
-    base = naming.fit(f"provision-{app.tenant}-{app.name}-{use.alias}", 50)
+    base = naming.fit(f"{prefix}-{app.tenant}-{app.name}-{use.alias}", 50)
     # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
     credentials = free.add(
         pods.secret(
@@ -139,7 +137,11 @@ def _provision(
         script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host
     ).apply(lambda values: pods.content_digest(values)[:10])
     name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
-    return free.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base)
+    return (free.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base),)
+
+
+def _password(scope: Scope, app: App, use: Use) -> pulumi.Output[str]:
+    return secret_value(scope.inputs, naming.secret_key("binding", app.tenant, app.name, use.alias))
 
 
 def _job(

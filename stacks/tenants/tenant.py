@@ -51,8 +51,13 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
 
 
 def zone_flows(city: City, zone: str, namespace: str) -> Iterator[Manifest]:
-    """The declared flows between zones, as far as they begin or end here."""
+    """The declared flows between zones, as far as they begin or end here.
+
+    One from a zone to itself lets a use cross clouds (`stacks.tenants.crossing`); it opens nothing between tenants.
+    """
     for flow in city.flows:
+        if flow.source == flow.target:
+            continue
         if flow.source == flow.target:
             # It lets bindings cross clouds within the zone; tenants of one zone stay closed to each other.
             continue

@@ -204,6 +204,7 @@ def _describe(cloud: Cloud, version: str, cluster_uid: str, *, changed: bool, se
         kubernetes_version=version,
         addresses=state.addresses,
         gateway_address=cloud.context.network.gateway_address,
+        pod_cidr=cloud.context.network.pod_cidr,
         simulated=state.spec.simulated,
         changed=changed,
         seconds=seconds,

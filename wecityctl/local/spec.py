@@ -91,6 +91,7 @@ class RunningCloud:
 
     `addresses` maps what has an address to it (`api`, and on a real node `node` and `gateway`); `gateway_address` is
     where node ports answer from this host, empty on simulated nodes. `cluster_uid` is the UID of namespace kube-system.
+    `pod_cidr` is the range of its pods, which keep their addresses on the way to another cloud.
     `changed` says whether this start changed anything that was running.
     """
 
@@ -103,6 +104,7 @@ class RunningCloud:
     kubernetes_version: str
     addresses: Mapping[str, str]
     gateway_address: str
+    pod_cidr: str
     simulated: bool
     changed: bool
     seconds: float

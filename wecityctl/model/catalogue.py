@@ -20,7 +20,7 @@ class CapabilityType:
 
     `requires` and `provides` are names of capability types; `images` names recipes or public references;
     `binding` is the Service Binding type an app receives (`""`: nothing to bind); `port` is the service's TCP port;
-    `program` is `module:attribute` of the component resource.
+    `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always.
     """
 
     name: str
@@ -39,6 +39,7 @@ class CapabilityType:
     memory: str = "128Mi"
     max_replicas: int = 1
     health: str = ""
+    encrypted: bool = False
 
 
 Catalogue = Mapping[str, CapabilityType]

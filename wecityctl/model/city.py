@@ -187,6 +187,21 @@ class KubernetesSettings:
     storage_class: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """How a cloud and the other clouds reach each other; an embedded cloud's addresses are known without being written.
+
+    `address` leads to its node ports as the others see them; `sources` are the CIDR ranges that it comes from; `ports`
+    fixes node ports by capability, or by `<tenant>/<app>`; `encrypted` says that what leaves and enters the cloud on
+    this way is encrypted below us.
+    """
+
+    address: str = ""
+    sources: tuple[str, ...] = ()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    encrypted: bool = False
+
+
 VENDORS: tuple[ProviderKind, ...] = ("openstack", "alicloud", "tencentcloud", "huaweicloud")
 
 
@@ -205,6 +220,7 @@ class Cloud:
     region: str = ""
     network: Network = Network()
     existing: Existing = Existing()
+    crossing: Crossing = field(default_factory=Crossing)
     openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
     alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)
     tencentcloud: TencentCloudSettings = field(default_factory=TencentCloudSettings)

@@ -11,7 +11,15 @@ from wecityctl.report.record import FORMAT_VERSION
 
 _BOX = (260, 44)
 _GAP = (90, 22)
-_COLOURS = {"secrets": "#eee8d5", "base": "#d6e4f0", "platform": "#d8f0d6", "tenant": "#fdebd0", "entry": "#f5d6e4"}
+_COLOURS = {
+    "secrets": "#eee8d5",
+    "landing": "#dce9e6",
+    "base": "#d6e4f0",
+    "platform": "#d8f0d6",
+    "crossing": "#e3ddf3",
+    "tenant": "#fdebd0",
+    "entry": "#f5d6e4",
+}
 
 
 def to_mermaid(plan: Plan) -> str:

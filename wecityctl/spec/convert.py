@@ -27,6 +27,7 @@ def cloud_of(document: documents.CloudDocument) -> model.Cloud:
         region=spec.region,
         network=_network(spec.network) if spec.network is not None else model.Network(),
         existing=_existing(spec.existing) if spec.existing is not None else model.Existing(),
+        crossing=_crossing(spec.crossing) if spec.crossing is not None else model.Crossing(),
         openstack=vendors.OpenStackSettings(**_frozen(spec.openstack)),
         alicloud=vendors.AlicloudSettings(**_frozen(spec.alicloud)),
         tencentcloud=vendors.TencentCloudSettings(**_frozen(spec.tencentcloud)),
@@ -136,6 +137,10 @@ def _network(item: city.Network) -> model.Network:
 
 def _existing(item: city.Existing) -> model.Existing:
     return model.Existing(item.network, dict(item.subnets), item.cluster)
+
+
+def _crossing(item: city.Crossing) -> model.Crossing:
+    return model.Crossing(item.address, tuple(item.sources), dict(item.ports), item.encrypted)
 
 
 def _placement(item: apps.PlacementRules) -> model.PlacementRules:

@@ -187,6 +187,19 @@ class Existing(Shape):
     cluster: names.VendorWord = options("Identifier of the cluster.", "c-0a1b", default="")
 
 
+class Crossing(Shape):
+    """How other clouds and this one reach each other; an embedded cloud needs nothing of it."""
+
+    address: names.Address = options("Where its node ports answer the others.", "10.8.0.9", default="")
+    sources: list[names.Source] = options(
+        "Where it comes from, as the others see it.", ["10.8.0.0/24"], default_factory=list
+    )
+    ports: dict[names.Subject, amounts.NodePort] = options(
+        "Node ports by capability, or by tenant/app; others are chosen.", {"postgresql": 30010}, default_factory=dict
+    )
+    encrypted: bool = options("Whether the way is encrypted below us, such as by IPsec.", default=False)
+
+
 class CloudSpec(Shape):
     """An underlying cloud 底层云."""
 
@@ -202,6 +215,7 @@ class CloudSpec(Shape):
     region: names.VendorWord = options("Where it lies and its data with it.", "cn-hunan", default="")
     network: Network | None = options("Address ranges of its landing zone.", default=None)
     existing: Existing | None = options("What is there already and is only read.", default=None)
+    crossing: Crossing | None = options("How other clouds and this one reach each other.", default=None)
     zones: list[names.ZoneName] = options("The zones that the cloud serves.", ["internet"], min_length=1)
     pools: list[Pool] = options("Its nodes.", default_factory=list)
     prices: Prices | None = options("What it costs.", default=None)

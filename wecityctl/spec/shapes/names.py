@@ -229,6 +229,25 @@ def _cidr(text: str) -> str:
     return text
 
 
+def _source(text: str) -> str:
+    if ipaddress.IPv4Network(_cidr(text)).prefixlen < 8:
+        raise refuse(f"{text} is wider than any one cloud", "the ranges of the cloud alone")
+    return text
+
+
+def _address(text: str) -> str:
+    expected = "an IPv4 address such as 10.8.0.9"
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        if not text:
+            return text
+        raise refuse(f"{shorten(text)!r} is not an address", expected) from None
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise refuse(f"{text} is nobody's address for another cloud", expected)
+    return text
+
+
 def _date(text: str) -> str:
     try:
         if datetime.date.fromisoformat(text).isoformat() == text:
@@ -254,6 +273,8 @@ def _currency(text: str) -> str:
 Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
 VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
 Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
+Source = _checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
+Address = _checked(_address, pattern=r"^([0-9.]+)?$")
 Date = _checked(_date, format="date")
 Domain = _checked(_domain, format="hostname")
 RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")

@@ -1,0 +1,226 @@
+"""What crosses from one underlying cloud to another: who, to what, through which declared flow, on which node port.
+
+A pure function of the city and its placement; what has no leave to cross, or no way, is refused here with the flow or
+the setting that would be needed. Whether it may cross in plain text is a red line's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model import naming
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
+from wecityctl.placement import Placement
+from wecityctl.placement.crossing import crossing_flow
+
+# The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
+# (ServiceNodePortStaticSubrange of the default range 30000–32767).
+STATIC_PORTS = range(30000, 30086)
+
+
+@dataclass(frozen=True, slots=True)
+class UseCrossing:
+    """An app's use of a capability on another cloud. `source` and `target` are clouds."""
+
+    app: App
+    use: Use
+    capability: Capability
+    source: str
+    target: str
+    flow: Flow
+
+    @property
+    def subject(self) -> str:
+        """What is reached, as node ports are named by."""
+        return self.capability.name
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCrossing:
+    """The entry point's way to an app on another cloud. `source` and `target` are clouds."""
+
+    app: App
+    source: str
+    target: str
+    flow: Flow
+
+    @property
+    def subject(self) -> str:
+        """What is reached, as node ports are named by."""
+        return f"{self.app.tenant}/{self.app.name}"
+
+
+AnyCrossing: TypeAlias = UseCrossing | RouteCrossing
+
+
+@dataclass(frozen=True, slots=True)
+class Crossings:
+    """Everything in a city that crosses clouds, in file order, and the node ports by cloud and subject."""
+
+    uses: tuple[UseCrossing, ...] = ()
+    routes: tuple[RouteCrossing, ...] = ()
+    ports: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[AnyCrossing]:
+        yield from self.uses
+        yield from self.routes
+
+    def use(self, app: App, alias: str) -> UseCrossing | None:
+        """The crossing of one of the app's uses, if it crosses."""
+        mine = (item for item in self.uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
+        return next((item for item in mine if item.use.alias == alias), None)
+
+    def route(self, app: App) -> RouteCrossing | None:
+        """The crossing of the way to the app, if it crosses."""
+        return next((item for item in self.routes if (item.app.tenant, item.app.name) == (app.tenant, app.name)), None)
+
+    def port(self, cloud: str, subject: str) -> int:
+        """The node port of a capability or app for other clouds; 0 where nobody there reaches it."""
+        return self.ports.get((cloud, subject), 0)
+
+    def links(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
+        """The node ports that one cloud reaches on another, by (source, target)."""
+        found: dict[tuple[str, str], set[int]] = {}
+        for item in self:
+            found.setdefault((item.source, item.target), set()).add(self.ports[(item.target, item.subject)])
+        return {pair: tuple(sorted(ports)) for pair, ports in sorted(found.items())}
+
+
+def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Crossings:
+    """What crosses clouds in `city`. Raises `ConfigurationError` with everything that may not, or cannot."""
+    refused: list[str] = []
+    uses = tuple(_uses(city, catalogue, placement, refused))
+    routes = tuple(_routes(city, placement, refused))
+    for cloud in dict.fromkeys(item.target for item in (*uses, *routes)):
+        refused += _without_address(city.cloud(cloud))
+    for cloud in dict.fromkeys(item.source for item in (*uses, *routes)):
+        refused += _without_sources(city.cloud(cloud))
+    if refused:
+        raise ConfigurationError(
+            "what is placed on different clouds cannot all reach each other",
+            details="\n".join(refused),
+            resolution="declare the flow, or pin both to one cloud (spec.cloud); "
+            "`wecityctl place PATH --explain` says why they lie where they do",
+        )
+    return Crossings(uses, routes, _ports(city, (*uses, *routes)))
+
+
+def entry_flow(city: City, app: App) -> Flow | None:
+    """The first declared flow through which a gateway on another cloud may reach the app, if any.
+
+    As with `crossing_flow`, a gateway without a zone of its own counts as being in the app's.
+    """
+    gateway = _gateway(city)
+    web = app.web_component
+    if gateway is None or web is None:
+        return None
+    pair = (gateway.zone or app.zone, app.zone)
+    return next((flow for flow in city.flows if (flow.source, flow.target) == pair and web.port in flow.ports), None)
+
+
+def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[str]) -> Iterator[UseCrossing]:
+    capabilities = {item.name: item for item in city.capabilities}
+    closed = _extranets(city)
+    for app in city.apps:
+        source = placement.apps.get((app.tenant, app.name), "")
+        for use in app.uses if app.runs else ():
+            capability = capabilities[use.capability]
+            target = placement.capabilities[use.capability]
+            if source == target:
+                continue
+            who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
+            flow = crossing_flow(city, catalogue, app, capability)
+            if capability.zone in closed:
+                refused.append(
+                    f"{who}: in the government extranet {capability.zone} nothing is offered to other clouds"
+                )
+            elif flow is None:
+                port = catalogue[capability.type].port
+                refused.append(f"{who}: {_needed(app.zone, capability.zone or app.zone, port)}")
+            else:
+                yield UseCrossing(app, use, capability, source, target, flow)
+
+
+def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[RouteCrossing]:
+    gateway = _gateway(city)
+    if gateway is None and not city.cloud(placement.entry).kubernetes.ingress_class:
+        return
+    closed = _extranets(city)
+    for app in city.apps:
+        target = placement.apps.get((app.tenant, app.name), "")
+        web = app.web_component
+        if not app.is_routed or web is None or web.port is None or target == placement.entry:
+            continue
+        who = f"app {app.tenant}/{app.name} on cloud {target} is routed from the entry point on {placement.entry}"
+        if gateway is None:
+            refused.append(f"{who}, and the ingress class there leads to its own cluster only: a gateway is needed")
+        elif app.zone in closed:
+            refused.append(f"{who}: in the government extranet {app.zone} nothing is offered to other clouds")
+        elif (flow := entry_flow(city, app)) is None:
+            refused.append(f"{who}: {_needed(gateway.zone or app.zone, app.zone, web.port)}")
+        else:
+            yield RouteCrossing(app, placement.entry, target, flow)
+
+
+def _needed(source: str, target: str, port: int) -> str:
+    return f"no declared flow lets it; it would be {{from: {source}, to: {target}, ports: [{port}]}} in the City"
+
+
+def _without_address(cloud: Cloud) -> Iterator[str]:
+    if cloud.provider != "local" and not cloud.crossing.address:
+        yield (
+            f"cloud {cloud.name} says nowhere how other clouds reach its node ports: "
+            "set spec.crossing.address of the Cloud"
+        )
+
+
+def _without_sources(cloud: Cloud) -> Iterator[str]:
+    if cloud.provider != "local" and not cloud.crossing.sources:
+        yield (
+            f"cloud {cloud.name} says nowhere from which addresses it reaches other clouds: "
+            "set spec.crossing.sources of the Cloud"
+        )
+
+
+def _extranets(city: City) -> frozenset[str]:
+    return frozenset(zone.name for zone in city.zones if zone.kind == "government-extranet")
+
+
+def _gateway(city: City) -> Capability | None:
+    return next((item for item in city.capabilities if item.type == "gateway"), None)
+
+
+def _ports(city: City, crossings: Iterable[AnyCrossing]) -> Mapping[tuple[str, str], int]:
+    """A port for each thing reached: the one the Cloud names, else one that its name leads to.
+
+    Two names that lead to the same one are told apart by the order of their digests, so that nothing but a clash ever
+    moves a port.
+    """
+    wanted: dict[str, set[str]] = {}
+    for item in crossings:
+        wanted.setdefault(item.target, set()).add(item.subject)
+    ports: dict[tuple[str, str], int] = {}
+    for cloud, subjects in wanted.items():
+        fixed = city.cloud(cloud).crossing.ports
+        taken = set(fixed.values())
+        ports |= {(cloud, subject): fixed[subject] for subject in subjects if subject in fixed}
+        for digest, subject in sorted((naming.digest(city.name, name), name) for name in subjects - fixed.keys()):
+            port = _free(int(digest, 16), taken, cloud)
+            taken.add(port)
+            ports[(cloud, subject)] = port
+    return ports
+
+
+def _free(number: int, taken: set[int], cloud: str) -> int:
+    for step in range(len(STATIC_PORTS)):
+        port = STATIC_PORTS[(number + step) % len(STATIC_PORTS)]
+        if port not in taken:
+            return port
+    raise ConfigurationError(
+        f"more than {len(STATIC_PORTS)} capabilities and apps of cloud {cloud} are reached from other clouds",
+        resolution="fix node ports for some of them with spec.crossing.ports of the Cloud",
+    )
