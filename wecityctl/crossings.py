@@ -95,9 +95,10 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
     refused: list[str] = []
     uses = tuple(_uses(city, catalogue, placement, refused))
     routes = tuple(_routes(city, placement, refused))
-    for cloud in dict.fromkeys(item.target for item in (*uses, *routes)):
+    found: tuple[AnyCrossing, ...] = (*uses, *routes)
+    for cloud in dict.fromkeys(item.target for item in found):
         refused += _without_address(city.cloud(cloud))
-    for cloud in dict.fromkeys(item.source for item in (*uses, *routes)):
+    for cloud in dict.fromkeys(item.source for item in found):
         refused += _without_sources(city.cloud(cloud))
     if refused:
         raise ConfigurationError(
@@ -106,7 +107,7 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
             resolution="declare the flow, or pin both to one cloud (spec.cloud); "
             "`wecityctl place PATH --explain` says why they lie where they do",
         )
-    return Crossings(uses, routes, _ports(city, (*uses, *routes)))
+    return Crossings(uses, routes, _ports(city, found))
 
 
 def entry_flow(city: City, app: App) -> Flow | None:
@@ -135,9 +136,7 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
             who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
             flow = crossing_flow(city, catalogue, app, capability)
             if capability.zone in closed:
-                refused.append(
-                    f"{who}: in the government extranet {capability.zone} nothing is offered to other clouds"
-                )
+                refused.append(f"{who}: {_closed(capability.zone)}")
             elif flow is None:
                 port = catalogue[capability.type].port
                 refused.append(f"{who}: {_needed(app.zone, capability.zone or app.zone, port)}")
@@ -159,7 +158,7 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         if gateway is None:
             refused.append(f"{who}, and the ingress class there leads to its own cluster only: a gateway is needed")
         elif app.zone in closed:
-            refused.append(f"{who}: in the government extranet {app.zone} nothing is offered to other clouds")
+            refused.append(f"{who}: {_closed(app.zone)}")
         elif (flow := entry_flow(city, app)) is None:
             refused.append(f"{who}: {_needed(gateway.zone or app.zone, app.zone, web.port)}")
         else:
@@ -168,6 +167,10 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
 
 def _needed(source: str, target: str, port: int) -> str:
     return f"no declared flow lets it; it would be {{from: {source}, to: {target}, ports: [{port}]}} in the City"
+
+
+def _closed(zone: str) -> str:
+    return f"in the government extranet {zone} nothing is offered to other clouds"
 
 
 def _without_address(cloud: Cloud) -> Iterator[str]:
