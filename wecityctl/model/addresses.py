@@ -85,6 +85,14 @@ def zone_ranges(network: Network, zones: Sequence[str], quarter: int = 0) -> dic
     return ranges
 
 
+def pod_ranges(network: Network, count: int) -> tuple[str, ...]:
+    """A quarter of the pods' range for each availability zone, where pods have subnets of their own."""
+    whole = IPv4Network(network.pods)
+    length = whole.prefixlen + 2
+    step = 2 ** (32 - length)
+    return tuple(str(IPv4Network((int(whole.network_address) + index * step, length))) for index in range(count))
+
+
 def _share(whole: IPv4Network, zone: str, quarter: int, taken: Sequence[IPv4Network]) -> IPv4Network:
     length = whole.prefixlen + _BITS
     if length > SMALLEST_SUBNET:
