@@ -41,7 +41,11 @@ class TencentCloudSettings:
 
 @dataclass(frozen=True, slots=True)
 class HuaweiCloudSettings:
+    """`key_pair` is one of the account's, without which the vendor makes no node. Of the ways to connect pods, only
+    the tunnel network (`overlay_l2`) enforces network policies by itself."""
+
     availability_zones: tuple[str, ...] = ()
     kubernetes_version: str = ""
     cluster_flavor: str = "cce.s2.small"
-    container_network: str = "vpc-router"
+    container_network: str = "overlay_l2"
+    key_pair: str = ""

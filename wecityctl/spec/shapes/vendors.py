@@ -45,4 +45,7 @@ class HuaweiCloudSettings(Shape):
     availability_zones: list[names.VendorWord] = options(_ZONES, ["cn-south-1a"], default_factory=list)
     kubernetes_version: names.VendorWord = options(_VERSION, "v1.33", default="")
     cluster_flavor: names.VendorWord = options("The cluster's size.", default="cce.s2.small")
-    container_network: names.VendorWord = options("How pods are connected.", default="vpc-router")
+    container_network: names.VendorWord = options(
+        "How pods are connected; the default is the one that enforces network policies.", default="overlay_l2"
+    )
+    key_pair: names.VendorWord = options("A key pair of the account, for the nodes.", "ops", default="")
