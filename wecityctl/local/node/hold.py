@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from wecityctl.errors import WecityError
-from wecityctl.local.node import cgroups, inside, network, syscalls
+from wecityctl.local.node import cgroups, crossing, inside, network, syscalls
 from wecityctl.local.node.layout import Held, HoldSpec, start_time
 from wecityctl.paths import write_private
 
@@ -59,6 +59,7 @@ def _hold(spec: HoldSpec, child: int, made: int, linked: int) -> int:
     layout = spec.layout
     write_private(layout.pid_file, f"{child}\n".encode())
     write_private(layout.hold_state, Held(child, start_time(child)).dump())
+    _join_neighbours(spec)
     while True:
         received = signal.sigwait({*_STOPS, signal.SIGCHLD})
         if received in _STOPS:
@@ -68,6 +69,14 @@ def _hold(spec: HoldSpec, child: int, made: int, linked: int) -> int:
         if os.waitpid(child, os.WNOHANG)[0] == child:
             sys.stderr.write("the first process of the node's namespaces has died, and the node with it\n")
             return 1
+
+
+def _join_neighbours(spec: HoldSpec) -> None:
+    """The ways to other nodes; without one the node is as good as ever, and the next `up` makes it."""
+    try:
+        crossing.join(spec)
+    except WecityError as error:
+        sys.stderr.write(f"joining the neighbours failed: {error.message}: {error.details}\n")
 
 
 def _end(spec: HoldSpec, child: int) -> None:

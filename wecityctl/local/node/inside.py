@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wecityctl.local.node import syscalls
+from wecityctl.local.node import crossing, syscalls
 from wecityctl.local.node.layout import FIXED_DIRECTORIES, INSIDE, INSIDE_RUN, KERNEL_SETTINGS, HoldSpec
 from wecityctl.local.node.network import UPLINK, run
-from wecityctl.local.node.nft import base_ruleset
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _NET_SETTINGS = {
@@ -89,7 +88,7 @@ def prepare_network(spec: HoldSpec) -> None:
         if path.exists():  # a kernel without IPv6 has nothing to disable
             path.write_text(value)
     # The filter first: no packet is forwarded before it.
-    run("nft", "-f", "-", stdin=base_ruleset(spec.addresses, spec.api_port) + spec.rules)
+    run("nft", "-f", "-", stdin=crossing.ruleset(spec) + spec.rules)
     block = spec.addresses
     run("ip", "link", "set", "lo", "up")
     run("ip", "address", "add", f"{block.node_ip}/24", "dev", UPLINK)

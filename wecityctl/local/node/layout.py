@@ -59,6 +59,11 @@ class Layout:
         return self.run / "node.json"
 
     @property
+    def crossings(self) -> Path:
+        """Which other nodes of this machine it is joined to, and for what."""
+        return self.data / "crossings.json"
+
+    @property
     def pid_file(self) -> Path:
         """The PID of the namespaces' first process, alone: for the shell that enters them."""
         return self.run / "node.pid"
@@ -112,6 +117,11 @@ class HoldSpec:
     def addresses(self) -> Block:
         """The cloud's addresses."""
         return Block.parse(self.block)
+
+    @property
+    def cloud_id(self) -> str:
+        """The eight hex digits of the cloud."""
+        return self.bridge.rpartition("-")[2]
 
     def dump(self) -> bytes:
         """JSON."""
