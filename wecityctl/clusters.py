@@ -1,13 +1,16 @@
-"""From a city's clouds to clusters that can be worked with: starts the embedded ones, looks at the others.
+"""From a city's clouds to clusters that can be worked with: starts the embedded ones, asks the others who they are.
 
 One cloud that cannot be reached never spoils another's: it is reported with its reason, and its own stacks fail.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,8 +25,14 @@ REAL_NODE_PARTS = ("containerd", "coredns", "runc", "cni-plugins", "nft", "connt
 SIMULATED_NODE_PARTS = ("kwok",)
 # What the node itself runs, whatever the city asks for.
 NODE_IMAGES = frozenset({"pause", "coredns"})
+# How long the API server of a landing zone that was just made may take to answer.
+FRESH_SECONDS = 120.0
+_GRACE = 2.0
 
 if TYPE_CHECKING:
+    from wecityctl.engine.backend import Backend
+    from wecityctl.kube.config import Access
+    from wecityctl.kube.identify import Identity
     from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent, RunningCloud
     from wecityctl.oci import ImageEvent
     from wecityctl.parts import PartEvent
@@ -42,63 +51,127 @@ def local_name(city: City, cloud: Cloud) -> str:
     return f"{city.name}-{cloud.name}"
 
 
-def open_clusters(city: City, catalogue: Catalogue, sink: Sink, *, start: bool) -> Clusters:
-    """Reach every cloud of `city`. With `start`, embedded clouds are started and given the images they need."""
+def open_clusters(
+    city: City, catalogue: Catalogue, sink: Sink, *, start: bool, backend: Backend | None = None
+) -> Clusters:
+    """Reach every cloud of `city`, those elsewhere side by side and each in bounded time.
+
+    With `start`, embedded clouds are started and given the images they need. A vendor's cloud is reached with the
+    kubeconfig that its landing zone left in the state (of `backend`, or else of the city's own); while there is none,
+    the cloud is neither found nor failed, as an embedded one that does not run.
+    """
+    from wecityctl.kube.identify import patience
+
+    seconds = patience()
+    access = _Landed(city, backend)
+    openings = {
+        cloud.name: _in_background(partial(_open_elsewhere, cloud, access, seconds))
+        for cloud in city.clouds
+        if cloud.provider != "local"
+    }
     found: dict[str, Cluster] = {}
     failed: dict[str, WecityError] = {}
-    for cloud in city.clouds:
+    for cloud in sorted(city.clouds, key=lambda cloud: cloud.provider != "local"):
         try:
-            cluster = _open(city, cloud, catalogue, sink, start)
+            if cloud.name in openings:
+                cluster = _await(openings[cloud.name], cloud, seconds)
+            else:
+                cluster = _open_local(city, cloud, catalogue, sink, start)
         except WecityError as error:
             failed[cloud.name] = error
         else:
             if cluster is not None:
                 found[cloud.name] = cluster
-    return Clusters(MappingProxyType(found), MappingProxyType(failed))
-
-
-def _open(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, start: bool) -> Cluster | None:
-    if cloud.provider == "local":
-        return _open_local(city, cloud, catalogue, sink, start)
-    if cloud.provider == "kubernetes":
-        return _open_adopted(cloud)
-    raise ConfigurationError(
-        f"cloud {cloud.name!r}: provider {cloud.provider!r} is not built in yet",
-        resolution="use provider local, or kubernetes with a context of an existing cluster",
+    order = [cloud.name for cloud in city.clouds]
+    return Clusters(
+        MappingProxyType({name: found[name] for name in order if name in found}),
+        MappingProxyType({name: failed[name] for name in order if name in failed}),
     )
 
 
-def _open_adopted(cloud: Cloud) -> Cluster:
-    """An existing cluster: its identity and version tell that it can be reached with these credentials."""
-    from wecityctl.kube.client import KubeClient
-    from wecityctl.kube.config import load_access
-    from wecityctl.kube.errors import no_api_server
-    from wecityctl.kube.export import kubeconfig_text
-    from wecityctl.kube.resource import meta
-    from wecityctl.kube.transport import HttpPool
+def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
+    """The cluster that a landing zone gave a kubeconfig for. A `fresh` one is given time to begin to answer.
 
+    Raises what keeps it from answering.
+    """
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.identify import identify, identify_new, patience
+
+    if not kubeconfig.strip():
+        raise ConfigurationError(
+            f"the landing zone of cloud {cloud.name} gave no kubeconfig",
+            resolution="have it make a cluster: give the cloud a pool, or name one in existing.cluster",
+        )
+    access, seconds = load_access(kubeconfig), patience()
+    found = identify_new(access, seconds, FRESH_SECONDS) if fresh else identify(access, seconds)
+    return _cluster(cloud, access, found)
+
+
+class _Landed:
+    """The kubeconfigs of landing zones; the state is opened once, and only for a city that has some."""
+
+    def __init__(self, city: City, backend: Backend | None) -> None:
+        self._city = city
+        self._backend = backend
+        self._lock = threading.Lock()
+
+    def kubeconfig(self, cloud: Cloud) -> str | None:
+        """What the state has for `cloud`; `None` before its landing zone is up."""
+        from wecityctl.engine.backend import open_backend
+        from wecityctl.engine.landing import kept_kubeconfig
+
+        with self._lock:
+            self._backend = self._backend or open_backend(self._city)
+            return kept_kubeconfig(self._backend, cloud.name)
+
+
+def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]:
+    """Run `work` in a thread that nobody has to wait for: a name server that does not answer holds it for long."""
+    future: Future[Cluster | None] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _await(opening: Future[Cluster | None], cloud: Cloud, seconds: float) -> Cluster | None:
+    try:
+        return opening.result(seconds + _GRACE)
+    except FutureTimeoutError as error:
+        from wecityctl.kube.identify import silent
+
+        raise silent(f"the cluster of cloud {cloud.name}", seconds) from error
+
+
+def _open_elsewhere(cloud: Cloud, landed: _Landed, seconds: float) -> Cluster | None:
+    """A vendor's cluster, or one that was there before: its identity and version tell that it can be reached."""
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.identify import identify
+
+    if cloud.has_landing_zone:
+        kubeconfig = landed.kubeconfig(cloud)
+        return open_landed(cloud, kubeconfig) if kubeconfig is not None else None
     settings = cloud.kubernetes
     access = load_access(settings.kubeconfig or None, settings.context or None)
+    return _cluster(cloud, access, identify(access, seconds))
 
-    async def look() -> tuple[str, str]:
-        async with HttpPool() as pool:
-            client = KubeClient(access, pool)
-            version = await client.version()
-            system = await client.request("GET", "/api/v1/namespaces/kube-system", retry_seconds=5.0)
-            uid = meta(system).get("uid")
-            if not uid:
-                raise no_api_server(access.server, "namespace kube-system has no UID")
-            return str(uid), str(version.get("gitVersion", ""))
 
-    identifier, version = asyncio.run(look())
+def _cluster(cloud: Cloud, access: Access, found: Identity) -> Cluster:
+    from wecityctl.kube.export import kubeconfig_text
+
     return Cluster(
         cloud=cloud.name,
         kubeconfig=kubeconfig_text(access),
         context=access.context,
-        identifier=identifier,
-        storage_class=settings.storage_class,
-        ingress_class=settings.ingress_class,
-        kubernetes_version=version,
+        identifier=found.uid,
+        storage_class=cloud.kubernetes.storage_class,
+        ingress_class=cloud.kubernetes.ingress_class,
+        kubernetes_version=found.version,
     )
 
 
@@ -118,6 +191,7 @@ def _open_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, star
         simulated=running.simulated,
         address=running.gateway_address,
         kubernetes_version=running.kubernetes_version,
+        sources=(running.pod_cidr,),
     )
 
 

@@ -107,18 +107,23 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
 
 
 def _run(request: RunRequest, sink: Sink) -> RunResult:
-    from wecityctl.clusters import open_clusters
+    from wecityctl.clusters import open_clusters, open_landed
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
+    from wecityctl.linking import link_clouds
 
     session, plan = request.session, request.session.plan
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
     options = replace(request.options, provider=session.city.kubernetes_provider)
     backend = open_backend(session.city)
-    clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds)
-    if clusters.failed and not clusters.found:
+    clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
+    can_begin = any(cloud.has_landing_zone or cloud.name not in clusters.failed for cloud in session.city.clouds)
+    if clusters.failed and not can_begin:
         raise next(iter(clusters.failed.values()))
+
+    if request.start_clouds:
+        link_clouds(session.city, session.plan.crossings, clusters, sink)
 
     def with_urls(result: RunResult) -> RunResult:
         return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
@@ -136,6 +141,7 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
         backend,
         tell,
         unreachable=clusters.failed,
+        open_landed=open_landed,
     )
     return with_urls(result)
 

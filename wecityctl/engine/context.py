@@ -7,12 +7,14 @@ from typing import Any
 
 from wecityctl.engine import secret_store
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.landing import narrowed
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
-from wecityctl.engine.state import StackState
-from wecityctl.errors import WecityError
-from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
+from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.plan import Plan, Stack
@@ -35,11 +37,12 @@ class Context:
     ) -> None:
         self.plan = plan
         self.options = options
-        self.clusters = clusters
+        # Grows while the run goes on: a landing zone that comes up brings its cluster.
+        self.clusters: dict[str, Cluster] = dict(clusters)
         self.backend = backend
         self.provider = provider
         self.stacks = {stack.name: stack for stack in plan.stacks}
-        self._unreachable = unreachable or {}
+        self._unreachable = dict(unreachable or {})
         self._kept_stacks = kept
         self._catalogue = catalogue
         self._images = images
@@ -49,10 +52,37 @@ class Context:
         self._secrets: dict[str, str] | None = None
 
     def require_reachable(self, stack: str) -> None:
-        """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others."""
-        cloud = self.stacks[stack].cloud if stack in self.stacks else ""
-        if cloud in self._unreachable:
-            raise self._unreachable[cloud]
+        """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others.
+
+        A landing zone is the vendor's matter, and may be just what mends its cluster.
+        """
+        planned = self.stacks.get(stack)
+        if planned is None or planned.layer == LANDING:
+            return
+        if planned.cloud in self._unreachable:
+            raise self._unreachable[planned.cloud]
+        if self.is_unlanded(stack):
+            raise DeploymentError(
+                f"cloud {planned.cloud} has no cluster: its landing zone is not up",
+                resolution=f"run `wecityctl up` with it: --only {planned.cloud}",
+            )
+
+    def is_unlanded(self, stack: str) -> bool:
+        """Whether the stack stands on a vendor's cloud that has no cluster yet."""
+        planned = self.stacks.get(stack)
+        if planned is None or not planned.cloud or planned.layer == LANDING or planned.cloud in self.clusters:
+            return False
+        return planned.cloud not in self._unreachable and self.plan.city.cloud(planned.cloud).has_landing_zone
+
+    def arrived(self, cloud: str, cluster: Cluster) -> None:
+        """The cloud's cluster answers, from now on in this run."""
+        self._unreachable.pop(cloud, None)
+        self.clusters[cloud] = cluster
+
+    def lost(self, cloud: str, error: WecityError) -> None:
+        """The cloud's cluster does not answer, or no longer."""
+        self.clusters.pop(cloud, None)
+        self._unreachable[cloud] = error
 
     def state(self, stack: str) -> StackState | None:
         """The stack's state as it was when first asked for in this run."""
@@ -79,10 +109,7 @@ class Context:
         """The stack's outputs of this version: this run's, else the last good ones of its state."""
         if stack not in self.stacks:
             return None
-        if stack not in self._outputs:
-            state = self.state(stack)
-            self._outputs[stack] = state.outputs if state is not None else None
-        data = self._outputs[stack]
+        data = self.outputs(stack)
         if data is None:
             return None
         try:
@@ -91,6 +118,13 @@ class Context:
             # Written by another version: as if it did not exist yet.
             return None
 
+    def outputs(self, stack: str) -> Mapping[str, Any] | None:
+        """The stack's outputs as JSON values: this run's, else those of its state."""
+        if stack not in self._outputs:
+            state = self.state(stack)
+            self._outputs[stack] = state.outputs if state is not None else None
+        return self._outputs[stack]
+
     def layer(self, stack: str) -> str:
         """The layer of a stack of the plan, `""` for others."""
         return self.stacks[stack].layer if stack in self.stacks else ""
@@ -98,17 +132,20 @@ class Context:
     def inputs(self, stack: Stack, *, with_secrets: bool = True) -> StackInputs:
         """What the stack's program is given."""
         secrets = self.secrets() if with_secrets and stack.secrets else {}
-        return StackInputs(
+        found = StackInputs(
             self.plan.city,
             stack,
             self.plan.placement,
             self._catalogue,
-            self.clusters.get(stack.cloud),
+            self.clusters.get(stack.cloud) if stack.layer != LANDING else None,
             self._upstream(stack),
             self._images,
             self.provider.version,
             {name: secrets[name] for name in stack.secrets if name in secrets},
+            self.plan.crossings,
+            reaches(self.plan.city, self.plan.crossings, stack.cloud, self.clusters),
         )
+        return narrowed(found) if stack.layer == LANDING else found
 
     def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
         """The outputs that the stack stands on. The entry also has those of tenants that left the files unconfirmed:
@@ -149,10 +186,10 @@ class Context:
     def needs_provider(self, stack: str) -> bool:
         """Whether the stack may have to do with a cluster."""
         planned = self.stacks.get(stack)
-        if planned is not None and planned.cloud in self.clusters:
+        if planned is not None and planned.cloud in self.clusters and planned.layer != LANDING:
             return True
         state = self.state(stack)
-        return state is not None and any(resource.is_provider for resource in state.resources)
+        return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
 
     def cluster_of(self, stack: str) -> Cluster | None:
         """The cluster a stack is on: by its cloud, or for one that has left the files by what its state says."""

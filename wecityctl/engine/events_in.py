@@ -142,7 +142,7 @@ class EventReader:
         """The step's operation, `None` for what is not shown."""
         op = _OPS.get(meta["op"])
         # Within an `up`, reading what is there only prepares the steps that follow, and those tell what it found.
-        return op if _is_shown(meta["type"]) and (op != "refresh" or self._refreshing) else None
+        return op if is_shown(meta["type"]) and (op != "refresh" or self._refreshing) else None
 
     def _note(self, meta: dict[str, Any], op: ResourceOp) -> None:
         urn = meta["urn"]
@@ -172,7 +172,7 @@ class EventReader:
         self._problem(severity.partition("#")[0], message, urn)
 
     def _problem(self, severity: str, message: str, urn: str) -> None:
-        named = f"{name_of(urn)}: {message}" if urn and _is_shown(type_of(urn)) else message
+        named = f"{name_of(urn)}: {message}" if urn and is_shown(type_of(urn)) else message
         if severity == "error":
             self.errors.setdefault(named)
         elif severity == "warning":
@@ -192,7 +192,8 @@ def type_of(urn: str) -> str:
     return parts[2].rpartition("$")[2] if len(parts) > 3 else ""
 
 
-def _is_shown(kind: str) -> bool:
+def is_shown(kind: str) -> bool:
+    """Whether resources of that type are told to people."""
     # The root and the providers are the engine's furniture: a new certificate is no change of the city.
     return kind != "pulumi:pulumi:Stack" and not kind.startswith("pulumi:providers:")
 

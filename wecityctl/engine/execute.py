@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from wecityctl.engine.forecast import Forecast
 from wecityctl.engine.pool import Pool
 from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort
 from wecityctl.engine.workdir import Workdir
@@ -67,14 +68,14 @@ class Engine:
             raise self.died() from error
         return connection
 
-    def forecast(self, inputs: tuple[StackInputs, ...]) -> Mapping[str, frozenset[str]]:
-        """The URNs that the stacks' programs would register."""
+    def forecast(self, inputs: tuple[StackInputs, ...]) -> Mapping[str, Forecast]:
+        """What the stacks' programs would register."""
         self.warm_up()
         assert self._pool is not None
         connection = self._pool.spawn("forecast")
         try:
             connection.send(ForecastOrder(self._program, inputs))
-            answer: Mapping[str, frozenset[str]] = connection.recv()
+            answer: Mapping[str, Forecast] = connection.recv()
         except (EOFError, OSError) as error:
             raise self.died() from error
         finally:

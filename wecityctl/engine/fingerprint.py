@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import wecityctl
-from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.inputs import StackInputs
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
@@ -18,7 +17,7 @@ _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
 _LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version"})
 
 
-def fingerprint(inputs: StackInputs, *, provider: ProviderChoice, program: str, tools: str, secrets_digest: str) -> str:
+def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:
     """The digest of a stack's inputs, upstream outputs and images among them, and of what would work on them."""
     parts = (inputs, provider, program, tools, secrets_digest if inputs.stack.secrets else "")
     return hashlib.sha256(repr(canonical(parts)).encode()).hexdigest()

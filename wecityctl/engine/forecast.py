@@ -1,22 +1,34 @@
 """What stacks' programs would register, found out in a worker before anything is changed: no engine, no cloud.
 
-Only the URNs come back. A program that fails here fails again, with all that belongs to it, when its stack is run.
+A program that fails here fails again, with all that belongs to it, when its stack is run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.wire import ForecastOrder, adopt
 from wecityctl.inputs import StackInputs
+from wecityctl.model.events import ResourceChange
 from wecityctl.model.naming import PROJECT
 from wecityctl.model.outputs import Outputs
 
 if TYPE_CHECKING:
     from wecityctl.graph import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one stack's program registers, as creations under the engine's own URNs; `error` where it fails."""
+
+    changes: tuple[ResourceChange, ...] = ()
+    error: str = ""
+
+    @property
+    def urns(self) -> frozenset[str]:
+        return frozenset(change.urn for change in self.changes)
 
 
 def main(descriptor: int) -> None:
@@ -28,28 +40,32 @@ def main(descriptor: int) -> None:
     connection.close()
 
 
-def forecast(program: str, inputs: tuple[StackInputs, ...]) -> Mapping[str, frozenset[str]]:
-    """The URNs that each stack's program registers; stacks come in the plan's order."""
+def forecast(program: str, inputs: tuple[StackInputs, ...]) -> Mapping[str, Forecast]:
+    """What each stack's program registers; stacks come in the plan's order, so that one's outputs are the next's."""
     from wecityctl.engine.recorder import record
 
-    found: dict[str, frozenset[str]] = {}
+    found: dict[str, Forecast] = {}
     outputs: dict[str, Outputs] = {}
     for one in inputs:
         upstream = {name: outputs.get(name, known) for name, known in one.upstream.items()}
-        with suppress(Exception):
+        try:
             recording = record(replace(one, upstream=upstream), program)
+        except Exception as error:
+            found[one.stack.name] = Forecast(error=f"{type(error).__name__}: {error}")
+        else:
             outputs[one.stack.name] = recording.outputs
-            found[one.stack.name] = real_urns(recording)
+            found[one.stack.name] = Forecast(creations(recording))
     return found
 
 
-def real_urns(recording: Recording) -> frozenset[str]:
-    """The URNs that the engine will give: in those of the SDK's mocks the chain of types is another."""
+def creations(recording: Recording) -> tuple[ResourceChange, ...]:
+    """The recorded resources as creations. In the URNs of the SDK's mocks the chain of types is not the engine's."""
     chains: dict[str, str] = {}
-    urns = set()
+    found = []
     for resource in recording.resources:
         above = chains.get(resource.parent, "")
         chain = f"{above}${resource.type}" if above else resource.type
         chains[resource.urn] = chain
-        urns.add(f"urn:pulumi:{recording.stack}::{PROJECT}::{chain}::{resource.name}")
-    return frozenset(urns)
+        urn = f"urn:pulumi:{recording.stack}::{PROJECT}::{chain}::{resource.name}"
+        found.append(ResourceChange(urn, resource.type, resource.name, "create"))
+    return tuple(found)

@@ -65,12 +65,18 @@ def cli_environment(backend_url: str, extra: Mapping[str, str]) -> dict[str, str
 
 def link_official_plugin(binary: Path, version: str) -> None:
     """Let the engine find the official plug-in in our home."""
-    directory = private_dir(pulumi_home() / "plugins" / f"resource-kubernetes-v{version}")
-    link = directory / "pulumi-resource-kubernetes"
-    if link.is_symlink() and link.readlink() == binary:
-        return
+    directory = link_plugin("kubernetes", version, binary)
+    (directory / BUILTIN_MARKER).unlink(missing_ok=True)
+
+
+def link_plugin(package: str, version: str, binary: Path) -> Path:
+    """Let the engine find a plug-in in our home, wherever its program lies; the plug-in's directory."""
+    directory = private_dir(pulumi_home() / "plugins" / f"resource-{package}-v{version}")
+    link = directory / f"pulumi-resource-{package}"
+    if binary == link or (link.is_symlink() and link.readlink() == binary):
+        return directory
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(binary)
     temporary.replace(link)
-    (directory / BUILTIN_MARKER).unlink(missing_ok=True)
+    return directory

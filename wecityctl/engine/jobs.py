@@ -9,7 +9,7 @@ from typing import Any
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
-from wecityctl.engine.state import StackState
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.engine.wire import Job
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
@@ -107,7 +107,8 @@ def provider_registrations(
     by_identifier = {cluster.identifier: cluster for cluster in clusters.values()}
     found = []
     for resource in state.resources:
-        if not resource.is_provider or state.deployment is None:
+        # A vendor's provider works from the state as it is.
+        if resource.type != KUBERNETES_PROVIDER or state.deployment is None:
             continue
         inputs = dict(backend.reveal(state.deployment, dict(resource.inputs)))
         version = inputs.pop("version", "")

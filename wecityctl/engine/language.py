@@ -26,6 +26,7 @@ from wecityctl.engine.wire import Job
 from wecityctl.model.outputs import Outputs, to_json
 
 EXPORT = "wecity"
+SECRET_OUTPUTS = frozenset({"kubeconfig"})
 PROTECTED_TYPES = (
     "kubernetes:core/v1:Namespace",
     "kubernetes:core/v1:PersistentVolumeClaim",
@@ -52,7 +53,7 @@ class Program:
         last_good = self._job.last_good
         if last_good is not None:
             # Stands until the new ones are known, so that a run that fails on the way loses nothing.
-            pulumi.export(EXPORT, last_good)
+            pulumi.export(EXPORT, _sealed(last_good))
         if self._job.values is not None:
             pulumi.export(EXPORT, pulumi.Output.secret({"values": dict(self._job.values)}))
             self.outputs = {"values": dict(self._job.values)}
@@ -76,6 +77,7 @@ class Program:
 
     async def _export(self, returned: Any) -> None:
         values = to_json(cast("Outputs", returned)) if dataclasses.is_dataclass(returned) else dict(returned or {})
+        values = _sealed(values)
         combined: pulumi.Output[Any] = pulumi.Output.from_input(values)
         known = await combined.is_known()
         value = await combined.future(with_unknowns=True)
@@ -106,6 +108,11 @@ class Program:
                 },
                 pulumi.ResourceOptions(version=provider.get("version") or None),
             )
+
+
+def _sealed(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs with what may never be in a state in plain text made secret, whatever the program says of it."""
+    return {key: pulumi.Output.secret(value) if key in SECRET_OUTPUTS else value for key, value in outputs.items()}
 
 
 def _has_unknown(value: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from threading import Thread
 from typing import Protocol
 
 from wecityctl.engine.execute import Engine
@@ -30,6 +32,9 @@ class Task(Protocol):
     def report(self, stack: str, report: Report) -> StackResult:
         """Take what the engine did and make a result of it."""
 
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """What has to be done, and may take a while, before those that wait for the stack may start; never raises."""
+
 
 @dataclass(slots=True)
 class _Running:
@@ -50,6 +55,7 @@ class Loop:
         self._sink = sink
         self._parallelism = max(1, parallelism)
         self._running: dict[Connection, _Running] = {}
+        self._following: dict[Connection, StackResult] = {}
         self._told = 0
         self._results: dict[str, StackResult] = {}
 
@@ -58,9 +64,9 @@ class Loop:
         while True:
             self._pass_interrupts()
             self._start_ready()
-            if not self._running:
+            if not self._running and not self._following:
                 return self._results
-            for ready in wait([*self._running, self._interrupts.fileno()]):
+            for ready in wait([*self._running, *self._following, self._interrupts.fileno()]):
                 if isinstance(ready, Connection):
                     self._hear(ready)
             self._interrupts.clear()
@@ -101,6 +107,10 @@ class Loop:
             )
 
     def _hear(self, connection: Connection) -> None:
+        if connection in self._following:
+            connection.close()
+            self._settle(self._following.pop(connection))
+            return
         running = self._running[connection]
         try:
             message = connection.recv()
@@ -112,7 +122,22 @@ class Loop:
             connection.close()
             del self._running[connection]
             self._close_port(running)
-            self._settle(self._task.report(running.stack, message.report))
+            self._follow(self._task.report(running.stack, message.report))
+
+    def _follow(self, result: StackResult) -> None:
+        """Settle the result once what follows from it is done; the other stacks go on meanwhile."""
+        work = self._task.afterwards(result.stack) if result.outcome in ("succeeded", "unchanged") else None
+        if work is None:
+            self._settle(result)
+            return
+        ready, done = Pipe(duplex=False)
+
+        def follow() -> None:
+            with done:
+                work()
+
+        self._following[ready] = result
+        Thread(target=follow, daemon=True).start()
 
     def _close_port(self, running: _Running) -> None:
         if running.port:
@@ -130,3 +155,5 @@ class Loop:
             self._schedule.stop(CANCELLED)
             for connection in self._running:
                 connection.send(Cancel())
+            for connection in list(self._following):
+                self._settle(self._following.pop(connection))

@@ -27,7 +27,8 @@ from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.store_file import disk_error
-from wecityctl.engine.tasks import Backward, Forward
+from wecityctl.engine.tasks import Backward, Forward, OpenLanded
+from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.wire import Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
@@ -47,10 +48,12 @@ def run(
     sink: Sink,
     *,
     unreachable: Mapping[str, WecityError] | None = None,
+    open_landed: OpenLanded | None = None,
 ) -> RunResult:
     """Run `options.operation` on the plan's stacks.
 
     `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
+    `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out.
 
     `preview`, `up` and `refresh` go through `plan` in its order; `destroy` takes down exactly the plan's stacks, in
     reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
@@ -65,7 +68,7 @@ def run(
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, is_whole=is_whole)
+    runner = _Runner(context, sink, leftovers, open_landed, is_whole=is_whole)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
@@ -91,8 +94,17 @@ def run(
 class _Runner:
     """The steps of a run and what they leave behind."""
 
-    def __init__(self, context: Context, sink: Sink, leftovers: tuple[str, ...], *, is_whole: bool) -> None:
+    def __init__(
+        self,
+        context: Context,
+        sink: Sink,
+        leftovers: tuple[str, ...],
+        open_landed: OpenLanded | None,
+        *,
+        is_whole: bool,
+    ) -> None:
         self._context = context
+        self._open_landed = open_landed
         self._options = context.options
         self._sink = sink
         self._leftovers = leftovers
@@ -123,12 +135,14 @@ class _Runner:
         self._skipper.load()
         for name in context.stacks:
             context.learn_record(name, self._skipper.record(name))
-        forward = Forward(context, maker, self._skipper, self._sink)
+        unlanded = Unlanded(context, engine.forecast)
+        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed)
         if any(forward.leave_out(name) is None for name in context.stacks):
             self._warm_up(engine)
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
+        self.notes += unlanded.notes()
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
             self._skipper.note(context.backend, forward.good)
@@ -171,7 +185,8 @@ class _Runner:
                 for name, stack in context.stacks.items()
                 if stack.layer != "secrets" and (name in changed or context.typed(name) is None)
             ]
-            expected = engine.forecast(tuple(asked))
+            forecasts = engine.forecast(tuple(asked))
+            expected = {name: found.urns for name, found in forecasts.items() if not found.error}
         removal.require_confirmed(held, options, expected)
 
     def _check_locks(self, stacks: Iterable[str]) -> None:

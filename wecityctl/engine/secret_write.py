@@ -52,6 +52,9 @@ class _Write:
     def report(self, stack: str, report: Report) -> StackResult:
         return result_of(stack, report)
 
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        return None
+
 
 def _write(backend: Backend, values: Mapping[str, str]) -> None:
     backend.unlock()

@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from wecityctl.engine import probe, records
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
+from wecityctl.engine.state import StackState
+from wecityctl.engine.vendors import vendor_sdk
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import StackResult
-from wecityctl.plan import Plan
+from wecityctl.plan import Plan, Stack
 
 
 class Skipper:
@@ -75,7 +78,7 @@ class Skipper:
 
     def _probe(self) -> None:
         for cloud, cluster in self._clusters.items():
-            stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud]
+            stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud and stack.layer != LANDING]
             noted = {name: self._records[name] for name in stacks if self._is_plausible(name)}
             kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
             if not noted:
@@ -111,9 +114,12 @@ class Skipper:
         """The result of a stack that need not be run, or `None` for one that has to be."""
         name = inputs.stack.name
         record = self._records.get(name)
-        if record is None or not self._may_skip or not self._is_plausible(name) or inputs.cluster is None:
+        if record is None or not self._may_skip or not self._is_plausible(name):
             return None
-        if record.fingerprint != self._fingerprint(inputs) or record.provider != str(self._provider):
+        # A landing zone has no cluster to look at: it is left out on its record alone, and never called unchanged.
+        if inputs.cluster is None and inputs.stack.layer != LANDING:
+            return None
+        if record.fingerprint != self._fingerprint(inputs) or record.provider != self._provider_of(inputs.stack):
             return None
         when = datetime.fromtimestamp(record.looked_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
         if not record.objects:
@@ -127,11 +133,15 @@ class Skipper:
             self._secrets_digest = self._state_digest(self._secrets_stack)
         return fingerprint(
             inputs,
-            provider=self._provider,
+            provider=self._provider_of(inputs.stack),
             program=self._options.program,
             tools=self._tools,
             secrets_digest=self._secrets_digest,
         )
+
+    def _provider_of(self, stack: Stack) -> str:
+        """What works on the stack: the Kubernetes provider, or the vendor's SDK in its version."""
+        return vendor_sdk(self._plan.city.cloud(stack.cloud)) if stack.layer == LANDING else str(self._provider)
 
     @property
     def _secrets_stack(self) -> str:
@@ -159,8 +169,9 @@ class Skipper:
         if self._files is None or self._options.targets:
             return
         states = {name: state for name in done if (state := backend.read_state(name)) is not None}
+        self._note_landings(states, done)
         for cloud, cluster in self._clusters.items():
-            here = [name for name in states if done[name].stack.cloud == cloud]
+            here = [name for name in states if done[name].stack.cloud == cloud and done[name].stack.layer != LANDING]
             keys = {name: probe.keys_of(states[name]) for name in here}
             try:
                 live = self._look(cluster, probe.kinds_in(key for found in keys.values() for key in found))
@@ -182,4 +193,14 @@ class Skipper:
                     (),
                     len([item for item in states[name].resources if item.parent and not item.is_provider]),
                 )
+                records.save(self._files.record(name), record)
+
+    def _note_landings(self, states: Mapping[str, StackState], done: Mapping[str, StackInputs]) -> None:
+        """Note landing zones without their outputs: a record is no place for a kubeconfig."""
+        assert self._files is not None
+        for name, state in states.items():
+            stack = done[name].stack
+            if stack.layer == LANDING and not state.pending:
+                provider = self._provider_of(stack)
+                record = Record(name, self._fingerprint(done[name]), state.digest, time.time(), provider, "")
                 records.save(self._files.record(name), record)

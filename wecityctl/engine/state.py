@@ -14,6 +14,7 @@ from wecityctl.engine.events_in import name_of, type_of
 EXPORT = "wecity"
 ROOT_TYPE = "pulumi:pulumi:Stack"
 PROVIDER_PREFIX = "pulumi:providers:"
+KUBERNETES_PROVIDER = f"{PROVIDER_PREFIX}kubernetes"
 
 Deployment = dict[str, Any]
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.landing import kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.unlanded import Unlanded
+from wecityctl.engine.vendors import require_for_cloud
 from wecityctl.engine.wire import Job, Report
-from wecityctl.inputs import StackInputs
+from wecityctl.errors import WecityError
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.city import Cloud
 from wecityctl.model.events import Diagnostic, Operation, Sink, StackResult
 
 
@@ -28,14 +35,31 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
         context.reread(stack)
 
 
+class OpenLanded(Protocol):
+    """Makes a cluster of what a landing zone put out, or raises what keeps it from answering."""
+
+    def __call__(self, cloud: Cloud, kubeconfig: str, *, fresh: bool) -> Cluster:
+        """`fresh`: the cluster may just have been made and be slow to answer."""
+
+
 class Forward:
     """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
 
-    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink) -> None:
+    def __init__(
+        self,
+        context: Context,
+        maker: JobMaker,
+        skipper: Skipper,
+        sink: Sink,
+        unlanded: Unlanded,
+        open_landed: OpenLanded | None,
+    ) -> None:
         self._context = context
         self._maker = maker
         self._skipper = skipper
         self._sink = sink
+        self._unlanded = unlanded
+        self._open_landed = open_landed
         self.reports: dict[str, Report] = {}
         self.good: dict[str, StackInputs] = {}
 
@@ -47,9 +71,11 @@ class Forward:
         """The result of a stack that nothing has to be done for."""
         if self._context.layer(stack) == "secrets":
             return self._leave_out_secrets(stack)
-        self._context.require_reachable(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:
             return StackResult(stack, "skipped", reason="does not exist yet")
+        if self._operation == "preview" and self._context.is_unlanded(stack):
+            return self._unlanded.preview(stack)
+        self._context.require_reachable(stack)
         return self._skipper.leave_out(self._context.inputs(self._context.stacks[stack], with_secrets=False))
 
     def _leave_out_secrets(self, stack: str) -> StackResult | None:
@@ -70,6 +96,8 @@ class Forward:
     def job(self, stack: str, open_port: Callable[[], int]) -> Job:
         """The stack's job, with everything out of its way."""
         context, planned = self._context, self._context.stacks[stack]
+        if planned.layer == LANDING:
+            require_for_cloud(context.plan.city.cloud(planned.cloud))
         if self._operation != "preview":
             clear_the_way(context, stack, self._sink)
             self._skipper.forget(stack)
@@ -110,6 +138,25 @@ class Forward:
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
         return result_of(stack, report)
 
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """Reach the cluster that a landing zone has made or changed."""
+        context = self._context
+        if context.layer(stack) != LANDING or self._operation == "preview" or self._open_landed is None:
+            return None
+        cloud = context.plan.city.cloud(context.stacks[stack].cloud)
+        kubeconfig = kubeconfig_of(context.outputs(stack)) or ""
+        fresh, open_landed = bool(self.reports[stack].changes), self._open_landed
+
+        def reach() -> None:
+            try:
+                context.arrived(cloud.name, open_landed(cloud, kubeconfig, fresh=fresh))
+            except WecityError as error:
+                context.lost(cloud.name, error)
+            except Exception as error:
+                context.lost(cloud.name, WecityError(f"cloud {cloud.name}: {type(error).__name__}: {error}"))
+
+        return reach
+
 
 class Backward:
     """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
@@ -134,6 +181,10 @@ class Backward:
             self._skipper.forget(stack)
             self._context.backend.delete_stack(stack)
             return StackResult(stack, "succeeded", reason="was empty")
+        return None
+
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """Nothing."""
         return None
 
     def _drop_secrets(self, stack: str, *, exists: bool) -> StackResult:

@@ -64,7 +64,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ForecastOrder:
-    """Programs to be run offline, in this order; the answer maps each stack to its URNs."""
+    """Programs to be run offline, in this order; the answer maps each stack to its forecast."""
 
     program: str
     inputs: tuple[StackInputs, ...]

@@ -43,6 +43,7 @@ __all__ = [
     "default_parts",
     "ensure",
     "find_official_kubernetes_plugin",
+    "find_vendor_plugin",
     "locate",
     "obtain_official_kubernetes_plugin",
     "silent",
@@ -112,6 +113,16 @@ def find_official_kubernetes_plugin(settings: Settings | None = None) -> Officia
     from wecityctl.parts import plugin
 
     return plugin.find(settings or Settings.from_environment())
+
+
+def find_vendor_plugin(
+    package: str, version: str, settings: Settings | None = None
+) -> tuple[Path | None, tuple[str, ...]]:
+    """A vendor's plug-in in exactly that version, where it is on this machine already, and the places looked at."""
+    from wecityctl.parts import vendor
+
+    chosen = settings or Settings.from_environment()
+    return vendor.find(package, version, chosen), vendor.looked_at(package, version, chosen)
 
 
 def obtain_official_kubernetes_plugin(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.parts import bundle, plugin
+from wecityctl.parts import bundle, plugin, vendor
 from wecityctl.parts.bundle import Content
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN, KUBERNETES_PLUGIN_BINARY, Catalogue
 from wecityctl.parts.model import INSTALL_HINT, Part, PartMissingError, SystemPart
@@ -17,7 +17,8 @@ def write(destination: Path, names: tuple[str, ...] | None, settings: Settings) 
     """Bundle the named parts, or all that are here; the names of those that went in."""
     catalogue, store = Catalogue(), Store(settings.root, settings.platform)
     if names is None:
-        contents = [found for part in catalogue.parts if (found := _content(part, store, settings)) is not None]
+        everything = (*catalogue.parts, *catalogue.vendors)
+        contents = [found for part in everything if (found := _content(part, store, settings)) is not None]
     else:
         contents = [_demanded(catalogue.find(name), store, settings) for name in dict.fromkeys(names)]
     if not contents:
@@ -39,6 +40,10 @@ def _content(part: Part, store: Store, settings: Settings) -> Content | None:
     if store.receipt(part) is not None:
         return Content.installed(part, store)
     # The user's own Pulumi may have downloaded the plug-in already: worth carrying along.
+    if part in Catalogue().vendors:
+        program = part.binaries[0].name
+        path = vendor.find(program.removeprefix("pulumi-resource-"), part.version.removeprefix("v"), settings)
+        return Content(part, part.version, {program: path}) if path is not None else None
     official = plugin.find(settings) if part.name == KUBERNETES_PLUGIN else None
     if official is None:
         return None

@@ -24,6 +24,11 @@ KUBERNETES_PLUGIN_VERSION = "v4.34.2"
 KUBERNETES_PLUGIN = "kubernetes-plugin"
 KUBERNETES_PLUGIN_BINARY = "pulumi-resource-kubernetes"
 KUBERNETES_PLUGIN_RANGE = VersionRange("4.28.0", "5")
+# The versions of the SDKs that the extras of the same names install: a plug-in serves its own SDK.
+VENDOR_VERSIONS = MappingProxyType(
+    {"alicloud": "v4.0.0", "openstack": "v5.5.3", "tencentcloud": "v0.2.3", "huaweicloud": "v0.0.12"}
+)
+_VENDOR_OWNERS = MappingProxyType({"tencentcloud": "tencentcloudstack", "huaweicloud": "huaweicloud"})
 
 
 def _github(repository: str, version: str, file: str) -> str:
@@ -44,6 +49,23 @@ def _kubernetes_plugin(target: Platform) -> tuple[Artifact, ...]:
             f"https://get.pulumi.com/releases/plugins/{file}", {KUBERNETES_PLUGIN_BINARY: KUBERNETES_PLUGIN_BINARY}
         ),
     )
+
+
+def vendor_part_name(package: str) -> str:
+    """The part that holds the plug-in of a vendor's Pulumi package."""
+    return f"{package}-plugin"
+
+
+def _vendor_plugin(target: Platform, package: str) -> tuple[Artifact, ...]:
+    version, program = VENDOR_VERSIONS[package], f"pulumi-resource-{package}"
+    file = f"{program}-{version}-{target.os}-{target.arch}.tar.gz"
+    owner = _VENDOR_OWNERS.get(package)
+    url = (
+        _github(f"{owner}/pulumi-{package}", version, file)
+        if owner
+        else f"https://get.pulumi.com/releases/plugins/{file}"
+    )
+    return (Artifact(url, {program: program}),)
 
 
 def _kubernetes(target: Platform, names: tuple[str, ...] = ()) -> tuple[Artifact, ...]:
@@ -173,6 +195,19 @@ PARTS: tuple[Part, ...] = (
     ),
 )
 
+# Wanted only where a city has a cloud of that vendor, so no installation fetches them unasked.
+VENDOR_PARTS: tuple[Part, ...] = tuple(
+    Part(
+        vendor_part_name(package),
+        version,
+        (Binary(f"pulumi-resource-{package}", version_arguments=()),),
+        artifacts=partial(_vendor_plugin, package=package),
+        buildable=False,
+        optional=True,
+    )
+    for package, version in VENDOR_VERSIONS.items()
+)
+
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 SYSTEM_PARTS: tuple[SystemPart, ...] = (
@@ -195,10 +230,11 @@ class Catalogue:
 
     parts: tuple[Part, ...] = PARTS
     system: tuple[SystemPart, ...] = SYSTEM_PARTS
+    vendors: tuple[Part, ...] = VENDOR_PARTS
 
     def find(self, name: str) -> Part | SystemPart:
         """The part called `name`; a `ConfigurationError` names those there are."""
-        everything: tuple[Part | SystemPart, ...] = (*self.parts, *self.system)
+        everything: tuple[Part | SystemPart, ...] = (*self.parts, *self.vendors, *self.system)
         for part in everything:
             if part.name == name:
                 return part
@@ -207,7 +243,7 @@ class Catalogue:
 
     def owner(self, binary: str) -> Part | SystemPart:
         """The part that holds the program `binary`."""
-        for part in self.parts:
+        for part in self.parts + self.vendors:
             if any(each.name == binary for each in part.binaries):
                 return part
         for system in self.system:
@@ -217,7 +253,8 @@ class Catalogue:
 
     def names(self) -> tuple[str, ...]:
         """All parts' names, those from the cache first."""
-        return tuple(part.name for part in self.parts) + tuple(part.name for part in self.system)
+        placed = tuple(part.name for part in self.parts + self.vendors)
+        return placed + tuple(part.name for part in self.system)
 
     def default_names(self, target: Platform) -> tuple[str, ...]:
         """What an installation needs on `target`: everything but the optional parts and, off Linux, the node's."""

@@ -67,7 +67,8 @@ class Installer:
 
     def _placeable(self) -> list[Part]:
         linux = self.settings.platform.os == "linux"
-        return [part for part in self.catalogue.parts if linux or not part.linux_only]
+        vendors = [part for part in self.catalogue.vendors if self.store.directory(part).is_dir()]
+        return [part for part in self.catalogue.parts if linux or not part.linux_only] + vendors
 
     def _status(self, part: Part, hashed: bool) -> PartStatus:
         state, found, problem = self.store.inspect(part, hashed=hashed)

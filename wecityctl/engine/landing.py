@@ -1,0 +1,54 @@
+"""What landing zones leave for the layers above them: the kubeconfig in their outputs, and what their programs see.
+
+How a kubeconfig becomes a cluster is the caller's business: it hands `run` a function for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from wecityctl.engine.backend import Backend
+from wecityctl.inputs import StackInputs
+from wecityctl.model.city import City
+from wecityctl.model.naming import stack_name
+from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
+from wecityctl.placement import Placement
+from wecityctl.plan import Stack
+
+LAYER: LayerName = "landing"
+
+
+def kept_kubeconfig(backend: Backend, cloud: str) -> str | None:
+    """The kubeconfig that the cloud's landing zone left in the state, decrypted; `None` before it has put one out."""
+    state = backend.read_state(stack_name(backend.city, LAYER, cloud))
+    return kubeconfig_of(state.outputs) if state is not None else None
+
+
+def kubeconfig_of(outputs: Mapping[str, Any] | None) -> str | None:
+    """The kubeconfig in a landing zone's outputs; `None` where there are none of this version."""
+    try:
+        found = outputs_from_json(LAYER, dict(outputs)) if outputs is not None else None
+    except (ValueError, TypeError):
+        return None
+    return found.kubeconfig if isinstance(found, LandingOutputs) else None
+
+
+def narrowed(inputs: StackInputs) -> StackInputs:
+    """What a landing zone's program is given: its own cloud, and of the city what holds for every cloud.
+
+    Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
+    has no credentials of the vendor at hand to the vendor.
+    """
+    placement = Placement({}, {}, "")
+    return replace(
+        inputs, city=city_of_landing(inputs.city, inputs.stack), placement=placement, catalogue={}, images={}
+    )
+
+
+def city_of_landing(city: City, stack: Stack) -> City:
+    """The city with its own cloud only, and without what runs on it."""
+    return replace(
+        city, clouds=(city.cloud(stack.cloud),), platforms=(), tenants=(), apps=(), waivers=(), labels=city.labels
+    )

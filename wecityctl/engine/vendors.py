@@ -1,0 +1,205 @@
+"""What a landing zone needs on this machine: its vendor's SDK, plug-in and credentials, found before the engine starts.
+
+Each lack is told with its name and how to mend it; the credentials themselves are the plug-in's own business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from wecityctl.engine.home import link_plugin
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
+from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
+from wecityctl.model.city import Cloud
+
+_FOR_NOBODY = frozenset({KUBERNETES_PROVIDER, "pulumi:providers:pulumi"})
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A vendor's package. `variables` are ways to give credentials, each a set of variables; `files` are where its
+    plug-in looks without any. `settings` is what people are told, in one line."""
+
+    package: str
+    distribution: str
+    module: str
+    variables: tuple[tuple[str, ...], ...]
+    files: tuple[str, ...]
+    settings: str
+
+
+VENDORS: Mapping[str, Vendor] = MappingProxyType(
+    {
+        "alicloud": Vendor(
+            "alicloud",
+            "pulumi-alicloud",
+            "pulumi_alicloud",
+            (
+                ("ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY"),
+                ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+                ("ALICLOUD_ECS_ROLE_NAME",),
+                ("ALIBABA_CLOUD_ECS_METADATA",),
+                ("ALICLOUD_PROFILE",),
+                ("ALIBABA_CLOUD_PROFILE",),
+                ("ALICLOUD_SHARED_CREDENTIALS_FILE",),
+                ("ALIBABA_CLOUD_CREDENTIALS_FILE",),
+                ("ALIBABA_CLOUD_CREDENTIALS_URI",),
+            ),
+            (),
+            "ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, ALICLOUD_PROFILE, or ALICLOUD_ECS_ROLE_NAME",
+        ),
+        "tencentcloud": Vendor(
+            "tencentcloud",
+            "tencentcloud-iac-pulumi",
+            "tencentcloud_iac_pulumi",
+            (
+                ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"),
+                ("TENCENTCLOUD_CAM_ROLE_NAME",),
+                ("TENCENTCLOUD_PROFILE",),
+                ("TENCENTCLOUD_SHARED_CREDENTIALS_DIR",),
+            ),
+            ("~/.tccli/default.credential",),
+            "TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, TENCENTCLOUD_PROFILE, or TENCENTCLOUD_CAM_ROLE_NAME",
+        ),
+        "huaweicloud": Vendor(
+            "huaweicloud",
+            "pulumi-huaweicloud",
+            "pulumi_huaweicloud",
+            (
+                ("HW_ACCESS_KEY", "HW_SECRET_KEY"),
+                ("HW_SHARED_CONFIG_FILE",),
+                ("HW_AUTH_TOKEN",),
+                ("HW_USER_NAME", "HW_USER_PASSWORD"),
+            ),
+            ("~/.hcloud/config.json",),
+            "HW_ACCESS_KEY and HW_SECRET_KEY, or HW_SHARED_CONFIG_FILE",
+        ),
+        "openstack": Vendor(
+            "openstack",
+            "pulumi-openstack",
+            "pulumi_openstack",
+            (("OS_CLOUD",), ("OS_AUTH_URL",)),
+            (),
+            "OS_CLOUD with a clouds.yaml, or OS_AUTH_URL and the other OS_* variables",
+        ),
+    }
+)
+_CLOUDS_YAML = ("clouds.yaml", "~/.config/openstack/clouds.yaml", "/etc/openstack/clouds.yaml")
+
+
+def vendor_sdk(cloud: Cloud) -> str:
+    """The vendor's SDK and its version, as one word of a stack's fingerprint."""
+    vendor = VENDORS[cloud.provider]
+    return f"{vendor.distribution} {sdk_version(vendor)}"
+
+
+def sdk_version(vendor: Vendor) -> str:
+    """The version of the vendor's SDK, which is the plug-in's too; empty where it is not installed."""
+    spec = find_spec(vendor.module)
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
+    manifest = Path(next(iter(spec.submodule_search_locations))) / "pulumi-plugin.json"
+    try:
+        told = str(json.loads(manifest.read_text()).get("version") or "")
+        return told.removeprefix("v") or version(vendor.distribution)
+    except (OSError, ValueError, PackageNotFoundError):
+        return ""
+
+
+def require_for_cloud(cloud: Cloud) -> None:
+    """See that a landing zone of `cloud` can run, and let the engine find its plug-in.
+
+    Raises `ConfigurationError` for a missing SDK or plug-in, `AuthenticationError` for missing credentials.
+    """
+    for lack in lacks(cloud):
+        raise lack
+
+
+def lacks(cloud: Cloud) -> tuple[WecityError, ...]:
+    """Everything that keeps a landing zone of `cloud` from running here."""
+    vendor = VENDORS[cloud.provider]
+    found: list[WecityError] = []
+    wanted = sdk_version(vendor)
+    if not wanted:
+        found.append(
+            ConfigurationError(
+                f"cloud {cloud.name}: the SDK of {cloud.provider} is not installed ({vendor.distribution})",
+                resolution=f"install it: pip install 'wecityctl[{cloud.provider}]'",
+            )
+        )
+    else:
+        found += _plugin_lack(f"cloud {cloud.name}", vendor.package, wanted)
+    if not has_credentials(cloud):
+        found.append(_no_credentials(f"cloud {cloud.name}", vendor))
+    return tuple(found)
+
+
+def require_for_state(state: StackState, cloud: Cloud | None) -> None:
+    """See that what a landing zone has made can be taken down, or read: by the plug-ins that its state names."""
+    for package, known in sorted(_packages(state).items()):
+        vendor = VENDORS.get(package)
+        wanted = known or (sdk_version(vendor) if vendor is not None else "")
+        where = f"cloud {cloud.name}" if cloud is not None else state.stack
+        for lack in _plugin_lack(where, package, wanted):
+            raise lack
+        known_cloud = cloud if cloud is not None and cloud.provider == package else None
+        if vendor is not None and not _has_credentials(vendor, known_cloud):
+            raise _no_credentials(where, vendor)
+
+
+def _packages(state: StackState) -> dict[str, str]:
+    """The vendors' packages in a state, with the versions of their plug-ins where they are noted."""
+    return {
+        item.type.rpartition(":")[2]: str(item.inputs.get("version") or "")
+        for item in state.resources
+        if item.is_provider and item.type not in _FOR_NOBODY
+    }
+
+
+def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ...]:
+    from wecityctl.parts import find_vendor_plugin
+
+    found, places = find_vendor_plugin(package, wanted)
+    if found is not None:
+        link_plugin(package, wanted, found)
+        return ()
+    return (
+        ConfigurationError(
+            f"{where}: the plug-in pulumi-resource-{package} {wanted} is not on this machine",
+            details="looked at: " + ", ".join(places),
+            resolution=(
+                f"with a network: `wecityctl engine install --part {package}-plugin`, or "
+                f"`pulumi plugin install resource {package} v{wanted}`; without one, bring it in a bundle: "
+                f"`wecityctl engine bundle parts.tar.gz` there, WECITYCTL_BUNDLE=parts.tar.gz here"
+            ),
+        ),
+    )
+
+
+def _no_credentials(where: str, vendor: Vendor) -> WecityError:
+    return AuthenticationError(
+        f"{where}: there are no credentials for {vendor.package}",
+        resolution=f"set {vendor.settings}",
+    )
+
+
+def has_credentials(cloud: Cloud) -> bool:
+    """Whether any of the vendor's usual ways to give credentials is used here; not whether they are good."""
+    return _has_credentials(VENDORS[cloud.provider], cloud)
+
+
+def _has_credentials(vendor: Vendor, cloud: Cloud | None) -> bool:
+    if any(all(os.environ.get(name) for name in names) for names in vendor.variables):
+        return True
+    if vendor.package == "openstack" and cloud is not None and cloud.openstack.cloud:
+        given = os.environ.get("OS_CLIENT_CONFIG_FILE", "")
+        return any(Path(name).expanduser().is_file() for name in (given, *_CLOUDS_YAML) if name)
+    return any(Path(name).expanduser().is_file() for name in vendor.files)

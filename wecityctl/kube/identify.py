@@ -1,0 +1,86 @@
+"""Who a cluster is: the UID of its kube-system and its version, asked for in bounded time.
+
+What is not an answer in that time is an error of its own; nothing else of the cluster is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.config import Access
+from wecityctl.kube.errors import Unreachable, no_api_server
+from wecityctl.kube.resource import meta
+from wecityctl.kube.transport import HttpPool
+
+VARIABLE = "WECITYCTL_CLUSTER_TIMEOUT"
+SECONDS = 10.0
+_PAUSE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`uid` is the UID of the namespace kube-system, which no other cluster has."""
+
+    uid: str
+    version: str
+
+
+def patience() -> float:
+    """Seconds that a cluster may take to say who it is. Raises `ConfigurationError` for what is no such number."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 600:
+        raise ConfigurationError(f"{VARIABLE} is {text!r}", resolution="give seconds, above 0 and at most 600")
+    return seconds
+
+
+def identify(access: Access, seconds: float) -> Identity:
+    """Ask the cluster of `access`. Raises the client's errors, `Unreachable` among them when the time is over."""
+    try:
+        return asyncio.run(_ask(access, seconds))
+    except TimeoutError as error:
+        raise silent(access.server, seconds) from error
+
+
+def identify_new(access: Access, seconds: float, total: float) -> Identity:
+    """As `identify`, again and again for `total` seconds: the address of a cluster just made may not lead to it yet."""
+    deadline = time.monotonic() + total
+    while True:
+        try:
+            return identify(access, seconds)
+        except Unreachable:
+            if time.monotonic() + _PAUSE >= deadline:
+                raise
+            time.sleep(_PAUSE)
+
+
+def silent(server: str, seconds: float) -> Unreachable:
+    """The error for a server that says nothing at all."""
+    return Unreachable(
+        server,
+        "timeout",
+        f"{server} gave no answer within {seconds:g} s",
+        resolution=f"check the way to it; {VARIABLE} allows it more seconds",
+    )
+
+
+async def _ask(access: Access, seconds: float) -> Identity:
+    retry = min(5.0, seconds / 2)
+    async with asyncio.timeout(seconds), HttpPool() as pool:
+        client = KubeClient(access, pool)
+        version = await client.request("GET", "/version", retry_seconds=retry)
+        system = await client.request("GET", "/api/v1/namespaces/kube-system", retry_seconds=retry)
+        uid = meta(system).get("uid")
+        if not uid:
+            raise no_api_server(access.server, "namespace kube-system has no UID")
+        return Identity(str(uid), str(version.get("gitVersion", "")))
