@@ -20,7 +20,8 @@ class CapabilityType:
 
     `requires` and `provides` are names of capability types; `images` names recipes or public references;
     `binding` is the Service Binding type an app receives (`""`: nothing to bind); `port` is the service's TCP port;
-    `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always.
+    `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always; `sm`
+    that it offers SM2, SM3 and SM4 for what it stores and sends.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CapabilityType:
     max_replicas: int = 1
     health: str = ""
     encrypted: bool = False
+    sm: bool = False
 
 
 Catalogue = Mapping[str, CapabilityType]

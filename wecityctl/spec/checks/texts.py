@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wecityctl.errors import Problem
+from wecityctl.model.disclosure import holds_a_secret, names_a_secret
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 
@@ -24,11 +25,6 @@ _BRACKETS = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\{\{[^{}]*\}\}|\$\{[A-Za-z_]
 # Contents for programs, where brackets are a language and not a gap to fill.
 _FREE_FIELDS = frozenset({"files", "env", "command"})
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|SECRET_?KEY|CREDENTIALS?)$|_PWD$",
-    re.IGNORECASE,
-)
-_SECRET_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@")
 
 
 def empty_values(draft: Draft) -> Iterator[Problem]:
@@ -69,10 +65,9 @@ def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
             if not isinstance(value, str) or not value:
                 continue
             is_env = len(path) >= 2 and path[-2] == "env"
-            named = is_env and _SECRET_NAME.search(str(path[-1])) and value.lower() not in ("true", "false")
-            if named:
+            if is_env and names_a_secret(str(path[-1]), value):
                 yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
-            elif ("://" in value or "PRIVATE KEY" in value) and _SECRET_TEXT.search(value):
+            elif holds_a_secret(value):
                 yield _at(document, mark, path, "has a password or private key in clear", expected)
 
 

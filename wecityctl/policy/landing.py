@@ -1,0 +1,118 @@
+"""The recorded resources of landing zones, by cloud, and what of theirs a rule has to read: tokens and inputs of the
+vendors' SDKs, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model.city import VENDORS, Cloud
+from wecityctl.policy.model import Posture
+
+# Alibaba makes a NAT gateway and a public API server where nothing is said.
+_ON_BY_DEFAULT = "alicloud:cs/managedKubernetes:ManagedKubernetes"
+
+PUBLIC_RESOURCES: Mapping[str, str] = {
+    "alicloud:ecs/eipAddress:EipAddress": "a public address",
+    "alicloud:vpc/natGateway:NatGateway": "a NAT gateway",
+    "tencentcloud:Eip/instance:Instance": "a public address",
+    "tencentcloud:Nat/gateway:Gateway": "a NAT gateway",
+    "huaweicloud:Vpc/eip:Eip": "a public address",
+    "huaweicloud:Nat/gateway:Gateway": "a NAT gateway",
+    "openstack:networking/floatingIp:FloatingIp": "a floating address",
+}
+# Inputs whose value makes something public, and what that is.
+_PUBLIC_INPUTS: tuple[tuple[str, str, str], ...] = (
+    ("tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint", "clusterInternet", "a public API endpoint"),
+    ("huaweicloud:Cce/cluster:Cluster", "eip", "a public API endpoint"),
+    ("openstack:networking/router:Router", "externalNetworkId", "a router to the outside"),
+    ("openstack:containerinfra/clusterTemplate:ClusterTemplate", "floatingIpEnabled", "floating addresses for nodes"),
+    ("openstack:containerinfra/cluster:Cluster", "floatingIpEnabled", "floating addresses for nodes"),
+)
+_PUBLIC_ADDRESS_FLAGS = ("publicIpAssigned", "internetMaxBandwidthOut")
+
+CLUSTERS = (
+    "alicloud:cs/managedKubernetes:ManagedKubernetes",
+    "tencentcloud:Kubernetes/cluster:Cluster",
+    "huaweicloud:Cce/cluster:Cluster",
+    "openstack:containerinfra/cluster:Cluster",
+)
+BUCKETS = (
+    "alicloud:oss/bucket:Bucket",
+    "tencentcloud:Cos/bucket:Bucket",
+    "huaweicloud:Obs/bucket:Bucket",
+    "openstack:objectstorage/container:Container",
+)
+KEYS = (
+    "alicloud:kms/key:Key",
+    "tencentcloud:Kms/key:Key",
+    "huaweicloud:Dew/key:Key",
+    "openstack:keymanager/secretV1:SecretV1",
+)
+
+
+def landing_zones(posture: Posture) -> Iterator[tuple[Cloud, Recording]]:
+    """The clouds that begin with a landing zone, each with its recording."""
+    suffixes = {f".landing.{cloud.name}": cloud for cloud in posture.city.clouds if cloud.provider in VENDORS}
+    for recording in posture.recordings:
+        cloud = next((cloud for suffix, cloud in suffixes.items() if recording.stack.endswith(suffix)), None)
+        if cloud is not None:
+            yield cloud, recording
+
+
+def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]:
+    """What of a landing zone the internet can reach, or is reached through: the resource and what it is."""
+    for item in recording.resources:
+        if item.type in PUBLIC_RESOURCES:
+            yield item, PUBLIC_RESOURCES[item.type]
+        for token, name, what in _PUBLIC_INPUTS:
+            if item.type == token and item.inputs.get(name):
+                yield item, what
+        if item.type == _ON_BY_DEFAULT:
+            if item.inputs.get("newNatGateway") is not False:
+                yield item, "a NAT gateway"
+            if item.inputs.get("slbInternetEnabled") is not False:
+                yield item, "a public API endpoint"
+        scaling = item.inputs.get("autoScalingConfig")
+        if isinstance(scaling, Mapping) and any(scaling.get(flag) for flag in _PUBLIC_ADDRESS_FLAGS):
+            yield item, "public addresses for nodes"
+
+
+def is_public_endpoint(what: str) -> bool:
+    return what == "a public API endpoint"
+
+
+def keeps_secrets_encrypted(recording: Recording, cluster: RecordedResource) -> bool:
+    """Whether the cluster's own store is encrypted with a key."""
+    match cluster.type.partition(":")[0]:
+        case "alicloud":
+            return (
+                _is_set(cluster.inputs, "encryptionProviderKey") and cluster.inputs.get("disableEncryption") is not True
+            )
+        case "tencentcloud":
+            token = "tencentcloud:Kubernetes/encryptionProtection:EncryptionProtection"  # noqa: S105 - a type token
+            return any(item.type == token for item in recording.resources)
+        case "huaweicloud":
+            return _is_set(cluster.inputs, "encryptionConfig") or _is_set(cluster.inputs, "kmsKeyId")
+        case _:
+            return False
+
+
+def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> bool:
+    """Whether what the bucket holds is encrypted with a key."""
+    names = ("serverSideEncryptionRule", "encryptionAlgorithm", "kmsId", "kmsKeyId", "encryption")
+    if any(_is_set(bucket.inputs, name) for name in names):
+        return True
+    return any("bucketServerSideEncryption" in item.type for item in recording.resources)
+
+
+def is_sm_key(item: RecordedResource) -> bool:
+    """Whether the key is of an SM algorithm."""
+    values = (item.inputs.get(name) for name in ("keySpec", "keyUsage", "keyAlgorithm", "algorithm"))
+    return any(isinstance(value, str) and ("SM2" in value or "SM4" in value) for value in values)
+
+
+def _is_set(inputs: Mapping[str, Any], name: str) -> bool:
+    return bool(inputs.get(name))

@@ -1,0 +1,107 @@
+"""What rules ask of recorded objects: names, clouds, pods, and where in the files they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model import naming
+from wecityctl.policy.model import Posture
+
+DATA_CLASS_LABEL = f"{naming.LABEL_PREFIX}/data-class"
+ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in the files an object comes from: what waivers call it, its document, and the path there."""
+
+    subject: str
+    document: tuple[str, str] | None = None
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """An object that makes pods, with their spec."""
+
+    stack: str
+    cloud: str
+    namespace: str
+    resource: RecordedResource
+    pod: Mapping[str, Any]
+
+    @property
+    def containers(self) -> tuple[Mapping[str, Any], ...]:
+        """Every container of the pods, those that only start first included."""
+        kinds = ("initContainers", "containers", "ephemeralContainers")
+        return tuple(item for kind in kinds for item in self.pod.get(kind) or ())
+
+
+def metadata(item: RecordedResource) -> Mapping[str, Any]:
+    found = item.inputs.get("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
+def name_of(item: RecordedResource) -> str:
+    return str(metadata(item).get("name", ""))
+
+
+def namespace_of(item: RecordedResource) -> str:
+    return str(metadata(item).get("namespace", ""))
+
+
+def labels_of(item: RecordedResource) -> Mapping[str, str]:
+    found = metadata(item).get("labels")
+    return found if isinstance(found, Mapping) else {}
+
+
+def subject_of(item: RecordedResource) -> str:
+    """`NetworkPolicy health-internet/default-deny`."""
+    namespace = namespace_of(item)
+    return f"{item.inputs.get('kind', '')} {namespace + '/' if namespace else ''}{name_of(item)}"
+
+
+def cloud_of(posture: Posture, recording: Recording) -> str:
+    """The cloud that a stack is for: the last part of its name, except for the entry point's."""
+    last = recording.stack.rsplit(".", 1)[-1]
+    return last if any(cloud.name == last for cloud in posture.city.clouds) else posture.placement.entry
+
+
+def source_of(posture: Posture, item: RecordedResource) -> Source:
+    """The app or capability that an object belongs to, by its labels; else the object itself."""
+    labels = labels_of(item)
+    owner, name = labels.get("app.kubernetes.io/part-of", ""), labels.get("app.kubernetes.io/name", "")
+    if DATA_CLASS_LABEL in labels:
+        return Source(f"{owner}/{name}", ("App", f"{owner}/{name}"))
+    for platform in posture.city.platforms:
+        for index, capability in enumerate(platform.capabilities if platform.name == owner else ()):
+            if capability.name == name:
+                path = ("spec", "capabilities", index)
+                return Source(f"capability {name}", ("Platform", platform.name), path)
+    return Source(subject_of(item))
+
+
+def workloads(posture: Posture) -> Iterator[Workload]:
+    """Everything in the graph that makes pods."""
+    clouds = {recording.stack: cloud_of(posture, recording) for recording in posture.recordings}
+    for recording, item in posture.objects(*WORKLOADS):
+        pod = _pod_of(item)
+        if pod is not None:
+            yield Workload(recording.stack, clouds[recording.stack], namespace_of(item), item, pod)
+
+
+def _pod_of(item: RecordedResource) -> Mapping[str, Any] | None:
+    spec = item.inputs.get("spec")
+    if item.inputs.get("kind") == "CronJob":
+        spec = _below(_below(spec, "jobTemplate"), "spec")
+    if item.inputs.get("kind") != "Pod":
+        spec = _below(_below(spec, "template"), "spec")
+    return spec if isinstance(spec, Mapping) else None
+
+
+def _below(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None

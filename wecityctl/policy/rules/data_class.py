@@ -1,0 +1,142 @@
+"""A class of data against the zone, the region, the tenant and the backup target that it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.model.city import App, Compliance, DataRule
+from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department that
+owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on clouds
+whose region is known and allowed, is backed up only to such a region, is never held by a partner's app, and shares no
+store with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not known fails:
+a cloud without a region is not in an allowed one. A city may say more for each class under compliance.dataClasses.
+Neither a flag nor a waiver lifts this rule; changing the class of the data is a decision that is seen in the files."""
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Every place and tenant that a running app's data must not be with."""
+    city = posture.city
+    partners = {tenant.name for tenant in city.tenants if tenant.type == "partner"}
+    sharers = _sharers(posture)
+    for app in running(posture):
+        own = city.compliance.data_classes.get(app.data_class, DataRule())
+        for place in lodgings(posture, app):
+            yield from _zone(posture, place, own)
+            yield from _region(city.compliance, place, own)
+            yield from _shared(place, sharers, partners)
+        yield from _tenant(app, own, app.tenant in partners)
+    yield from _backup(posture)
+
+
+def _zone(posture: Posture, place: Lodging, own: DataRule) -> Iterator[Finding]:
+    app = place.app
+    kind = posture.city.zone(place.zone).kind if place.zone else ""
+    if app.data_class == "L4" and kind == "internet":
+        message = f"{place.where} is in zone {place.zone!r}, which the internet reaches"
+        yield _finding(app, message, "move it to a zone of the government extranet", place.path)
+    elif own.zones and place.zone and place.zone not in own.zones:
+        message = f"{place.where} is in zone {place.zone!r}, not in {_any_of(own.zones)}"
+        yield _finding(app, message, "move it to one of the zones that compliance.dataClasses names", place.path)
+
+
+def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[Finding]:
+    regions = _regions(compliance, place.app, own)
+    region = place.cloud.region
+    if regions is None or region in regions:
+        return
+    where = f"in region {region!r}" if region else "in no known region"
+    message = f"{place.where} is on cloud {place.cloud.name!r}, {where}; its data may lie in {_any_of(regions)} only"
+    advice = "place it on a cloud of an allowed region" if region else "say in the Cloud's spec.region where it lies"
+    yield _finding(place.app, message, advice, place.path)
+
+
+def _regions(compliance: Compliance, app: App, own: DataRule) -> tuple[str, ...] | None:
+    """The regions that the app's data may lie in; `None`: any."""
+    limits = [limit for limit in (own.regions, compliance.regions if app.data_class in CITIZENS else ()) if limit]
+    if not limits:
+        return None
+    return tuple(region for region in limits[0] if all(region in limit for limit in limits))
+
+
+def _tenant(app: App, own: DataRule, is_partner: bool) -> Iterator[Finding]:
+    if is_partner and (app.data_class in CITIZENS or not own.partners):
+        message = f"a partner's app would hold {app.data_class} data, which stays with the department that owns it"
+        yield _finding(app, message, "give the app to the department, and let the partner provide a capability to it")
+
+
+def _sharers(posture: Posture) -> dict[str, set[str]]:
+    """The tenants that keep data in each store."""
+    found: dict[str, set[str]] = {}
+    for app in running(posture):
+        for place in lodgings(posture, app):
+            if place.capability is not None:
+                found.setdefault(place.capability.name, set()).add(app.tenant)
+    return found
+
+
+def _shared(place: Lodging, sharers: dict[str, set[str]], partners: set[str]) -> Iterator[Finding]:
+    """L3 and L4 share no store with partners; L4 shares none at all."""
+    app = place.app
+    if place.capability is None or app.data_class not in CITIZENS:
+        return
+    others = sharers[place.capability.name] - {app.tenant}
+    refused = others if app.data_class == "L4" else others & partners
+    if refused:
+        kind = "tenants" if app.data_class == "L4" else "partners"
+        message = f"{place.where} holds {app.data_class} data and is shared with {kind}: {', '.join(sorted(refused))}"
+        advice = f"give it an instance of its own: another capability with type: {place.capability.type}"
+        yield _finding(app, message, advice, place.path)
+
+
+def _backup(posture: Posture) -> Iterator[Finding]:
+    """A backup is a copy: the target's region is held against every class that a running app has."""
+    city = posture.city
+    backup = city.compliance.backup
+    if not backup.target:
+        return
+    for name in sorted({app.data_class for app in running(posture)}):
+        app = next(item for item in running(posture) if item.data_class == name)
+        regions = _regions(city.compliance, app, city.compliance.data_classes.get(name, DataRule()))
+        if regions is not None and backup.region not in regions:
+            yield Finding(
+                subject="city",
+                message=f"backups of {name} data go to region {backup.region!r}; it may lie in {_any_of(regions)} only",
+                resolution="name a backup target in an allowed region",
+                document=("City", city.name),
+                path=("spec", "compliance", "backup", "region"),
+            )
+
+
+def _finding(app: App, message: str, resolution: str, path: tuple[str | int, ...] = ("spec", "dataClass")) -> Finding:
+    name = f"{app.tenant}/{app.name}"
+    return Finding(name, f"{app.data_class}: {message}", resolution, document=("App", name), path=path)
+
+
+def _any_of(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "no region at all"
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """Where the data of each class lies."""
+    places: dict[str, set[str]] = {}
+    for app in running(posture):
+        for place in lodgings(posture, app):
+            region = f" ({place.cloud.region})" if place.cloud.region else ""
+            places.setdefault(app.data_class, set()).add(f"{place.cloud.name}{region}")
+    for name, clouds in sorted(places.items()):
+        yield f"{name} data lies on {', '.join(sorted(clouds))}"
+
+
+RULE = Rule(
+    name="data-class",
+    title="Data stays in its zone, its region and its department",
+    why=WHY,
+    check=check,
+    veto=True,
+    controls=("8.1.4.11 个人信息保护", "8.1.4.8 数据保密性"),
+    evidence=evidence,
+)

@@ -1,0 +1,126 @@
+"""No NetworkPolicy lets traffic pass between zones without a declared flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from wecityctl.model.city import City
+from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.objects import source_of
+from wecityctl.policy.traffic import Allowance, allowances
+
+WHY = """\
+Zones are the city's lines of defence: the internet zone is expected to be attacked, the government extranet holds the
+departments' systems. Traffic from one to another is allowed only as a flow that the files declare with its ports, who
+approved it and why. This rule works out from the NetworkPolicies that the stacks would register which zones they join,
+and on which ports, and holds every one of them against the declared flows. So a policy that an app, a capability of a
+partner or a mistake of ours brings along cannot open a way that nobody approved, and neither can a way out to the
+world, which only a zone with egress may have."""
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Policies that join zones without a flow, or lead out of a zone that has no egress."""
+    flows = _declared(posture.city)
+    egress = {zone.name for zone in posture.city.zones if zone.egress}
+    leaving = {flow.source for flow in posture.city.flows}
+    found = tuple(allowances(posture))
+    for item in found:
+        for zone in sorted(item.zones - {item.zone}):
+            ports = _undeclared(item, flows.get(item.ends(zone), frozenset()))
+            if ports:
+                yield _joins(posture, item, zone, ports)
+        if item.direction == "egress" and item.zone not in egress:
+            if item.wide:
+                yield _leads_out(posture, item)
+            elif item.ranges and item.zone not in leaving:
+                yield _crosses(posture, item)
+    yield from _both_open(posture, found, flows)
+
+
+def _declared(city: City) -> dict[tuple[str, str], frozenset[int]]:
+    """The ports of the declared flows by (from, to)."""
+    found: dict[tuple[str, str], frozenset[int]] = {}
+    for flow in city.flows:
+        ends = (flow.source, flow.target)
+        found[ends] = found.get(ends, frozenset()) | frozenset(flow.ports)
+    return found
+
+
+def _undeclared(item: Allowance, declared: frozenset[int]) -> str:
+    """The ports that the allowance opens and no flow declares, in words; empty when all are declared."""
+    if item.ports is None:
+        return "every port"
+    extra = sorted(item.ports - declared)
+    if not extra:
+        return ""
+    return "a port known only by name" if extra == [-1] else "port " + ", ".join(str(port) for port in extra)
+
+
+def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
+    start, end = item.ends(zone)
+    source = source_of(posture, item.policy)
+    return Finding(
+        subject=source.subject,
+        message=f"NetworkPolicy {item.policy.name} lets zone {start!r} reach zone {end!r} on {ports}; no flow says so",
+        resolution=f"declare a flow from {start} to {end} with its ports, or take the policy out",
+        stack=item.stack,
+        document=source.document,
+        path=source.path,
+    )
+
+
+def _leads_out(posture: Posture, item: Allowance) -> Finding:
+    source = source_of(posture, item.policy)
+    return Finding(
+        subject=source.subject,
+        message=f"NetworkPolicy {item.policy.name} lets pods of zone {item.zone!r} reach any address",
+        resolution="name the addresses, or give the zone egress: true where it may reach the world outside",
+        stack=item.stack,
+        document=source.document,
+        path=source.path,
+    )
+
+
+def _crosses(posture: Posture, item: Allowance) -> Finding:
+    """Addresses are other clouds' ways in. Their ports are node ports, so only the zone can be held against flows."""
+    source = source_of(posture, item.policy)
+    where = ", ".join(item.ranges)
+    return Finding(
+        subject=source.subject,
+        message=f"NetworkPolicy {item.policy.name} lets zone {item.zone!r} reach {where}; no flow leads out of it",
+        resolution=f"declare a flow from {item.zone} with its ports, or take the policy out",
+        stack=item.stack,
+        document=source.document,
+        path=source.path,
+    )
+
+
+def _both_open(
+    posture: Posture, found: Iterable[Allowance], flows: dict[tuple[str, str], frozenset[int]]
+) -> Iterator[Finding]:
+    """Pairs of zones of which one lets its pods go anywhere and the other lets anybody in: together they are a way."""
+    leaving = {(item.cloud, item.zone) for item in found if item.direction == "egress" and item.wide}
+    for item in found:
+        if item.direction != "ingress" or not item.wide:
+            continue
+        for cloud, zone in sorted(leaving):
+            ports = _undeclared(item, flows.get((zone, item.zone), frozenset()))
+            if cloud == item.cloud and zone != item.zone and ports:
+                yield _joins(posture, item, zone, ports)
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The declared flows, as an assessor asks for them."""
+    for flow in posture.city.flows:
+        ports = ", ".join(map(str, flow.ports))
+        yield f"{flow.source} → {flow.target} on {ports}: approved by {flow.approved_by}, {flow.reason}"
+
+
+RULE = Rule(
+    name="declared-flows",
+    title="Between zones only declared flows",
+    why=WHY,
+    check=check,
+    controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
+    evidence=evidence,
+)

@@ -1,0 +1,60 @@
+"""What a landing zone keeps is encrypted with a key of the city's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.policy.landing import (
+    BUCKETS,
+    CLUSTERS,
+    keeps_objects_encrypted,
+    keeps_secrets_encrypted,
+    landing_zones,
+)
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+Disks are replaced, snapshots are copied, buckets are opened by mistake: data that lies encrypted with a key of the
+city's own is then of no use to anybody else, and is gone for good once the key is. From level 3 on GB/T 22239 asks that
+important data stays confidential where it is stored. The rule reads what a landing zone would create: the cluster's
+store, in which Kubernetes keeps Secrets, and the bucket must each name a key. Clouds that are only adopted, or are
+embedded, are encrypted by whoever runs their machines; that cannot be seen from here and is for the assessor to ask."""
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Clusters and buckets of landing zones without a key."""
+    for cloud, recording in landing_zones(posture):
+        for item in recording.resources:
+            what = ""
+            if item.type in CLUSTERS and not keeps_secrets_encrypted(recording, item):
+                what = "the cluster keeps Secrets"
+            elif item.type in BUCKETS and not keeps_objects_encrypted(recording, item):
+                what = "the bucket keeps objects"
+            if what:
+                yield Finding(
+                    subject=f"cloud {cloud.name}",
+                    message=f"{what} without a key of the city's own ({item.type} {item.name})",
+                    resolution="use a cloud whose landing zone has key management, or waive it with a reason",
+                    stack=recording.stack,
+                    document=("Cloud", cloud.name),
+                    path=("spec", "provider"),
+                )
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The landing zones whose stores name a key."""
+    for cloud, recording in landing_zones(posture):
+        kept = [item for item in recording.resources if item.type in (*CLUSTERS, *BUCKETS)]
+        if kept and not any(finding.stack == recording.stack for finding in check(posture)):
+            yield f"landing zone {cloud.name}: {', '.join(item.name for item in kept)} encrypted with the city's key"
+
+
+RULE = Rule(
+    name="encryption-at-rest",
+    title="What is stored is encrypted",
+    why=WHY,
+    check=check,
+    mlps=3,
+    controls=("8.1.4.8 数据保密性",),
+    evidence=evidence,
+)

@@ -1,0 +1,119 @@
+"""Every image covers every CPU architecture of the nodes that its pods may land on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wecityctl.model.city import App, Cloud
+from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
+
+WHY = """\
+A city's pools mix architectures: amd64 beside the arm64 of domestic hardware 信创. The scheduler knows nothing of what
+an image was built for, so a pod that lands on a node of another architecture starts and fails at once, often only when
+a node is lost or a pool grows. Every image must therefore cover every architecture of the pools that its pods may land
+on: those of its cloud that serve its zone, less those that the pod's own node affinity excludes. An app's images cover
+what its components declare, the city's own images what images.architectures says. Where nodes are not declared and the
+pod does not say where it may run, the answer is unknown, and unknown fails."""
+
+ARCHITECTURE_LABEL = "kubernetes.io/arch"
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Workloads whose pods may meet an architecture that one of their images does not cover."""
+    apps = {(app.tenant, app.name): app for app in posture.city.apps}
+    for workload in workloads(posture):
+        labels = labels_of(workload.resource)
+        app = apps.get((labels.get("app.kubernetes.io/part-of", ""), labels.get("app.kubernetes.io/name", "")))
+        yield from _judge(posture, workload, app)
+
+
+def _judge(posture: Posture, workload: Workload, app: App | None) -> Iterator[Finding]:
+    source = source_of(posture, workload.resource)
+    offered = _offered(posture.city.cloud(workload.cloud), _zone(posture, source, app))
+    allowed = _allowed(workload.pod)
+    if offered is None and allowed is None:
+        message = (
+            f"{workload.resource.name} may land on nodes of any architecture: {workload.cloud!r} declares no pools"
+        )
+        yield _finding(workload, source, message, "declare the cloud's pools with their architectures")
+        return
+    reached = (allowed if offered is None else offered if allowed is None else offered & allowed) or frozenset()
+    if not reached:
+        message = f"no pool that may carry {workload.resource.name} has an architecture of {_words(allowed)}"
+        yield _finding(workload, source, message, "add an architecture to the image, or a pool to the cloud")
+    for container in workload.containers:
+        image = str(container.get("image", ""))
+        missing = reached - _covered(posture, app, image, str(container.get("name", "")))
+        if missing:
+            message = f"{workload.resource.name} may land on {_words(missing)}, which image {image} does not cover"
+            yield _finding(workload, source, message, _advice(posture, app, image))
+
+
+def _zone(posture: Posture, source: Source, app: App | None) -> str:
+    if app is not None:
+        return app.zone
+    names = (item for item in posture.city.capabilities if source.subject == f"capability {item.name}")
+    return next((item.zone for item in names), "")
+
+
+def _offered(cloud: Cloud, zone: str) -> frozenset[str] | None:
+    """The architectures of the cloud's pools that serve the zone; `None` where it declares none."""
+    serving = [pool for pool in cloud.pools if not zone or not pool.zones or zone in pool.zones]
+    return frozenset(pool.architecture for pool in serving) if cloud.pools else None
+
+
+def _allowed(pod: Mapping[str, Any]) -> frozenset[str] | None:
+    """The architectures to which the pod confines itself; `None`: any. Terms are alternatives, so one open term opens
+    all."""
+    selected = (pod.get("nodeSelector") or {}).get(ARCHITECTURE_LABEL)
+    if selected:
+        return frozenset({str(selected)})
+    affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = [_named(term) for term in required.get("nodeSelectorTerms") or ()]
+    if not terms or any(term is None for term in terms):
+        return None
+    return frozenset().union(*(term for term in terms if term is not None))
+
+
+def _named(term: Mapping[str, Any]) -> frozenset[str] | None:
+    for expression in term.get("matchExpressions") or ():
+        if expression.get("key") == ARCHITECTURE_LABEL and expression.get("operator") == "In":
+            return frozenset(map(str, expression.get("values") or ()))
+    return None
+
+
+def _covered(posture: Posture, app: App | None, image: str, container: str) -> frozenset[str]:
+    """The architectures that the image is known to cover."""
+    ours = frozenset(posture.city.images.architectures)
+    part = next((item for item in app.components if item.name == container), None) if app is not None else None
+    if part is None:
+        # A container of the platform's own, or of a Job that serves the app: known only if the image is ours.
+        return ours if image in posture.images.values() else frozenset()
+    declared = frozenset(part.architectures)
+    return declared & ours if part.image.startswith("catalogue:") else declared
+
+
+def _advice(posture: Posture, app: App | None, image: str) -> str:
+    if app is None or image in posture.images.values():
+        return "build the image for it and add it to the City's spec.images.architectures"
+    return "build the image for it and add it to the component's architectures"
+
+
+def _finding(workload: Workload, source: Source, message: str, resolution: str) -> Finding:
+    return Finding(source.subject, message, resolution, workload.stack, source.document, source.path)
+
+
+def _words(names: frozenset[str] | None) -> str:
+    return ", ".join(sorted(names or ())) or "any kind"
+
+
+RULE = Rule(
+    name="image-architectures",
+    title="Images cover the architectures they may land on",
+    why=WHY,
+    check=check,
+    controls=("8.1.4.4 入侵防范",),
+)

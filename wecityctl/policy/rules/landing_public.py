@@ -1,0 +1,66 @@
+"""A landing zone without an internet zone has no way to or from the internet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.model.city import City, Cloud
+from wecityctl.policy.landing import is_public_endpoint, landing_zones, public_parts
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+In a government extranet there is no public load balancer, address or NAT: what has one can be scanned, attacked and
+used to carry data out, whatever the network policies inside the cluster say. Vendors make such things unasked; one
+makes a NAT gateway and puts the API server of a new cluster on the internet unless told otherwise. The rule reads what
+the landing zone would create: none of it may be public where no zone of the cloud is open to the internet or may reach
+out, and the API server has no public address wherever an extranet is carried. A zone of the extranet that asks for
+egress is refused for the same reason."""
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Public parts of landing zones that may have none, and extranets that ask for a way out."""
+    city = posture.city
+    for index, zone in enumerate(city.zones):
+        if zone.kind == "government-extranet" and zone.egress:
+            yield Finding(
+                subject=f"zone {zone.name}",
+                message=f"zone {zone.name!r} is a government extranet and asks for a way out",
+                resolution="take egress out; what has to pass goes through a data-exchange zone",
+                document=("City", city.name),
+                path=("spec", "zones", index, "egress"),
+            )
+    for cloud, recording in landing_zones(posture):
+        kinds = {city.zone(name).kind for name in cloud.zones}
+        for item, what in public_parts(recording):
+            if is_closed(city, cloud) or (is_public_endpoint(what) and "government-extranet" in kinds):
+                yield Finding(
+                    subject=f"cloud {cloud.name}",
+                    message=f"{item.name} ({item.type}) has {what}, and the cloud carries {', '.join(cloud.zones)}",
+                    resolution="leave it out of the landing zone, or move the zones apart to clouds of their own",
+                    stack=recording.stack,
+                    document=("Cloud", cloud.name),
+                    path=("spec", "zones"),
+                )
+
+
+def is_closed(city: City, cloud: Cloud) -> bool:
+    """Whether no zone of the cloud faces the internet or may reach it."""
+    zones = [city.zone(name) for name in cloud.zones]
+    return not any(zone.kind == "internet" or (zone.egress and zone.kind != "government-extranet") for zone in zones)
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The landing zones that were looked at and are closed."""
+    for cloud, recording in landing_zones(posture):
+        if is_closed(posture.city, cloud) and not any(True for _ in public_parts(recording)):
+            yield f"landing zone {cloud.name}: no public address, NAT or API endpoint"
+
+
+RULE = Rule(
+    name="landing-public",
+    title="No way to the internet for a landing zone of the extranet",
+    why=WHY,
+    check=check,
+    controls=("8.1.3.1 边界防护", "8.1.2.1 网络架构"),
+    evidence=evidence,
+)

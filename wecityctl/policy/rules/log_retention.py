@@ -1,0 +1,44 @@
+"""Logs are kept long enough to find out later what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+The Cybersecurity Law (网络安全法, article 21) asks operators to keep network logs for at least six months, and
+GB/T 22239 asks from level 2 on that audit records are protected and kept for as long as laws demand. Break-ins are
+often found only months after they began; without the logs of that time nobody can say what was read or changed. The
+city's compliance.logRetentionDays must therefore be at least 180."""
+
+DAYS = 180
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """A retention below six months."""
+    days = posture.city.compliance.log_retention_days
+    if days < DAYS:
+        yield Finding(
+            subject="city",
+            message=f"logs are kept for {days} days, less than {DAYS}",
+            resolution=f"set logRetentionDays to {DAYS} or more",
+            document=("City", posture.city.name),
+            path=("spec", "compliance", "logRetentionDays"),
+        )
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The retention that the files ask for."""
+    yield f"logs are to be kept for {posture.city.compliance.log_retention_days} days"
+
+
+RULE = Rule(
+    name="log-retention",
+    title="Logs are kept for six months at least",
+    why=WHY,
+    check=check,
+    mlps=2,
+    controls=("8.1.3.5 安全审计", "8.1.4.3 安全审计"),
+    evidence=evidence,
+)

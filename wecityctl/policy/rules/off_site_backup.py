@@ -1,0 +1,57 @@
+"""Backups lie in another region than the data they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.policy.data import lodgings, running
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+A backup beside the data burns, floods and is encrypted by the same intruder together with it. From level 3 on GB/T
+22239 asks for a backup at another place 异地备份. The rule asks for a backup target, and that it lies in another region
+than every cloud on which running apps keep data. A cloud whose region is not said could be the very same place, so it
+fails as well. Where the data may go at all is the business of its class: the target's region is held against the
+city's residency too."""
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """No backup target, or one that may be in the region of the data."""
+    city = posture.city
+    clouds = {place.cloud.name for app in running(posture) for place in lodgings(posture, app) if place.capability}
+    backup = city.compliance.backup
+    document = ("City", city.name)
+    if clouds and not backup.target:
+        message = f"there is no backup target, and data is kept on {', '.join(sorted(clouds))}"
+        resolution = "name an object store in another region under compliance.backup"
+        yield Finding("city", message, resolution, document=document, path=("spec", "compliance", "backup"))
+        return
+    for name in sorted(clouds):
+        region = city.cloud(name).region
+        if not region:
+            message = f"data is kept on cloud {name!r} of no known region, so its backups may lie beside it"
+            resolution = "say in the Cloud's spec.region where it lies"
+            yield Finding(f"cloud {name}", message, resolution, document=("Cloud", name), path=("spec", "region"))
+        elif region == backup.region:
+            message = f"backups of what is kept on cloud {name!r} lie in the same region {region!r}"
+            resolution = "name a backup target in another region"
+            path = ("spec", "compliance", "backup", "region")
+            yield Finding(f"cloud {name}", message, resolution, document=document, path=path)
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The target that the files name."""
+    backup = posture.city.compliance.backup
+    if backup.target:
+        yield f"backups are to go to {backup.target} in region {backup.region}"
+
+
+RULE = Rule(
+    name="off-site-backup",
+    title="Backups lie in another region",
+    why=WHY,
+    check=check,
+    mlps=3,
+    controls=("8.1.4.9 数据备份恢复",),
+    evidence=evidence,
+)

@@ -1,0 +1,92 @@
+"""Where commercial cryptography is required, everything that encrypts can do it, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.model.city import ProviderKind
+from wecityctl.policy.landing import KEYS, is_sm_key, landing_zones
+from wecityctl.policy.model import Finding, Posture, Rule
+
+WHY = """\
+The Cryptography Law and the commercial-cryptography assessment 密评 (GB/T 39786) ask important systems to use SM2, SM3
+and SM4 国密. A city says so with compliance.sm. Nothing may then fall back to AES or RSA in silence: each cloud must
+have a key management with SM keys, the keys that its landing zone makes must be of that kind, and every capability must
+be one whose engine offers SM for what it stores and sends. What has none is an error. A city that may keep a part of
+its systems outside of the assessment waives that part, with an owner, a reason and a date."""
+
+# Source: the vendors' lists of key specifications, as in the reference of clouds.
+SM_KEYS: dict[ProviderKind, str] = {
+    "alicloud": "Aliyun_SM4, EC_SM2",
+    "tencentcloud": "ASYMMETRIC_SIGN_VERIFY_SM2",
+    "huaweicloud": "SM4, SM2",
+}
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Clouds, keys and capabilities without SM where it is required."""
+    if posture.city.compliance.sm:
+        yield from _clouds(posture)
+        yield from _keys(posture)
+        yield from _capabilities(posture)
+
+
+def _clouds(posture: Posture) -> Iterator[Finding]:
+    for cloud in posture.city.clouds:
+        if cloud.provider not in SM_KEYS:
+            yield Finding(
+                subject=f"cloud {cloud.name}",
+                message=f"the city requires SM cryptography, and provider {cloud.provider} has no SM keys",
+                resolution=f"use a cloud that has: {', '.join(SM_KEYS)}",
+                document=("Cloud", cloud.name),
+                path=("spec", "provider"),
+            )
+
+
+def _keys(posture: Posture) -> Iterator[Finding]:
+    for cloud, recording in landing_zones(posture):
+        keys = [item for item in recording.resources if item.type in KEYS]
+        if cloud.provider not in SM_KEYS:
+            continue
+        faults = [f"key {item.name} is of another algorithm" for item in keys if not is_sm_key(item)]
+        for fault in faults or ([] if keys else ["its landing zone makes no key"]):
+            yield Finding(
+                subject=f"cloud {cloud.name}",
+                message=f"the city requires SM cryptography, and {fault}",
+                resolution=f"make it one of {SM_KEYS[cloud.provider]}",
+                stack=recording.stack,
+                document=("Cloud", cloud.name),
+                path=("spec", "provider"),
+            )
+
+
+def _capabilities(posture: Posture) -> Iterator[Finding]:
+    for platform in posture.city.platforms:
+        for index, item in enumerate(platform.capabilities):
+            kind = posture.catalogue[item.type]
+            if not kind.sm:
+                yield Finding(
+                    subject=f"capability {item.name}",
+                    message=f"the city requires SM cryptography, and {item.engine or kind.engines[0]} offers none",
+                    resolution="use a capability whose type offers SM, such as a partner's",
+                    document=("Platform", platform.name),
+                    path=("spec", "capabilities", index),
+                )
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """The keys of SM algorithms that landing zones would make."""
+    for cloud, recording in landing_zones(posture):
+        for item in recording.resources:
+            if item.type in KEYS and is_sm_key(item):
+                yield f"cloud {cloud.name}: key {item.name} is of an SM algorithm"
+
+
+RULE = Rule(
+    name="sm-cryptography",
+    title="SM cryptography where it is required 国密",
+    why=WHY,
+    check=check,
+    controls=("8.1.2.2 通信传输", "8.1.4.7 数据完整性", "8.1.4.8 数据保密性"),
+    evidence=evidence,
+)

@@ -1,0 +1,129 @@
+"""System, security and audit administrators are three: no person is two of them, no role holds another's rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations, permutations
+from typing import Any
+
+from wecityctl.graph import RecordedResource
+from wecityctl.model import naming
+from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.objects import name_of
+
+WHY = """\
+三员分立: from level 3 on, GB/T 22239 asks for a system administrator who runs the platform, a security administrator
+who sets its rules, and an audit administrator who looks at what both did. The separation works only if they are
+different people and if none of the three roles contains the rights of another: whoever can both act and change the
+record of it cannot be held to anything. So each set of people must be named, the sets must share nobody, and in the
+graph no role may hold all of another's rights, nor one subject be bound to two of the roles."""
+
+ROLES = {"system": "system-admin", "security": "security-admin", "audit": "audit-admin"}
+
+
+def check(posture: Posture) -> Iterator[Finding]:
+    """Missing administrators, people with two offices, and roles that contain each other."""
+    yield from _people(posture)
+    if posture.recordings:
+        yield from _rights(posture)
+        yield from _bindings(posture)
+
+
+def _people(posture: Posture) -> Iterator[Finding]:
+    three = posture.city.compliance.administrators
+    people = {"system": three.system, "security": three.security, "audit": three.audit}
+    for office, names in people.items():
+        if not names:
+            message = f"nobody is {office} administrator"
+            yield _finding(posture, message, "name at least one person for each of the three", office)
+    for one, other in combinations(people, 2):
+        for both in sorted({name.lower() for name in people[one]} & {name.lower() for name in people[other]}):
+            message = f"{both} is {one} administrator and {other} administrator"
+            yield _finding(posture, message, "give one of the two offices to somebody else", other)
+
+
+def _finding(posture: Posture, message: str, resolution: str, office: str) -> Finding:
+    path = ("spec", "compliance", "administrators", office)
+    return Finding("city", message, resolution, document=("City", posture.city.name), path=path)
+
+
+def _rights(posture: Posture) -> Iterator[Finding]:
+    """Roles of the three that are missing on a cloud, empty, or contained in another."""
+    for recording in posture.recordings:
+        roles = {name_of(item): item for item in recording.resources if item.inputs.get("kind") == "ClusterRole"}
+        ours = {office: roles.get(_role(posture, office)) for office in ROLES}
+        if not any(ours.values()) and ".base." not in recording.stack:
+            continue
+        for office, role in ours.items():
+            if role is None or not _atoms(role):
+                message = f"there is no role with rights for the {office} administrator"
+                resolution = "register the three roles with the base of each cloud"
+                yield Finding(f"ClusterRole {_role(posture, office)}", message, resolution, recording.stack)
+        known = [(office, role) for office, role in ours.items() if role is not None and _atoms(role)]
+        for (one, inner), (other, outer) in permutations(known, 2):
+            if all(_grants(outer, atom) for atom in _atoms(inner)):
+                message = f"the {other} administrator's role has every right of the {one} administrator's"
+                resolution = "take from the role what only the other office needs"
+                yield Finding(f"ClusterRole {name_of(outer)}", message, resolution, recording.stack)
+
+
+def _bindings(posture: Posture) -> Iterator[Finding]:
+    """Subjects that are bound to two of the three roles."""
+    names = {_role(posture, office) for office in ROLES}
+    for recording in posture.recordings:
+        held: dict[str, str] = {}
+        for item in recording.resources:
+            role = str((item.inputs.get("roleRef") or {}).get("name", ""))
+            if item.inputs.get("kind") != "ClusterRoleBinding" or role not in names:
+                continue
+            for subject in item.inputs.get("subjects") or ():
+                who = f"{subject.get('kind')} {subject.get('name')}"
+                if held.setdefault(who, role) != role:
+                    message = f"{who} is bound to {held[who]} and to {role}"
+                    resolution = "bind each of the three roles to people of its own"
+                    yield Finding(f"ClusterRoleBinding {name_of(item)}", message, resolution, recording.stack)
+
+
+def _role(posture: Posture, office: str) -> str:
+    return naming.fit(f"{posture.city.name}-{ROLES[office]}")
+
+
+def _atoms(role: RecordedResource) -> list[tuple[str, str, str]]:
+    """The role's rights, one by one: (API group, resource, verb); other URLs have the group `url`."""
+    return [atom for entry in role.inputs.get("rules") or () for atom in _entry_atoms(entry)]
+
+
+def _entry_atoms(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for verb in entry.get("verbs") or ():
+        for url in entry.get("nonResourceURLs") or ():
+            yield "url", url, verb
+        for group in entry.get("apiGroups") or ():
+            for resource in entry.get("resources") or ():
+                yield group, resource, verb
+
+
+def _grants(role: RecordedResource, atom: tuple[str, str, str]) -> bool:
+    return any(
+        all(have in ("*", asked) for have, asked in zip(mine, atom, strict=True))
+        and (mine[0] == "url") == (atom[0] == "url")
+        for mine in _atoms(role)
+    )
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """How many people hold each office."""
+    three = posture.city.compliance.administrators
+    if three.system or three.security or three.audit:
+        counts = f"{len(three.system)} system, {len(three.security)} security, {len(three.audit)} audit"
+        yield f"administrators: {counts}"
+
+
+RULE = Rule(
+    name="three-administrators",
+    title="Three separate administrators 三员分立",
+    why=WHY,
+    check=check,
+    mlps=3,
+    controls=("8.1.5.1 系统管理", "8.1.5.2 审计管理", "8.1.5.3 安全管理"),
+    evidence=evidence,
+)

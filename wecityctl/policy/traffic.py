@@ -1,0 +1,172 @@
+"""What the recorded NetworkPolicies let through between zones, worked out without a cluster.
+
+Source of the meaning: networking.k8s.io/v1. Namespaces are told apart by cloud, since a name may be on several.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from wecityctl.graph import UNKNOWN, RecordedResource
+from wecityctl.policy.model import Posture
+from wecityctl.policy.objects import ZONE_LABEL, cloud_of, labels_of, name_of, namespace_of
+
+Direction = Literal["ingress", "egress"]
+NAME_LABEL = "kubernetes.io/metadata.name"
+# A range this wide is not somebody's address but the world.
+WORLD_BITS = 8
+
+_PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one rule of one policy lets through, at one zone.
+
+    `zones` are those at the other end that it names by selectors; `anyone`: it names nobody, so everybody; `ranges` are
+    the addresses it names. `ports` is `None` for all of them; an unknown one is -1.
+    """
+
+    stack: str
+    cloud: str
+    zone: str
+    policy: RecordedResource = field(hash=False)
+    direction: Direction
+    zones: frozenset[str]
+    ports: frozenset[int] | None
+    anyone: bool = False
+    ranges: tuple[str, ...] = ()
+
+    @property
+    def wide(self) -> bool:
+        """Whether it reaches, or lets in, the whole world."""
+        return self.anyone or any(is_world(text) for text in self.ranges)
+
+    def ends(self, zone: str) -> tuple[str, str]:
+        """The zones (from, to) of traffic with `zone` at the other end."""
+        return (zone, self.zone) if self.direction == "ingress" else (self.zone, zone)
+
+
+class Namespaces:
+    """The namespaces of one cloud by their labels, with one more for each zone that has none yet: a policy may name
+    it before anything is there."""
+
+    def __init__(self, zones: Iterable[str]) -> None:
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._by_label: dict[tuple[str, str], set[str]] = {}
+        self._answers: dict[str, frozenset[str]] = {}
+        for zone in zones:
+            self.add(f"({zone})", {ZONE_LABEL: zone})
+
+    def add(self, name: str, labels: Mapping[str, str]) -> None:
+        known = {NAME_LABEL: name, **labels}
+        self._labels[name] = known
+        for pair in known.items():
+            self._by_label.setdefault(pair, set()).add(name)
+
+    def zone(self, name: str) -> str:
+        """The zone of a namespace: empty for the platforms' own and for those that are not ours."""
+        return self._labels.get(name, {}).get(ZONE_LABEL, "")
+
+    def zones(self, selector: Mapping[str, Any]) -> frozenset[str]:
+        """The zones of the namespaces that `selector` selects."""
+        key = repr(selector)
+        if key not in self._answers:
+            found = (self.zone(name) for name in self._candidates(selector) if self._matches(name, selector))
+            self._answers[key] = frozenset(zone for zone in found if zone)
+        return self._answers[key]
+
+    def _candidates(self, selector: Mapping[str, Any]) -> Iterable[str]:
+        """Those that have the rarest of the labels asked for; the rest need not be looked at."""
+        wanted = selector.get("matchLabels") or {}
+        if not wanted or UNKNOWN in wanted.values():
+            return self._labels
+        return min((self._by_label.get(pair, set()) for pair in wanted.items()), key=len)
+
+    def _matches(self, name: str, selector: Mapping[str, Any]) -> bool:
+        labels = self._labels[name]
+        exact = selector.get("matchLabels") or {}
+        # What only a run can know may be any of them.
+        if any(value not in (labels.get(key), UNKNOWN) for key, value in exact.items()):
+            return False
+        return all(_holds(item, labels) for item in selector.get("matchExpressions") or ())
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key, values = expression.get("key", ""), expression.get("values") or ()
+    match expression.get("operator"):
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case _:
+            return True
+
+
+def namespaces(posture: Posture) -> dict[str, Namespaces]:
+    """The recorded namespaces, by cloud."""
+    found = {cloud.name: Namespaces(cloud.zones) for cloud in posture.city.clouds}
+    for recording, item in posture.objects("Namespace"):
+        found[cloud_of(posture, recording)].add(name_of(item), labels_of(item))
+    return found
+
+
+def allowances(posture: Posture) -> Iterator[Allowance]:
+    """What the policies in namespaces of a zone let through, a rule at a time."""
+    known = namespaces(posture)
+    for recording, item in posture.objects("NetworkPolicy"):
+        cloud = cloud_of(posture, recording)
+        here = known[cloud]
+        zone = here.zone(namespace_of(item))
+        if not zone:
+            continue
+        spec = item.inputs.get("spec") or {}
+        for direction, peers_key in _PEERS.items():
+            for entry in spec.get(direction) or ():
+                peers = entry.get(peers_key) or ()
+                yield Allowance(
+                    stack=recording.stack,
+                    cloud=cloud,
+                    zone=zone,
+                    policy=item,
+                    direction=direction,
+                    zones=frozenset().union(*(_zones_of(peer, here) for peer in peers)),
+                    ports=_ports(entry.get("ports") or ()),
+                    anyone=not peers,
+                    ranges=tuple(str(peer["ipBlock"].get("cidr", "")) for peer in peers if peer.get("ipBlock")),
+                )
+
+
+def _zones_of(peer: Mapping[str, Any], here: Namespaces) -> frozenset[str]:
+    selector = peer.get("namespaceSelector")
+    return here.zones(selector) if isinstance(selector, Mapping) else frozenset()
+
+
+def _ports(entries: Iterable[Mapping[str, Any]]) -> frozenset[int] | None:
+    """The numbers of the ports; a name stands for an unknown one, an entry without a port for all."""
+    found: set[int] = set()
+    for entry in entries:
+        port, end = entry.get("port"), entry.get("endPort")
+        if port is None:
+            return None
+        if isinstance(port, int):
+            found |= set(range(port, end + 1)) if isinstance(end, int) else {port}
+        else:
+            found.add(-1)
+    return frozenset(found) if found else None
+
+
+def is_world(cidr: str) -> bool:
+    """Whether the range is so wide that it stands for the world outside."""
+    try:
+        network = ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen < WORLD_BITS
