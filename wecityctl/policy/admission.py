@@ -1,0 +1,229 @@
+"""ValidatingAdmissionPolicies as manifests: the parts that the rules' own policies share. Pure functions.
+
+Every policy is a city's own: it carries the city's name, and its binding selects by the city's label, so that two
+cities on one cluster do not meet and nothing of anybody else's is judged. What a policy refuses is the rule's business.
+
+Source of the shape: admissionregistration.k8s.io/v1. Expressions go through `dyn`, because one policy judges several
+kinds and the API server would otherwise warn of every field that one of them lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.model import naming
+from wecityctl.model.city import City
+from wecityctl.policy.model import Manifest, Rule
+
+CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
+TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
+ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
+NAME_LABEL = "app.kubernetes.io/name"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+
+# A resource that no server serves, made for RBAC alone: who may `manage` or `fence` a city is who its cluster says.
+GUARDED_GROUP = naming.LABEL_PREFIX
+GUARDED_RESOURCE = "cities"
+MANAGE = "manage"
+FENCE = "fence"
+
+VARIABLES: Mapping[str, str] = {
+    "spec": (
+        "object.kind == 'Pod' ? dyn(object).spec : object.kind == 'CronJob'"
+        " ? dyn(object).spec.jobTemplate.spec.template.spec : dyn(object).spec.template.spec"
+    ),
+    "containers": (
+        "variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([])"
+        " + variables.spec.?ephemeralContainers.orValue([])"
+    ),
+    # `docker.io/library/` is what a reference without a host means; CRI and registries agree on that.
+    "images": (
+        "variables.containers.map(c, c.?image.orValue('')).map(i,"
+        " !i.contains('/') ? 'docker.io/library/' + i :"
+        " (i.split('/')[0].matches('[.:]') || i.split('/')[0] == 'localhost') ? i : 'docker.io/' + i)"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What must hold, and what is said where it does not: the line that was crossed, then what to do.
+
+    `detail` is an expression whose value is added to the message.
+    """
+
+    expression: str
+    message: str
+    detail: str = ""
+
+
+def resources(group: str, *names: str, versions: Sequence[str] = ("v1",), delete: bool = False) -> Manifest:
+    """A resource rule over creations and updates, and over deletions where asked."""
+    return {
+        "apiGroups": [group],
+        "apiVersions": list(versions),
+        "operations": ["CREATE", "UPDATE", *(["DELETE"] if delete else [])],
+        "resources": list(names),
+    }
+
+
+# Workloads too, not their pods alone: who applies a Deployment is told at once and not by pods that never come.
+WORKLOADS = (
+    resources("", "pods", "pods/ephemeralcontainers"),
+    resources("apps", "deployments", "statefulsets", "daemonsets", "replicasets"),
+    resources("batch", "jobs", "cronjobs"),
+)
+
+# A pod from before the policy can still lose a finalizer and go; its containers are judged when they change.
+SPEC_CHANGED = {
+    "name": "spec-changed",
+    "expression": "request.operation == 'CREATE' || dyn(object).spec != dyn(oldObject).spec",
+}
+
+
+def in_city(city: City, zones: Sequence[str] | None = None) -> Manifest:
+    """The match of a binding: objects in the city's namespaces, or in those of some of its zones."""
+    selector: Manifest = {"matchLabels": {CITY_LABEL: city.name}}
+    if zones is not None:
+        selector["matchExpressions"] = [{"key": ZONE_LABEL, "operator": "In", "values": list(zones)}]
+    return {"namespaceSelector": selector}
+
+
+def policy(
+    city: City,
+    rule: str,
+    constraints: Sequence[Manifest],
+    validations: Sequence[Validation],
+    *,
+    name: str = "",
+    match: Manifest | None = None,
+    variables: Sequence[str] = (),
+    more_variables: Mapping[str, str] | None = None,
+    conditions: Sequence[Manifest] = (),
+    waivable: bool = True,
+) -> Iterator[Manifest]:
+    """A policy and its binding. `variables` name those of `VARIABLES`; `match` is the binding's, by default `in_city`.
+
+    `name` is the rule's unless a rule has several policies. What the city's waivers of the rule cover is let pass.
+    """
+    full_name = policy_name(city, name or rule)
+    declared = [{"name": key, "expression": VARIABLES[key]} for key in variables]
+    declared += [{"name": key, "expression": text} for key, text in (more_variables or {}).items()]
+    waived = waived_expression(city, rule) if waivable else ""
+    if waived:
+        declared.append({"name": "subjects", "expression": _SUBJECTS})
+        declared.append({"name": "waived", "expression": waived})
+    spec: Manifest = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": list(constraints)},
+        "validations": [_validation(rule, item, waived=bool(waived)) for item in validations],
+    }
+    if conditions:
+        spec["matchConditions"] = list(conditions)
+    if declared:
+        spec["variables"] = declared
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": full_name},
+        "spec": spec,
+    }
+    binding: Manifest = {"policyName": full_name, "validationActions": ["Deny"]}
+    matched = in_city(city) if match is None else match
+    if matched:
+        binding["matchResources"] = matched
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": full_name},
+        "spec": binding,
+    }
+
+
+def policy_name(city: City, name: str) -> str:
+    """The name of a city's admission policy and of its binding."""
+    return naming.fit(f"{city.name}-{name}")
+
+
+def held_by(rule: Rule, city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
+    """What holds `rule` in each of the city's clusters; where the rule is advisory, it warns and refuses nothing."""
+    if rule.admission is None:
+        return
+    advisory = not rule.veto and rule.level_for(city) == "advisory"
+    for manifest in rule.admission(city, images):
+        if advisory and manifest["kind"] == "ValidatingAdmissionPolicyBinding":
+            yield {**manifest, "spec": {**manifest["spec"], "validationActions": ["Warn", "Audit"]}}
+        else:
+            yield manifest
+
+
+def may(city: City, verb: str) -> str:
+    """The expression: whoever asks has the right to `manage` or `fence` this city.
+
+    It is the cluster's own authorizer that is asked, so an administrator of the cluster (system:masters, or a role
+    that holds everything) has it without being named anywhere.
+    """
+    return (
+        f"authorizer.group({quote(GUARDED_GROUP)}).resource({quote(GUARDED_RESOURCE)})"
+        f".name({quote(city.name)}).check({quote(verb)}).allowed()"
+    )
+
+
+def right(city: City, *verbs: str) -> Manifest:
+    """The RBAC rule that gives these rights over the city."""
+    return {
+        "apiGroups": [GUARDED_GROUP],
+        "resources": [GUARDED_RESOURCE],
+        "resourceNames": [city.name],
+        "verbs": list(verbs),
+    }
+
+
+def quote(value: Any) -> str:
+    """A string, or a list of strings, as a literal of CEL; JSON's escapes are all CEL's as well."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def waived_expression(city: City, rule: str) -> str:
+    """Whether one of the object's subjects is covered by a waiver of `rule`; empty where there is none.
+
+    Expiry is judged when the city is checked, before anything is brought up: here there is no calendar.
+    """
+    patterns = sorted({text for waiver in city.waivers if waiver.rule == rule for text in waiver.subjects})
+    if not patterns:
+        return ""
+    expression = "^(" + "|".join(".*".join(map(_escape, text.split("*"))) for text in patterns) + ")$"
+    return f"variables.subjects.exists(s, s.matches({quote(expression)}))"
+
+
+# The same names as a finding's subject (`wecityctl.policy.objects.source_of`). In a tenant's namespace the tenant is
+# what the namespace says, which nobody but the city's manager can change.
+_SUBJECTS = (
+    "namespaceObject == null ? [request.kind.kind + ' ' + request.name] :"
+    f" [namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].orValue("
+    f"dyn(object).metadata.?labels[?'{PART_OF_LABEL}'].orValue(''))"
+    f" + '/' + dyn(object).metadata.?labels[?'{NAME_LABEL}'].orValue(''),"
+    f" namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].hasValue() ? '' :"
+    f" 'capability ' + dyn(object).metadata.?labels[?'{NAME_LABEL}'].orValue(''),"
+    " request.kind.kind + ' ' + request.namespace + '/' + request.name]"
+)
+
+
+def _validation(rule: str, item: Validation, *, waived: bool) -> Manifest:
+    message = f"red line {rule}: {item.message}"
+    manifest: Manifest = {
+        "expression": f"variables.waived || ({item.expression})" if waived else item.expression,
+        "message": message,
+        "reason": "Forbidden",
+    }
+    if item.detail:
+        manifest["messageExpression"] = f"{quote(message)} + ' – ' + {item.detail}"
+    return manifest
+
+
+def _escape(text: str) -> str:
+    """Literal text in RE2, whose escapes are not Python's."""
+    return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)

@@ -1,0 +1,20 @@
+"""A finding about one recorded object: whom it names and where in the files that comes from."""
+
+from __future__ import annotations
+
+from wecityctl.graph import RecordedResource
+from wecityctl.policy.model import Finding, Posture
+from wecityctl.policy.objects import name_of, namespace_of, source_of
+
+
+def about(posture: Posture, stack: str, item: RecordedResource, message: str, resolution: str) -> Finding:
+    """A finding about `item`, led by its kind and name."""
+    source = source_of(posture, item)
+    text = f"{item.inputs.get('kind')} {full_name(item)}: {message}"
+    return Finding(source.subject, text, resolution, stack, source.document, source.path)
+
+
+def full_name(item: RecordedResource) -> str:
+    """`<namespace>/<name>` of an object, or its name alone."""
+    namespace = namespace_of(item)
+    return f"{namespace}/{name_of(item)}" if namespace else name_of(item)

@@ -1,0 +1,32 @@
+"""What an image reference says: its registry, its repository, its digest. Pure functions."""
+
+from __future__ import annotations
+
+import re
+
+# As in `wecityctl.oci`, which knows how to build such images; a test holds the two together.
+BUILT_HOST = "built.wecity.invalid"
+
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def full_reference(image: str) -> str:
+    """The reference with its registry: what has none is from docker.io."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    if "." in first or ":" in first or first == "localhost":
+        return image
+    return f"docker.io/{image}"
+
+
+def repository(image: str) -> str:
+    """A full reference without tag and digest."""
+    name = image.partition("@")[0]
+    directory, slash, last = name.rpartition("/")
+    return f"{directory}{slash}{last.partition(':')[0]}"
+
+
+def has_digest(image: str) -> bool:
+    """Whether the reference can lead to one image only: by digest, or because no registry can serve it."""
+    return bool(_DIGEST.search(image)) or image.startswith(f"{BUILT_HOST}/")

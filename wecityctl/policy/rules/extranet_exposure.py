@@ -1,0 +1,92 @@
+"""A government extranet offers nothing to the outside: no load balancer, node port, external address or gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from wecityctl.model.city import City
+from wecityctl.policy.admission import MANAGE, Validation, in_city, may, policy, quote, resources
+from wecityctl.policy.findings import about
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.objects import ZONE_LABEL, labels_of, name_of, namespace_of
+
+NAME = "extranet-exposure"
+
+WHY = """\
+The government extranet carries the departments' own systems. One Service of type LoadBalancer is enough to put such a
+system on the internet, past the single entry point, the data-exchange zone and everything that is logged and
+inspected there. What citizens are to reach has a route in the files, which the entry point serves; objects that open
+a way of their own are refused, whoever makes them."""
+_GATEWAY_GROUP = "gateway.networking.k8s.io"
+_ROUTES = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
+_INNER = ("ClusterIP", "ExternalName")
+
+
+def check(posture: Posture) -> Iterable[Finding]:
+    """Recorded objects in an extranet that open it. Routes of apps are the entry stack's, and nobody else's."""
+    zones = extranets(posture.city)
+    inside = {name_of(item) for _, item in posture.objects("Namespace") if labels_of(item).get(ZONE_LABEL) in zones}
+    for recording, item in posture.objects("Service", "Gateway", "Ingress", *_ROUTES):
+        if namespace_of(item) not in inside:
+            continue
+        kind, spec = str(item.inputs["kind"]), item.inputs.get("spec") or {}
+        fault = ""
+        if kind == "Service" and spec.get("type", "ClusterIP") not in _INNER:
+            fault = f"type {spec['type']} opens a government extranet"
+        elif kind == "Service" and spec.get("externalIPs"):
+            fault = "an external address opens a government extranet"
+        elif kind == "Gateway" or (kind in ("Ingress", *_ROUTES) and not recording.stack.endswith(".entry")):
+            fault = f"a {kind} opens a government extranet past the city's single entry point"
+        if fault:
+            resolution = "serve it through a route of its app, or from a data-exchange zone with a declared flow"
+            yield about(posture, recording.stack, item, fault, resolution)
+
+
+def extranets(city: City) -> tuple[str, ...]:
+    """The city's zones that are government extranets."""
+    return tuple(zone.name for zone in city.zones if zone.kind == "government-extranet")
+
+
+def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+    """The same in the cluster; nothing where there is no extranet."""
+    zones = extranets(city)
+    if not zones:
+        return
+    yield from policy(
+        city,
+        NAME,
+        [
+            resources("", "services"),
+            resources("networking.k8s.io", "ingresses"),
+            resources(_GATEWAY_GROUP, "gateways", *(f"{kind.lower()}s" for kind in _ROUTES), versions=["*"]),
+        ],
+        [
+            Validation(
+                f"object.kind != 'Service' || dyn(object).spec.?type.orValue('ClusterIP') in {quote(_INNER)}",
+                "a government extranet zone has no load balancer and no node port; serve it through a route of its app",
+            ),
+            Validation(
+                "object.kind != 'Service' || size(dyn(object).spec.?externalIPs.orValue([])) == 0",
+                "a government extranet zone has no external address; serve it through a route of its app",
+            ),
+            Validation(
+                "object.kind != 'Gateway'",
+                "a government extranet zone has no gateway of its own; serve it through a route of its app",
+            ),
+            Validation(
+                f"object.kind in ['Service', 'Gateway'] || {may(city, MANAGE)}",
+                "what a government extranet zone serves is declared in the city's files; give the app a route there",
+            ),
+        ],
+        match=in_city(city, zones),
+    )
+
+
+RULE = Rule(
+    name=NAME,
+    title="Nothing public in an extranet 政务外网不对外暴露",
+    why=WHY,
+    check=check,
+    controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
+    admission=admission,
+)

@@ -1,0 +1,68 @@
+"""Where the city asks for it, images are named by digest: what was examined is what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from wecityctl.model.city import City
+from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
+from wecityctl.policy.findings import about
+from wecityctl.policy.images import BUILT_HOST, full_reference, has_digest
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.objects import workloads
+
+NAME = "images-by-digest"
+
+WHY = """\
+A tag is a promise that whoever may push can break. With the digest in the reference the image that was tested and
+signed off is the one that starts, on every node and after every restart. Images that this program builds itself are
+named by what they are made of, under built.wecity.invalid, a name that no registry can serve."""
+
+
+def check(posture: Posture) -> Iterable[Finding]:
+    """Recorded images that a registry could exchange for others under the same name."""
+    if not posture.city.compliance.image_digests:
+        return
+    for workload in workloads(posture):
+        for container in workload.containers:
+            image = full_reference(str(container.get("image", "")))
+            if not has_digest(image):
+                yield about(
+                    posture,
+                    workload.stack,
+                    workload.resource,
+                    f"container {container['name']}: {image} is named by a tag alone",
+                    "add @sha256:… to the reference; for the city's own services use images.source: built",
+                )
+
+
+def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+    """The same in the cluster; nothing where tags will do."""
+    if not city.compliance.image_digests:
+        return
+    known = f"i.matches('@sha256:[0-9a-f]{{64}}$') || i.startsWith({quote(BUILT_HOST + '/')})"
+    yield from policy(
+        city,
+        NAME,
+        WORKLOADS,
+        [
+            Validation(
+                "size(variables.loose) == 0",
+                "an image is named by a tag alone; add its digest, @sha256:…",
+                "variables.loose.join(', ')",
+            )
+        ],
+        variables=("spec", "containers", "images"),
+        more_variables={"loose": f"variables.images.filter(i, !({known}))"},
+        conditions=(SPEC_CHANGED,),
+    )
+
+
+RULE = Rule(
+    name=NAME,
+    title="Images by digest 镜像按摘要引用",
+    why=WHY,
+    check=check,
+    controls=("8.2.4.4 镜像和快照保护", "8.1.4.7 数据完整性"),
+    admission=admission,
+)

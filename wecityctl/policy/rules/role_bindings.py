@@ -1,0 +1,142 @@
+"""Bindings keep the three administrators (三员分立) apart, and give nobody everything.
+
+That three people are named, and their roles share no rights, is the rule `three-administrators`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from wecityctl.model import naming
+from wecityctl.model.city import City
+from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
+from wecityctl.policy.findings import about
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+
+NAME = "role-bindings"
+
+WHY = """\
+The roles of a city are made so that a tenant sees its own namespaces, and no administrator can do another's work. One
+binding undoes that: to cluster-admin in a department's namespace, to everybody who can sign in, to a second of the
+three administrators' roles. Bindings are short, easily written and rarely read again, so they are judged when they are
+made, wherever on the cluster they concern the city's administrators, and in all of its namespaces."""
+DUTIES = ("system", "security", "audit")
+# Whoever is one of these is anybody.
+ANYBODY = ("system:anonymous", "system:authenticated", "system:unauthenticated", "system:serviceaccounts")
+
+
+def role_name(city: City, duty: str) -> str:
+    """The ClusterRole of one of the three duties."""
+    return naming.fit(f"{city.name}-{duty}-admin")
+
+
+def group_name(city: City, duty: str) -> str:
+    """The group of the cluster's sign-in whose members have that duty."""
+    return f"wecity:{city.name}:{duty}-admins"
+
+
+def people(city: City, duty: str) -> tuple[str, ...]:
+    """Those whom the files name for a duty."""
+    named: Mapping[str, tuple[str, ...]] = {
+        "system": city.compliance.administrators.system,
+        "security": city.compliance.administrators.security,
+        "audit": city.compliance.administrators.audit,
+    }
+    return named[duty]
+
+
+def check(posture: Posture) -> Iterable[Finding]:
+    """Recorded bindings that give everything, or to everybody, and roles in a namespace that hold everything."""
+    resolution = "bind a role with the rights that are needed, to those who need them"
+    for recording, item in posture.objects("RoleBinding", "ClusterRoleBinding"):
+        role = str((item.inputs.get("roleRef") or {}).get("name"))
+        subjects = {str(subject.get("name")) for subject in item.inputs.get("subjects") or ()}
+        for message in _faults(role, subjects):
+            yield about(posture, recording.stack, item, message, resolution)
+    for recording, item in posture.objects("Role"):
+        if any("*" in entry["verbs"] and "*" in (entry.get("resources") or ()) for entry in item.inputs["rules"] or ()):
+            yield about(posture, recording.stack, item, "gives every right over everything", resolution)
+
+
+def _faults(role: str, subjects: set[str]) -> Iterator[str]:
+    if role == "cluster-admin":
+        yield "gives every right there is"
+    anybody = subjects.intersection(ANYBODY)
+    if anybody:
+        yield f"gives rights to {', '.join(sorted(anybody))}"
+
+
+def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+    """One policy over bindings that touch the three duties, wherever they are; one over the city's own namespaces."""
+    roles = [role_name(city, duty) for duty in DUTIES]
+    groups = [group_name(city, duty) for duty in DUTIES]
+    others = {
+        role_name(city, duty): [
+            name for other in DUTIES if other != duty for name in (group_name(city, other), *people(city, other))
+        ]
+        for duty in DUTIES
+    }
+    subjects = "dyn(object).?subjects.orValue([])"
+    ours = f"object.roleRef.name in {quote(roles)}"
+    rbac = "rbac.authorization.k8s.io"
+    yield from policy(
+        city,
+        NAME,
+        [resources(rbac, "clusterrolebindings", "rolebindings")],
+        [
+            Validation(
+                f"!({ours}) || {may(city, MANAGE)}",
+                f"the three administrators of {city.name} are named in its files, under compliance.administrators",
+            ),
+            Validation(
+                f"!({ours}) || !{subjects}.exists(s, s.name in {quote(others)}[object.roleRef.name])",
+                "the binding gives one administrator the duty of another; system, security and audit stay apart",
+            ),
+            Validation(
+                f"{quote(groups)}.filter(g, {subjects}.exists(s, s.name == g)).size() < 2",
+                "the binding gives two of the three administrators the same role; bind what each needs by itself",
+            ),
+            Validation(
+                f"object.roleRef.name != 'cluster-admin' || !{subjects}.exists(s, s.name in {quote(groups)})",
+                "the binding gives an administrator every right there is; the three duties stay apart",
+            ),
+        ],
+        match={},
+        conditions=[
+            {
+                "name": "of-the-three",
+                "expression": f"{ours} || {subjects}.exists(s, s.name in {quote(groups)})",
+            }
+        ],
+    )
+    yield from policy(
+        city,
+        NAME,
+        [resources(rbac, "rolebindings", "roles")],
+        [
+            Validation(
+                "object.kind != 'RoleBinding' || dyn(object).roleRef.name != 'cluster-admin'",
+                "nobody is cluster-admin in a city's namespace; bind a role with the rights that are needed",
+            ),
+            Validation(
+                f"object.kind != 'RoleBinding' || !{subjects}.exists(s, s.name in {quote(ANYBODY)})",
+                "the binding gives rights to everybody; name those who need them",
+            ),
+            Validation(
+                "object.kind != 'Role' || !dyn(object).?rules.orValue([])"
+                ".exists(r, '*' in r.verbs && '*' in r.?resources.orValue([]))",
+                "the role gives every right over everything; name the resources and verbs that are needed",
+            ),
+        ],
+        name=f"{NAME}-in-city",
+    )
+
+
+RULE = Rule(
+    name=NAME,
+    title="Bindings give nobody everything 最小授权",
+    why=WHY,
+    check=check,
+    controls=("8.1.4.2 访问控制", "8.1.5.1 系统管理", "8.1.5.2 审计管理", "8.1.5.3 安全管理"),
+    admission=admission,
+)

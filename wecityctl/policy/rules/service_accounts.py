@@ -1,0 +1,56 @@
+"""Pods have a service account of their own, or none that the API server would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from wecityctl.model.city import City
+from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy
+from wecityctl.policy.findings import about
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.objects import workloads
+
+NAME = "service-accounts"
+
+WHY = """\
+Every namespace has an account that every pod gets if it asks for none. Rights given to it for one app are rights of
+all the others beside it, and an audit log that names it names nobody. A pod that needs the API server has an account
+of its own; every other has no token to lose."""
+
+VALIDATIONS = (
+    Validation(
+        "!(variables.spec.?serviceAccountName.orValue('') in ['', 'default'])"
+        " || !variables.spec.?automountServiceAccountToken.orValue(true)",
+        "a pod carries the token of the namespace's default service account; name an account of its own, or set"
+        " automountServiceAccountToken: false",
+    ),
+)
+
+
+def check(posture: Posture) -> Iterable[Finding]:
+    """Recorded pods with a token of the default account."""
+    for workload in workloads(posture):
+        shared = workload.pod.get("serviceAccountName") in (None, "", "default")
+        if shared and workload.pod.get("automountServiceAccountToken", True):
+            yield about(
+                posture,
+                workload.stack,
+                workload.resource,
+                "its pods carry the token of the default service account",
+                "name an account of its own, or set automountServiceAccountToken: false",
+            )
+
+
+def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+    """The same in the cluster."""
+    return policy(city, NAME, WORKLOADS, VALIDATIONS, variables=("spec",), conditions=(SPEC_CHANGED,))
+
+
+RULE = Rule(
+    name=NAME,
+    title="No default service accounts 禁用默认服务账号",
+    why=WHY,
+    check=check,
+    controls=("8.1.4.1 身份鉴别", "8.1.4.2 访问控制"),
+    admission=admission,
+)
