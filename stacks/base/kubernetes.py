@@ -1,19 +1,21 @@
 """The base of a cloud that is a Kubernetes cluster: what every platform and tenant on it stands on.
 
-It holds cluster-wide objects only: priorities, the three separate administrators (三员分立), and admission policies
-that keep the zones' rules in the cluster itself. Namespaces and their network policies belong to who lives in them.
+It holds cluster-wide objects only: priorities, the three separate administrators (三员分立), and the admission policies
+of the red lines, which are the rules' own. Namespaces and their network policies belong to who lives in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.outputs import BaseOutputs, to_json
-from wecityctl.stacks.network import ZONE_LABEL
+from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
+from wecityctl.policy.rules import RULES
+from wecityctl.policy.rules.role_bindings import group_name, people, role_name
 from wecityctl.stacks.objects import Manifest, open_scope
 
 # Platforms win over tenants when nodes run short: an app without its database is of no use.
@@ -23,8 +25,10 @@ PRIORITIES = {"platform": 100_000, "tenant": 10_000}
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the base objects and say what the cloud offers."""
     scope = open_scope(inputs, "base", inputs.stack.cloud)
-    scope.add_all([*priority_classes(inputs.city), *administrators(inputs.city), *admission(inputs.city)])
-    cloud = inputs.city.cloud(inputs.stack.cloud)
+    city = inputs.city
+    fixed = [*priority_classes(city), *administrators(city), *manager(city)]
+    scope.add_all([*fixed, *admission(city, inputs.images)])
+    cloud = city.cloud(inputs.stack.cloud)
     cluster = inputs.cluster
     return to_json(
         BaseOutputs(
@@ -64,93 +68,53 @@ def administrators(city: City) -> Iterator[Manifest]:
     read = ["get", "list", "watch"]
     write = ["create", "update", "patch", "delete"]
     rules: dict[str, list[Manifest]] = {
-        "system-admin": [
+        "system": [
             {"apiGroups": ["", "apps", "batch", "autoscaling"], "resources": _WORKLOADS, "verbs": read + write},
             {"apiGroups": [""], "resources": ["nodes", "namespaces", "persistentvolumes"], "verbs": read},
         ],
-        "security-admin": [
+        "security": [
+            right(city, FENCE),
             {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": read + write},
             {"apiGroups": ["rbac.authorization.k8s.io"], "resources": _ROLES, "verbs": read},
             {"apiGroups": ["admissionregistration.k8s.io"], "resources": _ADMISSION, "verbs": read},
         ],
-        "audit-admin": [
+        "audit": [
             {"apiGroups": ["", "events.k8s.io"], "resources": ["events", "namespaces"], "verbs": read},
             {"apiGroups": ["rbac.authorization.k8s.io"], "resources": _ROLES, "verbs": read},
             {"nonResourceURLs": ["/logs", "/logs/*"], "verbs": ["get"]},
         ],
     }
-    for role, entries in rules.items():
-        name = naming.fit(f"{city.name}-{role}")
+    for duty, entries in rules.items():
+        yield _cluster_role(role_name(city, duty), entries)
+        named = [{"apiGroup": _RBAC, "kind": "User", "name": person} for person in people(city, duty)]
         yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": name},
-            "rules": entries,
-        }
-        yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "apiVersion": f"{_RBAC}/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-            "subjects": [
-                {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": f"wecity:{city.name}:{role}s"}
-            ],
+            "metadata": {"name": role_name(city, duty)},
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role_name(city, duty)},
+            "subjects": [{"apiGroup": _RBAC, "kind": "Group", "name": group_name(city, duty)}, *named],
         }
 
 
-def admission(city: City) -> Iterator[Manifest]:
-    """A government extranet offers nothing to the outside: no load balancer, node port or external address."""
-    zones = [zone.name for zone in city.zones if zone.kind == "government-extranet"]
-    if not zones:
-        return
-    name = naming.fit(f"{city.name}-extranet-services")
-    yield {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": name},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "operations": ["CREATE", "UPDATE"],
-                        "resources": ["services"],
-                    }
-                ]
-            },
-            "validations": [
-                {
-                    "expression": "!has(object.spec.type) || object.spec.type in ['ClusterIP', 'ExternalName']",
-                    "message": "a government extranet zone has no load balancer and no node port",
-                    "reason": "Forbidden",
-                },
-                {
-                    "expression": "!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
-                    "message": "a government extranet zone has no external address",
-                    "reason": "Forbidden",
-                },
-            ],
-        },
-    }
-    yield {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": name},
-        "spec": {
-            "policyName": name,
-            "validationActions": ["Deny"],
-            "matchResources": {
-                "namespaceSelector": {
-                    "matchLabels": {f"{naming.LABEL_PREFIX}/city": city.name},
-                    "matchExpressions": [{"key": ZONE_LABEL, "operator": "In", "values": zones}],
-                }
-            },
-        },
-    }
+def manager(city: City) -> Iterator[Manifest]:
+    """The right to manage the city, for whoever runs `wecityctl up` without being an administrator of the cluster.
+
+    Nobody is bound to it here: who that is, the cluster's owner decides.
+    """
+    yield _cluster_role(naming.fit(f"{city.name}-manager"), [right(city, MANAGE, FENCE)])
 
 
+def _cluster_role(name: str, rules: list[Manifest]) -> Manifest:
+    return {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+
+
+def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
+    """The admission policies of every red line that a cluster can hold by itself."""
+    for rule in RULES:
+        yield from held_by(rule, city, images)
+
+
+_RBAC = "rbac.authorization.k8s.io"
 _WORKLOADS = [
     "pods",
     "pods/log",
