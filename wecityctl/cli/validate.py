@@ -23,17 +23,21 @@ def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     stdout.
     """
     from wecityctl.cli._problems import problem_as_json
+    from wecityctl.plan import make_plan
     from wecityctl.spec import load_city
     from wecityctl.stacks.catalogue import load_catalogue
 
+    catalogue = load_catalogue()
     try:
-        loaded = load_city(path, load_catalogue())
+        loaded = load_city(path, catalogue)
     except InvalidCityError as error:
         if output is Output.TEXT:
             raise
         problems = [problem_as_json(problem) for problem in error.problems]
         say_json({"valid": False, "path": str(path), "problems": problems})
         raise typer.Exit(error.exit_code) from None
+    # Files that are well in themselves may still ask for what no placement can give.
+    make_plan(loaded.city, catalogue)
     if output is Output.JSON:
         files = [file.name for file in loaded.files]
         say_json(
