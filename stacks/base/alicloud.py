@@ -44,6 +44,7 @@ with landing.needs_sdk("alicloud"):
 _CLUSTER, _DECLARED, _WAY_OUT, _NOTHING_ELSE = 1, 10, 50, 100
 # The vendor's own services inside every VPC: name servers, clocks, image registries, health checks.
 _VENDOR_SERVICES = "100.64.0.0/10"
+_DIRECTIONS: tuple[landing.Direction, ...] = ("ingress", "egress")
 _IMAGES = {"amd64": "AliyunLinux3", "arm64": "AliyunLinux3Arm64"}
 _SYSTEM_DISK_GIB = 120
 _SMALLEST_DISK_GIB = 20
@@ -149,7 +150,7 @@ def _group(zone: LandingZone, provider: Provider, network: Network, name: str) -
         tags=zone.tags_of(zone=name),
         opts=landing.options(provider),
     )
-    for direction in ("ingress", "egress"):
+    for direction in _DIRECTIONS:
         SecurityGroupRule(
             f"zone-{name}-{direction}-denied",
             type=direction,
@@ -198,7 +199,14 @@ def _nodes_group(
         opts=landing.options(provider),
     )
 
-    def accept(name: str, direction: landing.Direction, cidr: pulumi.Input[str], port: int = 0) -> None:
+    def accept(
+        name: str,
+        direction: landing.Direction,
+        *,
+        cidr: pulumi.Input[str] | None = None,
+        peer: SecurityGroup | None = None,
+        port: int = 0,
+    ) -> None:
         SecurityGroupRule(
             f"nodes-{direction}-{name}",
             type=direction,
@@ -208,18 +216,21 @@ def _nodes_group(
             policy="accept",
             priority=_CLUSTER,
             cidr_ip=cidr,
+            source_security_group_id=peer.id if peer else None,
             security_group_id=group.id,
             description=f"the cluster and {name}",
             opts=landing.options(provider),
         )
 
-    accept("vendor", "ingress", _VENDOR_SERVICES)
-    accept("vendor", "egress", _VENDOR_SERVICES)
+    for direction in _DIRECTIONS:
+        # Said in so many words, because a zone's group on the same node denies it.
+        accept("nodes", direction, peer=group)
+        accept("vendor", direction, cidr=_VENDOR_SERVICES)
     for subnet in zone.subnets:
         if subnet.name in zone.cluster_subnets:
             # The API server answers at a load balancer there, which is in no group.
             cidr = switches[subnet.name].cidr_block if subnet.existing else subnet.cidr
-            accept(f"api-{subnet.name}", "egress", cidr, port=6443)
+            accept(f"api-{subnet.name}", "egress", cidr=cidr, port=6443)
     return group
 
 

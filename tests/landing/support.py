@@ -42,8 +42,9 @@ def cloud(provider: ProviderKind, *zones: Zone, **changes: Any) -> Cloud:
         region="region-1",
         network=Network("10.8.0.0/16"),
         openstack=OpenStackSettings(
-            external_network="public-net",
+            external_network="0f3e1c9a-6d2b-4c55-9a7e-2b8d4f6a1c30",
             image="fcos-40",
+            images={"arm64": "fcos-40-arm64"},
             master_flavor="m1.large",
             masters=3,
             key_pair="ops",
@@ -109,20 +110,28 @@ def tokens(recording: Recording) -> set[str]:
 
 
 def snapshot(recording: Recording) -> str:
-    """A recording as a text that a person can review: resources in order, URNs cut down to type and name."""
+    """A recording as a text that a person can review, in an order of its own: resources by type and name, what each
+    waits for, its inputs; the outputs but the kubeconfig."""
     urns = {item.urn: f"{item.type.rpartition(':')[2]} {item.name}" for item in recording.resources}
     lines: list[dict[str, Any]] = []
-    for item in recording.resources:
+    for item in sorted(recording.resources, key=lambda each: (each.type, each.name)):
         entry: dict[str, Any] = {"type": item.type, "name": item.name}
         if item.protect:
             entry["protect"] = True
         if item.depends_on:
             entry["after"] = sorted(urns.get(urn, urn.rpartition("::")[2]) for urn in item.depends_on)
-        entry["inputs"] = dict(item.inputs)
+        entry["inputs"] = _sorted(item.inputs)
         lines.append(entry)
     found = outputs_of(recording)
     outputs = {name: getattr(found, name) for name in ("region", "network", "subnets", "cluster", "bucket", "key")}
     return yaml.safe_dump({"resources": lines, "outputs": outputs}, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _sorted(value: Any) -> Any:
+    """Mappings in order of their keys, since the engine's protocol keeps none."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def check_snapshot(name: str, recording: Recording) -> None:
@@ -172,7 +181,9 @@ def _resource_classes(package: str) -> Mapping[str, Mapping[str, Any]]:
             for kind in vars(module).values():
                 if isinstance(kind, type) and issubclass(kind, pulumi.CustomResource):
                     token = getattr(kind, "pulumi_type", "") or _token(kind)
-                    arguments = getattr(sys.modules[kind.__module__], f"{kind.__name__}Args", None)
+                    home = sys.modules[kind.__module__]
+                    # A resource whose own arguments had its name would clash with a nested one has `InitArgs`.
+                    arguments = getattr(home, f"{kind.__name__}InitArgs", getattr(home, f"{kind.__name__}Args", None))
                     if token and arguments is not None:
                         found[token] = _nested_properties(arguments)
     return found

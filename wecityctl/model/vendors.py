@@ -5,16 +5,19 @@ Empty texts mean the vendor's default, or that the landing zone leaves the part 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class OpenStackSettings:
-    """`cloud` is an entry of clouds.yaml (empty: the OS_* variables); `key_manager` says whether Barbican is there."""
+    """`cloud` is an entry of clouds.yaml (empty: the OS_* variables); `image` is the control plane's and the nodes',
+    `images` by architecture are for nodes of another; `key_manager` says whether Barbican is there."""
 
     cloud: str = ""
     external_network: str = ""
     image: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
     master_flavor: str = ""
     masters: int = 1
     key_pair: str = ""

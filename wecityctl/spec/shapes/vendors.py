@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wecityctl.spec.shapes import amounts, names
-from wecityctl.spec.shapes.base import Shape, options
+from wecityctl.spec.shapes.base import Architecture, Shape, options
 
 _ZONES = "Availability zones, the first for what needs one only."
 _VERSION = "Version of the managed Kubernetes; empty: the vendor's default."
@@ -15,6 +15,9 @@ class OpenStackSettings(Shape):
     cloud: names.VendorWord = options("An entry of clouds.yaml; empty: the OS_* variables.", "city-a", default="")
     external_network: names.VendorWord = options("The network that leads outside.", "public", default="")
     image: names.VendorWord = options("The image of the nodes.", "fedora-coreos-40", default="")
+    images: dict[Architecture, names.VendorWord] = options(
+        "Images of nodes of other architectures.", {"arm64": "fedora-coreos-40-arm64"}, default_factory=dict
+    )
     master_flavor: names.VendorWord = options("The flavour of the control plane's nodes.", "m1.large", default="")
     masters: amounts.Replicas = options("How many nodes the control plane has.", 3, default=1)
     key_pair: names.VendorWord = options("A key pair for the nodes.", "ops", default="")

@@ -1,0 +1,346 @@
+"""The landing zone on OpenStack: a Neutron network with a subnet and a security group per zone, a Magnum cluster with a
+node group per pool, a Swift container and a Barbican key where there is one. What it consists of is planned by
+`landing`; here are the vendor's resources.
+
+Magnum puts all nodes of a cluster into one subnet, and gives them security groups of its own: the cluster lives in the
+strictest zone's subnet, and the zones' groups are for what else is put there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+import pulumi
+
+from wecityctl.inputs import StackInputs
+from wecityctl.stacks.base import landing
+from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
+from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
+
+with landing.needs_sdk("openstack"):
+    from pulumi_openstack import Provider
+    from pulumi_openstack.containerinfra.cluster import Cluster
+    from pulumi_openstack.containerinfra.cluster_template import ClusterTemplate
+    from pulumi_openstack.containerinfra.node_group import NodeGroup
+    from pulumi_openstack.keymanager.order_v1 import OrderV1
+    from pulumi_openstack.networking.get_network import get_network_output
+    from pulumi_openstack.networking.network import Network
+    from pulumi_openstack.networking.port import Port
+    from pulumi_openstack.networking.router import Router
+    from pulumi_openstack.networking.router_interface import RouterInterface
+    from pulumi_openstack.networking.sec_group import SecGroup
+    from pulumi_openstack.networking.sec_group_rule import SecGroupRule
+    from pulumi_openstack.networking.subnet import Subnet
+    from pulumi_openstack.networking.subnet_route import SubnetRoute
+    from pulumi_openstack.objectstorage.container import Container
+
+_UUID = re.compile(r"^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$")
+_CLUSTER_TIMEOUT = "90m"
+_SYSTEM_POOL = "system"
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What the cluster is put into. `ready` are the routes that nodes need to start."""
+
+    id: pulumi.Input[str]
+    subnets: Mapping[str, pulumi.Input[str]]
+    external: pulumi.Input[str]
+    ready: tuple[pulumi.Resource, ...]
+
+
+def run(inputs: StackInputs) -> dict[str, Any]:
+    """Register the landing zone of the stack's cloud and say what it has."""
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+    landing.refuse_sm(zone, "OpenStack's key manager")
+    provider = Provider("cloud", cloud=zone.cloud.openstack.cloud or None, region=zone.cloud.region or None)
+    network = _network(zone, provider)
+    cluster = _cluster(zone, provider, network)
+    bucket = _container(zone, provider)
+    key = _key(zone, provider)
+    return landing.outputs(
+        zone,
+        kubeconfig=cluster.kubeconfig.apply(lambda found: str((found or {}).get("raw_config") or "")),
+        network=network.id,
+        subnets=network.subnets,
+        cluster=cluster.id,
+        bucket=bucket.name,
+        key=key.secret_ref if key is not None else "",
+    )
+
+
+def _tags(plan: LandingZone, **more: str) -> list[str]:
+    """Neutron's tags are plain words."""
+    return [f"{key}={value}" for key, value in plan.tags_of(**more).items()]
+
+
+def _network(zone: LandingZone, provider: Provider) -> _Network:
+    existing = zone.cloud.existing.network
+    network = (
+        Network.get("network", existing, opts=landing.options(provider))
+        if existing
+        else Network(
+            "network",
+            name=zone.name,
+            admin_state_up=True,
+            shared=False,
+            tags=_tags(zone),
+            opts=landing.options(provider, protect=True),
+        )
+    )
+    subnets = {planned.name: _subnet(zone, provider, network, planned) for planned in zone.subnets}
+    groups = {name: _group(zone, provider, name) for name in zone.cloud.zones}
+    for rule in zone.rules:
+        _rule(provider, rule, groups)
+    external = _external(zone, provider)
+    ready = (*_ways_out(zone, provider, subnets, external), *_between(zone, provider, network, subnets))
+    return _Network(network.id, {name: subnet.id for name, subnet in subnets.items()}, external, ready)
+
+
+def _external(zone: LandingZone, provider: Provider) -> pulumi.Input[str]:
+    """The identifier of the network that leads outside, which the file may name."""
+    wanted = zone.cloud.openstack.external_network
+    if not wanted or _UUID.match(wanted):
+        return wanted
+    found = get_network_output(name=wanted, external=True, opts=pulumi.InvokeOutputOptions(provider=provider))
+    return found.apply(lambda network: str(network.id or ""))
+
+
+def _subnet(zone: LandingZone, provider: Provider, network: Network, planned: PlannedSubnet) -> Subnet:
+    if planned.existing:
+        return Subnet.get(f"subnet-{planned.name}", planned.existing, opts=landing.options(provider))
+    return Subnet(
+        f"subnet-{planned.name}",
+        name=zone.physical_name(planned.name),
+        network_id=network.id,
+        cidr=planned.cidr,
+        ip_version=4,
+        enable_dhcp=True,
+        gateway_ip=_address(planned, 1),
+        tags=_tags(zone, zone=planned.zone),
+        opts=landing.options(provider, protect=True),
+    )
+
+
+def _address(planned: PlannedSubnet, number: int) -> str:
+    return str(IPv4Network(planned.cidr)[number])
+
+
+def _group(zone: LandingZone, provider: Provider, name: str) -> SecGroup:
+    """The security group of a zone. Without the rules that every new group has, it is closed both ways."""
+    return SecGroup(
+        f"zone-{name}",
+        name=zone.physical_name(name),
+        description=f"zone {name} of {zone.city.name}: declared flows only",
+        delete_default_rules=True,
+        tags=_tags(zone, zone=name),
+        opts=landing.options(provider),
+    )
+
+
+def _rule(provider: Provider, rule: Rule, groups: Mapping[str, SecGroup]) -> None:
+    SecGroupRule(
+        f"flow-{rule.name}",
+        direction=rule.direction,
+        ethertype="IPv4",
+        protocol=None if rule.protocol == "any" else rule.protocol,
+        port_range_min=rule.port or None,
+        port_range_max=rule.port or None,
+        remote_group_id=groups[rule.peer].id if rule.peer else None,
+        remote_ip_prefix=rule.cidr or None,
+        security_group_id=groups[rule.zone].id,
+        description=rule.description,
+        opts=landing.options(provider),
+    )
+
+
+def _ways_out(
+    zone: LandingZone, provider: Provider, subnets: Mapping[str, Subnet], external: pulumi.Input[str]
+) -> tuple[pulumi.Resource, ...]:
+    """A router with a gateway outside, which translates addresses, for the subnets that may leave, if any."""
+    if not zone.egress_subnets:
+        return ()
+    router = Router(
+        "out",
+        name=zone.physical_name("out"),
+        external_network_id=external,
+        enable_snat=True,
+        tags=_tags(zone),
+        opts=landing.options(provider),
+    )
+    return tuple(
+        RouterInterface(
+            f"out-{planned.name}",
+            router_id=router.id,
+            subnet_id=subnets[planned.name].id,
+            opts=landing.options(provider),
+        )
+        for planned in zone.egress_subnets
+    )
+
+
+def _between(
+    zone: LandingZone, provider: Provider, network: Network, subnets: Mapping[str, Subnet]
+) -> tuple[pulumi.Resource, ...]:
+    """A router without a way out, between the zones that a declared flow joins. Where a zone's first address belongs to
+    the way out, it has the second, and the other zones' ranges are routes."""
+    joined = _joined(zone)
+    if not joined:
+        return ()
+    router = Router("between", name=zone.physical_name("between"), tags=_tags(zone), opts=landing.options(provider))
+    leaving = {planned.name for planned in zone.egress_subnets}
+    made: list[pulumi.Resource] = []
+    for planned in joined:
+        if planned.name not in leaving:
+            made.append(
+                RouterInterface(
+                    f"between-{planned.name}",
+                    router_id=router.id,
+                    subnet_id=subnets[planned.name].id,
+                    opts=landing.options(provider),
+                )
+            )
+            continue
+        port = Port(
+            f"between-{planned.name}",
+            name=zone.physical_name("between", planned.name),
+            network_id=network.id,
+            fixed_ips=[{"subnet_id": subnets[planned.name].id, "ip_address": _address(planned, 2)}],
+            tags=_tags(zone, zone=planned.zone),
+            opts=landing.options(provider),
+        )
+        interface = RouterInterface(
+            f"between-{planned.name}", router_id=router.id, port_id=port.id, opts=landing.options(provider)
+        )
+        made.append(interface)
+        made += [
+            SubnetRoute(
+                f"{planned.name}-to-{other.name}",
+                subnet_id=subnets[planned.name].id,
+                destination_cidr=other.cidr,
+                next_hop=_address(planned, 2),
+                opts=landing.options(provider, after=(interface,)),
+            )
+            for other in joined
+            if other.name != planned.name
+        ]
+    return tuple(made)
+
+
+def _joined(zone: LandingZone) -> tuple[PlannedSubnet, ...]:
+    """The subnets of ours that a declared flow of this cloud begins or ends in."""
+    names = {name for rule in zone.rules if rule.peer for name in (rule.zone, rule.peer)}
+    return tuple(planned for planned in zone.subnets if planned.zone in names and not planned.existing)
+
+
+def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluster:
+    """The cluster and its node groups; one that was there already is read only."""
+    if not zone.makes_cluster:
+        return Cluster.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
+    settings = zone.cloud.openstack
+    home = zone.cluster_subnets[0]
+    # An address outside needs a way out of the subnet that the load balancer is in.
+    public = zone.has_public_api and any(planned.name == home for planned in zone.egress_subnets)
+    template = ClusterTemplate(
+        "cluster",
+        name=zone.name,
+        coe="kubernetes",
+        image=settings.image,
+        flavor=settings.master_flavor,
+        master_flavor=settings.master_flavor,
+        keypair_id=settings.key_pair or None,
+        # Magnum wants it named even where nothing is attached to it.
+        external_network_id=network.external,
+        fixed_network=network.id,
+        fixed_subnet=network.subnets[home],
+        # The driver that enforces network policies.
+        network_driver="calico",
+        volume_driver="cinder",
+        floating_ip_enabled=False,
+        master_lb_enabled=True,
+        tls_disabled=False,
+        public=False,
+        registry_enabled=False,
+        labels=_labels(zone, public),
+        opts=landing.options(provider),
+    )
+    cluster = Cluster(
+        "cluster",
+        name=zone.name,
+        cluster_template_id=template.id,
+        master_count=settings.masters,
+        # Magnum begins every cluster with a group of workers; the city's pools are groups of their own.
+        node_count=1,
+        keypair=settings.key_pair or None,
+        opts=landing.options(
+            provider, protect=True, after=network.ready, timeout=_CLUSTER_TIMEOUT, secret=("kubeconfig",)
+        ),
+    )
+    previous: pulumi.Resource = cluster
+    for pool in zone.pools:
+        previous = _pool(zone, provider, cluster, pool, previous)
+    return cluster
+
+
+def _labels(zone: LandingZone, public: bool) -> dict[str, str]:
+    labels = {
+        "calico_ipv4pool": zone.cloud.network.pods,
+        "service_cluster_ip_range": zone.cloud.network.services,
+        "master_lb_floating_ip_enabled": "true" if public else "false",
+        "cinder_csi_enabled": "true",
+        "kubelet_options": _node_labels({landing.POOL_LABEL: _SYSTEM_POOL, landing.SIMULATED_LABEL: "false"}),
+    }
+    if zone.cloud.openstack.availability_zone:
+        labels["availability_zone"] = zone.cloud.openstack.availability_zone
+    return labels
+
+
+def _node_labels(labels: Mapping[str, str]) -> str:
+    """Magnum's own labels are settings; a node's are an option of its kubelet."""
+    return "--node-labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _pool(
+    zone: LandingZone, provider: Provider, cluster: Cluster, pool: NodePool, previous: pulumi.Resource
+) -> NodeGroup:
+    """One node group, made after the one before it: Magnum mixes up groups that are made at the same time."""
+    return NodeGroup(
+        f"pool-{pool.name}",
+        name=pool.physical_name,
+        cluster_id=cluster.id,
+        flavor_id=pool.pool.instance_types[0] if pool.pool.instance_types else None,
+        image_id=zone.cloud.openstack.images.get(pool.pool.architecture),
+        node_count=pool.pool.nodes,
+        min_node_count=0,
+        role="worker",
+        labels={"kubelet_options": _node_labels(pool.labels)},
+        merge_labels=True,
+        opts=landing.options(provider, after=(previous,), timeout=_CLUSTER_TIMEOUT),
+    )
+
+
+def _container(zone: LandingZone, provider: Provider) -> Container:
+    """A private, versioned container. Swift encrypts, or does not, for all its customers alike."""
+    return Container(
+        "bucket",
+        name=zone.bucket_name,
+        versioning=True,
+        metadata=zone.tags_of(),
+        opts=landing.options(provider, protect=True),
+    )
+
+
+def _key(zone: LandingZone, provider: Provider) -> OrderV1 | None:
+    """A key that Barbican makes, so that it is in nobody's state; none where there is no Barbican."""
+    if not zone.cloud.openstack.key_manager:
+        return None
+    return OrderV1(
+        "key",
+        type="key",
+        meta={"name": zone.name, "algorithm": "aes", "bit_length": 256, "mode": "cbc"},
+        opts=landing.options(provider, protect=True),
+    )
