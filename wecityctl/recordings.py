@@ -1,31 +1,47 @@
-"""A session's stacks run through the recorder: the resource graph that `render` writes and policies judge."""
+"""A session's stacks run through the recorder: the resource graph that `render` writes, policies judge and a preview
+without a cloud shows. Every function here leaves clouds, state and secrets alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from wecityctl.engine.events_in import is_shown
+from wecityctl.engine.forecast import creations
 from wecityctl.engine.home import SDK_VERSION
+from wecityctl.engine.landing import narrowed
+from wecityctl.engine.outcome import describe
 from wecityctl.engine.recorder import record
 from wecityctl.engine.render import render
+from wecityctl.errors import ExitCode, WecityError
 from wecityctl.graph import Recording
-from wecityctl.inputs import Cluster
-from wecityctl.model.city import Cloud
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import (
+    PropertyChange,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    Sink,
+    StackFinished,
+    StackResult,
+    StackStarted,
+)
 from wecityctl.model.outputs import Outputs
+from wecityctl.plan import Plan
 from wecityctl.session import Session
+
+_SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
 
 
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
-    """Every stack, or those that match and what they need, in order; no cloud and no secret is involved."""
-    plan = session.plan.only(only) if only else session.plan
-    clusters = {cloud.name: _offline(cloud) for cloud in session.city.clouds}
+    """Every stack, or those that match and what they need, in order. Raises what the first failing program raises."""
     known: dict[str, Outputs | None] = {}
     recordings = []
-    for stack in plan.stacks:
-        if stack.layer == "secrets":
-            continue
-        secrets: Mapping[str, str] = dict.fromkeys(stack.secrets, "redacted")
-        recording = record(session.inputs(stack.name, clusters, known, secrets, SDK_VERSION))
-        known[stack.name] = recording.outputs
+    for inputs in _inputs(session, _plan(session, only), known):
+        recording = record(inputs)
+        known[recording.stack] = recording.outputs
         recordings.append(recording)
     return tuple(recordings)
 
@@ -37,13 +53,73 @@ def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
     return render(item for item in recordings if item.stack in wanted)
 
 
-def _offline(cloud: Cloud) -> Cluster:
-    return Cluster(
-        cloud=cloud.name,
-        kubeconfig="",
-        context="",
-        identifier="",
-        simulated=cloud.provider == "local" and cloud.local.nodes == "simulated",
-        storage_class=cloud.kubernetes.storage_class,
-        ingress_class=cloud.kubernetes.ingress_class,
+def preview_offline(session: Session, sink: Sink, only: tuple[str, ...] = ()) -> RunResult:
+    """What a first `up` would create, as a preview tells it; one stack's failing program does not stop the others."""
+    begun = time.monotonic()
+    plan = _plan(session, only)
+    names = tuple(stack.name for stack in plan.stacks if stack.layer != "secrets")
+    sink(RunStarted("preview", session.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
+    results: list[StackResult] = []
+    errors: list[WecityError | None] = []
+    known: dict[str, Outputs | None] = {}
+    for inputs in _inputs(session, plan, known):
+        sink(StackStarted(inputs.stack.name))
+        result, error = _look(inputs, known)
+        results.append(result)
+        errors.append(error)
+        sink(StackFinished(result))
+    finished = RunResult(
+        "preview",
+        session.city.name,
+        tuple(results),
+        time.monotonic() - begun,
+        _exit_code(results, errors),
+        notes=("worked out from the files alone: no cloud, cluster, plug-in, credential or state was asked",),
+        provider="recorder",
     )
+    sink(RunFinished(finished))
+    return finished
+
+
+def _plan(session: Session, only: tuple[str, ...]) -> Plan:
+    return session.plan.only(only) if only else session.plan
+
+
+def _inputs(session: Session, plan: Plan, known: Mapping[str, Outputs | None]) -> Iterator[StackInputs]:
+    """The inputs of each stack in order; `known` is read when a stack's turn comes."""
+    clusters = {cloud.name: Cluster.offline(cloud) for cloud in session.city.clouds}
+    for stack in plan.stacks:
+        if stack.layer != "secrets":
+            inputs = session.inputs(stack.name, clusters, known, dict.fromkeys(stack.secrets, _SECRET), SDK_VERSION)
+            yield narrowed(replace(inputs, cluster=None)) if stack.layer == "landing" else inputs
+
+
+def _look(inputs: StackInputs, known: dict[str, Outputs | None]) -> tuple[StackResult, WecityError | None]:
+    begun, name = time.monotonic(), inputs.stack.name
+    try:
+        recording = record(inputs)
+    except WecityError as error:
+        return StackResult(name, "failed", reason=error.message, errors=(describe(error),)), error
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return StackResult(name, "failed", reason=text, errors=(text,)), None
+    known[name] = recording.outputs
+    changes = tuple(
+        replace(change, properties=_properties(resource.inputs))
+        for change, resource in zip(creations(recording), recording.resources, strict=True)
+        if is_shown(change.type)
+    )
+    return StackResult(name, "succeeded", changes, seconds=time.monotonic() - begun), None
+
+
+def _properties(inputs: Mapping[str, object]) -> tuple[PropertyChange, ...]:
+    return tuple(PropertyChange(key, "add", None, value) for key, value in inputs.items() if value is not None)
+
+
+def _exit_code(results: list[StackResult], errors: list[WecityError | None]) -> int:
+    codes = [
+        error.exit_code if error is not None else ExitCode.ERROR
+        for result, error in zip(results, errors, strict=True)
+        if result.outcome == "failed"
+    ]
+    return codes[0] if codes else ExitCode.OK

@@ -44,16 +44,37 @@ def operate(request: RunRequest) -> RunResult:
         _check_report_file(request.report_file)
     with open_reporter(request.output) as sink:
         result = _run(request, sink)
-    if request.report_file is not None:
-        from wecityctl.report.record import run_json
-
-        request.report_file.write_text(json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n")
+    _write_report(request, result)
     if request.output is StreamFormat.TEXT:
         from wecityctl.cli._common import console
         from wecityctl.report.summary import print_result
 
         print_result(console(), result, details=request.details)
     return result
+
+
+def operate_offline(request: RunRequest) -> RunResult:
+    """Show what the city's files come to without asking anything outside."""
+    from wecityctl.recordings import preview_offline
+
+    if request.report_file is not None:
+        _check_report_file(request.report_file)
+    with open_reporter(request.output) as sink:
+        result = preview_offline(request.session, sink, request.only)
+    _write_report(request, result)
+    if request.output is StreamFormat.TEXT:
+        from wecityctl.cli._common import console
+        from wecityctl.report.offline import print_offline
+
+        print_offline(console(), result)
+    return result
+
+
+def _write_report(request: RunRequest, result: RunResult) -> None:
+    if request.report_file is not None:
+        from wecityctl.report.record import run_json
+
+        request.report_file.write_text(json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def _check_report_file(path: Path) -> None:

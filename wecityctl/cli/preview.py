@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from wecityctl.cli import _options as o
@@ -15,11 +17,16 @@ app = typer.Typer()
         "wecityctl preview examples/xingcheng",
         "wecityctl preview examples/xingcheng --only health-commission",
         "wecityctl preview examples/xingcheng --detailed-exitcode",
+        "wecityctl preview examples/four-clouds --offline",
     )
 )
 def preview(
     path: CityPath,
     only: o.Only = None,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Work it out from the files alone: no cloud, credential or state is asked."),
+    ] = False,
     parallelism: o.Parallelism = o.PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
     output: o.Stream = o.StreamFormat.TEXT,
@@ -27,12 +34,14 @@ def preview(
 ) -> None:
     """Show what `up` would change, property by property; nothing is touched.
 
-    Every stack is looked at. What depends on a stack that does not exist yet is shown as unknown.
+    Every stack is looked at. What depends on a stack that does not exist yet is shown as unknown. With --offline
+    everything is shown as if nothing were there yet: what each vendor's landing zone would create, and all above it.
     """
-    from wecityctl.cli._run import RunRequest, exit_code, operate
+    from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
 
     options = RunOptions("preview", parallelism=parallelism)
     request = RunRequest(open_session(path), options, tuple(only or ()), output, report_file, details=True)
-    raise typer.Exit(exit_code(operate(request), detailed=detailed_exitcode))
+    result = operate_offline(request) if offline else operate(request)
+    raise typer.Exit(exit_code(result, detailed=detailed_exitcode))

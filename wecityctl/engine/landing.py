@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from wecityctl.crossings import Crossings
 from wecityctl.engine.backend import Backend
 from wecityctl.inputs import StackInputs
 from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
 from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
 from wecityctl.placement import Placement
-from wecityctl.plan import Stack
 
 LAYER: LayerName = "landing"
 
@@ -36,19 +36,26 @@ def kubeconfig_of(outputs: Mapping[str, Any] | None) -> str | None:
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:
-    """What a landing zone's program is given: its own cloud, and of the city what holds for every cloud.
+    """What a landing zone's program is given: its own cloud, the networks of the others, and what holds for all.
 
     Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
     has no credentials of the vendor at hand to the vendor.
     """
     placement = Placement({}, {}, "")
     return replace(
-        inputs, city=city_of_landing(inputs.city, inputs.stack), placement=placement, catalogue={}, images={}
+        inputs,
+        city=city_of_landing(inputs.city, inputs.stack.cloud),
+        placement=placement,
+        catalogue={},
+        images={},
+        crossings=Crossings(),
+        reach={},
     )
 
 
-def city_of_landing(city: City, stack: Stack) -> City:
-    """The city with its own cloud only, and without what runs on it."""
-    return replace(
-        city, clouds=(city.cloud(stack.cloud),), platforms=(), tenants=(), apps=(), waivers=(), labels=city.labels
+def city_of_landing(city: City, cloud: str) -> City:
+    """The city without what runs on it, nor the nodes and prices of its other clouds."""
+    clouds = tuple(
+        item if item.name == cloud else replace(item, pools=(), prices=None, labels={}) for item in city.clouds
     )
+    return replace(city, clouds=clouds, platforms=(), tenants=(), apps=(), waivers=())

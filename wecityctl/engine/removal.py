@@ -65,8 +65,9 @@ def removal_order(stacks: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def is_protected(resource: StateResource) -> bool:
-    """Whether a resource may only be deleted with a confirmation: namespaces, data, and whole apps and capabilities."""
-    return resource.type in PROTECTED_TYPES or (not resource.custom and resource.type != ROOT_TYPE)
+    """Whether a resource may only be deleted with a confirmation: namespaces, data, whole apps and capabilities, and
+    what its program protects, such as a landing zone's network and cluster."""
+    return resource.type in PROTECTED_TYPES or resource.protect or (not resource.custom and resource.type != ROOT_TYPE)
 
 
 def guarded_urns(state: StackState | None) -> frozenset[str]:

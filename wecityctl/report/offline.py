@@ -1,0 +1,65 @@
+"""The last screen of a preview without a cloud: what each stack would create, landing zones property by property."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from wecityctl.model.events import ResourceChange, RunResult, StackResult
+from wecityctl.report.summary import errors, stack_table, warnings
+from wecityctl.report.words import COLOURS, MARKS, duration, kind_of, property_line
+
+
+def print_offline(console: Console, result: RunResult) -> None:
+    """Print what a recorded preview found."""
+    for line in creation_report(result):
+        console.print(line, soft_wrap=True)
+    console.print(stack_table(result))
+    for text in (*errors(result), *warnings(result)):
+        console.print(text, soft_wrap=True)
+    for note in result.notes:
+        console.print(Text(f"note: {note}", style="cyan"), soft_wrap=True)
+    console.print(Text(headline(result), style="bold"), soft_wrap=True)
+
+
+def creation_report(result: RunResult) -> Iterator[Text]:
+    """Every resource, stack by stack, under a line that counts them by kind."""
+    for stack in result.results:
+        if not stack.changes:
+            continue
+        yield Text(f"{stack.stack}: {counts(stack)}", style="bold")
+        is_landing = stack.stack.split(".")[1:2] == ["landing"]
+        for change in stack.changes:
+            yield Text(f"  {MARKS[change.op]} {_title(change)}", style=COLOURS[change.op])
+            if is_landing:
+                for item in change.properties:
+                    yield Text(f"      {property_line(item)}", style="dim")
+
+
+def counts(stack: StackResult) -> str:
+    """`9 resources: 3 Subnet, 2 Network …`, the commonest kinds first."""
+    kinds = Counter(kind_of(change.type) for change in stack.changes)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+    return f"{len(stack.changes)} resource{'s' if len(stack.changes) != 1 else ''}: {listed}"
+
+
+def headline(result: RunResult) -> str:
+    """One sentence that says what was found."""
+    failed = [item.stack for item in result.results if item.outcome == "failed"]
+    if failed:
+        return f"{len(failed)} of {len(result.results)} stacks cannot be worked out: {', '.join(failed)}"
+    count = sum(len(item.changes) for item in result.results)
+    return (
+        f"{result.city}: up would create {count} resources in {len(result.results)} stacks "
+        f"({duration(result.seconds)}, offline)"
+    )
+
+
+def _title(change: ResourceChange) -> str:
+    package, _, _ = change.type.partition(":")
+    # Of the vendors' types the module tells as much as the last word does; ours and Kubernetes' kinds stand alone.
+    kind = kind_of(change.type) if package in ("kubernetes", "wecity") else change.type
+    return f"{kind} {change.name}"
