@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wecityctl.capacity.figures import Tally, declared_pools, node_figures, pool_figures, troubles
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.kube.resource import Object, Objects, ResourceType
 from wecityctl.model.capacity import CityFigures, CloudFigures, Health, Waiting
 from wecityctl.model.city import City, Cloud
@@ -25,7 +26,6 @@ _CLAIM = ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims
 # Ended pods hold nothing. Those without a node are wanted too: they say that something does not fit.
 _HOLDING = "status.phase!=Succeeded,status.phase!=Failed"
 _PAGE = 500
-SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ def read_capacity(
     failed: Mapping[str, WecityError],
     *,
     written: float = 0.0,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> tuple[CityFigures, Mapping[str, WecityError]]:
     """The figures of every cloud of `city`, and the errors of those that could not be read.
 
-    `clusters` are read live, within `seconds` each; the others show what the files declare. `written` is when those
-    files were last changed, in seconds since the epoch.
+    `clusters` are read live, within `seconds` each (what the environment says without it); the others show what the
+    files declare. `written` is when those files were last changed, in seconds since the epoch.
     """
-    found = asyncio.run(_read_all(clusters, seconds))
+    found = asyncio.run(_read_all(clusters, patience() if seconds is None else seconds))
     errors = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, WecityError)}}
     now = time.time()
     clouds = []
@@ -90,7 +90,8 @@ async def _read(cluster: Cluster, seconds: float) -> _Read | WecityError:
             return _Read(await _ask(KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)), begun)
     except TimeoutError:
         return TimedOutError(
-            f"no full answer within {seconds:g} s", resolution="give it more with --timeout, or look at its API server"
+            f"no full answer within {seconds:g} s",
+            resolution=f"look at its API server, or give it more with {VARIABLE}",
         )
     except WecityError as error:
         return error

@@ -28,9 +28,6 @@ def clouds(
     cloud: Annotated[
         list[str] | None, typer.Option("--cloud", metavar="NAME", help="Only this cloud. May be repeated.")
     ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long one cloud may take to answer.")
-    ] = 10.0,
 ) -> None:
     """Show what the city's clouds have, what is asked of them, what is left, and what that costs an hour.
 
@@ -52,7 +49,7 @@ def clouds(
     chosen = _chosen(city, cloud or [])
     city = replace(city, clouds=tuple(item for item in city.clouds if item.name in chosen))
     clusters = open_clusters(city, catalogue, lambda event: None, start=False)
-    figures, errors = read_capacity(city, clusters.found, clusters.failed, written=_last_change(path), seconds=timeout)
+    figures, errors = read_capacity(city, clusters.found, clusters.failed, written=_last_change(path))
     if output is Output.JSON:
         say_json(report.as_json(figures))
     else:

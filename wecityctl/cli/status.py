@@ -29,11 +29,12 @@ def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     session = open_session(path)
     stacks = stack_statuses(session.plan, open_backend(session.city))
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
-    workloads = workload_statuses(session.city.name, clusters.found)
+    read = workload_statuses(session.city.name, clusters.found)
+    workloads, failed = read.found, {**clusters.failed, **read.failed}
     away = {
-        cloud.name: str(clusters.failed[cloud.name].message) if cloud.name in clusters.failed else "not running"
+        cloud.name: str(failed[cloud.name].message) if cloud.name in failed else "not running"
         for cloud in session.city.clouds
-        if cloud.name not in clusters.found
+        if cloud.name in failed or cloud.name not in clusters.found
     }
     if output is Output.JSON:
         say_json(
@@ -61,14 +62,19 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
     console().print(table)
     if not workloads:
         return
+    several = len({item.cloud for item in workloads}) > 1
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("NAMESPACE", "WORKLOAD", "READY", "STATE"):
+    for title in (*(("CLOUD",) if several else ()), "NAMESPACE", "WORKLOAD", "READY", "STATE"):
         table.add_column(title, overflow="fold")
     for item in workloads:
         mark = " (simulated)" if item.simulated else ""
         why = f": {item.reason}" if item.state != "ready" and item.reason else ""
         table.add_row(
-            item.namespace, f"{item.kind} {item.name}", f"{item.ready}/{item.wanted}", item.state + mark + why
+            *((item.cloud,) if several else ()),
+            item.namespace,
+            f"{item.kind} {item.name}",
+            f"{item.ready}/{item.wanted}",
+            item.state + mark + why,
         )
     console().print()
     console().print(table)

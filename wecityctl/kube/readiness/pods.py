@@ -39,7 +39,7 @@ def explain(obj: Object) -> str:
         return one_line(f"{status['reason']}: {status.get('message') or ''}".rstrip(": "))
     scheduled = condition(obj, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
-        return f"unschedulable: {told(scheduled)}"
+        return f"unschedulable: {_without_preemption(told(scheduled))}"
     for container in _container_statuses(obj):
         problem = _container(container)
         if problem:
@@ -53,6 +53,11 @@ def explain(obj: Object) -> str:
         probe = ", its readiness probe has not succeeded" if probed & set(unready) else ""
         return f"container {unready[0]} runs but is not ready{probe}"
     return "" if scheduled is None else "starting"
+
+
+def _without_preemption(text: str) -> str:
+    """The scheduler's words without its account of what evicting others would not help either."""
+    return text.partition(" preemption: ")[0].removesuffix(" no new claims to deallocate,").rstrip(" ,")
 
 
 def crashed_container(obj: Object) -> tuple[str, bool] | None:
