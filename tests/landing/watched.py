@@ -1,0 +1,64 @@
+"""A landing stack recorded with what the recorder leaves out: what is read from the cloud, and answers of a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pulumi.runtime import mocks
+
+from tests.landing import support
+from wecityctl.engine import recorder
+from wecityctl.graph import Recording
+from wecityctl.model.city import City
+
+
+@dataclass(slots=True)
+class Watched:
+    """`reads` are resources that were there before, as (token, identifier); `calls` are data functions with what they
+    were asked."""
+
+    recording: Recording
+    reads: set[tuple[str, str]] = field(default_factory=set)
+    calls: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def watched(
+    city: City,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    outputs: Mapping[str, Mapping[str, Any]] | None = None,
+    answers: Mapping[str, dict[str, Any]] | None = None,
+) -> Watched:
+    """Record the landing stack. `outputs` adds what the cloud itself gives a resource, by token; `answers` is what data
+    functions say, by token."""
+    reads: set[tuple[str, str]] = set()
+    calls: dict[str, dict[str, Any]] = {}
+
+    class Cloud(mocks.Mocks):
+        def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+            if args.resource_id:
+                reads.add((args.typ, args.resource_id))
+            return args.resource_id or f"{args.name}-id", {**args.inputs, **(outputs or {}).get(args.typ, {})}
+
+        def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+            calls[args.token] = dict(args.args)
+            return (answers or {}).get(args.token, {}), []
+
+    monkeypatch.setattr(recorder, "_Mocks", Cloud)
+    return Watched(support.recorded(city), reads, calls)
+
+
+def values_of(recording: Recording) -> set[str]:
+    """Every text anywhere in the inputs of any resource."""
+    return {text for item in recording.resources for text in _texts(item.inputs)}
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
