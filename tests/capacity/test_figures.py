@@ -153,7 +153,9 @@ def test_the_city_is_the_sum_of_what_is_known() -> None:
             CloudFigures("two", "local", "", "declared", "unreachable", away, currency="USD"),
         ),
     )
+    assert city.total.allocated is not None
     assert (city.total.capacity.cpu, city.total.known.cpu, city.total.allocated.cpu) == (32000, 8000, 2000)
+    assert city.by_architecture["amd64"].allocated is None
     assert (city.domestic.capacity.cpu, city.domestic.nodes) == (8000, 1)
     assert {name: part.capacity.cpu for name, part in city.by_architecture.items()} == {"amd64": 24000, "arm64": 8000}
     assert set(city.total.capacity_cost) == {"CNY", "USD"}

@@ -152,15 +152,16 @@ class CloudFigures:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A sum over pools. `known` are those whose pods were read: `allocated` and `free` speak of them alone."""
+    """A sum over pools. `known` is the capacity of those whose pods were read: `allocated`, `free` and `pods` speak of
+    them alone and are `None` where there are none, as `ready` is where no cluster was read."""
 
     nodes: int
-    ready: int
+    ready: int | None
     capacity: Amounts
     known: Amounts
-    allocated: Amounts
-    free: Amounts
-    pods: int
+    allocated: Amounts | None
+    free: Amounts | None
+    pods: int | None
     capacity_cost: Mapping[str, Decimal]
     allocated_cost: Mapping[str, Decimal]
 
@@ -192,14 +193,16 @@ class CityFigures:
     def _sum(self, wanted: _Wanted) -> Sum:
         pairs = [(cloud, pool) for cloud in self.clouds for pool in cloud.pools if wanted(pool)]
         pools = [pool for _, pool in pairs]
+        read = [pool.ready for pool in pools if pool.ready is not None]
+        known = [pool for pool in pools if pool.allocated is not None]
         return Sum(
             nodes=sum(pool.nodes for pool in pools),
-            ready=sum(pool.ready or 0 for pool in pools),
+            ready=sum(read) if read else None,
             capacity=total(pool.capacity for pool in pools),
-            known=total(pool.capacity for pool in pools if pool.allocated is not None),
-            allocated=total(pool.allocated for pool in pools if pool.allocated is not None),
-            free=total(pool.free for pool in pools if pool.free is not None),
-            pods=sum(pool.pods or 0 for pool in pools),
+            known=total(pool.capacity for pool in known),
+            allocated=total(pool.allocated or Amounts() for pool in known) if known else None,
+            free=total(pool.free or Amounts() for pool in known) if known else None,
+            pods=sum(pool.pods or 0 for pool in known) if known else None,
             capacity_cost=_by_currency((cloud.currency, pool.capacity_cost) for cloud, pool in pairs),
             allocated_cost=_by_currency((cloud.currency, pool.allocated_cost) for cloud, pool in pairs),
         )

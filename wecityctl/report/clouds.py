@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -79,49 +79,40 @@ def cpus(millicores: int) -> str:
 
 
 def _row(cloud: CloudFigures, pool: PoolFigures) -> tuple[str, ...]:
-    ready = str(pool.nodes) if pool.ready is None else f"{pool.ready}/{pool.nodes}"
-    name = (pool.pool or "-") + (f" {_DOMESTIC}" if pool.domestic else "")
-    used, have = pool.allocated, pool.capacity
     return (
         cloud.name,
         ", ".join(pool.zones),
-        name,
+        (pool.pool or "-") + (f" {_DOMESTIC}" if pool.domestic else ""),
         pool.architecture,
-        ready,
-        f"{_known(used, lambda a: cpus(a.cpu))} / {cpus(have.cpu)}",
-        _percent(used.cpu, have.cpu) if used is not None else _UNKNOWN,
-        _known(pool.free, lambda a: cpus(a.cpu)),
-        f"{_known(used, lambda a: size(a.memory))} / {size(have.memory)}",
-        f"{_known(used, lambda a: size(a.storage))} / {size(have.storage)}",
+        *_amount_cells(pool, pool.capacity),
         _cost(pool.allocated_cost, pool.capacity_cost, cloud.currency),
         " ".join(filter(None, (pool.source, "(simulated)" if pool.simulated else ""))),
     )
 
 
 def _sum_row(title: str, architecture: str, part: Sum) -> tuple[str, ...]:
-    used, have = part.allocated, part.capacity
     costs = [
         _cost(part.allocated_cost.get(currency), cost, currency)
         for currency, cost in sorted(part.capacity_cost.items())
     ]
+    return (title, "", "", architecture, *_amount_cells(part, part.known), "; ".join(costs), "")
+
+
+def _amount_cells(part: PoolFigures | Sum, known: Amounts) -> tuple[str, ...]:
+    """Nodes, CPU, used, free, memory, storage; `known` is the capacity that what is used is a part of."""
+    used, have = part.allocated, part.capacity
     return (
-        title,
-        "",
-        "",
-        architecture,
-        f"{part.ready}/{part.nodes}",
-        f"{cpus(used.cpu)} / {cpus(have.cpu)}",
-        _percent(used.cpu, part.known.cpu),
-        cpus(part.free.cpu),
-        f"{size(used.memory)} / {size(have.memory)}",
-        f"{size(used.storage)} / {size(have.storage)}",
-        "; ".join(costs),
-        "",
+        str(part.nodes) if part.ready is None else f"{part.ready}/{part.nodes}",
+        f"{_known(used, lambda a: cpus(a.cpu))} / {cpus(have.cpu)}",
+        _known(used, lambda a: _percent(a.cpu, known.cpu)),
+        _known(part.free, lambda a: cpus(a.cpu)),
+        f"{_known(used, lambda a: size(a.memory))} / {size(have.memory)}",
+        f"{_known(used, lambda a: size(a.storage))} / {size(have.storage)}",
     )
 
 
-def _known(amounts: Amounts | None, text: Any) -> str:
-    return str(text(amounts)) if amounts is not None else _UNKNOWN
+def _known(amounts: Amounts | None, text: Callable[[Amounts], str]) -> str:
+    return text(amounts) if amounts is not None else _UNKNOWN
 
 
 def _percent(part: int, whole: int) -> str:
@@ -228,8 +219,8 @@ def _sum_json(part: Sum) -> dict[str, Any]:
         "pods": part.pods,
         "capacity": _amounts_json(part.capacity),
         "capacity_read_live": _amounts_json(part.known),
-        "allocated": _amounts_json(part.allocated),
-        "free": _amounts_json(part.free),
+        "allocated": None if part.allocated is None else _amounts_json(part.allocated),
+        "free": None if part.free is None else _amounts_json(part.free),
         "cost_per_hour": {
             "capacity": _money_by_currency(part.capacity_cost),
             "allocated": _money_by_currency(part.allocated_cost),
