@@ -84,7 +84,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
 
     Raises `ConfigurationError` for what lies on two clouds and may not, or cannot, reach across.
     """
-    placement = placement or place(city)
+    placement = (placement or place(city, catalogue)).bare
     crossings = find_crossings(city, catalogue, placement)
     store = Stack(naming.stack_name(city.name, "secrets"), "secrets", "", "")
     landings = {

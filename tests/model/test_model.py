@@ -124,9 +124,10 @@ def test_a_pin_wins_and_a_zone_nobody_serves_is_refused() -> None:
     pinned = application(Capability("application", "archive", "postgresql", cloud="second"))
     whole = city(app("code"), platforms=(pinned,))
     whole = replace(whole, clouds=(*whole.clouds, second))
-    assert place(whole).capabilities["archive"] == "second"
-    with pytest.raises(ConfigurationError, match="no cloud offers zone 'moon'"):
-        place(city(app("code", zone="moon")))
+    assert place(whole, load_catalogue()).capabilities["archive"] == "second"
+    with pytest.raises(ConfigurationError, match="cannot be placed") as caught:
+        place(city(app("code", zone="moon")), load_catalogue())
+    assert "app health/code lies in zone moon, which no cloud serves" in caught.value.details
 
 
 def test_generated_secrets_are_those_of_bindings_and_administrators() -> None:

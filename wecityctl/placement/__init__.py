@@ -1,5 +1,25 @@
 """Which underlying cloud carries which capability and app, and why. Pure: no state, no cluster, no files."""
 
-from wecityctl.placement.place import Placement, place
+from wecityctl.placement.model import (
+    Constraint,
+    Decision,
+    InfeasiblePlacementError,
+    Limits,
+    Move,
+    Placement,
+    Refusal,
+    Source,
+)
+from wecityctl.placement.place import place
 
-__all__ = ["Placement", "place"]
+__all__ = [
+    "Constraint",
+    "Decision",
+    "InfeasiblePlacementError",
+    "Limits",
+    "Move",
+    "Placement",
+    "Refusal",
+    "Source",
+    "place",
+]

@@ -1,4 +1,4 @@
-"""Whether an app may use a capability on another cloud: the declared flow that lets it through.
+"""Whether an app may use a capability, or be routed to, on another cloud: the declared flow that lets it through.
 
 How the traffic then finds its way is the stacks' business.
 """
@@ -6,7 +6,9 @@ How the traffic then finds its way is the stacks' business.
 from __future__ import annotations
 
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, Capability, City, Flow
+from wecityctl.model.city import App, Capability, City, Cloud, Flow
+
+GATEWAY = "gateway"
 
 
 def crossing_flow(city: City, catalogue: Catalogue, app: App, capability: Capability) -> Flow | None:
@@ -15,8 +17,44 @@ def crossing_flow(city: City, catalogue: Catalogue, app: App, capability: Capabi
     A capability without a zone of its own serves every zone, so it counts as being in the app's: crossing to it takes
     a flow from that zone to itself.
     """
-    port = catalogue[capability.type].port
-    target = capability.zone or app.zone
+    return _flow(city, app.zone, capability.zone or app.zone, catalogue[capability.type].port)
+
+
+def route_flow(city: City, app: App) -> Flow | None:
+    """The first declared flow through which the gateway may reach the app's web component from another cloud, if any.
+
+    A gateway without a zone of its own counts as being in the app's.
+    """
+    gateway, web = gateway_of(city), app.web_component
+    if gateway is None or web is None or web.port is None:
+        return None
+    return _flow(city, gateway.zone or app.zone, app.zone, web.port)
+
+
+def gateway_of(city: City) -> Capability | None:
+    """The city's one entry point, if it has one of its own."""
+    return next((item for item in city.capabilities if item.type == GATEWAY), None)
+
+
+def ingress_cloud(city: City) -> str:
+    """The first cloud with an ingress class of its own, `""` for none: the entry point of a city without a gateway."""
+    return next((cloud.name for cloud in city.clouds if cloud.kubernetes.ingress_class), "")
+
+
+def is_closed(city: City, zone: str) -> bool:
+    """Whether nothing in the zone is offered to other clouds: so it is in a government extranet."""
+    return any(item.name == zone and item.kind == "government-extranet" for item in city.zones)
+
+
+def reaches(source: Cloud, target: Cloud) -> bool:
+    """Whether a way leads from one cloud to another: an embedded cloud's addresses are known, others' are written."""
+    return source.name == target.name or (
+        (source.provider == "local" or bool(source.crossing.sources))
+        and (target.provider == "local" or bool(target.crossing.address))
+    )
+
+
+def _flow(city: City, source: str, target: str, port: int) -> Flow | None:
     return next(
-        (flow for flow in city.flows if (flow.source, flow.target) == (app.zone, target) and port in flow.ports), None
+        (flow for flow in city.flows if (flow.source, flow.target) == (source, target) and port in flow.ports), None
     )

@@ -1,51 +1,135 @@
-"""Which underlying cloud carries which capability and app, and why.
+"""Decides which underlying cloud carries which capability and app.
 
-Today's rule: a pin wins; else the first cloud, in file order, that serves the zone. The answer is a pure function of
-the city, so the same files always give the same placement.
+A pure function of the city, the catalogue and where things stand: the same values always give the same placement.
+Where nothing can be chosen no solver is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 
-from wecityctl.errors import ConfigurationError
-from wecityctl.model.city import App, Capability, City
+from wecityctl.errors import TimedOutError
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import App, City
+from wecityctl.placement.bundles import Bundle, bundle, direct, least_moving, spread_out
+from wecityctl.placement.crossing import gateway_of, ingress_cloud
+from wecityctl.placement.measure import broken, score
+from wecityctl.placement.model import InfeasiblePlacementError, Limits, Move, Placement
+from wecityctl.placement.problem import Assignment, Problem, build_problem
+from wecityctl.placement.supply import MICRO
 
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Cloud names by capability name, by (tenant, app), and the cloud of the entry point."""
-
-    capabilities: Mapping[str, str]
-    apps: Mapping[tuple[str, str], str]
-    entry: str
-
-    def clouds_of_tenant(self, tenant: str) -> tuple[str, ...]:
-        return tuple(sorted({cloud for (owner, _), cloud in self.apps.items() if owner == tenant}))
-
-    def clouds_of_platform(self, city: City, platform: str) -> tuple[str, ...]:
-        return tuple(sorted({self.capabilities[item.name] for item in city.capabilities if item.platform == platform}))
+DEFAULT_LIMITS = Limits()
 
 
-def place(city: City) -> Placement:
-    """Place everything in `city`. Raises `ConfigurationError` when a zone or pin is served by no cloud."""
-    capabilities = {item.name: _choose(city, item.cloud, item.zone, _subject(item)) for item in city.capabilities}
-    apps = {(app.tenant, app.name): _choose(city, app.cloud, app.zone, _subject(app)) for app in city.apps}
-    gateway = next((capabilities[item.name] for item in city.capabilities if item.type == "gateway"), "")
-    return Placement(capabilities, apps, gateway or city.clouds[0].name)
+def place(
+    city: City,
+    catalogue: Catalogue,
+    previous: Placement | None = None,
+    *,
+    explain: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Placement:
+    """Place everything that runs in `city`, moving as little as can be of what stands at `previous`.
+
+    With `explain` the placement has its decisions. Raises `InfeasiblePlacementError` with the constraints that clash.
+    """
+    problem = build_problem(city, catalogue, previous)
+    assignment, bound = _assign(problem, limits)
+    found = _placement(problem, assignment, bound)
+    if explain:
+        from wecityctl.placement.decisions import decide
+
+        return replace(found, decisions=decide(problem, assignment))
+    return found
 
 
-def _subject(item: Capability | App) -> str:
-    return f"capability {item.name}" if isinstance(item, Capability) else f"app {item.tenant}/{item.name}"
+def _assign(problem: Problem, limits: Limits) -> tuple[Assignment, int]:
+    """The clouds of the items, and the proven bound of the cost."""
+    bundles = bundle(problem)
+    if bundles is None:
+        raise clash_of(problem)
+    settled = least_moving(bundles)
+    only = direct(problem, settled)
+    if only is not None and next(broken(problem, only), None) is None:
+        return only, score(problem, only).cost
+    found = _search(problem, bundles, settled, limits)
+    if found is None:
+        raise clash_of(problem)
+    return found
 
 
-def _choose(city: City, pin: str, zone: str, subject: str) -> str:
-    for cloud in city.clouds:
-        if (not pin or cloud.name == pin) and (not zone or zone in cloud.zones):
-            return cloud.name
-    asked = " and ".join(part for part in (f"cloud {pin!r}" if pin else "", f"zone {zone!r}" if zone else "") if part)
-    raise ConfigurationError(
-        f"{subject} cannot be placed: no cloud offers {asked}",
-        resolution="add the zone to a cloud's spec.zones, or change the pin",
+def _search(
+    problem: Problem, bundles: Sequence[Bundle], settled: Sequence[Bundle], limits: Limits
+) -> tuple[Assignment, int] | None:
+    from wecityctl.placement.solver import solve
+
+    try:
+        # Where each bundle can have as few moves as its own constraints allow, there are no fewer: that is tried first.
+        found = solve(problem, settled, limits, weigh_moves=False)
+        if found is None and any(len(a.clouds) < len(b.clouds) for a, b in zip(settled, bundles, strict=True)):
+            found = solve(problem, bundles, limits, weigh_moves=True)
+    except TimeoutError as error:
+        raise TimedOutError(
+            "no placement was found within the solver's limit",
+            details=f"{len(problem.items)} capabilities and apps over {len(problem.clouds)} clouds",
+            resolution="pin some of them to clouds (spec.cloud), or give the clouds more room",
+        ) from error
+    if found is None:
+        return None
+    return spread_out(problem, bundles, found.chosen), found.bound
+
+
+def clash_of(problem: Problem) -> InfeasiblePlacementError:
+    """The error for a city that cannot be placed."""
+    from wecityctl.placement.clash import find_clash
+
+    return InfeasiblePlacementError(find_clash(problem))
+
+
+def _placement(problem: Problem, assignment: Assignment, bound: int) -> Placement:
+    city = problem.city
+    names = [cloud.name for cloud in problem.clouds]
+    capabilities: dict[str, str] = {}
+    apps: dict[tuple[str, str], str] = {}
+    for item, cloud in zip(problem.items, assignment, strict=True):
+        if item.app is not None:
+            apps[(item.app.tenant, item.app.name)] = names[cloud]
+        else:
+            capabilities[item.key[1]] = names[cloud]
+    cost = score(problem, assignment).cost
+    gateway = gateway_of(city)
+    return Placement(
+        {item.name: capabilities[item.name] for item in city.capabilities},
+        _in_file_order(city, apps),
+        capabilities[gateway.name] if gateway is not None else ingress_cloud(city) or names[0],
+        (),
+        tuple(_moves(problem, assignment)),
+        Decimal(cost) / MICRO,
+        Decimal(bound) / MICRO,
+        max(0.0, (cost - bound) / cost) if cost else 0.0,
+        next((cloud.prices.currency for cloud in city.clouds if cloud.prices is not None), ""),
     )
+
+
+def _in_file_order(city: City, running: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """The clouds of all apps. One that does not run has nothing to place: it is with its tenant if it may be."""
+    return {
+        (app.tenant, app.name): running.get((app.tenant, app.name)) or _idle(city, app, running) for app in city.apps
+    }
+
+
+def _idle(city: City, app: App, running: dict[tuple[str, str], str]) -> str:
+    clouds = [cloud.name for cloud in city.clouds if app.cloud in ("", cloud.name)]
+    served = [name for name in clouds if app.zone in city.cloud(name).zones] or clouds
+    near = {cloud for (tenant, _), cloud in running.items() if tenant == app.tenant}
+    return next((cloud for cloud in served if cloud in near), served[0])
+
+
+def _moves(problem: Problem, assignment: Assignment) -> list[Move]:
+    return [
+        Move(item.subject, problem.clouds[standing].name, problem.clouds[cloud].name, item.has_data)
+        for item, standing, cloud in zip(problem.items, problem.standing, assignment, strict=True)
+        if standing not in (-1, cloud)
+    ]

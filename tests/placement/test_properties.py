@@ -1,0 +1,117 @@
+"""What holds for every city: a placement obeys everything and is the best; a clash is real and as small as can be."""
+
+from __future__ import annotations
+
+import pickle
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.placement.cities import CATALOGUE, assignment_of, best, can_hold, cities
+from wecityctl.model.city import City
+from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.measure import broken, score
+from wecityctl.placement.problem import build_problem
+
+thorough = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+
+def placed(city: City, previous: Placement | None = None) -> Placement | None:
+    try:
+        return place(city, CATALOGUE, previous)
+    except InfeasiblePlacementError:
+        return None
+
+
+@thorough
+@given(cities())
+def test_a_placement_obeys_everything_and_none_is_better(city: City) -> None:
+    problem = build_problem(city, CATALOGUE)
+    found = placed(city)
+    wanted = best(problem)
+    if found is None:
+        assert wanted is None
+        return
+    assignment = assignment_of(problem, found)
+    assert list(broken(problem, assignment)) == []
+    assert score(problem, assignment) == wanted
+    assert found.gap == 0
+
+
+@thorough
+@given(cities())
+def test_a_clash_is_real_and_every_member_is_needed(city: City) -> None:
+    try:
+        place(city, CATALOGUE)
+    except InfeasiblePlacementError as error:
+        problem = build_problem(city, CATALOGUE)
+        clash = set(error.clash)
+        assert not can_hold(problem, clash)
+        for constraint in clash:
+            assert can_hold(problem, clash - {constraint}), constraint
+        assert pickle.loads(pickle.dumps(error)).clash == error.clash
+    else:
+        assume(False)
+
+
+@settings(thorough, max_examples=40)
+@given(cities(most=3), st.data())
+def test_what_stands_is_moved_as_little_as_can_be(city: City, data: st.DataObject) -> None:
+    names = [cloud.name for cloud in city.clouds]
+    somewhere = st.sampled_from([*names, "gone"])
+    previous = Placement(
+        {item.name: data.draw(somewhere) for item in city.capabilities if data.draw(st.booleans())},
+        {(app.tenant, app.name): data.draw(somewhere) for app in city.apps if data.draw(st.booleans())},
+        names[0],
+    )
+    problem = build_problem(city, CATALOGUE, previous)
+    found = placed(city, previous)
+    if found is not None:
+        assignment = assignment_of(problem, found)
+        assert score(problem, assignment) == best(problem)
+        weights = dict(zip((item.subject for item in problem.items), problem.move_weights, strict=True))
+        assert sum(weights[move.subject] for move in found.moves) == score(problem, assignment).moves
+
+
+@thorough
+@given(cities())
+def test_the_same_city_is_placed_the_same_and_stays_where_it_stands(city: City) -> None:
+    found = placed(city)
+    assume(found is not None)
+    assert found is not None
+    assert place(city, CATALOGUE) == found
+    again = place(city, CATALOGUE, found)
+    assert again.bare == found.bare
+    assert again.moves == ()
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+@settings(thorough, max_examples=60)
+@given(cities(most=4))
+def test_a_new_app_that_fits_moves_nothing(city: City) -> None:
+    from dataclasses import replace
+
+    first = placed(replace(city, apps=city.apps[:-1]))
+    whole = build_problem(city, CATALOGUE, first)
+    assume(first is not None)
+    wanted = best(whole)
+    if wanted is not None and wanted.moves == 0:
+        assert place(city, CATALOGUE, first).moves == ()
+
+
+@settings(thorough, max_examples=60)
+@given(cities())
+def test_every_decision_says_why_each_other_cloud_was_not_taken(city: City) -> None:
+    try:
+        found = place(city, CATALOGUE, explain=True)
+    except InfeasiblePlacementError:
+        return
+    names = {cloud.name for cloud in city.clouds}
+    assert len(found.decisions) == len(city.capabilities) + sum(app.runs for app in city.apps)
+    for decision in found.decisions:
+        assert {decision.cloud, *(refusal.cloud for refusal in decision.refused)} == names
+        assert decision.reason
+        assert all(refusal.text for refusal in decision.refused)
+        assert not any("within its limit" in refusal.text for refusal in decision.refused)

@@ -1,0 +1,159 @@
+"""The problem made smaller without losing anything: what must be together becomes one, what is alike is counted.
+
+And the direct way: where one cloud is left for everything, there is nothing to search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wecityctl.placement.measure import LOADED, item_load
+from wecityctl.placement.problem import Assignment, Problem
+
+# For each other bundle set: the clouds reached from each cloud.
+NearKey = tuple[tuple[int, ...], tuple[frozenset[int], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Items that share a cloud. `moves` and `cost` are by cloud, `loads` by room, `spread` counts members of groups,
+    `near` names other bundles."""
+
+    items: tuple[int, ...]
+    clouds: tuple[int, ...]
+    moves: tuple[int, ...]
+    cost: tuple[int, ...]
+    loads: tuple[tuple[int, int], ...]
+    weight: tuple[int, ...]
+    spread: tuple[tuple[str, int], ...]
+    near: tuple[NearKey, ...]
+    apart: tuple[int, ...]
+
+    @property
+    def kind(self) -> object:
+        """Equal for bundles of which one is as good as the other; those that others name stand for themselves."""
+        if self.apart:
+            return self.items
+        return (self.clouds, self.moves, self.cost, self.loads, self.weight, self.spread, self.near)
+
+
+def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
+    """The bundles, in the order of their first items; `None` when one has no cloud left, or is to be apart from
+    itself."""
+    root = _roots(problem)
+    members: dict[int, list[int]] = {}
+    for item in range(len(problem.items)):
+        members.setdefault(root[item], []).append(item)
+    numbers = {first: number for number, first in enumerate(members)}
+    of_item = [numbers[root[item]] for item in range(len(problem.items))]
+    loads: list[dict[int, int]] = [{} for _ in members]
+    for number, room in enumerate(problem.rooms):
+        for item, amount in room.loads:
+            mine = loads[of_item[item]]
+            mine[number] = mine.get(number, 0) + amount
+    apart: list[set[int]] = [set() for _ in members]
+    for pair in problem.apart:
+        left, right = of_item[pair.left], of_item[pair.right]
+        if left == right:
+            return None
+        apart[left].add(right)
+        apart[right].add(left)
+    near = _nearness(problem, of_item, len(members))
+    groups = {item: name for name, found in problem.spread.items() for item in found}
+    weights = problem.move_weights
+    bundles = []
+    for number, items in enumerate(members.values()):
+        allowed = set(range(len(problem.clouds)))
+        for item in items:
+            allowed.intersection_update(problem.allowed(item))
+        if not allowed:
+            return None
+        clouds = tuple(sorted(allowed))
+        counts: dict[str, int] = {}
+        for item in items:
+            if item in groups:
+                counts[groups[item]] = counts.get(groups[item], 0) + 1
+        bundles.append(
+            Bundle(
+                tuple(items),
+                clouds,
+                tuple(
+                    sum(weights[item] for item in items if problem.standing[item] not in (-1, cloud))
+                    for cloud in clouds
+                ),
+                tuple(sum(problem.cost[item][cloud] for item in items) for cloud in clouds),
+                tuple(sorted(loads[number].items())),
+                tuple(sum(item_load(problem, item, resource) for item in items) for resource in LOADED),
+                tuple(sorted(counts.items())),
+                tuple(sorted(near[number], key=repr)),
+                tuple(sorted(apart[number])),
+            )
+        )
+    return tuple(bundles)
+
+
+def least_moving(bundles: Sequence[Bundle]) -> tuple[Bundle, ...]:
+    """The bundles, each with only those clouds where fewest of its items move."""
+    return tuple(
+        _restricted(item, [i for i, moves in enumerate(item.moves) if moves == min(item.moves)]) for item in bundles
+    )
+
+
+def _restricted(item: Bundle, kept: Sequence[int]) -> Bundle:
+    if len(kept) == len(item.clouds):
+        return item
+    return Bundle(
+        item.items,
+        tuple(item.clouds[i] for i in kept),
+        tuple(item.moves[i] for i in kept),
+        tuple(item.cost[i] for i in kept),
+        item.loads,
+        item.weight,
+        item.spread,
+        item.near,
+        item.apart,
+    )
+
+
+def direct(problem: Problem, bundles: Sequence[Bundle]) -> Assignment | None:
+    """The assignment when each bundle has one cloud; whether it holds is for the caller to see."""
+    if any(len(item.clouds) > 1 for item in bundles):
+        return None
+    return spread_out(problem, bundles, {number: item.clouds[0] for number, item in enumerate(bundles)})
+
+
+def spread_out(problem: Problem, bundles: Sequence[Bundle], chosen: Mapping[int, int]) -> Assignment:
+    """The clouds of the bundles as the clouds of their items."""
+    found = [0] * len(problem.items)
+    for number, item in enumerate(bundles):
+        for member in item.items:
+            found[member] = chosen[number]
+    return tuple(found)
+
+
+def _roots(problem: Problem) -> list[int]:
+    parent = list(range(len(problem.items)))
+
+    def find(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for near in problem.near:
+        if near.is_together:
+            left, right = sorted((find(near.item), find(near.others[0])))
+            parent[right] = left
+    return [find(item) for item in range(len(problem.items))]
+
+
+def _nearness(problem: Problem, of_item: Sequence[int], count: int) -> list[set[NearKey]]:
+    found: list[set[NearKey]] = [set() for _ in range(count)]
+    for near in problem.near:
+        own = of_item[near.item]
+        others = tuple(sorted({of_item[other] for other in near.others}))
+        # Within one bundle, and where every cloud reaches every other, there is nothing to watch.
+        if own not in others and any(len(reached) < len(problem.clouds) for reached in near.reach):
+            found[own].add((others, near.reach))
+    return found

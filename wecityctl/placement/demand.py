@@ -1,0 +1,150 @@
+"""What a city asks of its clouds: each capability and running app as an item with workloads, sums as whole numbers.
+
+CPU is counted in millicores, memory and storage in KiB, accelerators in pieces. Room is kept for an app at its largest
+(`autoscale.max`); it is paid for at its smallest (`autoscale.min`), since nobody knows how long it will be larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import App, Capability, City, Component, PlacementRules
+from wecityctl.model.quantity import parse_quantity
+from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
+
+CPU, MEMORY, STORAGE = "cpu", "memory", "storage"
+_UNITS = {CPU: Decimal("0.001"), MEMORY: Decimal(1024), STORAGE: Decimal(1024)}
+_STEPS = {"small": 1, "medium": 4, "large": 16}
+Amounts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Replicas of one kind of pod. `replica` is what one of them asks for, `room` what is kept for all of them, `paid`
+    what is paid for; by resource."""
+
+    name: str
+    architectures: frozenset[str]
+    replica: Amounts
+    room: Amounts
+    paid: Amounts
+    accelerators: frozenset[str]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to place."""
+
+    key: Key
+    zone: str
+    pin: str
+    rules: PlacementRules
+    workloads: tuple[Workload, ...]
+    source: Source
+    data_class: str = ""
+    has_data: bool = False
+    app: App | None = None
+    capability: Capability | None = None
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.key)
+
+    def at(self, *path: str | int) -> Source:
+        """A field of the item, for messages."""
+        return Source(self.source.kind, self.source.name, (*self.source.path, *path))
+
+
+@dataclass(slots=True)
+class Reader:
+    """Quantities as whole numbers; each writing is read once."""
+
+    _known: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def __call__(self, resource: str, text: str, rounding: str = ROUND_CEILING) -> int:
+        key = (resource, text, rounding)
+        if key not in self._known:
+            value = parse_quantity(text) / _UNITS[resource]
+            self._known[key] = int(value.to_integral_value(rounding=rounding))
+        return self._known[key]
+
+    def floor(self, resource: str, text: str) -> int:
+        """What there is, rounded down, where a request is rounded up."""
+        return self(resource, text, ROUND_FLOOR)
+
+
+def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]:
+    """Everything that runs, by kind and name, so that the order of the files decides nothing."""
+    classes = _data_classes(city)
+    found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
+    return tuple(sorted(found, key=lambda item: item.key))
+
+
+def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], read: Reader) -> Iterator[Item]:
+    for platform in city.platforms:
+        for index, item in enumerate(platform.capabilities):
+            kind = catalogue[item.type]
+            source = Source("Platform", platform.name, ("spec", "capabilities", index))
+            step, replicas = _STEPS[item.size], item.replicas or 1
+            one = {CPU: read(CPU, kind.cpu) * step, MEMORY: read(MEMORY, kind.memory) * step}
+            volume = item.storage or kind.storage
+            if volume and kind.storage:
+                one[STORAGE] = read(STORAGE, volume)
+            total = {name: amount * replicas for name, amount in one.items()}
+            architectures = frozenset(city.images.architectures)
+            workload = Workload(item.name, architectures, one, total, total, frozenset(), source)
+            yield Item(
+                capability_key(item.name),
+                item.zone,
+                item.cloud,
+                item.placement,
+                (workload,),
+                source,
+                classes.get(item.name, ""),
+                bool(volume and kind.storage),
+                capability=item,
+            )
+
+
+def _app(app: App, read: Reader) -> Item:
+    source = Source("App", f"{app.tenant}/{app.name}")
+    workloads = tuple(_workload(app, index, part, read) for index, part in enumerate(app.components))
+    return Item(
+        app_key(app.tenant, app.name),
+        app.zone,
+        app.cloud,
+        app.placement,
+        workloads,
+        Source(source.kind, source.name, ("spec",)),
+        app.data_class,
+        app=app,
+    )
+
+
+def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
+    one = {CPU: read(CPU, part.resources.cpu), MEMORY: read(MEMORY, part.resources.memory)}
+    one |= {name: count for name, count in part.resources.accelerators.items() if count}
+    most = part.autoscale.max if part.autoscale else part.replicas
+    least = 0 if app.stage == "suspended" else part.autoscale.min if part.autoscale else part.replicas
+    return Workload(
+        part.name,
+        frozenset(part.architectures),
+        one,
+        {name: amount * most for name, amount in one.items()},
+        {name: amount * least for name, amount in one.items()},
+        frozenset(name for name, count in part.resources.accelerators.items() if count),
+        Source("App", f"{app.tenant}/{app.name}", ("spec", "components", index)),
+    )
+
+
+def _data_classes(city: City) -> Mapping[str, str]:
+    """The highest class of data that each capability holds: that of its users."""
+    found: dict[str, str] = {}
+    for app in city.apps:
+        for use in app.uses if app.runs else ():
+            found[use.capability] = max(found.get(use.capability, ""), app.data_class)
+    return found

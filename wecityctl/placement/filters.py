@@ -1,0 +1,192 @@
+"""What of an item's own keeps it off a cloud: zone, pin, region, and pools that have what its workloads ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from wecityctl.model.city import City, Cloud
+from wecityctl.model.quantity import format_bytes, format_cpu
+from wecityctl.placement.crossing import gateway_of, ingress_cloud
+from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
+from wecityctl.placement.model import Constraint
+from wecityctl.placement.supply import CloudSupply, Test, emptying, passing
+
+Landings = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
+_IN_REGION = ("L3", "L4")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """Constraints that together keep an item off a cloud; without any one of them they would not."""
+
+    constraints: tuple[Constraint, ...]
+
+
+def filters_of(
+    city: City, items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Landings
+) -> tuple[tuple[tuple[Clause, ...], ...], ...]:
+    """For each item and cloud the clauses that keep them apart."""
+    entry = ingress_cloud(city) if gateway_of(city) is None else ""
+    return tuple(
+        tuple(
+            (*_clauses(city, item, cloud, clouds, landings[number][index]), *_ingress(item, cloud, entry))
+            for index, cloud in enumerate(clouds)
+        )
+        for number, item in enumerate(items)
+    )
+
+
+def _ingress(item: Item, cloud: CloudSupply, entry: str) -> Iterator[Clause]:
+    """Without a gateway, an ingress class is the entry point, and it leads to its own cluster alone."""
+    if entry and cloud.name != entry and item.app is not None and item.app.is_routed:
+        text = f"{item.subject} has a route, and the entry point, cloud {entry}'s ingress class, leads nowhere else"
+        yield Clause((Constraint("route", (item.subject,), text, item.at("route")),))
+
+
+def _clauses(
+    city: City, item: Item, cloud: CloudSupply, clouds: Sequence[CloudSupply], landing: Sequence[frozenset[int]]
+) -> Iterator[Clause]:
+    own = cloud.cloud
+    zone_served = not item.zone or item.zone in own.zones
+    if not zone_served:
+        yield Clause((zone_constraint(item, clouds),))
+    if item.pin and item.pin != own.name:
+        yield Clause(
+            (Constraint("pin", (item.subject,), f"{item.subject} is pinned to cloud {item.pin}", item.at("cloud")),)
+        )
+    regions = regions_for(city, item.data_class)
+    if regions is not None and not _lies_in(own, regions):
+        yield Clause((_region(city, item, regions),))
+    for workload, pools in zip(item.workloads, landing, strict=True):
+        if not pools:
+            yield from _of_pools(item, workload, cloud, clouds, zone_served=zone_served)
+
+
+def _of_pools(
+    item: Item, workload: Workload, cloud: CloudSupply, clouds: Sequence[CloudSupply], *, zone_served: bool
+) -> Iterator[Clause]:
+    texts = _texts(item, workload, clouds)
+    if not workload.architectures:
+        yield Clause((texts["architecture"](),))
+    if not cloud.pools:
+        if item.rules.domestic:
+            yield Clause((texts["domestic"](),))
+        if workload.accelerators:
+            yield Clause((texts["accelerators"](),))
+        return
+    tests = passing(cloud, item, workload)
+    if not workload.architectures:
+        del tests["architecture"]
+    if not zone_served:
+        # Said already; what the pools lack beside it is said by itself.
+        tests.pop("zone", None)
+    left = frozenset(range(len(cloud.pools)))
+    for pools in tests.values():
+        left &= pools
+    if not left:
+        for names in emptying(tests, len(cloud.pools)):
+            yield Clause(tuple(texts[name]() for name in names))
+
+
+def _texts(item: Item, workload: Workload, clouds: Sequence[CloudSupply]) -> dict[Test, Callable[[], Constraint]]:
+    def make(kind: Test, text: str, *path: str | int) -> Constraint:
+        source = workload.source
+        where = type(source)(source.kind, source.name, (*source.path, *path)) if item.app is not None else source
+        return Constraint(kind, (item.subject,), text, where)
+
+    who = f"{item.subject}, component {workload.name}" if item.app is not None else item.subject
+
+    def architecture() -> Constraint:
+        names = " and ".join(sorted(workload.architectures))
+        text = (
+            f"the image exists for {names} alone" if names else "it is not known for which architectures the image is"
+        )
+        return make("architecture", f"{who}: {text}", "architectures")
+
+    def domestic() -> Constraint:
+        pools = [f"{cloud.name}/{each.pool.name}" for cloud in clouds for each in cloud.pools if each.pool.domestic]
+        offered = f"which {listed(pools)} {'has' if len(pools) == 1 else 'have'}" if pools else "which no pool declares"
+        return Constraint(
+            "domestic",
+            (item.subject,),
+            f"{item.subject} asks for domestic hardware 信创, {offered}",
+            item.at("placement", "domestic"),
+        )
+
+    def accelerators() -> Constraint:
+        wanted = listed([f"{workload.replica[name]} {name}" for name in sorted(workload.accelerators)])
+        return make("accelerators", f"{who}: a replica asks for {wanted}", "resources", "accelerators")
+
+    def node_size() -> Constraint:
+        return make("node-size", f"{who}: one replica asks for {amounts_text(workload)}", "resources")
+
+    return {
+        "zone": lambda: zone_constraint(item, clouds),
+        "architecture": architecture,
+        "domestic": domestic,
+        "accelerators": accelerators,
+        "node-size": node_size,
+    }
+
+
+def zone_constraint(item: Item, clouds: Sequence[CloudSupply]) -> Constraint:
+    """The item's zone, and who serves it."""
+    serving = [cloud.name for cloud in clouds if serves(cloud, item.zone)]
+    offered = f"which {listed_clouds(serving)} alone {'serves' if len(serving) == 1 else 'serve'}"
+    text = f"{item.subject} lies in zone {item.zone}, {offered if serving else 'which no cloud serves'}"
+    return Constraint("zone", (item.subject,), text, item.at("zone"))
+
+
+def serves(cloud: CloudSupply, zone: str) -> bool:
+    """Whether the cloud, and where it has pools one of them, serves the zone."""
+    pools = [each.pool for each in cloud.pools]
+    return zone in cloud.cloud.zones and (not pools or any(not pool.zones or zone in pool.zones for pool in pools))
+
+
+def regions_for(city: City, data_class: str) -> frozenset[str] | None:
+    """The regions that data of the class must lie in; `None` for anywhere."""
+    rules = city.compliance.data_classes
+    limits = [frozenset(rule.regions) for name, rule in rules.items() if name == data_class and rule.regions]
+    if data_class in _IN_REGION and city.compliance.regions:
+        limits.append(frozenset(city.compliance.regions))
+    return frozenset.intersection(*limits) if limits else None
+
+
+def _lies_in(cloud: Cloud, regions: frozenset[str]) -> bool:
+    """An embedded cloud without a region lies on this machine; of any other, an unknown region is a wrong one."""
+    return cloud.region in regions or (not cloud.region and cloud.provider == "local")
+
+
+def _region(city: City, item: Item, regions: frozenset[str]) -> Constraint:
+    names = listed(sorted(regions)) if regions else "no region at all"
+    where = item.at("dataClass") if item.app is not None else item.at("name")
+    text = f"{item.subject} holds {item.data_class} data, which stays in {names}"
+    return Constraint("region", (item.subject,), text, where)
+
+
+def amounts_text(workload: Workload) -> str:
+    """What one replica asks for, in words."""
+    return listed(
+        [amount_text(name, workload.replica[name]) for name in (CPU, MEMORY, STORAGE) if name in workload.replica]
+    )
+
+
+def amount_text(resource: str, amount: int) -> str:
+    """`4 CPU`, `16Gi of memory`, `2 nvidia.com/gpu`."""
+    if resource == CPU:
+        return f"{format_cpu(Decimal(amount) / 1000)} CPU"
+    if resource in (MEMORY, STORAGE):
+        return f"{format_bytes(Decimal(amount) * 1024)} of {resource}"
+    return f"{amount} {resource}"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """`a, b and c`; long lists are cut."""
+    shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def listed_clouds(names: Sequence[str]) -> str:
+    return f"cloud{'s' if len(names) > 1 else ''} {listed(names)}"

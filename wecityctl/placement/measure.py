@@ -1,0 +1,99 @@
+"""How good an assignment is, and what it breaks: the one definition that the direct way, the solver's goals, the
+explanation and the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from wecityctl.placement.demand import CPU, MEMORY
+from wecityctl.placement.model import Constraint
+from wecityctl.placement.problem import Problem
+
+# Relative load is told in thousandths; its square is approached by these tangents, from below.
+FULL = 1000
+TANGENTS = tuple(range(0, FULL + 1, 25))
+LOADED = (CPU, MEMORY)
+
+
+class Score(NamedTuple):
+    """What is made as small as can be, the first first: moves by weight, unevenness of spread groups, micro-units of
+    cost per hour, unevenness of load, and the order of the clouds in the files."""
+
+    moves: int
+    spread: int
+    cost: int
+    balance: int
+    order: int
+
+
+def score(problem: Problem, assignment: Sequence[int]) -> Score:
+    """The score of an assignment of clouds to items."""
+    weights = problem.move_weights
+    moves = sum(
+        weights[item]
+        for item, standing in enumerate(problem.standing)
+        if standing >= 0 and standing != assignment[item]
+    )
+    spread = 0
+    for members in problem.spread.values():
+        counts = [sum(assignment[item] == cloud for item in members) for cloud in range(len(problem.clouds))]
+        spread += sum(count * count for count in counts)
+    cost = sum(problem.cost[item][cloud] for item, cloud in enumerate(assignment))
+    return Score(moves, spread, cost, _balance(problem, assignment), sum(assignment))
+
+
+def _balance(problem: Problem, assignment: Sequence[int]) -> int:
+    weights = balance_weights(problem)
+    if not weights:
+        return 0
+    total = 0
+    for cloud in range(len(problem.clouds)):
+        relative = 0
+        for resource in LOADED:
+            load = sum(item_load(problem, item, resource) for item, chosen in enumerate(assignment) if chosen == cloud)
+            room = capacity(problem, cloud, resource)
+            relative = max(relative, -(-load * FULL // room) if room else 0)
+        total += weights[cloud] * squared(relative)
+    return total
+
+
+def squared(relative: int) -> int:
+    """The square of a relative load, as the tangents have it."""
+    return max(2 * tangent * relative - tangent * tangent for tangent in TANGENTS)
+
+
+def balance_weights(problem: Problem) -> tuple[int, ...]:
+    """What each cloud's load weighs: its part of all CPUs, in hundredths; nothing when a cloud's size is unknown."""
+    sizes = [capacity(problem, cloud, CPU) for cloud in range(len(problem.clouds))]
+    if len(sizes) < 2 or not all(sizes):
+        return ()
+    return tuple(max(1, size * 100 // sum(sizes)) for size in sizes)
+
+
+def capacity(problem: Problem, cloud: int, resource: str) -> int:
+    """What all pools of the cloud have."""
+    supply = problem.clouds[cloud]
+    return supply.room(frozenset(range(len(supply.pools))), resource)
+
+
+def item_load(problem: Problem, item: int, resource: str) -> int:
+    """The room that is kept for an item."""
+    return sum(workload.room.get(resource, 0) for workload in problem.items[item].workloads)
+
+
+def broken(problem: Problem, assignment: Sequence[int]) -> Iterator[Constraint]:
+    """Every constraint that the assignment does not obey."""
+    for item, cloud in enumerate(assignment):
+        for clause in problem.refusals[item][cloud]:
+            yield from clause.constraints
+    for near in problem.near:
+        reached = near.reach[assignment[near.item]]
+        if not any(assignment[other] in reached for other in near.others):
+            yield near.constraint
+    for apart in problem.apart:
+        if assignment[apart.left] == assignment[apart.right]:
+            yield apart.constraint
+    for room in problem.rooms:
+        if sum(amount for item, amount in room.loads if assignment[item] == room.cloud) > room.limit:
+            yield room.constraint

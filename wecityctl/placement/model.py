@@ -1,0 +1,189 @@
+"""The values of a placement: where things go, why, what moves, and what clashes. Frozen, picklable, no solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import City
+
+ConstraintKind = Literal[
+    "zone",
+    "pin",
+    "architecture",
+    "domestic",
+    "accelerators",
+    "node-size",
+    "region",
+    "uses",
+    "requires",
+    "route",
+    "affinity",
+    "anti-affinity",
+    "capacity",
+]
+# Why a cloud that would do was not taken.
+Preference = Literal["stability", "spread", "cost", "balance", "order"]
+Key: TypeAlias = tuple[Literal["capability", "app"], str]
+
+
+def capability_key(name: str) -> Key:
+    return ("capability", name)
+
+
+def app_key(tenant: str, name: str) -> Key:
+    return ("app", f"{tenant}/{name}")
+
+
+def subject_of(key: Key) -> str:
+    """`capability postgresql` or `app health/code`."""
+    return f"{key[0]} {key[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a constraint is written: a document by kind and name (apps as `<tenant>/<app>`), and the path in it."""
+
+    kind: str
+    name: str
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One thing that a placement must obey. `subjects` are those it holds for, `text` says it in a sentence."""
+
+    kind: ConstraintKind
+    subjects: tuple[str, ...]
+    text: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a cloud was not taken: by constraints, or by what was preferred to it."""
+
+    cloud: str
+    kind: ConstraintKind | Preference
+    text: str
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one thing goes. `pools` are those it can land on (none where the cloud declares none); `cost_per_hour` is
+    `None` where the cloud has no prices."""
+
+    subject: str
+    cloud: str
+    pools: tuple[str, ...]
+    cost_per_hour: Decimal | None
+    reason: str
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A thing that stands on one cloud and goes to another: it is deleted here and made anew there."""
+
+    subject: str
+    source: str
+    target: str
+    has_data: bool = False
+
+    def __str__(self) -> str:
+        data = (
+            " and starts empty there; its volumes stay behind unless their deletion is asked for"
+            if self.has_data
+            else ""
+        )
+        return (
+            f"{self.subject} moves from cloud {self.source} to cloud {self.target}: "
+            f"it is made anew on {self.target}{data}; on {self.source} it is deleted"
+        )
+
+    @property
+    def owner(self) -> tuple[Literal["capability", "app"], str]:
+        kind, _, name = self.subject.partition(" ")
+        return ("capability" if kind == "capability" else "app", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Cloud names by capability name, by (tenant, app), and the cloud of the entry point.
+
+    The rest tells how it was found: `cost_per_hour` is what it costs at the clouds' prices, `bound` what no placement
+    that moves as little can undercut, `gap` the part of the cost between the two (0: proven best).
+    """
+
+    capabilities: Mapping[str, str]
+    apps: Mapping[tuple[str, str], str]
+    entry: str
+    decisions: tuple[Decision, ...] = ()
+    moves: tuple[Move, ...] = ()
+    cost_per_hour: Decimal = Decimal(0)
+    bound: Decimal = Decimal(0)
+    gap: float = 0.0
+    currency: str = ""
+
+    @property
+    def bare(self) -> Placement:
+        """Where things go and nothing else: what stacks are made from, so that only a move changes them."""
+        return Placement(self.capabilities, self.apps, self.entry)
+
+    def cloud_of(self, key: Key) -> str:
+        """The cloud of a capability or an app, `""` for one that is not placed."""
+        kind, name = key
+        if kind == "capability":
+            return self.capabilities.get(name, "")
+        tenant, _, app = name.partition("/")
+        return self.apps.get((tenant, app), "")
+
+    def clouds_of_tenant(self, tenant: str) -> tuple[str, ...]:
+        return tuple(sorted({cloud for (owner, _), cloud in self.apps.items() if owner == tenant}))
+
+    def clouds_of_platform(self, city: City, platform: str) -> tuple[str, ...]:
+        return tuple(sorted({self.capabilities[item.name] for item in city.capabilities if item.platform == platform}))
+
+
+class InfeasiblePlacementError(ConfigurationError):
+    """No placement obeys every constraint. `clash` are those that cannot hold together; any one less would do."""
+
+    def __init__(self, clash: tuple[Constraint, ...], places: Mapping[Source, str] | None = None) -> None:
+        self.clash = clash
+        self.places = dict(places or {})
+        lines = [self._line(item) for item in clash]
+        super().__init__(
+            "the city cannot be placed: these constraints cannot hold together"
+            if len(clash) > 1
+            else "the city cannot be placed: one constraint cannot be met",
+            details="\n".join(lines),
+            resolution="loosen any one of them" if len(clash) > 1 else "loosen it",
+        )
+
+    def __reduce__(self) -> tuple[type[InfeasiblePlacementError], tuple[tuple[Constraint, ...], dict[Source, str]]]:
+        return (type(self), (self.clash, self.places))
+
+    def located(self, places: Mapping[Source, str]) -> InfeasiblePlacementError:
+        """The same error, each constraint with its place in the files."""
+        return InfeasiblePlacementError(self.clash, places)
+
+    def _line(self, item: Constraint) -> str:
+        place = self.places.get(item.source) if item.source is not None else None
+        return f"{place}: {item.text}" if place else item.text
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the solver may look for each goal, in its own deterministic units (about a second each), and the gaps
+    at which cost and balance are good enough in a city with more than `exact_up_to` choices."""
+
+    cost: float = 4.0
+    other: float = 1.0
+    gap: float = 0.0005
+    balance_gap: float = 0.02
+    exact_up_to: int = 400
+    seed: int = 0

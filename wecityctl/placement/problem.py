@@ -1,0 +1,92 @@
+"""The placement of a city as a problem of numbers: items, clouds, who may go where, with whom, and how much fits.
+
+Built once from the city; looked at by the direct way, the solver, the explanation and the search for a clash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+from wecityctl.placement.demand import Item, Reader, items_of
+from wecityctl.placement.filters import Clause, filters_of
+from wecityctl.placement.model import Placement
+from wecityctl.placement.relations import Apart, Near, apart_of, near_of
+from wecityctl.placement.rooms import Room, landings_of, rooms_of
+from wecityctl.placement.supply import CloudSupply, supply_of
+
+Assignment = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Items and clouds by number.
+
+    `refusals[i][c]` are the clauses that keep item i off cloud c (none: it may go there); `landings[i][c]` the pools
+    for each of its workloads; `cost[i][c]` micro-units per hour; `standing[i]` the cloud it stands on, or -1.
+    """
+
+    city: City
+    items: tuple[Item, ...]
+    clouds: tuple[CloudSupply, ...]
+    refusals: tuple[tuple[tuple[Clause, ...], ...], ...]
+    landings: tuple[tuple[tuple[frozenset[int], ...], ...], ...]
+    near: tuple[Near, ...]
+    apart: tuple[Apart, ...]
+    rooms: tuple[Room, ...]
+    spread: Mapping[str, tuple[int, ...]]
+    cost: tuple[tuple[int, ...], ...]
+    standing: tuple[int, ...]
+
+    def allowed(self, item: int) -> tuple[int, ...]:
+        """The clouds that nothing of the item's own refuses."""
+        return tuple(cloud for cloud in range(len(self.clouds)) if not self.refusals[item][cloud])
+
+    @property
+    def move_weights(self) -> tuple[int, ...]:
+        """What a move weighs: one with data more than all others together."""
+        return tuple(len(self.items) + 1 if item.has_data else 1 for item in self.items)
+
+
+def build_problem(city: City, catalogue: Catalogue, previous: Placement | None = None) -> Problem:
+    """The problem of placing what runs in `city`."""
+    read = Reader()
+    items = items_of(city, catalogue, read)
+    clouds = tuple(supply_of(cloud, read) for cloud in city.clouds)
+    landings = landings_of(items, clouds)
+    refusals = filters_of(city, items, clouds, landings)
+    numbers = {item.key: number for number, item in enumerate(items)}
+    names = {cloud.name: number for number, cloud in enumerate(clouds)}
+    spread: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        if item.rules.spread:
+            spread.setdefault(item.rules.spread, []).append(number)
+    return Problem(
+        city,
+        items,
+        clouds,
+        refusals,
+        landings,
+        near_of(city, catalogue, items, numbers),
+        apart_of(items, numbers),
+        rooms_of(items, clouds, landings),
+        {name: tuple(members) for name, members in spread.items() if len(members) > 1},
+        tuple(_costs(item, clouds) for item in items),
+        tuple(names.get(previous.cloud_of(item.key), -1) if previous else -1 for item in items),
+    )
+
+
+def _costs(item: Item, clouds: tuple[CloudSupply, ...]) -> tuple[int, ...]:
+    """What the item costs on each cloud; where no price is known, as much as on the dearest, so that nothing is drawn
+    to a cloud because nobody wrote down what it costs."""
+    known = [own_cost(item, cloud) for cloud in clouds]
+    dearest = max((cost for cost in known if cost is not None), default=0)
+    return tuple(dearest if cost is None else cost for cost in known)
+
+
+def own_cost(item: Item, cloud: CloudSupply) -> int | None:
+    """What the item costs on the cloud by its own prices, in micro-units per hour."""
+    parts = [cloud.price(workload.paid) for workload in item.workloads]
+    return None if cloud.prices is None else sum(part for part in parts if part is not None)

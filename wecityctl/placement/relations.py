@@ -1,0 +1,164 @@
+"""What items have to do with each other: who must be near whom, and who must be apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+from wecityctl.placement.crossing import crossing_flow, gateway_of, is_closed, reaches, route_flow
+from wecityctl.placement.demand import Item
+from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
+
+Numbers = Mapping[Key, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """From the cloud of `item`, one of `others` is reached; `reach[c]` has the clouds that c reaches, with itself."""
+
+    item: int
+    others: tuple[int, ...]
+    reach: tuple[frozenset[int], ...]
+    constraint: Constraint
+
+    @property
+    def is_together(self) -> bool:
+        """Whether it means the same cloud, for one other item."""
+        return len(self.others) == 1 and all(reached == {cloud} for cloud, reached in enumerate(self.reach))
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Two items on different clouds."""
+
+    left: int
+    right: int
+    constraint: Constraint
+
+
+def near_of(city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> tuple[Near, ...]:
+    """Uses, requirements, routes and affinities."""
+    return tuple(_Nearness(city, catalogue, items, numbers).all())
+
+
+def apart_of(items: Sequence[Item], numbers: Numbers) -> tuple[Apart, ...]:
+    """Anti-affinities, each pair once."""
+    found: dict[tuple[int, int], Apart] = {}
+    for number, item in enumerate(items):
+        for index, name in enumerate(item.rules.anti_affinity):
+            other = named(item, name, numbers)
+            if other is not None and other != number:
+                text = f"{item.subject} shares no cloud with {items[other].subject} (antiAffinity)"
+                source = item.at("placement", "antiAffinity", index)
+                pair = (min(number, other), max(number, other))
+                subjects = (item.subject, items[other].subject)
+                found.setdefault(pair, Apart(*pair, Constraint("anti-affinity", subjects, text, source)))
+    return tuple(found.values())
+
+
+def named(item: Item, name: str, numbers: Numbers) -> int | None:
+    """The item that `name` means in the rules of another: `<tenant>/<app>`; else an app of the same tenant, if there
+    is one, before a capability. `None` for what does not run."""
+    if "/" in name:
+        return numbers.get(app_key(*name.split("/", 1)))
+    own = numbers.get(app_key(item.app.tenant, name)) if item.app is not None else None
+    return own if own is not None else numbers.get(capability_key(name))
+
+
+class _Nearness:
+    def __init__(self, city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> None:
+        self._city = city
+        self._catalogue = catalogue
+        self._items = items
+        self._numbers = numbers
+        self._own = tuple(frozenset({cloud}) for cloud in range(len(city.clouds)))
+        self._forward = self._reach(backwards=False)
+        self._backward = self._reach(backwards=True)
+        self._capabilities = {item.name: item for item in city.capabilities}
+
+    def _reach(self, *, backwards: bool) -> tuple[frozenset[int], ...]:
+        clouds = list(enumerate(self._city.clouds))
+        return tuple(
+            frozenset(b for b, other in clouds if (reaches(other, cloud) if backwards else reaches(cloud, other)))
+            for _, cloud in clouds
+        )
+
+    def all(self) -> Iterator[Near]:
+        for number, item in enumerate(self._items):
+            yield from self._uses(number, item)
+            yield from self._requires(number, item)
+            yield from self._route(number, item)
+            yield from self._affinity(number, item)
+
+    def _uses(self, number: int, item: Item) -> Iterator[Near]:
+        app = item.app
+        if app is None:
+            return
+        seen: set[str] = set()
+        for index, use in enumerate(app.uses):
+            if use.capability in seen:
+                continue
+            seen.add(use.capability)
+            capability = self._capabilities[use.capability]
+            flow = crossing_flow(self._city, self._catalogue, app, capability)
+            port = self._catalogue[capability.type].port
+            text = f"{item.subject} uses capability {use.capability}, and {{}}"
+            why = self._shut(capability.zone, app.zone, capability.zone or app.zone, port, open_=flow is not None)
+            open_ = flow is not None and not is_closed(self._city, capability.zone)
+            constraint = Constraint(
+                "uses",
+                (item.subject, f"capability {use.capability}"),
+                text.format(why),
+                item.at("uses", index),
+            )
+            other = self._numbers[capability_key(use.capability)]
+            yield Near(number, (other,), self._forward if open_ else self._own, constraint)
+
+    def _route(self, number: int, item: Item) -> Iterator[Near]:
+        app = item.app
+        if app is None or not app.is_routed or app.web_component is None:
+            return
+        gateway = gateway_of(self._city)
+        if gateway is None:
+            return
+        flow = route_flow(self._city, app)
+        port = app.web_component.port or 0
+        why = self._shut(app.zone, gateway.zone or app.zone, app.zone, port, open_=flow is not None)
+        text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
+        constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
+        open_ = flow is not None and not is_closed(self._city, app.zone)
+        other = self._numbers[capability_key(gateway.name)]
+        yield Near(number, (other,), self._backward if open_ else self._own, constraint)
+
+    def _shut(self, offered: str, source: str, target: str, port: int, *, open_: bool) -> str:
+        """Why it does not cross clouds, or how far it does."""
+        if is_closed(self._city, offered):
+            return f"nothing in the government extranet {offered} is offered to other clouds"
+        if open_:
+            return "crosses only between clouds whose spec.crossing says how they reach each other"
+        return f"no declared flow {{from: {source}, to: {target}, ports: [{port}]}} lets that cross clouds"
+
+    def _requires(self, number: int, item: Item) -> Iterator[Near]:
+        if item.capability is None:
+            return
+        for required in self._catalogue[item.capability.type].requires:
+            others = tuple(
+                self._numbers[capability_key(other.name)]
+                for other in self._capabilities.values()
+                if required in (other.type, *self._catalogue[other.type].provides)
+            )
+            if others and number not in others:
+                text = f"{item.subject} requires a capability of type {required} on its cloud"
+                subjects = (item.subject, *(self._items[other].subject for other in others))
+                yield Near(number, others, self._own, Constraint("requires", subjects, text, item.at("name")))
+
+    def _affinity(self, number: int, item: Item) -> Iterator[Near]:
+        for index, name in enumerate(item.rules.affinity):
+            other = named(item, name, self._numbers)
+            if other is not None and other != number:
+                text = f"{item.subject} shares its cloud with {subject_of(self._items[other].key)} (affinity)"
+                source = item.at("placement", "affinity", index)
+                subjects = (item.subject, self._items[other].subject)
+                yield Near(number, (other,), self._own, Constraint("affinity", subjects, text, source))

@@ -1,0 +1,85 @@
+"""How much room there is: for each cloud, set of pools and resource, what may land nowhere else, and the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wecityctl.placement.demand import Item
+from wecityctl.placement.filters import Landings, amount_text, listed
+from wecityctl.placement.model import Constraint, Source
+from wecityctl.placement.supply import CloudSupply, landing, watched_groups
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room of one resource in a set of a cloud's pools. `loads` has what each item would take of it."""
+
+    cloud: int
+    pools: frozenset[int]
+    resource: str
+    limit: int
+    loads: tuple[tuple[int, int], ...]
+    constraint: Constraint
+
+
+def landings_of(items: Sequence[Item], clouds: Sequence[CloudSupply]) -> Landings:
+    """For each item, cloud and workload, the pools it may land on; alike workloads are looked at once."""
+    known: dict[object, frozenset[int]] = {}
+
+    def look(item: Item, cloud: CloudSupply, index: int) -> frozenset[int]:
+        workload = item.workloads[index]
+        replica = tuple(sorted(workload.replica.items()))
+        key = (cloud.name, item.zone, item.rules.domestic, workload.architectures, workload.accelerators, replica)
+        if key not in known:
+            known[key] = landing(cloud, item, workload)
+        return known[key]
+
+    return tuple(
+        tuple(tuple(look(item, cloud, index) for index in range(len(item.workloads))) for cloud in clouds)
+        for item in items
+    )
+
+
+def rooms_of(items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Landings) -> tuple[Room, ...]:
+    """Every room that could be too small."""
+    found: list[Room] = []
+    for number, cloud in enumerate(clouds):
+        if not cloud.pools:
+            continue
+        loads = _loads(items, number, landings)
+        groups = watched_groups({pools for _, pools, _, _ in loads})
+        for pools in groups:
+            sums: dict[str, dict[int, int]] = {}
+            for item, landing_on, resource, amount in loads:
+                if landing_on <= pools:
+                    of_item = sums.setdefault(resource, {})
+                    of_item[item] = of_item.get(item, 0) + amount
+            for resource, of_item in sorted(sums.items()):
+                limit = cloud.room(pools, resource)
+                if sum(of_item.values()) > limit:
+                    constraint = _constraint(cloud, pools, resource, limit)
+                    found.append(Room(number, pools, resource, limit, tuple(of_item.items()), constraint))
+    return tuple(found)
+
+
+def _loads(items: Sequence[Item], cloud: int, landings: Landings) -> list[tuple[int, frozenset[int], str, int]]:
+    return [
+        (number, landings[number][cloud][index], resource, amount)
+        for number, item in enumerate(items)
+        for index, workload in enumerate(item.workloads)
+        if landings[number][cloud][index]
+        for resource, amount in workload.room.items()
+        if amount
+    ]
+
+
+def _constraint(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int) -> Constraint:
+    names = [cloud.pools[index].pool.name for index in sorted(pools)]
+    where = f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
+    text = (
+        f"{where}: there {'is' if limit else 'is no'} {amount_text(resource, limit)}"
+        if limit
+        else (f"{where}: there is no {resource}")
+    )
+    return Constraint("capacity", (f"cloud {cloud.name}",), text, Source("Cloud", cloud.name, ("spec", "pools")))
