@@ -69,7 +69,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         subnets=network.subnets,
         cluster=cluster.id,
         bucket=bucket.name,
-        key=key.secret_ref if key is not None else "",
+        key=key.secret_ref.apply(lambda found: str(found or "")) if key is not None else "",
     )
 
 
@@ -107,7 +107,8 @@ def _external(zone: LandingZone, provider: Provider) -> pulumi.Input[str]:
     if not wanted or _UUID.match(wanted):
         return wanted
     found = get_network_output(name=wanted, external=True, opts=pulumi.InvokeOutputOptions(provider=provider))
-    return found.apply(lambda network: str(network.id or ""))
+    identifier: pulumi.Output[str] = found.apply(lambda network: str(network.id or ""))
+    return identifier
 
 
 def _subnet(zone: LandingZone, provider: Provider, network: Network, planned: PlannedSubnet) -> Subnet:
@@ -188,7 +189,10 @@ def _between(
 ) -> tuple[pulumi.Resource, ...]:
     """A router without a way out, between the zones that a declared flow joins. Where a zone's first address belongs to
     the way out, it has the second, and the other zones' ranges are routes."""
-    joined = _joined(zone)
+    pairs = [{rule.zone, rule.peer} for rule in zone.rules if rule.peer]
+    joined = [
+        planned for planned in zone.subnets if not planned.existing and any(planned.zone in pair for pair in pairs)
+    ]
     if not joined:
         return ()
     router = Router("between", name=zone.physical_name("between"), tags=_tags(zone), opts=landing.options(provider))
@@ -226,15 +230,9 @@ def _between(
                 opts=landing.options(provider, after=(interface,)),
             )
             for other in joined
-            if other.name != planned.name
+            if {planned.zone, other.zone} in pairs
         ]
     return tuple(made)
-
-
-def _joined(zone: LandingZone) -> tuple[PlannedSubnet, ...]:
-    """The subnets of ours that a declared flow of this cloud begins or ends in."""
-    names = {name for rule in zone.rules if rule.peer for name in (rule.zone, rule.peer)}
-    return tuple(planned for planned in zone.subnets if planned.zone in names and not planned.existing)
 
 
 def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluster:

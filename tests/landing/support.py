@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -222,8 +223,8 @@ def _argument_class(kind: type, getter: Any) -> type | None:
     package = kind.__module__.rpartition(".")[0]
     for module_name in (f"{package}._inputs", kind.__module__):
         module = import_module(module_name) if module_name in sys.modules else None
-        for word in {part.strip("'\" ") for part in annotation.replace("[", ",").replace("]", ",").split(",")}:
-            found = getattr(module, word, None) if word.endswith("Args") else None
+        for word in re.findall(r"\w+Args\b", annotation):
+            found = getattr(module, word, None)
             if isinstance(found, type):
                 return found
     return None

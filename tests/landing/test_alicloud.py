@@ -2,11 +2,94 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from wecityctl.graph import Recording
+
+KUBERNETES = "alicloud:cs/managedKubernetes:ManagedKubernetes"
+PRIVATE = "https://10.8.0.7:6443"
 
 
 def test_three_zones_in_two_availability_zones() -> None:
     found = support.recorded(support.city(support.cloud("alicloud", INTERNET, EXTRANET, EXCHANGE)))
     assert support.unknown_inputs(found) == []
     support.check_snapshot("alicloud", found)
+
+
+def test_an_extranet_alone_has_no_way_out_and_no_public_address() -> None:
+    found = support.recorded(support.city(support.cloud("alicloud", EXTRANET)))
+    cluster = support.by_type(found, KUBERNETES)["cluster"].inputs
+    assert cluster["newNatGateway"] is False and cluster["slbInternetEnabled"] is False
+    outside = {"alicloud:vpc/natGateway:NatGateway", "alicloud:ecs/eipAddress:EipAddress"}
+    assert not support.tokens(found) & outside
+    rules = support.by_type(found, "alicloud:ecs/securityGroupRule:SecurityGroupRule").values()
+    assert not [
+        rule for rule in rules if rule.inputs.get("cidrIp") == "0.0.0.0/0" and rule.inputs["policy"] == "accept"
+    ]
+
+
+def test_an_internet_zone_alone_has_a_public_api_and_pods_that_leave() -> None:
+    found = support.recorded(support.city(support.cloud("alicloud", INTERNET)))
+    assert support.by_type(found, KUBERNETES)["cluster"].inputs["slbInternetEnabled"] is True
+    # Still never the vendor's own NAT gateway, through which every subnet would leave.
+    assert support.by_type(found, KUBERNETES)["cluster"].inputs["newNatGateway"] is False
+    assert set(support.by_type(found, "alicloud:vpc/snatEntry:SnatEntry")) == {
+        "out-subnet-internet",
+        "out-subnet-internet-region-1-b",
+        "out-pods-region-1-a",
+        "out-pods-region-1-b",
+    }
+
+
+def test_nodes_come_after_the_ways_out_and_are_of_their_pools_architecture() -> None:
+    found = support.recorded(support.city(support.cloud("alicloud", INTERNET)))
+    pools = support.by_type(found, "alicloud:cs/nodePool:NodePool")
+    ways = {item.urn for item in support.by_type(found, "alicloud:vpc/snatEntry:SnatEntry").values()}
+    assert all(ways <= set(pool.depends_on) for pool in pools.values())
+    assert pools["pool-general"].inputs["imageType"] == "AliyunLinux3"
+    assert pools["pool-kunpeng"].inputs["imageType"] == "AliyunLinux3Arm64"
+
+
+def test_sm_means_sm4_throughout_and_no_aes_anywhere() -> None:
+    found = support.recorded(support.city(support.cloud("alicloud", EXTRANET), sm=True))
+    key = support.by_type(found, "alicloud:kms/key:Key")["key"].inputs
+    assert (key["keySpec"], key["protectionLevel"]) == ("Aliyun_SM4", "HSM")
+    bucket = support.by_type(found, "alicloud:oss/bucket:Bucket")["bucket"].inputs
+    assert bucket["serverSideEncryptionRule"]["kmsDataEncryption"] == "SM4"
+    assert "aes" not in support.snapshot(found).lower()
+
+
+def test_the_kubeconfig_is_made_of_the_clusters_address_and_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resource(self: object, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        known: dict[str, dict[str, Any]] = {
+            KUBERNETES: {
+                "connections": [{"apiServerInternet": "https://198.51.100.7:6443", "apiServerIntranet": PRIVATE}]
+            },
+            "alicloud:ecs/eipAddress:EipAddress": {"ipAddress": "203.0.113.9"},
+            "alicloud:vpc/natGateway:NatGateway": {"snatTableIds": "stb-1"},
+        }
+        return f"{args.name}-id", {**args.inputs, **known.get(args.typ, {})}
+
+    def call(self: object, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        assert args.token == "alicloud:cs/getClusterCredential:getClusterCredential"
+        assert args.args["clusterId"] == "cluster-id"
+        return {"certificateAuthorities": [{"clusterCert": "Q0E=", "clientCert": "Yw==", "clientKey": "aw=="}]}, []
+
+    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.new_resource", resource)
+    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.call", call)
+    private = support.recorded(support.city(support.cloud("alicloud", INTERNET, EXTRANET)))
+    public = support.recorded(support.city(support.cloud("alicloud", INTERNET)))
+    assert _server(private) == PRIVATE
+    assert _server(public) == "https://198.51.100.7:6443"
+    entry = support.by_type(public, "alicloud:vpc/snatEntry:SnatEntry")["out-subnet-internet"].inputs
+    assert (entry["snatIp"], entry["snatTableId"]) == ("203.0.113.9", "stb-1")
+
+
+def _server(found: Recording) -> str:
+    return str(json.loads(support.outputs_of(found).kubeconfig)["clusters"][0]["cluster"]["server"])

@@ -2,11 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from wecityctl.errors import ConfigurationError
+
+TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 
 
 def test_three_zones() -> None:
     found = support.recorded(support.city(support.cloud("openstack", INTERNET, EXTRANET, EXCHANGE)))
     assert support.unknown_inputs(found) == []
     support.check_snapshot("openstack", found)
+
+
+def test_sm_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match="requires SM cryptography, and OpenStack's key manager has no SM keys"
+    ):
+        support.recorded(support.city(support.cloud("openstack", EXTRANET), sm=True))
+
+
+def test_without_barbican_there_is_no_key() -> None:
+    base = support.cloud("openstack", EXTRANET)
+    found = support.recorded(support.city(replace(base, openstack=replace(base.openstack, key_manager=False))))
+    assert "openstack:keymanager/orderV1:OrderV1" not in support.tokens(found)
+    assert support.outputs_of(found).key == ""
+
+
+def test_an_extranet_alone_has_no_router_and_no_floating_address() -> None:
+    found = support.recorded(support.city(support.cloud("openstack", EXTRANET)))
+    assert not {token for token in support.tokens(found) if "outer" in token or "floatingIp" in token}
+    template = support.by_type(found, TEMPLATE)["cluster"].inputs
+    assert template["floatingIpEnabled"] is False
+    assert template["labels"]["master_lb_floating_ip_enabled"] == "false"
+
+
+def test_an_internet_zone_alone_has_a_public_api() -> None:
+    found = support.recorded(support.city(support.cloud("openstack", INTERNET)))
+    assert support.by_type(found, TEMPLATE)["cluster"].inputs["labels"]["master_lb_floating_ip_enabled"] == "true"
+    cluster = support.by_type(found, "openstack:containerinfra/cluster:Cluster")["cluster"]
+    assert any(urn.endswith("::out-internet") for urn in cluster.depends_on)
+
+
+def test_routes_lead_to_declared_neighbours_only() -> None:
+    found = support.recorded(support.city(support.cloud("openstack", INTERNET, EXTRANET, EXCHANGE)))
+    assert set(support.by_type(found, "openstack:networking/subnetRoute:SubnetRoute")) == {"internet-to-exchange"}
+
+
+def test_the_kubeconfig_is_magnums(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resource(self: object, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        magnum = {"kubeconfig": {"raw_config": "apiVersion: v1"}} if args.typ.endswith(":Cluster") else {}
+        return f"{args.name}-id", {**args.inputs, **magnum}
+
+    def call(self: object, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        assert args.args["name"] == "public"
+        return {"id": "0f3e"}, []
+
+    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.new_resource", resource)
+    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.call", call)
+    base = support.cloud("openstack", INTERNET)
+    found = support.recorded(support.city(replace(base, openstack=replace(base.openstack, external_network="public"))))
+    assert support.outputs_of(found).kubeconfig == "apiVersion: v1"
+    # A network that the file names is looked up, because a router takes identifiers only.
+    assert support.by_type(found, "openstack:networking/router:Router")["out"].inputs["externalNetworkId"] == "0f3e"
