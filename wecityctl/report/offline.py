@@ -13,6 +13,10 @@ from wecityctl.report.summary import errors, stack_table, warnings
 from wecityctl.report.words import COLOURS, MARKS, duration, kind_of, property_line
 
 
+# The same on every resource of a landing zone; -o json has them.
+_COMMON = frozenset({"tags"})
+
+
 def print_offline(console: Console, result: RunResult) -> None:
     """Print what a recorded preview found."""
     for line in creation_report(result):
@@ -36,6 +40,8 @@ def creation_report(result: RunResult) -> Iterator[Text]:
             yield Text(f"  {MARKS[change.op]} {_title(change)}", style=COLOURS[change.op])
             if is_landing:
                 for item in change.properties:
+                    if item.path in _COMMON:
+                        continue
                     yield Text(f"      {property_line(item)}", style="dim")
 
 
