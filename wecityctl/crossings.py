@@ -15,7 +15,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.placement import Placement
-from wecityctl.placement.crossing import crossing_flow
+from wecityctl.placement.crossing import crossing_flow, gateway_of, is_closed, route_flow
 
 # The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
 # (ServiceNodePortStaticSubrange of the default range 30000–32767).
@@ -82,6 +82,10 @@ class Crossings:
         """The node port of a capability or app for other clouds; 0 where nobody there reaches it."""
         return self.ports.get((cloud, subject), 0)
 
+    def in_the_clear(self, city: City, catalogue: Catalogue) -> tuple[AnyCrossing, ...]:
+        """What crosses unencrypted: neither the protocol is, always, nor do both clouds say that the way is."""
+        return tuple(item for item in self if not _encrypted(city, catalogue, item))
+
     def links(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
         """The node ports that one cloud reaches on another, by (source, target)."""
         found: dict[tuple[str, str], set[int]] = {}
@@ -110,22 +114,13 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
     return Crossings(uses, routes, _ports(city, found))
 
 
-def entry_flow(city: City, app: App) -> Flow | None:
-    """The first declared flow through which a gateway on another cloud may reach the app, if any.
-
-    As with `crossing_flow`, a gateway without a zone of its own counts as being in the app's.
-    """
-    gateway = _gateway(city)
-    web = app.web_component
-    if gateway is None or web is None:
-        return None
-    pair = (gateway.zone or app.zone, app.zone)
-    return next((flow for flow in city.flows if (flow.source, flow.target) == pair and web.port in flow.ports), None)
+def _encrypted(city: City, catalogue: Catalogue, item: AnyCrossing) -> bool:
+    by_protocol = isinstance(item, UseCrossing) and catalogue[item.capability.type].encrypted
+    return by_protocol or all(city.cloud(name).crossing.encrypted for name in (item.source, item.target))
 
 
 def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[str]) -> Iterator[UseCrossing]:
     capabilities = {item.name: item for item in city.capabilities}
-    closed = _extranets(city)
     for app in city.apps:
         source = placement.apps.get((app.tenant, app.name), "")
         for use in app.uses if app.runs else ():
@@ -135,7 +130,7 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
                 continue
             who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
             flow = crossing_flow(city, catalogue, app, capability)
-            if capability.zone in closed:
+            if is_closed(city, capability.zone):
                 refused.append(f"{who}: {_closed(capability.zone)}")
             elif flow is None:
                 port = catalogue[capability.type].port
@@ -145,10 +140,9 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
 
 
 def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[RouteCrossing]:
-    gateway = _gateway(city)
+    gateway = gateway_of(city)
     if gateway is None and not city.cloud(placement.entry).kubernetes.ingress_class:
         return
-    closed = _extranets(city)
     for app in city.apps:
         target = placement.apps.get((app.tenant, app.name), "")
         web = app.web_component
@@ -157,9 +151,9 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         who = f"app {app.tenant}/{app.name} on cloud {target} is routed from the entry point on {placement.entry}"
         if gateway is None:
             refused.append(f"{who}, and the ingress class there leads to its own cluster only: a gateway is needed")
-        elif app.zone in closed:
+        elif is_closed(city, app.zone):
             refused.append(f"{who}: {_closed(app.zone)}")
-        elif (flow := entry_flow(city, app)) is None:
+        elif (flow := route_flow(city, app)) is None:
             refused.append(f"{who}: {_needed(gateway.zone or app.zone, app.zone, web.port)}")
         else:
             yield RouteCrossing(app, placement.entry, target, flow)
@@ -187,14 +181,6 @@ def _without_sources(cloud: Cloud) -> Iterator[str]:
             f"cloud {cloud.name} says nowhere from which addresses it reaches other clouds: "
             "set spec.crossing.sources of the Cloud"
         )
-
-
-def _extranets(city: City) -> frozenset[str]:
-    return frozenset(zone.name for zone in city.zones if zone.kind == "government-extranet")
-
-
-def _gateway(city: City) -> Capability | None:
-    return next((item for item in city.capabilities if item.type == "gateway"), None)
 
 
 def _ports(city: City, crossings: Iterable[AnyCrossing]) -> Mapping[tuple[str, str], int]:

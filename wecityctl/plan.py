@@ -15,6 +15,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import LayerName
 from wecityctl.placement import Placement, place
+from wecityctl.placement.crossing import gateway_of
 
 LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
 
@@ -177,6 +178,7 @@ def _tenant_stacks(
     crossings: Crossings,
 ) -> list[Stack]:
     stacks = []
+    gateway = gateway_of(city)
     for tenant in city.tenants:
         clouds = placement.clouds_of_tenant(tenant.name) or (city.clouds[0].name,)
         for cloud in clouds:
@@ -190,6 +192,9 @@ def _tenant_stacks(
                 platforms[(city.capability(use.capability).platform, placement.capabilities[use.capability])].name
                 for _, use in uses
             }
+            if gateway is not None and placement.capabilities[gateway.name] == cloud and any(a.is_routed for a in apps):
+                # Who may come in from the entry point is said by the gateway's own labels.
+                needed.add(platforms[(gateway.platform, cloud)].name)
             needed |= {
                 naming.stack_name(city.name, "crossing", tenant.name, item.target)
                 for item in crossings.uses
@@ -225,7 +230,7 @@ def _entry_stack(
     tenants: list[Stack],
     crossings: Crossings,
 ) -> tuple[Stack, ...]:
-    gateway = next((item for item in city.capabilities if item.type == "gateway"), None)
+    gateway = gateway_of(city)
     cloud = city.cloud(placement.entry)
     if gateway is None and not cloud.kubernetes.ingress_class:
         return ()

@@ -103,13 +103,18 @@ def test_each_stack_comes_after_what_it_needs() -> None:
 
 
 def test_only_takes_what_is_needed_along() -> None:
-    plan = plan_of(app("code", uses=(Use("postgresql", "db"),)), app("bus", tenant="transport"))
+    plan = plan_of(app("code", uses=(Use("postgresql", "db"),)), app("bus", tenant="transport", route=None))
     chosen = [stack.name for stack in plan.only(["transport"]).stacks]
     assert chosen == ["xc.secrets", "xc.base.main", "xc.tenant.transport.main"]
 
 
+def test_a_routed_app_stands_on_the_gateway_that_may_reach_it() -> None:
+    plan = plan_of(app("bus", tenant="transport"))
+    assert "xc.platform.application.main" in plan.stack("xc.tenant.transport.main").depends_on
+
+
 def test_needing_takes_what_stands_on_it_along() -> None:
-    plan = plan_of(app("code", uses=(Use("postgresql", "db"),)), app("bus", tenant="transport"))
+    plan = plan_of(app("code", uses=(Use("postgresql", "db"),)), app("bus", tenant="transport", route=None))
     chosen = [stack.name for stack in plan.needing(["application"]).stacks]
     assert chosen == ["xc.platform.application.main", "xc.tenant.health.main", "xc.entry"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wecityctl.engine.recorder import record
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.city import (
     App,
     Autoscale,
@@ -77,25 +77,34 @@ def full_city() -> City:
     )
 
 
+Clusters = Cluster | Mapping[str, Cluster] | None
+
+
 def inputs_for(
-    plan: Plan, stack: str, upstream: Mapping[str, Outputs | None], cluster: Cluster | None = CLUSTER
+    plan: Plan, stack: str, upstream: Mapping[str, Outputs | None], cluster: Clusters = CLUSTER
 ) -> StackInputs:
-    """The inputs of one stack, with a made-up value for each secret it names."""
+    """The inputs of one stack, with a made-up value for each secret it names; one cluster serves for every cloud."""
     chosen = plan.stack(stack)
+    if isinstance(cluster, Mapping):
+        clusters = cluster
+    else:
+        clusters = {cloud.name: cluster for cloud in plan.city.clouds if cluster is not None}
     return StackInputs(
         city=plan.city,
         stack=chosen,
         placement=plan.placement,
         catalogue=load_catalogue(),
-        cluster=cluster,
+        cluster=clusters.get(chosen.cloud),
         upstream={name: upstream.get(name) for name in chosen.depends_on},
         images=IMAGES,
         provider_version="4.34.2",
         secrets={key: f"value-of-{key}" for key in chosen.secrets},
+        crossings=plan.crossings,
+        reach=reaches(plan.city, plan.crossings, chosen.cloud, clusters),
     )
 
 
-def record_city(whole: City, cluster: Cluster | None = CLUSTER) -> dict[str, Recording]:
+def record_city(whole: City, cluster: Clusters = CLUSTER) -> dict[str, Recording]:
     """Every stack of a city, recorded in order."""
     plan = make_plan(whole, load_catalogue())
     outputs: dict[str, Outputs | None] = {}

@@ -89,6 +89,15 @@ def test_a_use_opens_one_flow_and_only_that(full: dict[str, Recording]) -> None:
     assert "transport-internet/bus-to-db" not in names
 
 
+@pytest.mark.parametrize("uses", [(), (Use("cache", "store"),)])
+def test_the_gateway_alone_is_let_in_whatever_the_app_uses(uses: tuple[Use, ...]) -> None:
+    policy = one(record_city(city(app("code", uses=uses))), "NetworkPolicy", "health-internet/code-from-entry")
+    (rule,) = policy.inputs["spec"]["ingress"]
+    (peer,) = rule["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "platform-application"}
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "gateway"
+
+
 def test_admin_credentials_never_enter_a_tenant(full: dict[str, Recording]) -> None:
     for item in objects(full):
         if str(item.inputs["metadata"].get("namespace", "")).startswith(("health-", "transport-")):
