@@ -89,6 +89,14 @@ def open_clusters(
     )
 
 
+def must_start(city: City) -> bool:
+    """Whether an embedded cloud of the city does not run."""
+    from wecityctl.local import cloud as embedded
+
+    clouds = [cloud for cloud in city.clouds if cloud.provider == "local"]
+    return not all(embedded.is_running(local_name(city, cloud)) for cloud in clouds)
+
+
 def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
     """The cluster that a landing zone gave a kubeconfig for. A `fresh` one is given time to begin to answer.
 

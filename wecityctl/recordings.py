@@ -37,13 +37,29 @@ _SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is a
 
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
     """Every stack, or those that match and what they need, in order. Raises what the first failing program raises."""
+    recordings, failures = record_what_can_be(session, only)
+    for error in failures.values():
+        raise error
+    return recordings
+
+
+def record_what_can_be(
+    session: Session, only: tuple[str, ...] = ()
+) -> tuple[tuple[Recording, ...], Mapping[str, Exception]]:
+    """The same, and the error of each stack whose program fails; what stands on it is recorded as if it did not exist
+    yet."""
     known: dict[str, Outputs | None] = {}
     recordings = []
+    failures: dict[str, Exception] = {}
     for inputs in _inputs(session, _plan(session, only), known):
-        recording = record(inputs)
+        try:
+            recording = record(inputs)
+        except Exception as error:
+            failures[inputs.stack.name] = error
+            continue
         known[recording.stack] = recording.outputs
         recordings.append(recording)
-    return tuple(recordings)
+    return tuple(recordings), failures
 
 
 def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:

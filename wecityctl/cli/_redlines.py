@@ -1,24 +1,89 @@
-"""The red lines as commands meet them: a session's stacks recorded, the rules asked, the verdict told."""
+"""The red lines in front of a run: what stands in the way of `up` stops it, `preview` shows it and says so in its code.
+
+Advice is told as warnings, once. The verdict is worked out while clouds are reached and the engine loads.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
-from wecityctl.policy.check import Verdict
+from wecityctl.errors import ExitCode, PolicyError
+from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
 from wecityctl.session import Session
+
+if TYPE_CHECKING:
+    from wecityctl.policy.check import Verdict
+    from wecityctl.verdicts import Pending
+
+JUDGED: tuple[Operation, ...] = ("preview", "up")
 
 
 def today() -> date:
-    """This machine's day: waivers end with a day where the city is."""
+    """This machine's day: a waiver ends with a day where the city is."""
     return date.today()
 
 
 def check_now(session: Session) -> Verdict:
-    """The verdict on a city as its files are now; everything is recorded anew."""
-    from wecityctl.policy.check import judge
-    from wecityctl.policy.model import Posture
-    from wecityctl.policy.rules import RULES
-    from wecityctl.recordings import record_session
+    """The verdict on a city as its files are now; everything is looked at anew."""
+    from wecityctl.verdicts import judge_session
 
-    posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, record_session(session))
-    return judge(posture, today(), RULES)
+    return judge_session(session, today())
+
+
+@dataclass(slots=True)
+class Gate:
+    """What one run has to do with the red lines; nothing for a run that makes nothing. `told`: the advice was shown
+    already, by the preview before this run."""
+
+    session: Session
+    operation: Operation
+    told: bool = False
+    _pending: Pending | None = field(default=None, repr=False)
+    _verdict: Verdict | None = field(default=None, repr=False)
+
+    def begin(self) -> None:
+        """Have the verdict worked out in the background."""
+        if self.operation in JUDGED:
+            from wecityctl.verdicts import begin
+
+            self._pending = begin(self.session, today())
+
+    def close(self) -> None:
+        """Leave nothing behind, however the run ended."""
+        if self._pending is not None:
+            self._pending.close()
+
+    def hold(self, sink: Sink) -> None:
+        """Wait for the verdict and tell it, once. Raises `PolicyError` where `up` must not go on."""
+        if self._pending is None or self._verdict is not None:
+            return
+        self._verdict = verdict = self._pending.verdict()
+        from wecityctl.report.policy import finding_line, note_lines
+
+        positions = self.session.positions
+        stopping = [finding_line(item, positions) for item in verdict.mandatory]
+        if self.operation == "up" and stopping:
+            raise PolicyError(
+                f"{_crossed(len(stopping))}; nothing was done",
+                details="\n".join(stopping),
+                resolution=f"wecityctl policy check {self.session.path} says what to do about each",
+            )
+        advice = [finding_line(item, positions) for item in verdict.advisory]
+        for line in () if self.told else (*advice, *note_lines(verdict)):
+            sink(Diagnostic("", "warning", line))
+        for line in stopping:
+            sink(Diagnostic("", "error", line))
+
+    def in_result(self, result: RunResult) -> RunResult:
+        """The result of a preview that `up` would refuse: the code of the red lines, unless something else failed."""
+        count = len(self._verdict.mandatory) if self._verdict is not None else 0
+        if not count:
+            return result
+        note = f"`up` will refuse: {_crossed(count)}"
+        return replace(result, exit_code=result.exit_code or ExitCode.POLICY, notes=(*result.notes, note))
+
+
+def _crossed(count: int) -> str:
+    return f"mandatory red lines are crossed in {count} place{'s' if count != 1 else ''}"

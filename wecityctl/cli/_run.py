@@ -20,6 +20,7 @@ from wecityctl.model.events import Event, RunFinished, RunResult, Sink
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
+    from wecityctl.cli._redlines import Gate
     from wecityctl.engine.backend import Backend
     from wecityctl.engine.options import RunOptions
     from wecityctl.inputs import Cluster
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run as the user asked for it."""
+    """A run as the user asked for it. `advised`: the red lines' advice was shown by the preview before it."""
 
     session: Session
     options: RunOptions
@@ -36,14 +37,15 @@ class RunRequest:
     report_file: Path | None = None
     details: bool = False
     start_clouds: bool = False
+    advised: bool = False
 
 
 def operate(request: RunRequest) -> RunResult:
     """Carry the request out and show it; what stops it before it begins is raised."""
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink:
-        result = _run(request, sink)
+    with open_reporter(request.output) as sink, _gate(request) as gate:
+        result = _run(request, sink, gate)
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
         from wecityctl.cli._common import console
@@ -59,8 +61,13 @@ def operate_offline(request: RunRequest) -> RunResult:
 
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink:
-        result = preview_offline(request.session, sink, request.only)
+    with open_reporter(request.output) as sink, _gate(request) as gate:
+
+        def tell(event: Event) -> None:
+            sink(RunFinished(gate.in_result(event.result)) if isinstance(event, RunFinished) else event)
+
+        gate.hold(sink)
+        result = gate.in_result(preview_offline(request.session, tell, request.only))
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
         from wecityctl.cli._common import console
@@ -127,8 +134,21 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
             yield plain
 
 
-def _run(request: RunRequest, sink: Sink) -> RunResult:
-    from wecityctl.clusters import open_clusters, open_landed
+@contextmanager
+def _gate(request: RunRequest) -> Iterator[Gate]:
+    """The red lines in front of this run, being looked at from here on."""
+    from wecityctl.cli._redlines import Gate
+
+    gate = Gate(request.session, request.options.operation, request.advised)
+    try:
+        gate.begin()
+        yield gate
+    finally:
+        gate.close()
+
+
+def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
+    from wecityctl.clusters import must_start, open_clusters, open_landed
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
     from wecityctl.linking import link_clouds
@@ -138,20 +158,25 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
     options = replace(request.options, provider=session.city.kubernetes_provider)
     backend = open_backend(session.city)
+    if request.start_clouds and must_start(session.city):
+        gate.hold(sink)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
     can_begin = any(cloud.has_landing_zone or cloud.name not in clusters.failed for cloud in session.city.clouds)
     if clusters.failed and not can_begin:
         raise next(iter(clusters.failed.values()))
 
     if request.start_clouds:
+        if sum(cloud.provider == "local" for cloud in session.city.clouds) > 1:
+            # Ways between clouds are changes too.
+            gate.hold(sink)
         link_clouds(session.city, session.plan.crossings, clusters, sink)
 
-    def with_urls(result: RunResult) -> RunResult:
-        return replace(result, entry_urls=entry_urls(session, clusters.found, backend))
+    def whole(result: RunResult) -> RunResult:
+        return gate.in_result(replace(result, entry_urls=entry_urls(session, clusters.found, backend)))
 
     def tell(event: Event) -> None:
         # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
-        sink(RunFinished(with_urls(event.result)) if isinstance(event, RunFinished) else event)
+        sink(RunFinished(whole(event.result)) if isinstance(event, RunFinished) else event)
 
     result = run(
         plan,
@@ -163,8 +188,9 @@ def _run(request: RunRequest, sink: Sink) -> RunResult:
         tell,
         unreachable=clusters.failed,
         open_landed=open_landed,
+        before=lambda: gate.hold(sink),
     )
-    return with_urls(result)
+    return whole(result)
 
 
 def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend) -> tuple[str, ...]:

@@ -45,10 +45,12 @@ def up(
     session = open_session(path)
     check_confirmation(session, confirm)
     chosen = tuple(only or ())
+    advised = False
     if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
         shown = operate(RunRequest(session, RunOptions("preview", parallelism=parallelism), chosen, details=True))
         if shown.exit_code or not _go_on(shown.has_changes):
             raise typer.Exit(shown.exit_code)
+        advised = True
     options = RunOptions(
         "up",
         parallelism=parallelism,
@@ -58,7 +60,7 @@ def up(
         confirm_all=bool(confirm),
         delete_data=delete_data,
     )
-    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True)
+    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
     raise typer.Exit(exit_code(operate(request)))
 
 

@@ -6,7 +6,7 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -49,11 +49,13 @@ def run(
     *,
     unreachable: Mapping[str, WecityError] | None = None,
     open_landed: OpenLanded | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run `options.operation` on the plan's stacks.
 
     `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
-    `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out.
+    `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
+    called once, while the engine loads, before the first stack is touched; what it raises stops the run.
 
     `preview`, `up` and `refresh` go through `plan` in its order; `destroy` takes down exactly the plan's stacks, in
     reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
@@ -68,7 +70,7 @@ def run(
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, open_landed, is_whole=is_whole)
+    runner = _Runner(context, sink, leftovers, open_landed, before, is_whole=is_whole)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
@@ -100,10 +102,12 @@ class _Runner:
         sink: Sink,
         leftovers: tuple[str, ...],
         open_landed: OpenLanded | None,
+        before: Callable[[], None],
         *,
         is_whole: bool,
     ) -> None:
         self._context = context
+        self._before = before
         self._open_landed = open_landed
         self._options = context.options
         self._sink = sink
@@ -137,8 +141,11 @@ class _Runner:
             context.learn_record(name, self._skipper.record(name))
         unlanded = Unlanded(context, engine.forecast)
         forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed)
-        if any(forward.leave_out(name) is None for name in context.stacks):
+        needed = any(self._is_work(forward, name) for name in context.stacks)
+        if needed:
             self._warm_up(engine)
+        self._before()
+        if needed:
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
@@ -147,6 +154,14 @@ class _Runner:
         if self._options.operation == "up" and forward.good:
             self._skipper.note(context.backend, forward.good)
         self._remove_leftovers(engine, maker, interrupts)
+
+    @staticmethod
+    def _is_work(forward: Forward, stack: str) -> bool:
+        try:
+            return forward.leave_out(stack) is None
+        except WecityError:
+            # What keeps a stack from being worked on is told when its turn comes; the others go on.
+            return False
 
     def _warm_up(self, engine: Engine) -> None:
         engine.warm_up(provider=bool(self._context.clusters) and self._context.provider.kind == "builtin")

@@ -3,9 +3,57 @@
 from __future__ import annotations
 
 from wecityctl.policy.model import Rule
-from wecityctl.policy.rules import through_exchange
+from wecityctl.policy.rules import (
+    common_capability,
+    crossing_plaintext,
+    data_class,
+    declared_flows,
+    default_deny,
+    encryption_at_rest,
+    extranet_exposure,
+    image_architectures,
+    image_registries,
+    images_by_digest,
+    landing_public,
+    log_retention,
+    namespace_labels,
+    network_fences,
+    off_site_backup,
+    plain_secrets,
+    privileged_pods,
+    role_bindings,
+    service_accounts,
+    sm_cryptography,
+    three_administrators,
+    through_exchange,
+    unused_capability,
+)
 
-RULES: tuple[Rule, ...] = (through_exchange.RULE,)
+RULES: tuple[Rule, ...] = (
+    through_exchange.RULE,
+    default_deny.RULE,
+    declared_flows.RULE,
+    network_fences.RULE,
+    extranet_exposure.RULE,
+    crossing_plaintext.RULE,
+    landing_public.RULE,
+    namespace_labels.RULE,
+    data_class.RULE,
+    sm_cryptography.RULE,
+    encryption_at_rest.RULE,
+    off_site_backup.RULE,
+    plain_secrets.RULE,
+    log_retention.RULE,
+    three_administrators.RULE,
+    role_bindings.RULE,
+    privileged_pods.RULE,
+    service_accounts.RULE,
+    image_registries.RULE,
+    images_by_digest.RULE,
+    image_architectures.RULE,
+    unused_capability.RULE,
+    common_capability.RULE,
+)
 
 
 def rule(name: str) -> Rule:

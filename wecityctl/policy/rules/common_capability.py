@@ -13,6 +13,8 @@ see; as a capability it is run once, has an owner and is open to the next app. T
 tag or digest. Images of the city's own catalogue are common already. It is advice: the same base image under two
 different programs is no service."""
 
+_SHOWN = 4
+
 
 def check(posture: Posture) -> Iterator[Finding]:
     """Images that are components of two or more apps."""
@@ -29,11 +31,16 @@ def check(posture: Posture) -> Iterator[Finding]:
             _, document, path = next(place for place in places if place[0] == apps[1])
             yield Finding(
                 subject=f"image {image}",
-                message=f"{', '.join(apps)} each run a component of their own from it",
+                message=f"{_words(apps)} each run a component of their own from it",
                 resolution="make it a capability of a platform and let the apps use it",
                 document=document,
                 path=path,
             )
+
+
+def _words(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more apps" if more > 0 else "")
 
 
 def repository(image: str) -> str:

@@ -32,10 +32,10 @@ def check(posture: Posture) -> Iterator[Finding]:
 def _people(posture: Posture) -> Iterator[Finding]:
     three = posture.city.compliance.administrators
     people = {"system": three.system, "security": three.security, "audit": three.audit}
-    for office, names in people.items():
-        if not names:
-            message = f"nobody is {office} administrator"
-            yield _finding(posture, message, "name at least one person for each of the three", office)
+    missing = [office for office, names in people.items() if not names]
+    if missing:
+        message = f"nobody is {' or '.join(missing)} administrator"
+        yield _finding(posture, message, "name at least one person for each of the three", missing[0])
     for one, other in combinations(people, 2):
         for both in sorted({name.lower() for name in people[one]} & {name.lower() for name in people[other]}):
             message = f"{both} is {one} administrator and {other} administrator"

@@ -1,0 +1,128 @@
+"""Verdicts that are remembered: one file for each path of a city, good only while its key is the same.
+
+The key covers all that a verdict follows from: the model, the catalogue, placement and images, the day, our own code,
+that of partners' capabilities, and the libraries that run programs. Anything odd about the file: there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import wecityctl
+from wecityctl.paths import cache_dir, write_private
+from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
+from wecityctl.policy.model import Finding
+from wecityctl.session import Session
+
+_LIBRARIES = (
+    "pulumi",
+    "pulumi-kubernetes",
+    "pulumi-openstack",
+    "pulumi-alicloud",
+    "tencentcloud-iac-pulumi",
+    "pulumi-huaweicloud",
+)
+
+
+def key_of(session: Session, day: date) -> str:
+    """The digest of everything that the verdict follows from."""
+    # The values are frozen, and what they print is all of them, in the order of the files.
+    model = (session.city, sorted(session.catalogue.items()), session.plan, sorted(session.images.items()))
+    digest = hashlib.sha256()
+    for part in (repr(model), day.isoformat(), sys.version, *_libraries(), *_code(session)):
+        digest.update(part.encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def recall(session: Session, key: str) -> Verdict | None:
+    """The verdict that was noted under this key."""
+    try:
+        noted = json.loads(_file(session).read_bytes())
+        return _verdict(noted["verdict"]) if noted["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def note(session: Session, key: str, verdict: Verdict) -> None:
+    """Note a verdict. Where that cannot be done, the next run works it out again."""
+    text = json.dumps({"key": key, "verdict": asdict(verdict)}, ensure_ascii=False)
+    try:
+        write_private(_file(session), text.encode(errors="surrogatepass"))
+    except OSError:
+        return
+
+
+def _file(session: Session) -> Path:
+    place = hashlib.sha256(os.fsencode(session.path.absolute())).hexdigest()[:16]
+    return cache_dir() / "verdicts" / f"{session.city.name}-{place}.json"
+
+
+def _libraries() -> Iterator[str]:
+    for name in _LIBRARIES:
+        try:
+            yield f"{name}={version(name)}"
+        except PackageNotFoundError:
+            yield f"{name} is missing"
+
+
+def _code(session: Session) -> Iterator[str]:
+    """What tells a changed program: every source file's place, size and times, the time of its last change of any
+    kind among them, which nothing but the system sets."""
+    root = Path(wecityctl.__file__).parent
+    # Not walked with the root: the stacks are a symbolic link in a checkout, and a directory in a wheel.
+    for directory in (root, root / "stacks"):
+        yield from _signatures(_sources(directory))
+    programs = {kind.program.partition(":")[0].partition(".")[0] for kind in session.catalogue.values()}
+    for package in sorted(programs - {root.name}):
+        spec = find_spec(package)
+        places = (spec.submodule_search_locations or [spec.origin or ""]) if spec is not None else []
+        for place in places:
+            yield from _signatures(_sources(Path(place)))
+
+
+def _sources(place: Path) -> Iterator[os.DirEntry[str] | Path]:
+    if place.is_file():
+        yield place
+        return
+    pending = [str(place)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    yield entry
+
+
+def _signatures(files: Iterable[os.DirEntry[str] | Path]) -> Iterator[str]:
+    for file in sorted(files, key=os.fspath):
+        seen = file.stat()
+        yield f"{os.fspath(file)} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
+
+
+def _verdict(noted: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        city=noted["city"],
+        day=noted["day"],
+        rules=tuple(noted["rules"]),
+        resources=noted["resources"],
+        findings=tuple(Judged(**{**item, "finding": _finding(item["finding"])}) for item in noted["findings"]),
+        notes=tuple(WaiverNote(**item) for item in noted["notes"]),
+        evidence=tuple(Evidence(**item) for item in noted["evidence"]),
+    )
+
+
+def _finding(noted: Mapping[str, Any]) -> Finding:
+    kind_and_name = noted["document"]
+    document = (kind_and_name[0], kind_and_name[1]) if kind_and_name is not None else None
+    return Finding(**{**noted, "document": document, "path": tuple(noted["path"])})
