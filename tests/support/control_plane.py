@@ -267,6 +267,8 @@ def _start_server(plane: ControlPlane) -> None:
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--authorization-mode=RBAC",
+        # As clusters have it: what refuses privileged pods is not a flag.
+        "--allow-privileged=true",
         "--endpoint-reconciler-type=none",
         "--profiling=false",
     )

@@ -1,0 +1,94 @@
+"""Cases about single objects, as files: `tests/policy/objects/<rule>/<name>.yaml`.
+
+The first document says what is expected: `refused`, part of what the API server says (absent: it takes the object),
+and `found`, part of what the rule finds in the graph (absent: nothing); `as`, who asks (absent: the city's manager).
+The others are the objects; the last of them is the one in question. One set of cases for both makes sure that a graph
+rule and its admission policy draw the same line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.stacks.cities import IMAGES, city
+from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model.city import Administrators, City, Compliance
+from wecityctl.model.outputs import TenantOutputs
+from wecityctl.placement import place
+from wecityctl.policy.model import Manifest, Posture
+from wecityctl.stacks.catalogue import load_catalogue
+
+DIRECTORY = Path(__file__).with_name("objects")
+NAMESPACE = "parks-extranet"
+# The built images of the recipes; the other references of the tests are of no registry that this city allows.
+OWN_IMAGES = {**IMAGES, "postgresql": "docker.io/library/postgres:15"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file."""
+
+    path: Path
+    objects: tuple[Manifest, ...]
+    refused: str = ""
+    found: str = ""
+    who: str = ""
+
+    @property
+    def rule(self) -> str:
+        return self.path.parent.name
+
+    def __str__(self) -> str:
+        return f"{self.rule}/{self.path.stem}"
+
+
+def cases() -> list[Case]:
+    """Every case, by rule and name."""
+    return [_load(path) for path in sorted(DIRECTORY.rglob("*.yaml"))]
+
+
+def _load(path: Path) -> Case:
+    head, *objects = yaml.safe_load_all(path.read_text())
+    assert set(head) <= {"refused", "found", "as"}, path
+    return Case(path, tuple(objects), head.get("refused", ""), head.get("found", ""), head.get("as", ""))
+
+
+def strict_city(name: str = "redline", **changes: Any) -> City:
+    """A city with every line drawn: its registries, digests and administrators are named."""
+    compliance = Compliance(
+        mlps=3,
+        registries=("registry.redline.example", "mirror.example:5000/gov"),
+        image_digests=True,
+        administrators=Administrators(("sys@x.example",), ("sec@x.example",), ("aud@x.example",)),
+    )
+    return city(**{"name": name, "compliance": compliance, **changes})
+
+
+def posture(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> Posture:
+    """The objects as what the stack of tenant `parks` would register, in the namespace of an extranet."""
+    whole = whole or strict_city()
+    known = [namespace(whole.name), *objects]
+    stack = f"{whole.name}.tenant.parks.main"
+    resources = tuple(_recorded(stack, item) for item in known)
+    recording = Recording(stack, resources, TenantOutputs("parks", "main", (NAMESPACE,), ()))
+    return Posture(whole, load_catalogue(), place(whole, load_catalogue()), OWN_IMAGES, (recording,))
+
+
+def namespace(city_name: str, name: str = NAMESPACE, zone: str = "extranet", tenant: str = "parks") -> Manifest:
+    """A tenant's namespace as the tenants' stacks make it, without what Pod Security would refuse first."""
+    labels = {"wecity.dev/city": city_name, "wecity.dev/zone": zone, "wecity.dev/tenant": tenant}
+    labels["pod-security.kubernetes.io/enforce"] = "restricted"
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _recorded(stack: str, item: Mapping[str, Any]) -> RecordedResource:
+    version = item["apiVersion"] if "/" in item["apiVersion"] else f"core/{item['apiVersion']}"
+    token = f"kubernetes:{version}:{item['kind']}"
+    metadata = item["metadata"]
+    name = f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else metadata["name"]
+    return RecordedResource(f"urn:{stack}::{token}::{name}", token, name, "", (), item, True, False)

@@ -1,0 +1,270 @@
+"""The real API server refuses what crosses a red line, whoever asks, and takes what does not.
+
+The namespaces of these tests carry no Pod Security labels, so that it is the policies that refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
+from tests.support.control_plane import ControlPlane
+from wecityctl.model.city import City, Compliance, Waiver
+from wecityctl.policy.admission import held_by
+from wecityctl.policy.rules import RULES
+from wecityctl.stacks.base.kubernetes import administrators, manager
+
+pytestmark = pytest.mark.cluster
+
+OPERATOR = "operator"
+# What an operator of the cluster may do: everything in these groups, and nothing of ours.
+GROUPS = ["", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io"]
+ACTIVE_WITHIN = 20.0
+
+CITY = strict_city()
+# A second city on the same cluster, which allows every image.
+OTHER = strict_city("seaside", compliance=Compliance(mlps=3))
+LEGACY = Waiver("legacy", "privileged-pods", ("parks/legacy-*",), "a@x.example", "the supplier is late", "2027-01-01")
+
+
+def held(city: City) -> list[dict[str, Any]]:
+    return [item for rule in RULES for item in held_by(rule, city, OWN_IMAGES)]
+
+
+@pytest.fixture(scope="module")
+def fenced(api_server: ControlPlane) -> Iterator[ControlPlane]:
+    """A cluster with two cities' policies and roles, and namespaces in which they hold."""
+    made: list[dict[str, Any]] = []
+    for city in (CITY, OTHER):
+        made += [*administrators(city), *manager(city), *held(city)]
+    made += [*_operator(), *_namespaces()]
+    api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
+    until(lambda: all(refusal(api_server, case) for case in last_of_each_rule()))
+    yield api_server
+    api_server.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(reversed(made)))
+
+
+def _operator() -> Iterator[dict[str, Any]]:
+    group = "rbac.authorization.k8s.io"
+    rules = [{"apiGroups": GROUPS, "resources": ["*"], "verbs": ["*"]}]
+    yield {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": OPERATOR}, "rules": rules}
+    yield {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": OPERATOR},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": OPERATOR},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}],
+    }
+
+
+def _namespaces() -> Iterator[dict[str, Any]]:
+    for each in (namespace(CITY.name), namespace(OTHER.name, "seaside-parks"), _plain("nobodys")):
+        each["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce", None)
+        yield each
+        name = each["metadata"]["name"]
+        for account in ("default", "worker"):
+            yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": name}}
+        yield _default_deny(name)
+
+
+def _plain(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"colour": "grey"}}}
+
+
+def _default_deny(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "default-deny", "namespace": name},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+
+
+def as_list(objects: Any) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def last_of_each_rule() -> list[Case]:
+    return list({case.rule: case for case in cases() if case.refused}.values())
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until the API server has taken the policies up; that takes it a moment."""
+    deadline = time.monotonic() + ACTIVE_WITHIN
+    while not holds():
+        assert time.monotonic() < deadline, "the policies are not active"
+        time.sleep(0.2)
+
+
+def attempt(plane: ControlPlane, *arguments: str, who: str = "", stdin: str | None = None) -> str:
+    """What kubectl is told; empty when it is obeyed."""
+    try:
+        plane.kubectl(*arguments, *([f"--as={who}"] if who else []), stdin=stdin)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def create(plane: ControlPlane, item: dict[str, Any], who: str = "") -> str:
+    return attempt(plane, "create", "--dry-run=server", "-f", "-", who=who, stdin=json.dumps(item))
+
+
+def refusal(plane: ControlPlane, case: Case) -> str:
+    return create(plane, case.objects[-1], case.who)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_the_api_server_judges_as_the_case_says(fenced: ControlPlane, case: Case) -> None:
+    answer = refusal(fenced, case)
+    if not case.refused:
+        assert answer == ""
+        return
+    assert case.refused in answer
+    assert f"red line {case.rule}: " in answer
+    assert "Forbidden" in answer
+
+
+def test_nothing_is_judged_in_a_namespace_that_is_nobodys(fenced: ControlPlane) -> None:
+    for case in cases():
+        item = case.objects[-1]
+        if not case.refused or "namespace" not in item["metadata"]:
+            continue
+        elsewhere = {**item, "metadata": {**item["metadata"], "namespace": "nobodys"}}
+        assert create(fenced, elsewhere) == "", str(case)
+
+
+def test_each_city_holds_its_own_lines(fenced: ControlPlane) -> None:
+    """The second city allows every image, and its other lines are the same."""
+    by_name = {str(case): case.objects[-1] for case in cases()}
+    for name, told in {
+        "image-registries/fail-other-registry": "",
+        "privileged-pods/fail-host-path": "seaside-",
+    }.items():
+        item = by_name[name]
+        moved = {**item, "metadata": {**item["metadata"], "namespace": "seaside-parks"}}
+        answer = create(fenced, moved)
+        assert told in answer
+        assert bool(answer) == bool(told)
+        assert "redline" not in answer
+
+
+def test_the_labels_of_a_namespace_are_changed_by_the_manager_alone(fenced: ControlPlane) -> None:
+    for change in ("wecity.dev/city-", "wecity.dev/zone=internet", "pod-security.kubernetes.io/enforce=privileged"):
+        labelling = ("label", "namespace", NAMESPACE, change, "--overwrite", "--dry-run=server")
+        assert "red line namespace-labels" in attempt(fenced, *labelling, who=OPERATOR), change
+        assert attempt(fenced, *labelling) == ""
+    assert attempt(fenced, "label", "namespace", NAMESPACE, "colour=red", "--overwrite", who=OPERATOR) == ""
+    assert attempt(fenced, "label", "namespace", "nobodys", "colour=red", "--overwrite", who=OPERATOR) == ""
+    joining = attempt(fenced, "label", "namespace", "nobodys", "wecity.dev/city=redline", who=OPERATOR)
+    assert "red line namespace-labels" in joining
+    leaving = attempt(fenced, "delete", "namespace", NAMESPACE, "--dry-run=server", who=OPERATOR)
+    assert "red line namespace-labels" in leaving
+
+
+def test_whoever_is_given_the_managers_role_is_not_locked_out(fenced: ControlPlane) -> None:
+    """An identity that is no administrator of the cluster can run `up`, once the cluster's owner says so."""
+    new = namespace(CITY.name, "redline-more")
+    assert "red line namespace-labels" in create(fenced, new, OPERATOR)
+    binding = ("clusterrolebinding", "redline-manager")
+    fenced.kubectl("create", *binding, "--clusterrole=redline-manager", f"--user={OPERATOR}")
+    try:
+        until(lambda: create(fenced, new, OPERATOR) == "")
+        assert "red line" in create(fenced, namespace(OTHER.name, "seaside-more"), OPERATOR)
+    finally:
+        fenced.kubectl("delete", *binding)
+    until(lambda: create(fenced, new, OPERATOR) != "")
+
+
+@pytest.mark.parametrize(("who", "told"), [(OPERATOR, "are kept by the city"), ("sec@x.example", "stays as it is")])
+def test_default_deny_stays(fenced: ControlPlane, who: str, told: str) -> None:
+    deleting = attempt(fenced, "delete", "networkpolicy", "default-deny", "-n", NAMESPACE, "--dry-run=server", who=who)
+    assert told in deleting
+    opened = json.dumps([{"op": "add", "path": "/spec/ingress", "value": [{}]}])
+    opening = ("patch", "networkpolicy", "default-deny", "-n", NAMESPACE, "--type=json", "-p", opened)
+    assert told in attempt(fenced, *opening, "--dry-run=server", who=who)
+
+
+def test_somebody_who_looks_into_a_pod_is_judged_too(fenced: ControlPlane) -> None:
+    (case,) = (item for item in cases() if str(item) == "privileged-pods/pass-restricted-pod")
+    pod = {**case.objects[-1], "metadata": {"name": "looked-at", "namespace": NAMESPACE}}
+    fenced.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    container = {**pod["spec"]["containers"][0], "name": "debug", "securityContext": {"privileged": True}}
+    patch = json.dumps({"spec": {"ephemeralContainers": [container]}})
+    looking = ("patch", "pod", "looked-at", "-n", NAMESPACE, "--subresource=ephemeralcontainers", "-p", patch)
+    try:
+        assert "red line privileged-pods" in attempt(fenced, *looking)
+    finally:
+        fenced.kubectl("delete", "pod", "looked-at", "-n", NAMESPACE, "--force", "--grace-period=0")
+
+
+BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "more"},
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "subjects", "who", "told"),
+    [
+        ("redline-security-admin", ["wecity:redline:system-admins"], "", "the duty of another"),
+        ("redline-audit-admin", ["sec@x.example"], "", "the duty of another"),
+        ("redline-audit-admin", ["new@x.example"], OPERATOR, "are named in its files"),
+        (
+            "view",
+            ["wecity:redline:system-admins", "wecity:redline:audit-admins"],
+            "",
+            "two of the three administrators",
+        ),
+        ("cluster-admin", ["wecity:redline:system-admins"], "", "every right there is"),
+        ("redline-audit-admin", ["new@x.example"], "", ""),
+        ("view", ["wecity:redline:audit-admins"], "", ""),
+        ("cluster-admin", ["root@x.example"], "", ""),
+    ],
+)
+def test_bindings_keep_the_three_administrators_apart(
+    fenced: ControlPlane, role: str, subjects: list[str], who: str, told: str
+) -> None:
+    group = "rbac.authorization.k8s.io"
+    named = [{"apiGroup": group, "kind": "User" if "@" in name else "Group", "name": name} for name in subjects]
+    binding = {**BINDING, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}, "subjects": named}
+    answer = create(fenced, binding, who)
+    assert told in answer
+    assert bool(answer) == bool(told)
+
+
+def test_a_waiver_lets_its_subject_pass_and_nobody_else(fenced: ControlPlane) -> None:
+    (case,) = (item for item in cases() if str(item) == "privileged-pods/fail-host-path")
+    waiving = strict_city(waivers=(LEGACY,))
+    try:
+        fenced.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(held(waiving)))
+        legacy = json.loads(json.dumps(case.objects[-1]))
+        legacy["metadata"]["labels"]["app.kubernetes.io/name"] = "legacy-map"
+        until(lambda: create(fenced, legacy) == "")
+        assert "red line privileged-pods" in refusal(fenced, case)
+        foreign = {**legacy, "metadata": {**legacy["metadata"], "namespace": "seaside-parks"}}
+        assert "red line privileged-pods" in create(fenced, foreign)
+    finally:
+        fenced.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(held(CITY)))
+    until(lambda: "red line privileged-pods" in create(fenced, legacy))
+
+
+def test_a_pod_from_before_can_still_lose_its_finalizer(api_server: ControlPlane, fenced: ControlPlane) -> None:
+    """What is there already is left to run and to go: only a change of its containers is judged."""
+    (case,) = (item for item in cases() if str(item) == "privileged-pods/fail-host-path")
+    pod = json.loads(json.dumps(case.objects[-1]))
+    pod["metadata"] |= {"name": "older", "namespace": "nobodys", "finalizers": ["x.example/held"]}
+    fenced.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    fenced.kubectl("label", "namespace", "nobodys", "wecity.dev/city=redline")
+    try:
+        until(lambda: create(fenced, {**pod, "metadata": {"name": "newer", "namespace": "nobodys"}}) != "")
+        freeing = ("patch", "pod", "older", "-n", "nobodys", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        assert attempt(fenced, *freeing) == ""
+    finally:
+        fenced.kubectl("label", "namespace", "nobodys", "wecity.dev/city-")
+        attempt(fenced, "delete", "pod", "older", "-n", "nobodys", "--force", "--grace-period=0")
