@@ -160,7 +160,7 @@ def _live(cloud: Cloud, read: _Read, now: float) -> CloudFigures:
 
 def _waiting(waiting: Waiting) -> str:
     reason = max(waiting.reasons, key=lambda key: waiting.reasons[key])
-    return f"{waiting.pods} pods wait for a node ({waiting.reasons[reason]} of them {reason})"
+    return f"pods that wait for a node: {waiting.pods} ({waiting.reasons[reason]} of them {reason})"
 
 
 def _declared(cloud: Cloud, error: WecityError | None, written: float, now: float) -> CloudFigures:
