@@ -1,0 +1,27 @@
+"""Waivers: they name a rule that there is and that may be waived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.spec.draft import Draft
+from wecityctl.spec.fields import nearest
+
+
+def rules_of_waivers(draft: Draft) -> Iterator[Problem]:
+    """The rule exists, and is none with a veto: what harms privacy is mended, never waived."""
+    if not draft.waivers:
+        return
+    # The rules are many modules, and most cities need none of them to be read.
+    from wecityctl.policy.rules import RULES
+
+    rules = {rule.name: rule for rule in RULES}
+    for waiver in draft.waivers:
+        name = waiver.value.rule
+        path = ("spec", "rule")
+        if name not in rules:
+            expected = "one of those that `wecityctl policy list` shows"
+            yield waiver.problem(path, f"there is no rule {name!r}", expected, nearest(name, tuple(rules)))
+        elif rules[name].veto:
+            yield waiver.problem(path, f"rule {name!r} has a veto and cannot be waived", "what it finds, mended")
