@@ -117,7 +117,13 @@ def loading(
         ],
         requests={"cpu": "10m", "memory": "32Mi"},
     )
-    spec = pods.pod([runner], cluster=inputs.cluster, user=101, restart="Never")
+    spec = pods.pod(
+        [runner],
+        cluster=inputs.cluster,
+        user=101,
+        architectures=inputs.city.images.architectures,
+        restart="Never",
+    )
     yield {
         "apiVersion": "batch/v1",
         "kind": "Job",

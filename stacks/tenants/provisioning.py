@@ -168,7 +168,13 @@ def _job(
         requests={"cpu": "20m", "memory": "64Mi"},
     )
     labels = {**scope.labels, **provisioning_labels(use.capability)}
-    spec = pods.pod([runner], cluster=scope.inputs.cluster, user=USER, restart="OnFailure")
+    spec = pods.pod(
+        [runner],
+        cluster=scope.inputs.cluster,
+        user=USER,
+        architectures=scope.inputs.city.images.architectures,
+        restart="OnFailure",
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
