@@ -115,13 +115,13 @@ CLOUDS = (
     CloudShape(
         "hillside",
         "internet, extranet, exchange",
-        "0.11",
+        "0.10",
         (PoolShape("general", "amd64", 100), PoolShape("kunpeng", "arm64", 50, domestic=True)),
     ),
     CloudShape(
         "lakeside",
         "extranet",
-        "0.12",
+        "0.10",
         (PoolShape("kunpeng", "arm64", 100, domestic=True), PoolShape("hygon", "amd64", 50, domestic=True)),
     ),
     CloudShape(
@@ -135,11 +135,12 @@ CLOUDS = (
         ),
     ),
 )
+# Replicas of 10 and 20 CPUs leave no more than a tenth of a node that nothing fits into.
 APPS = (
-    AppShape("portal", "internet", "L1", ("amd64", "arm64"), 12, (8, 16, 24)),
-    AppShape("business", "extranet", "L2", ("amd64",), 12, (16, 24, 32)),
-    AppShape("analysis", "extranet", "L2", ("amd64", "arm64"), 9, (24, 32), domestic=True),
-    AppShape("exchange", "exchange", "L2", ("amd64",), 14, (8, 16, 24)),
+    AppShape("portal", "internet", "L1", ("amd64",), 16, (10, 20)),
+    AppShape("business", "extranet", "L2", ("amd64", "arm64"), 14, (20,)),
+    AppShape("analysis", "extranet", "L2", ("amd64", "arm64"), 12, (20,), domestic=True),
+    AppShape("exchange", "exchange", "L2", ("amd64", "arm64"), 14, (20, 10)),
 )
 
 
