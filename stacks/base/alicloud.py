@@ -333,6 +333,7 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network, key: Key)
         # Credentials do not belong into a state's plain attributes; they are asked for when they are needed.
         skip_set_certificate_authority=True,
         deletion_protection=True,
+        audit_log_config={"enabled": True},
         addons=[
             {"name": "terway-eniip", "config": json.dumps({"NetworkPolicy": "true"})},
             {"name": "csi-plugin"},

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wecityctl.errors import Problem
-from wecityctl.spec.checks import amounts, capabilities, clouds, duplicates, references, routes, texts
+from wecityctl.spec.checks import (
+    amounts,
+    capabilities,
+    clouds,
+    duplicates,
+    landings,
+    networks,
+    references,
+    routes,
+    texts,
+    waivers,
+)
 from wecityctl.spec.draft import Draft
 
 Check = Callable[[Draft], Iterator[Problem]]
@@ -25,6 +36,18 @@ CHECKS: tuple[Check, ...] = (
     clouds.providers,
     clouds.zones_without_a_cloud,
     clouds.architectures,
+    networks.extranets_stay_inside,
+    networks.ranges_apart,
+    networks.subnets_fit,
+    networks.ranges_of_joined_clouds,
+    networks.existing_parts,
+    networks.pools_in_zones,
+    landings.regions,
+    landings.places,
+    landings.machine_types,
+    landings.openstack_settings,
+    landings.tencentcloud_settings,
+    landings.sm_keys,
     capabilities.types,
     capabilities.engines_and_replicas,
     capabilities.requirements,
@@ -36,6 +59,7 @@ CHECKS: tuple[Check, ...] = (
     routes.routes_lead_somewhere,
     routes.health_needs_a_port,
     routes.flows_between_zones,
+    waivers.rules_of_waivers,
     texts.empty_values,
     texts.placeholders,
     texts.control_characters,

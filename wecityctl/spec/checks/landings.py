@@ -1,0 +1,97 @@
+"""What a vendor's landing zone cannot be made without: region, availability zones, machine types, images, SM keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
+from wecityctl.model.city import Cloud
+from wecityctl.spec.draft import Draft, Sourced
+
+# Vendors whose key management has no SM4 keys.
+_WITHOUT_SM = ("openstack",)
+
+
+def regions(draft: Draft) -> Iterator[Problem]:
+    """A landing zone is made in a region."""
+    for cloud in _landing(draft):
+        if not cloud.value.region:
+            message = f"a landing zone on {cloud.value.provider} needs a region"
+            yield cloud.problem(("spec", "region"), message, "the vendor's name of the region")
+
+
+def places(draft: Draft) -> Iterator[Problem]:
+    """Subnets that a vendor ties to an availability zone need one; a network is shared out over four at most."""
+    for cloud in _landing(draft):
+        value = cloud.value
+        if not has_zonal_subnets(value):
+            continue
+        found = availability_zones(value)
+        path = ("spec", value.provider, "availabilityZones")
+        if not found and _makes_subnets(value):
+            message = f"subnets on {value.provider} lie in an availability zone, and none is given"
+            yield cloud.problem(path, message, "at least one")
+        if len(found) > QUARTERS:
+            yield cloud.problem(path, f"{len(found)} availability zones", f"{QUARTERS} at most")
+
+
+def machine_types(draft: Draft) -> Iterator[Problem]:
+    """The nodes of a pool are machines of a type that only the vendor can name."""
+    for cloud in _landing(draft):
+        if cloud.value.existing.cluster:
+            continue
+        for index, pool in enumerate(cloud.value.pools):
+            path = ("spec", "pools", index, "instanceTypes")
+            if not pool.instance_types:
+                message = f"pool {pool.name!r} names no machine type of {cloud.value.provider}"
+                yield cloud.problem(path, message, "the vendor's names")
+            elif cloud.value.provider == "openstack" and len(pool.instance_types) > 1:
+                yield cloud.problem(path, "a node group of OpenStack has one flavor", "one name")
+
+
+def openstack_settings(draft: Draft) -> Iterator[Problem]:
+    """Magnum needs an external network, an image for every architecture, and a flavor for the control plane."""
+    for cloud in _landing(draft):
+        if cloud.value.provider != "openstack" or cloud.value.existing.cluster:
+            continue
+        settings = cloud.value.openstack
+        needed = {
+            "externalNetwork": settings.external_network,
+            "image": settings.image,
+            "masterFlavor": settings.master_flavor,
+        }
+        for name, given in needed.items():
+            if not given:
+                yield cloud.problem(("spec", "openstack", name), f"a cluster of Magnum needs {name}", "its name or id")
+        plain = [pool.architecture for pool in cloud.value.pools if pool.architecture not in settings.images]
+        for architecture in dict.fromkeys(plain[1:]):
+            if architecture != plain[0]:
+                message = f"no image for nodes of {architecture}: image is for {plain[0]}"
+                yield cloud.problem(("spec", "openstack", "images"), message, f"one under images.{architecture}")
+
+
+def tencentcloud_settings(draft: Draft) -> Iterator[Problem]:
+    """The vendor's buckets end with the account's number."""
+    for cloud in _landing(draft):
+        if cloud.value.provider == "tencentcloud" and not cloud.value.tencentcloud.app_id:
+            message = "a bucket of Tencent Cloud ends with the account's number"
+            yield cloud.problem(("spec", "tencentcloud", "appId"), message, "the APPID")
+
+
+def sm_keys(draft: Draft) -> Iterator[Problem]:
+    """A city that requires SM cryptography is not carried by a cloud that has none: AES in its place would be a lie."""
+    if draft.city is None or not draft.city.value.compliance.sm:
+        return
+    for cloud in _landing(draft):
+        if cloud.value.provider in _WITHOUT_SM:
+            message = f"the city requires SM cryptography, and {cloud.value.provider} has no SM keys"
+            yield cloud.problem(("spec", "provider"), message, "a vendor that has, or compliance.sm: false")
+
+
+def _landing(draft: Draft) -> Iterator[Sourced[Cloud]]:
+    return (cloud for cloud in draft.clouds if cloud.value.has_landing_zone)
+
+
+def _makes_subnets(cloud: Cloud) -> bool:
+    return not cloud.existing.cluster or any(zone not in cloud.existing.subnets for zone in cloud.zones)

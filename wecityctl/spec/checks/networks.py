@@ -1,0 +1,135 @@
+"""Address ranges of landing zones, what exists of their networks, and which zones may lead outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import combinations
+
+from wecityctl.errors import Problem
+from wecityctl.model.addresses import SMALLEST_SUBNET, NoSpaceError, subnet_ranges
+from wecityctl.model.city import Cloud
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.fields import nearest, one_of
+
+_NETWORK = ("spec", "network")
+_EXISTING = ("spec", "existing")
+
+
+def ranges_apart(draft: Draft) -> Iterator[Problem]:
+    """A cluster's nodes, pods and Services have ranges of their own, or packets find the wrong one."""
+    for cloud in _landing(draft):
+        network = cloud.value.network
+        ranges = (("cidr", network.cidr), ("pods", network.pods), ("services", network.services))
+        for (first, one), (second, other) in combinations(ranges, 2):
+            if IPv4Network(one).overlaps(IPv4Network(other)):
+                message = f"{second} {other} overlaps {first} {one}"
+                yield cloud.problem((*_NETWORK, second), message, "ranges that do not overlap")
+
+
+def subnets_fit(draft: Draft) -> Iterator[Problem]:
+    """Subnets are of zones that the cloud serves, lie in its network, and leave each other room."""
+    for cloud in _landing(draft):
+        network, zones = cloud.value.network, cloud.value.zones
+        whole = IPv4Network(network.cidr)
+        good = True
+        for zone, cidr in network.subnets.items():
+            wrong = _zone_not_served(cloud, (*_NETWORK, "subnets", zone), zone) or _outside(cloud, zone, cidr, whole)
+            if wrong is not None:
+                good = False
+                yield wrong
+        for (one, first), (other, second) in combinations(network.subnets.items(), 2):
+            if IPv4Network(first).overlaps(IPv4Network(second)):
+                good = False
+                message = f"{second} overlaps {first} of zone {one}"
+                yield cloud.problem((*_NETWORK, "subnets", other), message, "ranges that do not overlap")
+        if good and zones:
+            yield from _room(cloud)
+
+
+def _outside(cloud: Sourced[Cloud], zone: str, cidr: str, whole: IPv4Network) -> Problem | None:
+    path = (*_NETWORK, "subnets", zone)
+    if not IPv4Network(cidr).subnet_of(whole):
+        return cloud.problem(path, f"{cidr} is not inside the network's {whole}", f"a part of {whole}")
+    if IPv4Network(cidr).prefixlen > SMALLEST_SUBNET:
+        return cloud.problem(path, f"{cidr} is too small for nodes", f"a /{SMALLEST_SUBNET} or larger")
+    return None
+
+
+def _room(cloud: Sourced[Cloud]) -> Iterator[Problem]:
+    try:
+        subnet_ranges(cloud.value)
+    except NoSpaceError as error:
+        wanted = f"a larger range, or one for zone {error.zone} in subnets"
+        yield cloud.problem((*_NETWORK, "cidr"), str(error), wanted)
+
+
+def ranges_of_joined_clouds(draft: Draft) -> Iterator[Problem]:
+    """Clouds between which a declared flow leads have networks of different ranges, or its rules could not tell them
+    apart."""
+    if draft.city is None or not draft.knows_all("City", "Cloud"):
+        return
+    flows = [{flow.source, flow.target} for flow in draft.city.value.flows]
+    for first, second in combinations(_landing(draft), 2):
+        one, other = first.value, second.value
+        joined = any(
+            not flow.isdisjoint(one.zones) and not flow.isdisjoint(other.zones) and _crosses(flow, one, other)
+            for flow in flows
+        )
+        if joined and IPv4Network(one.network.cidr).overlaps(IPv4Network(other.network.cidr)):
+            message = f"{other.network.cidr} overlaps {one.network.cidr} of cloud {one.name}, and a flow joins them"
+            yield second.problem((*_NETWORK, "cidr"), message, "a range of its own")
+
+
+def _crosses(flow: set[str], one: Cloud, other: Cloud) -> bool:
+    return any(source in one.zones and target in other.zones for source in flow for target in flow if source != target)
+
+
+def existing_parts(draft: Draft) -> Iterator[Problem]:
+    """What exists hangs together: a subnet or a cluster that is there lies in a network that is there."""
+    for cloud in _landing(draft):
+        existing = cloud.value.existing
+        for zone in existing.subnets:
+            wrong = _zone_not_served(cloud, (*_EXISTING, "subnets", zone), zone)
+            if wrong is not None:
+                yield wrong
+        if existing.network:
+            continue
+        for name, given in (("subnets", existing.subnets), ("cluster", existing.cluster)):
+            if given:
+                message = (
+                    f"existing {name} without the network that {'it lies' if name == 'cluster' else 'they lie'} in"
+                )
+                yield cloud.problem((*_EXISTING, name), message, "its identifier in existing.network", on_key=True)
+
+
+def pools_in_zones(draft: Draft) -> Iterator[Problem]:
+    """A pool serves zones that its cloud serves."""
+    for cloud in draft.clouds:
+        for index, pool in enumerate(cloud.value.pools):
+            for position, zone in enumerate(pool.zones):
+                wrong = _zone_not_served(cloud, ("spec", "pools", index, "zones", position), zone)
+                if wrong is not None:
+                    yield wrong
+
+
+def extranets_stay_inside(draft: Draft) -> Iterator[Problem]:
+    """A government extranet has no way out: what leaves it goes through a data exchange."""
+    if draft.city is None:
+        return
+    for index, zone in enumerate(draft.city.value.zones):
+        if zone.egress and zone.kind == "government-extranet":
+            message = f"zone {zone.name!r} is a government extranet and must not reach the world outside"
+            yield draft.city.problem(("spec", "zones", index, "egress"), message, "no egress here")
+
+
+def _landing(draft: Draft) -> tuple[Sourced[Cloud], ...]:
+    return tuple(cloud for cloud in draft.clouds if cloud.value.has_landing_zone)
+
+
+def _zone_not_served(cloud: Sourced[Cloud], path: tuple[str | int, ...], zone: str) -> Problem | None:
+    zones = cloud.value.zones
+    if zone in zones:
+        return None
+    message = f"cloud {cloud.value.name!r} does not serve zone {zone!r}"
+    return cloud.problem(path, message, one_of(zones), nearest(zone, zones), on_key=isinstance(path[-1], str))
