@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -144,3 +145,30 @@ def failing(inputs: StackInputs) -> dict[str, Any]:
     if inputs.city.labels.get("extra") == stack.subject and stack.subject:
         Part("extra")
     return components(inputs)
+
+
+def landed(inputs: StackInputs) -> dict[str, Any]:
+    """As `objects`, and landing zones: the city's label `kubeconfig-<cloud>` names a file with what such a zone puts
+    out, `broken-landing` a cloud whose zone fails, `wider` a cloud whose zone has a part more."""
+    stack = inputs.stack
+    if stack.layer != "landing":
+        return objects(inputs)
+    labels = inputs.city.labels
+    if labels.get("broken-landing") == stack.cloud:
+        raise RuntimeError("the vendor has no such network")
+    Part("network", cidr=inputs.city.cloud(stack.cloud).network.cidr)
+    Part("cluster")
+    if labels.get("wider") == stack.cloud:
+        Part("gateway")
+    kubeconfig = Path(labels[f"kubeconfig-{stack.cloud}"]).read_text()
+    return {
+        "cloud": stack.cloud,
+        "provider": inputs.city.cloud(stack.cloud).provider,
+        "region": inputs.city.cloud(stack.cloud).region,
+        "kubeconfig": kubeconfig,
+        "network": "vpc-1",
+        "subnets": {"internet": "vsw-1"},
+        "cluster": "c-1",
+        "bucket": "",
+        "key": "",
+    }

@@ -105,7 +105,7 @@ def test_what_left_the_files_goes_from_the_entry_down() -> None:
         "one.platform.data.old",
         "one.base.old",
     )
-    order = removal_order(gone)
+    order = removal_order(gone, plan)
     assert order["one.entry.old"] == ()
     assert set(order["one.base.old"]) == {"one.entry.old", "one.tenant.water.main", "one.platform.data.old"}
 
@@ -136,7 +136,7 @@ def inputs(**changes: Any) -> StackInputs:
 
 def print_of(value: StackInputs, **changes: str) -> str:
     told = {"program": "m:f", "tools": "t", "secrets_digest": "s", **changes}
-    return fingerprint(value, provider=ProviderChoice("builtin", "4.34.2"), **told)
+    return fingerprint(value, provider=str(ProviderChoice("builtin", "4.34.2")), **told)
 
 
 def test_the_fingerprint_covers_what_a_run_depends_on() -> None:

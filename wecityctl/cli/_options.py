@@ -49,6 +49,14 @@ Confirm = Annotated[
         "--confirm", metavar="CITY", help="The city's name, typed out: allows what destroys data or whole stacks."
     ),
 ]
+NewCluster = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--new-cluster",
+        metavar="CLOUD",
+        help="This cloud's cluster is another one on purpose: what the old one holds is forgotten, not deleted.",
+    ),
+]
 DeleteData = Annotated[bool, typer.Option("--delete-data", help="Delete volumes too; without it they are kept.")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report-file", metavar="FILE", help="Write the machine-readable result here.")

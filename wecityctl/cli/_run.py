@@ -112,6 +112,19 @@ def check_confirmation(session: Session, confirm: str) -> None:
         )
 
 
+def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[str]:
+    """What --new-cluster names: clouds with a cluster of somebody else's."""
+    adopted = [cloud.name for cloud in session.city.clouds if cloud.provider == "kubernetes"]
+    for name in names or ():
+        if name not in adopted:
+            raise ConfigurationError(
+                f"--new-cluster={name} does not name a cloud with provider kubernetes",
+                details=f"there are: {', '.join(adopted) or 'none'}",
+                resolution="a replaced cluster of any other cloud is noticed without it",
+            )
+    return frozenset(names or ())
+
+
 @contextmanager
 def open_reporter(output: StreamFormat) -> Iterator[Sink]:
     """The reporter that fits: NDJSON when asked for, a live tree on a terminal, plain lines otherwise."""
@@ -148,6 +161,7 @@ def _gate(request: RunRequest) -> Iterator[Gate]:
 
 
 def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
+    from wecityctl.claims import respect_claims
     from wecityctl.clusters import must_start, open_clusters, open_landed
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
@@ -161,6 +175,8 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     if request.start_clouds and must_start(session.city):
         gate.hold(sink)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
+    if request.options.operation in ("preview", "up"):
+        clusters = respect_claims(session.city, plan.placement, clusters)
     can_begin = any(cloud.has_landing_zone or cloud.name not in clusters.failed for cloud in session.city.clouds)
     if clusters.failed and not can_begin:
         raise next(iter(clusters.failed.values()))

@@ -27,6 +27,7 @@ def preview(
         bool,
         typer.Option("--offline", help="Work it out from the files alone: no cloud, credential or state is asked."),
     ] = False,
+    new_cluster: o.NewCluster = None,
     parallelism: o.Parallelism = o.PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
     output: o.Stream = o.StreamFormat.TEXT,
@@ -37,11 +38,12 @@ def preview(
     Every stack is looked at. What depends on a stack that does not exist yet is shown as unknown. With --offline
     everything is shown as if nothing were there yet: what each vendor's landing zone would create, and all above it.
     """
-    from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline
+    from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
 
-    options = RunOptions("preview", parallelism=parallelism)
-    request = RunRequest(open_session(path), options, tuple(only or ()), output, report_file, details=True)
+    session = open_session(path)
+    options = RunOptions("preview", parallelism=parallelism, new_clusters=replaced_clusters(session, new_cluster))
+    request = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
     result = operate_offline(request) if offline else operate(request)
     raise typer.Exit(exit_code(result, detailed=detailed_exitcode))

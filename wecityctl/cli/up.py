@@ -28,6 +28,7 @@ def up(
     no_skip: o.NoSkip = False,
     confirm: o.Confirm = "",
     delete_data: o.DeleteData = False,
+    new_cluster: o.NewCluster = None,
     yes: o.Yes = False,
     details: o.Details = False,
     output: o.Stream = o.StreamFormat.TEXT,
@@ -38,16 +39,17 @@ def up(
     On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
     What has left the files is shown, and removed only with --confirm=CITY.
     """
-    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate
+    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
 
     session = open_session(path)
     check_confirmation(session, confirm)
-    chosen = tuple(only or ())
+    chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     advised = False
     if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
-        shown = operate(RunRequest(session, RunOptions("preview", parallelism=parallelism), chosen, details=True))
+        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced)
+        shown = operate(RunRequest(session, first, chosen, details=True))
         if shown.exit_code or not _go_on(shown.has_changes):
             raise typer.Exit(shown.exit_code)
         advised = True
@@ -59,6 +61,7 @@ def up(
         skip=not no_skip,
         confirm_all=bool(confirm),
         delete_data=delete_data,
+        new_clusters=replaced,
     )
     request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
     raise typer.Exit(exit_code(operate(request)))

@@ -87,8 +87,15 @@ class Context:
     def state(self, stack: str) -> StackState | None:
         """The stack's state as it was when first asked for in this run."""
         if stack not in self._states:
-            self._states[stack] = self.backend.read_state(stack)
+            self._states[stack] = self.backend.read_state(stack) if not self._is_given_up(stack) else None
         return self._states[stack]
+
+    def _is_given_up(self, stack: str) -> bool:
+        """Whether a preview has to show the stack as a new one: an `up` would forget its old cluster first."""
+        planned = self.stacks.get(stack)
+        return (
+            self.options.operation == "preview" and planned is not None and planned.cloud in self.options.new_clusters
+        )
 
     def reread(self, stack: str) -> StackState | None:
         """The stack's state as it is now."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from wecityctl.crossings import Crossings
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.state import StackState
 from wecityctl.inputs import StackInputs
 from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
@@ -18,6 +19,18 @@ from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
 from wecityctl.placement import Placement
 
 LAYER: LayerName = "landing"
+# What may hold data in a landing zone, for people.
+DATA = "the cluster with its volumes, buckets, keys"
+
+
+def is_landing(stack: str) -> bool:
+    """Whether a stack is a landing zone, by its name: it may have left the files."""
+    return stack.split(".")[1:2] == [LAYER]
+
+
+def holds_data(state: StackState) -> bool:
+    """Whether a landing zone has made what data may lie in: its program protects that. What it only reads has none."""
+    return any(resource.custom and resource.protect for resource in state.resources)
 
 
 def kept_kubeconfig(backend: Backend, cloud: str) -> str | None:

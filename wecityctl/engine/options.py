@@ -29,7 +29,8 @@ class RunOptions:
     `parallelism` is the number of stacks side by side, `resource_parallelism` that of resources within one.
     `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
     (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
-    caller knows them already; otherwise the run finds out for itself. `program` is `module:function`.
+    caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
+    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted.
     """
 
     operation: Operation
@@ -42,6 +43,7 @@ class RunOptions:
     expect_no_changes: bool = False
     targets: tuple[str, ...] = ()
     confirmed: frozenset[str] = frozenset()
+    new_clusters: frozenset[str] = frozenset()
     confirm_all: bool = False
     delete_data: bool = False
     provider: KubernetesProvider = "auto"

@@ -1,7 +1,8 @@
-"""An embedded cloud that was deleted and made anew: what the state says of the old one is forgotten.
+"""A cluster that another has taken the place of: what the state says of an old one is forgotten, or the run refused.
 
-The old cluster cannot be asked to delete anything, so replacing its objects could never succeed. An existing cluster of
-somebody else's is left alone: that its context leads elsewhere today does not mean that it is gone.
+An embedded cloud made anew and a landing zone's replaced cluster are ours: the old one is gone, nobody can be asked to
+delete anything there, so replacing its objects could never succeed. That a context of somebody else's cluster leads
+elsewhere today is most likely a mistake: nothing is done until it is said to be meant.
 """
 
 from __future__ import annotations
@@ -13,20 +14,53 @@ from typing import Any
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.state import Deployment, StackState
+from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.plan import Stack
+
+
+def require_same_clusters(context: Context) -> None:
+    """Raise `ConfigurationError` where an adopted cluster is not the one that the states know."""
+    for name, stack in context.stacks.items():
+        cluster, state = context.clusters.get(stack.cloud), context.state(name)
+        if cluster is None or state is None or stack.cloud in context.options.new_clusters:
+            continue
+        if context.plan.city.cloud(stack.cloud).provider != "kubernetes":
+            continue
+        for resource in state.resources:
+            known = resource.inputs.get("clusterIdentifier") if resource.is_provider else None
+            if isinstance(known, str) and known and known != cluster.identifier:
+                raise ConfigurationError(
+                    f"cloud {stack.cloud}: its context {cluster.context!r} leads to another cluster than the one that "
+                    "holds the city",
+                    details=f"kube-system there is {cluster.identifier}, the state of {name} knows {known}",
+                    resolution="name the right context; if the old cluster is given up, add "
+                    f"--new-cluster {stack.cloud}: what is on it is forgotten, not deleted, and all is made on the new",
+                )
 
 
 def forget_old_clusters(context: Context, sink: Sink) -> None:
-    """Drop from the states what was on an embedded cluster that another has taken the place of."""
-    for name, stack in context.stacks.items():
-        cluster, state = context.clusters.get(stack.cloud), context.state(name)
-        if cluster is None or state is None or context.plan.city.cloud(stack.cloud).provider != "local":
-            continue
-        count = _forget(context.backend, state, cluster.identifier)
-        if count:
-            context.reread(name)
-            text = f"cloud {stack.cloud} was made anew: {count} resources of the old one are forgotten"
-            sink(Diagnostic(name, "warning", text))
+    """Drop from the states what was on clusters that others have taken the place of."""
+    for name in context.stacks:
+        forget_old_cluster(context, name, sink)
+
+
+def forget_old_cluster(context: Context, name: str, sink: Sink) -> None:
+    """Drop from a stack's state what was on another cluster than its cloud's of today, where that one is given up."""
+    stack = context.stacks[name]
+    cluster, state = context.clusters.get(stack.cloud), context.state(name)
+    if cluster is None or state is None or not _is_given_up(context, stack):
+        return
+    count = _forget(context.backend, state, cluster.identifier)
+    if count:
+        context.reread(name)
+        text = f"cloud {stack.cloud} has a new cluster: {count} resources of the old one are forgotten"
+        sink(Diagnostic(name, "warning", text))
+
+
+def _is_given_up(context: Context, stack: Stack) -> bool:
+    cloud = context.plan.city.cloud(stack.cloud)
+    return cloud.provider == "local" or cloud.has_landing_zone or cloud.name in context.options.new_clusters
 
 
 def _forget(backend: Backend, state: StackState, identifier: str) -> int:

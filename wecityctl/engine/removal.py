@@ -55,13 +55,30 @@ def layer_of(stack: str) -> int:
     return names.index(layer) if layer in names else len(names)
 
 
-def removal_order(stacks: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """What each stack waits for on the way down: every stack of a higher layer."""
+def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...]]:
+    """What each stack waits for on the way down: every stack of a higher layer that is on its cloud or needs it.
+
+    So a cloud that does not answer holds up its own stacks and what they stand on, and no other cloud.
+    """
     names = tuple(stacks)
+    planned = {stack.name: stack for stack in plan.stacks}
+
+    def waits(name: str, other: str) -> bool:
+        clouds = {planned[item].cloud if item in planned else _cloud_in(item) for item in (name, other)}
+        # What a stack that has left the files stood on is not known any more.
+        is_needed = other not in planned or name in planned[other].depends_on
+        return layer_of(other) > layer_of(name) and (is_needed or "" in clouds or len(clouds) == 1)
+
     return {
-        name: tuple(other for other in names if layer_of(other) > layer_of(name))
+        name: tuple(other for other in names if waits(name, other))
         for name in sorted(names, key=lambda name: -layer_of(name))
     }
+
+
+def _cloud_in(stack: str) -> str:
+    """The cloud in a stack's name, which is its last part; empty for those that have none in it."""
+    parts = stack.split(".")
+    return parts[-1] if len(parts) > 2 else ""
 
 
 def is_protected(resource: StateResource) -> bool:

@@ -22,7 +22,7 @@ from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
 from wecityctl.engine.provider_choice import choose_provider
-from wecityctl.engine.remade import forget_old_clusters
+from wecityctl.engine.remade import forget_old_clusters, require_same_clusters
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
@@ -171,6 +171,7 @@ class _Runner:
         context, options = self._context, self._options
         context.backend.unlock()
         self._check_locks(context.stacks)
+        require_same_clusters(context)
         if options.operation == "up":
             forget_old_clusters(context, self._sink)
         if options.operation in ("preview", "up"):
@@ -233,19 +234,20 @@ class _Runner:
             if confirmed:
                 self.notes.append(f"not removed, because the run did not succeed: {', '.join(confirmed)}")
             return
-        self._take_down(removal.removal_order(confirmed), engine, maker, interrupts)
+        self._take_down(removal.removal_order(confirmed, self._context.plan), engine, maker, interrupts)
 
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
         self._warm_up(engine)
         context.backend.unlock()
         self._check_locks(context.stacks)
+        require_same_clusters(context)
         forget_old_clusters(context, self._sink)
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]
         if self._is_whole:
             names += self._leftovers
-        self._take_down(removal.removal_order(names), engine, maker, interrupts)
+        self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts)
 
     def _take_down(
         self, order: Mapping[str, tuple[str, ...]], engine: Engine, maker: JobMaker, interrupts: Interrupts
@@ -258,7 +260,11 @@ class _Runner:
         self.reports |= backward.reports
         self.notes += backward.notes
         self.removed = tuple(
-            name for name in order if name in self.results and self.results[name].outcome in ("succeeded", "skipped")
+            name
+            for name in order
+            if name in self.results
+            and self.results[name].outcome in ("succeeded", "skipped")
+            and name not in backward.kept
         )
 
     def _loop(self, task: Forward | Backward, schedule: Schedule, engine: Engine, interrupts: Interrupts) -> None:

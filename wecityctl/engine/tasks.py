@@ -8,15 +8,16 @@ from typing import Protocol
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
-from wecityctl.engine.landing import kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending
+from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.unlanded import Unlanded
-from wecityctl.engine.vendors import require_for_cloud
+from wecityctl.engine.vendors import require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
@@ -101,6 +102,9 @@ class Forward:
         if self._operation != "preview":
             clear_the_way(context, stack, self._sink)
             self._skipper.forget(stack)
+        if self._operation == "up":
+            # A landing zone may have replaced its cluster in this very run.
+            forget_old_cluster(context, stack, self._sink)
         state = context.state(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=state, values=context.secrets())
@@ -168,6 +172,7 @@ class Backward:
         self._sink = sink
         self.reports: dict[str, Report] = {}
         self.notes: list[str] = []
+        self.kept: set[str] = set()
 
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that is not there, and of the secret store, which has no resources."""
@@ -176,6 +181,9 @@ class Backward:
             return self._drop_secrets(stack, exists=state is not None)
         if state is None:
             return StackResult(stack, "skipped", reason="does not exist")
+        if is_landing(stack) and not self._context.options.delete_data and holds_data(state):
+            self.kept.add(stack)
+            return StackResult(stack, "skipped", reason=f"kept with its data ({DATA}); --delete-data deletes it")
         self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
@@ -201,6 +209,9 @@ class Backward:
     def job(self, stack: str, open_port: Callable[[], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
         context = self._context
+        if is_landing(stack) and (made := context.state(stack)) is not None:
+            planned = context.stacks.get(stack)
+            require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
         clear_the_way(context, stack, self._sink)
         self._skipper.forget(stack)
         state = context.state(stack)
