@@ -13,6 +13,7 @@ from wecityctl.kube.errors import NotFound
 from wecityctl.provider import state as states
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.cancellation import GRACE
+from wecityctl.provider.claims import require_free
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
 
@@ -32,6 +33,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
     body = states.wire(inputs)
     if not states.name_of(body):
         body = await _with_drawn_name(provider, body)
+    await require_free(provider, body)
     return await _make(provider, target, inputs, None, body, seconds)
 
 

@@ -12,6 +12,7 @@ from wecityctl.errors import AuthenticationError, ConfigurationError, WecityErro
 from wecityctl.kube.errors import BadRequest, Forbidden, KindNotFound, NotFound, Unreachable
 from wecityctl.provider import state as states
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
+from wecityctl.provider.claims import require_free
 from wecityctl.provider.connection import unreachable
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.properties import UNKNOWN, Unknown, contains
@@ -34,6 +35,8 @@ async def preview_create(provider: Instance, target: Target, inputs: dict[str, A
         return inputs
     if replaced:
         live = states.named(live, states.name_of(body))
+    else:
+        await require_free(provider, body)
     return _outputs(_undrawn(live, body), inputs, await provider.manager(target, inputs, None))
 
 
