@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.city import write_city
+from benchmarks.clouds import measure_clouds
 from benchmarks.memory import run_and_measure
 from benchmarks.script import apply_layers, write_layers
 from wecityctl.cli._options import PARALLELISM
@@ -103,7 +104,20 @@ class Bench:
                     unit="ms",
                 )
             )
+        rows += self.many_clouds(whole=large)
         return rows + self.light_commands()
+
+    def many_clouds(self, *, whole: bool) -> list[Row]:
+        """600 nodes on four control planes; with `whole` also the `up` that fills them, and `status` after it."""
+        found = measure_clouds(self.directory, self.time, self.clouds.add, whole=whole)
+        what = f"{found.nodes} nodes, {found.pods} pods, 4 clouds"
+        rows = [Row(f"clouds: {what}; kubectl in turn", found.clouds, found.kubectl, 1.0, 0.5)]
+        rows.append(Row(f"clouds: {what}", found.clouds, None, 3.0))
+        if whole:
+            rows += [Row(f"up: {what}", found.up, None, 360.0), Row(f"status: {what}", found.status, None, 5.0)]
+        for name in sorted(self.clouds):
+            self.drop(name)
+        return rows
 
     def start_up(self) -> list[Row]:
         """How long the embedded cloud takes, with its parts in the cache."""
