@@ -43,7 +43,10 @@ class _Running:
 
 
 class Loop:
-    """Runs the stacks of one schedule to their end. A second interrupt kills the engines."""
+    """Runs the stacks of one schedule to their end. A second interrupt kills the engines.
+
+    `refused` has the exit code of the error for each stack that failed before its engine began.
+    """
 
     def __init__(
         self, task: Task, schedule: Schedule, engine: Engine, interrupts: Interrupts, sink: Sink, parallelism: int
@@ -56,6 +59,7 @@ class Loop:
         self._parallelism = max(1, parallelism)
         self._running: dict[Connection, _Running] = {}
         self._following: dict[Connection, StackResult] = {}
+        self.refused: dict[str, int] = {}
         self._told = 0
         self._results: dict[str, StackResult] = {}
 
@@ -102,6 +106,7 @@ class Loop:
             self._running[self._engine.start(self._task.job(name, open_port))] = running
         except WecityError as error:
             self._close_port(running)
+            self.refused[name] = error.exit_code
             self._settle(
                 StackResult(name, "failed", reason=error.message, errors=(describe(error),)),
             )

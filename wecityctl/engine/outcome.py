@@ -38,14 +38,21 @@ def first_line(errors: Sequence[str]) -> str:
 
 
 def exit_code_of(
-    results: Sequence[StackResult], reports: Mapping[str, Report], *, expect_no_changes: bool = False
+    results: Sequence[StackResult],
+    reports: Mapping[str, Report],
+    refused: Mapping[str, int] = {},
+    *,
+    expect_no_changes: bool = False,
 ) -> int:
-    """The run's exit code: what the user did counts before what failed, what failed before what was expected."""
+    """The run's exit code: what the user did counts before what failed, what failed before what was expected.
+
+    `refused` has the codes of stacks that failed before their engine began.
+    """
     outcomes = {result.outcome for result in results}
     if "cancelled" in outcomes:
         return ExitCode.CANCELLED
     if "failed" in outcomes or "blocked" in outcomes:
-        codes = {reports[result.stack].exit_code for result in results if result.stack in reports}
+        codes = {reports[result.stack].exit_code for result in results if result.stack in reports} | {*refused.values()}
         if any(reports[result.stack].timed_out for result in results if result.stack in reports):
             return ExitCode.TIMEOUT
         return ExitCode.AUTHENTICATION if ExitCode.AUTHENTICATION in codes else ExitCode.DEPLOYMENT

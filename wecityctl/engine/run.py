@@ -83,7 +83,12 @@ def run(
         plan.city.name,
         tuple(runner.results.values()),
         time.monotonic() - begun,
-        exit_code_of(tuple(runner.results.values()), runner.reports, expect_no_changes=options.expect_no_changes),
+        exit_code_of(
+            tuple(runner.results.values()),
+            runner.reports,
+            runner.refused,
+            expect_no_changes=options.expect_no_changes,
+        ),
         tuple(name for name in leftovers if name not in runner.removed),
         runner.urls(),
         tuple(runner.notes),
@@ -123,6 +128,7 @@ class _Runner:
         )
         self.results: dict[str, StackResult] = {}
         self.reports: dict[str, Report] = {}
+        self.refused: dict[str, int] = {}
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
 
@@ -270,6 +276,7 @@ class _Runner:
     def _loop(self, task: Forward | Backward, schedule: Schedule, engine: Engine, interrupts: Interrupts) -> None:
         loop = Loop(task, schedule, engine, interrupts, self._sink, self._options.parallelism)
         self.results |= loop.go()
+        self.refused |= loop.refused
 
     def urls(self) -> tuple[str, ...]:
         """Where the city answers, after an `up`."""
