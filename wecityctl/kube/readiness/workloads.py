@@ -33,7 +33,8 @@ def deployment(obj: Object, related: Related) -> Readiness:
         return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
     surplus = status.get("replicas", 0) - wanted
     if surplus > 0:
-        return waiting(f"{surplus} old pod{'s' if surplus > 1 else ''} still to end")
+        # The old ones stay until the new ones are there: those know what holds them up.
+        return waiting(_with_pods(f"{surplus} old pod{'s' if surplus > 1 else ''} still to end", related))
     reached = condition(obj, "Available")
     if wanted and reached is not None and reached.get("status") != "True":
         return waiting(_with_pods(told(reached) or "not available", related))
