@@ -149,4 +149,9 @@ def note(text: str, *, end: str = "\n") -> None:
 
 def say_json(value: Mapping[str, Any]) -> None:
     """The result as JSON on stdout, led by the version of its format."""
-    say(json.dumps({"format_version": FORMAT_VERSION, **value}, ensure_ascii=False, indent=2))
+    say(json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A result as JSON, led by the version of its format."""
+    return json.dumps({"format_version": FORMAT_VERSION, **value}, ensure_ascii=False, indent=2)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say, say_json
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, json_text, note, say, say_json
+
+
+class ReportFormat(StrEnum):
+    """How the evidence is written."""
+
+    MARKDOWN = "md"
+    JSON = "json"
+    HTML = "html"
+
 
 app = typer.Typer(
     name="policy",
@@ -78,6 +89,54 @@ def explain(
         return
     for line in rule_text(found):
         say(line)
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl policy report examples/xingcheng",
+        "wecityctl policy report examples/xingcheng --format html --file evidence.html",
+        "wecityctl policy report examples/xingcheng --offline --format json",
+    )
+)
+def report(
+    path: CityPath,
+    written: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.MARKDOWN,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Write it here instead of to stdout.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Look at no cloud; the report says so.")] = False,
+) -> None:
+    """Write down, control by control, what enforces the red lines and what of it the clouds have now.
+
+    It is evidence for an assessor, not a certificate. What was not looked at is told as that, never as good.
+    """
+    from datetime import UTC, datetime
+
+    from wecityctl.clusters import Clusters, open_clusters
+    from wecityctl.evidence import collect
+    from wecityctl.policy.rules import RULES
+    from wecityctl.recordings import record_what_can_be
+    from wecityctl.report import evidence
+    from wecityctl.session import open_session
+
+    session = open_session(path)
+    recordings, failures = record_what_can_be(session)
+    clusters = Clusters()
+    if not offline:
+        clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
+    dossier = collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures))
+    match written:
+        case ReportFormat.JSON:
+            text = json_text(evidence.as_json(dossier))
+        case ReportFormat.HTML:
+            text = evidence.html(dossier)
+        case ReportFormat.MARKDOWN:
+            text = evidence.markdown(dossier)
+    if file is None:
+        say(text.rstrip("\n"))
+        return
+    file.write_text(text, encoding="utf-8")
+    note(f"written to {file}")
 
 
 def _no_rule(name: str, names: list[str]) -> Exception:

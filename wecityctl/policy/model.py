@@ -66,7 +66,8 @@ class Rule:
     `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
     of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
     controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster;
-    `evidence` says in sentences what the rule has seen to hold.
+    `evidence` says in sentences what the rule has seen to hold. `applies` says of a city whether it has anything that
+    the rule could judge: where it has not, the absence of findings is no evidence.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Rule:
     controls: tuple[str, ...] = ()
     admission: Admission | None = None
     evidence: Evidence | None = None
+    applies: Callable[[City], bool] | None = None
 
     def level_for(self, city: City) -> Level:
         """How much the rule weighs in `city`."""

@@ -63,4 +63,5 @@ RULE = Rule(
     veto=True,
     controls=("8.1.2.2 通信传输", "8.1.4.8 数据保密性"),
     evidence=evidence,
+    applies=lambda city: len(city.clouds) > 1,
 )

@@ -57,4 +57,5 @@ RULE = Rule(
     mlps=3,
     controls=("8.1.4.8 数据保密性",),
     evidence=evidence,
+    applies=lambda city: any(cloud.has_landing_zone for cloud in city.clouds),
 )

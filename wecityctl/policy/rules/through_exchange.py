@@ -36,4 +36,5 @@ RULE = Rule(
     check=check,
     veto=True,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
+    applies=lambda city: bool(city.flows),
 )

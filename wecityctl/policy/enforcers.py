@@ -1,0 +1,229 @@
+"""What enforces the red lines outside the files: objects of the graph, in groups that an assessor can be shown.
+
+Pure: the groups come from the recorded graph; whether they are in a cluster is looked at elsewhere, and judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.graph import SECRET, UNKNOWN, RecordedResource
+from wecityctl.policy.admission import held_by
+from wecityctl.policy.evidence import Kind, Observation, State
+from wecityctl.policy.model import Posture, Rule
+from wecityctl.policy.objects import cloud_of, name_of, namespace_of
+from wecityctl.policy.rules.network_fences import DEFAULT_DENY
+from wecityctl.policy.rules.role_bindings import DUTIES, role_name
+
+Key = tuple[str, str, str]
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcer:
+    """A group of objects that enforces `controls` (numbers of level 3); `wanted` are those of each cloud."""
+
+    kind: Kind
+    name: str
+    title: str
+    controls: tuple[str, ...]
+    wanted: Mapping[str, tuple[Mapping[str, Any], ...]]
+
+    @property
+    def in_clusters(self) -> bool:
+        """Whether it is made of Kubernetes objects, which can be looked at without a vendor's interface."""
+        return self.kind != "landing-zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Which recorded objects make up an enforcer."""
+
+    kind: Kind
+    name: str
+    title: str
+    controls: tuple[str, ...]
+    holds: Callable[[Posture, RecordedResource], bool]
+
+
+def _is(kind: str) -> Callable[[Posture, RecordedResource], bool]:
+    return lambda _, item: item.inputs.get("kind") == kind
+
+
+def _default_deny(_: Posture, item: RecordedResource) -> bool:
+    return item.inputs.get("kind") == "NetworkPolicy" and name_of(item) == DEFAULT_DENY
+
+
+def _flow(_: Posture, item: RecordedResource) -> bool:
+    return item.inputs.get("kind") == "NetworkPolicy" and name_of(item) != DEFAULT_DENY
+
+
+def _duty(posture: Posture, item: RecordedResource) -> bool:
+    roles = {role_name(posture.city, duty) for duty in DUTIES}
+    return item.inputs.get("kind") in ("ClusterRole", "ClusterRoleBinding") and name_of(item) in roles
+
+
+def _tenant_role(_: Posture, item: RecordedResource) -> bool:
+    return item.inputs.get("kind") in ("Role", "RoleBinding")
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "network-policy",
+        DEFAULT_DENY,
+        "NetworkPolicies that close every namespace",
+        ("8.1.2.1", "8.1.3.1", "8.1.3.2"),
+        _default_deny,
+    ),
+    Family("network-policy", "flows", "NetworkPolicies of the declared flows and uses", ("8.1.3.2",), _flow),
+    Family(
+        "pod-security",
+        "namespaces",
+        "Namespaces with their zone, owner and Pod Security level",
+        ("8.1.2.1", "8.1.4.2", "8.1.4.4"),
+        _is("Namespace"),
+    ),
+    Family(
+        "role",
+        "three-administrators",
+        "Roles of the three separate administrators",
+        ("8.1.5.1", "8.1.5.2", "8.1.5.3"),
+        _duty,
+    ),
+    Family("role", "tenants", "Roles of the tenants' own administrators", ("8.1.4.2",), _tenant_role),
+    Family(
+        "role",
+        "service-accounts",
+        "Service accounts of the apps, one each",
+        ("8.1.4.1",),
+        _is("ServiceAccount"),
+    ),
+)
+
+# Vendors' tokens end alike; what they are for is told by these words in them.
+_LANDING = (
+    (
+        ("secgroup", "securitygroup", "security/", "networking/sec"),
+        "security-groups",
+        "Security groups",
+        ("8.1.2.1", "8.1.3.1"),
+    ),
+    (("kms/", "dew/key", "keymanager/"), "keys", "Keys that encrypt what lies there", ("8.1.4.8",)),
+)
+
+
+def enforcers(posture: Posture, rules: Sequence[Rule]) -> tuple[Enforcer, ...]:
+    """Every group of objects that the recorded stacks would register, admission policies by rule first."""
+    return (*_admission(posture, rules), *_families(posture), *_landing(posture))
+
+
+def _admission(posture: Posture, rules: Sequence[Rule]) -> Iterator[Enforcer]:
+    recorded: dict[Key, list[tuple[str, RecordedResource]]] = {}
+    for recording, item in posture.objects("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        recorded.setdefault(key_of(item.inputs), []).append((cloud_of(posture, recording), item))
+    for rule in rules:
+        wanted: dict[str, list[Mapping[str, Any]]] = {}
+        for manifest in held_by(rule, posture.city, posture.images):
+            for cloud, item in recorded.get(key_of(manifest), ()):
+                wanted.setdefault(cloud, []).append(item.inputs)
+        if wanted:
+            numbers = tuple(text.split(" ")[0] for text in rule.controls)
+            yield Enforcer("admission", rule.name, f"Admission policy: {rule.title}", numbers, _frozen(wanted))
+
+
+def _families(posture: Posture) -> Iterator[Enforcer]:
+    for family in FAMILIES:
+        wanted: dict[str, list[Mapping[str, Any]]] = {}
+        for recording, item in posture.objects():
+            if family.holds(posture, item):
+                wanted.setdefault(cloud_of(posture, recording), []).append(item.inputs)
+        if wanted:
+            yield Enforcer(family.kind, family.name, family.title, family.controls, _frozen(wanted))
+
+
+def _landing(posture: Posture) -> Iterator[Enforcer]:
+    for words, name, title, numbers in _LANDING:
+        wanted: dict[str, list[Mapping[str, Any]]] = {}
+        for recording in posture.recordings:
+            for item in recording.resources:
+                if not item.is_kubernetes_object and any(word in item.type.lower() for word in words):
+                    wanted.setdefault(cloud_of(posture, recording), []).append(item.inputs)
+        if wanted:
+            yield Enforcer("landing-zone", name, f"{title} of the landing zone", numbers, _frozen(wanted))
+
+
+def _frozen(wanted: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    return {cloud: tuple(items) for cloud, items in wanted.items()}
+
+
+def key_of(manifest: Mapping[str, Any]) -> Key:
+    """Kind, namespace and name of an object."""
+    metadata = manifest.get("metadata") or {}
+    return str(manifest.get("kind")), str(metadata.get("namespace") or ""), str(metadata.get("name"))
+
+
+def observe(cloud: str, wanted: Sequence[Mapping[str, Any]], live: Mapping[Key, Mapping[str, Any]]) -> Observation:
+    """What of `wanted` is in a cluster, and whether it still says what the files make it say."""
+    found = [(item, live.get(key_of(item))) for item in wanted]
+    missing = [_title(item) for item, there in found if there is None]
+    altered = [_title(item) for item, there in found if there is not None and not contains(there, item)]
+    there = [item for _, item in found if item is not None]
+    since = min((str(item["metadata"].get("creationTimestamp") or "") for item in there), default="")
+    details = [*_named("missing", missing), *_named("altered", altered), *_named("leaving", _leaving(there))]
+    state: State = "altered" if altered else "partial" if missing else "observed"
+    if len(missing) == len(found):
+        state = "missing"
+    return Observation(
+        cloud,
+        state,
+        len(there) - len(altered),
+        len(found),
+        since,
+        "; ".join(details),
+    )
+
+
+def contains(live: Any, wanted: Any) -> bool:
+    """Whether the API server's object has everything that we registered; what it adds by itself is its own."""
+    if wanted in (UNKNOWN, SECRET):
+        return True
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            return not wanted and live is None
+        return all(contains(live.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, (list, tuple)):
+        if not isinstance(live, (list, tuple)):
+            return not wanted and live is None
+        return len(live) == len(wanted) and all(map(contains, live, wanted))
+    return bool(live == wanted) or (live is None and wanted in (False, "", 0))
+
+
+def _leaving(live: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [_title(item) for item in live if item["metadata"].get("deletionTimestamp")]
+
+
+def _title(item: Mapping[str, Any]) -> str:
+    kind, namespace, name = key_of(item)
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def _named(word: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield f"{word}: {', '.join(names[:_SHOWN])}{more}"
+
+
+def strangers(posture: Posture, cloud: str, live: Mapping[Key, Mapping[str, Any]]) -> tuple[str, ...]:
+    """NetworkPolicies in the city's namespaces of a cloud that no stack would register: they add to what is allowed."""
+    ours, namespaces = set(), set()
+    for recording, item in posture.objects("Namespace", "NetworkPolicy"):
+        if cloud_of(posture, recording) == cloud:
+            namespaces.add(name_of(item) if item.inputs.get("kind") == "Namespace" else namespace_of(item))
+            ours.add(key_of(item.inputs))
+    return tuple(
+        f"{namespace}/{name}"
+        for kind, namespace, name in sorted(live)
+        if kind == "NetworkPolicy" and namespace in namespaces and (kind, namespace, name) not in ours
+    )

@@ -1,0 +1,174 @@
+"""The evidence of a city's red lines as Markdown, JSON and HTML. All three say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from wecityctl.policy.evidence import CloudLook, Dossier, Measure, Observation, WaiverEvidence
+
+WORDS = {
+    "observed": "observed",
+    "partial": "in part",
+    "altered": "ALTERED",
+    "missing": "MISSING",
+    "unreachable": "cloud unreachable",
+    "not-looked-at": "not looked at",
+}
+OUTCOMES = {
+    "": "",
+    "nothing-to-judge": "nothing to judge here",
+    "holds": "holds",
+    "advisory": "advice given",
+    "waived": "waived",
+    "broken": "BROKEN",
+}
+_LEVEL_FOUR = "Numbers are those of level 3, whose demands level 4 contains; what level 4 adds is not covered here."
+
+
+def as_json(dossier: Dossier) -> dict[str, Any]:
+    """Everything, for programs."""
+    return asdict(dossier)
+
+
+def markdown(dossier: Dossier) -> str:
+    """A document with one table of controls, and what stands around it."""
+    return "\n".join(_markdown(dossier)) + "\n"
+
+
+def _markdown(dossier: Dossier) -> Iterator[str]:
+    yield f"# {title(dossier)}"
+    yield ""
+    for line in introduction(dossier):
+        yield line
+        yield ""
+    looks = ((item.cloud, item.provider, cloud_line(item)) for item in dossier.clouds)
+    yield from _table(("Cloud", "Provider", "State"), looks)
+    yield ""
+    yield "## Controls"
+    yield ""
+    yield from _table(("Control", "What enforces it", "In the files", "In the clouds now"), rows(dossier))
+    yield ""
+    yield "## Waivers"
+    yield ""
+    if dossier.waivers:
+        heads = ("Waiver", "Rule", "For", "Owner", "Reason", "Expires", "Note")
+        yield from _table(heads, (waiver_row(item) for item in dossier.waivers))
+    else:
+        yield "There are none."
+    yield ""
+    yield "## Not covered"
+    yield ""
+    yield from (f"- {line}" for line in dossier.elsewhere)
+
+
+def title(dossier: Dossier) -> str:
+    return f"Evidence for {dossier.city}, MLPS 等保 level {dossier.mlps}"
+
+
+def introduction(dossier: Dossier) -> Iterator[str]:
+    """What a reader must know before the tables."""
+    yield dossier.disclaimer
+    yield (
+        f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {dossier.resources}"
+        f" resources, and the clouds looked at, on {dossier.at}."
+    )
+    if dossier.mlps == 4:
+        yield _LEVEL_FOUR
+    for stack in dossier.unseen:
+        yield f"The program of stack {stack} does not run: nothing is known of what it would make."
+
+
+def rows(dossier: Dossier) -> Iterator[tuple[str, str, str, str]]:
+    """Control, what enforces it, what the files came to, what was observed; the control stands in its first row."""
+    for control in dossier.controls:
+        head = f"{control.number} {control.title}".strip() + f" – {control.words}"
+        if not control.measures:
+            yield head, "nothing that this program enforces", "–", "–"
+        for number, measure in enumerate(control.measures):
+            observed = observed_line(measure, dossier.at)
+            yield head if number == 0 else "", measure_line(measure), outcome_line(measure), observed
+
+
+def measure_line(measure: Measure) -> str:
+    """What it is, and its name."""
+    return f"{measure.title} ({measure.kind} {measure.name})"
+
+
+def outcome_line(measure: Measure) -> str:
+    """What a rule came to, with what it has seen."""
+    return "; ".join(filter(None, (OUTCOMES[measure.outcome], *measure.notes))) or "–"
+
+
+def observed_line(measure: Measure, at: str) -> str:
+    """How it was found on every cloud."""
+    if not measure.observations:
+        return "–"
+    return "; ".join(observation_line(item, at) for item in measure.observations)
+
+
+def observation_line(item: Observation, at: str) -> str:
+    """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
+    parts = [f"{item.cloud}: {WORDS[item.state]}"]
+    if item.state in ("observed", "partial", "altered", "missing"):
+        parts.append(f"{item.present} of {item.wanted}")
+    if item.since:
+        parts.append(f"since {item.since[:10]} ({age(item.since, at)})")
+    return ", ".join(parts) + (f" – {item.detail}" if item.detail else "")
+
+
+def cloud_line(item: CloudLook) -> str:
+    """Whether and how a cloud was looked at."""
+    line = "looked at" if item.state == "observed" else WORDS[item.state]
+    if item.version:
+        line += f", Kubernetes {item.version}"
+    if item.simulated:
+        line += ", simulated nodes"
+    return f"{line}: {item.reason}" if item.reason else line
+
+
+def waiver_row(item: WaiverEvidence) -> tuple[str, ...]:
+    return item.name, item.rule, ", ".join(item.subjects), item.owner, item.reason, item.expires, item.note or "holds"
+
+
+def age(since: str, at: str) -> str:
+    """How old something is, in its largest unit."""
+    seconds = (datetime.fromisoformat(at) - datetime.fromisoformat(since)).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def html(dossier: Dossier) -> str:
+    """One file that needs no other."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("wecityctl.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("evidence.html.j2").render(
+        dossier=dossier,
+        title=title(dossier),
+        introduction=tuple(introduction(dossier)),
+        cloud_line=cloud_line,
+        measure_line=measure_line,
+        outcome_line=outcome_line,
+        observation_line=observation_line,
+        waiver_row=waiver_row,
+    )
+
+
+def _table(heads: tuple[str, ...], lines: Any) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"| {' | '.join('---' for _ in heads)} |"
+    for line in lines:
+        yield f"| {' | '.join(_cell(text) for text in line)} |"
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell and is no markup."""
+    flat = " ".join(text.split())
+    return "".join(f"\\{char}" if char in r"\|<>*_`[]" else char for char in flat)
