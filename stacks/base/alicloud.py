@@ -69,7 +69,7 @@ class _Network:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     provider = Provider("cloud", region=zone.cloud.region)
     key = _key(zone, provider)
     network = _network(zone, provider)

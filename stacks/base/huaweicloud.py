@@ -63,7 +63,7 @@ class _Network:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     _check(zone)
     pulumi.log.warn("Huawei Cloud is experimental: the vendor's SDK has had no release since March 2025")
     provider = Provider("cloud", region=zone.cloud.region)

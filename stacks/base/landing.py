@@ -7,7 +7,7 @@ A vendor's module reads like this::
         from pulumi_alicloud.vpc.network import Network
 
     def run(inputs: StackInputs) -> dict[str, Any]:
-        zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+        zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
         provider = Provider("cloud", region=zone.cloud.region)
         network = Network("network", vpc_name=zone.name, ..., opts=landing.options(provider, protect=True))
         return landing.outputs(zone, kubeconfig=..., network=network.id, subnets={...}, cluster=cluster.id)
@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import pulumi
 
+from wecityctl.crossings import Crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.addresses import availability_zones, subnet_ranges
@@ -144,8 +145,9 @@ class LandingZone:
         return tuple(rule for rule in self.rules if rule.zone == zone)
 
 
-def plan_landing(city: City, cloud_name: str) -> LandingZone:
-    """The landing zone of a cloud of the city."""
+def plan_landing(city: City, cloud_name: str, crossings: Crossings | None = None) -> LandingZone:
+    """The landing zone of a cloud of the city. `crossings` are what lies on different clouds and has to do with each
+    other."""
     cloud = city.cloud(cloud_name)
     zones = tuple(city.zone(name) for name in cloud.zones)
     subnets = plan_subnets(city, cloud)
@@ -159,7 +161,7 @@ def plan_landing(city: City, cloud_name: str) -> LandingZone:
         availability_zones=availability_zones(cloud),
         subnets=subnets,
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
-        rules=tuple(plan_rules(city, cloud)),
+        rules=(*plan_rules(city, cloud), *crossing_rules(city, cloud, crossings or Crossings())),
         pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
     )
 
@@ -230,6 +232,23 @@ def _from_elsewhere(
                 place = f"-{item.availability_zone}" if item.availability_zone else ""
                 name = f"{zone}-{word}-{peer}-{port}-{other.name}{place}"
                 yield Rule(name, zone, direction, why, cidr=item.cidr, port=port)
+
+
+def crossing_rules(city: City, cloud: Cloud, crossings: Crossings) -> tuple[Rule, ...]:
+    """The rules for node ports that clouds reach on each other, each through the declared flow that lets it."""
+    found: dict[str, Rule] = {}
+    for item in crossings:
+        port = crossings.port(item.target, item.subject)
+        why = f"cloud {item.source} to {item.target}, approved by {item.flow.approved_by}"
+        if item.target == cloud.name and item.flow.target in cloud.zones:
+            for number, cidr in enumerate(city.cloud(item.source).crossing.sources):
+                name = f"{item.flow.target}-from-cloud-{item.source}-{port}" + (f"-{number}" if number else "")
+                found[name] = Rule(name, item.flow.target, "ingress", why, cidr=cidr, port=port)
+        address = city.cloud(item.target).crossing.address
+        if item.source == cloud.name and item.flow.source in cloud.zones and address:
+            name = f"{item.flow.source}-to-cloud-{item.target}-{port}"
+            found[name] = Rule(name, item.flow.source, "egress", why, cidr=f"{address}/32", port=port)
+    return tuple(found.values())
 
 
 def _overlaps(cidr: str, cloud: Cloud) -> bool:

@@ -55,7 +55,7 @@ class _Network:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     landing.refuse_sm(zone, "OpenStack's key manager")
     provider = Provider("cloud", cloud=zone.cloud.openstack.cloud or None, region=zone.cloud.region or None)
     network = _network(zone, provider)

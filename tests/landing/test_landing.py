@@ -13,9 +13,21 @@ from hypothesis import strategies as st
 
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from wecityctl.crossings import Crossings, UseCrossing
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.addresses import SHARES, NoSpaceError, pod_ranges, preferred_share, subnet_ranges, zone_ranges
-from wecityctl.model.city import VENDORS, Existing, Flow, Network, Pool, Zone
+from wecityctl.model.city import (
+    VENDORS,
+    App,
+    Capability,
+    Crossing,
+    Existing,
+    Flow,
+    Network,
+    Pool,
+    Use,
+    Zone,
+)
 from wecityctl.stacks.base import landing
 
 ZONE_NAMES = st.from_regex(r"\A[a-z][a-z0-9-]{0,14}[a-z0-9]\Z")
@@ -125,6 +137,26 @@ class TestRules:
         city = support.city(support.cloud("alicloud", bold, pools=()), zones=(bold,), flows=())
         plan = landing.plan_landing(city, "main")
         assert plan.rules == () and plan.egress_subnets == ()
+
+    def test_open_node_ports_to_what_crosses_clouds_by_a_declared_flow(self) -> None:
+        flow = Flow("internet", "exchange", (6379,), "data-bureau", "test")
+        here = support.cloud("alicloud", INTERNET, crossing=Crossing("10.8.9.9", ("10.8.0.0/16", "172.20.0.0/16")))
+        there = support.cloud("alicloud", EXCHANGE, name="there", crossing=Crossing("10.9.9.9", ("10.9.0.0/16",)))
+        city = support.city(here, there, flows=(flow,))
+        capability = Capability("application", "cache", "cache", zone="exchange")
+        app = App("portal", "bureau", "published", "internet", "L1", ())
+        crossing = UseCrossing(app, Use("cache", "cache"), capability, "main", "there", flow)
+        found = Crossings((crossing, crossing), ports={("there", "cache"): 30017})
+        reached = landing.crossing_rules(city, there, found)
+        assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reached] == [
+            ("exchange", "ingress", "10.8.0.0/16", 30017),
+            ("exchange", "ingress", "172.20.0.0/16", 30017),
+        ]
+        reaching = landing.crossing_rules(city, here, found)
+        assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reaching] == [
+            ("internet", "egress", "10.9.9.9/32", 30017)
+        ]
+        assert set(reached) <= set(landing.plan_landing(city, "there", found).rules)
 
 
 class TestPools:
