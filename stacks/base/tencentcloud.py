@@ -68,7 +68,7 @@ class _Nodes:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     _check(zone)
     provider = Provider("cloud", region=zone.cloud.region)
     network = _network(zone, provider)
@@ -92,9 +92,10 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 def _check(zone: LandingZone) -> None:
     """What the vendor demands and no default can give."""
     name, settings = zone.cloud.name, zone.cloud.tencentcloud
+    makes_subnets = not all(item.existing for item in zone.subnets)
     missing = [
         *([] if zone.cloud.region else ["region"]),
-        *([] if settings.availability_zones else ["tencentcloud.availabilityZones"]),
+        *(["tencentcloud.availabilityZones"] if makes_subnets and not settings.availability_zones else []),
         *([] if settings.app_id else ["tencentcloud.appId"]),
     ]
     if missing:

@@ -46,6 +46,7 @@ COMMANDS = (
     Command("env", "wecityctl.cli.env", "Print the environment in which plain `pulumi` sees a city's stacks."),
     Command("doctor", "wecityctl.cli.doctor", "Check this machine and say how to mend what is missing."),
     Command("engine", "wecityctl.cli.engine", "Install and show the programs that wecityctl runs."),
+    Command("import", "wecityctl.cli.import_", "Write the Cloud document for what exists already."),
     Command("images", "wecityctl.cli.images", "Build, list and load container images."),
     Command("local", "wecityctl.cli.local", "Start and stop the embedded cloud."),
 )

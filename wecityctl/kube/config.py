@@ -86,6 +86,13 @@ def load_access(
     )
 
 
+def context_names(kubeconfig: str | None = None, *, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The contexts there are to choose from, found as `load_access` finds them."""
+    env = os.environ if environ is None else environ
+    found = _given(kubeconfig) if kubeconfig else read_all(_standard_paths(env))
+    return tuple(sorted(found.contexts)) if found is not None else ()
+
+
 def _given(kubeconfig: str) -> Kubeconfig:
     text = kubeconfig.strip()
     if "\n" in text or text.startswith("{"):

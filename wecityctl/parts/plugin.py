@@ -123,7 +123,7 @@ def ask_version(path: Path) -> str:
         # Broken, or for another machine.
         return ""
     try:
-        port = _first_line(process, START_SECONDS)
+        port = first_line(process, START_SECONDS)
         if not port.isdigit():
             return ""
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -139,7 +139,8 @@ def ask_version(path: Path) -> str:
             process.stdout.close()
 
 
-def _first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
+def first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
+    """What a plug-in says first: its port. Empty where it says nothing in that time."""
     assert process.stdout is not None
     deadline, data = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector, contextlib.suppress(OSError):

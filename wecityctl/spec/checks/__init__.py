@@ -47,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     landings.machine_types,
     landings.openstack_settings,
     landings.tencentcloud_settings,
+    landings.huaweicloud_settings,
     landings.sm_keys,
     capabilities.types,
     capabilities.engines_and_replicas,

@@ -79,6 +79,16 @@ def tencentcloud_settings(draft: Draft) -> Iterator[Problem]:
             yield cloud.problem(("spec", "tencentcloud", "appId"), message, "the APPID")
 
 
+def huaweicloud_settings(draft: Draft) -> Iterator[Problem]:
+    """The vendor makes no node that nobody could sign in to."""
+    for cloud in _landing(draft):
+        value = cloud.value
+        makes_nodes = value.provider == "huaweicloud" and value.pools and not value.existing.cluster
+        if makes_nodes and not value.huaweicloud.key_pair:
+            message = "nodes of Huawei Cloud need a key pair"
+            yield cloud.problem(("spec", "huaweicloud", "keyPair"), message, "the name of one of the account's")
+
+
 def sm_keys(draft: Draft) -> Iterator[Problem]:
     """A city that requires SM cryptography is not carried by a cloud that has none: AES in its place would be a lie."""
     if draft.city is None or not draft.city.value.compliance.sm:

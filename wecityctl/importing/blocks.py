@@ -1,0 +1,59 @@
+"""A block of settings between the model's writing and the file's: what is not as by default, and what a user sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from wecityctl.errors import ConfigurationError
+
+Block = TypeVar("Block")
+
+
+def settings_of(block: Any) -> dict[str, Any]:
+    """What of a block is not as by default, in the file's writing."""
+    standard = type(block)()
+    names = [item.name for item in fields(block) if getattr(block, item.name) != getattr(standard, item.name)]
+    return {_camel(name): _plain(getattr(block, name)) for name in names}
+
+
+def with_given(block: Block, given: Mapping[str, str]) -> Block:
+    """The block with settings as a user writes them: `NAME=VALUE`, lists by commas, true and false."""
+    names = {_camel(item.name): item.name for item in fields(block)}  # type: ignore[arg-type]
+    changes = {}
+    for name, text in given.items():
+        if name not in names:
+            raise ConfigurationError(f"--set {name}: there is no such setting", details=f"known: {', '.join(names)}")
+        changes[names[name]] = _read(name, text, getattr(block, names[name]))
+    return replace(block, **changes)  # type: ignore[type-var]
+
+
+def _read(name: str, text: str, current: Any) -> Any:
+    """`text` as the kind of value that the setting has."""
+    match current:
+        case bool():
+            if text not in ("true", "false"):
+                raise ConfigurationError(f"--set {name}={text}: expected true or false")
+            return text == "true"
+        case int():
+            if not text.isdecimal():
+                raise ConfigurationError(f"--set {name}={text}: expected a whole number")
+            return int(text)
+        case tuple():
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        case str():
+            return text
+        case _:
+            raise ConfigurationError(f"--set {name}: is a mapping", resolution="write it into the file")
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,98 @@
+"""A vendor's plug-in, started to read: the provider protocol's own `Configure` and `Read`, and nothing that changes.
+
+Credentials are the plug-in's business: it finds them in this process's environment as it would under the engine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc
+
+from wecityctl.errors import DeploymentError
+from wecityctl.model.naming import PROJECT
+from wecityctl.parts.plugin import first_line
+
+START_SECONDS = 30.0
+CALL_SECONDS = 120.0
+
+
+class Plugin:
+    """A plug-in that is configured for one region."""
+
+    def __init__(self, stub: Any, package: str) -> None:
+        self._stub = stub
+        self._package = package
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Hand over the provider's settings; credentials come from the environment."""
+        arguments = struct_pb2.Struct()
+        arguments.update(settings)
+        variables = {f"{self._package}:config:{name}": value for name, value in settings.items()}
+        request = provider_pb2.ConfigureRequest(
+            variables=variables, args=arguments, acceptSecrets=False, acceptResources=False
+        )
+        self._call("take its settings", lambda: self._stub.Configure(request, timeout=CALL_SECONDS))
+
+    def read(self, token: str, identifier: str) -> dict[str, Any] | None:
+        """The properties of what exists; `None` where there is no such thing."""
+        urn = f"urn:pulumi:import::{PROJECT}::{token}::existing"
+        request = provider_pb2.ReadRequest(id=identifier, urn=urn, type=token, name="existing")
+        answer = self._call(f"read {identifier}", lambda: self._stub.Read(request, timeout=CALL_SECONDS))
+        return MessageToDict(answer.properties) if answer.id else None
+
+    def _call(self, what: str, call: Any) -> Any:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            message = f"the plug-in of {self._package} could not {what}"
+            raise DeploymentError(message, details=str(error.details() or error.code())) from error
+
+
+class _Engine(engine_pb2_grpc.EngineServicer):
+    """What a plug-in may say to its engine while it works; nothing of it is needed here."""
+
+    def Log(self, request: Any, context: Any) -> empty_pb2.Empty:  # noqa: N802 - the name is the protocol's
+        return empty_pb2.Empty()
+
+
+@contextmanager
+def started(program: Path, package: str, settings: Mapping[str, str]) -> Iterator[Plugin]:
+    """Start the plug-in, configured; it is ended with the block."""
+    with _engine() as address:
+        process = subprocess.Popen(
+            [program, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        try:
+            port = first_line(process, START_SECONDS)
+            if not port.isdigit():
+                raise DeploymentError(f"the plug-in of {package} did not start", details=str(program))
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                plugin = Plugin(provider_pb2_grpc.ResourceProviderStub(channel), package)
+                plugin.configure(settings)
+                yield plugin
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@contextmanager
+def _engine() -> Iterator[str]:
+    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    engine_pb2_grpc.add_EngineServicer_to_server(_Engine(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

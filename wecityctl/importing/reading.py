@@ -1,0 +1,65 @@
+"""Reads a vendor's network, subnets and cluster through the vendor's own plug-in, where this machine can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.importing.adopted import Named
+from wecityctl.importing.vendors import Facts, Kind, Vendor
+from wecityctl.model.city import Cloud
+
+if TYPE_CHECKING:
+    from wecityctl.importing.plugin import Plugin
+
+
+def lacks(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
+    """What keeps the plug-in from reading here – SDK, plug-in, credentials –, each with how to bring it."""
+    from wecityctl.engine import vendors
+
+    return vendors.lacks(Cloud(name, vendor.provider, ()))
+
+
+def read(vendor: Vendor, named: Named) -> Facts:
+    """Look at everything that is named. Raises `ConfigurationError` for what is not there or does not belong together,
+    `DeploymentError` for what the vendor refuses to show."""
+    from wecityctl.importing.plugin import started
+
+    with started(_program(vendor), vendor.provider, {"region": named.region}) as plugin:
+        network = _found(plugin, vendor, vendor.network, named.network, named)
+        subnets = {
+            zone: _found(plugin, vendor, vendor.subnet, identifier, named) for zone, identifier in named.subnets.items()
+        }
+        cluster = _found(plugin, vendor, vendor.cluster, named.cluster, named) if named.cluster else {}
+    places = [_text(item, vendor.subnet.availability_zone) for item in subnets.values()]
+    return Facts(
+        cidr=_text(network, vendor.network.cidr),
+        ranges={zone: cidr for zone, item in subnets.items() if (cidr := _text(item, vendor.subnet.cidr))},
+        availability_zones=tuple(dict.fromkeys(place for place in places if place)),
+        version=_text(cluster, vendor.cluster.version),
+    )
+
+
+def _program(vendor: Vendor) -> Any:
+    from wecityctl.engine.vendors import VENDORS, sdk_version
+    from wecityctl.parts import find_vendor_plugin
+
+    found, _ = find_vendor_plugin(vendor.provider, sdk_version(VENDORS[vendor.provider]))
+    assert found is not None, "lacks() was not asked"
+    return found
+
+
+def _found(plugin: Plugin, vendor: Vendor, kind: Kind, identifier: str, named: Named) -> dict[str, Any]:
+    what = f"{kind.title} {identifier}"
+    properties = plugin.read(kind.token, identifier)
+    if properties is None:
+        raise ConfigurationError(f"{vendor.title} has no {what} in {named.region}")
+    owner = _text(properties, kind.network)
+    if owner and owner != named.network:
+        raise ConfigurationError(f"{what} is in {owner}, not in {named.network}")
+    return properties
+
+
+def _text(properties: dict[str, Any], name: str) -> str:
+    value = properties.get(name) if name else None
+    return value if isinstance(value, str) else ""
