@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.placement.cities import CATALOGUE, assignment_of, best, can_hold, cities
 from wecityctl.model.city import City
-from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement import InfeasiblePlacementError, Limits, Placement, place
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.problem import build_problem
 
@@ -115,3 +115,20 @@ def test_every_decision_says_why_each_other_cloud_was_not_taken(city: City) -> N
         assert decision.reason
         assert all(refusal.text for refusal in decision.refused)
         assert not any("within its limit" in refusal.text for refusal in decision.refused)
+
+
+@thorough
+@given(cities())
+def test_the_way_of_large_cities_obeys_everything_and_costs_no_more(city: City) -> None:
+    problem = build_problem(city, CATALOGUE)
+    wanted = best(problem)
+    try:
+        found = place(city, CATALOGUE, limits=Limits(exact_up_to=0, gap=0.0))
+    except InfeasiblePlacementError:
+        assert wanted is None
+        return
+    assignment = assignment_of(problem, found)
+    assert list(broken(problem, assignment)) == []
+    assert wanted is not None
+    assert score(problem, assignment)[:3] == wanted[:3]
+    assert found.bound == found.cost_per_hour

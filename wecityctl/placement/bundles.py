@@ -41,12 +41,11 @@ class Bundle:
 def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
     """The bundles, in the order of their first items; `None` when one has no cloud left, or is to be apart from
     itself."""
-    root = _roots(problem)
-    members: dict[int, list[int]] = {}
-    for item in range(len(problem.items)):
-        members.setdefault(root[item], []).append(item)
-    numbers = {first: number for number, first in enumerate(members)}
-    of_item = [numbers[root[item]] for item in range(len(problem.items))]
+    members = together(problem)
+    of_item = [0] * len(problem.items)
+    for number, items in enumerate(members):
+        for item in items:
+            of_item[item] = number
     loads: list[dict[int, int]] = [{} for _ in members]
     for number, room in enumerate(problem.rooms):
         for item, amount in room.loads:
@@ -63,7 +62,7 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
     groups = {item: name for name, found in problem.spread.items() for item in found}
     weights = problem.move_weights
     bundles = []
-    for number, items in enumerate(members.values()):
+    for number, items in enumerate(members):
         allowed = set(range(len(problem.clouds)))
         for item in items:
             allowed.intersection_update(problem.allowed(item))
@@ -76,7 +75,7 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
                 counts[groups[item]] = counts.get(groups[item], 0) + 1
         bundles.append(
             Bundle(
-                tuple(items),
+                items,
                 clouds,
                 tuple(
                     sum(weights[item] for item in items if problem.standing[item] not in (-1, cloud))
@@ -132,7 +131,8 @@ def spread_out(problem: Problem, bundles: Sequence[Bundle], chosen: Mapping[int,
     return tuple(found)
 
 
-def _roots(problem: Problem) -> list[int]:
+def together(problem: Problem) -> tuple[tuple[int, ...], ...]:
+    """The sets of items that share a cloud, in the order of their first items."""
     parent = list(range(len(problem.items)))
 
     def find(item: int) -> int:
@@ -145,7 +145,10 @@ def _roots(problem: Problem) -> list[int]:
         if near.is_together:
             left, right = sorted((find(near.item), find(near.others[0])))
             parent[right] = left
-    return [find(item) for item in range(len(problem.items))]
+    members: dict[int, list[int]] = {}
+    for item in range(len(problem.items)):
+        members.setdefault(find(item), []).append(item)
+    return tuple(tuple(items) for items in members.values())
 
 
 def _nearness(problem: Problem, of_item: Sequence[int], count: int) -> list[set[NearKey]]:

@@ -6,12 +6,13 @@ thousands gets an answer; where few members of a family are enough for the clash
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from wecityctl.placement.bundles import together
 from wecityctl.placement.filters import listed
 from wecityctl.placement.model import Constraint
-from wecityctl.placement.problem import Problem
+from wecityctl.placement.problem import Problem, restricted
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -26,6 +27,26 @@ _PROBE = 4.0
 
 def find_clash(problem: Problem) -> tuple[Constraint, ...]:
     """The clash. Raises `ValueError` when the constraints can hold together after all."""
+    for items in _hopeless(problem):
+        return _clash_of(restricted(problem, items))
+    return _clash_of(problem)
+
+
+def _hopeless(problem: Problem) -> Iterator[tuple[int, ...]]:
+    """Items that have no cloud by themselves, then sets of items that share a cloud and have none: a clash of theirs
+    is found without looking at all others."""
+    alone = [item for item in range(len(problem.items)) if not problem.allowed(item)]
+    yield from ((item,) for item in alone)
+    for items in together(problem):
+        allowed = set(range(len(problem.clouds)))
+        for item in items:
+            allowed.intersection_update(problem.allowed(item))
+        own = set(items)
+        if not allowed or any({pair.left, pair.right} <= own for pair in problem.apart):
+            yield items
+
+
+def _clash_of(problem: Problem) -> tuple[Constraint, ...]:
     families = _families(problem)
     core = _Clash(problem, {constraint: name for name, found in families.items() for constraint in found}).smallest()
     members = [constraint for name in core for constraint in families[name]]

@@ -54,6 +54,22 @@ def reaches(source: Cloud, target: Cloud) -> bool:
     )
 
 
+def is_private(app: App, *ends: Capability, encrypted: bool = False) -> bool:
+    """Whether what the app and `ends` say to each other crosses clouds encrypted or not at all: data of class L3 or L4.
+
+    Where people have pinned both ends their word stands here, and the red line `crossing-plaintext` judges it.
+    """
+    pinned = bool(app.cloud) and all(end.cloud for end in ends)
+    return app.data_class in ("L3", "L4") and not encrypted and not pinned
+
+
+def reaches_encrypted(source: Cloud, target: Cloud) -> bool:
+    """Whether a way leads from one cloud to another of which both say that it is encrypted."""
+    return source.name == target.name or (
+        reaches(source, target) and source.crossing.encrypted and target.crossing.encrypted
+    )
+
+
 def _flow(city: City, source: str, target: str, port: int) -> Flow | None:
     return next(
         (flow for flow in city.flows if (flow.source, flow.target) == (source, target) and port in flow.ports), None

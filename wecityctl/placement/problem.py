@@ -5,8 +5,8 @@ Built once from the city; looked at by the direct way, the solver, the explanati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
@@ -90,3 +90,35 @@ def own_cost(item: Item, cloud: CloudSupply) -> int | None:
     """What the item costs on the cloud by its own prices, in micro-units per hour."""
     parts = [cloud.price(workload.paid) for workload in item.workloads]
     return None if cloud.prices is None else sum(part for part in parts if part is not None)
+
+
+def restricted(problem: Problem, items: Iterable[int]) -> Problem:
+    """The problem of some of the items alone, as if the others were not there."""
+    kept = sorted(set(items))
+    number = {item: index for index, item in enumerate(kept)}
+    rooms = []
+    for room in problem.rooms:
+        loads = tuple((number[item], amount) for item, amount in room.loads if item in number)
+        if sum(amount for _, amount in loads) > room.limit:
+            rooms.append(replace(room, loads=loads))
+    return Problem(
+        problem.city,
+        tuple(problem.items[item] for item in kept),
+        problem.clouds,
+        tuple(problem.refusals[item] for item in kept),
+        tuple(problem.landings[item] for item in kept),
+        tuple(
+            replace(near, item=number[near.item], others=tuple(number[other] for other in near.others))
+            for near in problem.near
+            if near.item in number and all(other in number for other in near.others)
+        ),
+        tuple(
+            replace(pair, left=number[pair.left], right=number[pair.right])
+            for pair in problem.apart
+            if pair.left in number and pair.right in number
+        ),
+        tuple(rooms),
+        {name: tuple(number[item] for item in members if item in number) for name, members in problem.spread.items()},
+        tuple(problem.cost[item] for item in kept),
+        tuple(problem.standing[item] for item in kept),
+    )

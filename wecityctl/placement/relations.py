@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City
-from wecityctl.placement.crossing import crossing_flow, gateway_of, is_closed, reaches, route_flow
+from wecityctl.model.city import City, Cloud
+from wecityctl.placement.crossing import (
+    crossing_flow,
+    gateway_of,
+    is_closed,
+    is_private,
+    reaches,
+    reaches_encrypted,
+    route_flow,
+)
 from wecityctl.placement.demand import Item
 from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
 
@@ -74,14 +82,16 @@ class _Nearness:
         self._items = items
         self._numbers = numbers
         self._own = tuple(frozenset({cloud}) for cloud in range(len(city.clouds)))
-        self._forward = self._reach(backwards=False)
-        self._backward = self._reach(backwards=True)
+        self._forward = self._reach(reaches, backwards=False)
+        self._backward = self._reach(reaches, backwards=True)
+        self._encrypted = self._reach(reaches_encrypted, backwards=False)
+        self._encrypted_backward = self._reach(reaches_encrypted, backwards=True)
         self._capabilities = {item.name: item for item in city.capabilities}
 
-    def _reach(self, *, backwards: bool) -> tuple[frozenset[int], ...]:
+    def _reach(self, way: Callable[[Cloud, Cloud], bool], *, backwards: bool) -> tuple[frozenset[int], ...]:
         clouds = list(enumerate(self._city.clouds))
         return tuple(
-            frozenset(b for b, other in clouds if (reaches(other, cloud) if backwards else reaches(cloud, other)))
+            frozenset(b for b, other in clouds if (way(other, cloud) if backwards else way(cloud, other)))
             for _, cloud in clouds
         )
 
@@ -105,7 +115,10 @@ class _Nearness:
             flow = crossing_flow(self._city, self._catalogue, app, capability)
             port = self._catalogue[capability.type].port
             text = f"{item.subject} uses capability {use.capability}, and {{}}"
-            why = self._shut(capability.zone, app.zone, capability.zone or app.zone, port, open_=flow is not None)
+            private = is_private(app, capability, encrypted=self._catalogue[capability.type].encrypted)
+            why = self._shut(
+                capability.zone, app.zone, capability.zone or app.zone, port, open_=flow is not None, private=private
+            )
             open_ = flow is not None and not is_closed(self._city, capability.zone)
             constraint = Constraint(
                 "uses",
@@ -114,7 +127,8 @@ class _Nearness:
                 item.at("uses", index),
             )
             other = self._numbers[capability_key(use.capability)]
-            yield Near(number, (other,), self._forward if open_ else self._own, constraint)
+            open_reach = self._encrypted if private else self._forward
+            yield Near(number, (other,), open_reach if open_ else self._own, constraint)
 
     def _route(self, number: int, item: Item) -> Iterator[Near]:
         app = item.app
@@ -125,17 +139,22 @@ class _Nearness:
             return
         flow = route_flow(self._city, app)
         port = app.web_component.port or 0
-        why = self._shut(app.zone, gateway.zone or app.zone, app.zone, port, open_=flow is not None)
+        private = is_private(app, gateway)
+        source = gateway.zone or app.zone
+        why = self._shut(app.zone, source, app.zone, port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
         open_ = flow is not None and not is_closed(self._city, app.zone)
         other = self._numbers[capability_key(gateway.name)]
-        yield Near(number, (other,), self._backward if open_ else self._own, constraint)
+        open_reach = self._encrypted_backward if private else self._backward
+        yield Near(number, (other,), open_reach if open_ else self._own, constraint)
 
-    def _shut(self, offered: str, source: str, target: str, port: int, *, open_: bool) -> str:
+    def _shut(self, offered: str, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
         """Why it does not cross clouds, or how far it does."""
         if is_closed(self._city, offered):
             return f"nothing in the government extranet {offered} is offered to other clouds"
+        if open_ and private:
+            return "data of its class crosses only between clouds whose spec.crossing says that the way is encrypted"
         if open_:
             return "crosses only between clouds whose spec.crossing says how they reach each other"
         return f"no declared flow {{from: {source}, to: {target}, ports: [{port}]}} lets that cross clouds"

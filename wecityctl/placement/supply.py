@@ -94,7 +94,8 @@ def passing(supply: CloudSupply, item: Item, workload: Workload) -> dict[Test, f
         tests["domestic"] = frozenset(i for i in pools if supply.pools[i].pool.domestic)
     if workload.accelerators:
         tests["accelerators"] = frozenset(i for i in pools if _has(supply.pools[i], workload, workload.accelerators))
-    plain = frozenset(workload.replica) - workload.accelerators
+    # A volume is not cut to the disk of a node: storage is looked at as a whole.
+    plain = frozenset({CPU, MEMORY})
     tests["node-size"] = frozenset(i for i in pools if _has(supply.pools[i], workload, plain))
     return tests
 
