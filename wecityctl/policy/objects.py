@@ -76,7 +76,7 @@ def source_of(posture: Posture, item: RecordedResource) -> Source:
     labels = labels_of(item)
     owner, name = labels.get("app.kubernetes.io/part-of", ""), labels.get("app.kubernetes.io/name", "")
     if DATA_CLASS_LABEL in labels:
-        return Source(f"{owner}/{name}", ("App", f"{owner}/{name}"))
+        return Source(f"{owner}/{name}", ("App", f"{owner}/{name}"), ("metadata", "name"))
     for platform in posture.city.platforms:
         for index, capability in enumerate(platform.capabilities if platform.name == owner else ()):
             if capability.name == name:

@@ -18,6 +18,7 @@ Direction = Literal["ingress", "egress"]
 NAME_LABEL = "kubernetes.io/metadata.name"
 # A range this wide is not somebody's address but the world.
 WORLD_BITS = 8
+UNNUMBERED = -1
 
 _PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
 
@@ -27,7 +28,8 @@ class Allowance:
     """What one rule of one policy lets through, at one zone.
 
     `zones` are those at the other end that it names by selectors; `anyone`: it names nobody, so everybody; `ranges` are
-    the addresses it names. `ports` is `None` for all of them; an unknown one is -1.
+    the addresses it names. `ports` is `None` for all of them; one known only by name is
+    `UNNUMBERED`.
     """
 
     stack: str
@@ -159,7 +161,7 @@ def _ports(entries: Iterable[Mapping[str, Any]]) -> frozenset[int] | None:
         if isinstance(port, int):
             found |= set(range(port, end + 1)) if isinstance(end, int) else {port}
         else:
-            found.add(-1)
+            found.add(UNNUMBERED)
     return frozenset(found) if found else None
 
 

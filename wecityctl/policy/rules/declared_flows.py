@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from wecityctl.model.city import City
 from wecityctl.policy.model import Finding, Posture, Rule
-from wecityctl.policy.objects import source_of
-from wecityctl.policy.traffic import Allowance, allowances
+from wecityctl.policy.objects import Source, source_of
+from wecityctl.policy.traffic import UNNUMBERED, Allowance, allowances
 
 WHY = """\
 Zones are the city's lines of defence: the internet zone is expected to be attacked, the government extranet holds the
@@ -51,9 +51,8 @@ def _undeclared(item: Allowance, declared: frozenset[int]) -> str:
     if item.ports is None:
         return "every port"
     extra = sorted(item.ports - declared)
-    if not extra:
-        return ""
-    return "a port known only by name" if extra == [-1] else "port " + ", ".join(str(port) for port in extra)
+    words = [f"port {', '.join(str(port) for port in extra if port > 0)}"] if any(port > 0 for port in extra) else []
+    return " and ".join([*words, *(["a port known only by name"] if UNNUMBERED in extra else [])])
 
 
 def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
@@ -61,7 +60,7 @@ def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
     source = source_of(posture, item.policy)
     return Finding(
         subject=source.subject,
-        message=f"NetworkPolicy {item.policy.name} lets zone {start!r} reach zone {end!r} on {ports}; no flow says so",
+        message=f"{_policy(item, source)} lets zone {start!r} reach zone {end!r} on {ports}; no flow says so",
         resolution=f"declare a flow from {start} to {end} with its ports, or take the policy out",
         stack=item.stack,
         document=source.document,
@@ -69,11 +68,16 @@ def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
     )
 
 
+def _policy(item: Allowance, source: Source) -> str:
+    """The policy, named where the finding's subject is what it belongs to."""
+    return "it" if source.document is None else f"NetworkPolicy {item.policy.name}"
+
+
 def _leads_out(posture: Posture, item: Allowance) -> Finding:
     source = source_of(posture, item.policy)
     return Finding(
         subject=source.subject,
-        message=f"NetworkPolicy {item.policy.name} lets pods of zone {item.zone!r} reach any address",
+        message=f"{_policy(item, source)} lets pods of zone {item.zone!r} reach any address",
         resolution="name the addresses, or give the zone egress: true where it may reach the world outside",
         stack=item.stack,
         document=source.document,
@@ -87,7 +91,7 @@ def _crosses(posture: Posture, item: Allowance) -> Finding:
     where = ", ".join(item.ranges)
     return Finding(
         subject=source.subject,
-        message=f"NetworkPolicy {item.policy.name} lets zone {item.zone!r} reach {where}; no flow leads out of it",
+        message=f"{_policy(item, source)} lets zone {item.zone!r} reach {where}; no flow leads out of it",
         resolution=f"declare a flow from {item.zone} with its ports, or take the policy out",
         stack=item.stack,
         document=source.document,
