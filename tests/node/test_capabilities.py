@@ -63,7 +63,8 @@ def test_driver_refuses_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @_as_root
 def test_base_ruleset_is_accepted_and_replaced_atomically() -> None:
-    rules = nft.base_ruleset(network.Block.parse("198.18.8.0/21"), 6443)
+    far = nft.Neighbour("wcx-0a1b2c3d", network.Block.parse("198.18.16.0/21"), (30010, 30011), (30020,))
+    rules = nft.base_ruleset(network.Block.parse("198.18.8.0/21"), 6443, [far])
     script = "nft -f - <<'E'\n" + rules + rules + "E\nnft list table inet wecity-base"
     done = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.count("chain forward") == 1

@@ -531,3 +531,35 @@ async def test_a_custom_kind_of_the_cluster_checked_before_it_is_served(engine: 
     assert detailed == {}
     await engine.delete(identifier, state, "a")
     await engine.delete(crd_id, crd, "crd")
+
+
+CITY = {"wecity.dev/city": "harbour"}
+
+
+@pytest.mark.parametrize("labels", [{}, {"wecity.dev/city": "other"}])
+async def test_an_object_of_the_whole_cluster_that_is_not_the_citys_is_left_as_it_is(
+    engine: Engine, cluster: ControlPlane, namespace: str, labels: dict[str, str]
+) -> None:
+    """The inputs set no field that its owner has set to something else: server-side apply alone would share it."""
+    name = f"taken-{namespace}-{len(labels)}"
+    obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(obj))
+    before = live(cluster, "namespace", name)
+    ours = {**obj, "metadata": {"name": name, "labels": CITY}}
+    for preview in (True, False):
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await engine.create(await engine.check(ours, name), name, preview=preview)
+        told = "belongs to the city other" if labels else "was there before and is not ours"
+        # A preview asks the API server first, which has its own word for two who set one label.
+        assert ("conflict" if labels and preview else told) in (failure.value.details() or "")
+    assert live(cluster, "namespace", name) == before
+
+
+async def test_the_citys_own_object_that_no_state_knows_is_found_again(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    name = f"kept-{namespace}"
+    obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": CITY}}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(obj))
+    _, identifier, _ = await engine.make(obj, name)
+    assert identifier == name
