@@ -28,7 +28,11 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         routes += Application(scopes[app.zone], app).routes
     return to_json(
         TenantOutputs(
-            tenant.name, inputs.stack.cloud, tuple(place.namespace for place in places.values()), tuple(routes)
+            tenant.name,
+            inputs.stack.cloud,
+            tuple(place.namespace for place in places.values()),
+            tuple(routes),
+            tuple(app.name for app in apps),
         )
     )
 

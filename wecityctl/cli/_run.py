@@ -162,6 +162,7 @@ def _gate(request: RunRequest) -> Iterator[Gate]:
 
 def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     from wecityctl.claims import respect_claims
+    from wecityctl.cli._moves import moves_within, require_confirmed
     from wecityctl.clusters import must_start, open_clusters, open_landed
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
@@ -171,6 +172,9 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
     options = replace(request.options, provider=session.city.kubernetes_provider)
+    moves = moves_within(session.placement.moves, plan) if options.operation in ("preview", "up") else ()
+    if options.operation == "up":
+        require_confirmed(moves, session.city.name, confirmed=options.confirm_all)
     backend = open_backend(session.city)
     if request.start_clouds and must_start(session.city):
         gate.hold(sink)
@@ -188,7 +192,8 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
         link_clouds(session.city, session.plan.crossings, clusters, sink)
 
     def whole(result: RunResult) -> RunResult:
-        return gate.in_result(replace(result, entry_urls=entry_urls(session, clusters.found, backend)))
+        told = replace(result, notes=(*map(str, moves), *result.notes))
+        return gate.in_result(replace(told, entry_urls=entry_urls(session, clusters.found, backend)))
 
     def tell(event: Event) -> None:
         # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.

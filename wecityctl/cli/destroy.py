@@ -39,8 +39,9 @@ def destroy(
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     check_confirmation(session, confirm)
     if not confirm:
         raise ConfigurationError(

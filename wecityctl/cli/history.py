@@ -23,8 +23,9 @@ def history(
     """Show the updates of the city's stacks, newest first, as the engine recorded them."""
     from wecityctl.engine.backend import open_backend
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     backend = open_backend(session.city)
     updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
     updates.sort(key=lambda item: str(item["started"]), reverse=True)

@@ -36,8 +36,9 @@ def logs(
     """Show the logs of an app's pods, each line led by its pod's name."""
     from wecityctl.clusters import open_clusters
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     chosen = find_app(session.city, name)
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
     cloud = session.plan.placement.apps[(chosen.tenant, chosen.name)]

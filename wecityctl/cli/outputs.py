@@ -24,8 +24,9 @@ def outputs(
     """Show the outputs of the city's stacks. Secret values are never shown."""
     from wecityctl.engine.backend import open_backend
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     plan = session.plan
     wanted = plan.stacks if not stack else [item for item in plan.only([stack]).stacks if stack in item.name]
     backend = open_backend(session.city)

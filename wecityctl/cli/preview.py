@@ -41,8 +41,9 @@ def preview(
     from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, None if offline else standing)
     options = RunOptions("preview", parallelism=parallelism, new_clusters=replaced_clusters(session, new_cluster))
     request = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
     result = operate_offline(request) if offline else operate(request)

@@ -22,7 +22,8 @@ def refresh(
     from wecityctl.cli._run import RunRequest, exit_code, operate
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
     options = RunOptions("refresh", parallelism=parallelism)
-    request = RunRequest(open_session(path), options, tuple(only or ()), output, report_file, details=True)
+    request = RunRequest(open_session(path, standing), options, tuple(only or ()), output, report_file, details=True)
     raise typer.Exit(exit_code(operate(request)))

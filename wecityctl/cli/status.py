@@ -25,8 +25,9 @@ def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     from wecityctl.engine.backend import open_backend
     from wecityctl.overview import stack_statuses, workload_statuses
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     stacks = stack_statuses(session.plan, open_backend(session.city))
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
     read = workload_statuses(session.city.name, clusters.found)

@@ -30,8 +30,9 @@ def unlock(
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.locks import unlock as break_locks
     from wecityctl.session import open_session
+    from wecityctl.standing import standing
 
-    session = open_session(path)
+    session = open_session(path, standing)
     backend = open_backend(session.city)
     wanted = session.plan.matching([stack]) if stack else set(backend.list_stacks())
     released = [line for name in sorted(wanted) for line in break_locks(backend, name)]

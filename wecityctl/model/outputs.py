@@ -6,7 +6,7 @@ by another version must not be half understood.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenant", "entry"]
@@ -101,10 +101,13 @@ class CrossingOutputs:
 
 @dataclass(frozen=True, slots=True)
 class TenantOutputs:
+    """A tenant on one cloud. `apps` are those that run there; `None` where an earlier version did not say."""
+
     tenant: str
     cloud: str
     namespaces: tuple[str, ...]
     routes: tuple[RouteTarget, ...]
+    apps: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,7 @@ class SecretsOutputs:
 
 
 Outputs: TypeAlias = (
-    LandingOutputs
-    | BaseOutputs
-    | PlatformOutputs
-    | CrossingOutputs
-    | TenantOutputs
-    | EntryOutputs
-    | SecretsOutputs
+    LandingOutputs | BaseOutputs | PlatformOutputs | CrossingOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
 )
 
 _LAYERS: dict[str, type[Outputs]] = {
@@ -168,7 +165,9 @@ def _plain(value: Any) -> Any:
 
 def _build(kind: type[Any], data: dict[str, Any]) -> Any:
     names = {item.name for item in fields(kind)}
-    if set(data) != names:
+    # A field that came later has a value for those who did not know it.
+    needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
+    if not needed <= set(data) <= names:
         raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")
     values = dict(data)
     for name, value in data.items():
