@@ -228,6 +228,7 @@ def test_a_vendors_network_takes_its_pools_from_its_cluster(plane: ControlPlane,
         *("import", "tencentcloud", "--region", "ap-guangzhou", "--network", "vpc-1", "--cluster", "cls-1"),
         *("--subnet", "extranet=subnet-1", "--kubeconfig", plane.kubeconfig, "--no-read"),
         *("--directory", directory, "--storage-class", "ssd", "--zone", "internet"),
+        *("--set", "appId=1250000000", "--set", "availabilityZones=ap-guangzhou-6"),
     )
     assert done.returncode == 0, done.stderr
     (cloud,) = load(directory).clouds
