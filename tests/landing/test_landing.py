@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from importlib import import_module
 from ipaddress import IPv4Network
 from itertools import combinations
 
@@ -30,6 +32,12 @@ from wecityctl.model.city import (
 )
 from wecityctl.stacks.base import landing
 
+SDKS = {
+    "alicloud": "pulumi_alicloud",
+    "huaweicloud": "pulumi_huaweicloud",
+    "openstack": "pulumi_openstack",
+    "tencentcloud": "tencentcloud_iac_pulumi",
+}
 ZONE_NAMES = st.from_regex(r"\A[a-z][a-z0-9-]{0,14}[a-z0-9]\Z")
 NAMES = st.lists(ZONE_NAMES, min_size=1, max_size=12, unique=True)
 NETWORKS = st.builds(
@@ -206,10 +214,16 @@ class TestKubeconfig:
         assert landing.kubeconfig_text("xc-main", "https://10.0.0.1", "Q0E=", None, "a2V5") == ""
 
 
-def test_a_missing_sdk_says_how_to_bring_it() -> None:
-    with pytest.raises(ConfigurationError) as caught, landing.needs_sdk("alicloud"):
-        __import__("pulumi_alicloud_that_is_not_there")
-    assert caught.value.resolution == "pip install 'wecityctl[alicloud]'"
+@pytest.mark.parametrize("provider", VENDORS)
+def test_a_missing_sdk_says_how_to_bring_it(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = SDKS[provider]
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, f"wecityctl.stacks.base.{provider}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError) as caught:
+        import_module(f"wecityctl.stacks.base.{provider}")
+    assert caught.value.resolution == f"pip install 'wecityctl[{provider}]'"
 
 
 ZONES = st.lists(
