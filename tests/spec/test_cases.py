@@ -30,4 +30,4 @@ def test_valid_case_is_a_city(name: str) -> None:
 
 @pytest.mark.parametrize("city", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
 def test_examples_are_valid(city: str) -> None:
-    assert load_city(EXAMPLES / city, load_catalogue()).city.name == city
+    assert load_city(EXAMPLES / city, load_catalogue()).city.apps
