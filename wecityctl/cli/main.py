@@ -33,6 +33,7 @@ COMMANDS = (
     Command("destroy", "wecityctl.cli.destroy", "Take a city down, in reverse order."),
     Command("status", "wecityctl.cli.status", "Show how a city is."),
     Command("clouds", "wecityctl.cli.clouds", "Show what a city's clouds have, and what is left of it."),
+    Command("place", "wecityctl.cli.place", "Show which cloud carries what, and why."),
     Command("outputs", "wecityctl.cli.outputs", "Show the stacks' outputs, such as addresses."),
     Command("history", "wecityctl.cli.history", "Show what was done to a city, and when."),
     Command("logs", "wecityctl.cli.logs", "Show an app's logs."),

@@ -81,7 +81,7 @@ def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]
     """Everything that runs, by kind and name, so that the order of the files decides nothing."""
     classes = _data_classes(city)
     found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
-    return tuple(sorted(found, key=lambda item: item.key))
+    return tuple(sorted(found, key=lambda item: (item.app is not None, item.key)))
 
 
 def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], read: Reader) -> Iterator[Item]:

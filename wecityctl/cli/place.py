@@ -1,0 +1,70 @@
+"""`wecityctl place`: where each capability and app goes, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.errors import WecityError
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import City
+    from wecityctl.placement import Placement
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl place examples/four-clouds",
+        "wecityctl place examples/four-clouds --explain",
+        "wecityctl place examples/four-clouds --offline -o json",
+    )
+)
+def place(
+    path: CityPath,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say for each refused cloud what refused it, and where that is written.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Place it as a new city: no state is read, so nothing stands anywhere.")
+    ] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show which cloud carries each capability and app, on which pools, at what cost, and why.
+
+    No cloud is asked. What stands already, by the city's state, is moved as little as can be. A city that cannot be
+    placed ends with exit code 2 and the smallest set of constraints that clash.
+    """
+    from wecityctl.placement import Constraint
+    from wecityctl.report import placement as report
+    from wecityctl.session import open_session
+
+    session = open_session(path, None if offline else _standing, explain=True)
+
+    def locate(constraint: Constraint) -> str:
+        source = constraint.source
+        found = session.positions.place(source.kind, source.name, *source.path) if source is not None else None
+        return str(found) if found is not None else ""
+
+    if output is Output.JSON:
+        say_json(report.as_json(session.city.name, session.placement, locate))
+        return
+    console().print(report.table_of(session.placement))
+    lines = [*report.lines_of(session.placement)]
+    if explain:
+        lines += ["", *report.explanation_of(session.placement, locate)]
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _standing(city: City) -> Placement | None:
+    from wecityctl.standing import standing
+
+    try:
+        return standing(city)
+    except WecityError as error:
+        note(f"note: placed as a new city, for its state cannot be read: {error.message}")
+        return None

@@ -1,0 +1,112 @@
+"""Where everything goes and why: a table and lines for people, plain values for programs. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.placement import Constraint, Decision, Placement, Refusal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# The place in the files of a constraint, empty where there is none.
+Locate = Callable[[Constraint], str]
+
+
+def table_of(placement: Placement) -> Table:
+    """One row for each capability and app."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("WHAT", "CLOUD", "POOLS", "COST/H", "WHY"):
+        table.add_column(name, justify="right" if name == "COST/H" else "left", overflow="fold")
+    for item in placement.decisions:
+        cost = "–" if item.cost_per_hour is None else money(item.cost_per_hour)
+        table.add_row(item.subject, item.cloud, ", ".join(item.pools) or "–", cost, item.reason)
+    return table
+
+
+def lines_of(placement: Placement) -> Iterator[str]:
+    """What it costs together, how far that is proven, and what moves."""
+    rest = "proven best" if placement.gap == 0 else f"at most {placement.gap:.2%} above the best"
+    if placement.cost_per_hour:
+        yield f"{money(placement.cost_per_hour)} {placement.currency} an hour, {rest}"
+    for move in placement.moves:
+        yield f"{move}"
+
+
+def explanation_of(placement: Placement, locate: Locate) -> Iterator[str]:
+    """For each capability and app the clouds that were refused, and each constraint with its place."""
+    for item in placement.decisions:
+        yield f"{item.subject} → {item.cloud}: {item.reason}"
+        for refusal in item.refused:
+            yield from _refusal_lines(item, refusal, locate)
+
+
+def _refusal_lines(item: Decision, refusal: Refusal, locate: Locate) -> Iterator[str]:
+    head = f"  not {refusal.cloud} ({refusal.kind})"
+    if refusal.kind == "capacity" or not refusal.constraints:
+        place = next((found for each in refusal.constraints if (found := locate(each))), "")
+        yield f"{head}: {refusal.text}" + (f"  [{place}]" if place else "")
+        return
+    for number, constraint in enumerate(refusal.constraints):
+        text = constraint.text.removeprefix(item.subject).lstrip(" ,:")
+        place = locate(constraint)
+        lead = f"{head}: " if number == 0 else "    and: "
+        yield f"{lead}{text}" + (f"  [{place}]" if place else "")
+
+
+def as_json(city: str, placement: Placement, locate: Locate) -> dict[str, Any]:
+    """Everything as plain values; money as decimal strings."""
+    return {
+        "city": city,
+        "entry": placement.entry,
+        "currency": placement.currency,
+        "cost_per_hour": str(placement.cost_per_hour),
+        "bound": str(placement.bound),
+        "gap": placement.gap,
+        "decisions": [_decision_json(item, locate) for item in placement.decisions],
+        "moves": [
+            {"subject": move.subject, "from": move.source, "to": move.target, "has_data": move.has_data}
+            for move in placement.moves
+        ],
+    }
+
+
+def _decision_json(item: Decision, locate: Locate) -> dict[str, Any]:
+    return {
+        "subject": item.subject,
+        "cloud": item.cloud,
+        "pools": list(item.pools),
+        "cost_per_hour": None if item.cost_per_hour is None else str(item.cost_per_hour),
+        "reason": item.reason,
+        "refused": [
+            {
+                "cloud": refusal.cloud,
+                "kind": refusal.kind,
+                "text": refusal.text,
+                "constraints": [constraint_json(each, locate) for each in refusal.constraints],
+            }
+            for refusal in item.refused
+        ],
+    }
+
+
+def constraint_json(constraint: Constraint, locate: Locate) -> dict[str, Any]:
+    """A constraint as plain values, with its place in the files."""
+    return {
+        "kind": constraint.kind,
+        "subjects": list(constraint.subjects),
+        "text": constraint.text,
+        "place": locate(constraint),
+    }
+
+
+def money(amount: Decimal) -> str:
+    """An amount to the ten-thousandth, without zeros at its end beyond the hundredth."""
+    text = f"{amount:.4f}"
+    while text.endswith("0") and len(text.partition(".")[2]) > 2:
+        text = text[:-1]
+    return text
