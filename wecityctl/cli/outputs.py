@@ -19,10 +19,14 @@ app = typer.Typer()
 def outputs(
     path: CityPath,
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Only this stack, or part of its name.")] = "",
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Show secret values, such as a landing zone's kubeconfig.")
+    ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show the outputs of the city's stacks. Secret values are never shown."""
+    """Show the outputs of the city's stacks. The secret store's values are never shown, others' only when asked for."""
     from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.landing import redacted
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
@@ -34,7 +38,7 @@ def outputs(
     for item in wanted:
         state = backend.read_state(item.name) if item.layer != "secrets" else None
         if state is not None and state.outputs is not None:
-            found[item.name] = dict(state.outputs)
+            found[item.name] = dict(state.outputs) if show_secrets else redacted(state.outputs)
     if not found:
         raise NoSuchStackError(
             f"{session.city.name} has no outputs" + (f" of {stack!r}" if stack else ""),

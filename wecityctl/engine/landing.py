@@ -12,6 +12,7 @@ from typing import Any
 from wecityctl.crossings import Crossings
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.state import StackState
+from wecityctl.graph import SECRET
 from wecityctl.inputs import StackInputs
 from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
@@ -19,6 +20,7 @@ from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
 from wecityctl.placement import Placement
 
 LAYER: LayerName = "landing"
+SECRET_OUTPUTS = frozenset({"kubeconfig"})
 # What may hold data in a landing zone, for people.
 DATA = "the cluster with its volumes, buckets, keys"
 
@@ -46,6 +48,11 @@ def kubeconfig_of(outputs: Mapping[str, Any] | None) -> str | None:
     except (ValueError, TypeError):
         return None
     return found.kubeconfig if isinstance(found, LandingOutputs) else None
+
+
+def redacted(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A stack's outputs for people: with a mark in place of what is secret."""
+    return {key: SECRET if key in SECRET_OUTPUTS and value else value for key, value in outputs.items()}
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:

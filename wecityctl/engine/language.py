@@ -22,11 +22,11 @@ from google.protobuf import empty_pb2
 from pulumi.runtime import reset_options, run_in_stack, set_all_config
 from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
 
+from wecityctl.engine.landing import SECRET_OUTPUTS
 from wecityctl.engine.wire import Job
 from wecityctl.model.outputs import Outputs, to_json
 
 EXPORT = "wecity"
-SECRET_OUTPUTS = frozenset({"kubeconfig"})
 PROTECTED_TYPES = (
     "kubernetes:core/v1:Namespace",
     "kubernetes:core/v1:PersistentVolumeClaim",
