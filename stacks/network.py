@@ -15,6 +15,7 @@ from wecityctl.model import naming
 from wecityctl.stacks.objects import Manifest
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
 DNS_PEER = {
     "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
@@ -95,6 +96,9 @@ def from_anywhere(ports: Sequence[pulumi.Input[int]]) -> Manifest:
     return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
 
 
-def zone_peer(zone: str) -> Manifest:
-    """The peer: every pod in the tenants' namespaces of a zone."""
-    return {"namespaceSelector": {"matchLabels": {ZONE_LABEL: zone}}}
+def zone_peer(city: str, zone: str) -> Manifest:
+    """The peer: every pod in the tenants' namespaces of a zone of this city.
+
+    Another city on the same cluster may have a zone of that name; and the city's label is one that nobody else can set.
+    """
+    return {"namespaceSelector": {"matchLabels": {CITY_LABEL: city, ZONE_LABEL: zone}}}

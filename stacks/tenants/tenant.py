@@ -61,16 +61,14 @@ def zone_flows(city: City, zone: str, namespace: str) -> Iterator[Manifest]:
     """
     for flow in city.flows:
         if flow.source == flow.target:
-            continue
-        if flow.source == flow.target:
             # It lets bindings cross clouds within the zone; tenants of one zone stay closed to each other.
             continue
         name = naming.fit(f"flow-{flow.source}-{flow.target}-{naming.digest(*map(str, flow.ports))}")
         if flow.source == zone:
-            rule = network.to_peer(network.zone_peer(flow.target), flow.ports)
+            rule = network.to_peer(network.zone_peer(city.name, flow.target), flow.ports)
             yield network.policy(namespace, naming.fit(f"{name}-out"), None, egress=[rule])
         if flow.target == zone:
-            rule = network.from_peer(network.zone_peer(flow.source), flow.ports)
+            rule = network.from_peer(network.zone_peer(city.name, flow.source), flow.ports)
             yield network.policy(namespace, naming.fit(f"{name}-in"), None, ingress=[rule])
 
 

@@ -141,7 +141,7 @@ def test_declared_flows_open_both_ends(full: dict[str, Recording]) -> None:
         item for item in objects(full, "NetworkPolicy") if "flow-internet-ex" in item.name and "health" in item.name
     ]
     (rule,) = flow.inputs["spec"]["egress"]
-    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"wecity.dev/zone": "ex"}}}]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"wecity.dev/city": "xc", "wecity.dev/zone": "ex"}}}]
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wecityctl.graph import UNKNOWN, RecordedResource
+from wecityctl.policy.admission import CITY_LABEL
 from wecityctl.policy.model import Posture
 from wecityctl.policy.objects import ZONE_LABEL, cloud_of, labels_of, name_of, namespace_of
 
@@ -56,12 +57,12 @@ class Namespaces:
     """The namespaces of one cloud by their labels, with one more for each zone that has none yet: a policy may name
     it before anything is there."""
 
-    def __init__(self, zones: Iterable[str]) -> None:
+    def __init__(self, city: str, zones: Iterable[str]) -> None:
         self._labels: dict[str, Mapping[str, str]] = {}
         self._by_label: dict[tuple[str, str], set[str]] = {}
         self._answers: dict[str, frozenset[str]] = {}
         for zone in zones:
-            self.add(f"({zone})", {ZONE_LABEL: zone})
+            self.add(f"({zone})", {ZONE_LABEL: zone, CITY_LABEL: city})
 
     def add(self, name: str, labels: Mapping[str, str]) -> None:
         known = {NAME_LABEL: name, **labels}
@@ -114,7 +115,7 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def namespaces(posture: Posture) -> dict[str, Namespaces]:
     """The recorded namespaces, by cloud."""
-    found = {cloud.name: Namespaces(cloud.zones) for cloud in posture.city.clouds}
+    found = {cloud.name: Namespaces(posture.city.name, cloud.zones) for cloud in posture.city.clouds}
     for recording, item in posture.objects("Namespace"):
         found[cloud_of(posture, recording)].add(name_of(item), labels_of(item))
     return found
