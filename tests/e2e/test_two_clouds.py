@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import pytest
 from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Done, Machine, eventually
 from wecityctl.local.node.capabilities import probe
+from wecityctl.local.store import run_path
 
 pytestmark = pytest.mark.node
 
@@ -231,6 +234,15 @@ def test_a_cloud_that_was_stopped_joins_its_neighbour_again(two: TwoClouds) -> N
     two.home.run("local", "stop", "--name", f"{NAME}-south")
     two.up()
     assert eventually(lambda: two.get("harbour", "/api/state")[0] == 200, 90)
+
+
+def test_a_node_that_dies_joins_its_neighbour_again_by_itself(two: TwoClouds) -> None:
+    """Its supervisor starts it anew; nobody runs `up`."""
+    first = run_path(two.home.state / "clouds" / f"{NAME}-south") / "node.pid"
+    before = first.read_text()
+    os.kill(int(before), signal.SIGKILL)
+    assert eventually(lambda: first.read_text() != before, 60)
+    assert eventually(lambda: two.get("harbour", "/api/state")[0] == 200, 150)
 
 
 def test_what_crosses_no_longer_has_no_way(two: TwoClouds) -> None:
