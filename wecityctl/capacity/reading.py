@@ -164,7 +164,12 @@ def _waiting(waiting: Waiting) -> str:
 
 
 def _declared(cloud: Cloud, error: WecityError | None, written: float, now: float) -> CloudFigures:
-    health: Health = "not running" if error is None else "unreachable"
+    health: Health = "unreachable"
+    reason, remedy = (error.message, error.resolution) if error is not None else ("", "")
+    if error is None and cloud.has_landing_zone:
+        health, reason = "not made", "its landing zone has not been made"
+    elif error is None:
+        health, reason = "not running", "not running"
     return CloudFigures(
         name=cloud.name,
         provider=cloud.provider,
@@ -173,14 +178,11 @@ def _declared(cloud: Cloud, error: WecityError | None, written: float, now: floa
         health=health,
         pools=declared_pools(cloud),
         currency=cloud.prices.currency if cloud.prices else "",
-        reason=error.message if error is not None else _why_no_cluster(cloud),
+        reason=reason,
+        remedy=remedy,
         read_at=_stamp(written) if written else "",
         age=max(0.0, now - written) if written else 0.0,
     )
-
-
-def _why_no_cluster(cloud: Cloud) -> str:
-    return "its landing zone has not been made" if cloud.has_landing_zone else "not running"
 
 
 def _stamp(seconds: float) -> str:

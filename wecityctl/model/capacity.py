@@ -14,7 +14,7 @@ from typing import Literal
 from wecityctl.model.city import Prices
 
 Source = Literal["live", "declared"]
-Health = Literal["ok", "degraded", "unreachable", "not running"]
+Health = Literal["ok", "degraded", "unreachable", "not running", "not made"]
 
 GIB = 1024**3
 # A month of a rate card: 365 days of 24 hours over 12.
@@ -127,7 +127,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class CloudFigures:
-    """One cloud. `reason` says why its figures are declared; `conditions` what is wrong with a cloud that answers.
+    """One cloud. `reason` says why its figures are declared and `remedy` what to do about it; `conditions` are what is
+    wrong with a cloud that answers.
 
     `age` is the seconds since the figures were true: read from the cluster, or last written in the files.
     `latency` is one small request to the API server in seconds.
@@ -141,6 +142,7 @@ class CloudFigures:
     pools: tuple[PoolFigures, ...]
     currency: str = ""
     reason: str = ""
+    remedy: str = ""
     conditions: tuple[str, ...] = ()
     waiting: Waiting = Waiting()
     unattached_storage: int = 0

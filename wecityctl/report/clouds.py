@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.model.capacity import GIB, Amounts, CityFigures, CloudFigures, PoolFigures, Sum
+from wecityctl.model.capacity import GIB, Amounts, CityFigures, CloudFigures, PoolFigures, Sum, total
 from wecityctl.report.words import duration
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def lines_of(figures: CityFigures) -> Iterator[str]:
     """What the table has no room for: each cloud's health, accelerators, the domestic share."""
     for cloud in figures.clouds:
         yield f"{cloud.name}: {_health(cloud)}"
+        if cloud.remedy:
+            yield f"  → {cloud.remedy}"
         yield from (f"  {line}" for line in cloud.conditions)
         for line in _accelerators(cloud.pools):
             yield f"  {line}"
@@ -147,15 +149,12 @@ def _age(seconds: float) -> str:
 
 
 def _accelerators(pools: Iterable[PoolFigures]) -> Iterator[str]:
-    have: dict[str, int] = {}
-    used: dict[str, int] = {}
-    for pool in pools:
-        for name, count in pool.capacity.accelerators.items():
-            have[name] = have.get(name, 0) + count
-        for name, count in (pool.allocated or Amounts()).accelerators.items():
-            used[name] = used.get(name, 0) + count
-    for name, count in have.items():
-        yield f"{name}: {used.get(name, 0)} of {count} allocated"
+    having = [pool for pool in pools if pool.capacity.accelerators]
+    have = total(pool.capacity for pool in having)
+    read = [pool.allocated for pool in having if pool.allocated is not None]
+    used = total(read)
+    for name, count in have.accelerators.items():
+        yield f"{name}: {used.accelerators.get(name, 0) if read else _UNKNOWN} of {count} allocated"
 
 
 def _domestic_share(figures: CityFigures) -> float:
@@ -179,6 +178,7 @@ def _cloud_json(cloud: CloudFigures) -> dict[str, Any]:
         "health": cloud.health,
         "reachable": cloud.source == "live",
         "reason": cloud.reason,
+        "remedy": cloud.remedy,
         "conditions": list(cloud.conditions),
         "api_latency_ms": None if cloud.latency is None else round(cloud.latency * 1000, 1),
         "kubernetes_version": cloud.kubernetes_version,
