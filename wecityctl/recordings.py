@@ -46,12 +46,15 @@ def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Record
 def record_what_can_be(
     session: Session, only: tuple[str, ...] = ()
 ) -> tuple[tuple[Recording, ...], Mapping[str, Exception]]:
-    """The same, and the error of each stack whose program fails; what stands on it is recorded as if it did not exist
-    yet."""
+    """The same, and the error of each stack whose program fails; what stands on one is not recorded either."""
     known: dict[str, Outputs | None] = {}
     recordings = []
     failures: dict[str, Exception] = {}
     for inputs in _inputs(session, _plan(session, only), known):
+        below = [name for name in inputs.stack.depends_on if name in failures]
+        if below:
+            failures[inputs.stack.name] = WecityError(f"it stands on {', '.join(below)}")
+            continue
         try:
             recording = record(inputs)
         except Exception as error:

@@ -41,7 +41,7 @@ def _finding(stack: str, error: Exception) -> Finding:
         reason, resolution = f"{type(error).__name__}: {error}", ""
     return Finding(
         subject=f"stack {stack}",
-        message=f"its program does not run, so that nothing can be said of what it would make: {reason}",
+        message=f"nothing can be said of what it would make: {reason}",
         resolution=resolution or "mend the program that fails",
         stack=stack,
     )

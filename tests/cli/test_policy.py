@@ -1,0 +1,133 @@
+"""`wecityctl policy`, and the red lines in front of `preview` and `up`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import ROOT, wecityctl
+
+CASES = ROOT / "tests" / "policy" / "cases"
+EXAMPLE = "examples/xingcheng"
+WAIVER = """---
+apiVersion: wecity.dev/v1alpha1
+kind: Waiver
+metadata: {name: short-logs}
+spec:
+  rule: log-retention
+  subjects: [city]
+  owner: alice@case.gov.example
+  reason: the log store is enlarged in spring
+  expires: "2999-12-31"
+"""
+
+
+def test_the_example_crosses_no_red_line(tmp_path: Path) -> None:
+    done = wecityctl("policy", "check", EXAMPLE, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = done.stdout.splitlines()[-1]
+    assert re.fullmatch(r"xingcheng: \d+ rules over \d+ resources: 0 mandatory, 0 advisory, 0 waived", summary)
+
+
+def test_a_mandatory_finding_has_its_place_and_ends_with_5(tmp_path: Path) -> None:
+    done = wecityctl("policy", "check", "fail.yaml", cwd=CASES / "log-retention", home=tmp_path)
+    assert done.returncode == 5
+    lines = done.stdout.splitlines()
+    assert lines[0] == "mandatory fail.yaml:6:34: log-retention: city: logs are kept for 90 days, less than 180"
+    assert lines[1].strip() == "→ set logRetentionDays to 180 or more"
+
+
+def test_advice_ends_with_0(tmp_path: Path) -> None:
+    done = wecityctl("policy", "check", "fail.yaml", cwd=CASES / "unused-capability", home=tmp_path)
+    assert done.returncode == 0
+    assert "advisory  fail.yaml:24:7: unused-capability: capability gateway: no app routes through it" in done.stdout
+
+
+def test_json_has_everything(tmp_path: Path) -> None:
+    done = wecityctl("policy", "check", CASES / "log-retention" / "fail.yaml", "-o", "json", home=tmp_path)
+    assert done.returncode == 5
+    result = json.loads(done.stdout)
+    assert result["format_version"] == "1.0"
+    assert (result["counts"]["mandatory"], result["counts"]["waived"]) == (1, 0)
+    assert [item["level"] for item in result["findings"]] == ["mandatory"] + ["advisory"] * result["counts"]["advisory"]
+    first = result["findings"][0]
+    assert {key: first[key] for key in ("rule", "level", "veto", "waiver", "subject", "line", "column", "path")} == {
+        "rule": "log-retention",
+        "level": "mandatory",
+        "veto": False,
+        "waiver": "",
+        "subject": "city",
+        "line": 6,
+        "column": 34,
+        "path": "spec.compliance.logRetentionDays",
+    }
+    assert {item["rule"] for item in result["evidence"]} >= {"default-deny", "plain-secrets"}
+
+
+def test_rules_are_listed_and_explained() -> None:
+    listed = wecityctl("policy", "list").stdout
+    assert re.search(r"^data-class +veto ", listed, re.MULTILINE)
+    rules = json.loads(wecityctl("policy", "list", "-o", "json").stdout)["rules"]
+    assert [rule["name"] for rule in rules] == [line.split()[0] for line in listed.splitlines()]
+    done = wecityctl("policy", "explain", "data-class")
+    assert done.returncode == 0
+    assert "cannot be waived" in done.stdout
+    assert "8.1.4.11 个人信息保护" in done.stdout
+
+
+def test_an_unknown_rule_has_a_near_one() -> None:
+    done = wecityctl("policy", "explain", "data-clas")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'data-class'?" in done.stderr
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Path:
+    """A city whose logs are kept for too short a time."""
+    path = tmp_path / "city.yaml"
+    shutil.copy(CASES / "log-retention" / "fail.yaml", path)
+    return path
+
+
+def test_up_is_stopped_before_anything_is_started(city: Path, tmp_path: Path) -> None:
+    done = wecityctl("up", city, "--yes", home=tmp_path)
+    assert done.returncode == 5
+    assert "error: mandatory red lines are crossed in 1 place; nothing was done" in done.stderr
+    assert f"{city}:6:34: log-retention: city: logs are kept for 90 days, less than 180" in done.stderr
+    assert not (tmp_path / ".local" / "state" / "wecityctl" / "clouds").exists()
+
+
+def test_a_stream_of_events_ends_with_the_error(city: Path, tmp_path: Path) -> None:
+    done = wecityctl("up", city, "--yes", "-o", "json", home=tmp_path)
+    assert done.returncode == 5
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["error"]["exit_code"] == 5
+    assert "log-retention" in last["error"]["details"]
+
+
+def test_an_offline_preview_shows_what_up_would_refuse(city: Path, tmp_path: Path) -> None:
+    done = wecityctl("preview", city, "--offline", home=tmp_path)
+    assert done.returncode == 5
+    assert f"error: {city}:6:34: log-retention: city: logs are kept for 90 days" in done.stderr
+    assert "warning: " in done.stderr
+    assert "`up` will refuse: mandatory red lines are crossed in 1 place" in done.stdout
+    assert wecityctl("preview", city, "--offline", "--detailed-exitcode", home=tmp_path).returncode == 1
+
+
+def test_a_waiver_lets_it_pass_and_is_shown_where_it_does(city: Path, tmp_path: Path) -> None:
+    city.write_text(city.read_text() + WAIVER)
+    done = wecityctl("policy", "check", city, home=tmp_path)
+    assert done.returncode == 0
+    assert "(waived: short-logs)" in done.stdout
+    assert wecityctl("preview", city, "--offline", home=tmp_path).returncode == 0
+
+
+def test_an_expired_waiver_is_told(city: Path, tmp_path: Path) -> None:
+    city.write_text(city.read_text() + WAIVER.replace("2999-12-31", "2020-12-31"))
+    done = wecityctl("policy", "check", city, home=tmp_path)
+    assert done.returncode == 5
+    assert "waiver short-logs no longer holds: expired after 2020-12-31; alice@case.gov.example answers" in done.stdout
