@@ -69,7 +69,8 @@ def problem_of(words: list[str]) -> str:
     while rest:
         word = rest.pop(0)
         if word.startswith("-") and word != "-":
-            if word.partition("=")[0] not in {opt for item in command.params for opt in item.opts} | {"--help", "-h"}:
+            options = {opt for item in command.params for opt in (*item.opts, *item.secondary_opts)}
+            if word.partition("=")[0] not in options | {"--help", "-h"}:
                 return f"`{PROGRAM} {name}` has no option {word}"
         elif hasattr(command, "list_commands"):
             longer = f"{name} {word}".strip()
