@@ -161,7 +161,7 @@ def plan_landing(city: City, cloud_name: str, crossings: Crossings | None = None
         availability_zones=availability_zones(cloud),
         subnets=subnets,
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
-        rules=(*plan_rules(city, cloud), *crossing_rules(city, cloud, crossings or Crossings())),
+        rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud, crossings or Crossings()))),
         pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
     )
 
@@ -234,21 +234,24 @@ def _from_elsewhere(
                 yield Rule(name, zone, direction, why, cidr=item.cidr, port=port)
 
 
-def crossing_rules(city: City, cloud: Cloud, crossings: Crossings) -> tuple[Rule, ...]:
+def _once(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Each rule once: two flows may declare the same port, and many apps may cross to the same capability."""
+    return tuple({rule.name: rule for rule in reversed(rules)}.values())[::-1]
+
+
+def crossing_rules(city: City, cloud: Cloud, crossings: Crossings) -> Iterator[Rule]:
     """The rules for node ports that clouds reach on each other, each through the declared flow that lets it."""
-    found: dict[str, Rule] = {}
     for item in crossings:
         port = crossings.port(item.target, item.subject)
         why = f"cloud {item.source} to {item.target}, approved by {item.flow.approved_by}"
         if item.target == cloud.name and item.flow.target in cloud.zones:
             for number, cidr in enumerate(city.cloud(item.source).crossing.sources):
                 name = f"{item.flow.target}-from-cloud-{item.source}-{port}" + (f"-{number}" if number else "")
-                found[name] = Rule(name, item.flow.target, "ingress", why, cidr=cidr, port=port)
+                yield Rule(name, item.flow.target, "ingress", why, cidr=cidr, port=port)
         address = city.cloud(item.target).crossing.address
         if item.source == cloud.name and item.flow.source in cloud.zones and address:
             name = f"{item.flow.source}-to-cloud-{item.target}-{port}"
-            found[name] = Rule(name, item.flow.source, "egress", why, cidr=f"{address}/32", port=port)
-    return tuple(found.values())
+            yield Rule(name, item.flow.source, "egress", why, cidr=f"{address}/32", port=port)
 
 
 def _overlaps(cidr: str, cloud: Cloud) -> bool:

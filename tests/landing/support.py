@@ -54,7 +54,7 @@ def cloud(provider: ProviderKind, *zones: Zone, **changes: Any) -> Cloud:
         ),
         alicloud=AlicloudSettings(("region-1-a", "region-1-b")),
         tencentcloud=TencentCloudSettings(("region-1-a", "region-1-b"), app_id="1250000000"),
-        huaweicloud=HuaweiCloudSettings(("region-1-a", "region-1-b")),
+        huaweicloud=HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops"),
     )
     return replace(base, **changes)
 
@@ -169,7 +169,11 @@ def _unknown(inputs: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[st
 def _resource_properties(token: str) -> Mapping[str, Any]:
     if token == "kubernetes" or token.startswith("pulumi:providers:"):
         return {}
-    return _resource_classes(token.partition(":")[0])[token]
+    package = token.partition(":")[0]
+    if token not in _resource_classes(package):
+        # Some SDKs import a class when it is first used.
+        _resource_classes.cache_clear()
+    return _resource_classes(package)[token]
 
 
 @lru_cache(maxsize=8)

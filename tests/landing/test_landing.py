@@ -122,6 +122,17 @@ class TestRules:
             "internet-out",
         ]
 
+    def test_are_made_once_where_two_flows_say_the_same(self) -> None:
+        twice = tuple(Flow("internet", "exchange", (443,), who, "test") for who in ("data-bureau", "police"))
+        city = support.city(support.cloud("alicloud", INTERNET, EXCHANGE), flows=twice)
+        rules = landing.plan_landing(city, "main").rules
+        assert [rule.name for rule in rules] == [
+            "exchange-from-internet-443",
+            "internet-to-exchange-443",
+            "internet-out",
+        ]
+        assert "data-bureau" in rules[0].description
+
     def test_name_the_ranges_of_a_zone_on_another_vendors_cloud(self) -> None:
         here = support.cloud("openstack", EXTRANET, pools=())
         there = support.cloud("alicloud", EXCHANGE, name="there", network=Network("10.9.0.0/16"), pools=())
@@ -155,16 +166,17 @@ class TestRules:
         app = App("portal", "bureau", "published", "internet", "L1", ())
         crossing = UseCrossing(app, Use("cache", "cache"), capability, "main", "there", flow)
         found = Crossings((crossing, crossing), ports={("there", "cache"): 30017})
-        reached = landing.crossing_rules(city, there, found)
+        reached = tuple(landing.crossing_rules(city, there, replace(found, uses=(crossing,))))
         assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reached] == [
             ("exchange", "ingress", "10.8.0.0/16", 30017),
             ("exchange", "ingress", "172.20.0.0/16", 30017),
         ]
-        reaching = landing.crossing_rules(city, here, found)
+        reaching = landing.crossing_rules(city, here, replace(found, uses=(crossing,)))
         assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reaching] == [
             ("internet", "egress", "10.9.9.9/32", 30017)
         ]
-        assert set(reached) <= set(landing.plan_landing(city, "there", found).rules)
+        planned = landing.plan_landing(city, "there", found).rules
+        assert set(reached) <= set(planned) and len(planned) == len({rule.name for rule in planned})
 
 
 class TestPools:
@@ -260,6 +272,31 @@ def test_nothing_leads_outside_where_no_zone_may_leave(provider: str, zones: lis
     assert bool(ways) == any(landing.may_leave(zone) for zone in zones)
     assert support.unknown_inputs(found) == []
     assert not [item for item in found.resources if "extranet" in item.name and item.name.startswith("out")]
+
+
+GROUPS = {
+    "alicloud": ("securityGroupId", "sourceSecurityGroupId"),
+    "openstack": ("securityGroupId", "remoteGroupId"),
+}
+
+
+@pytest.mark.parametrize("provider", ["alicloud", "openstack"])
+@settings(max_examples=12, deadline=None)
+@given(zones=ZONES, data=st.data())
+def test_zones_are_joined_by_declared_flows_only(provider: str, zones: list[Zone], data: st.DataObject) -> None:
+    pairs = [(one.name, other.name) for one in zones for other in zones if one != other]
+    declared = data.draw(st.lists(st.sampled_from(pairs), unique=True) if pairs else st.just([]))
+    flows = tuple(Flow(source, target, (443,), "bureau", "test") for source, target in declared)
+    city = support.city(support.cloud(provider, *zones), zones=tuple(zones), flows=flows)  # type: ignore[arg-type]
+    own, peer = GROUPS[provider]
+    joined = {
+        (item.inputs["direction" if provider == "openstack" else "type"], item.inputs[own], item.inputs[peer])
+        for item in support.recorded(city).resources
+        if peer in item.inputs and item.inputs[own] != item.inputs[peer]
+    }
+    assert joined == {("ingress", f"zone-{target}-id", f"zone-{source}-id") for source, target in declared} | {
+        ("egress", f"zone-{source}-id", f"zone-{target}-id") for source, target in declared
+    }
 
 
 @pytest.mark.parametrize("provider", ["alicloud", "openstack"])
