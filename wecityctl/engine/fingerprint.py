@@ -13,8 +13,9 @@ import wecityctl
 from wecityctl.inputs import StackInputs
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
-# Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own.
-_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version"})
+# Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
+# clouds follows from city, catalogue and placement.
+_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings"})
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:
