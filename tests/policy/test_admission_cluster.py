@@ -268,3 +268,74 @@ def test_a_pod_from_before_can_still_lose_its_finalizer(api_server: ControlPlane
     finally:
         fenced.kubectl("label", "namespace", "nobodys", "wecity.dev/city-")
         attempt(fenced, "delete", "pod", "older", "-n", "nobodys", "--force", "--grace-period=0")
+
+
+def test_a_namespace_that_goes_takes_its_policies_with_it(fenced: ControlPlane) -> None:
+    """Whatever clears a namespace out, such as the cluster's own controllers, need not be the manager."""
+    going = namespace(CITY.name, "redline-going")
+    fenced.kubectl("create", "-f", "-", stdin=as_list([going, _default_deny("redline-going")]))
+    deleting = ("delete", "networkpolicy", "default-deny", "-n", "redline-going")
+    assert "red line network-fences" in attempt(fenced, *deleting, "--dry-run=server", who=OPERATOR)
+    fenced.kubectl("delete", "namespace", "redline-going", "--wait=false")
+    until(lambda: attempt(fenced, *deleting, "--ignore-not-found", who=OPERATOR) == "")
+
+
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+
+
+def _definition(kind: str) -> dict[str, Any]:
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{GATEWAY_GROUP}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": GATEWAY_GROUP,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def test_a_gateway_in_an_extranet_is_refused_and_a_route_is_the_managers(fenced: ControlPlane) -> None:
+    kinds = [_definition("Gateway"), _definition("HTTPRoute")]
+    fenced.kubectl("apply", "-f", "-", stdin=as_list(kinds))
+    try:
+        gateway, route = (
+            {
+                "apiVersion": f"{GATEWAY_GROUP}/v1",
+                "kind": kind,
+                "metadata": {"name": "way", "namespace": NAMESPACE},
+                "spec": {},
+            }
+            for kind in ("Gateway", "HTTPRoute")
+        )
+        until(lambda: "has no gateway of its own" in create(fenced, gateway))
+        until(lambda: create(fenced, route) == "")
+        elsewhere = {**gateway, "metadata": {"name": "way", "namespace": "nobodys"}}
+        assert create(fenced, elsewhere) == ""
+    finally:
+        fenced.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(kinds))
+
+
+def test_large_objects_fit_the_servers_budget(fenced: ControlPlane) -> None:
+    """An expression that costs too much fails, and would refuse what nobody meant to."""
+    (case,) = (item for item in cases() if str(item) == "privileged-pods/pass-restricted-pod")
+    pod = json.loads(json.dumps(case.objects[-1]))
+    (first,) = pod["spec"]["containers"]
+    env = [{"name": f"SETTING_{number}", "value": f"http://host-{number}:8080/" + "x" * 40} for number in range(100)]
+    pod["spec"]["containers"] = [{**first, "name": f"c{number}", "env": env} for number in range(40)]
+    assert create(fenced, pod) == ""
+    text = "endpoint: http://service:8080/path\n"
+    for count, size in ((1, 1_000_000), (60, 6_000)):
+        data = {f"file-{number}": text * (size // len(text)) for number in range(count)}
+        metadata = {"name": "large", "namespace": NAMESPACE}
+        assert create(fenced, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}) == ""
+    data["key"] = "-----BEGIN PRIVATE KEY-----"
+    large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    assert "has a secret in clear" in create(fenced, large)
