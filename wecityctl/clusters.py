@@ -108,7 +108,7 @@ def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluste
     if not kubeconfig.strip():
         raise ConfigurationError(
             f"the landing zone of cloud {cloud.name} gave no kubeconfig",
-            resolution="have it make a cluster: give the cloud a pool, or name one in existing.cluster",
+            resolution="see that the account may read the cluster's credentials; then run with --no-skip",
         )
     access, seconds = load_access(kubeconfig), patience()
     found = identify_new(access, seconds, FRESH_SECONDS) if fresh else identify(access, seconds)
@@ -291,7 +291,7 @@ def _local_spec(name: str, cloud: Cloud, nodes: NodeKind, images: tuple[ImageRef
             cpu=pool.cpu,
             memory=pool.memory,
             storage=pool.storage,
-            zones=cloud.zones,
+            zones=pool.zones or cloud.zones,
             labels=pool.labels,
             accelerators=pool.accelerators,
         )
