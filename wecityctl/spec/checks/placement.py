@@ -1,0 +1,118 @@
+"""What placement rules name: apps, capabilities, groups, zones of pools and hardware; prices that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wecityctl.errors import Problem
+from wecityctl.model.city import App, Capability, PlacementRules
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.nodes import PathItem
+
+_FIELDS = (("affinity", "affinity"), ("anti_affinity", "antiAffinity"))
+
+
+def affinities(draft: Draft) -> Iterator[Problem]:
+    """Affinities name another app or capability, and not the same one both ways."""
+    if not draft.knows_all("App", "Platform"):
+        return
+    for part, path, item in _ruled(draft):
+        names = _known_to(draft, item)
+        own = {item.name, f"{item.tenant}/{item.name}"} if isinstance(item, App) else {item.name}
+        for attribute, field in _FIELDS:
+            for index, name in enumerate(getattr(item.placement, attribute)):
+                place = (*path, "placement", field, index)
+                if name in own:
+                    yield part.problem(place, f"{name!r} is the {_kind(item)} itself", "another app or capability")
+                elif name not in names:
+                    own_app = "an app of the same tenant, " if isinstance(item, App) else ""
+                    expected = f"an app as <tenant>/<app>, {own_app}or a capability".replace(">, or", "> or")
+                    yield part.problem(
+                        place, f"there is no app or capability {name!r}", expected, nearest(name, tuple(names))
+                    )
+                elif field == "antiAffinity" and name in item.placement.affinity:
+                    yield part.problem(place, f"{name!r} is under affinity too", "one of the two")
+
+
+def spread_groups(draft: Draft) -> Iterator[Problem]:
+    """A group of one whose name is almost that of another is a slip of the pen."""
+    if not draft.knows_all("App", "Platform"):
+        return
+    ruled = [found for found in _ruled(draft) if found[2].placement.spread]
+    groups = [item.placement.spread for _, _, item in ruled]
+    for part, path, item in ruled:
+        name = item.placement.spread
+        others = tuple(dict.fromkeys(other for other in groups if other != name))
+        meant = nearest(name, others) if groups.count(name) == 1 else ""
+        if meant:
+            message = f"{name!r} is a group with one member, and there is nothing to spread"
+            yield part.problem((*path, "placement", "spread"), message, "a group of several", meant)
+
+
+def zones_of_pools(draft: Draft) -> Iterator[Problem]:
+    """A pool serves zones of its cloud."""
+    for cloud in draft.clouds:
+        for index, pool in enumerate(cloud.value.pools):
+            for position, zone in enumerate(pool.zones):
+                if zone not in cloud.value.zones:
+                    place = ("spec", "pools", index, "zones", position)
+                    names = cloud.value.zones
+                    yield cloud.problem(
+                        place, f"the cloud does not serve zone {zone!r}", one_of(names), nearest(zone, names)
+                    )
+
+
+def accelerators(draft: Draft) -> Iterator[Problem]:
+    """Some pool has the accelerators that a running app asks for."""
+    if not draft.knows_all("Cloud"):
+        return
+    offered = tuple(dict.fromkeys(name for cloud in draft.clouds for p in cloud.value.pools for name in p.accelerators))
+    for app in draft.apps:
+        for index, part in enumerate(app.value.components if app.value.runs else ()):
+            for name, count in part.resources.accelerators.items():
+                if count and name not in offered:
+                    place = ("spec", "components", index, "resources", "accelerators", name)
+                    expected = one_of(offered) if offered else "a pool with accelerators"
+                    yield app.problem(
+                        place, f"no pool of a cloud declares {name!r}", expected, nearest(name, offered), on_key=True
+                    )
+
+
+def domestic_hardware(draft: Draft) -> Iterator[Problem]:
+    """Where domestic hardware is asked for, some pool declares it."""
+    if not draft.knows_all("Cloud") or any(pool.domestic for cloud in draft.clouds for pool in cloud.value.pools):
+        return
+    for part, path, item in _ruled(draft):
+        if item.placement.domestic and (isinstance(item, Capability) or item.runs):
+            message = "no pool of a cloud declares domestic hardware 信创"
+            yield part.problem((*path, "placement", "domestic"), message, "a pool with domestic: true")
+
+
+def currencies(draft: Draft) -> Iterator[Problem]:
+    """Prices of all clouds are in one currency: they are compared."""
+    first = next((cloud.value for cloud in draft.clouds if cloud.value.prices is not None), None)
+    for cloud in draft.clouds:
+        prices = cloud.value.prices
+        if first is not None and first.prices is not None and prices and prices.currency != first.prices.currency:
+            message = f"prices are in {prices.currency}, those of cloud {first.name!r} in {first.prices.currency}"
+            yield cloud.problem(("spec", "prices", "currency"), message, "one currency")
+
+
+def _ruled(draft: Draft) -> Iterator[tuple[Sourced, tuple[PathItem, ...], App | Capability]]:  # type: ignore[type-arg]
+    for platform, path, item in draft.capabilities():
+        if item.placement != PlacementRules():
+            yield platform, path, item
+    for app in draft.apps:
+        if app.value.placement != PlacementRules():
+            yield app, ("spec",), app.value
+
+
+def _known_to(draft: Draft, item: App | Capability) -> Sequence[str]:
+    apps = [app.value for app in draft.apps]
+    own = [app.name for app in apps if isinstance(item, App) and app.tenant == item.tenant]
+    return list(dict.fromkeys([*own, *draft.capability_by_name, *(f"{app.tenant}/{app.name}" for app in apps)]))
+
+
+def _kind(item: App | Capability) -> str:
+    return "app" if isinstance(item, App) else "capability"
