@@ -28,10 +28,11 @@ from wecityctl.crossings import Crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.addresses import availability_zones, subnet_ranges
-from wecityctl.model.city import City, Cloud, Pool, Zone
+from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
 from wecityctl.model.outputs import LandingOutputs, to_json
 
 ANYWHERE = "0.0.0.0/0"
+_DESCRIPTION = 100
 POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
 DOMESTIC_LABEL = f"{naming.LABEL_PREFIX}/domestic"
@@ -201,7 +202,7 @@ def plan_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
     """The rules of the zones' security groups: the declared flows, and the way out of zones that have one."""
     for flow in city.flows:
         here = (flow.source in cloud.zones, flow.target in cloud.zones)
-        why = f"{flow.source} to {flow.target}, approved by {flow.approved_by}"
+        why = _why(f"{flow.source} to {flow.target}", flow)
         for port in flow.ports:
             if all(here):
                 yield Rule(
@@ -234,6 +235,11 @@ def _from_elsewhere(
                 yield Rule(name, zone, direction, why, cidr=item.cidr, port=port)
 
 
+def _why(what: str, flow: Flow) -> str:
+    """A rule's description, as short as the strictest vendor wants it."""
+    return f"{what}, approved by {flow.approved_by}"[:_DESCRIPTION]
+
+
 def _once(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     """Each rule once: two flows may declare the same port, and many apps may cross to the same capability."""
     return tuple({rule.name: rule for rule in reversed(rules)}.values())[::-1]
@@ -243,7 +249,7 @@ def crossing_rules(city: City, cloud: Cloud, crossings: Crossings) -> Iterator[R
     """The rules for node ports that clouds reach on each other, each through the declared flow that lets it."""
     for item in crossings:
         port = crossings.port(item.target, item.subject)
-        why = f"cloud {item.source} to {item.target}, approved by {item.flow.approved_by}"
+        why = _why(f"cloud {item.source} to {item.target}", item.flow)
         if item.target == cloud.name and item.flow.target in cloud.zones:
             for number, cidr in enumerate(city.cloud(item.source).crossing.sources):
                 name = f"{item.flow.target}-from-cloud-{item.source}-{port}" + (f"-{number}" if number else "")

@@ -123,7 +123,8 @@ class TestRules:
         ]
 
     def test_are_made_once_where_two_flows_say_the_same(self) -> None:
-        twice = tuple(Flow("internet", "exchange", (443,), who, "test") for who in ("data-bureau", "police"))
+        approved = ("data-bureau, " + 20 * "数据管理局", "police")
+        twice = tuple(Flow("internet", "exchange", (443,), who, "test") for who in approved)
         city = support.city(support.cloud("alicloud", INTERNET, EXCHANGE), flows=twice)
         rules = landing.plan_landing(city, "main").rules
         assert [rule.name for rule in rules] == [
@@ -131,7 +132,7 @@ class TestRules:
             "internet-to-exchange-443",
             "internet-out",
         ]
-        assert "data-bureau" in rules[0].description
+        assert "data-bureau" in rules[0].description and len(rules[0].description) == 100
 
     def test_name_the_ranges_of_a_zone_on_another_vendors_cloud(self) -> None:
         here = support.cloud("openstack", EXTRANET, pools=())
