@@ -223,6 +223,13 @@ class TestKubeconfig:
         assert found["clusters"][0]["cluster"]["server"] == "https://10.0.0.1:6443"
         assert found["current-context"] == found["contexts"][0]["name"] == "xc-main"
 
+    async def test_leaves_the_stack_as_a_secret(self) -> None:
+        plan = landing.plan_landing(support.city(support.cloud("alicloud", INTERNET)), "main")
+        ids = {subnet.name: f"{subnet.name}-id" for subnet in plan.subnets}
+        found = landing.outputs(plan, kubeconfig="text", network="net", subnets=ids, cluster="c-1")
+        assert await found["kubeconfig"].is_secret()
+        assert found["subnets"] == {"internet": "internet-id"}
+
     def test_is_empty_while_a_part_is_missing(self) -> None:
         assert landing.kubeconfig_text("xc-main", "https://10.0.0.1", "Q0E=", None, "a2V5") == ""
 
