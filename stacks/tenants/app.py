@@ -16,7 +16,7 @@ import pulumi
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.stacks import network, pods
+from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from wecityctl.stacks.tenants.provisioning import Binding, bind
@@ -191,6 +191,7 @@ class Application(pulumi.ComponentResource):
                 {"name": "files", "mountPath": path, "subPath": file_key(path), "readOnly": True}
                 for path in component.files
             ]
+        accelerators = {name: str(count) for name, count in component.resources.accelerators.items()}
         runner = pods.container(
             component.name,
             resolve_image(component.image, inputs.images, inputs.city.images.registry),
@@ -198,7 +199,9 @@ class Application(pulumi.ComponentResource):
             env=self._environment(component, workload, bool(bindings)),
             ports={"http": component.port} if component.port is not None else None,
             mounts=mounts,
-            requests={"cpu": component.resources.cpu, "memory": component.resources.memory},
+            requests={"cpu": component.resources.cpu, "memory": component.resources.memory, **accelerators},
+            # Of whole devices there is no more than what is asked for, and the API server wants to hear both.
+            limits={"memory": component.resources.memory, **accelerators},
             **_probes(component),
         )
         spec = pods.pod(
@@ -207,8 +210,10 @@ class Application(pulumi.ComponentResource):
             service_account=self.app.name,
             volumes=volumes,
             priority_class=priority_class(inputs.city.name, "tenant"),
-            architectures=component.architectures,
         )
+        where = pools.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
+        if where is not None:
+            spec["affinity"] = where
         # The group that may read the bindings; Kubernetes gives the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
         labels = {**self.scope.labels, **self._component_labels(component)}

@@ -1,0 +1,65 @@
+"""On which pools of its cloud a component's pods may run: what placement counted on, said to the scheduler.
+
+Which cloud it is, is placement's; what a pod asks of a node in numbers is in its requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wecityctl.model import naming
+from wecityctl.model.city import App, Cloud, Component, Pool
+from wecityctl.stacks.objects import Manifest
+
+POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
+_ARCHITECTURE = "kubernetes.io/arch"
+
+
+def affinity(cloud: Cloud, app: App, component: Component) -> Manifest | None:
+    """The node affinity of a component of `app` on `cloud`; `None` where any node will do."""
+    suitable = [pool for pool in cloud.pools if _suits(pool, app)]
+    terms = _terms(cloud, component.architectures, suitable)
+    found: Manifest = {}
+    if terms:
+        found["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
+    spared = [pool.name for pool in suitable if _is_wasted(pool, app, component)]
+    if _are_labelled(cloud) and spared and len(spared) < len(suitable):
+        # Scarce hardware is left to those who need it as long as other nodes have room.
+        preference = {"matchExpressions": [_expression(POOL_LABEL, "NotIn", spared)]}
+        found["preferredDuringSchedulingIgnoredDuringExecution"] = [{"weight": 100, "preference": preference}]
+    return {"nodeAffinity": found} if found else None
+
+
+def _suits(pool: Pool, app: App) -> bool:
+    return (pool.domestic or not app.placement.domestic) and (not pool.zones or app.zone in pool.zones)
+
+
+def _is_wasted(pool: Pool, app: App, component: Component) -> bool:
+    needed = component.resources.accelerators
+    return (pool.domestic and not app.placement.domestic) or bool(pool.accelerators.keys() - needed.keys())
+
+
+def _terms(cloud: Cloud, architectures: Sequence[str], suitable: Sequence[Pool]) -> list[Manifest]:
+    """Terms of which one must hold: the architectures and, where not every pool will do, the pools that will."""
+    base = [_expression(_ARCHITECTURE, "In", sorted(architectures))] if architectures else []
+    if not suitable or len(suitable) == len(cloud.pools):
+        chosen: list[list[Manifest]] = [[]]
+    elif _are_labelled(cloud):
+        chosen = [[_expression(POOL_LABEL, "In", [pool.name for pool in suitable])]]
+    elif all(pool.labels for pool in suitable):
+        chosen = [[_expression(key, "In", [value]) for key, value in sorted(pool.labels.items())] for pool in suitable]
+    else:
+        # Nodes of an adopted cluster that nothing tells apart.
+        chosen = [[]]
+    return [{"matchExpressions": [*base, *more]} for more in chosen if base or more]
+
+
+def _are_labelled(cloud: Cloud) -> bool:
+    """Whether every node carries the name of its pool: those that we make do; one real node stands for all pools."""
+    if cloud.has_landing_zone:
+        return not cloud.existing.cluster
+    return cloud.provider == "local" and cloud.local.nodes == "simulated"
+
+
+def _expression(key: str, operator: str, values: Sequence[str]) -> Manifest:
+    return {"key": key, "operator": operator, "values": list(values)}
