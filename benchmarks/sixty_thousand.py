@@ -98,7 +98,7 @@ class CloudShape:
 
 @dataclass(frozen=True)
 class AppShape:
-    """What each tenant runs. `cpus` are those of one replica, by the tenant's number in turn."""
+    """What a tenant runs: the first one, and then one in `every`. `cpus` are a replica's, by the tenant's number."""
 
     name: str
     zone: str
@@ -107,6 +107,9 @@ class AppShape:
     replicas: int
     cpus: tuple[int, ...]
     domestic: bool = False
+    accelerators: str = ""
+    every: int = 1
+    routed: bool = False
 
 
 # 150 nodes each; the rate cards are made up.
@@ -141,6 +144,9 @@ APPS = (
     AppShape("business", "extranet", "L2", ("amd64", "arm64"), 14, (20,)),
     AppShape("analysis", "extranet", "L2", ("amd64", "arm64"), 12, (20,), domestic=True),
     AppShape("exchange", "exchange", "L2", ("amd64", "arm64"), 14, (20, 10)),
+    AppShape("front", "internet", "L1", ("amd64",), 2, (10,), every=6, routed=True),
+    AppShape("vision", "extranet", "L2", ("amd64",), 4, (10,), accelerators="nvidia.com/gpu: 2", every=8),
+    AppShape("training", "extranet", "L2", ("arm64",), 3, (20,), True, accelerators="huawei.com/Ascend910: 4", every=8),
 )
 
 
@@ -179,6 +185,10 @@ spec:
     mlps: 2
     logRetentionDays: 180
     registries: [{REGISTRY}]
+    administrators:
+      system: [operations@{NAME}.gov.example]
+      security: [security@{NAME}.gov.example]
+      audit: [audit@{NAME}.gov.example]
   zones:
     - {{name: internet, kind: internet}}
     - {{name: extranet, kind: government-extranet}}
@@ -222,7 +232,7 @@ def _pool(pool: PoolShape, parts: int) -> str:
 
 
 def _tenant(name: str, title: str, domain: str, number: int) -> str:
-    asked = sum(app.replicas * app.cpus[number % len(app.cpus)] for app in APPS)
+    asked = sum(app.replicas * app.cpus[number % len(app.cpus)] for app in APPS if number % app.every == 0)
     # Room for the extra pod of each app while a new version rolls out.
     asked = asked * 6 // 5
     quota = f'{{cpu: "{asked}", memory: {asked * 3}Gi, storage: {asked * 67}G}}'
@@ -241,8 +251,14 @@ spec:
 
 def _apps(tenant: str, number: int) -> Iterator[str]:
     for app in APPS:
+        if number % app.every:
+            continue
         cpu = app.cpus[number % len(app.cpus)]
         placement = "\n  placement: {domestic: true}" if app.domestic else ""
+        # What citizens come in by lies where the gateway does.
+        placement = "\n  placement: {affinity: [gateway]}" if app.routed else placement
+        route = f"  route: {{host: {tenant}}}\n" if app.routed else ""
+        cards = f", accelerators: {{{app.accelerators}}}" if app.accelerators else ""
         yield f"""\
 apiVersion: wecity.dev/v1alpha1
 kind: App
@@ -257,8 +273,8 @@ spec:
       architectures: [{", ".join(app.architectures)}]
       replicas: {app.replicas}
       port: 8080
-      resources: {{cpu: "{cpu}", memory: {cpu * 3}Gi}}
-"""
+      resources: {{cpu: "{cpu}", memory: {cpu * 3}Gi{cards}}}
+{route}"""
 
 
 def main() -> None:
