@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.policy.test_admission_cluster import as_list
+from tests.policy.test_admission_cluster import as_list, until
 from tests.support.control_plane import ControlPlane
 from wecityctl.clusters import Clusters
 from wecityctl.evidence import collect
@@ -49,9 +49,21 @@ class Assessed:
     session: Any
     recordings: Any
 
-    def report(self, kubeconfig: str = "") -> Dossier:
+    def report(self, kubeconfig: str = "", *, trying: bool = False) -> Dossier:
         cluster = Cluster("main", kubeconfig or self.plane.kubeconfig_text, "test", "uid", kubernetes_version="v1.36")
-        return collect(self.session, self.recordings, RULES, datetime.now(UTC), Clusters({"main": cluster}, {}))
+        clusters = Clusters({"main": cluster}, {})
+        return collect(self.session, self.recordings, RULES, datetime.now(UTC), clusters, trying=trying)
+
+    def tried(self) -> dict[str, str]:
+        """What is told of the trials, by rule."""
+        return {
+            each.name: item.detail.split("; ")[-1]
+            for control in self.report(trying=True).controls
+            for each in control.measures
+            if each.kind == "admission"
+            for item in each.observations
+            if "trial" in item.detail or "tried" in item.detail
+        }
 
     def observed(self, kind: str, name: str, kubeconfig: str = "") -> Observation:
         """The observation of one measure, which is the same for every control that it serves."""
@@ -87,6 +99,60 @@ def test_with_everything_in_place_everything_is_observed(assessed: Assessed) -> 
     assert {(item.state, item.present == item.wanted, item.detail) for item in seen} == {("observed", True, "")}
     today = datetime.now(UTC).date().isoformat()
     assert {item.since[:10] for item in seen} == {today}
+
+
+TRIED = {
+    "extranet-exposure",
+    "image-registries",
+    "images-by-digest",
+    "plain-secrets",
+    "privileged-pods",
+    "role-bindings",
+    "service-accounts",
+}
+
+
+def test_trials_are_refused_and_leave_nothing_behind(assessed: Assessed) -> None:
+    compliance = replace(assessed.session.city.compliance, registries=("registry.example",), image_digests=True)
+    strict = replace(assessed.session, city=replace(assessed.session.city, compliance=compliance))
+    recordings = record_session(strict)
+    policies = [
+        dict(item.inputs)
+        for recording in recordings
+        for item in recording.resources
+        if str(item.inputs.get("kind")).startswith("ValidatingAdmission")
+    ]
+    assessed.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list(policies))
+    try:
+        stricter = Assessed(assessed.plane, strict, recordings)
+        until(lambda: set(stricter.tried()) == TRIED and set(stricter.tried().values()) == {"a trial was refused"})
+    finally:
+        for name in ("image-registries", "images-by-digest"):
+            for kind in ("validatingadmissionpolicy", "validatingadmissionpolicybinding"):
+                assessed.plane.kubectl("delete", kind, f"xingcheng-{name}")
+    assert "trial" not in assessed.plane.kubectl("get", "deployments,services,rolebindings", "-A", "-o", "name")
+
+
+def test_a_policy_that_refuses_nothing_is_not_told_as_observed(assessed: Assessed) -> None:
+    """The objects are there as they should be, and so is another that lets the trial pass."""
+    name = "xingcheng-service-accounts"
+    elsewhere = {"spec": {"matchResources": {"namespaceSelector": {"matchLabels": {"nobody": "here"}}}}}
+    assessed.plane.kubectl(
+        "patch", "validatingadmissionpolicybinding", name, "--type=merge", "-p", json.dumps(elsewhere)
+    )
+    until(lambda: assessed.tried().get("service-accounts") == "a trial was let pass")
+    states = {
+        item.state
+        for control in assessed.report(trying=True).controls
+        for each in control.measures
+        if (each.kind, each.name) == ("admission", "service-accounts")
+        for item in each.observations
+    }
+    assert states == {"inactive"}
+    restored = {"spec": {"matchResources": {"namespaceSelector": {"matchLabels": {"nobody": None}}}}}
+    assessed.plane.kubectl(
+        "patch", "validatingadmissionpolicybinding", name, "--type=merge", "-p", json.dumps(restored)
+    )
 
 
 def test_a_policy_that_is_deleted_is_missing(assessed: Assessed) -> None:

@@ -94,7 +94,7 @@ def explain(
 @app.command(
     epilog=EPILOG.format(
         "wecityctl policy report examples/xingcheng",
-        "wecityctl policy report examples/xingcheng --format html --file evidence.html",
+        "wecityctl policy report examples/xingcheng --try --format html --file evidence.html",
         "wecityctl policy report examples/xingcheng --offline --format json",
     )
 )
@@ -105,6 +105,9 @@ def report(
         Path | None, typer.Option("--file", metavar="FILE", help="Write it here instead of to stdout.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Look at no cloud; the report says so.")] = False,
+    trying: Annotated[
+        bool, typer.Option("--try", help="Try by dry run, too, whether the clouds refuse what crosses a line.")
+    ] = False,
 ) -> None:
     """Write down, control by control, what enforces the red lines and what of it the clouds have now.
 
@@ -124,7 +127,7 @@ def report(
     clusters = Clusters()
     if not offline:
         clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
-    dossier = collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures))
+    dossier = collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures), trying=trying)
     match written:
         case ReportFormat.JSON:
             text = json_text(evidence.as_json(dossier))

@@ -14,7 +14,7 @@ DISCLAIMER = (
 )
 
 # `not-looked-at` is never good news and never bad: nobody has looked.
-State = Literal["observed", "partial", "altered", "missing", "unreachable", "not-looked-at"]
+State = Literal["observed", "partial", "altered", "inactive", "missing", "unreachable", "not-looked-at"]
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
 Outcome = Literal["", "nothing-to-judge", "holds", "advisory", "waived", "broken"]
 

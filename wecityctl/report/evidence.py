@@ -13,6 +13,7 @@ WORDS = {
     "observed": "observed",
     "partial": "in part",
     "altered": "ALTERED",
+    "inactive": "THERE, BUT REFUSES NOTHING",
     "missing": "MISSING",
     "unreachable": "cloud unreachable",
     "not-looked-at": "not looked at",
@@ -71,9 +72,11 @@ def title(dossier: Dossier) -> str:
 def introduction(dossier: Dossier) -> Iterator[str]:
     """What a reader must know before the tables."""
     yield dossier.disclaimer
+    count = sum(1 for item in dossier.clouds if item.state == "observed")
+    looked = f"{count} of {len(dossier.clouds)} clouds looked at then" if count else "no cloud was looked at"
     yield (
         f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {dossier.resources}"
-        f" resources, and the clouds looked at, on {dossier.at}."
+        f" resources on {dossier.at}; {looked}."
     )
     if dossier.mlps == 4:
         yield _LEVEL_FOUR
@@ -112,7 +115,7 @@ def observed_line(measure: Measure, at: str) -> str:
 def observation_line(item: Observation, at: str) -> str:
     """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
     parts = [f"{item.cloud}: {WORDS[item.state]}"]
-    if item.state in ("observed", "partial", "altered", "missing"):
+    if item.state in ("observed", "partial", "altered", "inactive", "missing"):
         parts.append(f"{item.present} of {item.wanted}")
     if item.since:
         parts.append(f"since {item.since[:10]} ({age(item.since, at)})")

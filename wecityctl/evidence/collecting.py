@@ -1,26 +1,20 @@
-"""What a city can show an assessor: its red lines judged, and what enforces them looked at in the clusters now.
-
-Changes nothing. A cloud that does not answer is told as such and spoils no other's evidence.
-"""
+"""Puts together what the rules came to and what was seen in the clusters, control by control."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from wecityctl.clusters import Clusters
-from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.errors import WecityError
+from wecityctl.evidence.reading import Look, Tried, look
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
-from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
-from wecityctl.policy.enforcers import Enforcer, Key, enforcers, key_of, observe, strangers
+from wecityctl.policy.enforcers import Enforcer, enforcers, observe, strangers
 from wecityctl.policy.evidence import (
     CloudLook,
     ControlEvidence,
@@ -33,23 +27,6 @@ from wecityctl.policy.evidence import (
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.session import Session
 
-if TYPE_CHECKING:
-    from wecityctl.kube.client import KubeClient
-
-Live = Mapping[Key, Mapping[str, Any]]
-_RBAC = "rbac.authorization.k8s.io/v1"
-_KINDS = (
-    ("v1", "Namespace"),
-    ("v1", "ServiceAccount"),
-    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
-    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
-    (_RBAC, "ClusterRole"),
-    (_RBAC, "ClusterRoleBinding"),
-    (_RBAC, "Role"),
-    (_RBAC, "RoleBinding"),
-)
-_NETWORK_POLICY = ("networking.k8s.io/v1", "NetworkPolicy")
-
 
 def collect(
     session: Session,
@@ -58,13 +35,16 @@ def collect(
     now: datetime,
     clusters: Clusters,
     unseen: Sequence[str] = (),
+    *,
+    trying: bool = False,
 ) -> Dossier:
     """The evidence. Those of the `clusters` that were found are looked at; the rest of the city's clouds are told as
-    unreachable where they failed, otherwise as not looked at."""
+    unreachable where they failed, otherwise as not looked at. With `trying`, the admission policies are tried."""
     city = session.city
     posture = Posture(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
     verdict = judge(posture, now.astimezone().date(), rules)
-    answers: dict[str, Live | WecityError] = {**clusters.failed, **asyncio.run(_look(city.name, clusters.found))}
+    tried = [rule.name for rule in rules if trying and (rule.veto or rule.level_for(city) == "mandatory")]
+    answers: dict[str, Look | WecityError] = {**clusters.failed, **look(city, clusters.found, tried)}
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
     measures = [*_of_rules(city, rules, verdict), *_of_settings(city)]
     for item in enforcers(posture, rules):
@@ -117,25 +97,37 @@ def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
 
 
 def _measure(
-    posture: Posture, item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Live | WecityError]
+    posture: Posture, item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]
 ) -> Measure:
     observations = []
-    for look in looks:
-        wanted = item.wanted.get(look.cloud, ())
+    for there in looks:
+        wanted = item.wanted.get(there.cloud, ())
         if not wanted:
             continue
-        answer = answers.get(look.cloud)
+        answer = answers.get(there.cloud)
         if not item.in_clusters:
             reason = "in the state only; the vendor's interface was not asked"
-            observations.append(Observation(look.cloud, "not-looked-at", 0, len(wanted), detail=reason))
-        elif isinstance(answer, Mapping):
-            seen = observe(look.cloud, wanted, answer)
+            observations.append(Observation(there.cloud, "not-looked-at", 0, len(wanted), detail=reason))
+        elif isinstance(answer, Look):
+            seen = observe(there.cloud, wanted, answer.live)
             if item.kind == "network-policy" and item.name == "flows":
-                seen = _with_strangers(seen, strangers(posture, look.cloud, answer))
+                seen = _with_strangers(seen, strangers(posture, there.cloud, answer.live))
+            if item.kind == "admission":
+                seen = _with_trial(seen, answer.tried.get(item.name))
             observations.append(seen)
         else:
-            observations.append(Observation(look.cloud, look.state, 0, len(wanted), detail=look.reason))
+            observations.append(Observation(there.cloud, there.state, 0, len(wanted), detail=there.reason))
     return Measure(item.kind, item.name, item.title, observations=tuple(observations))
+
+
+def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
+    """A policy that is there and refuses nothing is not observed to hold, whatever the objects say."""
+    if tried is None or seen.state == "missing":
+        return seen
+    words = {"refused": "a trial was refused", "accepted": "a trial was let pass", "not-tried": "not tried"}
+    detail = ": ".join(filter(None, (words[tried.outcome], tried.detail)))
+    state = "inactive" if tried.outcome == "accepted" else seen.state
+    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 
 def _with_strangers(seen: Observation, names: Sequence[str]) -> Observation:
@@ -153,41 +145,9 @@ def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:
         )
 
 
-def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Live | WecityError | None) -> CloudLook:
+def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Look | WecityError | None) -> CloudLook:
     if isinstance(answer, WecityError):
         return CloudLook(cloud.name, cloud.provider, "unreachable", answer.message)
     if cluster is None or answer is None:
         return CloudLook(cloud.name, cloud.provider, "not-looked-at")
     return CloudLook(cloud.name, cloud.provider, "observed", "", cluster.kubernetes_version, cluster.simulated)
-
-
-async def _look(city: str, clusters: Mapping[str, Cluster]) -> dict[str, Live | WecityError]:
-    found = await asyncio.gather(*(_read(city, cluster) for cluster in clusters.values()))
-    return dict(zip(clusters, found, strict=True))
-
-
-async def _read(city: str, cluster: Cluster) -> Live | WecityError:
-    """Everything that enforces something in one cluster, by kind and name; or why it could not be read."""
-    from wecityctl.kube.client import KubeClient
-    from wecityctl.kube.config import load_access
-    from wecityctl.kube.requester import RetryPolicy
-    from wecityctl.kube.transport import HttpPool
-
-    seconds = patience()
-    try:
-        async with asyncio.timeout(seconds), HttpPool() as pool:
-            retry = RetryPolicy(total_seconds=seconds)
-            client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
-            selector = f"{LABEL_PREFIX}/city={city}"
-            # Policies that are not ours count too: they add to what is allowed.
-            wanted = [*((kind, selector) for kind in _KINDS), (_NETWORK_POLICY, "")]
-            lists = await asyncio.gather(*(_list(client, *kind, labels) for kind, labels in wanted))
-    except TimeoutError:
-        return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
-    except WecityError as error:
-        return error
-    return {key_of(item): item for items in lists for item in items}
-
-
-async def _list(client: KubeClient, version: str, kind: str, selector: str) -> Iterable[dict[str, Any]]:
-    return await client.list(await client.resource(version, kind), label_selector=selector)
