@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from tests.capacity.live import deployment, many, reach, silence
 from tests.capacity.objects import cloud, pool
 from tests.support.control_plane import ControlPlane, make_kubeconfig
 from wecityctl.capacity import read_capacity
 from wecityctl.errors import ExitCode
-from wecityctl.inputs import Cluster
 from wecityctl.model.city import City, Cloud, KubernetesSettings
 from wecityctl.report.clouds import as_json
 
@@ -38,44 +36,22 @@ NODES_ONLY = [
 ]
 
 
-def deployment(name: str, cpu: str, replicas: int) -> dict[str, object]:
-    labels = {"app": name}
-    pod = {
-        "containers": [
-            {"name": "c", "image": "example.invalid/x:1", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}
-        ]
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-
-
-def many(*objects: object) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-
-
 @pytest.fixture(scope="module")
 def busy(cluster: ControlPlane) -> Iterator[ControlPlane]:
     """The cluster with two pods that fit and one that fits nowhere."""
     cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("apply", "-f", "-", stdin=many(deployment("small", "750m", 2), deployment("huge", "5000", 1)))
+    cluster.kubectl(
+        "apply",
+        "-f",
+        "-",
+        stdin=many(deployment(NAMESPACE, "small", "750m", 2), deployment(NAMESPACE, "huge", "5000", 1)),
+    )
     cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/small", "--timeout=60s")
     cluster.kubectl(
         "-n", NAMESPACE, "wait", "pod", "-l", "app=huge", "--for=condition=PodScheduled=False", "--timeout=60s"
     )
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-
-
-def reach(name: str, kubeconfig: str) -> Cluster:
-    return Cluster(name, kubeconfig, "test", "uid")
 
 
 def adopted(name: str) -> Cloud:
@@ -88,15 +64,6 @@ def city(*names: str) -> City:
 
 def as_user(plane: ControlPlane, token: str) -> str:
     return json.dumps(make_kubeconfig(plane.server, plane.authority.cert, {"token": token}))
-
-
-@contextmanager
-def silence() -> Iterator[str]:
-    """The kubeconfig of a server that takes connections and never says anything."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(5)
-        yield json.dumps(make_kubeconfig(f"https://127.0.0.1:{listening.getsockname()[1]}", None, {"token": "t"}))
 
 
 def test_live_figures_of_a_real_api_server(busy: ControlPlane) -> None:
