@@ -1,4 +1,4 @@
-"""The landing zone on Huawei Cloud: VPC, zones' subnets and security groups, NAT where it may be, CCE, OBS and keys.
+"""The landing zone on Huawei Cloud: CCE with its nodes, OBS and keys of DEW; its network is a module beside.
 
 Experimental: the vendor's SDK has been quiet since March 2025, and it cannot ask CCE to encrypt Secrets with a key.
 What is planned comes from `landing`; here are the vendor's resources. Nodes stand in the groups of their zones, which
@@ -7,10 +7,8 @@ hold the city's declared flows, and in one of their own with what CCE itself nee
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Network
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import pulumi
 
@@ -18,23 +16,13 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
+from wecityctl.stacks.base.huaweicloud_network import Direction, Network, add_rule, make_group, make_network
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
 
 with landing.needs_sdk("huaweicloud"):
-    from pulumi_huaweicloud import cce, dew, nat, obs, vpc
+    from pulumi_huaweicloud import cce, dew, obs
     from pulumi_huaweicloud.provider import Provider
 
-# The vendor's name servers by region, without which nodes find neither image registry nor object store. Source:
-# the vendor's DNS documentation, "private DNS server addresses".
-_NAME_SERVERS = {
-    "cn-north-1": ("100.125.1.250", "100.125.21.250"),
-    "cn-north-4": ("100.125.1.250", "100.125.129.250"),
-    "cn-north-9": ("100.125.1.250", "100.125.107.250"),
-    "cn-east-2": ("100.125.17.29", "100.125.135.29"),
-    "cn-east-3": ("100.125.1.250", "100.125.64.250"),
-    "cn-south-1": ("100.125.1.250", "100.125.136.29"),
-    "cn-southwest-2": ("100.125.1.250", "100.125.129.250"),
-}
 # The vendor's own services, as every VPC sees them: names, time, images, objects.
 _VENDOR_RANGES = ("100.125.0.0/16", "198.19.128.0/17")
 _ARCHITECTURES = ("amd64", "arm64")
@@ -42,23 +30,7 @@ _NODE_IMAGE = "Huawei Cloud EulerOS 2.0"
 _DISK = "SSD"
 _ROOT_DISK_GIB = 100
 _SMALLEST_DISK_GIB = 100
-# The address's limit in Mbit/s; the bill is by traffic.
-_EGRESS_MBIT = 100
 _CLUSTER_TIMEOUT = "60m"
-
-Identifiers = Mapping[str, pulumi.Input[str]]
-Direction = Literal["ingress", "egress"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    """What the cluster is put into; `subnets` by logical name, `groups` by zone, `rules` are what must stand first."""
-
-    id: pulumi.Input[str]
-    subnets: Identifiers
-    groups: Identifiers
-    rules: tuple[pulumi.Resource, ...]
-    ways_out: tuple[pulumi.Resource, ...]
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
@@ -68,7 +40,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     pulumi.log.warn("Huawei Cloud is experimental: the vendor's SDK has had no release since March 2025")
     provider = Provider("cloud", region=zone.cloud.region)
     key = _keys(zone, provider)
-    network = _network(zone, provider)
+    network = make_network(zone, provider)
     bucket = _bucket(zone, provider, key)
     if zone.makes_cluster:
         cluster, kubeconfig = _cluster(zone, provider, network, key)
@@ -127,143 +99,6 @@ def _key(
     )
 
 
-def _network(zone: LandingZone, provider: Provider) -> _Network:
-    existing = zone.cloud.existing
-    network: pulumi.Input[str]
-    if existing.network:
-        network = vpc.Vpc.get("network", existing.network, opts=options(provider)).id
-    else:
-        network = vpc.Vpc(
-            "network",
-            name=zone.name,
-            cidr=zone.cloud.network.cidr,
-            description=f"{zone.city.name} on {zone.cloud.name}",
-            tags=zone.tags,
-            opts=options(provider, protect=True),
-        ).id
-    subnets = {item.name: _subnet(zone, provider, network, item).id for item in zone.subnets}
-    groups = {item.name: _group(zone, provider, item.name).id for item in zone.zones}
-    rules = tuple(_declared(provider, rule, groups) for rule in zone.rules)
-    return _Network(network, subnets, groups, rules, _ways_out(zone, provider, network, subnets))
-
-
-def _subnet(zone: LandingZone, provider: Provider, network: pulumi.Input[str], item: landing.Subnet) -> vpc.Subnet:
-    if item.existing:
-        return vpc.Subnet.get(f"subnet-{item.name}", item.existing, opts=options(provider))
-    primary, secondary = _NAME_SERVERS.get(zone.cloud.region, (None, None))
-    return vpc.Subnet(
-        f"subnet-{item.name}",
-        name=zone.physical_name(item.name, limit=64),
-        vpc_id=network,
-        cidr=item.cidr,
-        gateway_ip=str(IPv4Network(item.cidr)[1]),
-        primary_dns=primary,
-        secondary_dns=secondary,
-        tags=zone.tags_of(zone=item.zone),
-        opts=options(provider, protect=True),
-    )
-
-
-def _group(zone: LandingZone, provider: Provider, name: str) -> vpc.Secgroup:
-    """The security group of a zone, without the rules that let its members reach each other and everything out."""
-    return vpc.Secgroup(
-        f"group-{name}",
-        name=zone.physical_name(name, limit=64),
-        description=f"zone {name} of {zone.city.name}: declared flows only",
-        delete_default_rules=True,
-        tags=zone.tags_of(zone=name),
-        opts=options(provider),
-    )
-
-
-def _declared(provider: Provider, rule: landing.Rule, groups: Identifiers) -> vpc.SecgroupRule:
-    side = {"remote_group_id": groups[rule.peer]} if rule.peer else {"remote_ip_prefix": rule.cidr}
-    protocol = None if rule.protocol == "any" else rule.protocol
-    return _rule(
-        provider,
-        f"flow-{rule.name}",
-        groups[rule.zone],
-        rule.direction,
-        rule.description,
-        protocol=protocol,
-        ports=str(rule.port) if rule.port else None,
-        **side,
-    )
-
-
-def _rule(
-    provider: Provider,
-    name: str,
-    group: pulumi.Input[str],
-    direction: Direction,
-    why: str,
-    *,
-    protocol: str | None = None,
-    ports: str | None = None,
-    **side: pulumi.Input[str],
-) -> vpc.SecgroupRule:
-    return vpc.SecgroupRule(
-        name,
-        security_group_id=group,
-        direction=direction,
-        ethertype="IPv4",
-        action="allow",
-        priority=1,
-        protocol=protocol,
-        ports=ports,
-        description=why,
-        **side,
-        opts=options(provider),
-    )
-
-
-def _ways_out(
-    zone: LandingZone, provider: Provider, network: pulumi.Input[str], subnets: Identifiers
-) -> tuple[pulumi.Resource, ...]:
-    """A NAT gateway with an address, and a way through it for each subnet that may have one; nothing where none may.
-
-    The vendor puts the gateway's route into the network's table by itself; without a rule of its own a subnet gets no
-    address outside, so the route alone leads nowhere.
-    """
-    leaving = zone.egress_subnets
-    if not leaving:
-        return ()
-    tags = zone.tags_of(purpose="egress")
-    address = vpc.Eip(
-        "egress-address",
-        name=zone.physical_name("egress", limit=64),
-        publicip=vpc.EipPublicipArgs(type="5_bgp"),
-        bandwidth=vpc.EipBandwidthArgs(
-            share_type="PER",
-            name=zone.physical_name("egress", limit=64),
-            size=_EGRESS_MBIT,
-            charge_mode="traffic",
-        ),
-        tags=tags,
-        opts=options(provider),
-    )
-    gateway = nat.Gateway(
-        "egress",
-        name=zone.physical_name("egress", limit=64),
-        spec="1",
-        vpc_id=network,
-        subnet_id=subnets[leaving[0].name],
-        description="the way out of the zones that may leave",
-        tags=tags,
-        opts=options(provider),
-    )
-    return tuple(
-        nat.SnatRule(
-            f"egress-{item.name}",
-            nat_gateway_id=gateway.id,
-            subnet_id=subnets[item.name],
-            floating_ip_id=address.id,
-            opts=options(provider),
-        )
-        for item in leaving
-    )
-
-
 def _bucket(zone: LandingZone, provider: Provider, key: dew.Key) -> obs.Bucket:
     """A private, versioned bucket whose objects the key encrypts."""
     return obs.Bucket(
@@ -281,11 +116,11 @@ def _bucket(zone: LandingZone, provider: Provider, key: dew.Key) -> obs.Bucket:
 
 
 def _cluster(
-    zone: LandingZone, provider: Provider, network: _Network, key: dew.Key
+    zone: LandingZone, provider: Provider, network: Network, key: dew.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster without an address outside, and its nodes: its identifier and its kubeconfig."""
     settings, ranges = zone.cloud.huaweicloud, zone.cloud.network
-    nodes, rules = _nodes(zone, provider)
+    nodes, rules = _nodes(zone, provider, network)
     cluster = cce.Cluster(
         "cluster",
         name=zone.physical_name(limit=63),
@@ -320,42 +155,40 @@ def _cluster(
     return cluster.id, cluster.kube_config_raw.apply(lambda text: text or "")
 
 
-def _nodes(zone: LandingZone, provider: Provider) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
+def _nodes(
+    zone: LandingZone, provider: Provider, network: Network
+) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
     """The group of all nodes with what CCE needs, and nothing for anybody else.
 
     Source: the vendor's "Configuring a cluster security group rule" (node security group).
     """
-    group = vpc.Secgroup(
-        "group-nodes",
-        name=zone.physical_name("nodes", limit=64),
-        description=f"nodes of {zone.name}: each other, their pods, their control plane",
-        delete_default_rules=True,
-        tags=zone.tags_of(purpose="nodes"),
-        opts=options(provider),
-    ).id
+    why = f"nodes of {zone.name}: each other, their pods, their control plane"
+    group = make_group(zone, provider, "nodes", why, purpose="nodes").id
     rules = tuple(
-        _rule(provider, f"nodes-{direction}-{name}", group, direction, why, **how)
-        for name, direction, why, how in _needs(zone, group)
+        add_rule(provider, f"nodes-{direction}-{name}", group, direction, why, **how)
+        for name, direction, why, how in _needs(zone, network, group)
     )
     return group, rules
 
 
-def _needs(zone: LandingZone, group: pulumi.Input[str]) -> Iterator[tuple[str, Direction, str, dict[str, Any]]]:
+def _needs(
+    zone: LandingZone, network: Network, group: pulumi.Input[str]
+) -> Iterator[tuple[str, Direction, str, dict[str, Any]]]:
     pods = zone.cloud.network.pods
     both: tuple[Direction, ...] = ("ingress", "egress")
     for direction in both:
         yield "nodes", direction, "nodes of this cluster", {"remote_group_id": group}
         yield "pods", direction, "pods of this cluster", {"remote_ip_prefix": pods}
-    for item in zone.subnets:
-        if item.name in zone.cluster_subnets and not item.existing:
-            # The control plane stands in the cluster's subnet, in a group that the vendor keeps.
-            kubelet = {"protocol": "tcp", "ports": "10250", "remote_ip_prefix": item.cidr}
-            yield f"control-{item.name}", "ingress", "the control plane asks the nodes", kubelet
-            api = {"protocol": "tcp", "ports": "5443-5444,8445,9443", "remote_ip_prefix": item.cidr}
-            yield f"control-{item.name}", "egress", "the nodes ask the control plane", api
-            for direction in both:
-                tunnel = {"protocol": "udp", "ports": "4789", "remote_ip_prefix": item.cidr}
-                yield f"tunnel-{item.name}", direction, "the pods' tunnel network", tunnel
+    for name in zone.cluster_subnets:
+        # The control plane stands in the cluster's subnet, in a group that the vendor keeps.
+        cidr = network.ranges[name]
+        kubelet = {"protocol": "tcp", "ports": "10250", "remote_ip_prefix": cidr}
+        yield f"control-{name}", "ingress", "the control plane asks the nodes", kubelet
+        api = {"protocol": "tcp", "ports": "5443-5444,8445,9443", "remote_ip_prefix": cidr}
+        yield f"control-{name}", "egress", "the nodes ask the control plane", api
+        for direction in both:
+            tunnel = {"protocol": "udp", "ports": "4789", "remote_ip_prefix": cidr}
+            yield f"tunnel-{name}", direction, "the pods' tunnel network", tunnel
     for number, cidr in enumerate(_VENDOR_RANGES):
         yield f"vendor-{number}", "egress", "the vendor's names, time, images and objects", {"remote_ip_prefix": cidr}
 
@@ -364,7 +197,7 @@ def _pool(
     zone: LandingZone,
     provider: Provider,
     cluster: cce.Cluster,
-    network: _Network,
+    network: Network,
     nodes: pulumi.Input[str],
     key: dew.Key,
     item: NodePool,

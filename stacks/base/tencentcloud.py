@@ -1,4 +1,4 @@
-"""The landing zone on Tencent Cloud: VPC, zones' subnets and security groups, NAT where it may be, TKE, COS and KMS.
+"""The landing zone on Tencent Cloud: TKE with its nodes, COS and KMS; its network is a module beside.
 
 What is planned comes from `landing`; this module says it in the vendor's words. Nodes stand in the groups of their
 zones, which hold the city's declared flows, and in one group of their own, without which a cluster is none: it lets
@@ -7,7 +7,7 @@ nodes and pods of this cluster reach each other, the name servers and the vendor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
@@ -20,12 +20,12 @@ from wecityctl.model import naming
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
+from wecityctl.stacks.base.tencentcloud_network import Network, accept, make_network
 
 with landing.needs_sdk("tencentcloud"):
-    from tencentcloud_iac_pulumi import cos, eip, kms, kubernetes, nat, route, security, subnet, vpc
+    from tencentcloud_iac_pulumi import cos, kms, kubernetes, security
     from tencentcloud_iac_pulumi.provider import Provider
 
-EXTRA = "tencentcloud"
 # The vendor's name servers and its own range, in which the control plane of a managed cluster answers its nodes.
 NAME_SERVERS = ("183.60.83.19/32", "183.60.82.98/32")
 VENDOR_RANGE = "169.254.0.0/16"
@@ -37,25 +37,6 @@ BUCKET_NAME = 60
 # Public images of TencentOS: by name, and by identifier where the vendor lists no name for Kubernetes.
 _IMAGES = {"amd64": "tlinux4_x86_64_public", "arm64": "img-9a0eg8mt"}
 _CLUSTER_TIMEOUT = "60m"
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    """The network's parts that others name; `subnets` and `groups` by logical name and by zone."""
-
-    id: pulumi.Input[str]
-    subnets: Mapping[str, pulumi.Input[str]]
-    groups: Mapping[str, pulumi.Input[str]]
-    rules: Sequence[pulumi.Resource]
-    ways_out: Sequence[pulumi.Resource] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _WayOut:
-    """The route table of the subnets that may leave, and its entry that leads out."""
-
-    table: route.Table
-    entry: route.TableEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +52,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     _check(zone)
     provider = Provider("cloud", region=zone.cloud.region)
-    network = _network(zone, provider)
+    network = make_network(zone, provider)
     key = _key(zone, provider)
     bucket = _bucket(zone, provider, key)
     if zone.makes_cluster:
@@ -105,126 +86,6 @@ def _check(zone: LandingZone) -> None:
             raise ConfigurationError(f"cloud {name}: pool {pool.name} names no instanceTypes to make its nodes of")
         if pool.architecture not in _IMAGES:
             raise ConfigurationError(f"cloud {name}: Tencent Cloud has no {pool.architecture} nodes (pool {pool.name})")
-
-
-def _network(zone: LandingZone, provider: Provider) -> _Network:
-    existing = zone.cloud.existing
-    network: pulumi.Input[str]
-    if existing.network:
-        network = vpc.Instance.get("network", existing.network, opts=options(provider)).id
-    else:
-        network = vpc.Instance(
-            "network",
-            name=zone.name,
-            cidr_block=zone.cloud.network.cidr,
-            is_multicast=False,
-            tags=zone.tags,
-            opts=options(provider, protect=True),
-        ).id
-    way_out = _egress(zone, provider, network)
-    subnets: dict[str, pulumi.Input[str]] = {}
-    for item in zone.subnets:
-        if item.existing:
-            subnets[item.name] = subnet.Instance.get(f"subnet-{item.name}", item.existing, opts=options(provider)).id
-            continue
-        subnets[item.name] = subnet.Instance(
-            f"subnet-{item.name}",
-            name=zone.physical_name(item.name, limit=60),
-            vpc_id=network,
-            availability_zone=item.availability_zone,
-            cidr_block=item.cidr,
-            is_multicast=False,
-            route_table_id=way_out.table.id if way_out is not None and item in zone.egress_subnets else None,
-            tags=zone.tags_of(zone=item.zone),
-            opts=options(provider, protect=True),
-        ).id
-    groups = {item.name: _group(zone, provider, item.name).id for item in zone.zones}
-    rules = [_rules(zone, provider, item.name, groups) for item in zone.zones]
-    return _Network(network, subnets, groups, rules, (way_out.entry,) if way_out is not None else ())
-
-
-def _egress(zone: LandingZone, provider: Provider, network: pulumi.Input[str]) -> _WayOut | None:
-    """The way out; `None` where no zone may leave."""
-    if not zone.egress_subnets:
-        return None
-    tags = zone.tags_of(purpose="egress")
-    address = eip.Instance(
-        "egress-address",
-        name=zone.physical_name("egress"),
-        internet_charge_type="TRAFFIC_POSTPAID_BY_HOUR",
-        internet_max_bandwidth_out=100,
-        tags=tags,
-        opts=options(provider),
-    )
-    gateway = nat.Gateway(
-        "egress",
-        name=zone.physical_name("egress"),
-        vpc_id=network,
-        assigned_eip_sets=[address.public_ip],
-        bandwidth=100,
-        max_concurrent=1000000,
-        tags=tags,
-        opts=options(provider),
-    )
-    table = route.Table(
-        "egress-routes", name=zone.physical_name("egress"), vpc_id=network, tags=tags, opts=options(provider)
-    )
-    entry = route.TableEntry(
-        "egress-default",
-        route_table_id=table.id,
-        destination_cidr_block=landing.ANYWHERE,
-        next_type="NAT",
-        next_hub=gateway.id,
-        description="the way out of the zones that may leave",
-        opts=options(provider),
-    )
-    return _WayOut(table, entry)
-
-
-def _group(zone: LandingZone, provider: Provider, name: str) -> security.Group:
-    """A security group: one without rules lets nothing in and nothing out."""
-    return security.Group(
-        f"group-{name}",
-        name=zone.physical_name(name, limit=60),
-        description=f"zone {name} of {zone.city.name}: declared flows only",
-        tags=zone.tags_of(zone=name),
-        opts=options(provider),
-    )
-
-
-def _rules(
-    zone: LandingZone, provider: Provider, name: str, groups: Mapping[str, pulumi.Input[str]]
-) -> security.GroupRuleSet:
-    """All rules of a zone's group as one set, so that a rule made by hand shows as drift and goes."""
-    rules = zone.rules_of(name)
-    incoming = [
-        security.GroupRuleSetIngressArgs(**_passing(rule, groups)) for rule in rules if rule.direction == "ingress"
-    ]
-    outgoing = [
-        security.GroupRuleSetEgressArgs(**_passing(rule, groups)) for rule in rules if rule.direction == "egress"
-    ]
-    return security.GroupRuleSet(
-        f"rules-{name}",
-        security_group_id=groups[name],
-        ingresses=incoming,
-        egresses=outgoing,
-        opts=options(provider),
-    )
-
-
-def _passing(rule: landing.Rule, groups: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
-    side = {"source_security_id": groups[rule.peer]} if rule.peer else {"cidr_block": rule.cidr}
-    return _accept(rule.description, protocol=rule.protocol, port=rule.port, **side)
-
-
-def _accept(why: str, *, protocol: str = "any", port: int = 0, **side: pulumi.Input[str]) -> dict[str, Any]:
-    return {
-        "action": "ACCEPT",
-        "protocol": "ALL" if protocol == "any" else protocol.upper(),
-        "port": str(port) if port else "all",
-        "description": why,
-        **side,
-    }
 
 
 def _key(zone: LandingZone, provider: Provider) -> kms.Key:
@@ -261,7 +122,7 @@ def _bucket(zone: LandingZone, provider: Provider, key: kms.Key) -> cos.Bucket:
 
 
 def _cluster(
-    zone: LandingZone, provider: Provider, network: _Network, key: kms.Key
+    zone: LandingZone, provider: Provider, network: Network, key: kms.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster, its nodes and its private endpoint: its identifier and its kubeconfig."""
     settings, ranges = zone.cloud.tencentcloud, zone.cloud.network
@@ -288,7 +149,7 @@ def _cluster(
         # The endpoint and the nodes are resources of their own; the vendor's answer names theirs here too.
         opts=options(provider, protect=True, timeout=_CLUSTER_TIMEOUT, after=network.rules),
     )
-    nodes = _nodes(zone, provider)
+    nodes = _nodes(zone, provider, network)
     pools = [_pool(zone, provider, cluster, network, nodes, pool) for pool in zone.pools]
     # The zones are fenced by NetworkPolicy, which the vendor's plain network leaves to this add-on.
     kubernetes.Addon(
@@ -322,7 +183,7 @@ def _cluster(
     return cluster.id, endpoint.kube_config_intranet.apply(lambda text: text or "")
 
 
-def _nodes(zone: LandingZone, provider: Provider) -> _Nodes:
+def _nodes(zone: LandingZone, provider: Provider, network: Network) -> _Nodes:
     """The group by which the machines of one cluster know each other, and its rules."""
     group = security.Group(
         "group-nodes",
@@ -331,11 +192,11 @@ def _nodes(zone: LandingZone, provider: Provider) -> _Nodes:
         tags=zone.tags_of(purpose="nodes"),
         opts=options(provider),
     ).id
-    incoming = [*_among_nodes(zone, group)]
+    incoming = [*_among_nodes(zone, network, group)]
     outgoing = [
-        *_among_nodes(zone, group),
-        _accept("the vendor's control plane and mirrors", cidr_block=VENDOR_RANGE),
-        *(_accept("the vendor's name servers", protocol="UDP", port=53, cidr_block=each) for each in NAME_SERVERS),
+        *_among_nodes(zone, network, group),
+        accept("the vendor's control plane and mirrors", cidr_block=VENDOR_RANGE),
+        *(accept("the vendor's name servers", protocol="udp", port=53, cidr_block=each) for each in NAME_SERVERS),
     ]
     rules = security.GroupRuleSet(
         "rules-nodes",
@@ -347,19 +208,18 @@ def _nodes(zone: LandingZone, provider: Provider) -> _Nodes:
     return _Nodes(group, rules)
 
 
-def _among_nodes(zone: LandingZone, group: pulumi.Input[str]) -> Iterator[dict[str, Any]]:
-    yield _accept("nodes of this cluster", source_security_id=group)
-    yield _accept("pods of this cluster", cidr_block=zone.cloud.network.pods)
-    for item in zone.subnets:
-        if item.name in zone.cluster_subnets and not item.existing:
-            yield _accept("the control plane's endpoint", cidr_block=item.cidr)
+def _among_nodes(zone: LandingZone, network: Network, group: pulumi.Input[str]) -> Iterator[dict[str, Any]]:
+    yield accept("nodes of this cluster", source_security_id=group)
+    yield accept("pods of this cluster", cidr_block=zone.cloud.network.pods)
+    for name in zone.cluster_subnets:
+        yield accept("the control plane's endpoint", cidr_block=network.ranges[name])
 
 
 def _pool(
     zone: LandingZone,
     provider: Provider,
     cluster: kubernetes.Cluster,
-    network: _Network,
+    network: Network,
     nodes: _Nodes,
     item: NodePool,
 ) -> kubernetes.NodePool:

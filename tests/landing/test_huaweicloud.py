@@ -106,6 +106,13 @@ def test_no_rule_is_without_another_side(three_zones: Recording) -> None:
         assert bool(item.inputs.get("remoteGroupId")) != bool(item.inputs.get("remoteIpPrefix")), item.name
 
 
+def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = city(EXTRANET, existing=Existing("vpc-1", {"extranet": "subnet-1"}))
+    seen = watched(there, monkeypatch, outputs={SUBNET: {"cidr": "192.168.7.0/24"}})
+    rule = support.by_type(seen.recording, RULE)["nodes-egress-control-extranet"].inputs
+    assert (rule["remoteIpPrefix"], rule["ports"]) == ("192.168.7.0/24", "5443-5444,8445,9443")
+
+
 def test_what_holds_state_is_protected(three_zones: Recording) -> None:
     assert {item.type for item in three_zones.resources if item.protect} == {NETWORK, SUBNET, CLUSTER, BUCKET, KEY}
 

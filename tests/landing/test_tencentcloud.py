@@ -105,9 +105,23 @@ def test_the_kubeconfig_is_that_of_the_private_endpoint(monkeypatch: pytest.Monk
 
 
 def test_a_zone_without_flows_lets_nothing_in_or_out() -> None:
+    """The vendor takes no empty set of rules, and a group without rules is closed."""
     found = support.recorded(replace(city(EXTRANET), flows=()))
-    (rules,) = (item for name, item in support.by_type(found, RULES).items() if name == "rules-extranet")
-    assert (rules.inputs["ingresses"], rules.inputs["egresses"]) == ([], [])
+    assert "group-extranet" in support.by_type(found, "tencentcloud:Security/group:Group")
+    assert set(support.by_type(found, RULES)) == {"rules-nodes"}
+
+
+def test_a_rule_for_everything_leaves_it_to_the_vendor_how_that_is_written(three_zones: Recording) -> None:
+    rules = support.by_type(three_zones, RULES)["rules-internet"].inputs["egresses"]
+    (way_out,) = (rule for rule in rules if rule.get("cidrBlock") == "0.0.0.0/0")
+    assert not {"protocol", "port"} & set(way_out)
+
+
+def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = city(EXTRANET, existing=Existing("vpc-1", {"extranet": "subnet-1"}))
+    seen = watched(there, monkeypatch, outputs={SUBNET: {"cidrBlock": "192.168.7.0/24"}})
+    rules = support.by_type(seen.recording, RULES)["rules-nodes"].inputs
+    assert "192.168.7.0/24" in {rule.get("cidrBlock") for rule in rules["egresses"]}
 
 
 def test_nothing_but_a_declared_way_out_is_open_to_everybody(three_zones: Recording) -> None:
