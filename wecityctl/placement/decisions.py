@@ -151,7 +151,7 @@ class _Explainer:
             room = self._problem.rooms[number]
             if self._taken[number] + amount > room.limit:
                 left = amount_text(room.resource, max(0, room.limit - self._taken[number]))
-                text = f"{room.constraint.text}, {left} of it free, and {amount_text(room.resource, amount)} asked for"
+                text = f"{room.offer}, {left} of it free, and {amount_text(room.resource, amount)} asked for"
                 return Refusal(self._name(cloud), "capacity", text, (room.constraint,))
         return None
 

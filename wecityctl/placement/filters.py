@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.quantity import format_bytes, format_cpu
+from wecityctl.model.quantity import format_bytes
 from wecityctl.placement.crossing import gateway_of, ingress_cloud
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
 from wecityctl.placement.model import Constraint
@@ -120,7 +120,7 @@ def _texts(item: Item, workload: Workload, clouds: Sequence[CloudSupply]) -> dic
         return make("accelerators", f"{who}: a replica asks for {wanted}", "resources", "accelerators")
 
     def node_size() -> Constraint:
-        return make("node-size", f"{who}: one replica asks for {amounts_text(workload)}", "resources")
+        return make("node-size", f"{who}: one replica asks for {amounts_text(workload)}, all on one node", "resources")
 
     return {
         "zone": lambda: zone_constraint(item, clouds),
@@ -176,7 +176,7 @@ def amounts_text(workload: Workload) -> str:
 def amount_text(resource: str, amount: int) -> str:
     """`4 CPU`, `16Gi of memory`, `2 nvidia.com/gpu`."""
     if resource == CPU:
-        return f"{format_cpu(Decimal(amount) / 1000)} CPU"
+        return f"{Decimal(amount) / 1000:f} CPU"
     if resource in (MEMORY, STORAGE):
         return f"{format_bytes(Decimal(amount) * 1024)} of {resource}"
     return f"{amount} {resource}"

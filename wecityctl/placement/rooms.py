@@ -20,6 +20,7 @@ class Room:
     resource: str
     limit: int
     loads: tuple[tuple[int, int], ...]
+    offer: str
     constraint: Constraint
 
 
@@ -56,10 +57,13 @@ def rooms_of(items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Lan
                     of_item = sums.setdefault(resource, {})
                     of_item[item] = of_item.get(item, 0) + amount
             for resource, of_item in sorted(sums.items()):
-                limit = cloud.room(pools, resource)
-                if sum(of_item.values()) > limit:
-                    constraint = _constraint(cloud, pools, resource, limit)
-                    found.append(Room(number, pools, resource, limit, tuple(of_item.items()), constraint))
+                limit, asked = cloud.room(pools, resource), sum(of_item.values())
+                if asked > limit:
+                    offer = _offer(cloud, pools, resource, limit)
+                    text = f"{offer}, and what may land there asks for {amount_text(resource, asked)}"
+                    source = Source("Cloud", cloud.name, ("spec", "pools"))
+                    constraint = Constraint("capacity", (f"cloud {cloud.name}",), text, source)
+                    found.append(Room(number, pools, resource, limit, tuple(of_item.items()), offer, constraint))
     return tuple(found)
 
 
@@ -74,12 +78,7 @@ def _loads(items: Sequence[Item], cloud: int, landings: Landings) -> list[tuple[
     ]
 
 
-def _constraint(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int) -> Constraint:
+def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int) -> str:
     names = [cloud.pools[index].pool.name for index in sorted(pools)]
     where = f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
-    text = (
-        f"{where}: there {'is' if limit else 'is no'} {amount_text(resource, limit)}"
-        if limit
-        else (f"{where}: there is no {resource}")
-    )
-    return Constraint("capacity", (f"cloud {cloud.name}",), text, Source("Cloud", cloud.name, ("spec", "pools")))
+    return f"{where}: there is {amount_text(resource, limit)}" if limit else f"{where}: there is no {resource}"

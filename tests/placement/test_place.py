@@ -1,0 +1,221 @@
+"""Where things stand, what moves, what is left to the files, and what nothing has to be searched for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.placement import made_city
+from tests.placement.cities import CATALOGUE
+from tests.stacks.cities import app, application, city
+from wecityctl.cli._moves import moves_within, require_confirmed
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import (
+    App,
+    Autoscale,
+    Capability,
+    Cloud,
+    Component,
+    KubernetesSettings,
+    Platform,
+    Pool,
+    Prices,
+    Resources,
+    Use,
+)
+from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
+from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.measure import broken
+from wecityctl.placement.problem import build_problem
+from wecityctl.placement.standing import Standing, standing_of, standing_placement
+from wecityctl.placement.supply import watched_groups
+from wecityctl.plan import make_plan
+from wecityctl.stacks.catalogue import load_catalogue
+
+ROOM = Pool("general", "amd64", 4, "8", "64Gi", "1Ti")
+WEB = Component("web", "registry.example/app:1", resources=Resources("1", "1Gi"))
+HERE = Cloud("here", "local", ("internet",), (ROOM,), Prices(cpu_hour="0.10"))
+THERE = Cloud("there", "local", ("internet",), (ROOM,), Prices(cpu_hour="0.20"))
+TWO = (HERE, THERE)
+
+
+def plain(name: str, **changes: Any) -> App:
+    return app(name, components=(WEB,), route=None, **changes)
+
+
+def test_a_city_of_one_cloud_needs_no_solver() -> None:
+    code = (
+        "import sys; from pathlib import Path; from wecityctl.session import open_session;"
+        "open_session(Path('examples/xingcheng')); sys.exit('ortools' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_what_stands_stays_where_it_is_dearer() -> None:
+    small = city(plain("code"), clouds=TWO, platforms=())
+    assert place(small, CATALOGUE).apps == {("health", "code"): "here"}
+    stands = Placement({}, {("health", "code"): "there"}, "there")
+    again = place(small, CATALOGUE, stands)
+    assert again.apps == {("health", "code"): "there"}
+    assert again.moves == ()
+
+
+def test_a_cloud_that_lost_some_room_loses_no_more_than_it_must() -> None:
+    apps = (plain("large"), plain("one"), plain("two"))
+    stands = Placement({}, {("health", item.name): "here" for item in apps}, "here")
+    smaller = (replace(HERE, pools=(replace(ROOM, nodes=1, cpu="2"),)), THERE)
+    found = place(city(*apps, clouds=smaller, platforms=()), CATALOGUE, stands)
+    assert len(found.moves) == 1
+    assert (found.moves[0].source, found.moves[0].target) == ("here", "there")
+    assert not found.moves[0].has_data
+
+
+def test_data_moves_only_when_nothing_else_helps() -> None:
+    database = Platform("application", (Capability("application", "postgresql", "postgresql", storage="1Gi"),))
+    users = [plain(f"app-{number}") for number in range(7)]
+    stands = Placement({"postgresql": "here"}, {("health", f"app-{n}"): "here" for n in range(7)}, "here")
+    smaller = (replace(HERE, pools=(replace(ROOM, nodes=1, cpu="500m"),)), THERE)
+    tiny = [replace(user, components=(replace(WEB, resources=Resources("100m", "1Gi")),)) for user in users]
+    found = place(city(*tiny, clouds=smaller, platforms=(database,)), CATALOGUE, stands)
+    assert found.capabilities == {"postgresql": "here"}
+    assert [move.subject.split()[0] for move in found.moves] == ["app"] * 3
+
+
+def test_a_capability_with_data_says_so_when_it_moves() -> None:
+    database = Capability("application", "postgresql", "postgresql", cloud="there")
+    stands = Placement({"postgresql": "here"}, {}, "here")
+    found = place(city(clouds=TWO, platforms=(Platform("application", (database,)),)), CATALOGUE, stands)
+    assert [str(move) for move in found.moves] == [
+        "capability postgresql moves from cloud here to cloud there: it is made anew on there and starts empty there; "
+        "its volumes stay behind unless their deletion is asked for; on here it is deleted"
+    ]
+
+
+def test_moves_need_a_confirmation_in_the_stacks_they_touch() -> None:
+    whole = city(plain("code", cloud="there"), plain("bus", tenant="transport"), clouds=TWO, platforms=())
+    stands = Placement({}, {("health", "code"): "here", ("transport", "bus"): "here"}, "here")
+    found = place(whole, CATALOGUE, stands)
+    plan = make_plan(whole, CATALOGUE, found)
+    assert moves_within(found.moves, plan) == found.moves
+    assert moves_within(found.moves, plan.only(["transport"])) == ()
+    require_confirmed(found.moves, "xc", confirmed=True)
+    require_confirmed((), "xc", confirmed=False)
+    with pytest.raises(ConfigurationError, match="from one cloud to another") as caught:
+        require_confirmed(found.moves, "xc", confirmed=False)
+    assert "app health/code moves from cloud here to cloud there" in caught.value.details
+    assert "--confirm=xc" in caught.value.resolution
+
+
+def test_stacks_get_the_clouds_and_nothing_that_changes_with_every_look() -> None:
+    whole = city(plain("code"), clouds=TWO, platforms=())
+    found = place(whole, CATALOGUE, explain=True)
+    assert found.decisions
+    assert make_plan(whole, CATALOGUE, found).placement == Placement(found.capabilities, found.apps, found.entry)
+
+
+def test_outputs_tell_where_things_stand() -> None:
+    endpoint = Endpoint("cache", "cache", "valkey", "platform-application", "cache", 6379, {})
+    platform = standing_of(PlatformOutputs("application", "here", (endpoint,)), "2026-01-01T00:00:00Z")
+    tenant = standing_of(TenantOutputs("health", "there", (), (), ("code",)), "2026-01-02T00:00:00Z")
+    assert platform is not None
+    assert tenant is not None
+    assert standing_placement([tenant, platform]) == Placement({"cache": "here"}, {("health", "code"): "there"}, "")
+    assert standing_of(TenantOutputs("health", "there", (), ())) is None
+    assert standing_of(None) is None
+    assert standing_placement([]) is None
+
+
+def test_what_is_in_two_stacks_stands_in_the_later_one() -> None:
+    old = Standing("here", (), (("health", "code"),), "2026-01-01T00:00:00Z")
+    new = Standing("there", (), (("health", "code"),), "2026-01-02T00:00:00Z")
+    for order in ([old, new], [new, old]):
+        found = standing_placement(order)
+        assert found is not None
+        assert found.apps == {("health", "code"): "there"}
+
+
+def test_outputs_of_an_earlier_version_say_nothing_of_apps() -> None:
+    outputs = TenantOutputs("health", "here", ("health-internet",), (), ("code",))
+    data = to_json(outputs)
+    assert outputs_from_json("tenant", data) == outputs
+    del data["apps"]
+    assert outputs_from_json("tenant", data) == replace(outputs, apps=None)
+    with pytest.raises(ValueError, match="this version expects"):
+        outputs_from_json("tenant", {**data, "more": 1})
+    del data["cloud"]
+    with pytest.raises(ValueError, match="this version expects"):
+        outputs_from_json("tenant", data)
+
+
+def test_cost_is_that_of_what_always_runs_and_room_is_kept_for_the_most() -> None:
+    scaled = replace(WEB, autoscale=Autoscale(2, 30, 70))
+    found = place(city(app("code", components=(scaled,), route=None), clouds=(HERE,), platforms=()), CATALOGUE)
+    assert found.cost_per_hour == Decimal("0.2")
+    over = replace(scaled, autoscale=Autoscale(2, 40, 70))
+    with pytest.raises(InfeasiblePlacementError, match="cannot be placed"):
+        place(city(app("code", components=(over,), route=None), clouds=(HERE,), platforms=()), CATALOGUE)
+
+
+def test_a_suspended_app_keeps_its_room_and_costs_nothing() -> None:
+    found = place(city(plain("code", stage="suspended"), clouds=TWO, platforms=()), CATALOGUE)
+    assert found.apps == {("health", "code"): "here"}
+    assert found.cost_per_hour == 0
+
+
+def test_a_cloud_without_prices_draws_nothing() -> None:
+    unpriced = replace(HERE, prices=None)
+    found = place(city(plain("code"), clouds=(unpriced, THERE), platforms=()), CATALOGUE, explain=True)
+    # As dear as the dearest, so the first of equals; its own cost is not known.
+    assert found.cost_per_hour == Decimal("0.2")
+    dearer = replace(THERE, name="dear", prices=Prices(cpu_hour="0.90"))
+    found = place(city(plain("code"), clouds=(unpriced, THERE, dearer), platforms=()), CATALOGUE, explain=True)
+    assert found.apps == {("health", "code"): "there"}
+
+
+def test_the_entry_is_where_the_gateway_is_or_the_first_ingress_class() -> None:
+    whole = city(app("code"), clouds=TWO, platforms=(application(),))
+    pinned = replace(whole, apps=(replace(whole.apps[0], cloud="there"),))
+    assert place(pinned, load_catalogue()).entry == "there"
+    adopted = Cloud("own", "kubernetes", ("internet",), kubernetes=KubernetesSettings(ingress_class="nginx"))
+    found = place(city(app("code"), clouds=(HERE, adopted), platforms=()), CATALOGUE)
+    assert found.entry == "own"
+    assert found.apps == {("health", "code"): "own"}
+
+
+def test_an_app_shares_the_cloud_of_a_capability_that_cannot_be_reached_from_elsewhere() -> None:
+    whole = city(app("code", uses=(Use("postgresql", "db"),), route=None), clouds=TWO, platforms=(application(),))
+    pinned = replace(whole.platforms[0].capabilities[1], cloud="there")
+    platform = replace(whole.platforms[0], capabilities=(pinned,))
+    assert place(replace(whole, platforms=(platform,)), load_catalogue()).apps == {("health", "code"): "there"}
+
+
+def test_groups_of_pools_are_closed_under_overlap() -> None:
+    a, b, c = frozenset({0, 1}), frozenset({1, 2}), frozenset({3})
+    assert set(watched_groups({a, b, c, frozenset()})) == {a, b, c, a | b}
+
+
+def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
+    large = made_city(300)
+    found = place(large, load_catalogue())
+    problem = build_problem(large, load_catalogue())
+    names = [cloud.name for cloud in problem.clouds]
+    assignment = [names.index(found.cloud_of(item.key)) for item in problem.items]
+    assert list(broken(problem, assignment)) == []
+    assert found.gap <= 0.0005
+    assert place(large, load_catalogue()) == found
+    assert place(replace(large, apps=large.apps[::-1]), load_catalogue()).bare.apps == found.apps
+
+
+def test_one_app_more_in_a_large_city_moves_nothing() -> None:
+    large = made_city(300)
+    before = place(replace(large, apps=large.apps[:-1]), load_catalogue())
+    after = place(large, load_catalogue(), before)
+    assert after.moves == ()
+    assert {key: after.apps[key] for key in before.apps} == dict(before.apps)
