@@ -11,6 +11,7 @@ from typing import Literal
 
 from wecityctl import paths
 from wecityctl.errors import WecityError
+from wecityctl.model.city import City
 
 Level = Literal["ok", "warning", "error"]
 _ROOM = 5 * 1024**3
@@ -30,6 +31,23 @@ class Finding:
 def check_machine() -> tuple[Finding, ...]:
     """All findings: directories, room and memory, engine parts, provider, real node, embedded clouds."""
     return (*_directories(), *_room(), *_parts(), _provider(), *_node(), *_clouds())
+
+
+def check_clouds(city: City) -> tuple[Finding, ...]:
+    """What the landing zones of the city's clouds need here. A lack is a warning, as it stops that one cloud only."""
+    from wecityctl.engine.vendors import lacks
+
+    return tuple(
+        finding
+        for cloud in city.clouds
+        if cloud.has_landing_zone
+        for finding in (
+            tuple(
+                Finding(f"landing zone {cloud.name}", "warning", each.message, each.resolution) for each in lacks(cloud)
+            )
+            or (Finding(f"landing zone {cloud.name}", "ok", f"SDK, plug-in and credentials of {cloud.provider}"),)
+        )
+    )
 
 
 def _directories() -> Iterator[Finding]:

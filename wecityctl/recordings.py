@@ -132,7 +132,7 @@ def _look(inputs: StackInputs, known: dict[str, Outputs | None]) -> tuple[StackR
 
 
 def _properties(inputs: Mapping[str, object]) -> tuple[PropertyChange, ...]:
-    return tuple(PropertyChange(key, "add", None, value) for key, value in inputs.items() if value is not None)
+    return tuple(PropertyChange(key, "add", None, value) for key, value in sorted(inputs.items()) if value is not None)
 
 
 def _exit_code(results: list[StackResult], errors: list[WecityError | None]) -> int:

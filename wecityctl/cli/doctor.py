@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, Output, OutputOption, console, say_json
+from wecityctl.cli._common import EPILOG, Output, OutputOption, complete_city_path, console, say_json
 from wecityctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,16 +18,34 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog=EPILOG.format("wecityctl doctor", "wecityctl doctor -o json"))
-def doctor(output: OutputOption = Output.TEXT) -> None:
+@app.command(
+    epilog=EPILOG.format("wecityctl doctor", "wecityctl doctor examples/four-clouds", "wecityctl doctor -o json")
+)
+def doctor(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PATH",
+            help="A city's files: also look at what the landing zones of its clouds need here.",
+            autocompletion=complete_city_path,
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Check this machine: directories, engine parts, the Kubernetes provider, what a real node needs.
 
     Exits with 1 when something that every command needs is missing. What only a real node needs is a warning: without
     it nodes are simulated.
     """
-    from wecityctl.checkup import check_machine
+    from wecityctl.checkup import check_clouds, check_machine
 
-    findings = check_machine()
+    clouds: tuple[Finding, ...] = ()
+    if path is not None:
+        from wecityctl.session import open_session
+
+        clouds = check_clouds(open_session(path).city)
+    findings = (*check_machine(), *clouds)
     if output is Output.JSON:
         say_json({"findings": [asdict(item) for item in findings]})
     else:

@@ -102,16 +102,25 @@ def vendor_sdk(cloud: Cloud) -> str:
 
 def sdk_version(vendor: Vendor) -> str:
     """The version of the vendor's SDK, which is the plug-in's too; empty where it is not installed."""
+    if find_spec(vendor.module) is None:
+        return ""
+    try:
+        # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
+        return str(_manifest(vendor).get("version") or "").removeprefix("v") or version(vendor.distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _manifest(vendor: Vendor) -> Mapping[str, object]:
+    """What the SDK says of its plug-in; empty where it is not installed. Nothing of the SDK is imported."""
     spec = find_spec(vendor.module)
     if spec is None or not spec.submodule_search_locations:
-        return ""
-    # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
-    manifest = Path(next(iter(spec.submodule_search_locations))) / "pulumi-plugin.json"
+        return {}
     try:
-        told = str(json.loads(manifest.read_text()).get("version") or "")
-        return told.removeprefix("v") or version(vendor.distribution)
-    except (OSError, ValueError, PackageNotFoundError):
-        return ""
+        found = json.loads((Path(next(iter(spec.submodule_search_locations))) / "pulumi-plugin.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def require_for_cloud(cloud: Cloud) -> None:
@@ -167,6 +176,7 @@ def _packages(state: StackState) -> dict[str, str]:
 def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ...]:
     from wecityctl.parts import find_vendor_plugin
 
+    server = str(_manifest(VENDORS[package]).get("server") or "") if package in VENDORS else ""
     found, places = find_vendor_plugin(package, wanted)
     if found is not None:
         link_plugin(package, wanted, found)
@@ -177,7 +187,8 @@ def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ..
             details="looked at: " + ", ".join(places),
             resolution=(
                 f"with a network: `wecityctl engine install --part {package}-plugin`, or "
-                f"`pulumi plugin install resource {package} v{wanted}`; without one, bring it in a bundle: "
+                f"`pulumi plugin install resource {package} v{wanted}{f' --server {server}' if server else ''}`; "
+                "without one, bring it in a bundle: "
                 f"`wecityctl engine bundle parts.tar.gz` there, WECITYCTL_BUNDLE=parts.tar.gz here"
             ),
         ),

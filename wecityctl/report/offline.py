@@ -12,7 +12,6 @@ from wecityctl.model.events import ResourceChange, RunResult, StackResult
 from wecityctl.report.summary import errors, stack_table, warnings
 from wecityctl.report.words import COLOURS, MARKS, duration, kind_of, property_line
 
-
 # The same on every resource of a landing zone; -o json has them.
 _COMMON = frozenset({"tags"})
 
@@ -59,9 +58,13 @@ def headline(result: RunResult) -> str:
         return f"{len(failed)} of {len(result.results)} stacks cannot be worked out: {', '.join(failed)}"
     count = sum(len(item.changes) for item in result.results)
     return (
-        f"{result.city}: up would create {count} resources in {len(result.results)} stacks "
+        f"{result.city}: up would create {count} resources in {_stacks(len(result.results))} "
         f"({duration(result.seconds)}, offline)"
     )
+
+
+def _stacks(count: int) -> str:
+    return f"{count} stack{'s' if count != 1 else ''}"
 
 
 def _title(change: ResourceChange) -> str:
