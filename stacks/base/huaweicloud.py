@@ -20,8 +20,7 @@ from wecityctl.stacks.base.huaweicloud_network import Direction, Network, add_ru
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
 
 with landing.needs_sdk("huaweicloud"):
-    from pulumi_huaweicloud import cce, dew, obs
-    from pulumi_huaweicloud.provider import Provider
+    from pulumi_huaweicloud import _utilities, cce, dew, obs
 
 # The vendor's own services, as every VPC sees them: names, time, images, objects.
 _VENDOR_RANGES = ("100.125.0.0/16", "198.19.128.0/17")
@@ -38,7 +37,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     _check(zone)
     pulumi.log.warn("Huawei Cloud is experimental: the vendor's SDK has had no release since March 2025")
-    provider = Provider("cloud", region=zone.cloud.region)
+    defaults = _utilities.get_resource_opts_defaults()
+    provider = landing.make_provider("huaweicloud", defaults, region=zone.cloud.region)
     key = _keys(zone, provider)
     network = make_network(zone, provider)
     bucket = _bucket(zone, provider, key)
@@ -72,7 +72,7 @@ def _check(zone: LandingZone) -> None:
             raise ConfigurationError(f"cloud {name}: Huawei Cloud has no {pool.architecture} nodes (pool {pool.name})")
 
 
-def _keys(zone: LandingZone, provider: Provider) -> dew.Key:
+def _keys(zone: LandingZone, provider: pulumi.ProviderResource) -> dew.Key:
     """The key of disks and objects: an SM4 key where SM is required, with an SM2 key for signatures beside it."""
     alias = zone.physical_name("data")
     if zone.wants_sm:
@@ -82,7 +82,14 @@ def _keys(zone: LandingZone, provider: Provider) -> dew.Key:
 
 
 def _key(
-    zone: LandingZone, provider: Provider, name: str, alias: str, algorithm: str, usage: str, *, rotation: bool = False
+    zone: LandingZone,
+    provider: pulumi.ProviderResource,
+    name: str,
+    alias: str,
+    algorithm: str,
+    usage: str,
+    *,
+    rotation: bool = False,
 ) -> dew.Key:
     return dew.Key(
         name,
@@ -99,7 +106,7 @@ def _key(
     )
 
 
-def _bucket(zone: LandingZone, provider: Provider, key: dew.Key) -> obs.Bucket:
+def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: dew.Key) -> obs.Bucket:
     """A private, versioned bucket whose objects the key encrypts."""
     return obs.Bucket(
         "bucket",
@@ -116,7 +123,7 @@ def _bucket(zone: LandingZone, provider: Provider, key: dew.Key) -> obs.Bucket:
 
 
 def _cluster(
-    zone: LandingZone, provider: Provider, network: Network, key: dew.Key
+    zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: dew.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster without an address outside, and its nodes: its identifier and its kubeconfig."""
     settings, ranges = zone.cloud.huaweicloud, zone.cloud.network
@@ -156,7 +163,7 @@ def _cluster(
 
 
 def _nodes(
-    zone: LandingZone, provider: Provider, network: Network
+    zone: LandingZone, provider: pulumi.ProviderResource, network: Network
 ) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
     """The group of all nodes with what CCE needs, and nothing for anybody else.
 
@@ -195,7 +202,7 @@ def _needs(
 
 def _pool(
     zone: LandingZone,
-    provider: Provider,
+    provider: pulumi.ProviderResource,
     cluster: cce.Cluster,
     network: Network,
     nodes: pulumi.Input[str],
@@ -239,7 +246,7 @@ def _disk_gib(amount: str) -> int:
     return max(_SMALLEST_DISK_GIB, int(-(-parse_quantity(amount) // (1 << 30))))
 
 
-def _existing_kubeconfig(zone: LandingZone, provider: Provider) -> pulumi.Output[str]:
+def _existing_kubeconfig(zone: LandingZone, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
     """The kubeconfig of a cluster that was there before."""
     found = cce.get_cluster_output(id=zone.cloud.existing.cluster, opts=pulumi.InvokeOptions(provider=provider))
     text: pulumi.Output[str] = found.apply(lambda answer: answer.kube_config_raw or "")

@@ -17,7 +17,6 @@ from wecityctl.stacks.base.landing import LandingZone, options
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import nat, vpc
-    from pulumi_huaweicloud.provider import Provider
 
 # The vendor's name servers by region, without which nodes find neither image registry nor object store. Source:
 # the vendor's DNS documentation, "private DNS server addresses".
@@ -50,7 +49,7 @@ class Network:
     ways_out: tuple[pulumi.Resource, ...]
 
 
-def make_network(zone: LandingZone, provider: Provider) -> Network:
+def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Network:
     """Register the network, or read what exists of it."""
     existing = zone.cloud.existing
     network: pulumi.Input[str]
@@ -79,7 +78,9 @@ def make_network(zone: LandingZone, provider: Provider) -> Network:
     return Network(network, subnets, ranges, groups, rules, _ways_out(zone, provider, network, subnets))
 
 
-def _subnet(zone: LandingZone, provider: Provider, network: pulumi.Input[str], item: landing.Subnet) -> vpc.Subnet:
+def _subnet(
+    zone: LandingZone, provider: pulumi.ProviderResource, network: pulumi.Input[str], item: landing.Subnet
+) -> vpc.Subnet:
     if item.existing:
         return vpc.Subnet.get(f"subnet-{item.name}", item.existing, opts=options(provider))
     primary, secondary = _NAME_SERVERS.get(zone.cloud.region, (None, None))
@@ -96,7 +97,7 @@ def _subnet(zone: LandingZone, provider: Provider, network: pulumi.Input[str], i
     )
 
 
-def make_group(zone: LandingZone, provider: Provider, name: str, why: str, **tags: str) -> vpc.Secgroup:
+def make_group(zone: LandingZone, provider: pulumi.ProviderResource, name: str, why: str, **tags: str) -> vpc.Secgroup:
     """A security group that lets nothing in and nothing out."""
     return vpc.Secgroup(
         f"group-{name}",
@@ -108,7 +109,7 @@ def make_group(zone: LandingZone, provider: Provider, name: str, why: str, **tag
     )
 
 
-def _declared(provider: Provider, rule: landing.Rule, groups: Identifiers) -> vpc.SecgroupRule:
+def _declared(provider: pulumi.ProviderResource, rule: landing.Rule, groups: Identifiers) -> vpc.SecgroupRule:
     side = {"remote_group_id": groups[rule.peer]} if rule.peer else {"remote_ip_prefix": rule.cidr}
     protocol = None if rule.protocol == "any" else rule.protocol
     return add_rule(
@@ -124,7 +125,7 @@ def _declared(provider: Provider, rule: landing.Rule, groups: Identifiers) -> vp
 
 
 def add_rule(
-    provider: Provider,
+    provider: pulumi.ProviderResource,
     name: str,
     group: pulumi.Input[str],
     direction: Direction,
@@ -151,7 +152,7 @@ def add_rule(
 
 
 def _ways_out(
-    zone: LandingZone, provider: Provider, network: pulumi.Input[str], subnets: Identifiers
+    zone: LandingZone, provider: pulumi.ProviderResource, network: pulumi.Input[str], subnets: Identifiers
 ) -> tuple[pulumi.Resource, ...]:
     """A NAT gateway with an address, and a way through it for each subnet that may have one; nothing where none may.
 

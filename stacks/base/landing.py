@@ -317,6 +317,15 @@ def needs_sdk(extra: str) -> Iterator[None]:
         ) from error
 
 
+def make_provider(package: str, defaults: pulumi.ResourceOptions, **settings: str) -> pulumi.ProviderResource:
+    """The vendor's provider with just these settings; `defaults` are the SDK's, with the plug-in's version and place.
+
+    The SDKs' own classes also copy what they find in the environment, credentials too, and so into the state, where
+    another administrator's would be a change. The plug-in finds them in the environment by itself.
+    """
+    return pulumi.ProviderResource(package, "cloud", dict(settings), defaults)
+
+
 def options(
     provider: pulumi.ProviderResource,
     *,

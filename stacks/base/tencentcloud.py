@@ -23,8 +23,7 @@ from wecityctl.stacks.base.landing import LandingZone, NodePool, options
 from wecityctl.stacks.base.tencentcloud_network import Network, accept, make_network
 
 with landing.needs_sdk("tencentcloud"):
-    from tencentcloud_iac_pulumi import cos, kms, kubernetes, security
-    from tencentcloud_iac_pulumi.provider import Provider
+    from tencentcloud_iac_pulumi import _utilities, cos, kms, kubernetes, security
 
 # The vendor's name servers and its own range, in which the control plane of a managed cluster answers its nodes.
 NAME_SERVERS = ("183.60.83.19/32", "183.60.82.98/32")
@@ -51,7 +50,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
     _check(zone)
-    provider = Provider("cloud", region=zone.cloud.region)
+    defaults = _utilities.get_resource_opts_defaults()
+    provider = landing.make_provider("tencentcloud", defaults, region=zone.cloud.region)
     network = make_network(zone, provider)
     key = _key(zone, provider)
     bucket = _bucket(zone, provider, key)
@@ -88,7 +88,7 @@ def _check(zone: LandingZone) -> None:
             raise ConfigurationError(f"cloud {name}: Tencent Cloud has no {pool.architecture} nodes (pool {pool.name})")
 
 
-def _key(zone: LandingZone, provider: Provider) -> kms.Key:
+def _key(zone: LandingZone, provider: pulumi.ProviderResource) -> kms.Key:
     """A city that requires SM gets an SM2 key; the vendor's only symmetric key has no SM guarantee, and is not used."""
     sm = zone.wants_sm
     return kms.Key(
@@ -105,7 +105,7 @@ def _key(zone: LandingZone, provider: Provider) -> kms.Key:
     )
 
 
-def _bucket(zone: LandingZone, provider: Provider, key: kms.Key) -> cos.Bucket:
+def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: kms.Key) -> cos.Bucket:
     app_id = zone.cloud.tencentcloud.app_id
     name = naming.fit(zone.bucket_name, BUCKET_NAME - 1 - len(app_id))
     encryption = {"encryption_algorithm": "SM4"} if zone.wants_sm else {"encryption_algorithm": "KMS", "kms_id": key.id}
@@ -122,7 +122,7 @@ def _bucket(zone: LandingZone, provider: Provider, key: kms.Key) -> cos.Bucket:
 
 
 def _cluster(
-    zone: LandingZone, provider: Provider, network: Network, key: kms.Key
+    zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: kms.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster, its nodes and its private endpoint: its identifier and its kubeconfig."""
     settings, ranges = zone.cloud.tencentcloud, zone.cloud.network
@@ -183,7 +183,7 @@ def _cluster(
     return cluster.id, endpoint.kube_config_intranet.apply(lambda text: text or "")
 
 
-def _nodes(zone: LandingZone, provider: Provider, network: Network) -> _Nodes:
+def _nodes(zone: LandingZone, provider: pulumi.ProviderResource, network: Network) -> _Nodes:
     """The group by which the machines of one cluster know each other, and its rules."""
     group = security.Group(
         "group-nodes",
@@ -217,7 +217,7 @@ def _among_nodes(zone: LandingZone, network: Network, group: pulumi.Input[str]) 
 
 def _pool(
     zone: LandingZone,
-    provider: Provider,
+    provider: pulumi.ProviderResource,
     cluster: kubernetes.Cluster,
     network: Network,
     nodes: _Nodes,
@@ -280,7 +280,7 @@ def _pool(
     )
 
 
-def _existing_kubeconfig(zone: LandingZone, provider: Provider) -> pulumi.Output[str]:
+def _existing_kubeconfig(zone: LandingZone, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
     """The private kubeconfig of a cluster that was there before."""
     found = kubernetes.get_clusters_output(
         cluster_id=zone.cloud.existing.cluster, opts=pulumi.InvokeOutputOptions(provider=provider)

@@ -13,7 +13,6 @@ from wecityctl.stacks.base.landing import LandingZone, options
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import eip, nat, route, security, subnet, vpc
-    from tencentcloud_iac_pulumi.provider import Provider
 
 Identifiers = Mapping[str, pulumi.Input[str]]
 
@@ -39,7 +38,7 @@ class _WayOut:
     entry: route.TableEntry
 
 
-def make_network(zone: LandingZone, provider: Provider) -> Network:
+def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Network:
     """Register the network, or read what exists of it."""
     existing = zone.cloud.existing
     network: pulumi.Input[str]
@@ -69,7 +68,11 @@ def make_network(zone: LandingZone, provider: Provider) -> Network:
 
 
 def _subnet(
-    zone: LandingZone, provider: Provider, network: pulumi.Input[str], way_out: _WayOut | None, item: landing.Subnet
+    zone: LandingZone,
+    provider: pulumi.ProviderResource,
+    network: pulumi.Input[str],
+    way_out: _WayOut | None,
+    item: landing.Subnet,
 ) -> subnet.Instance:
     if item.existing:
         return subnet.Instance.get(f"subnet-{item.name}", item.existing, opts=options(provider))
@@ -87,7 +90,7 @@ def _subnet(
     )
 
 
-def _egress(zone: LandingZone, provider: Provider, network: pulumi.Input[str]) -> _WayOut | None:
+def _egress(zone: LandingZone, provider: pulumi.ProviderResource, network: pulumi.Input[str]) -> _WayOut | None:
     """The way out; `None` where no zone may leave."""
     if not zone.egress_subnets:
         return None
@@ -125,7 +128,7 @@ def _egress(zone: LandingZone, provider: Provider, network: pulumi.Input[str]) -
     return _WayOut(table, entry)
 
 
-def _group(zone: LandingZone, provider: Provider, name: str) -> security.Group:
+def _group(zone: LandingZone, provider: pulumi.ProviderResource, name: str) -> security.Group:
     """A security group: one without rules lets nothing in and nothing out."""
     return security.Group(
         f"group-{name}",
@@ -136,7 +139,9 @@ def _group(zone: LandingZone, provider: Provider, name: str) -> security.Group:
     )
 
 
-def _rules(zone: LandingZone, provider: Provider, name: str, groups: Identifiers) -> tuple[security.GroupRuleSet, ...]:
+def _rules(
+    zone: LandingZone, provider: pulumi.ProviderResource, name: str, groups: Identifiers
+) -> tuple[security.GroupRuleSet, ...]:
     """All rules of a zone's group as one set, so that a rule made by hand shows as drift and goes. The vendor takes no
     empty set: a group without rules stays as closed as it was made."""
     rules = zone.rules_of(name)

@@ -183,6 +183,14 @@ def test_a_cluster_without_pools_has_no_endpoint_yet() -> None:
     assert support.outputs_of(found).kubeconfig == ""
 
 
+def test_credentials_of_the_environment_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the state they would be secrets too many, and another administrator's would be a change."""
+    for name in ("SECRET_ID", "SECRET_KEY", "SECURITY_TOKEN", "REGION"):
+        monkeypatch.setenv(f"TENCENTCLOUD_{name}", f"my-{name}")
+    (provider,) = support.by_type(support.recorded(city(EXTRANET)), "pulumi:providers:tencentcloud").values()
+    assert provider.inputs == {"region": "region-1"}
+
+
 def test_names_keep_to_the_vendors_limits() -> None:
     long = replace(GENERAL, name="a-pool-with-a-name-of-forty-characters-x")
     found = support.recorded(replace(city(EXTRANET, pools=(long,)), name="a-city-of-24-characters-"))
