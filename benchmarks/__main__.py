@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.city import write_city
 from benchmarks.clouds import measure_clouds
 from benchmarks.memory import run_and_measure
+from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from wecityctl.cli._options import PARALLELISM
 from wecityctl.recordings import render_city
@@ -105,7 +106,17 @@ class Bench:
                 )
             )
         rows += self.many_clouds(whole=large)
+        if large:
+            rows += self.red_lines()
         return rows + self.light_commands()
+
+    def red_lines(self) -> list[Row]:
+        """`policy check` over 5,000 resources: the rules, and all of it with the recording of the graph."""
+        found = measure_policy(self.directory)
+        return [
+            Row(f"policy check: the rules over {found.resources} resources", found.rules, None, 3.0, 1.0),
+            Row(f"policy check: {found.resources} resources, recorded and judged", found.total, None, 20.0, 3.0),
+        ]
 
     def many_clouds(self, *, whole: bool) -> list[Row]:
         """600 nodes on four control planes; with `whole` also the `up` that fills them, and `status` after it."""

@@ -32,6 +32,7 @@ VERDICT = Verdict(
     ),
     (WaiverNote("leave", "soon", "holds until tomorrow"),),
     (Evidence("tidy", "all is well"),),
+    ("xingcheng.landing.ali",),
 )
 
 

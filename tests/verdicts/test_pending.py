@@ -13,7 +13,8 @@ import pytest
 
 from wecityctl.errors import WecityError
 from wecityctl.session import Session, open_session
-from wecityctl.verdicts import begin, judge_session
+from wecityctl.verdicts import begin
+from wecityctl.verdicts.judging import judge_session
 
 ROOT = Path(__file__).parents[2]
 CITY = ROOT / "tests" / "policy" / "cases" / "log-retention" / "fail.yaml"

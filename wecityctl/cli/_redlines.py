@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from wecityctl.errors import ExitCode, PolicyError
 from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
+from wecityctl.policy.check import UNSEEN
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
-    from wecityctl.policy.check import Verdict
+    from wecityctl.policy.check import Judged, Verdict
     from wecityctl.verdicts import Pending
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")
@@ -27,19 +28,23 @@ def today() -> date:
 
 def check_now(session: Session) -> Verdict:
     """The verdict on a city as its files are now; everything is looked at anew."""
-    from wecityctl.verdicts import judge_session
+    from wecityctl.verdicts.judging import judge_session
 
     return judge_session(session, today())
 
 
 @dataclass(slots=True)
 class Gate:
-    """What one run has to do with the red lines; nothing for a run that makes nothing. `told`: the advice was shown
-    already, by the preview before this run."""
+    """What one run has to do with the red lines; nothing for a run that makes nothing.
+
+    `told`: the advice was shown already, by the preview before this run. `keep_going`: what stands on a failed stack
+    is run too, so that nothing may be left unjudged.
+    """
 
     session: Session
     operation: Operation
     told: bool = False
+    keep_going: bool = False
     _pending: Pending | None = field(default=None, repr=False)
     _verdict: Verdict | None = field(default=None, repr=False)
 
@@ -63,7 +68,7 @@ class Gate:
         from wecityctl.report.policy import finding_line, note_lines
 
         positions = self.session.positions
-        stopping = [finding_line(item, positions) for item in verdict.mandatory]
+        stopping = [finding_line(item, positions) for item in self._stopping(verdict)]
         if self.operation == "up" and stopping:
             raise PolicyError(
                 f"{_crossed(len(stopping))}; nothing was done",
@@ -76,9 +81,14 @@ class Gate:
         for line in stopping:
             sink(Diagnostic("", "error", line))
 
+    def _stopping(self, verdict: Verdict) -> tuple[Judged, ...]:
+        """What must stop `up`. A stack whose program refuses the files fails by itself, and the other clouds go on."""
+        spared = () if self.keep_going else verdict.refusing
+        return tuple(item for item in verdict.mandatory if item.rule != UNSEEN or item.finding.stack not in spared)
+
     def in_result(self, result: RunResult) -> RunResult:
         """The result of a preview that `up` would refuse: the code of the red lines, unless something else failed."""
-        count = len(self._verdict.mandatory) if self._verdict is not None else 0
+        count = len(self._stopping(self._verdict)) if self._verdict is not None else 0
         if not count:
             return result
         note = f"`up` will refuse: {_crossed(count)}"

@@ -152,7 +152,7 @@ def _gate(request: RunRequest) -> Iterator[Gate]:
     """The red lines in front of this run, being looked at from here on."""
     from wecityctl.cli._redlines import Gate
 
-    gate = Gate(request.session, request.options.operation, request.advised)
+    gate = Gate(request.session, request.options.operation, request.advised, request.options.keep_going)
     try:
         gate.begin()
         yield gate

@@ -18,6 +18,9 @@ from wecityctl.policy.model import Finding, Level, Posture, Rule
 # A waiver that ends so soon is worth a word while there is time to mend what it covers.
 SOON = timedelta(days=30)
 
+# Not a rule: what is found where a stack cannot be judged.
+UNSEEN = "recorded"
+
 NoteKind = Literal["expired", "soon", "unused", "refused", "unknown"]
 
 
@@ -57,7 +60,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a check. `resources` counts those judged; `rules` names the rules that judged them."""
+    """What came of a check. `resources` counts those judged; `rules` names the rules that judged them.
+
+    `refusing` names stacks that could not be judged because their own program refuses the files: a run makes nothing
+    of them either.
+    """
 
     city: str
     day: str
@@ -66,6 +73,7 @@ class Verdict:
     findings: tuple[Judged, ...] = ()
     notes: tuple[WaiverNote, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    refusing: tuple[str, ...] = ()
 
     @property
     def mandatory(self) -> tuple[Judged, ...]:

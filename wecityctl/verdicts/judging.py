@@ -9,13 +9,11 @@ from dataclasses import replace
 from datetime import date
 
 from wecityctl.errors import WecityError
-from wecityctl.policy.check import Judged, Verdict, judge
+from wecityctl.policy.check import UNSEEN, Judged, Verdict, judge
 from wecityctl.policy.model import Finding, Posture
 from wecityctl.policy.rules import RULES
 from wecityctl.recordings import record_what_can_be
 from wecityctl.session import Session
-
-UNSEEN = "recorded"
 
 
 def judge_session(session: Session, day: date) -> Verdict:
@@ -23,7 +21,8 @@ def judge_session(session: Session, day: date) -> Verdict:
     recordings, failures = record_what_can_be(session)
     posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, recordings)
     verdict = judge(posture, day, RULES)
-    return replace(verdict, findings=(*_unseen(failures), *verdict.findings))
+    refusing = tuple(stack for stack, error in failures.items() if isinstance(error, WecityError))
+    return replace(verdict, findings=(*_unseen(failures), *verdict.findings), refusing=refusing)
 
 
 def _unseen(failures: Mapping[str, Exception]) -> tuple[Judged, ...]:

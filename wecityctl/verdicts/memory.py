@@ -11,9 +11,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,6 @@ from wecityctl.paths import cache_dir, write_private
 from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
 from wecityctl.policy.model import Finding
 from wecityctl.session import Session
-
-_LIBRARIES = (
-    "pulumi",
-    "pulumi-kubernetes",
-    "pulumi-openstack",
-    "pulumi-alicloud",
-    "tencentcloud-iac-pulumi",
-    "pulumi-huaweicloud",
-)
 
 
 def key_of(session: Session, day: date) -> str:
@@ -68,11 +59,13 @@ def _file(session: Session) -> Path:
 
 
 def _libraries() -> Iterator[str]:
-    for name in _LIBRARIES:
-        try:
-            yield f"{name}={version(name)}"
-        except PackageNotFoundError:
-            yield f"{name} is missing"
+    """What tells that a library came, went or changed its version: each installation renames an entry of one of these
+    directories. Asking for the versions themselves would take longer than all the rest."""
+    for place in sys.path:
+        if place.endswith("-packages"):
+            with suppress(OSError):
+                seen = Path(place).stat()
+                yield f"{place} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 
 
 def _code(session: Session) -> Iterator[str]:
@@ -119,6 +112,7 @@ def _verdict(noted: Mapping[str, Any]) -> Verdict:
         findings=tuple(Judged(**{**item, "finding": _finding(item["finding"])}) for item in noted["findings"]),
         notes=tuple(WaiverNote(**item) for item in noted["notes"]),
         evidence=tuple(Evidence(**item) for item in noted["evidence"]),
+        refusing=tuple(noted["refusing"]),
     )
 
 

@@ -1,0 +1,17 @@
+"""Programs of capabilities that do not come to an end: one refuses the city's files, one is broken."""
+
+from __future__ import annotations
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.outputs import Endpoint
+from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+
+
+class Refusing(CapabilityComponent):
+    def build(self, context: CapabilityScope) -> Endpoint:
+        raise ConfigurationError("its SDK is not installed")
+
+
+class Broken(CapabilityComponent):
+    def build(self, context: CapabilityScope) -> Endpoint:
+        raise KeyError("nobody foresaw this")
