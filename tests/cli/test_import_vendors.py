@@ -217,6 +217,18 @@ def test_what_does_not_make_sense_is_refused(bare: Machine, arguments: tuple[str
 
 
 @pytest.mark.parametrize(
+    "broken",
+    ["kind: City\nspec: [a, b]\n", "kind: City\nspec: {zones: all}\n", "kind: Cloud\nmetadata: 7\n", "{", "\t"],
+)
+def test_files_with_mistakes_are_left_to_validate(bare: Machine, broken: str) -> None:
+    (bare.home / "city.yaml").write_text(broken)
+    arguments = ("--region", "r", "--network", "n", "--cluster", "c", "--zone", "extranet", "--no-read")
+    done = bare.run("import", "openstack", *arguments, "--directory", bare.home)
+    assert done.returncode == 0, done.stderr
+    assert (bare.home / "cloud-main.yaml").exists()
+
+
+@pytest.mark.parametrize(
     ("given", "setting", "value"),
     [("masters=3", "masters", 3), ("keyManager=true", "keyManager", True), ("keyPair=ops", "keyPair", "ops")],
 )

@@ -12,7 +12,7 @@ from wecityctl.errors import ConfigurationError, WecityError
 def zones_of(directory: Path) -> tuple[str, ...]:
     """The zones that the City in `directory` declares; none where there is no City that can be read."""
     for document in _documents(directory, "City"):
-        zones = document.get("spec", {}).get("zones")
+        zones = _part(document, "spec").get("zones")
         if isinstance(zones, list):
             return tuple(str(zone["name"]) for zone in zones if isinstance(zone, dict) and "name" in zone)
     return ()
@@ -21,7 +21,7 @@ def zones_of(directory: Path) -> tuple[str, ...]:
 def refuse_known_cloud(directory: Path, name: str) -> None:
     """Raise `ConfigurationError` where the city has a cloud of that name."""
     for document in _documents(directory, "Cloud"):
-        if document.get("metadata", {}).get("name") == name:
+        if _part(document, "metadata").get("name") == name:
             raise ConfigurationError(
                 f"{directory} has a cloud {name!r} already", resolution="choose another name with --name"
             )
@@ -50,3 +50,9 @@ def _documents(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
         for document in parse_yaml(text, file.name).documents if problem is None else ():
             if document.kind == kind and isinstance(document.value, dict):
                 yield document.value
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A mapping of the document; empty where there is something else."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
