@@ -1,13 +1,16 @@
 """Writes the generated files anew: `python -m tests.generate` (or `make schema`).
 
-The JSON Schema, the reference of the files and of the command line, and the snapshots of every `--help`. With
-`--cases` also the expected problems under tests/spec/invalid. Tests fail when any of these is stale.
+The JSON Schema, the reference of the files, of the command line and of the rules, and the snapshots of every `--help`.
+With `--cases` also the expected problems under tests/spec/invalid and findings under tests/policy/cases. Tests fail
+when any of these is stale.
 """
 
 import argparse
 from pathlib import Path
 
 from tests.cli.help_texts import SNAPSHOTS, all_help, reference_page
+from tests.policy.city_cases import write_expected as write_findings
+from tests.policy.reference_page import rules_page
 from tests.spec.cases import write_expected
 from tests.spec.reference_page import spec_page
 from wecityctl.spec.jsonschema import schema_text
@@ -22,13 +25,14 @@ def generated() -> dict[Path, str]:
         REFERENCE / "city.schema.json": schema_text(),
         REFERENCE / "city.md": spec_page(),
         REFERENCE / "cli.md": reference_page(helps),
+        REFERENCE / "rules.md": rules_page(),
         **{SNAPSHOTS / f"{name.replace(' ', '-')}.txt": text for name, text in helps.items()},
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", action="store_true", help="also the expected problems of tests/spec/invalid")
+    parser.add_argument("--cases", action="store_true", help="also what the cases of tests/spec and tests/policy give")
     arguments = parser.parse_args()
     wanted = generated()
     for old in set(SNAPSHOTS.glob("*.txt")) - set(wanted):
@@ -38,7 +42,7 @@ def main() -> None:
         path.write_text(text, encoding="utf-8")
         print(path)
     if arguments.cases:
-        print(*write_expected(), sep="\n")
+        print(*write_expected(), *write_findings(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-GENERATED = {ROOT / "docs" / "reference" / "cli.md", ROOT / "docs" / "reference" / "city.md"}
+GENERATED = {ROOT / "docs" / "reference" / f"{name}.md" for name in ("cli", "city", "rules")}
 RUNNABLE = ("console", "bash")
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*) *$")

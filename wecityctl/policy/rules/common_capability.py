@@ -52,7 +52,7 @@ def repository(image: str) -> str:
 
 RULE = Rule(
     name="common-capability",
-    title="What apps have in common is a capability",
+    title="What apps have in common is a capability 共性下沉",
     why=WHY,
     check=check,
     level="advisory",

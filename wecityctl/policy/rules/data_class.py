@@ -133,7 +133,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="data-class",
-    title="Data stays in its zone, its region and its department",
+    title="Data stays in its zone, its region and its department 数据分类分级",
     why=WHY,
     check=check,
     veto=True,

@@ -122,7 +122,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="declared-flows",
-    title="Between zones only declared flows",
+    title="Between zones only declared flows 跨区流量须申报",
     why=WHY,
     check=check,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),

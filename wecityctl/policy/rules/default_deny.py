@@ -54,7 +54,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="default-deny",
-    title="Every namespace is closed by default",
+    title="Every namespace is closed by default 默认拒绝",
     why=WHY,
     check=check,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),

@@ -51,7 +51,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="encryption-at-rest",
-    title="What is stored is encrypted",
+    title="What is stored is encrypted 存储加密",
     why=WHY,
     check=check,
     mlps=3,

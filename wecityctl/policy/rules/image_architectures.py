@@ -112,7 +112,7 @@ def _words(names: frozenset[str] | None) -> str:
 
 RULE = Rule(
     name="image-architectures",
-    title="Images cover the architectures they may land on",
+    title="Images cover the architectures they may land on 镜像覆盖多种架构",
     why=WHY,
     check=check,
     controls=("8.1.4.4 入侵防范",),

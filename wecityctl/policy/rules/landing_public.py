@@ -58,7 +58,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="landing-public",
-    title="No way to the internet for a landing zone of the extranet",
+    title="No way to the internet for a landing zone of the extranet 政务外网落地区不通公网",
     why=WHY,
     check=check,
     controls=("8.1.3.1 边界防护", "8.1.2.1 网络架构"),

@@ -35,7 +35,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="log-retention",
-    title="Logs are kept for six months at least",
+    title="Logs are kept for six months at least 日志留存",
     why=WHY,
     check=check,
     mlps=2,

@@ -48,7 +48,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="off-site-backup",
-    title="Backups lie in another region",
+    title="Backups lie in another region 异地备份",
     why=WHY,
     check=check,
     mlps=3,

@@ -65,7 +65,7 @@ def evidence(posture: Posture) -> Iterator[str]:
 
 RULE = Rule(
     name="plain-secrets",
-    title="No secret in clear",
+    title="No secret in clear 禁止明文密钥",
     why=WHY,
     check=check,
     controls=("8.1.4.1 身份鉴别", "8.1.4.8 数据保密性"),

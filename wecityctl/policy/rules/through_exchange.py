@@ -31,7 +31,7 @@ def check(posture: Posture) -> Iterator[Finding]:
 
 RULE = Rule(
     name="through-exchange",
-    title="Internet to extranet only through a data-exchange zone",
+    title="Internet to extranet only through a data-exchange zone 经数据交换区",
     why=WHY,
     check=check,
     veto=True,

@@ -38,7 +38,7 @@ def check(posture: Posture) -> Iterator[Finding]:
 
 RULE = Rule(
     name="unused-capability",
-    title="No capability without a caller",
+    title="No capability without a caller 能力须有调用者",
     why=WHY,
     check=check,
     level="advisory",
