@@ -14,7 +14,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import Capability
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
-from wecityctl.stacks import network, pods
+from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import Scope, open_scope
 
 
@@ -127,6 +127,7 @@ def _open_namespace(scope: Scope, platform: str, zone: str) -> Scope:
     # Volumes live here; both stay behind a destroy unless the user asks for the data to go.
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=True)
     inside = scope.after(namespace)
+    inside.add_all([*duties.bindings(scope.inputs.city, name)])
     return inside.after(*inside.add_all([network.default_deny(name), network.allow_dns(name)]))
 
 

@@ -11,7 +11,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.outputs import RouteTarget, TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
-from wecityctl.stacks import network, pods
+from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import Manifest, Scope, open_scope
 from wecityctl.stacks.tenants.app import Application
 
@@ -107,7 +107,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> Scope:
         limit_range(place.namespace),
     ]
     built = inside.add_all(fences)
-    inside.add_all([*administration(tenant, place.namespace)])
+    inside.add_all([*administration(tenant, place.namespace), *duties.bindings(scope.inputs.city, place.namespace)])
     return inside.after(*built)
 
 

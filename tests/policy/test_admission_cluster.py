@@ -17,7 +17,8 @@ from tests.support.control_plane import ControlPlane
 from wecityctl.model.city import City, Compliance, Waiver
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.rules import RULES
-from wecityctl.stacks.base.kubernetes import administrators, manager
+from wecityctl.stacks.base.kubernetes import manager
+from wecityctl.stacks.duties import bindings, cluster_roles
 
 pytestmark = pytest.mark.cluster
 
@@ -41,8 +42,8 @@ def fenced(api_server: ControlPlane) -> Iterator[ControlPlane]:
     """A cluster with two cities' policies and roles, and namespaces in which they hold."""
     made: list[dict[str, Any]] = []
     for city in (CITY, OTHER):
-        made += [*administrators(city), *manager(city), *held(city)]
-    made += [*_operator(), *_namespaces()]
+        made += [*cluster_roles(city), *manager(city), *held(city)]
+    made += [*_operator(), *_namespaces(), *bindings(CITY, NAMESPACE)]
     api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
     until(lambda: all(refusal(api_server, case) for case in last_of_each_rule()))
     yield api_server
@@ -214,6 +215,7 @@ BINDING = {
     [
         ("redline-security-admin", ["wecity:redline:system-admins"], "", "the duty of another"),
         ("redline-audit-admin", ["sec@x.example"], "", "the duty of another"),
+        ("redline-audit-admin-in-city", ["sec@x.example"], "", "the duty of another"),
         ("redline-audit-admin", ["new@x.example"], OPERATOR, "are named in its files"),
         (
             "view",
@@ -236,6 +238,29 @@ def test_bindings_keep_the_three_administrators_apart(
     answer = create(fenced, binding, who)
     assert told in answer
     assert bool(answer) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("duty", "may"),
+    [
+        ("sys", {"create pods", "list nodes"}),
+        ("sec", {"update networkpolicies", "list clusterrolebindings"}),
+        ("aud", {"list events", "list clusterrolebindings"}),
+    ],
+)
+def test_the_three_may_do_their_own_duty_in_the_citys_namespaces_alone(
+    fenced: ControlPlane, duty: str, may: set[str]
+) -> None:
+    who = f"{duty}@x.example"
+    wide = {"list nodes", "list clusterrolebindings"}
+    asked = {"create pods", "update networkpolicies", "list events", *wide}
+
+    def allowed(namespace: str) -> set[str]:
+        return {each for each in asked if not attempt(fenced, "auth", "can-i", *each.split(), "-n", namespace, who=who)}
+
+    assert allowed(NAMESPACE) == may
+    for elsewhere in ("nobodys", "kube-system", "seaside-parks"):
+        assert allowed(elsewhere) == may & wide
 
 
 def test_a_waiver_lets_its_subject_pass_and_nobody_else(fenced: ControlPlane) -> None:

@@ -15,7 +15,7 @@ from wecityctl.policy.evidence import Kind, Observation, State
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.policy.objects import cloud_of, name_of, namespace_of
 from wecityctl.policy.rules.network_fences import DEFAULT_DENY
-from wecityctl.policy.rules.role_bindings import DUTIES, role_name
+from wecityctl.policy.rules.role_bindings import DUTIES, inner_role_name, role_name
 
 Key = tuple[str, str, str]
 _SHOWN = 3
@@ -61,12 +61,14 @@ def _flow(_: Posture, item: RecordedResource) -> bool:
 
 
 def _duty(posture: Posture, item: RecordedResource) -> bool:
-    roles = {role_name(posture.city, duty) for duty in DUTIES}
+    roles = {name(posture.city, duty) for duty in DUTIES for name in (role_name, inner_role_name)}
+    if item.inputs.get("kind") == "RoleBinding":
+        return (item.inputs.get("roleRef") or {}).get("name") in roles
     return item.inputs.get("kind") in ("ClusterRole", "ClusterRoleBinding") and name_of(item) in roles
 
 
-def _tenant_role(_: Posture, item: RecordedResource) -> bool:
-    return item.inputs.get("kind") in ("Role", "RoleBinding")
+def _tenant_role(posture: Posture, item: RecordedResource) -> bool:
+    return item.inputs.get("kind") in ("Role", "RoleBinding") and not _duty(posture, item)
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -88,7 +90,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "role",
         "three-administrators",
-        "Roles of the three separate administrators",
+        "Roles of the three separate administrators, bound where they hold",
         ("8.1.5.1", "8.1.5.2", "8.1.5.3"),
         _duty,
     ),

@@ -10,7 +10,7 @@ from wecityctl.policy.admission import FENCE, MANAGE, Validation, may, policy, r
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import name_of
-from wecityctl.policy.rules.role_bindings import role_name
+from wecityctl.policy.rules.role_bindings import inner_role_name
 
 NAME = "network-fences"
 
@@ -25,7 +25,7 @@ _WRITE = {"*", "create", "update", "patch", "delete", "deletecollection"}
 
 def check(posture: Posture) -> Iterable[Finding]:
     """Recorded roles that let anybody but the security administrators write network policies."""
-    keeper = role_name(posture.city, "security")
+    keeper = inner_role_name(posture.city, "security")
     for recording, item in posture.objects("Role", "ClusterRole"):
         if name_of(item) == keeper:
             continue

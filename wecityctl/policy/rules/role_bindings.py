@@ -26,8 +26,13 @@ ANYBODY = ("system:anonymous", "system:authenticated", "system:unauthenticated",
 
 
 def role_name(city: City, duty: str) -> str:
-    """The ClusterRole of one of the three duties."""
+    """The ClusterRole of what one of the three duties may see of the cluster."""
     return naming.fit(f"{city.name}-{duty}-admin")
+
+
+def inner_role_name(city: City, duty: str) -> str:
+    """The ClusterRole of what a duty may do inside the city's namespaces; it is bound in each of them."""
+    return naming.fit(f"{city.name}-{duty}-admin-in-city")
 
 
 def group_name(city: City, duty: str) -> str:
@@ -68,13 +73,13 @@ def _faults(role: str, subjects: set[str]) -> Iterator[str]:
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """One policy over bindings that touch the three duties, wherever they are; one over the city's own namespaces."""
-    roles = [role_name(city, duty) for duty in DUTIES]
+    names = {duty: (role_name(city, duty), inner_role_name(city, duty)) for duty in DUTIES}
+    roles = [role for duty in DUTIES for role in names[duty]]
     groups = [group_name(city, duty) for duty in DUTIES]
     others = {
-        role_name(city, duty): [
-            name for other in DUTIES if other != duty for name in (group_name(city, other), *people(city, other))
-        ]
+        role: [name for other in DUTIES if other != duty for name in (group_name(city, other), *people(city, other))]
         for duty in DUTIES
+        for role in names[duty]
     }
     subjects = "dyn(object).?subjects.orValue([])"
     ours = f"object.roleRef.name in {quote(roles)}"

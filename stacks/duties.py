@@ -1,0 +1,102 @@
+"""The three separate administrators (三员分立): their roles, and where those hold. Pure functions.
+
+Rights over what runs hold in the city's own namespaces alone, by a binding in each of them: on a cluster that others
+use too, whoever could make pods anywhere could take anybody's rights. Cluster-wide they may only look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wecityctl.model.city import City
+from wecityctl.policy.admission import FENCE, right
+from wecityctl.policy.rules.role_bindings import DUTIES, group_name, inner_role_name, people, role_name
+
+Manifest = dict[str, Any]
+
+RBAC = "rbac.authorization.k8s.io"
+_READ = ["get", "list", "watch"]
+_WRITE = ["create", "update", "patch", "delete"]
+_WORKLOADS = [
+    "pods",
+    "pods/log",
+    "services",
+    "configmaps",
+    "persistentvolumeclaims",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "jobs",
+    "cronjobs",
+    "horizontalpodautoscalers",
+]
+_ROLES = ["roles", "rolebindings", "clusterroles", "clusterrolebindings"]
+_ADMISSION = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
+
+
+def cluster_roles(city: City) -> Iterator[Manifest]:
+    """Two roles for each duty: what it may see of the cluster, and what it may do in the city's namespaces.
+
+    Source: the separation of duties of GB/T 22239 (MLPS). No role contains another's rights.
+    """
+    seen: Mapping[str, list[Manifest]] = {
+        "system": [{"apiGroups": [""], "resources": ["nodes", "namespaces", "persistentvolumes"], "verbs": _READ}],
+        "security": [
+            right(city, FENCE),
+            {"apiGroups": [RBAC], "resources": _ROLES, "verbs": _READ},
+            {"apiGroups": ["admissionregistration.k8s.io"], "resources": _ADMISSION, "verbs": _READ},
+        ],
+        "audit": [
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": _READ},
+            {"apiGroups": [RBAC], "resources": _ROLES, "verbs": _READ},
+            {"nonResourceURLs": ["/logs", "/logs/*"], "verbs": ["get"]},
+        ],
+    }
+    done: Mapping[str, list[Manifest]] = {
+        "system": [
+            {"apiGroups": ["", "apps", "batch", "autoscaling"], "resources": _WORKLOADS, "verbs": _READ + _WRITE}
+        ],
+        "security": [
+            {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ + _WRITE},
+        ],
+        "audit": [{"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": _READ}],
+    }
+    for duty in DUTIES:
+        yield cluster_role(role_name(city, duty), seen[duty])
+        yield {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": role_name(city, duty)},
+            "roleRef": _reference(role_name(city, duty)),
+            "subjects": _subjects(city, duty),
+        }
+        yield cluster_role(inner_role_name(city, duty), done[duty])
+
+
+def bindings(city: City, namespace: str) -> Iterator[Manifest]:
+    """What the three may do in one of the city's namespaces."""
+    for duty in DUTIES:
+        yield {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": f"{duty}-admin", "namespace": namespace},
+            "roleRef": _reference(inner_role_name(city, duty)),
+            "subjects": _subjects(city, duty),
+        }
+
+
+def cluster_role(name: str, rules: list[Manifest]) -> Manifest:
+    """A ClusterRole."""
+    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+
+
+def _reference(name: str) -> Manifest:
+    return {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
+
+
+def _subjects(city: City, duty: str) -> list[Manifest]:
+    """The group of the cluster's sign-in, and those whom the files name."""
+    named = [{"apiGroup": RBAC, "kind": "User", "name": person} for person in people(city, duty)]
+    return [{"apiGroup": RBAC, "kind": "Group", "name": group_name(city, duty)}, *named]
