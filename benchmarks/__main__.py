@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.city import write_city
 from benchmarks.clouds import measure_clouds
 from benchmarks.memory import run_and_measure
+from benchmarks.placement import CLOUDS, growth, measure_placement
 from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from wecityctl.cli._options import PARALLELISM
@@ -105,10 +106,24 @@ class Bench:
                     unit="ms",
                 )
             )
+        rows += self.placements()
         rows += self.many_clouds(whole=large)
         if large:
             rows += self.red_lines()
         return rows + self.light_commands()
+
+    def placements(self) -> list[Row]:
+        """1,000 apps over 8 clouds, how that grows up to 2,000, and what is left to save at most."""
+        small, large = measure_placement(1000), measure_placement(2000)
+        over = f"{CLOUDS} clouds"
+        return [
+            Row(f"place: {small.apps} apps over {over}", small.seconds, None, 5.0, 2.0),
+            Row(
+                f"place: {large.apps} apps, against n·log n from {small.apps}", large.seconds, growth(small, large), 1.0
+            ),
+            Row(f"place: optimality gap at {small.apps} apps", small.gap * 100, None, 1.0, 0.1, unit="%"),
+            Row(f"place: optimality gap at {large.apps} apps", large.gap * 100, None, 1.0, 0.1, unit="%"),
+        ]
 
     def red_lines(self) -> list[Row]:
         """`policy check` over 5,000 resources: the rules, and all of it with the recording of the graph."""
