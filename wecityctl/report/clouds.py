@@ -76,8 +76,10 @@ def size(count: int) -> str:
 
 
 def cpus(millicores: int) -> str:
-    """CPUs for people: `60,000`, `12.5`."""
-    return f"{millicores // 1000:,}" if millicores % 1000 == 0 or millicores >= 100_000 else f"{millicores / 1000:.1f}"
+    """CPUs for people: `60,000`, `12.5`, `0.02`."""
+    if millicores >= 100_000 or millicores % 1000 == 0:
+        return f"{millicores // 1000:,}"
+    return f"{millicores / 1000:.1f}" if millicores >= 10_000 else f"{millicores / 1000:.2f}"
 
 
 def _row(cloud: CloudFigures, pool: PoolFigures) -> tuple[str, ...]:
