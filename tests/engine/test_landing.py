@@ -17,7 +17,7 @@ from wecityctl import clusters
 from wecityctl.engine import vendors
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.landing import kept_kubeconfig
-from wecityctl.engine.options import RunOptions
+from wecityctl.engine.options import RunOptions, Timeouts
 from wecityctl.engine.run import run
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Cloud, Network
@@ -138,6 +138,10 @@ def test_a_change_of_an_app_leaves_the_landing_zone_out_and_one_of_the_zone_does
     result = go(more, "up")
     assert of(result, "landing.ali").outcome == "skipped"
     assert of(result, "tenant.health.ali").outcome == "succeeded"
+    # Nor does the age of what was noted make them need some: nobody has looked, and that is said.
+    later = go(more, "up", timeouts=Timeouts(age=0.001))
+    assert of(later, "landing.ali").outcome == "skipped"
+    assert of(later, "landing.ali").reason == "not looked at: cloud ali: there are no credentials for alicloud"
     # A wider zone cannot be had without them; what stands on the cluster waits for it.
     wider = go(
         landed_city(name, replace(ALI, network=Network(cidr="10.9.0.0/16")), tenants=("health",), **labels), "up"

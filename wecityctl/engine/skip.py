@@ -106,6 +106,11 @@ class Skipper:
         record = self._records.get(inputs.stack.name)
         return record is not None and record.fingerprint == self._fingerprint(inputs)
 
+    def is_only_old(self, inputs: StackInputs) -> bool:
+        """Whether the stack has to be run for no other reason than the age of its record."""
+        record = self._records.get(inputs.stack.name)
+        return self._may_skip and record is not None and record.fingerprint == self._fingerprint(inputs)
+
     def drift(self, stack: str) -> str:
         """What the probe found changed on the cluster since the stack was last looked at; empty for nothing."""
         return self._differences.get(stack, "") if stack in self._drifted else ""

@@ -17,7 +17,7 @@ from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.unlanded import Unlanded
-from wecityctl.engine.vendors import require_for_cloud, require_for_state
+from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
@@ -77,7 +77,22 @@ class Forward:
         if self._operation == "preview" and self._context.is_unlanded(stack):
             return self._unlanded.preview(stack)
         self._context.require_reachable(stack)
-        return self._skipper.leave_out(self._context.inputs(self._context.stacks[stack], with_secrets=False))
+        inputs = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+        left_out = self._skipper.leave_out(inputs)
+        return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
+
+    def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
+        """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
+
+        Whoever looks after apps has no credentials of the vendor; the age of a record alone shall not make them need
+        some. Said as it is: nobody has looked.
+        """
+        if not self._skipper.is_only_old(inputs):
+            return None
+        lacking = lacks(self._context.plan.city.cloud(inputs.stack.cloud))
+        if not lacking:
+            return None
+        return StackResult(inputs.stack.name, "skipped", reason=f"not looked at: {lacking[0].message}")
 
     def _leave_out_secrets(self, stack: str) -> StackResult | None:
         record = self._skipper.record(stack)
