@@ -19,6 +19,7 @@ from wecityctl.policy.rules.role_bindings import DUTIES, inner_role_name, role_n
 
 Key = tuple[str, str, str]
 _SHOWN = 3
+ADMISSION = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def enforcers(posture: Posture, rules: Sequence[Rule]) -> tuple[Enforcer, ...]:
 
 def _admission(posture: Posture, rules: Sequence[Rule]) -> Iterator[Enforcer]:
     recorded: dict[Key, list[tuple[str, RecordedResource]]] = {}
-    for recording, item in posture.objects("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+    for recording, item in posture.objects(*ADMISSION):
         recorded.setdefault(key_of(item.inputs), []).append((cloud_of(posture, recording), item))
     for rule in rules:
         wanted: dict[str, list[Mapping[str, Any]]] = {}
@@ -169,22 +170,24 @@ def key_of(manifest: Mapping[str, Any]) -> Key:
 def observe(cloud: str, wanted: Sequence[Mapping[str, Any]], live: Mapping[Key, Mapping[str, Any]]) -> Observation:
     """What of `wanted` is in a cluster, and whether it still says what the files make it say."""
     found = [(item, live.get(key_of(item))) for item in wanted]
-    missing = [_title(item) for item, there in found if there is None]
-    altered = [_title(item) for item, there in found if there is not None and not contains(there, item)]
+    missing = [item for item, there in found if there is None]
+    altered = [item for item, there in found if there is not None and not contains(there, item)]
     there = [item for _, item in found if item is not None]
+    idle = _idle(missing, there)
     since = min((str(item["metadata"].get("creationTimestamp") or "") for item in there), default="")
-    details = [*_named("missing", missing), *_named("altered", altered), *_named("leaving", _leaving(there))]
+    leaving = [item for item in there if item["metadata"].get("deletionTimestamp")]
+    details = [*_named("missing", missing), *_named("altered", altered), *_named("leaving", leaving)]
+    present = len(there) - len(idle.union(map(key_of, altered)))
     state: State = "altered" if altered else "partial" if missing else "observed"
-    if len(missing) == len(found):
+    if missing and not altered and not present:
         state = "missing"
-    return Observation(
-        cloud,
-        state,
-        len(there) - len(altered),
-        len(found),
-        since,
-        "; ".join(details),
-    )
+    return Observation(cloud, state, present, len(found), since, "; ".join(details))
+
+
+def _idle(missing: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]]) -> set[Key]:
+    """Admission policies without their binding and bindings without their policy: either alone refuses nothing."""
+    names = {name for kind, _, name in map(key_of, missing) if kind in ADMISSION}
+    return {key for key in map(key_of, live) if key[0] in ADMISSION and key[2] in names}
 
 
 def contains(live: Any, wanted: Any) -> bool:
@@ -202,19 +205,15 @@ def contains(live: Any, wanted: Any) -> bool:
     return bool(live == wanted) or (live is None and wanted in (False, "", 0))
 
 
-def _leaving(live: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [_title(item) for item in live if item["metadata"].get("deletionTimestamp")]
-
-
 def _title(item: Mapping[str, Any]) -> str:
     kind, namespace, name = key_of(item)
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def _named(word: str, names: Sequence[str]) -> Iterator[str]:
-    if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"{word}: {', '.join(names[:_SHOWN])}{more}"
+def _named(word: str, items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if items:
+        more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+        yield f"{word}: {', '.join(map(_title, items[:_SHOWN]))}{more}"
 
 
 def strangers(posture: Posture, cloud: str, live: Mapping[Key, Mapping[str, Any]]) -> tuple[str, ...]:
