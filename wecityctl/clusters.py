@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -28,6 +29,8 @@ NODE_IMAGES = frozenset({"pause", "coredns"})
 # How long the API server of a landing zone that was just made may take to answer.
 FRESH_SECONDS = 120.0
 _GRACE = 2.0
+# Control planes that start side by side; more of them would only wait for processors and memory.
+_STARTS = 4
 
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
@@ -56,13 +59,13 @@ def open_clusters(
 ) -> Clusters:
     """Reach every cloud of `city`, those elsewhere side by side and each in bounded time.
 
-    With `start`, embedded clouds are started and given the images they need. A vendor's cloud is reached with the
-    kubeconfig that its landing zone left in the state (of `backend`, or else of the city's own); while there is none,
-    the cloud is neither found nor failed, as an embedded one that does not run.
+    With `start`, embedded clouds are started, those of simulated nodes side by side, and given the images they need. A
+    vendor's cloud is reached with the kubeconfig that its landing zone left in the state (of `backend`, or else of the
+    city's own); while there is none, the cloud is neither found nor failed, as an embedded one that does not run.
     """
     from wecityctl.kube.identify import patience
 
-    seconds = patience()
+    seconds, sink = patience(), _one_at_a_time(sink)
     access = _Landed(city, backend)
     openings = {
         cloud.name: _in_background(partial(_open_elsewhere, cloud, access, seconds))
@@ -71,10 +74,13 @@ def open_clusters(
     }
     found: dict[str, Cluster] = {}
     failed: dict[str, WecityError] = {}
+    starts = _start_simulated(city, catalogue, sink) if start else {}
     for cloud in sorted(city.clouds, key=lambda cloud: cloud.provider != "local"):
         try:
             if cloud.name in openings:
                 cluster = _await(openings[cloud.name], cloud, seconds)
+            elif cloud.name in starts:
+                cluster = starts[cloud.name].result()
             else:
                 cluster = _open_local(city, cloud, catalogue, sink, start)
         except WecityError as error:
@@ -145,6 +151,37 @@ def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def _start_simulated(city: City, catalogue: Catalogue, sink: Sink) -> Mapping[str, Future[Cluster | None]]:
+    """The starts of several clouds of simulated nodes, all of them over; real ones share more of the machine."""
+    clouds = [cloud for cloud in city.clouds if cloud.provider == "local" and cloud.local.nodes == "simulated"]
+    if len(clouds) < 2:
+        return {}
+    with suppress(WecityError):
+        # Once for all of them; what is missing is told by each cloud's own start.
+        _ensure_parts(real=False, sink=sink)
+    with ThreadPoolExecutor(_STARTS, thread_name_prefix="start") as starters:
+        starts = {
+            cloud.name: starters.submit(_open_local, city, cloud, catalogue, sink, start=True) for cloud in clouds
+        }
+        try:
+            wait(starts.values())
+        except BaseException:
+            starters.shutdown(wait=False, cancel_futures=True)
+            raise
+    return starts
+
+
+def _one_at_a_time(sink: Sink) -> Sink:
+    """`sink` for several threads."""
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            sink(event)
+
+    return tell
 
 
 def _await(opening: Future[Cluster | None], cloud: Cloud, seconds: float) -> Cluster | None:
