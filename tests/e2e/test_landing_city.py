@@ -1,0 +1,201 @@
+"""A city on a vendor's cloud, from nothing: the real landing zone of Alibaba Cloud through the real engine and SDK,
+with a stand-in for the vendor's plug-in, and an embedded control plane as the cluster that it has made.
+
+The tests follow each other in this order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.files import CityFiles, Document, app, hamlet, tenant
+from tests.e2e.machine import Cluster, Done, Machine, machine
+from tests.support.vendor_plugin import launcher
+from wecityctl.engine.vendors import VENDORS, sdk_version
+from wecityctl.local.simulated.nodes import SIMULATED
+
+NAME = "delta"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "four-clouds"
+LANDING = f"{NAME}.landing.main"
+CREDENTIALS = {"ALICLOUD_ACCESS_KEY": "key", "ALICLOUD_SECRET_KEY": "a-secret-of-the-account"}
+ALICLOUD: Document = {
+    "provider": "alicloud",
+    "region": "cn-shenzhen",
+    "alicloud": {"availabilityZones": ["cn-shenzhen-e"]},
+    "network": {"cidr": "10.8.0.0/16", "pods": "10.80.0.0/16"},
+    "pools": [
+        {
+            "name": "general",
+            "architecture": "amd64",
+            "nodes": 2,
+            "cpu": "16",
+            "memory": "64Gi",
+            "storage": "1Ti",
+            "instanceTypes": ["ecs.g7.4xlarge"],
+        }
+    ],
+}
+
+
+def test_four_clouds_are_previewed_with_nothing_at_hand(home: Machine) -> None:
+    begun = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
+    done = home.run("preview", EXAMPLE, "--offline", "-o", "json")
+    stacks = {item["stack"]: item for item in done.result()["stacks"]}
+    assert {item["outcome"] for item in stacks.values()} == {"succeeded"}
+    made = {name.split(".")[2]: kinds(item) for name, item in stacks.items() if ".landing." in name}
+    assert {
+        "Network",
+        "Switch",
+        "SecurityGroup",
+        "NatGateway",
+        "ManagedKubernetes",
+        "NodePool",
+        "Bucket",
+        "Key",
+    } <= made["ali"]
+    assert {"Gateway", "Cluster", "NodePool", "Bucket", "Key"} <= made["tencent"]
+    assert {"Vpc", "Subnet", "Secgroup", "Cluster", "NodePool", "Bucket", "Key"} <= made["huawei"]
+    assert {"Network", "Subnet", "Cluster", "NodeGroup", "Container"} <= made["gov"]
+    # No way out of an extranet.
+    assert not {"NatGateway", "Gateway", "Eip", "FloatingIp"} & (made["huawei"] | made["gov"])
+    text = home.run("preview", EXAMPLE, "--offline", "--only", "yunhai.landing.ali").out
+    assert "+ alicloud:vpc/network:Network network\n      + cidrBlock: 10.16.0.0/16" in text
+    assert "landing.gov" not in text
+    assert home.run("preview", EXAMPLE, "--offline", "--detailed-exitcode", code=2).out
+    assert not home.state.exists()
+    assert {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}.keys() == begun.keys()
+
+
+def kinds(stack: Document) -> set[str]:
+    return {change["type"].rpartition(":")[2] for change in stack["changes"]}
+
+
+def test_what_is_missing_is_told_for_each_cloud(home: Machine) -> None:
+    done = home.run("doctor", EXAMPLE, "-o", "json", code=None)
+    found = [item for item in done.json()["findings"] if item["name"].startswith("landing zone ")]
+    assert {item["name"] for item in found} == {f"landing zone {name}" for name in ("ali", "tencent", "huawei", "gov")}
+    assert {item["level"] for item in found} == {"warning"}
+    assert all(item["remedy"] for item in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The city with its administrator's machine, and what stands for the vendor."""
+
+    machine: Machine
+    files: CityFiles
+    cluster: Cluster
+    log: Path
+
+    def run(self, *arguments: object, code: int | None = 0, credentials: bool = True) -> Done:
+        vendor = {"VENDOR_LOG": str(self.log), "VENDOR_KUBECONFIG": str(self.cluster.kubeconfig)}
+        env = vendor | (CREDENTIALS if credentials else {})
+        return self.machine.run(*map(str, arguments), code=code, env=env)
+
+    def calls(self) -> list[str]:
+        """What the vendor was asked to do since the last time."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture(scope="module")
+def delta() -> Iterator[Delta]:
+    with machine() as home:
+        home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
+        cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
+        cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+        files = hamlet(home.root / "city", NAME, ALICLOUD)
+        yield Delta(home, files, cluster, home.root / "vendor.log")
+
+
+@pytest.mark.cluster
+def test_without_the_plug_in_nothing_is_begun_and_it_is_named(delta: Delta) -> None:
+    done = delta.run("up", delta.files, "-o", "json", code=4)
+    (told,) = done.stack("landing.main")["errors"]
+    assert "pulumi-resource-alicloud 4.0.0 is not on this machine" in told
+    assert done.stack("base.main")["outcome"] == "blocked"
+
+
+@pytest.mark.cluster
+def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
+    version = sdk_version(VENDORS["alicloud"])
+    plugins = delta.machine.root / "h" / ".pulumi" / "plugins"
+    launcher(plugins / f"resource-alicloud-v{version}" / "pulumi-resource-alicloud")
+    refused = delta.run("up", delta.files, "-o", "json", code=3, credentials=False)
+    assert "ALICLOUD_ACCESS_KEY" in refused.stack("landing.main")["errors"][0]
+    shown = delta.run("preview", delta.files, "-o", "json")
+    assert "once the landing zone of main is up" in shown.stack("tenant.parks.main")["reason"]
+    assert delta.calls() == []
+    done = delta.run("up", delta.files, "-o", "json")
+    assert {item["outcome"] for item in done.result()["stacks"]} <= {"succeeded", "unchanged"}, done
+    calls = delta.calls()
+    assert "create alicloud:cs/managedKubernetes:ManagedKubernetes cluster" in calls
+    assert "create alicloud:vpc/network:Network network" in calls
+    # What was shown is what was made, on the vendor's side and on the cluster.
+    assert done.changes() == shown.changes()
+    assert len(delta.cluster.objects_of(NAME)) > 30
+
+
+@pytest.mark.cluster
+def test_the_kubeconfig_is_a_secret_of_the_state_alone(delta: Delta) -> None:
+    config = delta.cluster.kubeconfig.read_text()
+    key = next(line.split()[-1] for line in config.splitlines() if "client-key-data" in line)
+    shown = delta.run("outputs", delta.files, "--stack", "landing")
+    assert "kubeconfig: [secret]" in shown.out
+    assert key not in shown.text
+    assert key in delta.run("outputs", delta.files, "--stack", "landing", "--show-secrets").out
+    for path in delta.machine.state.rglob("*"):
+        inside = path.relative_to(delta.machine.state).parts
+        if path.is_file() and inside[0] != "clouds":
+            text = path.read_text(errors="replace")
+            assert key not in text, path
+            assert CREDENTIALS["ALICLOUD_SECRET_KEY"] not in text, path
+
+
+@pytest.mark.cluster
+def test_who_looks_after_apps_needs_no_credentials_of_the_vendor(delta: Delta) -> None:
+    assert "nothing to change" in delta.run("preview", delta.files, "--detailed-exitcode").out
+    again = delta.run("up", delta.files, "-o", "json", credentials=False)
+    assert again.stack("landing.main")["outcome"] == "skipped"
+    assert not again.result()["has_changes"]
+    delta.files.add("library.yaml", tenant("library"), app("library-app", "library"))
+    delta.files.save()
+    more = delta.run("up", delta.files, "-o", "json", credentials=False)
+    assert more.stack("landing.main")["outcome"] == "skipped"
+    assert more.stack("tenant.library.main")["outcome"] == "succeeded"
+    assert delta.calls() == []
+    status = delta.run("status", delta.files, "-o", "json", credentials=False).json()
+    assert status["unreachable"] == {}
+    assert {item["part_of"] for item in status["workloads"]} >= {"parks", "library"}
+
+
+@pytest.mark.cluster
+def test_a_wider_pool_reaches_the_vendor_and_nothing_else(delta: Delta) -> None:
+    delta.files.cloud["spec"]["pools"][0]["nodes"] = 3
+    delta.files.save()
+    done = delta.run("up", delta.files, "-o", "json")
+    assert done.stack("landing.main")["outcome"] == "succeeded"
+    assert delta.calls() == ["update alicloud:cs/nodePool:NodePool pool-general"]
+    assert not done.stack("base.main")["changes"]
+
+
+@pytest.mark.cluster
+def test_down_goes_the_landing_zone_last_and_not_without_being_asked_for_its_data(delta: Delta) -> None:
+    kept = delta.run("destroy", delta.files, f"--confirm={NAME}", "-o", "json")
+    assert "kept with its data" in kept.stack("landing.main")["reason"]
+    assert delta.calls() == []
+    done = delta.run("destroy", delta.files, f"--confirm={NAME}", "--delete-data", "-o", "json")
+    calls = delta.calls()
+    assert calls and all(call.startswith("delete ") for call in calls)
+    assert done.stack("landing.main")["outcome"] == "succeeded"
+    order = [json.dumps(line) for line in done.lines() if line["event"] == "stack_finished"]
+    assert LANDING in order[-2] or LANDING in order[-1]
+    # A vendor's cluster would be gone with what the first time has kept on it; the one that stands for it is not.
+    kept_on_it = {"Namespace platform-application", "PersistentVolumeClaim platform-application/cache-data"}
+    assert delta.cluster.objects_of(NAME) == kept_on_it
