@@ -41,7 +41,8 @@ VARIABLES: Mapping[str, str] = {
     ),
     # `docker.io/library/` is what a reference without a host means; CRI and registries agree on that.
     "images": (
-        "variables.containers.map(c, c.?image.orValue('')).map(i,"
+        "(variables.containers.map(c, c.?image.orValue(''))"
+        " + variables.spec.?volumes.orValue([]).filter(v, has(v.image)).map(v, v.image.?reference.orValue(''))).map(i,"
         " !i.contains('/') ? 'docker.io/library/' + i :"
         " (i.split('/')[0].matches('[.:]') || i.split('/')[0] == 'localhost') ? i : 'docker.io/' + i)"
     ),

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from wecityctl.policy.objects import Workload
 
 # As in `wecityctl.oci`, which knows how to build such images; a test holds the two together.
 BUILT_HOST = "built.wecity.invalid"
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def references(workload: Workload) -> Iterator[tuple[str, str]]:
+    """Every image of a workload's pods in full, each with what uses it: containers, and volumes that are images."""
+    for container in workload.containers:
+        yield f"container {container['name']}", full_reference(str(container.get("image", "")))
+    for volume in workload.pod.get("volumes") or ():
+        if volume.get("image"):
+            yield f"volume {volume['name']}", full_reference(str(volume["image"].get("reference", "")))
 
 
 def full_reference(image: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.images import BUILT_HOST, full_reference, repository
+from wecityctl.policy.images import BUILT_HOST, full_reference, references, repository
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import workloads
 
@@ -25,14 +25,13 @@ def check(posture: Posture) -> Iterable[Finding]:
         return
     prefixes, exact = allowed(posture.city, posture.images)
     for workload in workloads(posture):
-        for container in workload.containers:
-            image = full_reference(str(container.get("image", "")))
+        for user, image in references(workload):
             if not image.startswith(prefixes) and repository(image) not in exact:
                 yield about(
                     posture,
                     workload.stack,
                     workload.resource,
-                    f"container {container['name']}: {image} is from none of the allowed registries",
+                    f"{user}: {image} is from none of the allowed registries",
                     f"take it from {', '.join(posture.city.compliance.registries)}, or add its registry to"
                     " compliance.registries",
                 )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.images import BUILT_HOST, full_reference, has_digest
+from wecityctl.policy.images import BUILT_HOST, has_digest, references
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import workloads
 
@@ -24,14 +24,13 @@ def check(posture: Posture) -> Iterable[Finding]:
     if not posture.city.compliance.image_digests:
         return
     for workload in workloads(posture):
-        for container in workload.containers:
-            image = full_reference(str(container.get("image", "")))
+        for user, image in references(workload):
             if not has_digest(image):
                 yield about(
                     posture,
                     workload.stack,
                     workload.resource,
-                    f"container {container['name']}: {image} is named by a tag alone",
+                    f"{user}: {image} is named by a tag alone",
                     "add @sha256:… to the reference; for the city's own services use images.source: built",
                 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wecityctl.model.city import City
-from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy
+from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import workloads
@@ -23,6 +23,33 @@ namespace."""
 CAPABILITIES = ("NET_BIND_SERVICE",)
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 _PROFILES = ("RuntimeDefault", "Localhost")
+# Source of the three: the Pod Security Standards, levels baseline and restricted.
+_VOLUMES = (
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+)
+_SYSCTLS = (
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+)
+_SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
 _RESOLUTION = (
     "give the pod the restricted security context; what needs more belongs on a node, not in a city's namespace"
 )
@@ -37,9 +64,16 @@ def check(posture: Posture) -> Iterable[Finding]:
 
 def _pod_faults(spec: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"shares the node's {key.removeprefix('host')}" for key in _HOST if spec.get(key))
-    yield from (
-        f"volume {item['name']} is a path of the node" for item in spec.get("volumes") or () if "hostPath" in item
-    )
+    for item in spec.get("volumes") or ():
+        kinds = set(item) - {"name", *_VOLUMES}
+        if kinds:
+            yield f"volume {item['name']} is of kind {', '.join(sorted(kinds))}"
+    security = spec.get("securityContext") or {}
+    sysctls = {str(item.get("name")) for item in security.get("sysctls") or ()} - set(_SYSCTLS)
+    if sysctls:
+        yield f"sets {', '.join(sorted(sysctls))} of the kernel"
+    if _unconfined(security):
+        yield "loosens what confines it on the node"
 
 
 def _faults_of_containers(spec: Mapping[str, Any], containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -63,10 +97,34 @@ def _faults_of_containers(spec: Mapping[str, Any], containers: Iterable[Mapping[
             yield f"container {name} has no seccomp profile"
         if own.get("procMount", "Default") != "Default":
             yield f"container {name} sees the node's /proc"
+        if _unconfined(own):
+            yield f"container {name} loosens what confines it on the node"
+
+
+def _unconfined(security: Mapping[str, Any]) -> bool:
+    """Whether a security context turns off AppArmor, picks a strong SELinux context or is the Windows host's."""
+    selinux = security.get("seLinuxOptions") or {}
+    return bool(
+        (security.get("appArmorProfile") or {}).get("type") == "Unconfined"
+        or (security.get("windowsOptions") or {}).get("hostProcess")
+        or selinux.get("user")
+        or selinux.get("role")
+        or selinux.get("type", "") not in _SELINUX_TYPES
+    )
 
 
 _OWN = "c.?securityContext.?"
 _POD = "variables.spec.?securityContext.?"
+
+
+def _confined(security: str) -> str:
+    """`_unconfined`, turned round, as an expression."""
+    return (
+        f"({security}appArmorProfile.?type.orValue('') != 'Unconfined'"
+        f" && !{security}windowsOptions.?hostProcess.orValue(false)"
+        f" && {security}seLinuxOptions.?user.orValue('') == '' && {security}seLinuxOptions.?role.orValue('') == ''"
+        f" && {security}seLinuxOptions.?type.orValue('') in {quote(_SELINUX_TYPES)})"
+    )
 
 
 def _each(expression: str) -> str:
@@ -79,8 +137,16 @@ VALIDATIONS = (
         "a pod shares the network, processes or IPC of its node; leave hostNetwork, hostPID and hostIPC out",
     ),
     Validation(
-        "variables.spec.?volumes.orValue([]).all(v, !has(v.hostPath))",
-        "a pod mounts a path of its node; use a PersistentVolumeClaim or an emptyDir",
+        f"variables.spec.?volumes.orValue([]).all(v, {' || '.join(f'has(v.{kind})' for kind in _VOLUMES)})",
+        "a pod mounts a path of its node, or a file system of its own choice; use a PersistentVolumeClaim",
+    ),
+    Validation(
+        f"{_POD}sysctls.orValue([]).all(s, s.name in {quote(_SYSCTLS)})",
+        "a pod sets parameters of its node's kernel; leave sysctls out",
+    ),
+    Validation(
+        f"{_confined(_POD)} && {_each(_confined(_OWN))}",
+        "a pod loosens what confines it on its node; leave AppArmor, SELinux and hostProcess as they are",
     ),
     Validation(
         _each("c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0)"),
