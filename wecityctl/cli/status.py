@@ -10,6 +10,7 @@ import typer
 from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
+    from wecityctl.model.city import Cloud
     from wecityctl.overview import StackStatus, WorkloadStatus
 
 app = typer.Typer()
@@ -33,7 +34,7 @@ def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     read = workload_statuses(session.city.name, clusters.found)
     workloads, failed = read.found, {**clusters.failed, **read.failed}
     away = {
-        cloud.name: str(failed[cloud.name].message) if cloud.name in failed else "not running"
+        cloud.name: str(failed[cloud.name].message) if cloud.name in failed else _absence(cloud)
         for cloud in session.city.clouds
         if cloud.name in failed or cloud.name not in clusters.found
     }
@@ -50,6 +51,10 @@ def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     _print(stacks, workloads)
     for cloud, reason in away.items():
         note(f"cloud {cloud}: {reason}")
+
+
+def _absence(cloud: Cloud) -> str:
+    return "its landing zone has not been made" if cloud.has_landing_zone else "not running"
 
 
 def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...]) -> None:
