@@ -15,6 +15,7 @@ from wecityctl.engine.landing import narrowed
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.recorder import record
 from wecityctl.engine.render import render
+from wecityctl.engine.side_by_side import record_each
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster, StackInputs
@@ -29,7 +30,7 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.model.outputs import Outputs
-from wecityctl.plan import Plan
+from wecityctl.plan import Plan, Stack
 from wecityctl.session import Session
 
 _SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
@@ -48,21 +49,34 @@ def record_what_can_be(
 ) -> tuple[tuple[Recording, ...], Mapping[str, Exception]]:
     """The same, and the error of each stack whose program fails; what stands on one is not recorded either."""
     known: dict[str, Outputs | None] = {}
-    recordings = []
+    recordings: dict[str, Recording] = {}
     failures: dict[str, Exception] = {}
-    for inputs in _inputs(session, _plan(session, only), known):
-        below = [name for name in inputs.stack.depends_on if name in failures]
-        if below:
-            failures[inputs.stack.name] = WecityError(f"it stands on {', '.join(below)}")
-            continue
-        try:
-            recording = record(inputs)
-        except Exception as error:
-            failures[inputs.stack.name] = error
-            continue
-        known[recording.stack] = recording.outputs
-        recordings.append(recording)
-    return tuple(recordings), failures
+    plan = _plan(session, only)
+    for wave in _waves(plan):
+        ready = []
+        for inputs in _inputs(session, replace(plan, stacks=wave), known):
+            below = [name for name in inputs.stack.depends_on if name in failures]
+            if below:
+                failures[inputs.stack.name] = WecityError(f"it stands on {', '.join(below)}")
+            else:
+                ready.append(inputs)
+        for inputs, outcome in zip(ready, record_each(ready), strict=True):
+            if isinstance(outcome, Recording):
+                recordings[outcome.stack] = outcome
+                known[outcome.stack] = outcome.outputs
+            else:
+                failures[inputs.stack.name] = outcome
+    order = [stack.name for stack in plan.stacks]
+    return tuple(recordings[name] for name in order if name in recordings), failures
+
+
+def _waves(plan: Plan) -> Iterator[tuple[Stack, ...]]:
+    """The stacks in groups: none needs another of its group, and all need only those of groups before."""
+    depth: dict[str, int] = {}
+    for stack in plan.stacks:
+        depth[stack.name] = max((depth[name] + 1 for name in stack.depends_on if name in depth), default=0)
+    for level in sorted(set(depth.values())):
+        yield tuple(stack for stack in plan.stacks if depth[stack.name] == level)
 
 
 def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
