@@ -65,6 +65,8 @@ class Gate:
         if self._pending is None or self._verdict is not None:
             return
         self._verdict = verdict = self._pending.verdict()
+        if not verdict.findings and not verdict.notes:
+            return
         from wecityctl.report.policy import finding_line, note_lines
 
         positions = self.session.positions

@@ -29,8 +29,7 @@ class Allowance:
     """What one rule of one policy lets through, at one zone.
 
     `zones` are those at the other end that it names by selectors; `anyone`: it names nobody, so everybody; `ranges` are
-    the addresses it names. `ports` is `None` for all of them; one known only by name is
-    `UNNUMBERED`.
+    the addresses it names. `ports` is `None` for all of them; one known only by name is `UNNUMBERED`.
     """
 
     stack: str
