@@ -15,7 +15,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.placement import Placement
-from wecityctl.placement.crossing import crossing_flow, gateway_of, is_closed, route_flow
+from wecityctl.placement.crossing import crossing_flow, gateway_of, is_apart, is_closed, route_flow
 
 # The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
 # (ServiceNodePortStaticSubrange of the default range 30000–32767).
@@ -100,6 +100,8 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
     uses = tuple(_uses(city, catalogue, placement, refused))
     routes = tuple(_routes(city, placement, refused))
     found: tuple[AnyCrossing, ...] = (*uses, *routes)
+    for pair in dict.fromkeys((item.source, item.target) for item in found):
+        refused += _apart(*map(city.cloud, pair))
     for cloud in dict.fromkeys(item.target for item in found):
         refused += _without_address(city.cloud(cloud))
     for cloud in dict.fromkeys(item.source for item in found):
@@ -165,6 +167,14 @@ def _needed(source: str, target: str, port: int) -> str:
 
 def _closed(zone: str) -> str:
     return f"in the government extranet {zone} nothing is offered to other clouds"
+
+
+def _apart(source: Cloud, target: Cloud) -> Iterator[str]:
+    if is_apart(source, target):
+        yield (
+            f"no way leads from cloud {source.name} to {target.name}: "
+            "an embedded cloud's real node reaches other embedded clouds of its machine alone"
+        )
 
 
 def _without_address(cloud: Cloud) -> Iterator[str]:

@@ -13,7 +13,7 @@ from wecityctl.crossings import STATIC_PORTS, find_crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import SECRET, UNKNOWN, Recording
 from wecityctl.inputs import Cluster
-from wecityctl.model.city import Capability, City, Cloud, Crossing, Flow, Platform, Route, Use
+from wecityctl.model.city import Capability, City, Cloud, Crossing, Flow, LocalSettings, Platform, Route, Use
 from wecityctl.model.outputs import CrossingOutputs, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
@@ -278,6 +278,16 @@ def test_an_adopted_cluster_that_says_nothing_of_addresses_is_refused() -> None:
     told = refused(with_crossing(two_clouds(), north=Crossing(address="10.1.0.9")))
     assert "cloud south says nowhere how other clouds reach its node ports: set spec.crossing.address" in told
     assert "cloud north says nowhere from which addresses it reaches other clouds: set spec.crossing.sources" in told
+
+
+def test_an_embedded_node_reaches_its_like_alone() -> None:
+    whole = two_clouds()
+    adopted = with_crossing(whole, south=Crossing("10.2.0.9", ("10.2.0.0/24",))).clouds[1]
+    told = refused(replace(whole, clouds=(whole.clouds[0], adopted)))
+    assert "no way leads from cloud north to south" in told
+    first = replace(whole.clouds[0], local=LocalSettings("simulated"))
+    rehearsed = replace(whole, clouds=(first, adopted))
+    assert find_crossings(rehearsed, CATALOGUE, placed(rehearsed)).uses
 
 
 def test_an_ingress_class_leads_to_its_own_cluster_only() -> None:

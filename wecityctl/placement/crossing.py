@@ -46,10 +46,17 @@ def is_closed(city: City, zone: str) -> bool:
     return any(item.name == zone and item.kind == "government-extranet" for item in city.zones)
 
 
+def is_apart(one: Cloud, other: Cloud) -> bool:
+    """Whether one of the clouds is on a real embedded node, which lets its pods out to its like alone, and not both."""
+    real = [cloud.provider == "local" and cloud.local.nodes == "real" for cloud in (one, other)]
+    return any(real) and not (one.provider == other.provider == "local")
+
+
 def reaches(source: Cloud, target: Cloud) -> bool:
     """Whether a way leads from one cloud to another: an embedded cloud's addresses are known, others' are written."""
     return source.name == target.name or (
-        (source.provider == "local" or bool(source.crossing.sources))
+        not is_apart(source, target)
+        and (source.provider == "local" or bool(source.crossing.sources))
         and (target.provider == "local" or bool(target.crossing.address))
     )
 
