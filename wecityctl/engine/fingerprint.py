@@ -24,6 +24,11 @@ def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str,
     return hashlib.sha256(repr(canonical(parts)).encode()).hexdigest()
 
 
+def values_of(inputs: StackInputs) -> str:
+    """The digest of a stack's inputs alone, whatever works on them."""
+    return hashlib.sha256(repr(canonical(inputs)).encode()).hexdigest()
+
+
 def canonical(value: Any) -> Any:
     """`value` as nested tuples in one order, whatever order mappings were written in."""
     if is_dataclass(value) and not isinstance(value, type):

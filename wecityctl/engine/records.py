@@ -17,6 +17,7 @@ VERSION = 1
 class Record:
     """A run's trace. `looked_at` is seconds since 1970; `objects` maps each object to its uid and mark (see `probe`).
 
+    `values` is the part of the fingerprint that the city's files make, for landing zones alone.
     `outputs` are the stack's typed outputs, valid while the state's digest is `state`; for the secret store `names`
     stands in their place.
     """
@@ -31,6 +32,7 @@ class Record:
     objects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     unchanged: int = 0
+    values: str = ""
 
 
 def load(path: Path) -> Record | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from wecityctl.engine import probe, records
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.fingerprint import fingerprint, values_of
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.options import RunOptions
@@ -106,10 +106,13 @@ class Skipper:
         record = self._records.get(inputs.stack.name)
         return record is not None and record.fingerprint == self._fingerprint(inputs)
 
-    def is_only_old(self, inputs: StackInputs) -> bool:
-        """Whether the stack has to be run for no other reason than the age of its record."""
+    def has_same_values(self, inputs: StackInputs) -> bool:
+        """Whether a landing zone's part of the files, and its state, are as they were when it last ran well.
+
+        Then it would be run for no other reason than the age of its record, or another version of this program.
+        """
         record = self._records.get(inputs.stack.name)
-        return self._may_skip and record is not None and record.fingerprint == self._fingerprint(inputs)
+        return self._may_skip and record is not None and record.values == values_of(inputs)
 
     def drift(self, stack: str) -> str:
         """What the probe found changed on the cluster since the stack was last looked at; empty for nothing."""
@@ -207,5 +210,13 @@ class Skipper:
             stack = done[name].stack
             if stack.layer == LANDING and not state.pending:
                 provider = self._provider_of(stack)
-                record = Record(name, self._fingerprint(done[name]), state.digest, time.time(), provider, "")
+                record = Record(
+                    name,
+                    self._fingerprint(done[name]),
+                    state.digest,
+                    time.time(),
+                    provider,
+                    "",
+                    values=values_of(done[name]),
+                )
                 records.save(self._files.record(name), record)

@@ -84,10 +84,10 @@ class Forward:
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
         """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
 
-        Whoever looks after apps has no credentials of the vendor; the age of a record alone shall not make them need
-        some. Said as it is: nobody has looked.
+        Whoever looks after apps has no credentials of the vendor; the age of a record, or a newer version of this
+        program, shall not make them need some. Said as it is: nobody has looked.
         """
-        if not self._skipper.is_only_old(inputs):
+        if not self._skipper.has_same_values(inputs):
             return None
         lacking = lacks(self._context.plan.city.cloud(inputs.stack.cloud))
         if not lacking:
