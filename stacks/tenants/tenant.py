@@ -54,14 +54,14 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
             yield Place(zone, naming.tenant_namespace(tenant.name, zone), quota)
 
 
-def zone_flows(city: City, zone: str, namespace: str) -> Iterator[Manifest]:
-    """The declared flows between zones, as far as they begin or end here.
+def zone_flows(city: City, cloud: str, zone: str, namespace: str) -> Iterator[Manifest]:
+    """The declared flows between zones, as far as they begin or end here and the other end is on this cloud too.
 
     One from a zone to itself lets a use cross clouds (`stacks.tenants.crossing`); it opens nothing between tenants.
     """
+    here = set(city.cloud(cloud).zones)
     for flow in city.flows:
-        if flow.source == flow.target:
-            # It lets bindings cross clouds within the zone; tenants of one zone stay closed to each other.
+        if flow.source == flow.target or not {flow.source, flow.target} <= here:
             continue
         name = naming.fit(f"flow-{flow.source}-{flow.target}-{naming.digest(*map(str, flow.ports))}")
         if flow.source == zone:
@@ -102,7 +102,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> Scope:
     fences = [
         network.default_deny(place.namespace),
         network.allow_dns(place.namespace),
-        *zone_flows(scope.inputs.city, place.zone, place.namespace),
+        *zone_flows(scope.inputs.city, scope.inputs.stack.cloud, place.zone, place.namespace),
         resource_quota(place),
         limit_range(place.namespace),
     ]

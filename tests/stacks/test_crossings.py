@@ -213,6 +213,14 @@ def test_a_flow_within_a_zone_opens_nothing_between_its_tenants(across: dict[str
     assert not [item for item in objects(across, "NetworkPolicy") if "flow-internet-internet" in item.name]
 
 
+def test_a_flow_to_a_zone_that_the_cloud_does_not_serve_opens_nothing_there() -> None:
+    whole = two_clouds()
+    first = replace(whole.clouds[0], zones=("internet", "extranet"))
+    recorded = record_city(replace(whole, clouds=(first, whole.clouds[1])), CLUSTERS)
+    assert not [item for item in recorded["xc.tenant.ports.north"].resources if "flow-" in item.name]
+    assert [item for item in recorded["xc.tenant.ports.south"].resources if "flow-internet-ex" in item.name]
+
+
 def test_where_the_callers_addresses_are_not_known_nobody_is_let_in() -> None:
     """A rule without peers would let in everybody."""
     lost = {**CLUSTERS, "north": replace(CLUSTERS["north"], sources=())}
