@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wecityctl.graph import UNKNOWN, RecordedResource
-from wecityctl.policy.admission import CITY_LABEL
+from wecityctl.model.city import City
 from wecityctl.policy.model import Posture
-from wecityctl.policy.objects import ZONE_LABEL, cloud_of, labels_of, name_of, namespace_of
+from wecityctl.policy.objects import CITY_LABEL, ZONE_LABEL, cloud_of, labels_of, name_of, namespace_of
 
 Direction = Literal["ingress", "egress"]
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -29,7 +29,8 @@ class Allowance:
     """What one rule of one policy lets through, at one zone.
 
     `zones` are those at the other end that it names by selectors; `anyone`: it names nobody, so everybody; `ranges` are
-    the addresses it names. `ports` is `None` for all of them; one known only by name is `UNNUMBERED`.
+    the addresses that it names, `strangers` selectors of namespaces that are not the city's. `ports` is `None` for all
+    of them; one known only by name is `UNNUMBERED`.
     """
 
     stack: str
@@ -41,6 +42,7 @@ class Allowance:
     ports: frozenset[int] | None
     anyone: bool = False
     ranges: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
 
     @property
     def wide(self) -> bool:
@@ -53,15 +55,15 @@ class Allowance:
 
 
 class Namespaces:
-    """The namespaces of one cloud by their labels, with one more for each zone that has none yet: a policy may name
-    it before anything is there."""
+    """The namespaces of one cloud by their labels, with one more for each zone of the city: a policy may name it before
+    anything of the zone is there."""
 
-    def __init__(self, city: str, zones: Iterable[str]) -> None:
+    def __init__(self, city: City) -> None:
         self._labels: dict[str, Mapping[str, str]] = {}
         self._by_label: dict[tuple[str, str], set[str]] = {}
-        self._answers: dict[str, frozenset[str]] = {}
-        for zone in zones:
-            self.add(f"({zone})", {ZONE_LABEL: zone, CITY_LABEL: city})
+        self._answers: dict[str, frozenset[str] | None] = {}
+        for zone in city.zones:
+            self.add(f"({zone.name})", {ZONE_LABEL: zone.name, CITY_LABEL: city.name})
 
     def add(self, name: str, labels: Mapping[str, str]) -> None:
         known = {NAME_LABEL: name, **labels}
@@ -73,12 +75,13 @@ class Namespaces:
         """The zone of a namespace: empty for the platforms' own and for those that are not ours."""
         return self._labels.get(name, {}).get(ZONE_LABEL, "")
 
-    def zones(self, selector: Mapping[str, Any]) -> frozenset[str]:
-        """The zones of the namespaces that `selector` selects."""
+    def zones(self, selector: Mapping[str, Any]) -> frozenset[str] | None:
+        """The zones of the namespaces that `selector` selects; `None` where it selects none that the city has."""
         key = repr(selector)
         if key not in self._answers:
-            found = (self.zone(name) for name in self._candidates(selector) if self._matches(name, selector))
-            self._answers[key] = frozenset(zone for zone in found if zone)
+            found = [name for name in self._candidates(selector) if self._matches(name, selector)]
+            zones = frozenset(self.zone(name) for name in found) - {""}
+            self._answers[key] = zones if found else None
         return self._answers[key]
 
     def _candidates(self, selector: Mapping[str, Any]) -> Iterable[str]:
@@ -114,7 +117,7 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def namespaces(posture: Posture) -> dict[str, Namespaces]:
     """The recorded namespaces, by cloud."""
-    found = {cloud.name: Namespaces(posture.city.name, cloud.zones) for cloud in posture.city.clouds}
+    found = {cloud.name: Namespaces(posture.city) for cloud in posture.city.clouds}
     for recording, item in posture.objects("Namespace"):
         found[cloud_of(posture, recording)].add(name_of(item), labels_of(item))
     return found
@@ -139,16 +142,31 @@ def allowances(posture: Posture) -> Iterator[Allowance]:
                     zone=zone,
                     policy=item,
                     direction=direction,
-                    zones=frozenset().union(*(_zones_of(peer, here) for peer in peers)),
+                    zones=frozenset().union(*(_zones_of(peer, here) or () for peer in peers)),
                     ports=_ports(entry.get("ports") or ()),
                     anyone=not peers,
                     ranges=tuple(str(peer["ipBlock"].get("cidr", "")) for peer in peers if peer.get("ipBlock")),
+                    strangers=tuple(_words(peer) for peer in peers if _zones_of(peer, here) is None),
                 )
 
 
-def _zones_of(peer: Mapping[str, Any], here: Namespaces) -> frozenset[str]:
+def _zones_of(peer: Mapping[str, Any], here: Namespaces) -> frozenset[str] | None:
+    """The zones of a peer's namespaces; its own namespace, and addresses, are in none of another's."""
     selector = peer.get("namespaceSelector")
-    return here.zones(selector) if isinstance(selector, Mapping) else frozenset()
+    return here.zones(selector) if isinstance(selector, Mapping) and not is_name_server(peer) else frozenset()
+
+
+def is_name_server(peer: Mapping[str, Any]) -> bool:
+    """Whether the peer is the cluster's DNS, which is nobody's zone and everybody's need."""
+    namespace = (peer.get("namespaceSelector") or {}).get("matchLabels") or {}
+    pods = (peer.get("podSelector") or {}).get("matchLabels") or {}
+    return namespace.get(NAME_LABEL) == "kube-system" and pods.get("k8s-app") == "kube-dns"
+
+
+def _words(peer: Mapping[str, Any]) -> str:
+    selector = peer["namespaceSelector"]
+    labels = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    return ", ".join([*labels, *(str(item.get("key")) for item in selector.get("matchExpressions") or ())])
 
 
 def _ports(entries: Iterable[Mapping[str, Any]]) -> frozenset[int] | None:

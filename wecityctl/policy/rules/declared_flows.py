@@ -29,6 +29,8 @@ def check(posture: Posture) -> Iterator[Finding]:
             ports = _undeclared(item, flows.get(item.ends(zone), frozenset()))
             if ports:
                 yield _joins(posture, item, zone, ports)
+        if item.strangers:
+            yield _meets_strangers(posture, item)
         if item.direction == "egress" and item.zone not in egress:
             if item.wide:
                 yield _leads_out(posture, item)
@@ -71,6 +73,20 @@ def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
 def _policy(item: Allowance, source: Source) -> str:
     """The policy, named where the finding's subject is what it belongs to."""
     return "it" if source.document is None else f"NetworkPolicy {item.policy.name}"
+
+
+def _meets_strangers(posture: Posture, item: Allowance) -> Finding:
+    source = source_of(posture, item.policy)
+    verb, who = ("reach", "to") if item.direction == "egress" else ("be reached from", "from")
+    where = "; ".join(item.strangers)
+    return Finding(
+        subject=source.subject,
+        message=f"{_policy(item, source)} lets zone {item.zone!r} {verb} namespaces that are not the city's: {where}",
+        resolution=f"take the policy out; no flow can be declared {who} what the city does not have",
+        stack=item.stack,
+        document=source.document,
+        path=source.path,
+    )
 
 
 def _leads_out(posture: Posture, item: Allowance) -> Finding:
