@@ -17,8 +17,8 @@ from wecityctl.policy.rules import RULES
 from wecityctl.recordings import record_session
 from wecityctl.session import open_session
 
-# A tenant of the generated city comes to about 50 resources.
-TENANTS = 98
+# A tenant of the generated city comes to about 57 resources.
+TENANTS = 87
 
 
 @dataclass(frozen=True)
