@@ -219,3 +219,13 @@ def test_one_app_more_in_a_large_city_moves_nothing() -> None:
     after = place(large, load_catalogue(), before)
     assert after.moves == ()
     assert {key: after.apps[key] for key in before.apps} == dict(before.apps)
+
+
+def test_the_clash_of_a_large_city_is_a_few_lines() -> None:
+    large = made_city(300)
+    smaller = {cloud.name: tuple(replace(pool, nodes=1, cpu="16") for pool in cloud.pools) for cloud in large.clouds}
+    crowded = replace(large, clouds=tuple(replace(cloud, pools=smaller[cloud.name]) for cloud in large.clouds))
+    with pytest.raises(InfeasiblePlacementError) as caught:
+        place(crowded, load_catalogue())
+    assert 1 < len(caught.value.clash) < 20
+    assert any(constraint.kind == "capacity" for constraint in caught.value.clash)

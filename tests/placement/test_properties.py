@@ -7,9 +7,11 @@ import pickle
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.placement.cities import CATALOGUE, assignment_of, best, can_hold, cities
+from tests.placement.cities import CATALOGUE, assignment_of, best, can_hold, cities, every_constraint
 from wecityctl.model.city import City
 from wecityctl.placement import InfeasiblePlacementError, Limits, Placement, place
+from wecityctl.placement.clash import constraints_of
+from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.problem import build_problem
 
@@ -132,3 +134,18 @@ def test_the_way_of_large_cities_obeys_everything_and_costs_no_more(city: City) 
     assert wanted is not None
     assert score(problem, assignment)[:3] == wanted[:3]
     assert found.bound == found.cost_per_hour
+
+
+@settings(thorough, max_examples=80)
+@given(cities())
+def test_a_clash_of_the_relaxation_is_real(city: City) -> None:
+    problem = build_problem(city, CATALOGUE)
+    names = {constraint: constraint for constraint in every_constraint(problem)}
+    everything = tuple(constraints_of(problem))
+    found = RelaxedClash(problem, names).smallest(everything)
+    if found is None:
+        return
+    assert not can_hold(problem, set(found))
+    for constraint in found:
+        rest = tuple(other for other in found if other != constraint)
+        assert RelaxedClash(problem, names).smallest(rest) is None

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wecityctl.placement.bundles import together
+from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.filters import listed
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.problem import Problem, restricted
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 Family = Hashable
 # Members are named one by one up to this many; beyond it a family is a clearer answer.
 _NAMED = 8
-_MOST_MEMBERS = 400
+_MOST_MEMBERS = 60
+# With more items than this the linear relaxation is asked first, and no smaller clash is looked for.
+_LARGE = 120
 _ROUNDS = 60
-_PROBE = 4.0
+# What one question, and all of them together, may cost in the solver's deterministic time.
+_PROBE = 1.0
+_BUDGET = 8.0
 
 
 def find_clash(problem: Problem) -> tuple[Constraint, ...]:
@@ -69,15 +74,22 @@ class _Clash:
         self._problem = problem
         self._names = names
         self._all = tuple(dict.fromkeys(names.values()))
+        self._left = _BUDGET
 
     def smallest(self) -> tuple[Family, ...]:
         """A smallest clash: by deletion first, then by hitting sets, which prove it or find a smaller one."""
-        core = self._core(self._all)
+        relaxed = RelaxedClash(self._problem, self._names).smallest(self._all)
+        is_large = len(self._problem.items) > _LARGE
+        if relaxed is not None and is_large:
+            return relaxed
+        core = relaxed or self._core(self._all)
         if core is None:
             raise ValueError("the constraints can hold together")
         core = self._shrink(core)
         corrections: list[frozenset[Family]] = []
-        for _ in range(_ROUNDS):
+        for _ in range(0 if is_large else _ROUNDS):
+            if self._left <= 0:
+                break
             hitting = self._hit(corrections)
             if len(hitting) >= len(core):
                 break
@@ -107,8 +119,8 @@ class _Clash:
         """Those of the active groups that clash, or `None` when they can hold together (or nobody can tell)."""
         model, literals = self._model(active)
         model.add_assumptions(literals.values())
-        solver = self._solver()
-        if solver.solve(model) != self._cp.INFEASIBLE:
+        solver, status = self._solve(model)
+        if status != self._cp.INFEASIBLE:
             return None
         found = set(solver.sufficient_assumptions_for_infeasibility())
         return tuple(name for name, literal in literals.items() if literal.index in found)
@@ -120,8 +132,9 @@ class _Clash:
         for correction in corrections:
             model.add_bool_or([chosen[name] for name in self._all if name in correction])
         model.minimize(sum(chosen.values()))
-        solver = self._solver()
-        solver.solve(model)
+        solver, status = self._solve(model)
+        if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
+            return self._all
         return tuple(name for name, variable in chosen.items() if solver.boolean_value(variable))
 
     def _correction(self, kept: Iterable[Family]) -> frozenset[Family]:
@@ -130,17 +143,19 @@ class _Clash:
         for name in kept:
             model.add(literals[name] == 1)
         model.maximize(sum(literals.values()))
-        solver = self._solver()
-        if solver.solve(model) not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
+        solver, status = self._solve(model)
+        if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
             return frozenset()
         return frozenset(name for name, literal in literals.items() if not solver.boolean_value(literal))
 
-    def _solver(self) -> cp_model.CpSolver:
+    def _solve(self, model: cp_model.CpModel) -> tuple[cp_model.CpSolver, object]:
         solver = self._cp.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.random_seed = 0
-        solver.parameters.max_deterministic_time = _PROBE
-        return solver
+        solver.parameters.max_deterministic_time = max(0.01, min(_PROBE, self._left))
+        status = solver.solve(model)
+        self._left -= solver.response_proto.deterministic_time
+        return solver, status
 
     def _model(self, active: Sequence[Family]) -> tuple[cp_model.CpModel, dict[Family, cp_model.IntVar]]:
         """Every item on one cloud, and each active group obeyed if its literal holds."""
