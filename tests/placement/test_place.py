@@ -202,7 +202,7 @@ def test_groups_of_pools_are_closed_under_overlap() -> None:
 
 
 def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
-    large = made_city(300)
+    large = made_city(200)
     found = place(large, load_catalogue())
     problem = build_problem(large, load_catalogue())
     names = [cloud.name for cloud in problem.clouds]
@@ -214,7 +214,7 @@ def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
 
 
 def test_one_app_more_in_a_large_city_moves_nothing() -> None:
-    large = made_city(300)
+    large = made_city(200)
     before = place(replace(large, apps=large.apps[:-1]), load_catalogue())
     after = place(large, load_catalogue(), before)
     assert after.moves == ()
@@ -222,7 +222,7 @@ def test_one_app_more_in_a_large_city_moves_nothing() -> None:
 
 
 def test_the_clash_of_a_large_city_is_a_few_lines() -> None:
-    large = made_city(300)
+    large = made_city(200)
     smaller = {cloud.name: tuple(replace(pool, nodes=1, cpu="16") for pool in cloud.pools) for cloud in large.clouds}
     crowded = replace(large, clouds=tuple(replace(cloud, pools=smaller[cloud.name]) for cloud in large.clouds))
     with pytest.raises(InfeasiblePlacementError) as caught:

@@ -171,8 +171,12 @@ class InfeasiblePlacementError(ConfigurationError):
         """The same error, each constraint with its place in the files."""
         return InfeasiblePlacementError(self.clash, places)
 
+    def place_of(self, item: Constraint) -> str:
+        """Where the constraint is written, empty where that is not known."""
+        return self.places.get(item.source, "") if item.source is not None else ""
+
     def _line(self, item: Constraint) -> str:
-        place = self.places.get(item.source) if item.source is not None else None
+        place = self.place_of(item)
         return f"{place}: {item.text}" if place else item.text
 
 

@@ -1,0 +1,43 @@
+"""`wecityctl place`: text, JSON and a clash."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.program import ROOT, wecityctl
+
+CASES = ROOT / "tests" / "placement" / "cases"
+
+
+def test_where_everything_goes() -> None:
+    done = wecityctl("place", "cheapest.yaml", "--offline", cwd=CASES)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["WHAT", "CLOUD", "POOLS", "COST/H", "WHY"]
+    assert lines[1][:5] == ["capability", "cache", "b", "–", "0.01"]
+    assert lines[-1] == ["0.02", "CNY", "an", "hour,", "proven", "best"]
+
+
+def test_the_explanation_names_the_constraint_and_its_place() -> None:
+    done = wecityctl("place", "zone.yaml", "--offline", "--explain", cwd=CASES)
+    assert "  not a (zone): lies in zone extranet, which cloud b alone serves  [zone.yaml:44:9]" in done.stdout
+
+
+def test_json_has_every_refusal_as_data() -> None:
+    found = json.loads(wecityctl("place", "zone.yaml", "--offline", "-o", "json", cwd=CASES).stdout)
+    assert (found["format_version"], found["city"], found["gap"], found["moves"]) == ("1.0", "testcity", 0.0, [])
+    app = next(item for item in found["decisions"] if item["subject"] == "app transport/bus")
+    assert (app["cloud"], app["refused"][0]["cloud"], app["refused"][0]["kind"]) == ("b", "a", "zone")
+    assert app["refused"][0]["constraints"][0]["place"] == "zone.yaml:44:9"
+
+
+def test_a_clash_ends_with_2_and_has_places() -> None:
+    done = wecityctl("place", "clash-pin-and-domestic.yaml", "--offline", cwd=CASES)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "clash-pin-and-domestic.yaml:64:10: app transport/records is pinned to cloud a" in done.stderr
+    for command in ("place", "graph"):
+        done = wecityctl(command, "clash-pin-and-domestic.yaml", "-o", "json", cwd=CASES)
+        assert done.returncode == 2
+        error = json.loads(done.stdout)["error"]
+        assert [item["kind"] for item in error["clash"]] == ["domestic", "pin"]
+        assert error["clash"][1]["place"] == "clash-pin-and-domestic.yaml:64:10"
