@@ -34,7 +34,11 @@ def test_choices_and_default() -> None:
         ("app.spec.use", "'use' is not a field of app.spec", "did you mean 'app.spec.uses'?"),
         ("ap", "'ap' is not a kind of document", "did you mean 'app'?"),
         ("app.spec.stage.x", "app.spec.stage has no fields", "wecityctl explain app.spec.stage"),
-        ("tenant.spec.zzz", "'zzz' is not a field of tenant.spec", "one of: title, domain, quota, admins, budget, type"),
+        (
+            "tenant.spec.zzz",
+            "'zzz' is not a field of tenant.spec",
+            "one of: title, domain, quota, admins, budget, type",
+        ),
     ],
 )
 def test_wrong_names(asked: str, message: str, hint: str) -> None:

@@ -46,5 +46,7 @@ def flows_between_zones(draft: Draft) -> Iterator[Problem]:
             serving = [cloud for cloud in draft.clouds if flow.source in cloud.value.zones]
             if flow.source == flow.target and len(serving) < 2:
                 path = ("spec", "flows", index, "to")
-                message = f"a flow from zone {flow.source!r} to itself crosses clouds, and fewer than two serve the zone"
+                message = (
+                    f"a flow from zone {flow.source!r} to itself crosses clouds, and fewer than two serve the zone"
+                )
                 yield city.problem(path, message, "another zone")
