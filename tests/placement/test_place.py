@@ -214,7 +214,7 @@ def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
 
 
 def test_one_app_more_in_a_large_city_moves_nothing() -> None:
-    large = made_city(200)
+    large = made_city(250)
     before = place(replace(large, apps=large.apps[:-1]), load_catalogue())
     after = place(large, load_catalogue(), before)
     assert after.moves == ()
