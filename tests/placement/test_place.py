@@ -155,7 +155,7 @@ def test_outputs_of_an_earlier_version_say_nothing_of_apps() -> None:
 
 
 def test_cost_is_that_of_what_always_runs_and_room_is_kept_for_the_most() -> None:
-    scaled = replace(WEB, autoscale=Autoscale(2, 30, 70))
+    scaled = replace(WEB, autoscale=Autoscale(2, 28, 70))
     found = place(city(app("code", components=(scaled,), route=None), clouds=(HERE,), platforms=()), CATALOGUE)
     assert found.cost_per_hour == Decimal("0.2")
     over = replace(scaled, autoscale=Autoscale(2, 40, 70))

@@ -74,7 +74,7 @@ def balance_weights(problem: Problem) -> tuple[int, ...]:
 def capacity(problem: Problem, cloud: int, resource: str) -> int:
     """What all pools of the cloud have."""
     supply = problem.clouds[cloud]
-    return supply.room(frozenset(range(len(supply.pools))), resource)
+    return supply.size(range(len(supply.pools)), resource)
 
 
 def item_load(problem: Problem, item: int, resource: str) -> int:

@@ -6,7 +6,7 @@ node affinity holds that line), domestic hardware and accelerators as absent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
@@ -18,6 +18,8 @@ from wecityctl.placement.model import ConstraintKind
 HOURS_PER_MONTH = 730
 # Prices are compared in millionths of the currency's unit per hour.
 MICRO = 1_000_000
+# Pods do not fit side by side without gaps: of several nodes, this part of CPU and memory is left free, in percent.
+HEADROOM = 10
 _KIB_PER_GIB = 1024 * 1024
 # Sets of pools whose room is watched; beyond it only the plain ones are, and the scheduler has the last word.
 _MOST_GROUPS = 512
@@ -46,6 +48,12 @@ class CloudSupply:
         return self.cloud.name
 
     def room(self, pools: frozenset[int], resource: str) -> int:
+        """What can be filled of the pools together: all that they have, but for the headroom of several nodes."""
+        total = self.size(pools, resource)
+        nodes = sum(self.pools[index].pool.nodes for index in pools)
+        return total - total * HEADROOM // 100 if nodes > 1 and resource in (CPU, MEMORY) else total
+
+    def size(self, pools: Iterable[int], resource: str) -> int:
         """What the pools have together."""
         return sum(self.pools[index].total.get(resource, 0) for index in pools)
 
