@@ -303,9 +303,14 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
     """The references of every image that the catalogue's types or the city's apps name."""
     from wecityctl import oci
 
-    return {
-        name: oci.reference(name, source=city.images.source, registry=city.images.registry)
+    images = city.images
+    found = {
+        name: oci.reference(name, source=images.source, registry=images.registry)
         for name in sorted(image_names(city, catalogue))
+    }
+    return {
+        name: f"{reference}@{images.digests[name]}" if name in images.digests and "@" not in reference else reference
+        for name, reference in found.items()
     }
 
 

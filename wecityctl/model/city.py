@@ -108,9 +108,12 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Images:
+    """Where the city's own services' images come from; `digests` by catalogue name, of those in a registry."""
+
     source: ImageSource = "upstream"
     registry: str = ""
     architectures: tuple[str, ...] = ("amd64",)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +385,7 @@ class City:
     apps: tuple[App, ...] = ()
     compliance: Compliance = Compliance()
     flows: tuple[Flow, ...] = ()
-    images: Images = Images()
+    images: Images = field(default_factory=Images)
     state: State = State()
     kubernetes_provider: KubernetesProvider = "auto"
     waivers: tuple[Waiver, ...] = ()

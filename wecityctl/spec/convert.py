@@ -105,7 +105,12 @@ def city_of(
         flows=tuple(
             model.Flow(flow.from_, flow.to, tuple(flow.ports), flow.approved_by, flow.reason) for flow in spec.flows
         ),
-        images=model.Images(spec.images.source, spec.images.registry, tuple(spec.images.architectures)),
+        images=model.Images(
+            spec.images.source,
+            spec.images.registry,
+            tuple(spec.images.architectures),
+            dict(spec.images.digests),
+        ),
         state=model.State(spec.state.backend, spec.state.secrets_provider),
         kubernetes_provider=spec.engine.kubernetes_provider,
         waivers=waivers,

@@ -31,7 +31,7 @@ def check(posture: Posture) -> Iterable[Finding]:
                     workload.stack,
                     workload.resource,
                     f"{user}: {image} is named by a tag alone",
-                    "add @sha256:… to the reference; for the city's own services use images.source: built",
+                    "add @sha256:… to the reference; for the city's own services name it in images.digests",
                 )
 
 

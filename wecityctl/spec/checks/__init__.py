@@ -53,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     landings.huaweicloud_settings,
     landings.sm_keys,
     capabilities.types,
+    capabilities.image_digests,
     capabilities.engines_and_replicas,
     capabilities.requirements,
     capabilities.circles,

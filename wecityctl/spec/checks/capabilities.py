@@ -26,6 +26,29 @@ def types(draft: Draft) -> Iterator[Problem]:
             yield platform.problem(where, message, f"it under Platform {kind.platform!r}")
 
 
+def image_digests(draft: Draft) -> Iterator[Problem]:
+    """Digests are given for images of the catalogue, and where a registry has them."""
+    if draft.city is None:
+        return
+    images = draft.city.value.images
+    known = tuple(
+        sorted({image for kind in draft.catalogue.values() for image in kind.images} | _catalogue_images(draft))
+    )
+    for name in images.digests:
+        path = ("spec", "images", "digests", name)
+        if images.source == "built" and not images.registry:
+            yield draft.city.problem(path, "images that are built here carry no registry's digest", "images.registry")
+        elif name not in known and draft.knows_all("App"):
+            yield draft.city.problem(
+                path, f"there is no image {name!r}", one_of(known), nearest(name, known), on_key=True
+            )
+
+
+def _catalogue_images(draft: Draft) -> set[str]:
+    parts = (part.image for app in draft.apps for part in app.value.components)
+    return {image.removeprefix("catalogue:") for image in parts if image.startswith("catalogue:")}
+
+
 def engines_and_replicas(draft: Draft) -> Iterator[Problem]:
     """Engine and replicas are what the type offers."""
     for platform, path, item in draft.capabilities():

@@ -85,6 +85,11 @@ class Images(Shape):
         default_factory=lambda: ["amd64"],
         min_length=1,
     )
+    digests: dict[names.Word, names.Digest] = options(
+        "Digests of the catalogue's images as the registry has them, by name.",
+        {"postgresql": "sha256:" + 64 * "0"},
+        default_factory=dict,
+    )
 
 
 class State(Shape):

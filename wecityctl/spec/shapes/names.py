@@ -206,6 +206,12 @@ def _secrets_provider(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a secrets provider", expected)
 
 
+def _digest(text: str) -> str:
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a digest", "sha256: and 64 hexadecimal digits in lower case")
+
+
 def _vendor_word(text: str) -> str:
     if not text or (len(text) <= 128 and _VENDOR_WORD.fullmatch(text)):
         return text
@@ -275,6 +281,7 @@ VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
 Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
 Source = _checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
 Address = _checked(_address, pattern=r"^([0-9.]+)?$")
+Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = _checked(_date, format="date")
 Domain = _checked(_domain, format="hostname")
 RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
