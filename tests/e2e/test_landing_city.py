@@ -18,6 +18,7 @@ from tests.e2e.machine import Cluster, Done, Machine, machine
 from tests.support.vendor_plugin import launcher
 from wecityctl.engine.vendors import VENDORS, sdk_version
 from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.parts.vendor import engine_place
 
 NAME = "delta"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "four-clouds"
@@ -107,6 +108,8 @@ class Delta:
 @pytest.fixture(scope="module")
 def delta() -> Iterator[Delta]:
     with machine() as home:
+        # Its stand-in for the plug-in is linked into the engine's home.
+        home.keep_cache_apart()
         home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
         cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
         cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
@@ -126,7 +129,8 @@ def test_without_the_plug_in_nothing_is_begun_and_it_is_named(delta: Delta) -> N
 def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     version = sdk_version(VENDORS["alicloud"])
     plugins = delta.machine.root / "h" / ".pulumi" / "plugins"
-    launcher(plugins / f"resource-alicloud-v{version}" / "pulumi-resource-alicloud")
+    stand_in = plugins / f"resource-alicloud-v{version}" / "pulumi-resource-alicloud"
+    launcher(stand_in)
     refused = delta.run("up", delta.files, "-o", "json", code=3, credentials=False)
     assert "ALICLOUD_ACCESS_KEY" in refused.stack("landing.main")["errors"][0]
     shown = delta.run("preview", delta.files, "-o", "json")
@@ -140,6 +144,9 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     # What was shown is what was made, on the vendor's side and on the cluster.
     assert done.changes() == shown.changes()
     assert len(delta.cluster.objects_of(NAME)) > 30
+    # Nothing of the stand-in is where another city would take it for the vendor's own.
+    everybodys = engine_place("alicloud", version) / stand_in.name
+    assert not (everybodys.is_symlink() and everybodys.readlink() == stand_in)
 
 
 @pytest.mark.cluster

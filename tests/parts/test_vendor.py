@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.engine.vendors import VENDORS, sdk_version
+from wecityctl.engine.vendors import VENDORS, lacks, sdk_version
+from wecityctl.model.city import Cloud
 from wecityctl.parts import airgap, vendor
 from wecityctl.parts.catalogue import VENDOR_VERSIONS, Catalogue
 from wecityctl.parts.model import Platform
@@ -72,6 +73,23 @@ def test_what_lies_in_the_engines_own_home_is_taken_and_a_link_to_nowhere_is_not
     own.unlink()
     program(own)
     assert vendor.find(PACKAGE, VERSION, settings) == own
+
+
+def test_a_link_to_what_is_gone_is_laid_anew_or_taken_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.plugin_home is not None
+    for name in ("WECITYCTL_BUNDLE", "PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(settings.plugin_home.parent))
+    cloud = Cloud("ali", "alicloud", zones=("extranet",))
+    link = vendor.engine_place(PACKAGE, VERSION) / NAME
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/no/such/program")
+    assert any(f"{NAME} {VERSION} is not on this machine" in lack.message for lack in lacks(cloud))
+    assert not link.is_symlink()
+    link.symlink_to("/no/such/program")
+    here = program(settings.plugin_home / f"resource-{PACKAGE}-v{VERSION}" / NAME)
+    assert not any("is not on this machine" in lack.message for lack in lacks(cloud))
+    assert link.readlink() == here
 
 
 def test_a_script_on_path_is_no_plug_in(settings: Settings, tmp_path: Path) -> None:

@@ -80,3 +80,10 @@ def link_plugin(package: str, version: str, binary: Path) -> Path:
     temporary.symlink_to(binary)
     temporary.replace(link)
     return directory
+
+
+def unlink_plugin(package: str, version: str) -> None:
+    """Take away the link to a plug-in that was found once and is no more; a program that lies there itself stays."""
+    link = cache_dir() / "pulumi" / "plugins" / f"resource-{package}-v{version}" / f"pulumi-resource-{package}"
+    if link.is_symlink():
+        link.unlink(missing_ok=True)

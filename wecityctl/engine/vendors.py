@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from wecityctl.engine.home import link_plugin
+from wecityctl.engine.home import link_plugin, unlink_plugin
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
 from wecityctl.model.city import Cloud
@@ -181,6 +181,7 @@ def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ..
     if found is not None:
         link_plugin(package, wanted, found)
         return ()
+    unlink_plugin(package, wanted)
     return (
         ConfigurationError(
             f"{where}: the plug-in pulumi-resource-{package} {wanted} is not on this machine",
