@@ -10,11 +10,12 @@ from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department that
-owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on clouds
-whose region is known and allowed, is backed up only to such a region, is never held by a partner's app, and shares no
-store with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not known fails:
-a cloud without a region is not in an allowed one. A city may say more for each class under compliance.dataClasses.
-Neither a flag nor a waiver lifts this rule; changing the class of the data is a decision that is seen in the files."""
+owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on clouds whose
+region is known and allowed, is backed up only to such a region, is never held by a partner's app, and shares no store
+with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not known fails: a
+cloud without a region is not in an allowed one; where the city allows any, only an embedded cloud, which lies on this
+machine, may do without. A city may say more for each class under compliance.dataClasses. Neither a flag nor a waiver
+lifts this rule; changing the class of the data is a decision that is seen in the files."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -46,7 +47,13 @@ def _zone(posture: Posture, place: Lodging, own: DataRule) -> Iterator[Finding]:
 def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[Finding]:
     regions = _regions(compliance, place.app, own)
     region = place.cloud.region
-    if regions is None or region in regions:
+    if regions is None:
+        # An embedded cloud lies on this machine, and a city that names no regions lets its data lie there.
+        if not region and place.app.data_class in CITIZENS and place.cloud.provider != "local":
+            message = f"{place.where} is on cloud {place.cloud.name!r}, of which nobody knows the region"
+            yield _finding(place.app, message, "say in the Cloud's spec.region where it lies", place.path)
+        return
+    if region in regions:
         return
     where = f"in region {region!r}" if region else "in no known region"
     message = f"{place.where} is on cloud {place.cloud.name!r}, {where}; its data may lie in {_any_of(regions)} only"
