@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
@@ -14,7 +15,7 @@ _FIELDS = (("affinity", "affinity"), ("anti_affinity", "antiAffinity"))
 
 
 def affinities(draft: Draft) -> Iterator[Problem]:
-    """Affinities name another app or capability, and not the same one both ways."""
+    """Affinities name another app or capability, just one of them, and not the same one both ways."""
     if not draft.knows_all("App", "Platform"):
         return
     for part, path, item in _ruled(draft):
@@ -23,7 +24,10 @@ def affinities(draft: Draft) -> Iterator[Problem]:
         for attribute, field in _FIELDS:
             for index, name in enumerate(getattr(item.placement, attribute)):
                 place = (*path, "placement", field, index)
-                if name in own:
+                if isinstance(item, App) and _is_both(draft, item, name):
+                    message = f"{name!r} is an app of the same tenant and a capability"
+                    yield part.problem(place, message, f"{item.tenant}/{name} for the app, or names that differ")
+                elif name in own:
                     yield part.problem(place, f"{name!r} is the {_kind(item)} itself", "another app or capability")
                 elif name not in names:
                     own_app = "an app of the same tenant, " if isinstance(item, App) else ""
@@ -91,11 +95,17 @@ def domestic_hardware(draft: Draft) -> Iterator[Problem]:
 
 def currencies(draft: Draft) -> Iterator[Problem]:
     """Prices of all clouds are in one currency: they are compared."""
-    first = next((cloud.value for cloud in draft.clouds if cloud.value.prices is not None), None)
+    by_cloud = {cloud.value.name: cloud.value.prices.currency for cloud in draft.clouds if cloud.value.prices}
+    if len(set(by_cloud.values())) < 2:
+        return
+    # The one that most have is meant, and of several such the first.
+    meant = Counter(by_cloud.values()).most_common(1)[0][0]
+    others = ", ".join(repr(name) for name, currency in by_cloud.items() if currency == meant)
+    clouds = "cloud" if list(by_cloud.values()).count(meant) == 1 else "clouds"
     for cloud in draft.clouds:
         prices = cloud.value.prices
-        if first is not None and first.prices is not None and prices and prices.currency != first.prices.currency:
-            message = f"prices are in {prices.currency}, those of cloud {first.name!r} in {first.prices.currency}"
+        if prices is not None and prices.currency != meant:
+            message = f"prices are in {prices.currency}, those of {clouds} {others} in {meant}"
             yield cloud.problem(("spec", "prices", "currency"), message, "one currency")
 
 
@@ -106,6 +116,12 @@ def _ruled(draft: Draft) -> Iterator[tuple[Sourced, tuple[PathItem, ...], App | 
     for app in draft.apps:
         if app.value.placement != PlacementRules():
             yield app, ("spec",), app.value
+
+
+def _is_both(draft: Draft, item: App, name: str) -> bool:
+    """Whether `name` is a capability and, for the tenant of `item`, an app too."""
+    apps = {(app.value.tenant, app.value.name) for app in draft.apps}
+    return name in draft.capability_by_name and (item.tenant, name) in apps
 
 
 def _known_to(draft: Draft, item: App | Capability) -> Sequence[str]:

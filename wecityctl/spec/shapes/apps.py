@@ -16,10 +16,14 @@ class PlacementRules(Shape):
 
     domestic: bool = options("Whether only pools of domestic hardware 信创 will do.", default=False)
     affinity: list[names.Subject] = options(
-        "Apps and capabilities to share a cloud with.", ["postgresql"], default_factory=list
+        "Apps and capabilities to share a cloud with: <tenant>/<app>, <app> of the same tenant, or a capability's name.",
+        ["postgresql"],
+        default_factory=list,
     )
     anti_affinity: list[names.Subject] = options(
-        "Apps and capabilities to share no cloud with.", ["transport/backup"], default_factory=list
+        "Apps and capabilities to share no cloud with, named as under affinity.",
+        ["transport/backup"],
+        default_factory=list,
     )
     spread: names.Word | None = options(
         "A group whose members are dealt out over the clouds evenly.", "portals", default=None
