@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from wecityctl.errors import Problem
@@ -14,6 +14,56 @@ from wecityctl.spec.fields import nearest, one_of
 
 _NETWORK = ("spec", "network")
 _EXISTING = ("spec", "existing")
+# RFC 1918, and RFC 6598 for what lies behind somebody's address translation.
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+# The fewest addresses for pods that a vendor's network sets aside for a node at once: Calico's block.
+_OF_A_NODE = 64
+_SMALLEST_SERVICES = 24
+
+
+def ranges_private(draft: Draft) -> Iterator[Problem]:
+    """A network's ranges are nobody else's in the world. One that exists may have registered addresses of its own."""
+    for cloud in _landing(draft):
+        network = cloud.value.network
+        for name, cidr in (("cidr", network.cidr), ("pods", network.pods), ("services", network.services)):
+            found = IPv4Network(cidr)
+            owned = name == "cidr" and cloud.value.existing.network and found.is_global and not found.is_multicast
+            if not owned and not any(found.subnet_of(private) for private in _PRIVATE):
+                yield cloud.problem(
+                    (*_NETWORK, name),
+                    f"{cidr} is not a private range",
+                    f"a part of {', '.join(map(str, _PRIVATE[:-1]))} or {_PRIVATE[-1]}",
+                )
+
+
+def ranges_suffice(draft: Draft) -> Iterator[Problem]:
+    """There are addresses for the pods of all nodes, and for the Services."""
+    for cloud in _landing(draft):
+        network, nodes = cloud.value.network, sum(pool.nodes for pool in cloud.value.pools)
+        if IPv4Network(network.pods).num_addresses < nodes * _OF_A_NODE:
+            length = 32 - (nodes * _OF_A_NODE - 1).bit_length()
+            message = f"{network.pods} is too small for the pods of {nodes} {'node' if nodes == 1 else 'nodes'}"
+            yield cloud.problem((*_NETWORK, "pods"), message, f"a /{length} or larger")
+        if IPv4Network(network.services).prefixlen > _SMALLEST_SERVICES:
+            message = f"{network.services} is too small for a city's Services"
+            yield cloud.problem((*_NETWORK, "services"), message, f"a /{_SMALLEST_SERVICES} or larger")
+
+
+def crossings_lead_home(draft: Draft) -> Iterator[Problem]:
+    """The address at which a cloud answers the others is not one of another cloud's."""
+    for cloud in draft.clouds:
+        given = cloud.value.crossing.address
+        if not given or (cloud.value.has_landing_zone and _holds(cloud.value, given)):
+            continue
+        for other in _landing(draft):
+            if other.value.name != cloud.value.name and _holds(other.value, given):
+                message = f"{given} lies in the network of cloud {other.value.name}"
+                yield cloud.problem(("spec", "crossing", "address"), message, "an address of this cloud")
+
+
+def _holds(cloud: Cloud, address: str) -> bool:
+    ranges = (cloud.network.cidr, cloud.network.pods, cloud.network.services)
+    return any(IPv4Address(address) in IPv4Network(cidr) for cidr in ranges)
 
 
 def ranges_apart(draft: Draft) -> Iterator[Problem]:
