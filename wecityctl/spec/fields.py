@@ -18,12 +18,16 @@ Container = Literal["", "list", "mapping"]
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A field's type: scalar (`text`, `integer`, `true or false`), choice, or `shape` with fields of its own."""
+    """A field's type: scalar (`text`, `integer`, `true or false`), choice, or `shape` with fields of its own.
+
+    `keys` are the choices for the keys of a mapping.
+    """
 
     name: str
     container: Container = ""
     choices: tuple[str, ...] = ()
     shape: type[BaseModel] | None = None
+    keys: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> str:
@@ -128,7 +132,9 @@ def _field_type(annotation: Any, metadata: Sequence[Any] = ()) -> FieldType:
         return FieldType(inner_type.name, "list", inner_type.choices, inner_type.shape)
     if origin is dict:
         inner_type = _field_type(arguments[1])
-        return FieldType(inner_type.name, "mapping", inner_type.choices, inner_type.shape)
+        return FieldType(
+            inner_type.name, "mapping", inner_type.choices, inner_type.shape, _field_type(arguments[0]).choices
+        )
     if origin is Literal:
         return FieldType(one_of(arguments), choices=arguments)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

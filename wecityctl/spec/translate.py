@@ -93,7 +93,7 @@ def _translate(document: Document, kind: type[DocumentShape], detail: Any) -> Pr
         case "missing":
             return _missing_field(document, kind, loc)
         case "literal_error":
-            return _wrong_choice(document, kind, loc, detail["input"])
+            return _wrong_choice(document, kind, loc, detail["input"], on_key=on_key)
         case "too_short":
             return problem_at(document, loc, "is empty", "at least one entry")
         case str(name) if name == ERROR_TYPE:
@@ -127,14 +127,17 @@ def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[Pat
 
 
 def _wrong_choice(
-    document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...], value: Any
+    document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...], value: Any, *, on_key: bool
 ) -> Problem | None:
     if value is None:
         return None
-    field = find_field(kind, loc)
-    choices = field.type.choices if field is not None else ()
+    # A mapping's key is not a field: the choices are with the mapping's own.
+    field = find_field(kind, loc[:-1] if on_key else loc)
+    choices = () if field is None else field.type.keys if on_key else field.type.choices
     guess = (_SYNONYMS.get(value) or nearest(value, choices)) if isinstance(value, str) else ""
-    return problem_at(document, loc, f"{describe(value)} is not one of the choices", one_of(choices), guess)
+    return problem_at(
+        document, loc, f"{describe(value)} is not one of the choices", one_of(choices), guess, on_key=on_key
+    )
 
 
 def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wanted: str) -> Problem | None:
