@@ -90,7 +90,7 @@ class Machine:
         return self.root / "s" / paths.APP
 
     def keep_cache_apart(self) -> None:
-        """A cache with a Pulumi home of its own, for plug-ins that nobody else must find; parts and images are shared."""
+        """A cache with a Pulumi home of its own, for plug-ins that nobody else may find; the rest is shared."""
         shared, self.cache_home = paths.cache_dir(), self.root / "k"
         own = self.cache_home / paths.APP
         own.mkdir(parents=True)

@@ -163,6 +163,11 @@ def test_nothing_to_change_is_said() -> None:
     assert headline(RunResult("preview", "xc", (same,), 1.0, 0)) == "nothing to change: xc is as its files say"
 
 
+def test_a_city_that_was_never_made_is_not_called_as_its_files_say() -> None:
+    absent = StackResult("xc.base.main", "skipped", reason="does not exist")
+    assert headline(RunResult("destroy", "xc", (absent,), 1.0, 0)) == "nothing to take down of xc (1.0 s)"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (59.6, "60 s"), (125, "2 min 05 s")]
 )

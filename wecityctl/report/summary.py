@@ -63,6 +63,8 @@ def headline(result: RunResult) -> str:
         return f"{result.operation} failed in {len(failed)} of {len(result.results)} stacks: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    if not result.has_changes and result.operation == "destroy":
+        return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
