@@ -6,19 +6,21 @@ thousands gets an answer; where few members of a family are enough for the clash
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
 from typing import TYPE_CHECKING
 
 from wecityctl.placement.bundles import together
 from wecityctl.placement.clash_large import RelaxedClash
-from wecityctl.placement.filters import listed
+from wecityctl.placement.crowds import clash_of_crowd, crowd_of
+from wecityctl.placement.families import Family, as_one, family_of
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.problem import Problem, restricted
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-Family = Hashable
 # Members are named one by one up to this many; beyond it a family is a clearer answer.
 _NAMED = 8
 _MOST_MEMBERS = 60
@@ -30,11 +32,23 @@ _PROBE = 1.0
 _BUDGET = 8.0
 
 
-def find_clash(problem: Problem) -> tuple[Constraint, ...]:
-    """The clash. Raises `ValueError` when the constraints can hold together after all."""
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Constraints that cannot hold together. `is_minimal`: without any one of them the others can, as far as was asked;
+    otherwise the search ended at its limit, and some may not be needed."""
+
+    constraints: tuple[Constraint, ...]
+    is_minimal: bool = True
+
+
+def find_clash(problem: Problem) -> Clash:
+    """The clash of a problem that is known to have one. Raises `ValueError` when its constraints can hold together."""
     for items in _hopeless(problem):
         return _clash_of(restricted(problem, items))
-    return _clash_of(problem)
+    crowd = crowd_of(problem)
+    if comb(len(crowd), 2) > _NAMED:
+        return Clash(_in_order(clash_of_crowd(problem, crowd)))
+    return _clash_of(restricted(problem, crowd) if crowd else problem)
 
 
 def _hopeless(problem: Problem) -> Iterator[tuple[int, ...]]:
@@ -51,20 +65,23 @@ def _hopeless(problem: Problem) -> Iterator[tuple[int, ...]]:
             yield items
 
 
-def _clash_of(problem: Problem) -> tuple[Constraint, ...]:
+def _clash_of(problem: Problem) -> Clash:
     families = _families(problem)
-    core = _Clash(problem, {constraint: name for name, found in families.items() for constraint in found}).smallest()
+    search = _Search(problem, {constraint: name for name, found in families.items() for constraint in found})
+    core = search.smallest()
     members = [constraint for name in core for constraint in families[name]]
     if len(members) == len(core):
-        return _in_order(members)
+        return Clash(_in_order(members), search.is_minimal)
     if len(members) <= _MOST_MEMBERS:
-        named = _Clash(problem, {constraint: constraint for constraint in members}).smallest()
+        of_members = _Search(problem, {constraint: constraint for constraint in members})
+        named = of_members.smallest()
         if len(named) <= max(_NAMED, len(core)):
-            return _in_order(constraint for constraint in members if constraint in named)
-    return _in_order(_as_one(families[name]) for name in core)
+            chosen = _in_order(constraint for constraint in members if constraint in named)
+            return Clash(chosen, of_members.is_minimal)
+    return Clash(_in_order(as_one(families[name]) for name in core), search.is_minimal)
 
 
-class _Clash:
+class _Search:
     """Which of the named groups of constraints clash; constraints without a name are left out."""
 
     def __init__(self, problem: Problem, names: dict[Constraint, Family]) -> None:
@@ -75,6 +92,7 @@ class _Clash:
         self._names = names
         self._all = tuple(dict.fromkeys(names.values()))
         self._left = _BUDGET
+        self.is_minimal = True
 
     def smallest(self) -> tuple[Family, ...]:
         """A smallest clash: by deletion first, then by hitting sets, which prove it or find a smaller one."""
@@ -82,10 +100,7 @@ class _Clash:
         is_large = len(self._problem.items) > _LARGE
         if relaxed is not None and is_large:
             return relaxed
-        core = relaxed or self._core(self._all)
-        if core is None:
-            raise ValueError("the constraints can hold together")
-        core = self._shrink(core)
+        core = self._shrink(relaxed or self._whole())
         corrections: list[frozenset[Family]] = []
         for _ in range(0 if is_large else _ROUNDS):
             if self._left <= 0:
@@ -102,18 +117,34 @@ class _Clash:
             corrections.append(left_out)
         return core
 
+    def _whole(self) -> tuple[Family, ...]:
+        """Those that the solver names of all; all of them where it can name none within its limit."""
+        model, literals = self._model(self._all)
+        model.add_assumptions(literals.values())
+        solver, status = self._solve(model)
+        if status in (self._cp.OPTIMAL, self._cp.FEASIBLE):
+            raise ValueError("the constraints can hold together")
+        if status == self._cp.INFEASIBLE:
+            return self._named(solver, literals)
+        self.is_minimal = False
+        return self._all
+
     def _shrink(self, core: tuple[Family, ...]) -> tuple[Family, ...]:
         """Drop what the clash does not need, one after the other."""
         needed: list[Family] = []
         rest = list(core)
         while rest:
+            if self._left <= 0:
+                self.is_minimal = False
+                break
             candidate = rest.pop()
             smaller = self._core((*needed, *rest))
             if smaller is None:
                 needed.append(candidate)
             else:
                 rest = [name for name in rest if name in smaller]
-        return tuple(name for name in self._all if name in set(needed))
+        kept = {*needed, *rest}
+        return tuple(name for name in self._all if name in kept)
 
     def _core(self, active: Sequence[Family]) -> tuple[Family, ...] | None:
         """Those of the active groups that clash, or `None` when they can hold together (or nobody can tell)."""
@@ -121,7 +152,14 @@ class _Clash:
         model.add_assumptions(literals.values())
         solver, status = self._solve(model)
         if status != self._cp.INFEASIBLE:
+            # Who cannot tell keeps all: what is shown must clash.
+            self.is_minimal &= status in (self._cp.OPTIMAL, self._cp.FEASIBLE)
             return None
+        return self._named(solver, literals)
+
+    @staticmethod
+    def _named(solver: cp_model.CpSolver, literals: Mapping[Family, cp_model.IntVar]) -> tuple[Family, ...]:
+        """The groups whose literals the solver needed."""
         found = set(solver.sufficient_assumptions_for_infeasibility())
         return tuple(name for name, literal in literals.items() if literal.index in found)
 
@@ -210,42 +248,8 @@ def constraints_of(problem: Problem) -> tuple[Constraint, ...]:
 def _families(problem: Problem) -> dict[Family, tuple[Constraint, ...]]:
     found: dict[Family, list[Constraint]] = {}
     for constraint in constraints_of(problem):
-        found.setdefault(_family(constraint), []).append(constraint)
+        found.setdefault(family_of(constraint), []).append(constraint)
     return {name: tuple(members) for name, members in found.items()}
-
-
-def _family(constraint: Constraint) -> Family:
-    """What a constraint has in common with others that are written in many places but are one thought."""
-    subject = constraint.subjects[0]
-    match constraint.kind:
-        case "zone" | "pin" | "domestic" | "region":
-            return (constraint.kind, constraint.text.removeprefix(subject))
-        case "architecture":
-            return (constraint.kind, constraint.text.rpartition(": ")[2])
-        case "uses" | "route" if len(constraint.subjects) > 1:
-            return (constraint.kind, constraint.subjects[1])
-        case "accelerators":
-            return (constraint.kind, constraint.text.rpartition(" ")[2])
-        case _:
-            return constraint
-
-
-def _as_one(members: Sequence[Constraint]) -> Constraint:
-    """A family in one sentence."""
-    if len(members) == 1:
-        return members[0]
-    first = members[0]
-    subjects = tuple(dict.fromkeys(member.subjects[0] for member in members))
-    said = first.text.removeprefix(first.subjects[0])
-    said = said.rpartition(": ")[2] if first.kind in ("architecture", "accelerators") else said.strip()
-    if first.kind == "route" and len(first.subjects) > 1:
-        said = f"each is led to by {first.subjects[1]}, and no way leads there from another cloud"
-    elif first.kind == "uses":
-        said = f"each uses {first.subjects[1]}, and no declared flow lets that cross clouds"
-    elif first.kind not in ("architecture", "accelerators"):
-        said = f"each {said}"
-    text = f"{len(subjects)} apps and capabilities ({listed(subjects, 4)}): {said}"
-    return Constraint(first.kind, subjects, text, first.source)
 
 
 def _in_order(constraints: Iterable[Constraint]) -> tuple[Constraint, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, TypeAlias
@@ -150,26 +150,38 @@ class Placement:
 
 
 class InfeasiblePlacementError(ConfigurationError):
-    """No placement obeys every constraint. `clash` are those that cannot hold together; any one less would do."""
+    """No placement obeys every constraint. `clash` are those that cannot hold together; any one less would do if it
+    `is_minimal`."""
 
-    def __init__(self, clash: tuple[Constraint, ...], places: Mapping[Source, str] | None = None) -> None:
+    def __init__(
+        self, clash: tuple[Constraint, ...], places: Mapping[Source, str] | None = None, *, is_minimal: bool = True
+    ) -> None:
         self.clash = clash
         self.places = dict(places or {})
+        self.is_minimal = is_minimal
         lines = [self._line(item) for item in clash]
         super().__init__(
             "the city cannot be placed: these constraints cannot hold together"
             if len(clash) > 1
             else "the city cannot be placed: one constraint cannot be met",
             details="\n".join(lines),
-            resolution="loosen any one of them" if len(clash) > 1 else "loosen it",
+            resolution=self._resolution(),
         )
 
-    def __reduce__(self) -> tuple[type[InfeasiblePlacementError], tuple[tuple[Constraint, ...], dict[Source, str]]]:
-        return (type(self), (self.clash, self.places))
+    def __reduce__(self) -> tuple[Callable[..., InfeasiblePlacementError], tuple[object, ...]]:
+        return (_infeasible, (self.clash, self.places, self.is_minimal))
 
     def located(self, places: Mapping[Source, str]) -> InfeasiblePlacementError:
         """The same error, each constraint with its place in the files."""
-        return InfeasiblePlacementError(self.clash, places)
+        return InfeasiblePlacementError(self.clash, places, is_minimal=self.is_minimal)
+
+    def _resolution(self) -> str:
+        if not self.is_minimal:
+            return (
+                "loosen some of them: the search for the smallest clash ended at its limit, "
+                "so that not all of them may be needed for it"
+            )
+        return "loosen any one of them" if len(self.clash) > 1 else "loosen it"
 
     def place_of(self, item: Constraint) -> str:
         """Where the constraint is written, empty where that is not known."""
@@ -178,6 +190,12 @@ class InfeasiblePlacementError(ConfigurationError):
     def _line(self, item: Constraint) -> str:
         place = self.place_of(item)
         return f"{place}: {item.text}" if place else item.text
+
+
+def _infeasible(
+    clash: tuple[Constraint, ...], places: Mapping[Source, str], is_minimal: bool
+) -> InfeasiblePlacementError:
+    return InfeasiblePlacementError(clash, places, is_minimal=is_minimal)
 
 
 @dataclass(frozen=True, slots=True)

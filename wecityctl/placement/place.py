@@ -15,6 +15,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, City
 from wecityctl.placement.bundles import Bundle, bundle, direct, least_moving, spread_out
 from wecityctl.placement.crossing import gateway_of, ingress_cloud
+from wecityctl.placement.crowds import crowd_of
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.model import InfeasiblePlacementError, Limits, Move, Placement
 from wecityctl.placement.problem import Assignment, Problem, build_problem
@@ -54,6 +55,8 @@ def _assign(problem: Problem, limits: Limits) -> tuple[Assignment, int]:
     only = direct(problem, settled)
     if only is not None and next(broken(problem, only), None) is None:
         return only, score(problem, only).cost
+    if crowd_of(problem):
+        raise clash_of(problem)
     found = _search(problem, bundles, settled, limits)
     if found is None:
         raise clash_of(problem)
@@ -85,7 +88,8 @@ def clash_of(problem: Problem) -> InfeasiblePlacementError:
     """The error for a city that cannot be placed."""
     from wecityctl.placement.clash import find_clash
 
-    return InfeasiblePlacementError(find_clash(problem))
+    found = find_clash(problem)
+    return InfeasiblePlacementError(found.constraints, is_minimal=found.is_minimal)
 
 
 def _placement(problem: Problem, assignment: Assignment, bound: int) -> Placement:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from wecityctl.placement.bundles import Bundle
+from wecityctl.placement.crowds import cliques
 from wecityctl.placement.greedy import greedy
 from wecityctl.placement.measure import FULL, LOADED, TANGENTS, balance_weights, capacity
 from wecityctl.placement.model import Limits
@@ -74,11 +75,13 @@ class _Search:
                     rooms[number].append((self._count[kind][cloud], amount))
             for others, reach in item.near:
                 self._near(kind, others, reach)
-            for other in item.apart:
-                if numbers[0] < other:
-                    self._apart(kind, self._kind_of[other])
         for room, parts in zip(self._problem.rooms, rooms, strict=True):
             self._program.at_most(parts, room.limit)
+        # A row for all that are apart from each other: pairs alone leave the relaxation half of everything everywhere.
+        for crowd in cliques({number: item.apart for number, item in enumerate(self._bundles) if item.apart}):
+            for cloud in range(len(self._problem.clouds)):
+                here = [self._count[self._kind_of[number]].get(cloud, 0) for number in crowd]
+                self._program.at_most([(count, 1) for count in here], 1)
 
     def _near(self, kind: int, others: Sequence[int], reach: Sequence[frozenset[int]]) -> None:
         many = len(self._kinds[kind])
@@ -90,11 +93,6 @@ class _Search:
                 if target in reach[cloud]
             ]
             self._program.at_most([(mine, 1), *((theirs, -many) for theirs in there)], 0)
-
-    def _apart(self, left: int, right: int) -> None:
-        for cloud, mine in self._count[left].items():
-            if cloud in self._count[right]:
-                self._program.at_most([(mine, 1), (self._count[right][cloud], 1)], 1)
 
     def _moves(self) -> Linear:
         return self._weighted(lambda item, index: item.moves[index])
