@@ -16,7 +16,7 @@ class PlacementRules(Shape):
 
     domestic: bool = options("Whether only pools of domestic hardware 信创 will do.", default=False)
     affinity: list[names.Subject] = options(
-        "Apps and capabilities to share a cloud with: <tenant>/<app>, <app> of the same tenant, or a capability's name.",
+        "Apps and capabilities to share a cloud with: tenant/app, an app of the same tenant, or a capability by name.",
         ["postgresql"],
         default_factory=list,
     )
