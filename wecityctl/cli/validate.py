@@ -23,7 +23,9 @@ def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     stdout.
     """
     from wecityctl.cli._problems import problem_as_json
+    from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.plan import make_plan
+    from wecityctl.session import located
     from wecityctl.spec import load_city
     from wecityctl.stacks.catalogue import load_catalogue
 
@@ -37,7 +39,10 @@ def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
         say_json({"valid": False, "path": str(path), "problems": problems})
         raise typer.Exit(error.exit_code) from None
     # Files that are well in themselves may still ask for what no placement can give.
-    make_plan(loaded.city, catalogue)
+    try:
+        make_plan(loaded.city, catalogue)
+    except InfeasiblePlacementError as error:
+        raise located(error, loaded.positions) from None
     if output is Output.JSON:
         files = [file.name for file in loaded.files]
         say_json(
