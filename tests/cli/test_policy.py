@@ -47,6 +47,48 @@ def test_advice_ends_with_0(tmp_path: Path) -> None:
     assert "advisory  fail.yaml:24:7: unused-capability: capability gateway: no app routes through it" in done.stdout
 
 
+def _unplaceable(directory: Path, zone: str) -> Path:
+    """The example, where an app of class L4 lies in a region that the city does not allow."""
+    city = directory / "city"
+    shutil.copytree(ROOT / EXAMPLE, city)
+    for name, old, new in (
+        ("city.yaml", "region: cn-hunan\n", "region: cn-hubei\n"),
+        ("health-commission.yaml", "zone: internet\n  dataClass: L3", f"zone: {zone}\n  dataClass: L4"),
+    ):
+        text = (city / name).read_text()
+        assert old in text
+        (city / name).write_text(text.replace(old, new, 1))
+    return city
+
+
+def test_a_veto_is_told_of_a_city_that_cannot_be_placed(tmp_path: Path) -> None:
+    city = _unplaceable(tmp_path, "internet")
+    done = wecityctl("policy", "check", city, home=tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert "the city cannot be placed" in done.stderr
+    assert "only its files were judged" in done.stderr
+    veto = r"mandatory .*health-commission.yaml:\d+:\d+: data-class \(veto\): health-commission/health-code: L4: "
+    assert re.search(veto + "the app is in zone 'internet', which the internet reaches", done.stdout)
+    done = wecityctl("policy", "check", city, "-o", "json", home=tmp_path)
+    assert done.returncode == 5
+    result = json.loads(done.stdout)
+    assert result["unplaced"].startswith("the city cannot be placed")
+    assert {item["rule"] for item in result["findings"] if item["veto"]} == {"data-class"}
+
+
+def test_a_city_that_cannot_be_placed_and_breaks_no_rule_by_its_files_ends_with_2(tmp_path: Path) -> None:
+    city = tmp_path / "city.yaml"
+    text = (CASES / "log-retention" / "pass.yaml").read_text()
+    city.write_text(
+        text.replace("      port: 8080", "      port: 8080\n      resources: {cpu: '7', memory: 1Gi}").replace(
+            'nodes: 3, cpu: "16"', 'nodes: 1, cpu: "2"'
+        )
+    )
+    done = wecityctl("policy", "check", city, home=tmp_path)
+    assert done.returncode == 2
+    assert "cannot be placed" in done.stderr
+
+
 def test_json_has_everything(tmp_path: Path) -> None:
     done = wecityctl("policy", "check", CASES / "log-retention" / "fail.yaml", "-o", "json", home=tmp_path)
     assert done.returncode == 5

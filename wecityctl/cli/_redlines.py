@@ -15,7 +15,10 @@ from wecityctl.policy.check import UNSEEN
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wecityctl.policy.check import Judged, Verdict
+    from wecityctl.spec.load import Positions
     from wecityctl.verdicts import Pending
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")
@@ -31,6 +34,17 @@ def check_now(session: Session) -> Verdict:
     from wecityctl.verdicts.judging import judge_session
 
     return judge_session(session, today())
+
+
+def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
+    """What can be said of a city that cannot be placed, and where in the files things stand."""
+    from wecityctl.spec import load_city
+    from wecityctl.stacks.catalogue import load_catalogue
+    from wecityctl.verdicts.judging import judge_unplaced
+
+    catalogue = load_catalogue()
+    loaded = load_city(path, catalogue)
+    return judge_unplaced(loaded, catalogue, today()), loaded.positions
 
 
 @dataclass(slots=True)

@@ -40,18 +40,28 @@ def complete_rule(incomplete: str) -> list[str]:
 def check(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     """Check a city's files, and what its stacks would register, against every red line. No cloud is asked.
 
-    Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0.
+    Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
+    that cannot be placed is judged by its files alone, and exits with 2 when those break no mandatory rule.
     """
-    from wecityctl.cli._redlines import check_now
+    from wecityctl.cli._redlines import check_now, check_unplaced
+    from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.report.policy import print_verdict, verdict_json
     from wecityctl.session import open_session
 
-    session = open_session(path)
-    verdict = check_now(session)
+    unplaced = ""
+    try:
+        session = open_session(path)
+        verdict, positions = check_now(session), session.positions
+    except InfeasiblePlacementError as error:
+        verdict, positions = check_unplaced(path)
+        if not verdict.mandatory:
+            raise
+        unplaced = error.message
+        note(f"{error.message}; only its files were judged\n{error.details}")
     if output is Output.JSON:
-        say_json(verdict_json(verdict, session.positions))
+        say_json({**verdict_json(verdict, positions), "unplaced": unplaced})
     else:
-        print_verdict(console(), verdict, session.positions, evidence=True)
+        print_verdict(console(), verdict, positions, evidence=True)
     raise typer.Exit(verdict.exit_code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wecityctl.model.city import App, Capability, Cloud
+from wecityctl.model.city import App, Capability, City, Cloud
 from wecityctl.policy.model import Posture
 
 # Bindings behind which data is kept; an http service answers and keeps nothing of its caller's.
@@ -15,10 +15,12 @@ CITIZENS = frozenset({"L3", "L4"})
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
-    """One place in which an app's data lies. `capability` is `None` for the app's own pods; `use` is its index."""
+    """One place in which an app's data lies. `capability` is `None` for the app's own pods; `use` is its index.
+
+    `cloud` is `None` where nothing can be placed and the files leave more than one to choose from."""
 
     app: App
-    cloud: Cloud
+    cloud: Cloud | None
     zone: str
     capability: Capability | None = None
     use: int = -1
@@ -41,9 +43,17 @@ def running(posture: Posture) -> tuple[App, ...]:
 def lodgings(posture: Posture, app: App) -> Iterator[Lodging]:
     """The app's own place first, then those of the stores it uses."""
     city, placement = posture.city, posture.placement
-    yield Lodging(app, city.cloud(placement.apps[(app.tenant, app.name)]), app.zone)
+    own = placement.apps.get((app.tenant, app.name), app.cloud)
+    yield Lodging(app, _cloud(city, own), app.zone)
     for index, use in enumerate(app.uses):
         capability = city.capability(use.capability)
         if posture.catalogue[capability.type].binding in STORES:
-            cloud = city.cloud(placement.capabilities[capability.name])
-            yield Lodging(app, cloud, capability.zone, capability, index)
+            chosen = placement.capabilities.get(capability.name, capability.cloud)
+            yield Lodging(app, _cloud(city, chosen), capability.zone, capability, index)
+
+
+def _cloud(city: City, name: str) -> Cloud | None:
+    """The cloud of that name; without one, the only cloud that there is."""
+    if name:
+        return city.cloud(name)
+    return city.clouds[0] if len(city.clouds) == 1 else None

@@ -19,7 +19,8 @@ Manifest = dict[str, Any]
 class Posture:
     """What rules judge: the city as its files say, where everything is placed, and what the stacks would register.
 
-    `images` maps catalogue image names to references. `recordings` is empty where only the files are judged.
+    `images` maps catalogue image names to references. `recordings` is empty where only the files are judged, and
+    `placement` where the city cannot be placed.
     """
 
     city: City
@@ -67,7 +68,8 @@ class Rule:
     of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
     controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster;
     `evidence` says in sentences what the rule has seen to hold. `applies` says of a city whether it has anything that
-    the rule could judge: where it has not, the absence of findings is no evidence.
+    the rule could judge: where it has not, the absence of findings is no evidence. With `of_files` it has something to
+    say of the files alone, and is asked even of a city that cannot be placed.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Rule:
     admission: Admission | None = None
     evidence: Evidence | None = None
     applies: Callable[[City], bool] | None = None
+    of_files: bool = False
 
     def level_for(self, city: City) -> Level:
         """How much the rule weighs in `city`."""

@@ -9,11 +9,14 @@ from dataclasses import replace
 from datetime import date
 
 from wecityctl.errors import WecityError
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.placement import Placement
 from wecityctl.policy.check import UNSEEN, Judged, Verdict, judge
 from wecityctl.policy.model import Finding, Posture
 from wecityctl.policy.rules import RULES
 from wecityctl.recordings import record_what_can_be
 from wecityctl.session import Session
+from wecityctl.spec.load import LoadedCity
 
 
 def judge_session(session: Session, day: date) -> Verdict:
@@ -23,6 +26,16 @@ def judge_session(session: Session, day: date) -> Verdict:
     verdict = judge(posture, day, RULES)
     refusing = tuple(stack for stack, error in failures.items() if isinstance(error, WecityError))
     return replace(verdict, findings=(*_unseen(failures), *verdict.findings), refusing=refusing)
+
+
+def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> Verdict:
+    """What can be said of files that ask for what no placement can give: where things may lie at all, and with whom.
+
+    Nothing is said of waivers, since most of the rules that they are for cannot be asked.
+    """
+    posture = Posture(loaded.city, catalogue, Placement({}, {}, ""), {})
+    verdict = judge(posture, day, tuple(rule for rule in RULES if rule.of_files))
+    return replace(verdict, notes=(), evidence=())
 
 
 def _unseen(failures: Mapping[str, Exception]) -> tuple[Judged, ...]:

@@ -55,5 +55,6 @@ RULE = Rule(
     title="What apps have in common is a capability 共性下沉",
     why=WHY,
     check=check,
+    of_files=True,
     level="advisory",
 )

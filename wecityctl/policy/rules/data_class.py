@@ -9,13 +9,13 @@ from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
-Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department that
-owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on clouds whose
-region is known and allowed, is backed up only to such a region, is never held by a partner's app, and shares no store
-with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not known fails: a
-cloud without a region is not in an allowed one; where the city allows any, only an embedded cloud, which lies on this
-machine, may do without. A city may say more for each class under compliance.dataClasses. Neither a flag nor a waiver
-lifts this rule; changing the class of the data is a decision that is seen in the files."""
+Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department
+that owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on
+clouds whose region is known and allowed, is backed up only to such a region, is never held by a partner's app, and
+shares no store with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not
+known fails: a cloud without a region is not in an allowed one; where the city allows any, only an embedded cloud,
+which lies on this machine, may do without. A city may say more for each class under compliance.dataClasses. Neither a
+flag nor a waiver lifts this rule; changing the class of the data is a decision that is seen in the files."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -45,6 +45,8 @@ def _zone(posture: Posture, place: Lodging, own: DataRule) -> Iterator[Finding]:
 
 
 def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[Finding]:
+    if place.cloud is None:
+        return
     regions = _regions(compliance, place.app, own)
     region = place.cloud.region
     if regions is None:
@@ -132,8 +134,9 @@ def evidence(posture: Posture) -> Iterator[str]:
     places: dict[str, set[str]] = {}
     for app in running(posture):
         for place in lodgings(posture, app):
-            region = f" ({place.cloud.region})" if place.cloud.region else ""
-            places.setdefault(app.data_class, set()).add(f"{place.cloud.name}{region}")
+            if place.cloud is not None:
+                region = f" ({place.cloud.region})" if place.cloud.region else ""
+                places.setdefault(app.data_class, set()).add(f"{place.cloud.name}{region}")
     for name, clouds in sorted(places.items()):
         yield f"{name} data lies on {', '.join(sorted(clouds))}"
 
@@ -144,6 +147,7 @@ RULE = Rule(
     why=WHY,
     check=check,
     veto=True,
+    of_files=True,
     controls=("8.1.4.11 个人信息保护", "8.1.4.8 数据保密性"),
     evidence=evidence,
 )

@@ -38,6 +38,7 @@ RULE = Rule(
     title="Logs are kept for six months at least 日志留存",
     why=WHY,
     check=check,
+    of_files=True,
     mlps=2,
     controls=("8.1.3.5 安全审计", "8.1.4.3 安全审计"),
     evidence=evidence,

@@ -18,7 +18,8 @@ city's residency too."""
 def check(posture: Posture) -> Iterator[Finding]:
     """No backup target, or one that may be in the region of the data."""
     city = posture.city
-    clouds = {place.cloud.name for app in running(posture) for place in lodgings(posture, app) if place.capability}
+    kept = (place for app in running(posture) for place in lodgings(posture, app) if place.capability)
+    clouds = {place.cloud.name for place in kept if place.cloud is not None}
     backup = city.compliance.backup
     document = ("City", city.name)
     if clouds and not backup.target:

@@ -9,11 +9,11 @@ from wecityctl.policy.data import CITIZENS, lodgings, running
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
-The Personal Information Protection Law (个人信息保护法, articles 36 and 40) keeps personal information that state organs
-handle inside the country, and the rule data-class holds data of class L3 and L4 to the regions that the city names. A
-city that names none has a region for every cloud and yet no rule about any: a placement, or a new cloud, may take the
-data anywhere. So a city whose L3 or L4 data lies on other clouds than embedded ones should name the regions in
-compliance.residency.regions, or in compliance.dataClasses for the class. It is advice: only the city knows them."""
+The Personal Information Protection Law (个人信息保护法, articles 36 and 40) keeps personal information that state
+organs handle inside the country, and the rule data-class holds data of class L3 and L4 to the regions that the city
+names. A city that names none has a region for every cloud and yet no rule about any: a placement, or a new cloud, may
+take the data anywhere. So a city whose L3 or L4 data lies on other clouds than embedded ones should name the regions
+in compliance.residency.regions, or in compliance.dataClasses for the class. It is advice: only the city knows them."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def check(posture: Posture) -> Iterator[Finding]:
         for app in running(posture)
         if app.data_class in CITIZENS
         and not compliance.data_classes.get(app.data_class, DataRule()).regions
-        and any(place.cloud.provider != "local" for place in lodgings(posture, app))
+        and any(place.cloud is not None and place.cloud.provider != "local" for place in lodgings(posture, app))
     }
     if anywhere:
         yield Finding(

@@ -123,6 +123,7 @@ RULE = Rule(
     title="Three separate administrators 三员分立",
     why=WHY,
     check=check,
+    of_files=True,
     mlps=3,
     controls=("8.1.5.1 系统管理", "8.1.5.2 审计管理", "8.1.5.3 安全管理"),
     evidence=evidence,

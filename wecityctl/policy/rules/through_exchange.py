@@ -35,6 +35,7 @@ RULE = Rule(
     why=WHY,
     check=check,
     veto=True,
+    of_files=True,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
     applies=lambda city: bool(city.flows),
 )

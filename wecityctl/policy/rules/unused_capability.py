@@ -41,5 +41,6 @@ RULE = Rule(
     title="No capability without a caller 能力须有调用者",
     why=WHY,
     check=check,
+    of_files=True,
     level="advisory",
 )
