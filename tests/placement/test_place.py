@@ -23,6 +23,7 @@ from wecityctl.model.city import (
     Cloud,
     Component,
     KubernetesSettings,
+    PlacementRules,
     Platform,
     Pool,
     Prices,
@@ -229,3 +230,15 @@ def test_the_clash_of_a_large_city_is_a_few_lines() -> None:
         place(crowded, load_catalogue())
     assert 1 < len(caught.value.clash) < 20
     assert any(constraint.kind == "capacity" for constraint in caught.value.clash)
+
+
+def test_the_reason_for_a_group_that_is_together_counts_all_that_would_go() -> None:
+    def member(name: str, group: str, near: tuple[str, ...] = ()) -> App:
+        return plain(name, placement=PlacementRules(spread=group, affinity=near))
+
+    whole = city(member("one", "g"), member("two", "g", ("one",)), clouds=TWO, platforms=())
+    found = place(whole, CATALOGUE, explain=True)
+    for decision in found.decisions:
+        (refusal,) = decision.refused
+        assert (decision.cloud, refusal.kind) == ("here", "cost")
+        assert refusal.text == "0.2 CNY an hour dearer, with 1 more that must be with it"

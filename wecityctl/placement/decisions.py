@@ -5,6 +5,7 @@ Each cloud is tried for an item, and for what must be with it, while all others 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -158,16 +159,13 @@ class _Explainer:
     def _preferred(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> Refusal:
         problem, name = self._problem, self._name(cloud)
         weights = problem.move_weights
-        moves = spread = cost = order = 0
+        moves = cost = order = 0
         for member in company:
             here, standing = self._assignment[member], problem.standing[member]
             moves += weights[member] * ((standing not in (-1, cloud)) - (standing not in (-1, here)))
             cost += problem.cost[member][cloud] - problem.cost[member][here]
             order += cloud - here
-            group = self._group_of.get(member)
-            if group is not None:
-                counts = self._counts[group]
-                spread += (counts[cloud] + 1) ** 2 - counts[cloud] ** 2 + (counts[here] - 1) ** 2 - counts[here] ** 2
+        spread = self._spread_change(company, cloud)
         many = f", with {len(company) - 1} more that must be with it" if len(company) > 1 else ""
         if moves > 0:
             return Refusal(name, "stability", f"it stands on {self._here(company)}, and a move is destructive")
@@ -186,6 +184,16 @@ class _Explainer:
 
     def _here(self, company: Mapping[int, tuple[Constraint, ...]]) -> str:
         return self._name(self._assignment[next(iter(company))])
+
+    def _spread_change(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> int:
+        """How the squares change when all of the company go there together."""
+        here = self._assignment[next(iter(company))]
+        groups = Counter(self._group_of[member] for member in company if member in self._group_of)
+        change = 0
+        for group, many in groups.items():
+            there, left = self._counts[group][cloud], self._counts[group][here]
+            change += (there + many) ** 2 - there**2 + (left - many) ** 2 - left**2
+        return change
 
     def _balance_change(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> int:
         if not self._weights:
