@@ -85,7 +85,32 @@ def test_a_waiver_covers_its_subjects_and_its_rule_only() -> None:
 def test_only_a_star_is_wild(pattern: str) -> None:
     found = verdict(waiver(subjects=(pattern,)))
     assert not found.waived
-    assert [note.kind for note in found.notes] == ["unused"]
+    assert [note.kind for note in found.notes] == ["unmatched"]
+
+
+def test_a_waiver_that_names_nobody_is_told_the_nearest_subject() -> None:
+    (note,) = verdict(waiver(subjects=("health/maps",))).notes
+    assert note.kind == "unmatched"
+    assert "the nearest subject is 'health/map'" in note.message
+    (note,) = verdict(waiver(), rule=replace(RULE, check=lambda posture: ())).notes
+    assert note.kind == "unused"
+    assert "take it out" in note.message
+    # What another waiver lets pass already needs no second one.
+    assert [(note.waiver, note.kind) for note in verdict(waiver(), waiver("too")).notes] == [("too", "unused")]
+
+
+@pytest.mark.parametrize(("expires", "kinds"), [("2027-11-22", []), ("2027-11-23", ["long"]), ("2999-12-31", ["long"])])
+def test_a_waiver_for_more_than_a_year_is_told(expires: str, kinds: list[str]) -> None:
+    found = verdict(waiver(expires=expires))
+    assert [note.kind for note in found.notes] == kinds
+    assert found.exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize(("subject", "kinds"), [("*", ["wide"]), ("**", ["wide"]), ("health/*", [])])
+def test_a_waiver_for_everything_is_told(subject: str, kinds: list[str]) -> None:
+    found = verdict(waiver(subjects=(subject,)))
+    assert len(found.waived) == 2
+    assert [note.kind for note in found.notes] == kinds
 
 
 def test_an_expired_waiver_that_another_replaces_is_still_told() -> None:

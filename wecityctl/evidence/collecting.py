@@ -138,7 +138,9 @@ def _with_strangers(seen: Observation, names: Sequence[str]) -> Observation:
 
 
 def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:
-    notes = {note.waiver: f"{note.kind}: {note.message}" for note in verdict.notes}
+    notes: dict[str, str] = {}
+    for note in verdict.notes:
+        notes[note.waiver] = "; ".join(filter(None, (notes.get(note.waiver, ""), f"{note.kind}: {note.message}")))
     for item in city.waivers:
         yield WaiverEvidence(
             item.name, item.rule, item.subjects, item.owner, item.reason, item.expires, notes.get(item.name, "")

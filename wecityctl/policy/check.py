@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from difflib import SequenceMatcher
 from typing import Literal
 
 from wecityctl.errors import ExitCode
@@ -17,11 +18,13 @@ from wecityctl.policy.model import Finding, Level, Posture, Rule
 
 # A waiver that ends so soon is worth a word while there is time to mend what it covers.
 SOON = timedelta(days=30)
+# One that holds longer is looked at by nobody who gave it.
+LONG = timedelta(days=366)
 
 # Not a rule: what is found where a stack cannot be judged.
 UNSEEN = "recorded"
 
-NoteKind = Literal["expired", "soon", "unused", "refused", "unknown"]
+NoteKind = Literal["expired", "soon", "unused", "unmatched", "refused", "unknown", "long", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def judge(posture: Posture, today: date, rules: Sequence[Rule]) -> Verdict:
         rules=tuple(rule.name for rule in rules),
         resources=sum(len(recording.resources) for recording in posture.recordings),
         findings=tuple(findings),
-        notes=tuple(_notes(posture.city, today, rules, used)),
+        notes=tuple(_notes(posture.city, today, rules, used, findings)),
         evidence=tuple(
             Evidence(rule.name, text) for rule in rules if rule.evidence is not None for text in rule.evidence(posture)
         ),
@@ -144,7 +147,9 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
 
 
-def _notes(city: City, today: date, rules: Sequence[Rule], used: set[str]) -> Iterable[WaiverNote]:
+def _notes(
+    city: City, today: date, rules: Sequence[Rule], used: set[str], findings: Sequence[Judged]
+) -> Iterable[WaiverNote]:
     by_name = {rule.name: rule for rule in rules}
     for item in city.waivers:
         rule = by_name.get(item.rule)
@@ -154,7 +159,33 @@ def _notes(city: City, today: date, rules: Sequence[Rule], used: set[str]) -> It
             yield WaiverNote(item.name, "refused", f"rule {item.rule!r} has a veto and cannot be waived")
         elif not holds(item, today):
             yield WaiverNote(item.name, "expired", f"expired after {item.expires}; {item.owner} answers for it")
-        elif item.name not in used:
-            yield WaiverNote(item.name, "unused", f"covers nothing that rule {item.rule!r} finds; take it out")
-        elif date.fromisoformat(item.expires) - today <= SOON:
-            yield WaiverNote(item.name, "soon", f"holds until {item.expires} only; {item.owner} answers for it")
+        else:
+            if item.name not in used:
+                yield _idle(item, [found.finding.subject for found in findings if found.rule == item.rule])
+            elif date.fromisoformat(item.expires) - today <= SOON:
+                yield WaiverNote(item.name, "soon", f"holds until {item.expires} only; {item.owner} answers for it")
+            yield from _generous(item, today)
+
+
+def _idle(waiver: Waiver, found: Sequence[str]) -> WaiverNote:
+    """A waiver that lets nothing pass: because there is nothing to let pass, or because its subjects name nobody."""
+    if not found or any(_pattern(text).fullmatch(subject) for text in waiver.subjects for subject in found):
+        return WaiverNote(waiver.name, "unused", f"covers nothing that rule {waiver.rule!r} finds; take it out")
+
+    def likeness(subject: str) -> float:
+        return max(SequenceMatcher(None, text, subject).ratio() for text in waiver.subjects)
+
+    near = max(dict.fromkeys(found), key=likeness)
+    message = f"its subjects name nothing that rule {waiver.rule!r} finds; the nearest subject is {near!r}"
+    return WaiverNote(waiver.name, "unmatched", message)
+
+
+def _generous(waiver: Waiver, today: date) -> Iterable[WaiverNote]:
+    """What lets pass more, or for longer, than anybody can have looked at."""
+    if date.fromisoformat(waiver.expires) - today > LONG:
+        message = f"it ends on {waiver.expires}, more than a year from now; {waiver.owner} answers for it"
+        yield WaiverNote(waiver.name, "long", message)
+    for text in waiver.subjects:
+        if text and not text.strip("*"):
+            message = f"subject {text!r} lets pass whatever rule {waiver.rule!r} will find, too; name what is meant"
+            yield WaiverNote(waiver.name, "wide", message)

@@ -18,6 +18,9 @@ NOTE_WORDS = {
     "expired": "no longer holds",
     "soon": "ends soon",
     "unused": "is not needed",
+    "unmatched": "matches no finding",
+    "long": "holds for long",
+    "wide": "is wide",
     "refused": "is refused",
     "unknown": "names no rule",
 }
