@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from wecityctl.model.city import (
     App,
     Autoscale,
     Capability,
+    City,
     Cloud,
     Component,
     KubernetesSettings,
@@ -32,6 +33,7 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.filters import amount_text
 from wecityctl.placement.measure import broken
 from wecityctl.placement.problem import build_problem
 from wecityctl.placement.standing import Standing, standing_of, standing_placement
@@ -242,3 +244,62 @@ def test_the_reason_for_a_group_that_is_together_counts_all_that_would_go() -> N
         (refusal,) = decision.refused
         assert (decision.cloud, refusal.kind) == ("here", "cost")
         assert refusal.text == "0.2 CNY an hour dearer, with 1 more that must be with it"
+
+
+def _clash_texts(whole: City) -> list[str]:
+    with pytest.raises(InfeasiblePlacementError) as caught:
+        place(whole, CATALOGUE)
+    return [constraint.text for constraint in caught.value.clash]
+
+
+def test_room_is_told_as_the_files_have_it_and_what_of_it_is_kept_free() -> None:
+    def crowded(pool: Pool, **asked: Any) -> list[str]:
+        component = replace(WEB, replicas=4, resources=Resources(**asked))
+        return _clash_texts(
+            city(app("a", components=(component,), route=None), clouds=(replace(HERE, pools=(pool,)),), platforms=())
+        )
+
+    pool = Pool("general", "amd64", 4, "10", "64Gi", "1Ti", accelerators={"nvidia.com/gpu": 1})
+    assert crowded(pool, cpu="9500m", memory="1Gi") == [
+        "pool general of cloud here: 36 of 40 CPU can be filled (a tenth is left free where there are several nodes), "
+        "and what may land there asks for 38 CPU"
+    ]
+    assert crowded(pool, cpu="1", memory="61000000Ki") == [
+        "pool general of cloud here: 230.4Gi of 256Gi of memory can be filled (a tenth is left free where there are "
+        "several nodes), and what may land there asks for 232.7Gi of memory"
+    ]
+    few = replace(pool, nodes=2, cpu="64")
+    assert crowded(few, cpu="1", memory="1Gi", accelerators={"nvidia.com/gpu": 1}) == [
+        "pool general of cloud here: there are 2 nvidia.com/gpu, and what may land there asks for 4 nvidia.com/gpu"
+    ]
+
+
+def test_a_replica_that_fits_on_no_node_is_told_the_largest() -> None:
+    pool = Pool("general", "amd64", 4, "10", "64Gi", "1Ti", accelerators={"nvidia.com/gpu": 1})
+    other = replace(pool, name="wide", cpu="8", memory="128Gi", accelerators={})
+    clouds = (replace(HERE, pools=(pool, other)),)
+
+    def texts(**asked: Any) -> str:
+        component = replace(WEB, resources=Resources(**asked))
+        return _clash_texts(city(app("a", components=(component,), route=None), clouds=clouds, platforms=()))[0]
+
+    assert texts(cpu="12", memory="1Gi").endswith("asks for 12 CPU and 1Gi of memory, and no node has more than 10 CPU")
+    assert texts(cpu="9", memory="100Gi").endswith("asks for 9 CPU and 100Gi of memory, and no node has all of it")
+    assert texts(cpu="1", memory="1Gi", accelerators={"nvidia.com/gpu": 2}).endswith(
+        "a replica asks for 2 nvidia.com/gpu, and no node has more than 1 nvidia.com/gpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource", "amount", "text"),
+    [
+        ("cpu", 3103500, "3103.5 CPU"),
+        ("memory", 2147483750 * 1024**2, "2Ei of memory"),
+        ("memory", 1536 * 1024, "1.5Gi of memory"),
+        ("storage", 1000 * 1024, "1000Mi of storage"),
+        ("memory", 0, "0Ki of memory"),
+        ("nvidia.com/gpu", 2, "2 nvidia.com/gpu"),
+    ],
+)
+def test_amounts_are_in_the_unit_that_suits_them(resource: str, amount: int, text: str) -> None:
+    assert amount_text(resource, amount, ROUND_FLOOR) == text

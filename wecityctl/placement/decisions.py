@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from wecityctl.placement.filters import amount_text, listed
 from wecityctl.placement.measure import FULL, LOADED, balance_weights, capacity, item_load, squared
@@ -151,8 +151,8 @@ class _Explainer:
         for number, amount in asked.items():
             room = self._problem.rooms[number]
             if self._taken[number] + amount > room.limit:
-                left = amount_text(room.resource, max(0, room.limit - self._taken[number]))
-                text = f"{room.offer}, {left} of it free, and {amount_text(room.resource, amount)} asked for"
+                left = amount_text(room.resource, max(0, room.limit - self._taken[number]), ROUND_FLOOR)
+                text = f"{room.offer}, {left} free, and {amount_text(room.resource, amount)} asked for"
                 return Refusal(self._name(cloud), "capacity", text, (room.constraint,))
         return None
 

@@ -16,12 +16,10 @@ def family_of(constraint: Constraint) -> Family:
     match constraint.kind:
         case "zone" | "pin" | "domestic" | "region":
             return (constraint.kind, constraint.text.removeprefix(subject))
-        case "architecture":
+        case "architecture" | "accelerators":
             return (constraint.kind, constraint.text.rpartition(": ")[2])
         case "uses" | "route" if len(constraint.subjects) > 1:
             return (constraint.kind, constraint.subjects[1])
-        case "accelerators":
-            return (constraint.kind, constraint.text.rpartition(" ")[2])
         case _:
             return constraint
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.quantity import format_bytes
 from wecityctl.placement.crossing import gateway_of, ingress_cloud
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
 from wecityctl.placement.model import Constraint
@@ -15,6 +14,8 @@ from wecityctl.placement.supply import CloudSupply, Test, emptying, passing
 
 Landings = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
 _IN_REGION = ("L3", "L4")
+# Amounts of bytes are counted in the first of them.
+_BYTES = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,12 @@ def _texts(item: Item, workload: Workload, clouds: Sequence[CloudSupply]) -> dic
 
     def accelerators() -> Constraint:
         wanted = listed([f"{workload.replica[name]} {name}" for name in sorted(workload.accelerators)])
-        return make("accelerators", f"{who}: a replica asks for {wanted}", "resources", "accelerators")
+        text = f"{who}: a replica asks for {wanted}, {_offered(workload, clouds, sorted(workload.accelerators))}"
+        return make("accelerators", text, "resources", "accelerators")
 
     def node_size() -> Constraint:
-        return make("node-size", f"{who}: one replica asks for {amounts_text(workload)}, all on one node", "resources")
+        text = f"{who}: one replica asks for {amounts_text(workload)}, {_offered(workload, clouds, (CPU, MEMORY))}"
+        return make("node-size", text, "resources")
 
     return {
         "zone": lambda: zone_constraint(item, clouds),
@@ -129,6 +132,18 @@ def _texts(item: Item, workload: Workload, clouds: Sequence[CloudSupply]) -> dic
         "accelerators": accelerators,
         "node-size": node_size,
     }
+
+
+def _offered(workload: Workload, clouds: Sequence[CloudSupply], resources: Sequence[str]) -> str:
+    """The pools whose nodes have what a replica asks for; where there are none, the most that a node has."""
+    pools = [(cloud, each) for cloud in clouds for each in cloud.pools]
+    fitting = [f"{cloud.name}/{each.pool.name}" for cloud, each in pools if each.has(workload, resources)]
+    if fitting:
+        return f"which {f'a node of {fitting[0]} has' if len(fitting) == 1 else f'nodes of {listed(fitting)} have'}"
+    nodes = [each.node for _, each in pools if each.pool.nodes > 0]
+    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in resources}
+    short = [amount_text(name, most[name], ROUND_FLOOR) for name in resources if most[name] < workload.replica[name]]
+    return f"and no node has more than {listed(short)}" if short else "and no node has all of it"
 
 
 def zone_constraint(item: Item, clouds: Sequence[CloudSupply]) -> Constraint:
@@ -173,13 +188,22 @@ def amounts_text(workload: Workload) -> str:
     )
 
 
-def amount_text(resource: str, amount: int) -> str:
-    """`4 CPU`, `16Gi of memory`, `2 nvidia.com/gpu`."""
-    if resource == CPU:
-        return f"{Decimal(amount) / 1000:f} CPU"
-    if resource in (MEMORY, STORAGE):
-        return f"{format_bytes(Decimal(amount) * 1024)} of {resource}"
+def amount_text(resource: str, amount: int, rounding: str = ROUND_CEILING) -> str:
+    """`4 CPU`, `1.5Gi of memory`, `2 nvidia.com/gpu`; what there is, is rounded down, what is asked for up."""
+    if resource in (CPU, MEMORY, STORAGE):
+        return f"{bare_amount(resource, amount, rounding)} {'CPU' if resource == CPU else f'of {resource}'}"
     return f"{amount} {resource}"
+
+
+def bare_amount(resource: str, amount: int, rounding: str = ROUND_CEILING) -> str:
+    """The amount in the largest unit that it is one of, without saying of what."""
+    if resource == CPU:
+        return f"{Decimal(amount) / 1000:f}"
+    if resource not in (MEMORY, STORAGE):
+        return str(amount)
+    power = max((power for power in range(len(_BYTES)) if amount >= 1024**power), default=0)
+    value = (Decimal(amount) / 1024**power).quantize(Decimal("0.01"), rounding)
+    return f"{value:f}".rstrip("0").rstrip(".") + _BYTES[power]
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR
 
-from wecityctl.placement.demand import Item
-from wecityctl.placement.filters import Landings, amount_text, listed
+from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item
+from wecityctl.placement.filters import Landings, amount_text, bare_amount, listed
 from wecityctl.placement.model import Constraint, Source
 from wecityctl.placement.supply import CloudSupply, landing, watched_groups
 
@@ -81,4 +82,12 @@ def _loads(items: Sequence[Item], cloud: int, landings: Landings) -> list[tuple[
 def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int) -> str:
     names = [cloud.pools[index].pool.name for index in sorted(pools)]
     where = f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
-    return f"{where}: there is {amount_text(resource, limit)}" if limit else f"{where}: there is no {resource}"
+    if not limit:
+        return f"{where}: there is no {'CPU' if resource == CPU else resource}"
+    size = cloud.size(pools, resource)
+    whole = amount_text(resource, size, ROUND_FLOOR)
+    if limit < size:
+        part = bare_amount(resource, limit, ROUND_FLOOR)
+        return f"{where}: {part} of {whole} can be filled (a tenth is left free where there are several nodes)"
+    are = "is" if resource in (CPU, MEMORY, STORAGE) or limit == 1 else "are"
+    return f"{where}: there {are} {whole}"

@@ -34,6 +34,10 @@ class PoolSupply:
     node: Amounts
     total: Amounts
 
+    def has(self, workload: Workload, resources: Iterable[str]) -> bool:
+        """Whether one of its nodes has as much of the resources as a replica asks for."""
+        return self.pool.nodes > 0 and all(self.node.get(name, 0) >= workload.replica[name] for name in resources)
+
 
 @dataclass(frozen=True, slots=True)
 class CloudSupply:
@@ -101,10 +105,10 @@ def passing(supply: CloudSupply, item: Item, workload: Workload) -> dict[Test, f
     if item.rules.domestic:
         tests["domestic"] = frozenset(i for i in pools if supply.pools[i].pool.domestic)
     if workload.accelerators:
-        tests["accelerators"] = frozenset(i for i in pools if _has(supply.pools[i], workload, workload.accelerators))
+        tests["accelerators"] = frozenset(i for i in pools if supply.pools[i].has(workload, workload.accelerators))
     # A volume is not cut to the disk of a node: storage is looked at as a whole.
     plain = frozenset({CPU, MEMORY})
-    tests["node-size"] = frozenset(i for i in pools if _has(supply.pools[i], workload, plain))
+    tests["node-size"] = frozenset(i for i in pools if supply.pools[i].has(workload, plain))
     return tests
 
 
@@ -150,7 +154,3 @@ def watched_groups(landings: set[frozenset[int]]) -> tuple[frozenset[int], ...]:
 
 def _serves(pool: Pool, zone: str) -> bool:
     return not pool.zones or zone in pool.zones
-
-
-def _has(pool: PoolSupply, workload: Workload, resources: frozenset[str]) -> bool:
-    return pool.pool.nodes > 0 and all(pool.node.get(name, 0) >= workload.replica[name] for name in resources)
