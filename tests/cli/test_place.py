@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from decimal import Decimal
+from pathlib import Path
 
 from tests.cli.program import ROOT, wecityctl
 
@@ -41,3 +44,20 @@ def test_a_clash_ends_with_2_and_has_places() -> None:
         error = json.loads(done.stdout)["error"]
         assert [item["kind"] for item in error["clash"]] == ["domestic", "pin"]
         assert error["clash"][1]["place"] == "clash-pin-and-domestic.yaml:64:10"
+
+
+def test_a_cloud_without_prices_is_not_in_the_sum(tmp_path: Path) -> None:
+    text = (CASES / "zone.yaml").read_text(encoding="utf-8")
+    dear, _, rest = text.partition("metadata: {name: b}")
+    without = re.sub(r"\n  prices: .*", "", rest, count=1)
+    assert without != rest
+    (tmp_path / "city.yaml").write_text(f"{dear}metadata: {{name: b}}{without}", encoding="utf-8")
+    found = json.loads(wecityctl("place", "city.yaml", "--offline", "-o", "json", cwd=tmp_path).stdout)
+    own = [Decimal(item["cost_per_hour"]) for item in found["decisions"] if item["cost_per_hour"] is not None]
+    assert own
+    assert len(own) < len(found["decisions"])
+    assert Decimal(found["cost_per_hour"]) == sum(own)
+    assert found["unpriced_clouds"] == ["b"]
+    assert Decimal(found["assumed_cost_per_hour"]) > 0
+    last = wecityctl("place", "city.yaml", "--offline", cwd=tmp_path).stdout.splitlines()[-1]
+    assert last.endswith(" CNY an hour without the 1 on cloud b, for which no prices are known, proven best")

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.placement import Constraint, Decision, Placement, Refusal
+from wecityctl.placement.filters import listed_clouds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,9 +33,20 @@ def lines_of(placement: Placement) -> Iterator[str]:
     """What it costs together, how far that is proven, and what moves."""
     rest = "proven best" if placement.gap == 0 else f"at most {placement.gap:.2%} above the best"
     if placement.cost_per_hour:
-        yield f"{money(placement.cost_per_hour)} {placement.currency} an hour, {rest}"
+        known, unpriced = _known_cost(placement)
+        missing = ""
+        if unpriced:
+            clouds = list(dict.fromkeys(item.cloud for item in unpriced))
+            missing = f" without the {len(unpriced)} on {listed_clouds(clouds)}, for which no prices are known"
+        yield f"{money(known)} {placement.currency} an hour{missing}, {rest}"
     for move in placement.moves:
         yield f"{move}"
+
+
+def _known_cost(placement: Placement) -> tuple[Decimal, list[Decision]]:
+    """What the clouds' own prices add up to, and what is on clouds that have none."""
+    known = sum((item.cost_per_hour for item in placement.decisions if item.cost_per_hour is not None), Decimal(0))
+    return known, [item for item in placement.decisions if item.cost_per_hour is None]
 
 
 def explanation_of(placement: Placement, locate: Locate) -> Iterator[str]:
@@ -59,12 +71,19 @@ def _refusal_lines(item: Decision, refusal: Refusal, locate: Locate) -> Iterator
 
 
 def as_json(city: str, placement: Placement, locate: Locate) -> dict[str, Any]:
-    """Everything as plain values; money as decimal strings."""
+    """Everything as plain values; money as decimal strings.
+
+    `assumed_cost_per_hour` is what things on clouds without prices are counted as; with `cost_per_hour`, it is what
+    `bound` compares with.
+    """
+    known, unpriced = _known_cost(placement)
     return {
         "city": city,
         "entry": placement.entry,
         "currency": placement.currency,
-        "cost_per_hour": str(placement.cost_per_hour),
+        "cost_per_hour": str(known),
+        "assumed_cost_per_hour": str(placement.cost_per_hour - known),
+        "unpriced_clouds": list(dict.fromkeys(item.cloud for item in unpriced)),
         "bound": str(placement.bound),
         "gap": placement.gap,
         "decisions": [_decision_json(item, locate) for item in placement.decisions],
