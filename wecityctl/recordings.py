@@ -36,6 +36,10 @@ from wecityctl.session import Session
 _SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
 
 
+class StandsOnError(WecityError):
+    """A stack was not recorded because one that it stands on was not."""
+
+
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
     """Every stack, or those that match and what they need, in order. Raises what the first failing program raises."""
     recordings, failures = record_what_can_be(session, only)
@@ -57,7 +61,7 @@ def record_what_can_be(
         for inputs in _inputs(session, replace(plan, stacks=wave), known):
             below = [name for name in inputs.stack.depends_on if name in failures]
             if below:
-                failures[inputs.stack.name] = WecityError(f"it stands on {', '.join(below)}")
+                failures[inputs.stack.name] = StandsOnError(f"it stands on {', '.join(below)}")
             else:
                 ready.append(inputs)
         for inputs, outcome in zip(ready, record_each(ready), strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.cli._redlines import Gate
+from wecityctl.cli._redlines import Gate, check_now
 from wecityctl.errors import PolicyError
 from wecityctl.model.events import Diagnostic, Event, RunResult
 from wecityctl.session import Session, open_session
@@ -75,6 +75,21 @@ def test_a_stack_that_refuses_the_files_is_left_to_fail_by_itself() -> None:
     # With --keep-going what stands on it is run, and nobody has seen what that makes.
     with pytest.raises(PolicyError, match="2 places"):
         hold(Gate(city, "up", keep_going=True))
+
+
+def test_what_keeps_stacks_from_being_looked_at_is_one_error_of_a_check() -> None:
+    city = session("through-exchange/pass.yaml")
+    kind = replace(city.catalogue["postgresql"], program=REFUSING)
+    verdict, error = check_now(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
+    assert not verdict.mandatory
+    assert error is not None
+    assert error.exit_code == 2
+    assert error.details.startswith("so no rule can look at 2 stacks: case.platform.application.main, case.tenant.")
+    # A program that is broken is a finding, which nothing lifts.
+    kind = replace(kind, program="tests.cli.refusing:Broken")
+    verdict, error = check_now(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
+    assert error is None
+    assert {item.rule for item in verdict.mandatory} == {"recorded"}
 
 
 def test_a_program_that_fails_otherwise_stops_up() -> None:

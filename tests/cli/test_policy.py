@@ -47,6 +47,12 @@ def test_advice_ends_with_0(tmp_path: Path) -> None:
     assert "advisory  fail.yaml:24:7: unused-capability: capability gateway: no app routes through it" in done.stdout
 
 
+def test_what_is_found_where_a_stack_cannot_be_seen_is_explained(tmp_path: Path) -> None:
+    done = wecityctl("policy", "explain", "recorded", home=tmp_path)
+    assert done.returncode == 0
+    assert "nobody knows what it would make" in " ".join(done.stdout.split())
+
+
 def _unplaceable(directory: Path, zone: str) -> Path:
     """The example, where an app of class L4 lies in a region that the city does not allow."""
     city = directory / "city"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import ExitCode, PolicyError
+from wecityctl.errors import ConfigurationError, ExitCode, PolicyError
 from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
-from wecityctl.policy.check import UNSEEN
+from wecityctl.policy.unseen import RECORDED
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def today() -> date:
     return date.today()
 
 
-def check_now(session: Session) -> Verdict:
-    """The verdict on a city as its files are now; everything is looked at anew."""
-    from wecityctl.verdicts.judging import judge_session
+def check_now(session: Session) -> tuple[Verdict, ConfigurationError | None]:
+    """The verdict on a city as its files are now, and what keeps stacks from being looked at though no program is
+    broken; everything is looked at anew."""
+    from wecityctl.verdicts.judging import judge_what_can_be
 
-    return judge_session(session, today())
+    return judge_what_can_be(session, today())
 
 
 def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
@@ -100,7 +101,9 @@ class Gate:
     def _stopping(self, verdict: Verdict) -> tuple[Judged, ...]:
         """What must stop `up`. A stack whose program refuses the files fails by itself, and the other clouds go on."""
         spared = () if self.keep_going else verdict.refusing
-        return tuple(item for item in verdict.mandatory if item.rule != UNSEEN or item.finding.stack not in spared)
+        return tuple(
+            item for item in verdict.mandatory if item.rule != RECORDED.name or item.finding.stack not in spared
+        )
 
     def in_result(self, result: RunResult) -> RunResult:
         """The result of a preview that `up` would refuse: the code of the red lines, unless something else failed."""

@@ -51,7 +51,11 @@ def check(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     unplaced = ""
     try:
         session = open_session(path)
-        verdict, positions = check_now(session), session.positions
+        (verdict, unseen), positions = check_now(session), session.positions
+        if unseen is not None:
+            if not verdict.mandatory:
+                raise unseen
+            note(f"{unseen.message}; {unseen.details}\n{unseen.resolution}")
     except InfeasiblePlacementError as error:
         verdict, positions = check_unplaced(path)
         if not verdict.mandatory:
@@ -89,9 +93,10 @@ def explain(
 ) -> None:
     """Say why a rule is there, how much it weighs, and which controls of GB/T 22239 it is evidence for."""
     from wecityctl.policy.rules import RULES
+    from wecityctl.policy.unseen import RECORDED
     from wecityctl.report.policy import rule_json, rule_text
 
-    found = next((rule for rule in RULES if rule.name == name), None)
+    found = next((rule for rule in (*RULES, RECORDED) if rule.name == name), None)
     if found is None:
         raise _no_rule(name, [rule.name for rule in RULES])
     if output is Output.JSON:

@@ -21,9 +21,6 @@ SOON = timedelta(days=30)
 # One that holds longer is looked at by nobody who gave it.
 LONG = timedelta(days=366)
 
-# Not a rule: what is found where a stack cannot be judged.
-UNSEEN = "recorded"
-
 NoteKind = Literal["expired", "soon", "unused", "unmatched", "refused", "unknown", "long", "wide"]
 
 

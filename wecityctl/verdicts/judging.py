@@ -4,17 +4,19 @@ which nothing lifts: what is not known is not let pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from wecityctl.errors import WecityError
+from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.graph import Recording
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.placement import Placement
-from wecityctl.policy.check import UNSEEN, Judged, Verdict, judge
+from wecityctl.policy.check import Judged, Verdict, judge
 from wecityctl.policy.model import Finding, Posture
 from wecityctl.policy.rules import RULES
-from wecityctl.recordings import record_what_can_be
+from wecityctl.policy.unseen import RECORDED
+from wecityctl.recordings import StandsOnError, record_what_can_be
 from wecityctl.session import Session
 from wecityctl.spec.load import LoadedCity
 
@@ -22,10 +24,39 @@ from wecityctl.spec.load import LoadedCity
 def judge_session(session: Session, day: date) -> Verdict:
     """The verdict on a city as its files are, with the waivers that hold on `day`."""
     recordings, failures = record_what_can_be(session)
+    return _verdict(session, day, recordings, failures)
+
+
+def _verdict(
+    session: Session, day: date, recordings: tuple[Recording, ...], failures: Mapping[str, Exception]
+) -> Verdict:
     posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, recordings)
     verdict = judge(posture, day, RULES)
     refusing = tuple(stack for stack, error in failures.items() if isinstance(error, WecityError))
     return replace(verdict, findings=(*_unseen(failures), *verdict.findings), refusing=refusing)
+
+
+def judge_what_can_be(session: Session, day: date) -> tuple[Verdict, ConfigurationError | None]:
+    """The verdict for a person who asks for it. Where nothing but the files or the installation keeps stacks from being
+    looked at, that is no finding about the city but one error, beside the verdict on the rest."""
+    recordings, failures = record_what_can_be(session)
+    refusals = {name: error for name, error in failures.items() if not isinstance(error, StandsOnError)}
+    errors = [error for error in refusals.values() if isinstance(error, ConfigurationError)]
+    if not errors or len(errors) < len(refusals):
+        return _verdict(session, day, recordings, failures), None
+    return _verdict(session, day, recordings, {}), _as_one(errors, tuple(failures))
+
+
+def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> ConfigurationError:
+    """One error for all: each cause once, with how many stacks it keeps from being looked at."""
+    causes = list(dict.fromkeys(error.message for error in errors))
+    ways = list(dict.fromkeys(error.resolution for error in errors if error.resolution))
+    count = f"{len(stacks)} stack{'s' if len(stacks) != 1 else ''}"
+    return ConfigurationError(
+        "; ".join(causes),
+        details=f"so no rule can look at {count}: {', '.join(stacks)}",
+        resolution="; ".join(ways),
+    )
 
 
 def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> Verdict:
@@ -40,7 +71,7 @@ def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> Verdi
 
 def _unseen(failures: Mapping[str, Exception]) -> tuple[Judged, ...]:
     return tuple(
-        Judged(UNSEEN, "Every stack can be looked at", "mandatory", True, _finding(stack, error))
+        Judged(RECORDED.name, RECORDED.title, "mandatory", RECORDED.veto, _finding(stack, error))
         for stack, error in failures.items()
     )
 
