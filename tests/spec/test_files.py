@@ -33,7 +33,20 @@ def test_path_with_a_nul() -> None:
 def test_named_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "city.yaml")
     assert problems(tmp_path / "city.yaml") == ["is a named pipe; expected a regular file or a directory"]
-    assert "no *.yaml" in problems(tmp_path)[0]
+    assert problems(tmp_path) == [f"{tmp_path}/city.yaml: is a named pipe; expected a regular file or a directory"]
+
+
+def test_what_is_no_file_is_told_beside_files_and_only_where_it_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "city.yaml").write_bytes(BASE)
+    os.mkfifo(tmp_path / "pipe")
+    load_city(tmp_path, CATALOGUE)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s.yml"))
+        assert [item.partition(": ")[2].partition(";")[0] for item in problems(tmp_path)] == [
+            "is a named pipe",
+            "is a socket",
+        ]
 
 
 def test_device() -> None:

@@ -79,7 +79,11 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                 continue
             if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
-            elif stat.S_ISREG(status.st_mode) and name.endswith(SUFFIXES) and _is_new(status, seen):
+            elif not name.endswith(SUFFIXES):
+                continue
+            elif kind := _odd_kind(status):
+                problems.append(_not_regular(printable(path), kind))
+            elif stat.S_ISREG(status.st_mode) and _is_new(status, seen):
                 files += 1
                 yield SourceFile(path, printable(path))
         if files > MAX_FILES or len(seen) > MAX_FILES + MAX_DIRECTORIES:
