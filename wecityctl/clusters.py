@@ -49,6 +49,15 @@ class Clusters:
     failed: Mapping[str, WecityError] = field(default_factory=dict)
 
 
+def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, WecityError]:
+    """The errors, each with its cloud's name before a message that does not have it."""
+    for name, error in failed.items():
+        if not error.message.startswith("cloud ") and f"cloud {name}" not in error.message:
+            error.message = f"cloud {name}: {error.message}"
+            error.args = (error.message,)
+    return failed
+
+
 def local_name(city: City, cloud: Cloud) -> str:
     """The name of the embedded cloud behind a city's cloud: two cities may both call theirs `main`."""
     return f"{city.name}-{cloud.name}"

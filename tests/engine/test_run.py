@@ -101,6 +101,9 @@ def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         go(city, "up")
     assert "wecityctl secrets set PATH health/sms-key" in caught.value.resolution
+    with pytest.raises(ConfigurationError, match="secrets are missing") as caught:
+        go(city, "up", files="my cities/one.yaml")
+    assert "wecityctl secrets set 'my cities/one.yaml' health/sms-key" in caught.value.resolution
     assert open_backend(city).list_stacks() == ()
     set_secret(open_backend(city), "tenant/health/sms-key", "abc")
     assert go(city, "up").exit_code == 0

@@ -163,7 +163,7 @@ def _gate(request: RunRequest) -> Iterator[Gate]:
 def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     from wecityctl.claims import respect_claims
     from wecityctl.cli._moves import moves_within, require_confirmed
-    from wecityctl.clusters import must_start, open_clusters, open_landed
+    from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
     from wecityctl.linking import link_clouds
@@ -171,7 +171,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     session, plan = request.session, request.session.plan
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
-    options = replace(request.options, provider=session.city.kubernetes_provider)
+    options = replace(request.options, provider=session.city.kubernetes_provider, files=str(session.path))
     moves = moves_within(session.placement.moves, plan) if options.operation in ("preview", "up") else ()
     if options.operation == "up":
         require_confirmed(moves, session.city.name, confirmed=options.confirm_all)
@@ -182,8 +182,9 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
     if request.options.operation in ("preview", "up"):
         clusters = respect_claims(session.city, plan.placement, clusters)
     can_begin = any(cloud.has_landing_zone or cloud.name not in clusters.failed for cloud in session.city.clouds)
-    if clusters.failed and not can_begin:
-        raise next(iter(clusters.failed.values()))
+    unreachable = told_of_their_clouds(clusters.failed)
+    if unreachable and not can_begin:
+        raise next(iter(unreachable.values()))
 
     if request.start_clouds:
         if sum(cloud.provider == "local" for cloud in session.city.clouds) > 1:
@@ -207,7 +208,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
         session.images,
         backend,
         tell,
-        unreachable=clusters.failed,
+        unreachable=unreachable,
         open_landed=open_landed,
         before=lambda: gate.hold(sink),
     )

@@ -20,7 +20,8 @@ app = typer.Typer()
 def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
     """Show the city's stacks as the state has them and its workloads as its clouds have them.
 
-    Workloads on simulated nodes say so: their pods run nowhere but in the books.
+    Workloads on simulated nodes say so: their pods run nowhere but in the books. A cloud that cannot be read is named
+    with the reason, and counts as an error only when no other cloud answers.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
@@ -47,10 +48,12 @@ def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
                 "unreachable": away,
             }
         )
-        return
-    _print(stacks, workloads)
-    for cloud, reason in away.items():
-        note(f"cloud {cloud}: {reason}")
+    else:
+        _print(stacks, workloads)
+        for cloud, reason in away.items():
+            note(f"cloud {cloud}: {reason}")
+    if failed and len(failed) == len(session.city.clouds):
+        raise typer.Exit(max(error.exit_code for error in failed.values()))
 
 
 def _absence(cloud: Cloud) -> str:

@@ -30,7 +30,8 @@ class RunOptions:
     `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
     (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
     caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
-    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted.
+    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. `files` is
+    how the user names the city's files, for commands that are advised.
     """
 
     operation: Operation
@@ -49,6 +50,7 @@ class RunOptions:
     provider: KubernetesProvider = "auto"
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None
+    files: str = "PATH"
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def confirms(self, stack: str) -> bool:

@@ -181,7 +181,8 @@ class _Runner:
         if options.operation == "up":
             forget_old_clusters(context, self._sink)
         if options.operation in ("preview", "up"):
-            secret_store.require_given(secret_store.needed(context.plan), context.kept_secrets())
+            needed = secret_store.needed(context.plan)
+            secret_store.require_given(needed, context.kept_secrets(), options.files)
         if options.operation == "up":
             self._check_deletions(engine)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 
 from wecityctl.engine.backend import Backend
 from wecityctl.errors import ConfigurationError
@@ -45,14 +46,14 @@ def needed(plan: Plan) -> tuple[str, ...]:
     return tuple(sorted({name for stack in plan.stacks for name in stack.secrets}))
 
 
-def require_given(names: Iterable[str], have: Mapping[str, str]) -> None:
-    """Raise `ConfigurationError` when a value that only a user can give is missing."""
+def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> None:
+    """Raise `ConfigurationError` when a value that only a user can give is missing; `files` are the city's."""
     missing = [name for name in names if name.startswith(GIVEN_PREFIX) and name not in have]
     if missing:
         raise ConfigurationError(
             "secrets are missing that the apps name: " + ", ".join(missing),
             resolution="set each of them: "
-            + "; ".join(f"wecityctl secrets set PATH {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
+            + "; ".join(f"wecityctl secrets set {quote(files)} {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
         )
 
 

@@ -178,10 +178,23 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-def from_status(status: int, body: Mapping[str, Any] | str, *, what: str) -> ApiError:
+# What may help where the answer is not an API server's own.
+_LATER = "see that the API server runs, and any proxy or balancer on the way; then run it again"
+_ELSEWHERE = "check the server's URL, and any proxy on the way"
+_ADVICE: Mapping[int, str] = {
+    403: "see that the credentials are for this cluster, and that no proxy on the way keeps you out",
+    407: "give the proxy on the way its credentials, in the kubeconfig's proxy-url",
+    429: "the server has too much to do: wait, then run it again",
+}
+
+
+def from_status(status: int, body: Mapping[str, Any] | str, *, what: str, server: str = "") -> ApiError:
     """The error for an HTTP status and the answer's body (a `Status` object, or text from something in between)."""
+    resolution = ""
     if isinstance(body, str):
-        reason, message, found = "", body.strip()[:500] or f"HTTP status {status}", None
+        reason, found, message = "", None, f"{server or 'the server'} answered with HTTP status {status}"
+        what += f" answered: {' '.join(body.split())[:300]}" if body.strip() else ""
+        resolution = _ADVICE.get(status) or (_LATER if status >= 500 else _ELSEWHERE)
     else:
         reason, message, found = (
             str(body.get("reason") or ""),
@@ -193,7 +206,7 @@ def from_status(status: int, body: Mapping[str, Any] | str, *, what: str) -> Api
         kind = AlreadyExists
     if status == 410 or reason == "Expired":
         kind = Gone
-    return kind(status, reason, message, found, details=what)
+    return kind(status, reason, message, found, details=what, resolution=resolution)
 
 
 def _seconds(value: object) -> float | None:

@@ -207,7 +207,7 @@ class Requester:
             body = data.decode(errors="replace")
         if not isinstance(body, dict):
             body = str(body)
-        error = from_status(response.status, body, what=f"{call.method} {call.path}")
+        error = from_status(response.status, body, what=f"{call.method} {call.path}", server=self._access.server)
         if isinstance(error, Unauthorized):
             return self._unauthorized(error, login)
         return error
@@ -218,7 +218,9 @@ class Requester:
             error.message = f"the client certificate expired on {expired:%Y-%m-%d %H:%M} UTC"
             error.resolution = "fetch the cluster's kubeconfig again, or renew its client certificate"
         else:
-            error.message = f"{self._access.server} does not accept these credentials: {error.message}"
+            # Without a body of the API's own the message has nothing but the server again.
+            why = f": {error.message}" if error.body else ""
+            error.message = f"{self._access.server} does not accept these credentials{why}"
             error.resolution = "check the user of the kubeconfig's context, or fetch the kubeconfig again"
         error.args = (error.message,)
         return error
