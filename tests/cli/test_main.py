@@ -271,3 +271,21 @@ def test_a_report_that_cannot_be_written_stops_the_run_before_it_begins(report: 
     assert done.returncode == 2
     assert f"{report} cannot be written" in done.stderr
     assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("policy",), "a command is missing: one of check, list, explain, report"),
+        (("import",), "a command is missing: one of "),
+        (("policy", "list", "-o", "xml"), "Invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json'."),
+        (("up", "city", "-p", "0"), "Invalid value for '--parallelism' / '-p': must be greater than or equal to 1"),
+        (("up", "city", "-p", "x"), "Invalid value for '--parallelism' / '-p': must be a valid integer"),
+    ],
+)
+def test_a_command_line_that_is_wrong_is_told_in_our_words_once(words: tuple[str, ...], message: str) -> None:
+    done = wecityctl(*words)
+    errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(errors)) == (2, 1)
+    assert errors[0].startswith(message)
+    assert len(done.stderr.splitlines()) == 3

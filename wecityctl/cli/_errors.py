@@ -12,6 +12,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import IO
 
+import typer
+
 from wecityctl import __version__
 from wecityctl.cli._common import FORMAT_VERSION
 from wecityctl.errors import DeploymentError, InvalidCityError, WecityError
@@ -56,6 +58,16 @@ def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
             resolution="make room and run it again: what was done is in the state",
         )
     return WecityError("the output could not be written", details=reason) if output_lost else None
+
+
+def usage_message(error: typer.TyperException) -> str:
+    """What is wrong with a command line, without the words of the libraries that found it."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if context is not None and text == context.get_help():
+        # A group called with nothing more has its whole help for a message.
+        return "a command is missing: one of " + ", ".join(context.command.list_commands(context))
+    text = text.replace(": Value error, ", ": ").replace(": Input should be ", ": must be ")
+    return text.partition(", unable to parse ")[0]
 
 
 def error_line(error: BaseException, code: int) -> str:

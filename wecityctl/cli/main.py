@@ -17,7 +17,7 @@ import typer
 from wecityctl import __version__
 from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
-from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error
+from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error, usage_message
 from wecityctl.cli._lazy import Command, LazyGroup
 from wecityctl.cli._streams import close_after_failure, flushes, open_standard_streams
 from wecityctl.errors import CancelledError, ConfigurationError, ExitCode, WecityError
@@ -151,7 +151,7 @@ def _as_known(error: BaseException, *, output_lost: bool) -> WecityError | None:
         case typer.Abort():
             return CancelledError("stopped at a question")
         case typer.TyperException():
-            return ConfigurationError(error.format_message())
+            return ConfigurationError(usage_message(error))
         case OSError():
             return system_error(error, output_lost=output_lost)
         case _:
@@ -172,7 +172,7 @@ def _show_usage_error(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     if context is not None:
         sys.stderr.write(f"{context.get_usage()}\n")
-    sys.stderr.write(f"error: {error.format_message()}\n")
+    sys.stderr.write(f"error: {usage_message(error)}\n")
     if context is not None:
         sys.stderr.write(f"  → see {context.command_path} --help\n")
 
