@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,21 @@ def test_a_replica_that_fits_on_no_node_is_told_the_largest() -> None:
 )
 def test_amounts_are_in_the_unit_that_suits_them(resource: str, amount: int, text: str) -> None:
     assert amount_text(resource, amount, ROUND_FLOOR) == text
+
+
+def test_a_ring_is_told_link_by_link() -> None:
+    order = ["d", "a", "g", "b", "h", "c"]
+    links = dict(pairwise(order))
+    apps = [
+        plain(
+            name,
+            placement=PlacementRules(
+                affinity=(links[name],) if name in links else (), anti_affinity=() if name in links else (order[0],)
+            ),
+        )
+        for name in sorted(order)
+    ]
+    texts = _clash_texts(city(*apps, clouds=TWO, platforms=()))
+    assert len(texts) == len(order)
+    ends = [tuple(word.removeprefix("health/") for word in text.split() if "health/" in word) for text in texts]
+    assert all(ends[index][1] == ends[index + 1][0] for index in range(len(ends) - 1))

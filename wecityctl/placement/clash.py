@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Members are named one by one up to this many; beyond it a family is a clearer answer.
 _NAMED = 8
 _MOST_MEMBERS = 60
+# Nobody reads a longer clash link by link.
+_MOST_LINKED = 200
 # With more items than this the linear relaxation is asked first, and no smaller clash is looked for.
 _LARGE = 120
 _ROUNDS = 60
@@ -253,7 +255,33 @@ def _families(problem: Problem) -> dict[Family, tuple[Constraint, ...]]:
 
 
 def _in_order(constraints: Iterable[Constraint]) -> tuple[Constraint, ...]:
-    """What the files ask for before what the clouds have; otherwise by sort and subject."""
-    return tuple(
-        sorted(constraints, key=lambda item: (item.kind == "capacity", item.subjects[:1], item.kind, item.text))
-    )
+    """What the files ask for before what the clouds have; each next to one that speaks of the same, so that a ring is
+    read along its links; otherwise by sort and subject."""
+    ranked = sorted(constraints, key=lambda item: (item.subjects[:1], item.kind, item.text))
+    rest = [item for item in ranked if item.kind != "capacity"]
+    if len(rest) > _MOST_LINKED:
+        return tuple(sorted(ranked, key=lambda item: item.kind == "capacity"))
+    subjects = {item: frozenset(item.subjects) for item in rest}
+
+    def links(item: Constraint) -> int:
+        return sum(not subjects[item].isdisjoint(other) for other in subjects.values())
+
+    found: list[Constraint] = []
+    said: set[str] = set()
+    while rest:
+        if not found:
+            following = min(rest, key=links)
+        else:
+            last = found[-1]
+            following = min(
+                rest,
+                key=lambda item: (
+                    subjects[item].isdisjoint(last.subjects),
+                    item.subjects[0] != last.subjects[-1],
+                    subjects[item].isdisjoint(said),
+                ),
+            )
+        rest.remove(following)
+        found.append(following)
+        said |= subjects[following]
+    return (*found, *(item for item in ranked if item.kind == "capacity"))
