@@ -171,6 +171,8 @@ def test_a_waiver_lets_it_pass_and_is_shown_where_it_does(city: Path, tmp_path: 
     done = wecityctl("policy", "check", city, home=tmp_path)
     assert done.returncode == 0
     assert "(waived: short-logs)" in done.stdout
+    assert "set logRetentionDays" not in done.stdout, "what is waived need not be mended"
+    assert "waiver short-logs holds for long: it ends on 2999-12-31" in done.stdout
     assert wecityctl("preview", city, "--offline", home=tmp_path).returncode == 0
 
 

@@ -55,6 +55,8 @@ def test_a_cloud_that_fails_is_told_with_its_reason(session: Session) -> None:
     ]
     assert "main: cloud unreachable – no answer from" in markdown(report)
     assert 'class="unreachable"' in html(report)
+    assert "no cloud could be looked at: 1 of 1 unreachable" in markdown(report)
+    assert "no cloud was looked at" in markdown(dossier(session))
 
 
 def test_every_rule_is_evidence_for_a_control_of_the_table() -> None:

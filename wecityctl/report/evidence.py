@@ -72,16 +72,25 @@ def title(dossier: Dossier) -> str:
 def introduction(dossier: Dossier) -> Iterator[str]:
     """What a reader must know before the tables."""
     yield dossier.disclaimer
-    count = sum(1 for item in dossier.clouds if item.state == "observed")
-    looked = f"{count} of {len(dossier.clouds)} clouds looked at then" if count else "no cloud was looked at"
     yield (
         f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {dossier.resources}"
-        f" resources on {dossier.at}; {looked}."
+        f" resources on {dossier.at}; {_looked(dossier)}."
     )
     if dossier.mlps == 4:
         yield _LEVEL_FOUR
     for stack in dossier.unseen:
         yield f"The program of stack {stack} does not run: nothing is known of what it would make."
+
+
+def _looked(dossier: Dossier) -> str:
+    """How many clouds were looked at; one that did not answer is not one that nobody asked."""
+    states = [item.state for item in dossier.clouds]
+    count, silent, whole = states.count("observed"), states.count("unreachable"), len(states)
+    if count:
+        return f"{count} of {whole} clouds looked at then" + (f", {silent} unreachable" if silent else "")
+    if silent:
+        return f"no cloud could be looked at: {silent} of {whole} unreachable"
+    return "no cloud was looked at"
 
 
 def rows(dossier: Dossier) -> Iterator[tuple[str, str, str, str]]:

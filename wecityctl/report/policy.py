@@ -31,7 +31,9 @@ def print_verdict(console: Console, verdict: Verdict, positions: Positions, *, e
     """Every finding with what to do about it, what is to be said of the waivers, and one line that sums up."""
     for item in _by_weight(verdict):
         console.print(_headline(item, positions), soft_wrap=True)
-        console.print(f"    → {item.finding.resolution}", soft_wrap=True, markup=False)
+        if not item.waiver:
+            # What is waived has been decided; how else it could be mended is in the JSON.
+            console.print(f"    → {item.finding.resolution}", soft_wrap=True, markup=False)
     for line in note_lines(verdict):
         console.print(line, soft_wrap=True, markup=False)
     if evidence:

@@ -45,4 +45,5 @@ RULE = Rule(
     check=check,
     level="advisory",
     controls=("8.1.4.11 个人信息保护",),
+    applies=lambda city: any(app.runs and app.data_class in CITIZENS for app in city.apps),
 )
