@@ -26,8 +26,8 @@ up: $(STAMP) ## Bring the example city up on this machine, and everything it nee
 	$(BIN)/wecityctl up $(CITY) --yes
 
 down: $(STAMP) ## Take the example city and its embedded cloud down again; volumes stay
-	$(BIN)/wecityctl destroy $(CITY) --stop-clouds --confirm="$$($(BIN)/wecityctl validate $(CITY) -o json | \
-	  $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["city"])')"
+	$(BIN)/wecityctl destroy $(CITY) --confirm="$$($(BIN)/wecityctl validate $(CITY) -o json | \
+	  $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["city"])')" --stop-clouds
 
 test: $(STAMP) lint ## Set everything up and run every test
 	$(BIN)/wecityctl engine install
