@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.placement import made_city
 from tests.placement.cities import CATALOGUE
@@ -34,7 +36,7 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
-from wecityctl.placement.filters import amount_text
+from wecityctl.placement.filters import REPLICAS, amount_text
 from wecityctl.placement.measure import broken
 from wecityctl.placement.problem import build_problem
 from wecityctl.placement.standing import Standing, standing_of, standing_placement
@@ -322,3 +324,53 @@ def test_a_ring_is_told_link_by_link() -> None:
     assert len(texts) == len(order)
     ends = [tuple(word.removeprefix("health/") for word in text.split() if "health/" in word) for text in texts]
     assert all(ends[index][1] == ends[index + 1][0] for index in range(len(ends) - 1))
+
+
+def test_replicas_larger_than_half_a_node_need_a_node_each() -> None:
+    pool = Pool("general", "amd64", 8, "64", "640Gi", "1Ti")
+
+    def asking(many: int) -> City:
+        part = replace(WEB, replicas=many, resources=Resources("33", "1Gi"))
+        return city(
+            app("a", components=(part,), route=None), clouds=(replace(HERE, pools=(pool,)), THERE), platforms=()
+        )
+
+    assert place(asking(8), CATALOGUE).apps == {("health", "a"): "here"}
+    texts = _clash_texts(replace(asking(10), clouds=asking(10).clouds[:1]))
+    assert texts == [
+        "pool general of cloud here: its nodes hold 8 replicas of 33 CPU or more, "
+        "and what may land there asks for 10 replicas"
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 8), st.integers(1, 2)), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(1, 8), st.integers(1, 3)), min_size=1, max_size=4),
+)
+def test_replicas_that_can_be_packed_are_never_too_many(
+    nodes: list[tuple[int, int]], asked: list[tuple[int, int]]
+) -> None:
+    pools = tuple(Pool(f"p{n}", "amd64", many, str(cpu), "64Gi", "1Ti") for n, (cpu, many) in enumerate(nodes))
+    apps = [
+        app(f"a{n}", components=(replace(WEB, replicas=many, resources=Resources(str(cpu), "1Gi")),), route=None)
+        for n, (cpu, many) in enumerate(asked)
+    ]
+    problem = build_problem(city(*apps, clouds=(replace(HERE, pools=pools),), platforms=()), CATALOGUE)
+    counted = [room for room in problem.rooms if room.resource == REPLICAS]
+    left = [cpu for cpu, many in nodes for _ in range(many)]
+    replicas = sorted((cpu for cpu, many in asked for _ in range(many)), reverse=True)
+    if counted:
+        assert not _packs(left, replicas)
+
+
+def _packs(left: list[int], replicas: list[int]) -> bool:
+    """Whether the replicas fit on the nodes, each way tried."""
+    if not replicas:
+        return True
+    first, rest = replicas[0], replicas[1:]
+    return any(
+        _packs([*left[:n], room - first, *left[n + 1 :]], rest)
+        for n, room in enumerate(left)
+        if room >= first and room not in left[:n]
+    )

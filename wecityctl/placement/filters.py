@@ -14,6 +14,8 @@ from wecityctl.placement.supply import CloudSupply, Test, emptying, passing
 
 Landings = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
 _IN_REGION = ("L3", "L4")
+# Room that is counted in replicas and not in what they ask for.
+REPLICAS = "replicas"
 # Amounts of bytes are counted in the first of them.
 _BYTES = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
@@ -192,6 +194,8 @@ def amount_text(resource: str, amount: int, rounding: str = ROUND_CEILING) -> st
     """`4 CPU`, `1.5Gi of memory`, `2 nvidia.com/gpu`; what there is, is rounded down, what is asked for up."""
     if resource in (CPU, MEMORY, STORAGE):
         return f"{bare_amount(resource, amount, rounding)} {'CPU' if resource == CPU else f'of {resource}'}"
+    if resource == REPLICAS:
+        return f"{amount} replica{'s' if amount != 1 else ''}"
     return f"{amount} {resource}"
 
 

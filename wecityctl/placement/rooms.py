@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR
 
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item
-from wecityctl.placement.filters import Landings, amount_text, bare_amount, listed
+from wecityctl.placement.filters import REPLICAS, Landings, amount_text, bare_amount, listed
 from wecityctl.placement.model import Constraint, Source
 from wecityctl.placement.supply import CloudSupply, landing, watched_groups
+
+# Replicas are counted, beside what they ask for, if no more of them than this fit on the largest node.
+_FEW_A_NODE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,54 @@ def rooms_of(items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Lan
                 limit, asked = cloud.room(pools, resource), sum(of_item.values())
                 if asked > limit:
                     offer = _offer(cloud, pools, resource, limit)
-                    text = f"{offer}, and what may land there asks for {amount_text(resource, asked)}"
-                    source = Source("Cloud", cloud.name, ("spec", "pools"))
-                    constraint = Constraint("capacity", (f"cloud {cloud.name}",), text, source)
-                    found.append(Room(number, pools, resource, limit, tuple(of_item.items()), offer, constraint))
+                    found.append(_room(number, cloud, pools, resource, limit, of_item, offer))
+            found += _room_for_large(items, number, cloud, pools, landings)
     return tuple(found)
+
+
+def _room_for_large(
+    items: Sequence[Item], number: int, cloud: CloudSupply, pools: frozenset[int], landings: Landings
+) -> Iterator[Room]:
+    """Room for replicas so large that few of them fit on one node: they are counted, since the sum of what the nodes
+    have says nothing of what is left over on each."""
+    large = [
+        (item, workload)
+        for item, each in enumerate(items)
+        for workload, landing_on in zip(each.workloads, landings[item][number], strict=True)
+        if landing_on and landing_on <= pools
+    ]
+    for resource in (CPU, MEMORY):
+        most = max(cloud.pools[index].node.get(resource, 0) for index in pools)
+        sizes = {workload.replica.get(resource, 0) for _, workload in large}
+        parts = range(2, _FEW_A_NODE + 2)
+        least = {min((size for size in sizes if size * part > most), default=0) for part in parts} - {0}
+        for size in sorted(least):
+            limit = sum(cloud.pools[index].pool.nodes * (cloud.pools[index].node[resource] // size) for index in pools)
+            of_item: dict[int, int] = {}
+            for item, workload in large:
+                if workload.replica.get(resource, 0) >= size:
+                    many = workload.room[resource] // workload.replica[resource]
+                    of_item[item] = of_item.get(item, 0) + many
+            asked = sum(of_item.values())
+            if asked > limit:
+                what = f"{amount_text(REPLICAS, limit)} of {amount_text(resource, size)} or more"
+                offer = f"{_where(cloud, pools)}: its nodes hold {what}"
+                yield _room(number, cloud, pools, REPLICAS, limit, of_item, offer)
+
+
+def _room(
+    number: int,
+    cloud: CloudSupply,
+    pools: frozenset[int],
+    resource: str,
+    limit: int,
+    of_item: Mapping[int, int],
+    offer: str,
+) -> Room:
+    text = f"{offer}, and what may land there asks for {amount_text(resource, sum(of_item.values()))}"
+    source = Source("Cloud", cloud.name, ("spec", "pools"))
+    constraint = Constraint("capacity", (f"cloud {cloud.name}",), text, source)
+    return Room(number, pools, resource, limit, tuple(of_item.items()), offer, constraint)
 
 
 def _loads(items: Sequence[Item], cloud: int, landings: Landings) -> list[tuple[int, frozenset[int], str, int]]:
@@ -80,8 +126,7 @@ def _loads(items: Sequence[Item], cloud: int, landings: Landings) -> list[tuple[
 
 
 def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int) -> str:
-    names = [cloud.pools[index].pool.name for index in sorted(pools)]
-    where = f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
+    where = _where(cloud, pools)
     if not limit:
         return f"{where}: there is no {'CPU' if resource == CPU else resource}"
     size = cloud.size(pools, resource)
@@ -91,3 +136,8 @@ def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int)
         return f"{where}: {part} of {whole} can be filled (a tenth is left free where there are several nodes)"
     are = "is" if resource in (CPU, MEMORY, STORAGE) or limit == 1 else "are"
     return f"{where}: there {are} {whole}"
+
+
+def _where(cloud: CloudSupply, pools: frozenset[int]) -> str:
+    names = [cloud.pools[index].pool.name for index in sorted(pools)]
+    return f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
