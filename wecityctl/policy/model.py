@@ -41,8 +41,8 @@ class Posture:
 class Finding:
     """One place where a rule is broken.
 
-    `subject` is what waivers match: `<tenant>/<app>`, `capability <name>`, `cloud <name>`, `<Kind> <namespace>/<name>`
-    or `city`. `document` and `path` lead to the line in the files, where there is one: ("App", "health/code") and
+    `subject` is what waivers match: `<tenant>/<app>`, `tenant <name>`, `capability <name>`, `cloud <name>`,
+    `<Kind> <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, where there is one: ("App", "health/code") and
     ("spec", "zone").
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wecityctl.policy.model import Rule
 from wecityctl.policy.rules import (
+    budget,
     common_capability,
     crossing_plaintext,
     data_class,
@@ -55,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     image_architectures.RULE,
     unused_capability.RULE,
     common_capability.RULE,
+    budget.RULE,
 )
 
 
