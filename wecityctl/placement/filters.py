@@ -172,8 +172,8 @@ def regions_for(city: City, data_class: str) -> frozenset[str] | None:
 
 
 def _lies_in(cloud: Cloud, regions: frozenset[str]) -> bool:
-    """An embedded cloud without a region lies on this machine; of any other, an unknown region is a wrong one."""
-    return cloud.region in regions or (not cloud.region and cloud.provider == "local")
+    """Of a vendor's cloud an unknown region is a wrong one; of an embedded or adopted one the red lines advise."""
+    return cloud.region in regions or (not cloud.region and not cloud.has_landing_zone)
 
 
 def _region(city: City, item: Item, regions: frozenset[str]) -> Constraint:

@@ -117,10 +117,11 @@ def _found(rule: Rule, posture: Posture) -> Iterable[Finding]:
 
 
 def _judged(rule: Rule, finding: Finding, city: City, today: date, used: set[str]) -> Judged:
-    level: Level = "mandatory" if rule.veto else rule.level_for(city)
+    veto = rule.veto and not finding.unsaid
+    level: Level = "mandatory" if veto else "advisory" if finding.unsaid else rule.level_for(city)
     waiver = "" if rule.veto else _waiver_for(rule.name, finding, city, today)
     used.add(waiver)
-    return Judged(rule.name, rule.title, level, rule.veto, finding, waiver)
+    return Judged(rule.name, rule.title, level, veto, finding, waiver)
 
 
 def _waiver_for(rule: str, finding: Finding, city: City, today: date) -> str:

@@ -42,8 +42,9 @@ class Finding:
     """One place where a rule is broken.
 
     `subject` is what waivers match: `<tenant>/<app>`, `tenant <name>`, `capability <name>`, `cloud <name>`,
-    `<Kind> <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, where there is one: ("App", "health/code") and
-    ("spec", "zone").
+    `<Kind> <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, where there is one:
+    ("App", "health/code") and ("spec", "zone"). `unsaid`: nothing is known to be wrong, but an optional field that
+    would show it is left out; such a finding is advice, whatever the rule weighs.
     """
 
     subject: str
@@ -52,6 +53,7 @@ class Finding:
     stack: str = ""
     document: tuple[str, str] | None = None
     path: tuple[str | int, ...] = ()
+    unsaid: bool = False
 
 
 Check = Callable[[Posture], Iterable[Finding]]

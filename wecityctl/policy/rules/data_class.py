@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from wecityctl.model.city import App, Compliance, DataRule
 from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running
@@ -11,11 +12,12 @@ from wecityctl.policy.model import Finding, Posture, Rule
 WHY = """\
 Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department
 that owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on
-clouds whose region is known and allowed, is backed up only to such a region, is never held by a partner's app, and
-shares no store with one; L4 never lies in a zone that the internet reaches and has a store of its own. What is not
-known fails: a cloud without a region is not in an allowed one; where the city allows any, only an embedded cloud,
-which lies on this machine, may do without. A city may say more for each class under compliance.dataClasses. Neither a
-flag nor a waiver lifts this rule; changing the class of the data is a decision that is seen in the files."""
+clouds whose region is allowed, is backed up only to such a region, is never held by a partner's app, and shares no
+store with one; L4 never lies in a zone that the internet reaches and has a store of its own. A vendor's cloud whose
+region is not said is refused; of an adopted or embedded one, whose files may leave the region out, the rule advises
+to say it, since nothing is known to be wrong and nothing to be right. A city may say more for each class under
+compliance.dataClasses. Neither a flag nor a waiver lifts this rule; changing the class of the data is a decision that
+is seen in the files."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -47,20 +49,18 @@ def _zone(posture: Posture, place: Lodging, own: DataRule) -> Iterator[Finding]:
 def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[Finding]:
     if place.cloud is None:
         return
-    regions = _regions(compliance, place.app, own)
-    region = place.cloud.region
-    if regions is None:
+    cloud, regions = place.cloud, _regions(compliance, place.app, own)
+    where = f"{place.where} is on cloud {cloud.name!r}"
+    if not cloud.region:
         # An embedded cloud lies on this machine, and a city that names no regions lets its data lie there.
-        if not region and place.app.data_class in CITIZENS and place.cloud.provider != "local":
-            message = f"{place.where} is on cloud {place.cloud.name!r}, of which nobody knows the region"
-            yield _finding(place.app, message, "say in the Cloud's spec.region where it lies", place.path)
-        return
-    if region in regions:
-        return
-    where = f"in region {region!r}" if region else "in no known region"
-    message = f"{place.where} is on cloud {place.cloud.name!r}, {where}; its data may lie in {_any_of(regions)} only"
-    advice = "place it on a cloud of an allowed region" if region else "say in the Cloud's spec.region where it lies"
-    yield _finding(place.app, message, advice, place.path)
+        if regions is not None or (place.app.data_class in CITIZENS and cloud.provider != "local"):
+            message = f"{where}, of which nobody knows the region"
+            advice = "say in the Cloud's spec.region where it lies"
+            found = _finding(place.app, message, advice, place.path)
+            yield replace(found, unsaid=not cloud.has_landing_zone)
+    elif regions is not None and cloud.region not in regions:
+        message = f"{where}, in region {cloud.region!r}; its data may lie in {_any_of(regions)} only"
+        yield _finding(place.app, message, "place it on a cloud of an allowed region", place.path)
 
 
 def _regions(compliance: Compliance, app: App, own: DataRule) -> tuple[str, ...] | None:

@@ -9,10 +9,10 @@ from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 A backup beside the data burns, floods and is encrypted by the same intruder together with it. From level 3 on GB/T
-22239 asks for a backup at another place 异地备份. The rule asks for a backup target, and that it lies in another region
-than every cloud on which running apps keep data. A cloud whose region is not said could be the very same place, so it
-fails as well. Where the data may go at all is the business of its class: the target's region is held against the
-city's residency too."""
+22239 asks for a backup at another place 异地备份. The rule advises a backup target where the files name none, and
+demands that it lies in another region than every cloud on which running apps keep data. A cloud whose region is not
+said could be the very same place, so the rule advises to say it. Where the data may go at all is the business of its
+class: the target's region is held against the city's residency too."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -25,14 +25,17 @@ def check(posture: Posture) -> Iterator[Finding]:
     if clouds and not backup.target:
         message = f"there is no backup target, and data is kept on {', '.join(sorted(clouds))}"
         resolution = "name an object store in another region under compliance.backup"
-        yield Finding("city", message, resolution, document=document, path=("spec", "compliance", "backup"))
+        path: tuple[str, ...] = ("spec", "compliance", "backup")
+        yield Finding("city", message, resolution, document=document, path=path, unsaid=True)
         return
     for name in sorted(clouds):
         region = city.cloud(name).region
         if not region:
             message = f"data is kept on cloud {name!r} of no known region, so its backups may lie beside it"
             resolution = "say in the Cloud's spec.region where it lies"
-            yield Finding(f"cloud {name}", message, resolution, document=("Cloud", name), path=("spec", "region"))
+            yield Finding(
+                f"cloud {name}", message, resolution, document=("Cloud", name), path=("spec", "region"), unsaid=True
+            )
         elif region == backup.region:
             message = f"backups of what is kept on cloud {name!r} lie in the same region {region!r}"
             resolution = "name a backup target in another region"
