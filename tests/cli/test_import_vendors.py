@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -250,9 +249,12 @@ def test_the_sdk_knows_the_tokens_and_properties_that_are_read(provider: str, ki
 
 
 def resource_class(provider: str, token: str) -> type:
-    """The SDK's class of `provider:module/fileName:Name`."""
+    """The SDK's class of `provider:module/fileName:Name`.
+
+    Taken from the package's own attribute: the SDKs load their modules lazily, and importing a module below one that is
+    not loaded yet leaves that one half empty for whoever comes next.
+    """
     package = {"tencentcloud": "tencentcloud_iac_pulumi"}.get(provider, f"pulumi_{provider}")
     module, name = token.split(":")[1:]
-    path = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", module).lower().replace("/", ".")
-    found: type = getattr(import_module(f"{package}.{path}"), name)
+    found: type = getattr(getattr(import_module(package), module.split("/")[0].lower()), name)
     return found
