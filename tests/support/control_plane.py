@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -39,12 +40,23 @@ def binary(name: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on at the moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens on, below those that the kernel gives to connections: a server that is started again
+    on its port must not find somebody's connection there."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    sockets: list[socket.socket] = []
+    try:
+        while len(sockets) < count:
+            opened = socket.socket()
+            try:
+                opened.bind(("127.0.0.1", random.randrange(lowest // 2, lowest)))
+            except OSError:
+                opened.close()
+                continue
+            sockets.append(opened)
+        return [opened.getsockname()[1] for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()
 
 
 def _die_with_parent() -> None:
