@@ -12,12 +12,12 @@ from typing import Any
 
 import pulumi
 
-from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.huaweicloud_network import Direction, Network, add_rule, make_group, make_network
+from wecityctl.stacks.base.huaweicloud_network import Direction, add_rule, make_group, make_network
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
+from wecityctl.stacks.base.vpc import Network, check_needs
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import _utilities, cce, dew, obs
@@ -59,17 +59,11 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 def _check(zone: LandingZone) -> None:
     """What the vendor demands and no default can give."""
-    name, settings = zone.cloud.name, zone.cloud.huaweicloud
+    settings = zone.cloud.huaweicloud
     missing = [] if zone.cloud.region else ["region"]
     if zone.makes_cluster and zone.pools and not settings.key_pair:
         missing.append("huaweicloud.keyPair")
-    if missing:
-        raise ConfigurationError(f"cloud {name}: Huawei Cloud needs {', '.join(missing)} in the Cloud's spec")
-    for pool in zone.cloud.pools if zone.makes_cluster else ():
-        if not pool.instance_types:
-            raise ConfigurationError(f"cloud {name}: pool {pool.name} names no instanceTypes to make its nodes of")
-        if pool.architecture not in _ARCHITECTURES:
-            raise ConfigurationError(f"cloud {name}: Huawei Cloud has no {pool.architecture} nodes (pool {pool.name})")
+    check_needs(zone, "Huawei Cloud", missing, _ARCHITECTURES)
 
 
 def _keys(zone: LandingZone, provider: pulumi.ProviderResource) -> dew.Key:

@@ -5,8 +5,6 @@ Groups are made without the vendor's own rules, which let their members reach ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Literal
 
@@ -14,6 +12,7 @@ import pulumi
 
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, options
+from wecityctl.stacks.base.vpc import Identifiers, Network
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import nat, vpc
@@ -32,21 +31,7 @@ _NAME_SERVERS = {
 # The address's limit in Mbit/s; the bill is by traffic.
 _EGRESS_MBIT = 100
 
-Identifiers = Mapping[str, pulumi.Input[str]]
 Direction = Literal["ingress", "egress"]
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What the cluster is put into: subnets and their ranges by logical name, groups by zone. `rules` and `ways_out`
-    are what must stand before there are nodes."""
-
-    id: pulumi.Input[str]
-    subnets: Identifiers
-    ranges: Identifiers
-    groups: Identifiers
-    rules: tuple[pulumi.Resource, ...]
-    ways_out: tuple[pulumi.Resource, ...]
 
 
 def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Network:

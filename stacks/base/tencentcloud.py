@@ -14,13 +14,13 @@ from typing import Any
 
 import pulumi
 
-from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
-from wecityctl.stacks.base.tencentcloud_network import Network, accept, make_network
+from wecityctl.stacks.base.tencentcloud_network import accept, make_network
+from wecityctl.stacks.base.vpc import Network, check_needs
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import _utilities, cos, kms, kubernetes, security
@@ -72,20 +72,14 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 def _check(zone: LandingZone) -> None:
     """What the vendor demands and no default can give."""
-    name, settings = zone.cloud.name, zone.cloud.tencentcloud
+    settings = zone.cloud.tencentcloud
     makes_subnets = not all(item.existing for item in zone.subnets)
     missing = [
         *([] if zone.cloud.region else ["region"]),
         *(["tencentcloud.availabilityZones"] if makes_subnets and not settings.availability_zones else []),
         *([] if settings.app_id else ["tencentcloud.appId"]),
     ]
-    if missing:
-        raise ConfigurationError(f"cloud {name}: Tencent Cloud needs {', '.join(missing)} in the Cloud's spec")
-    for pool in zone.cloud.pools if zone.makes_cluster else ():
-        if not pool.instance_types:
-            raise ConfigurationError(f"cloud {name}: pool {pool.name} names no instanceTypes to make its nodes of")
-        if pool.architecture not in _IMAGES:
-            raise ConfigurationError(f"cloud {name}: Tencent Cloud has no {pool.architecture} nodes (pool {pool.name})")
+    check_needs(zone, "Tencent Cloud", missing, _IMAGES)
 
 
 def _key(zone: LandingZone, provider: pulumi.ProviderResource) -> kms.Key:

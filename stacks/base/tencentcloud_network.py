@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,24 +9,10 @@ import pulumi
 
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, options
+from wecityctl.stacks.base.vpc import Identifiers, Network
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import eip, nat, route, security, subnet, vpc
-
-Identifiers = Mapping[str, pulumi.Input[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What a cluster is put into: subnets and their ranges by logical name, security groups by zone. `rules` and
-    `ways_out` are what must stand before there are nodes."""
-
-    id: pulumi.Input[str]
-    subnets: Identifiers
-    ranges: Identifiers
-    groups: Identifiers
-    rules: tuple[pulumi.Resource, ...]
-    ways_out: tuple[pulumi.Resource, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from wecityctl.model.city import City
 from wecityctl.policy.model import Finding, Posture, Rule
-from wecityctl.policy.objects import Source, source_of
+from wecityctl.policy.objects import source_of
 from wecityctl.policy.traffic import UNNUMBERED, Allowance, allowances
 
 WHY = """\
@@ -59,59 +59,49 @@ def _undeclared(item: Allowance, declared: frozenset[int]) -> str:
 
 def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
     start, end = item.ends(zone)
-    source = source_of(posture, item.policy)
-    return Finding(
-        subject=source.subject,
-        message=f"{_policy(item, source)} lets zone {start!r} reach zone {end!r} on {ports}; no flow says so",
-        resolution=f"declare a flow from {start} to {end} with its ports, or take the policy out",
-        stack=item.stack,
-        document=source.document,
-        path=source.path,
+    return _finding(
+        posture,
+        item,
+        f"zone {start!r} reach zone {end!r} on {ports}; no flow says so",
+        f"declare a flow from {start} to {end} with its ports, or take the policy out",
     )
 
 
-def _policy(item: Allowance, source: Source) -> str:
-    """The policy, named where the finding's subject is what it belongs to."""
-    return "it" if source.document is None else f"NetworkPolicy {item.policy.name}"
+def _finding(posture: Posture, item: Allowance, lets: str, resolution: str) -> Finding:
+    """A finding about the allowance's policy, which is named where the finding's subject is what it belongs to."""
+    source = source_of(posture, item.policy)
+    policy = "it" if source.document is None else f"NetworkPolicy {item.policy.name}"
+    return Finding(source.subject, f"{policy} lets {lets}", resolution, item.stack, source.document, source.path)
 
 
 def _meets_strangers(posture: Posture, item: Allowance) -> Finding:
-    source = source_of(posture, item.policy)
     verb, who = ("reach", "to") if item.direction == "egress" else ("be reached from", "from")
     where = "; ".join(item.strangers)
-    return Finding(
-        subject=source.subject,
-        message=f"{_policy(item, source)} lets zone {item.zone!r} {verb} namespaces that are not the city's: {where}",
-        resolution=f"take the policy out; no flow can be declared {who} what the city does not have",
-        stack=item.stack,
-        document=source.document,
-        path=source.path,
+    return _finding(
+        posture,
+        item,
+        f"zone {item.zone!r} {verb} namespaces that are not the city's: {where}",
+        f"take the policy out; no flow can be declared {who} what the city does not have",
     )
 
 
 def _leads_out(posture: Posture, item: Allowance) -> Finding:
-    source = source_of(posture, item.policy)
-    return Finding(
-        subject=source.subject,
-        message=f"{_policy(item, source)} lets pods of zone {item.zone!r} reach any address",
-        resolution="name the addresses, or give the zone egress: true where it may reach the world outside",
-        stack=item.stack,
-        document=source.document,
-        path=source.path,
+    return _finding(
+        posture,
+        item,
+        f"pods of zone {item.zone!r} reach any address",
+        "name the addresses, or give the zone egress: true where it may reach the world outside",
     )
 
 
 def _crosses(posture: Posture, item: Allowance) -> Finding:
     """Addresses are other clouds' ways in. Their ports are node ports, so only the zone can be held against flows."""
-    source = source_of(posture, item.policy)
     where = ", ".join(item.ranges)
-    return Finding(
-        subject=source.subject,
-        message=f"{_policy(item, source)} lets zone {item.zone!r} reach {where}; no flow leads out of it",
-        resolution=f"declare a flow from {item.zone} with its ports, or take the policy out",
-        stack=item.stack,
-        document=source.document,
-        path=source.path,
+    return _finding(
+        posture,
+        item,
+        f"zone {item.zone!r} reach {where}; no flow leads out of it",
+        f"declare a flow from {item.zone} with its ports, or take the policy out",
     )
 
 
