@@ -22,7 +22,7 @@ import pytest
 
 from tests.e2e.files import CityFiles, app, example
 from tests.e2e.machine import Cluster, Done, Machine, eventually
-from wecityctl.local.node.capabilities import probe
+from tests.support.real_node import require_real_node
 
 pytestmark = pytest.mark.node
 
@@ -95,9 +95,7 @@ class RealCity:
 
 @pytest.fixture(scope="module")
 def real(home: Machine) -> RealCity:
-    lacking = [f"{each.name}: {each.detail}" for each in probe() if each.required and not each.ok]
-    if lacking:
-        pytest.skip("this machine cannot carry a real node: " + "; ".join(lacking))
+    require_real_node()
     files = example(home.root / "city", NAME, "real")
     made = RealCity(home, files, Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig"))
     made.up()

@@ -21,7 +21,7 @@ import pytest
 
 from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Done, Machine, eventually
-from wecityctl.local.node.capabilities import probe
+from tests.support.real_node import require_real_node
 from wecityctl.local.store import run_path
 
 pytestmark = pytest.mark.node
@@ -113,9 +113,7 @@ def city(directory: Path) -> CityFiles:
 
 @pytest.fixture(scope="module")
 def two(home: Machine) -> TwoClouds:
-    lacking = [f"{each.name}: {each.detail}" for each in probe() if each.required and not each.ok]
-    if lacking:
-        pytest.skip("this machine cannot carry a real node: " + "; ".join(lacking))
+    require_real_node()
     files = city(home.root / "city")
     north, south = (Cluster(home.state / "clouds" / f"{NAME}-{name}" / "kubeconfig") for name in ("north", "south"))
     made = TwoClouds(home, files, north, south)

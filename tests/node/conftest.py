@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.node.archive import write_archive
+from tests.support.real_node import require_real_node
 from wecityctl.local import cloud
-from wecityctl.local.node.capabilities import probe
 from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent, RunningCloud
 from wecityctl.parts import locate
 
@@ -95,9 +95,7 @@ def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
 @pytest.fixture(scope="session")
 def able() -> None:
     """Skip with what the machine lacks."""
-    lacking = [f"{each.name}: {each.detail}" for each in probe() if each.required and not each.ok]
-    if lacking:
-        pytest.skip("this machine cannot carry a real node: " + "; ".join(lacking))
+    require_real_node()
 
 
 @pytest.fixture(scope="session")
