@@ -34,7 +34,7 @@ class Page(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     served = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=served.serve_forever)
+    thread = threading.Thread(target=served.serve_forever, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{served.server_port}"

@@ -379,7 +379,10 @@ def test_two_clouds_side_by_side(state_home: Path) -> None:
 def test_two_starts_at_once_make_one_cloud(state_home: Path) -> None:
     results: list[RunningCloud] = []
     told: list[LocalEvent] = []
-    threads = [threading.Thread(target=lambda: results.append(cloud.start(spec("lab"), told.append))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: results.append(cloud.start(spec("lab"), told.append)), daemon=True)
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -139,7 +139,7 @@ def _handshake(pki: Pki, server: object, client: object) -> str:
             except OSError:
                 return
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
             with (

@@ -277,7 +277,7 @@ def test_reloads_under_traffic_lose_no_connection_and_open_nothing(node: World) 
                 node.load(variants[number % 2])
             ended.set()
 
-        threads = [threading.Thread(target=each) for each in (accept, intrude, reload)]
+        threads = [threading.Thread(target=each, daemon=True) for each in (accept, intrude, reload)]
         for each in threads:
             each.start()
         while not ended.is_set():

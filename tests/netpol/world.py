@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.support.processes import ENDING_WITH_PARENT
 
 GATEWAY = "10.99.255.254"
 OUTSIDE = "192.0.2.0/24"
@@ -28,7 +29,7 @@ class Namespace:
     """One network namespace."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(["unshare", "--net", "sleep", "600"], preexec_fn=_end_with_parent)
+        self._process = subprocess.Popen([*ENDING_WITH_PARENT, "unshare", "--net", "sleep", "600"])
         self.pid = self._process.pid
         own = Path("/proc/self/ns/net").stat().st_ino
         while Path(f"/proc/{self.pid}/ns/net").stat().st_ino == own:
@@ -124,7 +125,3 @@ def world(*addresses: str) -> Iterator[World]:
 def _setns(handle: int) -> None:
     if _libc.setns(handle, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
-
-
-def _end_with_parent() -> None:
-    _libc.prctl(1, signal.SIGKILL)

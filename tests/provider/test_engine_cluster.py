@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,22 +21,8 @@ from tests.provider.engine_support import ServerThread, Stack, environment, make
 from tests.provider.objects import definition, deployment
 from tests.support.control_plane import ControlPlane, control_plane
 
-pytestmark = [
-    pytest.mark.cluster,
-    # The SDK leaves a coroutine behind when its engine fails; it says so whenever Python happens to collect it.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.cluster
 StackFactory = Callable[..., Stack]
-
-
-@pytest.fixture(autouse=True)
-def _collect_what_the_sdk_leaves() -> Iterator[None]:
-    """Have that coroutine collected here. Left to chance it may be in the middle of another test's traceback, and
-    CPython 3.11 cannot parse source while it parses source."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 @pytest.fixture
@@ -256,16 +240,14 @@ def test_the_api_server_restarts_in_the_middle(stacks: StackFactory, tmp_path_fa
             done.wait()  # the server dies with the thread that started it
 
         done = threading.Event()
-        thread = threading.Thread(target=restart)
-        thread.start()
+        threading.Thread(target=restart, daemon=True).start()
         try:
             assert stack.up() == {"create": 152}
-        finally:
             plane.wait_until_ready()
-        assert plane.kubectl("get", "configmaps", "-o", "name").count("configmap/c") == 150
-        assert stack.up() == {"same": 152}
-        done.set()
-        thread.join()
+            assert plane.kubectl("get", "configmaps", "-o", "name").count("configmap/c") == 150
+            assert stack.up() == {"same": 152}
+        finally:
+            done.set()
 
 
 def test_killed_in_the_middle_and_run_again(
@@ -291,7 +273,7 @@ def test_killed_in_the_middle_and_run_again(
             for pid in _engines_of(tmp_path):
                 os.kill(pid, signal.SIGKILL)
 
-        killer = threading.Thread(target=kill)
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         with pytest.raises(CommandError):
             stack.up()

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import json
 import os
 import random
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -26,6 +24,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pki import Authority, Pair, make_key
+from tests.support.processes import ENDING_WITH_PARENT
 
 PARTS = Path(os.environ.get("WECITYCTL_TEST_PARTS") or Path("~").expanduser() / ".cache/wecityctl/parts")
 STAGES = Path(__file__).with_name("stages.yaml")
@@ -59,10 +58,6 @@ def free_ports(count: int) -> list[int]:
             opened.close()
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed test run leaves nothing behind
-
-
 @dataclass
 class ControlPlane:
     """A running control plane. `kubeconfig` is an administrator's, `token` a plain user's without any rights."""
@@ -89,12 +84,7 @@ class ControlPlane:
         self.commands[name] = command
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                preexec_fn=_die_with_parent,
+                [*ENDING_WITH_PARENT, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
             )
 
     def stop(self, name: str, *, kill: bool = False) -> None:
