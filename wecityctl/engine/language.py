@@ -23,6 +23,7 @@ from pulumi.runtime import reset_options, run_in_stack, set_all_config
 from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, language_pb2_grpc, plugin_pb2
 
 from wecityctl.engine.landing import SECRET_OUTPUTS
+from wecityctl.engine.sdk import lighten
 from wecityctl.engine.wire import Job
 from wecityctl.model.outputs import Outputs, to_json
 
@@ -141,7 +142,7 @@ class LanguageHost(LanguageRuntimeServicer):
     def start(self) -> None:
         """Begin to answer."""
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        _lighten_sdk()
+        lighten()
         self._server.start()
 
     def stop(self) -> None:
@@ -212,15 +213,3 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     with suppress(BaseException):
         loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
     loop.close()
-
-
-def _lighten_sdk() -> None:
-    """Leave out what the SDK does for nobody: this process serves one run only."""
-    from pulumi.runtime import resource
-    from pulumi.runtime.proto import source_pb2
-
-    # One remote call per message that is not shown: a sixth of the SDK's time.
-    pulumi.log.debug = lambda *args, **options: None
-    # The frames of our own programs on each registration: they made most of a small state, with this machine's paths.
-    resource._get_stack_trace = source_pb2.StackTrace
-    resource._get_source_position = lambda stack: None
