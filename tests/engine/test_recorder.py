@@ -27,7 +27,8 @@ from wecityctl.session import open_session
 from pathlib import Path
 for recording in record_session(open_session(Path({str(EXAMPLE)!r}))):
     for one in sorted(recording.resources, key=lambda one: one.urn):
-        print(one.urn, one.type, one.name, one.parent, sorted(one.depends_on), json.dumps(one.inputs, sort_keys=True), one.is_custom, one.protect)
+        inputs = json.dumps(one.inputs, sort_keys=True)
+        print(one.urn, one.type, one.name, one.parent, sorted(one.depends_on), inputs, one.is_custom, one.protect)
     print(recording.outputs)
 """
 
