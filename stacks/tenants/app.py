@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +27,12 @@ GATEWAY_TYPE = "gateway"
 
 
 class Application(pulumi.ComponentResource):
-    """One app of a tenant. `routes` is what the entry point may serve."""
+    """One app of a tenant, in a namespace whose `fences` stand before its pods. `routes` is what the entry point may
+    serve."""
 
     routes: tuple[RouteTarget, ...]
 
-    def __init__(self, outer: Scope, app: App) -> None:
+    def __init__(self, outer: Scope, fences: Sequence[KubernetesObject], app: App) -> None:
         super().__init__("wecity:tenant:App", app.name, {}, pulumi.ResourceOptions())
         self.app = app
         self.namespace = naming.tenant_namespace(app.tenant, app.zone)
@@ -49,7 +50,7 @@ class Application(pulumi.ComponentResource):
             for use in app.uses
         ]
         needed = [need for binding in bindings for need in (binding.secret, *binding.needs)]
-        ready = self.scope.after(account, *flows, *needed)
+        ready = self.scope.after(*fences, account, *flows, *needed)
         for component in app.components:
             self._add_component(ready, component, bindings)
         self.routes = self._routes()
@@ -131,8 +132,9 @@ class Application(pulumi.ComponentResource):
                 ingress=[network.from_peer(source, [known.port])],
             )
 
-    def _add_component(self, scope: Scope, component: Component, bindings: list[Binding]) -> None:
-        """One component's own objects and, after them, its Deployment."""
+    def _add_component(self, ready: Scope, component: Component, bindings: list[Binding]) -> None:
+        """One component's own objects; its pods, and what counts them, wait for all that `ready` waits for."""
+        scope = self.scope
         workload = naming.component_workload(self.app.name, component.name)
         labels = self._component_labels(component)
         content: dict[str, Any] = {binding.alias: binding.content for binding in bindings}
@@ -147,14 +149,14 @@ class Application(pulumi.ComponentResource):
             content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
         template = self._template(component, workload, bindings, content)
         replicas = 0 if self.app.stage == "suspended" else component.replicas
-        scope.after(*before).add(self._deployment(component, workload, template, replicas))
+        ready.after(*before).add(self._deployment(component, workload, template, replicas))
         if component.port is not None:
             scope.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
             if self._node_port and component is self.app.web_component:
                 name = naming.fit(f"{workload}-crossing")
                 scope.add(pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port))
         if component.autoscale and replicas:
-            scope.add(autoscaler(self.namespace, workload, component))
+            ready.add(autoscaler(self.namespace, workload, component))
         if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
             scope.add(pods.disruption_budget(self.namespace, workload, labels))
 

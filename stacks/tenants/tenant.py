@@ -12,7 +12,7 @@ from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.outputs import RouteTarget, TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
 from wecityctl.stacks import duties, network, pods
-from wecityctl.stacks.objects import Manifest, Scope, open_scope
+from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from wecityctl.stacks.tenants.app import Application
 
 
@@ -22,10 +22,10 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     scope = open_scope(inputs, "tenant", tenant.name)
     apps = [app for app in inputs.city.apps_of(tenant.name) if app.runs and _is_here(inputs, app)]
     places = {place.zone: place for place in tenant_places(inputs, tenant)}
-    scopes = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
+    opened = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
     routes: list[RouteTarget] = []
     for app in apps:
-        routes += Application(scopes[app.zone], app).routes
+        routes += Application(*opened[app.zone], app).routes
     return to_json(
         TenantOutputs(
             tenant.name,
@@ -93,8 +93,8 @@ def _unkey(key: str) -> tuple[str, str]:
     return cloud, zone
 
 
-def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> Scope:
-    """A namespace that is closed and bounded before the first pod can start in it."""
+def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Scope, tuple[KubernetesObject, ...]]:
+    """A namespace, and the fences that close and bound it: the first pod in it waits for them."""
     labels = {f"{naming.LABEL_PREFIX}/tenant": tenant.name, network.ZONE_LABEL: place.zone}
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
@@ -108,7 +108,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> Scope:
     ]
     built = inside.add_all(fences)
     inside.add_all([*administration(tenant, place.namespace), *duties.bindings(scope.inputs.city, place.namespace)])
-    return inside.after(*built)
+    return inside, tuple(built)
 
 
 def resource_quota(place: Place) -> Manifest:

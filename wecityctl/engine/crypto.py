@@ -6,7 +6,6 @@ Format: pulumi/pkg secrets/passphrase and sdk config/crypt.go (PBKDF2-SHA256, 1,
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,12 +25,15 @@ class WrongPassphraseError(AuthenticationError):
 
 
 class PassphraseCrypter:
-    """Encrypts and decrypts the values of stacks with one salt. Making one takes a quarter of a second, on purpose."""
+    """Encrypts and decrypts the values of stacks with one salt. Making one takes a good tenth of a second, on purpose."""
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-        self._aead = AESGCM(hashlib.pbkdf2_hmac("sha256", passphrase.encode(), salt, ROUNDS, 32))
+        # Its OpenSSL is newer than many a Python's, and takes half the time.
+        self._aead = AESGCM(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(passphrase.encode()))
 
     def encrypt(self, text: str) -> str:
         """`text` as it stands in a state."""

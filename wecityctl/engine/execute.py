@@ -16,6 +16,14 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import StackInputs
 
 OWN_PROGRAMS = "wecityctl.stacks"
+# What every city's stacks load. The vendors' landing zones are left to the workers that run one: their SDKs are large.
+PRELOADED = (
+    f"{OWN_PROGRAMS}.program",
+    f"{OWN_PROGRAMS}.base.kubernetes",
+    f"{OWN_PROGRAMS}.platforms.*",
+    f"{OWN_PROGRAMS}.tenants.*",
+    f"{OWN_PROGRAMS}.entry.*",
+)
 
 
 class Engine:
@@ -51,8 +59,7 @@ class Engine:
         """Start the zygote, and the provider's host, so that they load while this process does something else."""
         if self._pool is None:
             module = self._program.partition(":")[0]
-            # Our own programs are spread over a package, and each run loads most of it.
-            modules = [f"{OWN_PROGRAMS}.*"] if module.startswith(f"{OWN_PROGRAMS}.") else [module] if module else []
+            modules = PRELOADED if module.startswith(f"{OWN_PROGRAMS}.") else (module,) if module else ()
             self._pool = Pool(modules, self.workdir.path / "processes.log")
         if provider and self._provider is None:
             self._provider = self._pool.spawn("provider")

@@ -150,6 +150,10 @@ class _Runner:
         needed = any(self._is_work(forward, name) for name in context.stacks)
         if needed:
             self._warm_up(engine)
+            # What takes long and changes nothing, while the engine loads and `before` waits.
+            context.backend.unlock()
+            if self._options.operation == "up":
+                context.backend.salt()
         self._before()
         if needed:
             self._check(engine)
@@ -175,7 +179,6 @@ class _Runner:
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""
         context, options = self._context, self._options
-        context.backend.unlock()
         self._check_locks(context.stacks)
         require_same_clusters(context)
         if options.operation == "up":
