@@ -61,10 +61,6 @@ class Scope:
         """The same scope, whose objects wait for `resources` as well."""
         return replace(self, depends_on=(*self.depends_on, *resources))
 
-    def at_once(self) -> Scope:
-        """The same scope, whose objects wait for nothing but the values they name."""
-        return replace(self, depends_on=())
-
     def add(
         self,
         manifest: Manifest,

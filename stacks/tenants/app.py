@@ -1,6 +1,7 @@
 """An app as one component resource: its workloads, its bindings, and one flow for each thing it uses.
 
-Workloads start last: after the fences of the namespace, the app's own flows, its bindings and its databases.
+Rooms in what it uses are asked for first. Workloads start last: after the fences of the namespace, the app's own flows,
+its bindings and its rooms.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wecityctl.model.outputs import RouteTarget
 from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from wecityctl.stacks.tenants.provisioning import Binding, bind
+from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint
 
 BINDING_ROOT = "/bindings"
@@ -27,12 +28,12 @@ GATEWAY_TYPE = "gateway"
 
 
 class Application(pulumi.ComponentResource):
-    """One app of a tenant, in a namespace whose `fences` stand before its pods. `routes` is what the entry point may
-    serve."""
+    """One app of a tenant: made with its rooms in what it uses, then moved into its namespace. `routes` is what the
+    entry point may serve."""
 
     routes: tuple[RouteTarget, ...]
 
-    def __init__(self, outer: Scope, fences: Sequence[KubernetesObject], app: App) -> None:
+    def __init__(self, outer: Scope, app: App) -> None:
         super().__init__("wecity:tenant:App", app.name, {}, pulumi.ResourceOptions())
         self.app = app
         self.namespace = naming.tenant_namespace(app.tenant, app.zone)
@@ -41,20 +42,24 @@ class Application(pulumi.ComponentResource):
             inputs.city.name, name=app.name, component="app", part_of=app.tenant, instance=inputs.city.name
         )
         self.scope = outer.within(self, {**labels, f"{naming.LABEL_PREFIX}/data-class": app.data_class})
-        account = self.scope.add(pods.service_account(self.namespace, app.name))
-        across = {use.alias: inputs.crossings.use(app, use.alias) is not None for use in app.uses}
-        endpoints = {use.alias: self._endpoint(use, across=across[use.alias]) for use in app.uses}
-        flows = self.scope.add_all([*self._inner_flows(), *self._flows(endpoints, across)])
-        bindings = [
-            bind(self.scope, app, use, self.namespace, endpoints[use.alias], provisioned=across[use.alias])
-            for use in app.uses
-        ]
-        needed = [need for binding in bindings for need in (binding.secret, *binding.needs)]
-        ready = self.scope.after(*fences, account, *flows, *needed)
-        for component in app.components:
-            self._add_component(ready, component, bindings)
+        self._across = {use.alias: inputs.crossings.use(app, use.alias) is not None for use in app.uses}
+        self._endpoints = {use.alias: self._endpoint(use, across=self._across[use.alias]) for use in app.uses}
+        self._rooms = [room for use in app.uses if not self._across[use.alias] for room in self._room(use)]
         self.routes = self._routes()
+
+    def move_in(self, namespace: KubernetesObject, fences: Sequence[KubernetesObject]) -> None:
+        """Register what is in the namespace. Its `fences` stand before the first pod."""
+        home, app = self.scope.after(namespace), self.app
+        account = home.add(pods.service_account(self.namespace, app.name))
+        flows = home.add_all([*self._inner_flows(), *self._flows()])
+        bindings = [bind(home, app, use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
+        ready = home.after(*fences, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
+        for component in app.components:
+            self._add_component(home, ready, component, bindings)
         self.register_outputs({})
+
+    def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
+        return provision(self.scope, self.app, use, self._endpoints[use.alias], "provision")
 
     def _endpoint(self, use: Use, *, across: bool) -> KnownEndpoint:
         """Where a use answers the app: inside the cluster, or at the node port of another cloud."""
@@ -106,14 +111,14 @@ class Application(pulumi.ComponentResource):
         known = endpoint(inputs, gateway.name)
         return [network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])]
 
-    def _flows(self, endpoints: dict[str, KnownEndpoint], across: dict[str, bool]) -> Iterator[Manifest]:
+    def _flows(self) -> Iterator[Manifest]:
         """One flow for each use: out of the app's pods, into the capability's, on its port alone.
 
         The far end of one that crosses clouds is opened over there (`stacks.tenants.crossing`).
         """
-        for alias, known in endpoints.items():
+        for alias, known in self._endpoints.items():
             name = naming.fit(f"{self.app.name}-to-{alias}")
-            if across[alias]:
+            if self._across[alias]:
                 leaves = network.to_outside(known.host, known.port)
                 yield network.policy(self.namespace, name, self.pod_labels, egress=[leaves])
                 continue
@@ -132,33 +137,32 @@ class Application(pulumi.ComponentResource):
                 ingress=[network.from_peer(source, [known.port])],
             )
 
-    def _add_component(self, ready: Scope, component: Component, bindings: list[Binding]) -> None:
+    def _add_component(self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]) -> None:
         """One component's own objects; its pods, and what counts them, wait for all that `ready` waits for."""
-        scope = self.scope
         workload = naming.component_workload(self.app.name, component.name)
         labels = self._component_labels(component)
         content: dict[str, Any] = {binding.alias: binding.content for binding in bindings}
         before: list[KubernetesObject] = []
         if component.files:
             keys = {file_key(path): text for path, text in component.files.items()}
-            before.append(scope.add(pods.config_map(self.namespace, f"{workload}-files", keys)))
+            before.append(home.add(pods.config_map(self.namespace, f"{workload}-files", keys)))
             content["files"] = pods.content_digest(keys)
         if component.secrets:
             values = {name: self._own_secret(name) for name in component.secrets}
-            before.append(scope.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
+            before.append(home.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
             content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
         template = self._template(component, workload, bindings, content)
         replicas = 0 if self.app.stage == "suspended" else component.replicas
         ready.after(*before).add(self._deployment(component, workload, template, replicas))
         if component.port is not None:
-            scope.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
+            home.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
             if self._node_port and component is self.app.web_component:
                 name = naming.fit(f"{workload}-crossing")
-                scope.add(pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port))
+                home.add(pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port))
         if component.autoscale and replicas:
             ready.add(autoscaler(self.namespace, workload, component))
         if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
-            scope.add(pods.disruption_budget(self.namespace, workload, labels))
+            home.add(pods.disruption_budget(self.namespace, workload, labels))
 
     def _deployment(self, component: Component, workload: str, template: Manifest, replicas: int) -> Manifest:
         spec: Manifest = {

@@ -62,21 +62,17 @@ cli ACL SAVE
 
 @dataclass(frozen=True)
 class Binding:
-    """One use of an app, resolved: the Secret that the app mounts, and what must exist before the app starts."""
+    """One use of an app, resolved: the Secret that the app mounts."""
 
     alias: str
     secret: KubernetesObject
     secret_name: str
     content: pulumi.Output[str]
-    needs: tuple[KubernetesObject, ...]
 
 
-def bind(
-    scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoint, *, provisioned: bool = False
-) -> Binding:
-    """Provision `use` in its capability, unless that is done elsewhere, and write the binding. `scope` is the app's."""
+def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
+    """Write the binding of `use`. `scope` is the app's, in its namespace."""
     kind = scope.inputs.catalogue[endpoint.type].binding
-    needs = () if provisioned else provision(scope, app, use, endpoint, "provision")
     values: dict[str, Any] = {"type": kind or endpoint.type, "provider": "wecity"}
     values |= {"host": endpoint.host, "port": pulumi.Output.from_input(endpoint.port).apply(str)}
     if kind in _PROVISIONERS:
@@ -86,7 +82,7 @@ def bind(
     name = naming.binding_secret(app.name, use.alias)
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{kind or endpoint.type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
-    return Binding(use.alias, secret, name, content, needs)
+    return Binding(use.alias, secret, name, content)
 
 
 @dataclass(frozen=True)
@@ -116,16 +112,14 @@ _PROVISIONERS = {
 
 def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix: str) -> tuple[KubernetesObject, ...]:
     """The Secret and the Job in the capability's namespace, their names begun by `prefix`; the Job, where one is
-    needed, is what the app has to wait for."""
+    needed, is what the app has to wait for. It lies there, so it need not wait for the tenant's own namespace."""
     provisioner = _PROVISIONERS.get(scope.inputs.catalogue[endpoint.type].binding)
     if provisioner is None:
         return ()
     role, password = provisioner.role(app.tenant, app.name, use.alias), _password(scope, app, use)
-    # It lies in the capability's namespace, so it need not wait for the tenant's own fences.
-    free = scope.at_once()
     base = naming.fit(f"{prefix}-{app.tenant}-{app.name}-{use.alias}", 50)
     # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
-    credentials = free.add(
+    credentials = scope.add(
         pods.secret(
             endpoint.namespace,
             base,
@@ -137,7 +131,7 @@ def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix:
         script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host
     ).apply(lambda values: pods.content_digest(values)[:10])
     name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
-    return (free.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base),)
+    return (scope.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base),)
 
 
 def _password(scope: Scope, app: App, use: Use) -> pulumi.Output[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
-from wecityctl.model.outputs import RouteTarget, TenantOutputs, to_json
+from wecityctl.model.outputs import TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
 from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope
@@ -22,10 +22,12 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     scope = open_scope(inputs, "tenant", tenant.name)
     apps = [app for app in inputs.city.apps_of(tenant.name) if app.runs and _is_here(inputs, app)]
     places = {place.zone: place for place in tenant_places(inputs, tenant)}
+    # What an app uses takes longest to be made ready for it, and is in the capability's namespace: it goes first.
+    applications = [Application(scope, app) for app in apps]
     opened = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
-    routes: list[RouteTarget] = []
-    for app in apps:
-        routes += Application(*opened[app.zone], app).routes
+    for application in applications:
+        application.move_in(*opened[application.app.zone])
+    routes = [route for application in applications for route in application.routes]
     return to_json(
         TenantOutputs(
             tenant.name,
@@ -93,7 +95,7 @@ def _unkey(key: str) -> tuple[str, str]:
     return cloud, zone
 
 
-def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Scope, tuple[KubernetesObject, ...]]:
+def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[KubernetesObject, Sequence[KubernetesObject]]:
     """A namespace, and the fences that close and bound it: the first pod in it waits for them."""
     labels = {f"{naming.LABEL_PREFIX}/tenant": tenant.name, network.ZONE_LABEL: place.zone}
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
@@ -108,7 +110,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Scope, 
     ]
     built = inside.add_all(fences)
     inside.add_all([*administration(tenant, place.namespace), *duties.bindings(scope.inputs.city, place.namespace)])
-    return inside, tuple(built)
+    return namespace, built
 
 
 def resource_quota(place: Place) -> Manifest:

@@ -25,7 +25,7 @@ class WrongPassphraseError(AuthenticationError):
 
 
 class PassphraseCrypter:
-    """Encrypts and decrypts the values of stacks with one salt. Making one takes a good tenth of a second, on purpose."""
+    """Encrypts and decrypts the values of stacks with one salt. Making one takes a tenth of a second, on purpose."""
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
