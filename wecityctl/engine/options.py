@@ -36,7 +36,7 @@ class RunOptions:
 
     operation: Operation
     parallelism: int = 2
-    resource_parallelism: int = 24
+    resource_parallelism: int = 64
     keep_going: bool = False
     fail_fast: bool = False
     skip: bool = True
