@@ -282,3 +282,7 @@ require (
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	lukechampine.com/frand v1.5.1 // indirect
 )
+
+replace github.com/nbutton23/zxcvbn-go => ./strength/nbutton23
+
+replace github.com/ccojocar/zxcvbn-go => ./strength/ccojocar

@@ -107,7 +107,7 @@ def read_manifest(bundle: Path) -> Manifest:
 
 
 def _place(part: Part, binary: str) -> str:
-    return f"{part.name}/{part.version}/bin/{binary}"
+    return f"{part.name}/{part.pin}/bin/{binary}"
 
 
 def _copy_out(bundle: Path, targets: Mapping[str, Path]) -> None:

@@ -158,7 +158,8 @@ class Part:
     """A part that is placed in the cache, pinned to one version.
 
     `accepts` is the range of versions that may be taken from PATH: none where it is None.
-    `linker_values` are Go's `-X` settings, which upstream's own build stamps as well.
+    `linker_values` are Go's `-X` settings, which upstream's own build stamps as well. `revision` is raised when a build
+    of the same version changes, so that one from before is not taken for it.
     """
 
     name: str
@@ -170,6 +171,12 @@ class Part:
     buildable: bool = True
     optional: bool = False
     linux_only: bool = False
+    revision: int = 0
+
+    @property
+    def pin(self) -> str:
+        """The name of the version's directory, in the cache and in bundles."""
+        return f"{self.version}-{self.revision}" if self.revision else self.version
 
     def binaries_for(self, target: Platform) -> tuple[Binary, ...]:
         """The programs that exist on `target`."""

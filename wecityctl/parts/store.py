@@ -31,7 +31,7 @@ class Store:
 
     def directory(self, part: Part) -> Path:
         """Where the pinned version of `part` lies, or would lie."""
-        return self.root / part.name / part.version
+        return self.root / part.name / part.pin
 
     def binary(self, part: Part, name: str) -> Path:
         """Where the program `name` of `part` lies, or would lie."""
@@ -93,7 +93,7 @@ class Store:
         home = self.root / part.name
         home.mkdir(parents=True, exist_ok=True)
         self._sweep(home)
-        directory = Path(tempfile.mkdtemp(prefix=f".{part.version}.", dir=home))
+        directory = Path(tempfile.mkdtemp(prefix=f".{part.pin}.", dir=home))
         directory.chmod(0o755)
         try:
             (directory / "bin").mkdir()
