@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import WecityError
 from wecityctl.session import Session, open_session
 from wecityctl.verdicts import begin
@@ -22,35 +26,41 @@ DAY = date(2026, 11, 21)
 
 
 @pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine(DEFAULT_PROGRAM) as opened:
+        yield opened
+
+
+@pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copy(CITY, tmp_path / "city.yaml")
     return open_session(tmp_path / "city.yaml")
 
 
-def test_the_process_says_what_is_said_here_and_the_next_time_none_is_needed(session: Session) -> None:
-    first = begin(session, DAY)
-    assert first._process is not None
+def test_the_process_says_what_is_said_here_and_the_next_time_none_is_needed(session: Session, engine: Engine) -> None:
+    first = begin(session, DAY, engine)
+    assert first._connection is not None
     verdict = first.verdict()
     assert verdict == judge_session(session, DAY)
     assert [item.rule for item in verdict.mandatory] == ["log-retention"]
-    assert first._process is None, "it is waited for"
-    again = begin(session, DAY)
-    assert again._process is None
+    assert first._connection is None
+    again = begin(session, DAY, engine)
+    assert again._connection is None, "no process was asked"
     assert again.verdict() == verdict
 
 
-def test_a_changed_city_is_looked_at_anew(session: Session) -> None:
-    begin(session, DAY).verdict()
+def test_a_changed_city_is_looked_at_anew(session: Session, engine: Engine) -> None:
+    begin(session, DAY, engine).verdict()
     compliance = replace(session.city.compliance, log_retention_days=365)
-    mended = begin(replace(session, city=replace(session.city, compliance=compliance)), DAY)
-    assert mended._process is not None
+    mended = begin(replace(session, city=replace(session.city, compliance=compliance)), DAY, engine)
+    assert mended._connection is not None
     assert not mended.verdict().mandatory
 
 
-def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session) -> None:
+def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session, engine: Engine) -> None:
     kind = replace(session.catalogue["postgresql"], program="partner_gone.program:Database")
-    verdict = begin(replace(session, catalogue={**session.catalogue, "postgresql": kind}), DAY).verdict()
+    verdict = begin(replace(session, catalogue={**session.catalogue, "postgresql": kind}), DAY, engine).verdict()
     unseen = [item for item in verdict.mandatory if item.rule == "recorded"]
     assert [(item.finding.subject, item.veto) for item in unseen] == [
         ("stack case.platform.application.main", True),
@@ -62,18 +72,38 @@ def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session)
     assert [item.rule for item in verdict.mandatory if item not in unseen] == ["log-retention"]
 
 
-def test_a_process_that_dies_lets_nothing_pass(session: Session) -> None:
-    pending = begin(session, DAY)
-    assert pending._process is not None
-    os.kill(pending._process.pid, signal.SIGKILL)
+def test_a_process_that_dies_lets_nothing_pass(session: Session, engine: Engine) -> None:
+    pending = begin(session, DAY, engine)
+    judge = _only_child(_only_child(os.getpid(), "wecityctl.engine.zygote"))
+    os.kill(judge, signal.SIGKILL)
     with pytest.raises(WecityError, match="could not be checked"):
         pending.verdict()
-    assert begin(session, DAY)._process is not None, "nothing was remembered"
+    assert begin(session, DAY, engine)._connection is not None, "nothing was remembered"
 
 
-def test_a_process_that_nobody_waits_for_is_ended(session: Session) -> None:
-    pending = begin(session, DAY)
-    process = pending._process
-    assert process is not None
-    pending.close()
-    assert process.poll() is not None
+def test_a_process_that_nobody_waits_for_ends_with_its_engine(session: Session) -> None:
+    with Engine(DEFAULT_PROGRAM) as engine:
+        begin(session, DAY, engine).close()
+        zygote = _only_child(os.getpid(), "wecityctl.engine.zygote")
+        judge = _only_child(zygote)
+    _gone(zygote)
+    _gone(judge)
+
+
+def _only_child(parent: int, program: str = "") -> int:
+    """The process that `parent` has started, once there is one; `program` is in its command line."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = [pid for pid in children.read_text().split() if program in Path(f"/proc/{pid}/cmdline").read_text()]
+        if found:
+            return int(found[-1])
+        time.sleep(0.02)
+    raise AssertionError(f"process {parent} has started nothing")
+
+
+def _gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, f"process {pid} is left behind"
+        time.sleep(0.02)

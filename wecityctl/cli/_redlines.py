@@ -17,6 +17,7 @@ from wecityctl.session import Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wecityctl.engine.execute import Engine
     from wecityctl.policy.check import Judged, Verdict
     from wecityctl.spec.load import Positions
     from wecityctl.verdicts import Pending
@@ -63,12 +64,12 @@ class Gate:
     _pending: Pending | None = field(default=None, repr=False)
     _verdict: Verdict | None = field(default=None, repr=False)
 
-    def begin(self) -> None:
-        """Have the verdict worked out in the background."""
+    def begin(self, engine: Engine) -> None:
+        """Have the verdict worked out in the background, by a process of `engine`."""
         if self.operation in JUDGED:
             from wecityctl.verdicts import begin
 
-            self._pending = begin(self.session, today())
+            self._pending = begin(self.session, today(), engine)
 
     def close(self) -> None:
         """Leave nothing behind, however the run ended."""

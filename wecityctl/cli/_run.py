@@ -22,6 +22,7 @@ from wecityctl.session import Session
 if TYPE_CHECKING:
     from wecityctl.cli._redlines import Gate
     from wecityctl.engine.backend import Backend
+    from wecityctl.engine.execute import Engine
     from wecityctl.engine.options import RunOptions
     from wecityctl.inputs import Cluster
 
@@ -44,8 +45,8 @@ def operate(request: RunRequest) -> RunResult:
     """Carry the request out and show it; what stops it before it begins is raised."""
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _gate(request) as gate:
-        result = _run(request, sink, gate)
+    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
+        result = _run(request, sink, gate, engine)
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
         from wecityctl.cli._common import console
@@ -61,7 +62,7 @@ def operate_offline(request: RunRequest) -> RunResult:
 
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _gate(request) as gate:
+    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
 
         def tell(event: Event) -> None:
             sink(RunFinished(gate.in_result(event.result)) if isinstance(event, RunFinished) else event)
@@ -147,20 +148,27 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
             yield plain
 
 
+def _engine(request: RunRequest) -> Engine:
+    """The run's engine, which loads when it is first needed: by the red lines before all else."""
+    from wecityctl.engine.execute import Engine
+
+    return Engine(request.options.program)
+
+
 @contextmanager
-def _gate(request: RunRequest) -> Iterator[Gate]:
+def _gate(request: RunRequest, engine: Engine) -> Iterator[Gate]:
     """The red lines in front of this run, being looked at from here on."""
     from wecityctl.cli._redlines import Gate
 
     gate = Gate(request.session, request.options.operation, request.advised, request.options.keep_going)
     try:
-        gate.begin()
+        gate.begin(engine)
         yield gate
     finally:
         gate.close()
 
 
-def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
+def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResult:
     from wecityctl.claims import respect_claims
     from wecityctl.cli._moves import moves_within, require_confirmed
     from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
@@ -211,6 +219,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate) -> RunResult:
         unreachable=unreachable,
         open_landed=open_landed,
         before=lambda: gate.hold(sink),
+        engine=engine,
     )
     return whole(result)
 

@@ -15,6 +15,7 @@ from wecityctl.engine.workdir import Workdir
 from wecityctl.errors import WecityError
 from wecityctl.inputs import StackInputs
 
+_HERE = "wecityctl.engine"
 OWN_PROGRAMS = "wecityctl.stacks"
 # What every city's stacks load. The vendors' landing zones are left to the workers that run one: their SDKs are large.
 PRELOADED = (
@@ -62,13 +63,17 @@ class Engine:
             modules = PRELOADED if module.startswith(f"{OWN_PROGRAMS}.") else (module,) if module else ()
             self._pool = Pool(modules, self.workdir.path / "processes.log")
         if provider and self._provider is None:
-            self._provider = self._pool.spawn("provider")
+            self._provider = self._pool.spawn(f"{_HERE}.provider")
+
+    def spawn(self, module: str) -> Connection:
+        """A process beside this one that has the SDKs loaded and runs `module.main(descriptor)`."""
+        self.warm_up()
+        assert self._pool is not None
+        return self._pool.spawn(module)
 
     def start(self, job: Job) -> Connection:
         """Run a job in a worker; its events and its report come over the connection."""
-        self.warm_up()
-        assert self._pool is not None
-        connection = self._pool.spawn("worker")
+        connection = self.spawn(f"{_HERE}.worker")
         try:
             connection.send(job)
         except OSError as error:
@@ -77,9 +82,7 @@ class Engine:
 
     def forecast(self, inputs: tuple[StackInputs, ...]) -> Mapping[str, Forecast]:
         """What the stacks' programs would register."""
-        self.warm_up()
-        assert self._pool is not None
-        connection = self._pool.spawn("forecast")
+        connection = self.spawn(f"{_HERE}.forecast")
         try:
             connection.send(ForecastOrder(self._program, inputs))
             answer: Mapping[str, Forecast] = connection.recv()

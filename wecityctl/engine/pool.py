@@ -38,11 +38,11 @@ class Pool:
             )
         theirs.close()
 
-    def spawn(self, role: str) -> Connection:
-        """A new process of `role`; the connection to it is all there is of it here."""
+    def spawn(self, module: str) -> Connection:
+        """A new process that runs `module.main(descriptor)`; the connection to it is all there is of it here."""
         connection, theirs = pair()
         try:
-            socket.send_fds(self._control, [role.encode()], [theirs.fileno()])
+            socket.send_fds(self._control, [module.encode()], [theirs.fileno()])
         except OSError as error:
             raise WecityError("the engine's process server has died", details=self.last_words()) from error
         finally:

@@ -50,12 +50,14 @@ def run(
     unreachable: Mapping[str, WecityError] | None = None,
     open_landed: OpenLanded | None = None,
     before: Callable[[], None] = lambda: None,
+    engine: Engine | None = None,
 ) -> RunResult:
     """Run `options.operation` on the plan's stacks.
 
     `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
     `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
-    called once, while the engine loads, before the first stack is touched; what it raises stops the run.
+    called once, while the engine loads, before the first stack is touched; what it raises stops the run. `engine`
+    may be loading already, and is left open.
 
     `preview`, `up` and `refresh` go through `plan` in its order; `destroy` takes down exactly the plan's stacks, in
     reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
@@ -75,7 +77,7 @@ def run(
         with ExitStack() as held:
             if options.operation != "preview":
                 held.enter_context(city_lock(backend))
-            runner.go()
+            runner.go(engine or held.enter_context(Engine(options.program)))
     except OSError as error:
         raise disk_error(error, Path(str(error.filename or ""))) from error
     result = RunResult(
@@ -132,8 +134,8 @@ class _Runner:
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
 
-    def go(self) -> None:
-        with Engine(self._options.program) as engine, Interrupts() as interrupts:
+    def go(self, engine: Engine) -> None:
+        with Interrupts() as interrupts:
             maker = JobMaker(self._context.backend, engine, self._options)
             if self._options.operation == "destroy":
                 self._destroy(engine, maker, interrupts)

@@ -21,7 +21,6 @@ from types import FrameType
 from wecityctl.engine.process import die_with_parent
 
 MAX_REQUEST = 1 << 12
-ROLES = ("worker", "provider", "forecast")
 
 
 def main(arguments: list[str]) -> None:
@@ -62,15 +61,15 @@ def _serve(control: socket.socket) -> None:
             request, descriptors, _, _ = socket.recv_fds(control, MAX_REQUEST, 1)
             if not request:
                 _end(children)
-            role, *rest = request.decode().split("\0")
-            children.add(_fork(role, rest, descriptors[0], control, (wake_read, wake_write)))
+            module = request.decode()
+            children.add(_fork(module, descriptors[0], control, (wake_read, wake_write)))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """SIGCHLD only has to wake the loop."""
 
 
-def _fork(role: str, rest: list[str], descriptor: int, control: socket.socket, pipe: tuple[int, int]) -> int:
+def _fork(module: str, descriptor: int, control: socket.socket, pipe: tuple[int, int]) -> int:
     parent = os.getpid()
     child = os.fork()
     if child:
@@ -87,8 +86,7 @@ def _fork(role: str, rest: list[str], descriptor: int, control: socket.socket, p
         control.close()
         for end in pipe:
             os.close(end)
-        assert role in ROLES
-        importlib.import_module(f"wecityctl.engine.{role}").main(descriptor, *rest)
+        importlib.import_module(module).main(descriptor)
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 
-from wecityctl.engine.process import die_with_parent
 from wecityctl.engine.wire import adopt
 
 
-def main(descriptor: int, parent: int) -> None:
+def main(descriptor: int) -> None:
     """Answer with the verdict, or with what went wrong as text."""
-    die_with_parent(parent)
     connection = adopt(descriptor)
     from wecityctl.verdicts.judging import judge_session
 
@@ -21,7 +18,3 @@ def main(descriptor: int, parent: int) -> None:
     except Exception:
         connection.send(traceback.format_exc())
     connection.close()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
