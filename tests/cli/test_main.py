@@ -110,6 +110,22 @@ def test_ctrl_c_while_it_works(tmp_path: Path) -> None:
     assert errors == b"error: interrupted\n"
 
 
+def test_interrupted_while_it_loads() -> None:
+    program = """
+import builtins
+load = builtins.__import__
+def interrupted(name, *rest):
+    if name == "typer":
+        raise KeyboardInterrupt
+    return load(name, *rest)
+builtins.__import__ = interrupted
+from wecityctl.entry import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (8, b"", b"error: interrupted\n")
+
+
 def test_reader_that_goes_away(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "from wecityctl.cli.main import main; main()", "schema"],
