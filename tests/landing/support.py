@@ -16,7 +16,7 @@ from typing import Any
 import pulumi
 import yaml
 
-from wecityctl.engine.recorder import record
+from wecityctl.engine.recorder import Answers, record
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.model.city import City, Cloud, Compliance, Flow, Network, Pool, ProviderKind, Zone
@@ -91,9 +91,9 @@ def inputs_of(base: City, name: str = "main") -> StackInputs:
     )
 
 
-def recorded(base: City, name: str = "main") -> Recording:
+def recorded(base: City, name: str = "main", answers: Answers | None = None) -> Recording:
     """The landing stack of a cloud, recorded."""
-    return record(inputs_of(base, name))
+    return record(inputs_of(base, name), answers=answers)
 
 
 def outputs_of(recording: Recording) -> LandingOutputs:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
-
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from tests.landing.watched import watched
 from wecityctl.graph import Recording
 
 KUBERNETES = "alicloud:cs/managedKubernetes:ManagedKubernetes"
@@ -65,26 +63,21 @@ def test_sm_means_sm4_throughout_and_no_aes_anywhere() -> None:
     assert "aes" not in support.snapshot(found).lower()
 
 
-def test_the_kubeconfig_is_made_of_the_clusters_address_and_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resource(self: object, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        known: dict[str, dict[str, Any]] = {
-            KUBERNETES: {
-                "connections": [{"apiServerInternet": "https://198.51.100.7:6443", "apiServerIntranet": PRIVATE}]
-            },
-            "alicloud:ecs/eipAddress:EipAddress": {"ipAddress": "203.0.113.9"},
-            "alicloud:vpc/natGateway:NatGateway": {"snatTableIds": "stb-1"},
-        }
-        return f"{args.name}-id", {**args.inputs, **known.get(args.typ, {})}
-
-    def call(self: object, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        assert args.token == "alicloud:cs/getClusterCredential:getClusterCredential"
-        assert args.args["clusterId"] == "cluster-id"
-        return {"certificateAuthorities": [{"clusterCert": "Q0E=", "clientCert": "Yw==", "clientKey": "aw=="}]}, []
-
-    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.new_resource", resource)
-    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.call", call)
-    private = support.recorded(support.city(support.cloud("alicloud", INTERNET, EXTRANET)))
-    public = support.recorded(support.city(support.cloud("alicloud", INTERNET)))
+def test_the_kubeconfig_is_made_of_the_clusters_address_and_credentials() -> None:
+    both = {"apiServerInternet": "https://198.51.100.7:6443", "apiServerIntranet": PRIVATE}
+    outputs = {
+        KUBERNETES: {"connections": [both]},
+        "alicloud:ecs/eipAddress:EipAddress": {"ipAddress": "203.0.113.9"},
+        "alicloud:vpc/natGateway:NatGateway": {"snatTableIds": "stb-1"},
+    }
+    credential = "alicloud:cs/getClusterCredential:getClusterCredential"
+    answers: dict[str, dict[str, Any]] = {
+        credential: {"certificateAuthorities": [{"clusterCert": "Q0E=", "clientCert": "Yw==", "clientKey": "aw=="}]}
+    }
+    seen = watched(support.city(support.cloud("alicloud", INTERNET, EXTRANET)), outputs=outputs, answers=answers)
+    assert seen.calls[credential]["clusterId"] == "cluster-id"
+    private = seen.recording
+    public = watched(support.city(support.cloud("alicloud", INTERNET)), outputs=outputs, answers=answers).recording
     assert _server(private) == PRIVATE
     assert _server(public) == "https://198.51.100.7:6443"
     entry = support.by_type(public, "alicloud:vpc/snatEntry:SnatEntry")["out-subnet-internet"].inputs

@@ -76,8 +76,8 @@ def test_the_api_server_is_never_on_the_internet(zones: tuple[Zone, ...]) -> Non
     assert "eip" not in cluster.inputs
 
 
-def test_the_kubeconfig_is_the_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = watched(city(EXTRANET), monkeypatch, outputs={CLUSTER: {"kubeConfigRaw": "private"}}).recording
+def test_the_kubeconfig_is_the_clusters() -> None:
+    found = watched(city(EXTRANET), outputs={CLUSTER: {"kubeConfigRaw": "private"}}).recording
     assert support.outputs_of(found).kubeconfig == "private"
 
 
@@ -106,9 +106,9 @@ def test_no_rule_is_without_another_side(three_zones: Recording) -> None:
         assert bool(item.inputs.get("remoteGroupId")) != bool(item.inputs.get("remoteIpPrefix")), item.name
 
 
-def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there() -> None:
     there = city(EXTRANET, existing=Existing("vpc-1", {"extranet": "subnet-1"}))
-    seen = watched(there, monkeypatch, outputs={SUBNET: {"cidr": "192.168.7.0/24"}})
+    seen = watched(there, outputs={SUBNET: {"cidr": "192.168.7.0/24"}})
     rule = support.by_type(seen.recording, RULE)["nodes-egress-control-extranet"].inputs
     assert (rule["remoteIpPrefix"], rule["ports"]) == ("192.168.7.0/24", "5443-5444,8445,9443")
 
@@ -134,10 +134,10 @@ def test_objects_and_disks_are_encrypted_with_the_key(three_zones: Recording) ->
         assert {disk["kmsKeyId"] for disk in disks} == {"key-id"}
 
 
-def test_what_exists_is_read_and_not_managed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_exists_is_read_and_not_managed() -> None:
     existing = Existing("vpc-1", {"extranet": "subnet-1"}, "cce-1")
     answers = {GET_CLUSTER: {"kubeConfigRaw": "private"}}
-    seen = watched(city(EXTRANET, EXCHANGE, existing=existing), monkeypatch, answers=answers)
+    seen = watched(city(EXTRANET, EXCHANGE, existing=existing), answers=answers)
     assert seen.reads == {(NETWORK, "vpc-1"), (SUBNET, "subnet-1")}
     assert seen.calls[GET_CLUSTER] == {"id": "cce-1"}
     assert support.tokens(seen.recording).isdisjoint({NETWORK, CLUSTER, POOL})

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
 
 TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
@@ -55,19 +55,14 @@ def test_routes_lead_to_declared_neighbours_only() -> None:
     assert set(support.by_type(found, "openstack:networking/subnetRoute:SubnetRoute")) == {"internet-to-exchange"}
 
 
-def test_the_kubeconfig_is_magnums(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resource(self: object, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        magnum = {"kubeconfig": {"raw_config": "apiVersion: v1"}} if args.typ.endswith(":Cluster") else {}
-        return f"{args.name}-id", {**args.inputs, **magnum}
-
-    def call(self: object, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        assert args.args["name"] == "public"
-        return {"id": "0f3e"}, []
-
-    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.new_resource", resource)
-    monkeypatch.setattr("wecityctl.engine.recorder._Mocks.call", call)
+def test_the_kubeconfig_is_magnums() -> None:
     base = support.cloud("openstack", INTERNET)
-    found = support.recorded(support.city(replace(base, openstack=replace(base.openstack, external_network="public"))))
+    outputs = {"openstack:containerinfra/cluster:Cluster": {"kubeconfig": {"raw_config": "apiVersion: v1"}}}
+    answers: dict[str, dict[str, Any]] = {"openstack:networking/getNetwork:getNetwork": {"id": "0f3e"}}
+    there = support.city(replace(base, openstack=replace(base.openstack, external_network="public")))
+    seen = watched(there, outputs=outputs, answers=answers)
+    found = seen.recording
+    assert [asked["name"] for asked in seen.calls.values()] == ["public"]
     assert support.outputs_of(found).kubeconfig == "apiVersion: v1"
     # A network that the file names is looked up, because a router takes identifiers only.
     assert support.by_type(found, "openstack:networking/router:Router")["out"].inputs["externalNetworkId"] == "0f3e"

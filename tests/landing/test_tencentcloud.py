@@ -78,9 +78,9 @@ def test_only_subnets_of_a_zone_that_may_leave_are_routed_out(three_zones: Recor
     assert way_out.inputs["nextHub"] == "egress-id"
 
 
-def test_the_nat_gateway_has_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nat_gateway_has_the_address() -> None:
     outputs = {"tencentcloud:Eip/instance:Instance": {"publicIp": "198.51.100.7"}}
-    found = watched(city(INTERNET), monkeypatch, outputs=outputs).recording
+    found = watched(city(INTERNET), outputs=outputs).recording
     assert found.resources
     (gateway,) = support.by_type(found, "tencentcloud:Nat/gateway:Gateway").values()
     assert gateway.inputs["assignedEipSets"] == ["198.51.100.7"]
@@ -98,9 +98,9 @@ def test_the_api_server_and_the_nodes_are_never_on_the_internet(zones: tuple[Zon
         assert pool.inputs["autoScalingConfig"]["internetMaxBandwidthOut"] == 0
 
 
-def test_the_kubeconfig_is_that_of_the_private_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kubeconfig_is_that_of_the_private_endpoint() -> None:
     outputs = {ENDPOINT: {"kubeConfig": "public", "kubeConfigIntranet": "private"}}
-    found = watched(city(EXTRANET), monkeypatch, outputs=outputs).recording
+    found = watched(city(EXTRANET), outputs=outputs).recording
     assert support.outputs_of(found).kubeconfig == "private"
 
 
@@ -117,9 +117,9 @@ def test_a_rule_for_everything_leaves_it_to_the_vendor_how_that_is_written(three
     assert not {"protocol", "port"} & set(way_out)
 
 
-def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_in_a_subnet_that_exists_reach_their_control_plane_there() -> None:
     there = city(EXTRANET, existing=Existing("vpc-1", {"extranet": "subnet-1"}))
-    seen = watched(there, monkeypatch, outputs={SUBNET: {"cidrBlock": "192.168.7.0/24"}})
+    seen = watched(there, outputs={SUBNET: {"cidrBlock": "192.168.7.0/24"}})
     rules = support.by_type(seen.recording, RULES)["rules-nodes"].inputs
     assert "192.168.7.0/24" in {rule.get("cidrBlock") for rule in rules["egresses"]}
 
@@ -157,11 +157,11 @@ def test_elsewhere_secrets_objects_and_disks_are_encrypted(three_zones: Recordin
         assert pool.inputs["autoScalingConfig"]["dataDisks"][0]["encrypt"] is True
 
 
-def test_what_exists_is_read_and_not_managed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_exists_is_read_and_not_managed() -> None:
     existing = Existing("vpc-1", {"extranet": "subnet-1"}, "cls-1")
     clusters = "tencentcloud:Kubernetes/getClusters:getClusters"
     answer = {"lists": [{"kubeConfig": "public", "kubeConfigIntranet": "private"}]}
-    seen = watched(city(EXTRANET, EXCHANGE, existing=existing), monkeypatch, answers={clusters: answer})
+    seen = watched(city(EXTRANET, EXCHANGE, existing=existing), answers={clusters: answer})
     assert seen.reads == {(NETWORK, "vpc-1"), (SUBNET, "subnet-1")}
     assert seen.calls[clusters] == {"clusterId": "cls-1"}
     assert support.tokens(seen.recording).isdisjoint({NETWORK, CLUSTER, POOL, ENDPOINT, ENCRYPTION})

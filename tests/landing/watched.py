@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from pulumi.runtime import mocks
 
 from tests.landing import support
-from wecityctl.engine import recorder
+from wecityctl.engine.recorder import Answers
 from wecityctl.graph import Recording
 from wecityctl.model.city import City
 
@@ -27,7 +26,6 @@ class Watched:
 
 def watched(
     city: City,
-    monkeypatch: pytest.MonkeyPatch,
     *,
     outputs: Mapping[str, Mapping[str, Any]] | None = None,
     answers: Mapping[str, dict[str, Any]] | None = None,
@@ -37,18 +35,19 @@ def watched(
     reads: set[tuple[str, str]] = set()
     calls: dict[str, dict[str, Any]] = {}
 
-    class Cloud(mocks.Mocks):
+    class Seen(Answers):
+        def outputs(self, token: str) -> Mapping[str, Any]:
+            return (outputs or {}).get(token, {})
+
         def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-            if args.resource_id:
-                reads.add((args.typ, args.resource_id))
-            return args.resource_id or f"{args.name}-id", {**args.inputs, **(outputs or {}).get(args.typ, {})}
+            reads.add((args.typ, args.resource_id or ""))
+            return super().new_resource(args)
 
         def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
             calls[args.token] = dict(args.args)
             return (answers or {}).get(args.token, {}), []
 
-    monkeypatch.setattr(recorder, "_Mocks", Cloud)
-    return Watched(support.recorded(city), reads, calls)
+    return Watched(support.recorded(city, answers=Seen()), reads, calls)
 
 
 def values_of(recording: Recording) -> set[str]:

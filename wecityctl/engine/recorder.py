@@ -28,11 +28,27 @@ from wecityctl.model.outputs import outputs_from_json
 PROGRAM = "wecityctl.stacks.program:run"
 
 
-def record(inputs: StackInputs, program: str = PROGRAM) -> Recording:
-    """Run `program` for one stack. Whatever the program raises is raised here."""
+class Answers(mocks.Mocks):
+    """What a cloud says while a program runs: here that every object is what it was asked to be, and nothing else."""
+
+    def outputs(self, token: str) -> Mapping[str, Any]:
+        """What objects of the type `token` have beyond that, as plain JSON."""
+        return {}
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """An object that was there before: its identifier and what it is."""
+        return args.resource_id or f"{args.name}-id", {**args.inputs, **self.outputs(args.typ)}
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """The answer of a data function."""
+        return {}, []
+
+
+def record(inputs: StackInputs, program: str = PROGRAM, answers: Answers | None = None) -> Recording:
+    """Run `program` for one stack, over a cloud that `answers`. Whatever the program raises is raised here."""
     lighten()
     with _own_loop():
-        monitor = _Monitor(_Mocks())
+        monitor = _Monitor(answers or Answers())
         pulumi.runtime.set_mocks(
             monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor
         )
@@ -82,21 +98,12 @@ async def _resolve(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(resolved or {})
 
 
-class _Mocks(mocks.Mocks):
-    """Every object comes out as it went in."""
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        return f"{args.name}-id", args.inputs
-
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        return {}, []
-
-
 class _Monitor(mocks.MockMonitor):
-    """The SDK's mock monitor, which keeps what is registered. Every object comes out as it went in."""
+    """The SDK's mock monitor, which keeps what is registered and answers with it."""
 
-    def __init__(self, own: _Mocks) -> None:
-        super().__init__(own)
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(answers)
+        self._answers = answers
         self.recorded: list[RecordedResource] = []
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name is the protocol's
@@ -115,7 +122,9 @@ class _Monitor(mocks.MockMonitor):
                 protect=request.protect,
             )
         )
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=f"{request.name}-id", object=request.object)
+        answer = resource_pb2.RegisterResourceResponse(urn=urn, id=f"{request.name}-id", object=request.object)
+        answer.object.update(self._answers.outputs(request.type))
+        return answer
 
 
 def _plain(properties: Any) -> dict[str, Any]:
