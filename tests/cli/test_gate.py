@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from wecityctl.cli._redlines import Gate, check_now
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import PolicyError
 from wecityctl.model.events import Diagnostic, Event, RunResult
 from wecityctl.session import Session, open_session
@@ -31,12 +34,10 @@ def session(case: str) -> Session:
 def hold(gate: Gate) -> list[tuple[str, str]]:
     """What the gate tells, as (severity, message)."""
     told: list[Event] = []
-    gate.begin()
-    try:
+    with Engine(DEFAULT_PROGRAM) as engine, closing(gate):
+        gate.begin(engine)
         gate.hold(told.append)
         gate.hold(told.append)
-    finally:
-        gate.close()
     return [(event.severity, event.message) for event in told if isinstance(event, Diagnostic)]
 
 
