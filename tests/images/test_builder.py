@@ -56,7 +56,7 @@ class World:
     def build(self, *names: str, locking: Locking = Locking.PREFER, offline: bool = False) -> dict[str, BuiltImage]:
         self.events.clear()
         # A builder asks for package lists once in its life; every command line makes a new one.
-        catalogue = Catalogue(tuple(load_recipe(path) for path in sorted(self.images.glob("*/image.yaml"))))
+        catalogue = _catalogue(self.images)
         old = self.builder
         self.builder = Builder(
             catalogue, old.store, old.downloads, "amd64", self.repository.environment, offline=offline, locking=locking
@@ -259,10 +259,15 @@ def test_only_the_newest_builds_are_kept(world: World) -> None:
     assert kept == references[:1:-1]
 
 
+def _catalogue(images: Path) -> Catalogue:
+    """The recipes as they are now: tests change them, and the program's own reading is once for a process."""
+    return Catalogue(tuple(load_recipe(path) for path in sorted(images.glob("*/image.yaml"))))
+
+
 def _build_apart(
     images: Path, store: Path, downloads: Path, environment: dict[str, str], results: multiprocessing.Queue[list[Phase]]
 ) -> None:
-    catalogue = Catalogue(tuple(load_recipe(path) for path in sorted(images.glob("*/image.yaml"))))
+    catalogue = _catalogue(images)
     events: list[ImageEvent] = []
     Builder(catalogue, Store(store), downloads, "amd64", environment).ensure(("web",), events.append)
     results.put([event.phase for event in events if event.image == "web"])
@@ -296,6 +301,6 @@ def test_independent_images_are_built_side_by_side(world: World) -> None:
         if event.phase is Phase.BUILDING:
             meeting.wait()
 
-    catalogue = Catalogue(tuple(load_recipe(path) for path in sorted(world.images.glob("*/image.yaml"))))
+    catalogue = _catalogue(world.images)
     builder = replace(world.builder, catalogue=catalogue)
     assert set(builder.ensure(["web", "other"], report)) == {"web", "other"}
