@@ -331,6 +331,8 @@ def test_an_app_that_has_left_the_files_is_shown_and_kept_until_it_is_confirmed(
     where = ("deployment", "vaccination-web", "-n", "health-commission-extranet")
     seen = home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2)
     assert "delete Deployment health-commission-extranet/vaccination-web" in seen.changes()
+    (asked,) = [note for note in seen.result()["notes"] if "--confirm" in note]
+    assert "App vaccination" in asked
     refused = home.run("up", city, code=2)
     assert "vaccination" in refused.text
     assert f"--confirm={NAME}" in refused.text
