@@ -69,7 +69,7 @@ def test_clouds_that_do_not_run_show_what_the_files_declare(tmp_path: Path) -> N
 def test_programs_get_numbers_and_null_for_what_is_not_known(tmp_path: Path) -> None:
     done = wecityctl("clouds", city(tmp_path), "--cloud", "near", "-o", "json", home=tmp_path)
     said = json.loads(done.stdout)
-    assert (done.returncode, said["format_version"], said["city"]) == (0, "1.1", "lakeview")
+    assert (done.returncode, said["format_version"], said["city"]) == (0, "1.0", "lakeview")
     (near,) = said["clouds"]
     assert (near["cloud"], near["figures"], near["reachable"], near["health"]) == (
         "near",

@@ -28,7 +28,7 @@ def test_the_explanation_names_the_constraint_and_its_place() -> None:
 
 def test_json_has_every_refusal_as_data() -> None:
     found = json.loads(wecityctl("place", "zone.yaml", "--offline", "-o", "json", cwd=CASES).stdout)
-    assert (found["format_version"], found["city"], found["gap"], found["moves"]) == ("1.1", "testcity", 0.0, [])
+    assert (found["format_version"], found["city"], found["gap"], found["moves"]) == ("1.0", "testcity", 0.0, [])
     app = next(item for item in found["decisions"] if item["subject"] == "app transport/bus")
     assert (app["cloud"], app["refused"][0]["cloud"], app["refused"][0]["kind"]) == ("b", "a", "zone")
     assert app["refused"][0]["constraints"][0]["place"] == "zone.yaml:44:9"

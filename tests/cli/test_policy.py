@@ -99,7 +99,7 @@ def test_json_has_everything(tmp_path: Path) -> None:
     done = wecityctl("policy", "check", CASES / "log-retention" / "fail.yaml", "-o", "json", home=tmp_path)
     assert done.returncode == 5
     result = json.loads(done.stdout)
-    assert result["format_version"] == "1.1"
+    assert result["format_version"] == "1.0"
     assert (result["counts"]["mandatory"], result["counts"]["waived"]) == (1, 0)
     assert [item["level"] for item in result["findings"]] == ["mandatory"] + ["advisory"] * result["counts"]["advisory"]
     first = result["findings"][0]
