@@ -59,7 +59,7 @@ def test_union_and_difference_undo_each_other() -> None:
     assert fieldset.minus(both, other) == OURS
     assert fieldset.minus(both, OURS) == other
     assert fieldset.minus(OURS, OURS) == {}
-    assert fieldset.union({}, OURS) == OURS
+    assert fieldset.union({}, OURS) == fieldset.union(OURS, OURS) == OURS
 
 
 def test_a_node_is_kept_apart_from_what_is_below_it() -> None:
