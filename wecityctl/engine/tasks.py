@@ -186,8 +186,11 @@ class Forward:
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
         self._context.learn(stack, report.outputs)
-        result = self._drift.settled(stack).within(result_of(stack, report))
-        if result.outcome != "failed" and report.exit_code == 0:
+        settled = self._drift.settled(stack)
+        result = settled.within(result_of(stack, report))
+        # Where the files may have taken over what others had written, who owns what is examined once more.
+        is_known = not settled.refused and not (settled.notices and report.changes)
+        if result.outcome != "failed" and report.exit_code == 0 and is_known:
             # With today's inputs: what upstream stacks put out has been learnt by now.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
         return result
