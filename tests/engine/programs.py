@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     """A namespace and small objects in it; the city's labels say how many and what is in them.
 
     `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
-    `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
+    `chain`: each ConfigMap depends on the one before · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
     no node.
     """
     import pulumi_kubernetes as k8s
@@ -78,14 +79,16 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     part = Part("part")
     below = pulumi.ResourceOptions(provider=kube, parent=part, depends_on=[namespace])
     count = int(options.get("count", "2")) - (options.get("fewer") == stack.subject)
+    before: list[pulumi.Resource] = []
     for index in range(count):
         name = f"c{index}"
-        k8s.core.v1.ConfigMap(
+        made = k8s.core.v1.ConfigMap(
             name,
             metadata={"name": name, "namespace": space, "labels": labels},
             data={"text": options.get("text", "one"), "i": str(index)},
-            opts=below,
+            opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(depends_on=before)),
         )
+        before = [made] if options.get("chain") else []
     for name in stack.secrets:
         k8s.core.v1.Secret(
             name,
@@ -144,6 +147,13 @@ def failing(inputs: StackInputs) -> dict[str, Any]:
         raise RuntimeError(f"no luck with {stack.subject or stack.layer}")
     if inputs.city.labels.get("extra") == stack.subject and stack.subject:
         Part("extra")
+    return components(inputs)
+
+
+async def hanging(inputs: StackInputs) -> dict[str, Any]:
+    """As `components`; a tenant's program waits for what never comes."""
+    if inputs.stack.layer == "tenant":
+        await asyncio.Event().wait()
     return components(inputs)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM of a run, as something its loop can wait for; the process itself goes on."""
+"""Ctrl-C, SIGTERM and the end of a run's time, as something its loop can wait for; the process itself goes on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,57 @@ import contextlib
 import signal
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
+
+from wecityctl.errors import OutOfTimeError, TimedOutError
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
+    """Bound what is in the block to `seconds` (0: no bound). Main thread only; elsewhere there is no bound.
+
+    Within `Interrupts` the end of the time counts as an interrupt. Elsewhere it ends the block as Ctrl-C would, and
+    `TimedOutError` is raised with what was waited for.
+    """
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: FrameType | None) -> NoReturn:
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except OutOfTimeError as error:
+        raise TimedOutError(
+            f"the run was not done after {seconds:.0f} s",
+            details=waited_for(),
+            resolution="run it again, with more time if that was too short: what was done is in the state",
+        ) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Interrupts:
-    """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero."""
+    """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero.
+
+    `timed_out` says that the first of them was the end of the run's time.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.timed_out = False
         self._read, self._write = socket.socketpair()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -43,6 +79,7 @@ class Interrupts:
             self._read.recv(64)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        self.timed_out = self.timed_out or (number == signal.SIGALRM and not self.count)
         self.count += 1
         with contextlib.suppress(OSError):
             self._write.send(b"!")
