@@ -53,9 +53,9 @@ def _labels(inputs: StackInputs) -> dict[str, str]:
 def objects(inputs: StackInputs) -> dict[str, Any]:
     """A namespace and small objects in it; the city's labels say how many and what is in them.
 
-    `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
-    `chain`: each ConfigMap depends on the one before · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
-    no node.
+    `count`: ConfigMaps a stack · `text`: their content · `chain`: each depends on the one before · `broken`: a tenant
+    that gets an object the cluster refuses · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant
+    with a Deployment · `nowhere`: its pods fit no node.
     """
     import pulumi_kubernetes as k8s
 

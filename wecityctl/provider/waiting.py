@@ -58,6 +58,7 @@ async def settle(
         timeout=seconds,
         report=lambda reason: provider.log.status(target.urn, redact(reason, inputs)),
         wait_for=plan.wait_for,
+        failed_before=lambda: ", ".join(provider.memory.failed[:3]),
     )
     try:
         return await provider.cancellation.run(waiter)
