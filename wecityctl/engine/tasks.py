@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wecityctl.engine.context import Context
+from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
@@ -123,6 +124,8 @@ class Forward:
         state = context.state(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=state, values=context.secrets())
+        if self._operation == "up":
+            hand_over_replicas(context, stack, self._sink)
         port = 0
         if context.provider.kind == "builtin" and context.needs_provider(stack):
             port = open_port()
