@@ -9,7 +9,12 @@ from typing import Any
 import pulumi
 
 from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
 from wecityctl.model.outputs import BaseOutputs, TenantOutputs
+from wecityctl.stacks import pods
+from wecityctl.stacks.objects import Scope
+from wecityctl.stacks.tenants.app import autoscaler
+from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 
 
 class Part(pulumi.ComponentResource):
@@ -115,6 +120,33 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
             },
             opts=below,
         )
+    return components_outputs(inputs)
+
+
+def scaled(inputs: StackInputs) -> dict[str, Any]:
+    """As `components`; a tenant's apps are Deployments with their replicas or their autoscaler, as the real stack's."""
+    import pulumi_kubernetes as k8s
+
+    cluster, stack = inputs.cluster, inputs.stack
+    if stack.layer != "tenant":
+        return components(inputs)
+    assert cluster is not None
+    kube = k8s.Provider("cluster", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
+    scope = Scope(inputs, kube, _labels(inputs))
+    for app in inputs.city.apps_of(stack.subject):
+        space = naming.tenant_namespace(app.tenant, app.zone)
+        ready = scope.after(scope.add(pods.namespace(space, scope.labels)))
+        component = app.components[0]
+        workload, labels = naming.component_workload(app.name, component.name), {"app": app.name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": component.image}]}}
+        spec: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
+        if is_autoscaled(app, component):
+            ready.add(autoscaler(space, workload, component))
+        else:
+            spec["replicas"] = stated_replicas(app, component)
+        metadata = {"name": workload, "namespace": space}
+        ready.add({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+        ready.add(pods.service(space, workload, labels, {"http": 8080}))
     return components_outputs(inputs)
 
 

@@ -49,7 +49,10 @@ def timeout_of(inputs: dict[str, Any], requested: float) -> float:
 async def settle(
     provider: Instance, target: Target, live: dict[str, Any], inputs: dict[str, Any], *, seconds: float
 ) -> dict[str, Any]:
-    """The object as it is to be recorded, once it is ready. Raises `UnsettledError` when it fails, time is up, or the run is cancelled."""
+    """The object as it is to be recorded, once it is ready.
+
+    Raises `UnsettledError` when it fails, time is up, or the run is cancelled.
+    """
     plan = wait_plan(plain(inputs), default_timeout=seconds)
     if plan.skip:
         return live
