@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from wecityctl.engine.options import Timeouts
 from wecityctl.engine.secret_store import SecretStore
 from wecityctl.engine.secret_write import remove_secret, set_secret
 from wecityctl.engine.store_cli import CliStore, run_cli
-from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode
+from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
+from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 
 
@@ -370,3 +372,25 @@ def test_the_end_of_the_runs_time_ends_it_in_order(home: Path) -> None:
     assert found["tenant.health.main"] == ("failed", "the run's time was over: the engine had nothing under way")
     assert found["entry"] == ("blocked", "not started: the run's time was over")
     assert isinstance(events[-1], RunFinished)
+
+
+def test_the_end_of_the_time_ends_what_waits_outside_the_stacks_too() -> None:
+    """As an image build in a thread of its own: the terminal would interrupt its program, and so does the alarm."""
+    begun = time.monotonic()
+    limit = time_limit(1, lambda: "it waited for image web: building")
+    with pytest.raises(TimedOutError) as caught, limit, ThreadPoolExecutor() as pool:
+        pool.submit(subprocess.run, ["sleep", "60"], check=False).result()
+    assert time.monotonic() - begun < 10
+    assert caught.value.exit_code is ExitCode.TIMEOUT
+    assert caught.value.details == "it waited for image web: building"
+
+
+def test_a_lock_that_is_not_given_back_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        hold(first.fileno(), seconds=1, what="the image web")
+        looks: list[int] = []
+        with pytest.raises(TimedOutError, match="working on the image web for"):
+            hold(second.fileno(), seconds=0.3, what="the image web", waiting=lambda: looks.append(1))
+        assert len(looks) > 1
+        first.close()
+        hold(second.fileno(), seconds=1, what="the image web")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
@@ -25,6 +27,9 @@ def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
         return
 
     def over(number: int, frame: FrameType | None) -> NoReturn:
+        for child in _programs_of_this_run():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGINT)
         raise OutOfTimeError
 
     before = signal.signal(signal.SIGALRM, over)
@@ -40,6 +45,27 @@ def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _programs_of_this_run() -> list[int]:
+    """The processes below this one that a terminal would interrupt with it, as builds are: those of its group."""
+    parents: dict[int, int] = {}
+    mine = os.getpgrp()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(ValueError, OSError, IndexError):
+            pid = int(entry.name)
+            _, parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(group) == mine:
+                parents[pid] = int(parent)
+    return [pid for pid in parents if _is_below(pid, os.getpid(), parents)]
+
+
+def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+    while (parent := parents.get(pid)) is not None:
+        if parent == ancestor:
+            return True
+        pid = parent
+    return False
 
 
 class Interrupts:

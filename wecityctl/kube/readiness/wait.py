@@ -91,7 +91,11 @@ async def wait_deleted(
     seen: set[str] = set()
     deadline = time.monotonic() + timeout
     async with AsyncExitStack() as stack:
-        source = await _Source.open(client, rt, obj, stack)
+        try:
+            async with asyncio.timeout(timeout):
+                source = await _Source.open(client, rt, obj, stack)
+        except TimeoutError:
+            raise NotReady(obj, (why_held(obj),), what="cannot be watched", timed_out=True) from None
         while uid in ("", meta(obj).get("uid")):
             held = why_held(obj)
             _tell(held, seen, report)
