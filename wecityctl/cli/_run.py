@@ -163,15 +163,15 @@ def _bounded(request: RunRequest, sink: Sink) -> Iterator[Sink]:
     """The sink of a run that takes no longer than its --timeout; outside the stacks, what was done last is named."""
     from wecityctl.engine.interrupts import time_limit
 
-    last = ""
+    last = clouds = "the city's clouds to answer"
 
     def tell(event: Event) -> None:
         nonlocal last
         if isinstance(event, Progress):
-            last = "" if event.done else f"it waited for {event.subject}: {event.phase} {event.detail}".rstrip()
+            last = clouds if event.done else f"{event.subject}: {event.phase} {event.detail}".rstrip()
         sink(event)
 
-    with time_limit(request.options.timeouts.run, lambda: last):
+    with time_limit(request.options.timeouts.run, lambda: f"it waited for {last}"):
         yield tell
 
 

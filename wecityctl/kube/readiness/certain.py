@@ -59,7 +59,7 @@ def is_scaled_to_zero(workload: Object) -> bool:
     if kind == "Job":
         done = condition(workload, "Complete") or {}
         return bool(spec.get("suspend")) or done.get("status") == "True"
-    return spec.get("replicas", 1) == 0
+    return bool(spec.get("replicas", 1) == 0)
 
 
 def template_labels(workload: Object) -> dict[str, Any]:
