@@ -64,18 +64,22 @@ class _Run:
     def report(self, stages: Sequence[tuple[CliProcess, tuple[str, ...]]]) -> Report:
         code, program = 0, Program(self._job)
         for cli, arguments in stages:
+            if self._cancels:
+                # Between two runs of the CLI: what the job is for has not been done.
+                code = 1
+                break
             program = Program(self._job)
             code = self._stage(cli, arguments, program)
-            if code or self._cancels:
+            if code:
                 break
         errors = tuple(self._reader.errors)
-        if self._overdue:
-            errors = (self._overdue, *errors)
         if code < 0:
             # Whatever it said last was said before that, and is not the reason.
             errors = (f"the engine was ended by {_ending(code)}; the next run goes on where it stopped", *errors)
         elif code and not errors:
             errors = (_last_words(self._output) or f"the engine ended with {_ending(code)}",)
+        if self._overdue:
+            errors = (self._overdue, *errors)
         return Report(
             code,
             self._reader.changes,
