@@ -67,7 +67,10 @@ async def settle(
     try:
         return recorded(live, await provider.cancellation.run(waiter))
     except NotReady as error:
-        raise UnsettledError(recorded(live, error.obj), (error.message, *error.reasons)) from error
+        raise UnsettledError(
+            recorded(live, error.obj),
+            (error.message, *(reason for reason in error.reasons if reason not in error.message)),
+        ) from error
     except CancelledError as error:
         raise UnsettledError(live, ("the run was cancelled while waiting for it to become ready",)) from error
     except WecityError as error:

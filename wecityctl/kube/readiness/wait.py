@@ -251,7 +251,8 @@ class _Waiter:
                 await self._until_served(timeout - waited)
                 return self._obj
             if self._is_believed(verdict):
-                raise NotReady(self._obj, await self._reasons(verdict), what="has failed", timed_out=False)
+                what = f"has failed: {verdict.reason}"
+                raise NotReady(self._obj, await self._reasons(verdict), what=what, timed_out=False)
             if waited >= min(_TELL_SECONDS, timeout):
                 self._tell(verdict)
             if waited >= timeout:
