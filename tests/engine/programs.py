@@ -135,10 +135,11 @@ def scaled(inputs: StackInputs) -> dict[str, Any]:
     scope = Scope(inputs, kube, _labels(inputs))
     for app in inputs.city.apps_of(stack.subject):
         space = naming.tenant_namespace(app.tenant, app.zone)
-        ready = scope.after(scope.add(pods.namespace(space, scope.labels)))
+        ready = scope.after(scope.add({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}))
         component = app.components[0]
         workload, labels = naming.component_workload(app.name, component.name), {"app": app.name}
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": component.image}]}}
+        container = {"name": "web", "image": component.image, "ports": [{"name": "http", "containerPort": 8080}]}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         spec: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
         if is_autoscaled(app, component):
             ready.add(autoscaler(space, workload, component))

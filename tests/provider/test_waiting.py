@@ -63,7 +63,7 @@ async def test_an_autoscaler_that_acts_during_the_wait_is_not_what_was_asked_for
 async def test_stated_replicas_are_taken_back_from_an_autoscaler_and_from_nobody_else(
     engine: Engine, cluster: ControlPlane, namespace: str
 ) -> None:
-    inputs, _, state = await engine.make(deployment("web", namespace, replicas=None), "web")
+    inputs, _, state = await engine.make(deployment("web", namespace, replicas=1), "web")
     set_scale(cluster, namespace, 3, *AUTOSCALER)
     stated = await engine.check(deployment("web", namespace, replicas=2), "web", inputs)
     assert (await engine.update(stated, state, "web", preview=True))["spec"]["replicas"] == 2

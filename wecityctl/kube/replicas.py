@@ -3,6 +3,7 @@
 The autoscaler sets `spec.replicas` through the scale subresource and owns it from then on. A manager that applies the
 field is refused, and one that stops applying it while it is the only owner resets it to 1. To hand it over, the former
 owner's entry for the field is taken out of `metadata.managedFields`: the number stays and the next manager takes it.
+A field without an owner stays without one when an autoscaler sets it, as in a workload that never stated a number.
 Source: "Transferring ownership" of Server-Side Apply in the Kubernetes documentation; the write is that of client-go's
 csaupgrade, conditional on the resource version.
 """
