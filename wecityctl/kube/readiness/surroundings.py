@@ -112,7 +112,7 @@ class Surroundings:
         if group_kind(self._obj) == ("networking.k8s.io", "Ingress"):
             await self._ask(self._read_ingress())
         elif group_kind(self._obj) == ("apps", "Deployment"):
-            self._replica_sets = await self._follow(_REPLICA_SET, lambda found: True)
+            self._replica_sets = await self._follow(_REPLICA_SET, self._is_owned)
         elif group_kind(self._obj) == ("", "Service") and needs_endpoints(self._obj):
             self._workloads = tuple([await self._follow(rt, self._is_behind) for rt in _WORKLOADS])
             self._replica_sets = self._workloads[-1]
@@ -198,6 +198,10 @@ class Surroundings:
             for s in self._slices.objects.values()
             if (meta(s).get("labels") or {}).get("kubernetes.io/service-name") == name
         ]
+
+    def _is_owned(self, other: Object) -> bool:
+        uid = meta(self._obj).get("uid")
+        return any(owner.get("uid") == uid for owner in meta(other).get("ownerReferences") or ())
 
     def _is_behind(self, workload: Object) -> bool:
         selector = {"matchLabels": spec_of(self._obj).get("selector") or {}}
