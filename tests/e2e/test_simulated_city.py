@@ -371,7 +371,12 @@ def test_destroy_without_the_citys_name_touches_nothing(home: Machine, city: Cit
 
 
 def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
-    done = home.run("destroy", city, f"--confirm={NAME}")
+    files = {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()}
+    shown = home.run("destroy", city, "--preview", "-o", "json")
+    assert {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()} == files
+    assert shown.result()["planned"]
+    done = home.run("destroy", city, f"--confirm={NAME}", "-o", "json")
+    assert shown.changes() == done.changes()
     assert "kept: platform-application/postgresql-data" in done.out
     kept = {
         f"Namespace {APPLICATION}",

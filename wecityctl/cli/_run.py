@@ -88,6 +88,38 @@ def operate_offline(request: RunRequest) -> RunResult:
     return result
 
 
+def operate_destroy_preview(request: RunRequest) -> RunResult:
+    """Show what a `destroy` would remove; nothing is started, locked or changed."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.destroy_preview import preview_destroy
+
+    if request.report_file is not None:
+        _check_report_file(request.report_file)
+    session, plan = request.session, request.session.plan
+    if request.only:
+        plan = plan.needing(request.only)
+    backend = open_backend(session.city)
+    with open_reporter(request.output) as sink:
+        clusters = open_clusters(session.city, session.catalogue, sink, start=False, backend=backend)
+        result = preview_destroy(
+            plan,
+            session.catalogue,
+            backend,
+            clusters.found,
+            clusters.failed,
+            sink,
+            delete_data=request.options.delete_data,
+        )
+    _write_report(request, result)
+    if request.output is StreamFormat.TEXT:
+        from wecityctl.cli._common import console
+        from wecityctl.report.summary import print_result
+
+        print_result(console(), result, details=request.details)
+    return result
+
+
 def _write_report(request: RunRequest, result: RunResult) -> None:
     if request.report_file is not None:
         from wecityctl.report.record import run_json

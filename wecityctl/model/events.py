@@ -59,7 +59,10 @@ class StackResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files."""
+    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files.
+
+    `planned`: nothing was done, this is what a `destroy` would do.
+    """
 
     operation: Operation
     city: str
@@ -70,6 +73,7 @@ class RunResult:
     entry_urls: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     provider: str = ""
+    planned: bool = False
 
     @property
     def has_changes(self) -> bool:

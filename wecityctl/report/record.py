@@ -34,6 +34,7 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "city": result.city,
         "exit_code": result.exit_code,
         "has_changes": result.has_changes,
+        "planned": result.operation == "preview" or result.planned,
         "seconds": round(result.seconds, 3),
         "provider": result.provider,
         "removals": list(result.removals),

@@ -79,12 +79,12 @@ def headline(result: RunResult) -> str:
             return f"nothing to change: {result.city} is as its files say, apart from what others have added"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
-    changes = tally(result.results, planned=result.operation == "preview")
+    changes = tally(result.results, planned=result.operation == "preview" or result.planned)
     if not changes:
         # Only stacks that have left the files: the line above says which.
         return f"{result.city}: nothing to change in the stacks of its files"
     counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
-    took = "" if result.operation == "preview" else f" in {duration(result.seconds)}"
+    took = "" if result.operation == "preview" or result.planned else f" in {duration(result.seconds)}"
     return f"{result.city}: {changes} ({counted_stacks}){took}"
 
 
