@@ -193,7 +193,7 @@ def test_an_object_of_the_whole_cluster_is_refused_and_left_as_it_is(existing: E
     before = existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields")
     done = existing.home.run("up", existing.files, code=4)
     assert f"{NAME}-tenant" in done.text
-    assert "was there before and is not ours; it is left as it is" in done.text
+    assert "exists already and is not managed by this resource; it is left as it is" in done.text
     assert existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields") == before
     existing.home.run("destroy", existing.files, f"--confirm={NAME}", "--delete-data")
     assert existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields") == before

@@ -110,3 +110,20 @@ def make_stack(name: str, program: Callable[[], None], port: int | None) -> Stac
     options = automation.LocalWorkspaceOptions(env_vars=variables)
     holder.append(Stack(program, automation.create_or_select_stack(name, "proj", run, opts=options)))
     return holder[0]
+
+
+def engines_of(home: Path) -> list[int]:
+    """The processes of `pulumi up` that work for this test."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            if (
+                command[0].endswith(b"pulumi")
+                and b"up" in command
+                and str(home).encode() in (entry / "environ").read_bytes()
+            ):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.provider.cases_support import cases
 from wecityctl.errors import WecityError
 from wecityctl.provider import paths
+from wecityctl.provider.adoption import RefusedError
 from wecityctl.provider.cancellation import Cancellation
 from wecityctl.provider.diffing import compare
 from wecityctl.provider.instance import Instance, Target
@@ -29,11 +30,16 @@ def _unknowns(value: Any) -> Any:
 
 @pytest.mark.parametrize("case", cases("diff"))
 async def test_diff(case: dict[str, Any]) -> None:
-    settings = read_settings(case.get("settings", {}), {}, {})
+    settings = read_settings(case.get("settings", {}), {}, case.get("environment", {}))
     provider = Instance(settings, EngineLog(), Cancellation(), None, WecityError("no cluster in this test"))
     target = Target("urn:pulumi:s::p::kubernetes:x/v1:X::n", "kubernetes:x/v1:X", "n")
     state = case.get("state", {})
-    found = await diff(provider, target, case["old"], state, _unknowns(case["new"]), case.get("ignored", []))
+    asked = diff(provider, target, case["old"], state, _unknowns(case["new"]), case.get("ignored", []))
+    if "refused" in case:
+        with pytest.raises(RefusedError, match=case["refused"]):
+            await asked
+        return
+    found = await asked
     shown = {d.text: d.change + ("-replace" if d.text in found.replaces else "") for d in found.differences}
     assert shown == case["expect"]
     assert {d.text for d in found.differences} >= found.replaces

@@ -83,6 +83,25 @@ FULLY_KNOWN: Final = frozenset(
 )
 
 
+# What holds other objects, or data: a replacement under the same name would lose it.
+_HOLDING: Final = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    }
+)
+
+
+def holds_data(kind: Kind, *objects: Mapping[str, Any]) -> bool:
+    """Whether deleting an object of that kind (its inputs or its recorded state) may delete data with it."""
+    if (kind.group, kind.name) == ("apps", "StatefulSet"):
+        specs = [obj.get("spec") for obj in objects]
+        return any(isinstance(spec, Mapping) and bool(spec.get("volumeClaimTemplates")) for spec in specs)
+    return (kind.group, kind.name) in _HOLDING
+
+
 def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Path]:
     """Patterns of the fields of this kind that cannot be changed; `old` is the object's old inputs."""
     key = (kind.group, kind.name)
