@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from wecityctl.errors import Problem
 from wecityctl.spec import foreign
 from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
+from wecityctl.spec.lookalikes import find_lookalike
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted, format_path, shorten
 from wecityctl.spec.scalars import NUMBER, resolve_plain
 from wecityctl.spec.shapes import API_VERSION, KINDS, DocumentShape
@@ -59,6 +60,8 @@ def problem_at(
 def _envelope_problems(document: Document) -> list[Problem]:
     """What is wrong before any kind's shape applies; empty when the shape can be tried."""
     value = document.value
+    if isinstance(value, str) and (odd := find_lookalike(value)):
+        return [problem_at(document, (), odd.message, odd.expected)]
     if not isinstance(value, Map):
         return [
             problem_at(
@@ -152,6 +155,8 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if wanted == "true or false" and isinstance(value, Unquoted):
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}
         return problem_at(document, loc, f"{describe(value)} is given", wanted, meant.get(value.text.lower(), ""))
+    if isinstance(value, str) and "mapping" in wanted and (odd := find_lookalike(value)):
+        return problem_at(document, loc, odd.message, odd.expected)
     if isinstance(value, str) and type(resolve_plain(value)) is _PLAIN_TYPES.get(wanted):
         return problem_at(document, loc, f"{describe(value)} is given", f"{wanted}: {value} without quotes")
     return problem_at(document, loc, f"{describe(value)} is given", wanted)

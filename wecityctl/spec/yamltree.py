@@ -12,6 +12,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 from wecityctl.errors import Problem
+from wecityctl.spec.lookalikes import find_before, find_lookalike
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.scalars import resolve_plain
 
@@ -104,6 +105,8 @@ class _Builder:
             self._refuse_tag(event.tag, mark)
         if self._expects_key():
             self._key(text, mark)
+            if event.implicit[0] and not event.style and (odd := find_lookalike(text)):
+                self.report(mark, odd.message, odd.expected)
             if not text:
                 self.report(mark, "a key is missing before ':'")
             return
@@ -237,4 +240,22 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
     lines = text.split("\n")
     if mark and mark.line < len(lines) and lines[mark.line][mark.column :].startswith("\t"):
         message, expected = "a tab is used for indentation", "spaces"
+    elif mark:
+        for number, odd in find_before(lines, mark.line):
+            mended = [*lines[:number], odd.mended(lines[number]), *lines[number + 1 :]]
+            if _first_error(mended) > mark.line:
+                return Problem(file, number + 1, odd.offset + 1, "", odd.message, odd.expected)
     return Problem(file, line, column, "", f"YAML: {message}", expected)
+
+
+def _first_error(lines: list[str]) -> int:
+    """The index of the first line that YAML cannot read; their number where it reads all."""
+    parser = CParser("\n".join(lines))
+    try:
+        while parser.check_event():
+            parser.get_event()
+    except yaml.MarkedYAMLError as error:
+        return error.problem_mark.line if error.problem_mark else 0
+    finally:
+        parser.dispose()
+    return len(lines)
