@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 Document = dict[str, Any]
@@ -16,33 +16,28 @@ T = TypeVar("T")
 
 VERSION = "wecity.dev/v1alpha1"
 LETTERS = string.ascii_lowercase
-# Short names that meet when they are joined by a hyphen, and names that Kubernetes or wecityctl use themselves.
-TENANTS = ("a", "a-b", "kube", "default", "platform", "9", "health-commission", "x" * 40)
-ZONES = ("b", "b-c", "c", "system", "public", "internet", "z" * 20)
-APPS = ("a", "a-to", "b-c", "default", "entry", "x", "a-b", "health-code", "w" * 40)
+# Of each kind of value there are some at the edge of what is valid, and under WRONG some just beyond it, which are
+# rare: most cities are to be valid.
+WRONG_SHARE = 0.015
+
+# Short names that meet when they are joined by a hyphen.
+TENANTS = ("a", "a-b", "kube", "platform", "9", "default", "health-commission", "x" * 40)
+ZONES = ("b", "b-c", "c", "public", "internet", "z" * 20)
+APPS = ("a", "a-to", "b-c", "entry", "x", "a-b", "health-code", "w" * 40)
 COMPONENTS = ("web", "binding-x", "9", "files", "to-x", "within", "crossing", "prepare", "v" * 40)
 ALIASES = ("x", "to-x", "x-secrets", "db", "within", "9", "a" * 40)
-CAPABILITIES = ("postgresql", "cache", "entry", "gateway", "pg-data", "pg", "pg-crossing", "cache-admin", "c" * 40)
-SECRETS = ("greeting", "sms-key", "port", "app-name", "app-tenant", "service-binding-root", "1password", "s" * 63)
-VARIABLES = ("GREETING", "TZ", "PORT", "APP_NAME", "_x", "lower", "SMS_KEY", "V" * 255)
+CAPABILITIES = ("pg-data", "pg", "pg-crossing", "cache-admin", "c" * 40)
+SECRETS = ("greeting", "sms-key", "a", "s" * 63)
+VARIABLES = ("TZ", "PORT", "APP_NAME", "_x", "lower", "V" * 255)
 PATHS = (
     "/etc/app.conf",
-    "/etc/app.conf/inner",
     "/etc/应用.conf",
     "/etc/my app.conf",
-    "/etc/a:b",
-    "/tmp",
     "/tmp/x",
-    "/etc",
-    "/bindings/x",
-    "/bindings",
-    "//etc/double",
     "/etc/..hidden",
     "/etc/...",
     "/a/" + "n" * 240,
     "/" + "d/" * 100 + "f",
-    "/proc",
-    "/var/lib/app/config.json",
     "/var/lib/app/.env",
     "/srv/a%b&c'd",
 )
@@ -65,44 +60,59 @@ TEXTS = (
     "x" * 2000,
     "-----",
     "%s ${HOME}",
-    "yes",
 )
 TITLES = (
     "卫生健康委",
     "卫生　健康委",
-    "Transport",
     "a" * 200,
     '\'; -- "x" \\',
     "😀 bureau",
     "𠮷野",
     "*.b",
-    "a b",
     "(",
     "[x]*",
+    "\\u0041",
+    "a|b^$",
 )
-CPUS = ("1m", "50m", "0.5", "1", "1.5", "2e0", ".5", "1.", "0.100", "100m", "1e-2", "1e-3", "1000u", "1000000n")
-SIZES = ("1", "1024", "64Mi", "0.5Gi", "1e6", "128M", "1Gi", "1.5Gi", "100k", "1E3", ".5Gi", "2.Gi", "123456789")
+CPUS = ("1m", "50m", "0.5", "1", "1.5", "2e0", ".5", "1.", "0.100", "1e-2", "1000u", "1000000n", "+1")
+MEMORY = ("4Mi", "64Mi", "0.5Gi", "1e7", "128M", "1Gi", "1.5Gi", "100000k", "1E9", ".5Gi", "2.Gi", "123456789")
+SIZES = ("1", "1024", *MEMORY)
 LARGE = ("10Ti", "1Pi", "9e15", "1Ei", "9223372036854775807")
 EMAILS = ("alice@a.example", "王@a.example", "o'neil@a.example", "system:admin@x", "a/b@c", "a" * 243 + "@a.example")
 HOSTS = ("a", "a.b", "xn--fiq", "1.2", "h" * 60, "a-b.c-d", "0")
 ROUTES = ("/", "/a", "/a/b/", "/~x", "/a..b", "/.well-known", "/" + "p" * 199)
 HEALTH = ("/", "/healthz", "/h?a=b&c=d", "/%zz", "/#x", "/" + "h" * 199, "/a:b", "/$(X)")
-ACCELERATORS = ("nvidia.com/gpu", "huawei.com/Ascend910", "requests.example/x", "a.b/c", "requests.nvidia.com/gpu")
-LABEL_KEYS = ("tier", "example.org/tier", "a" * 63, "app.kubernetes.io/name", "pod-security.kubernetes.io/enforce")
+ACCELERATORS = ("nvidia.com/gpu", "huawei.com/Ascend910", "a.b/c")
+LABEL_KEYS = ("tier", "example.org/tier", "a" * 63, "a.b/" + "c" * 63)
 LABEL_VALUES = ("", "1", "gold", "a.b_c-d", "L" * 63, "true")
-CLASSES = ("nginx", "Nginx", "a b", "team.example", "ssd", "快", "-x", "i" * 253, "")
+CLASSES = ("nginx", "team.example", "9", "i" * 253)
 IMAGES = (
     "catalogue:sample-app",
-    "catalogue:nothing-like-it",
     "registry.example/a/web:1.4.2",
     "nginx",
     "nginx:1",
     "localhost/a",
+    "Registry.example/a",
     "registry.example:5000/a/b_c/d--e:v1.0_x-y",
     "registry.example/a@sha256:" + 64 * "0",
     "registry.example/a:1@sha256:" + 64 * "f",
     "docker.io/library/" + "i" * 200 + ":" + "t" * 128,
 )
+WRONG: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ZONES: ("system",),
+    APPS: ("default", "B"),
+    CAPABILITIES: ("entry", "9"),
+    SECRETS: ("tz", "port", "app-name", "app-tenant", "service-binding-root", "1password"),
+    PATHS: ("/etc/a:b", "/tmp", "/etc", "/bindings/x", "/bindings", "//etc/double", "/proc", "/etc/app.conf/inner"),
+    TITLES: ("", "a\nb", "a" * 201),
+    CPUS: ("５", "1\n", "0.0001", "1Gi"),
+    MEMORY: ("512", "1e-3", "４Gi", "64Mi\n", "1.0001Ki"),
+    ACCELERATORS: ("requests.nvidia.com/gpu", "gpu"),
+    LABEL_KEYS: ("app.kubernetes.io/name", "pod-security.kubernetes.io/enforce", "wecity.dev/zone"),
+    LABEL_VALUES: ("-a", "快"),
+    CLASSES: ("Nginx", "a b", "快", "-x", "i" * 254),
+    IMAGES: ("catalogue:nothing-like-it", "Team/web", "a..b/web", "r.example/" + "i" * 250, "a/web:"),
+}
 
 
 class Generator:
@@ -120,7 +130,7 @@ class Generator:
         self.providers = [self.weighted({"local": 3, "kubernetes": 3}) for _ in range(self.number({1: 6, 2: 1}))]
         clouds = [self._cloud(f"cloud-{index}" if index else "main", kind) for index, kind in enumerate(self.providers)]
         platform = [self._platform()] if self.chance(0.75) else []
-        tenants = self.some(TENANTS, 1, 2)
+        tenants = self.some(TENANTS, 1, self.number({1: 3, 2: 1}))
         apps = [(tenant, app) for tenant in tenants for app in self.some(APPS, 0, 2)]
         return [
             self._city(),
@@ -139,14 +149,16 @@ class Generator:
         return self.random.random() < probability
 
     def one(self, values: Sequence[T]) -> T:
-        return self.random.choice(values)
+        return self.some(values, 1, 1)[0]
 
     def mostly(self, usual: T, others: Sequence[T], probability: float = 0.25) -> T:
         """Usually the value that nobody would doubt, so that most cities stay valid."""
         return self.one(others) if self.chance(probability) else usual
 
     def some(self, values: Sequence[T], least: int, most: int) -> list[T]:
-        return self.random.sample(list(values), self.random.randint(least, min(most, len(values))))
+        found = self.random.sample(list(values), self.random.randint(least, min(most, len(values))))
+        wrong: Any = WRONG.get(values) if isinstance(values, tuple) else None  # type: ignore[call-overload]
+        return [self.random.choice(wrong) if wrong and self.chance(WRONG_SHARE) else item for item in found]
 
     def weighted(self, weights: dict[T, int]) -> T:
         return self.random.choices(list(weights), list(weights.values()))[0]
@@ -168,7 +180,7 @@ class Generator:
     def _city(self) -> Document:
         kinds = [self.one(("internet", "government-extranet", "data-exchange")) for _ in self.zones]
         spec: Document = {
-            "domain": self.one(("xc.example", "a.b", ".".join(["d" * 62] * 3), "xn--fiqs8s.example")),
+            "domain": self.one(("xc.example", "a.b", ".".join(["d" * 58] * 3), "xn--fiqs8s.example")),
             "zones": [
                 {"name": name, "kind": kind, "egress": kind == "internet" and self.chance(0.3)}
                 for name, kind in zip(self.zones, kinds, strict=True)
@@ -195,7 +207,7 @@ class Generator:
                 {
                     "from": self.zones[0],
                     "to": self.zones[1],
-                    "ports": self.random.sample((1, 80, 443, 8443, 65535), self.random.randint(1, 3)),
+                    "ports": self.some((1, 80, 443, 8443, 65535), 1, 3),
                     "approvedBy": self.one(TITLES),
                     "reason": self.one(TITLES),
                 }
@@ -209,7 +221,7 @@ class Generator:
             spec["local"] = {"nodes": self.one(("real", "simulated"))}
         else:
             names = {key: self.mostly("", CLASSES, 0.4) for key in ("ingressClass", "storageClass")}
-            spec["kubernetes"] = {"context": self.one(TEXTS[1:3]), **names}
+            spec["kubernetes"] = {"context": name if self.chance(0.95) else "", **names}
             self.entry = self.entry or bool(names["ingressClass"])
         if self.chance(0.4):
             self.devices = self.some(ACCELERATORS, 0, 3)
@@ -264,7 +276,7 @@ class Generator:
         spec: Document = {
             "stage": self.weighted({"published": 6, "reviewed": 1, "suspended": 1, "draft": 1}),
             "zone": self.one(self.zones),
-            "dataClass": self.one(("L1", "L2", "L3")),
+            "dataClass": self.weighted({"L1": 6, "L2": 6, "L3": 1}),
             "channels": self.some(("web", "mini-program"), 0, 2),
             "components": components,
         }
@@ -283,20 +295,18 @@ class Generator:
             if self.chance(0.5):
                 part["health"] = {"path": self.one(HEALTH)}
         if self.chance(0.6):
-            part["resources"] = {"cpu": self.one(CPUS), "memory": self.one(SIZES)}
+            part["resources"] = {"cpu": self.one(CPUS), "memory": self.one(MEMORY)}
             if self.devices and self.chance(0.5):
                 part["resources"]["accelerators"] = {self.one(self.devices): self.one((0, 1, 2))}
         part["replicas"] = self.mostly(1, (1, 2, 10), 0.4)
         if self.chance(0.2):
             part["autoscale"] = {"min": self.one((1, 2)), "max": self.one((2, 20)), "cpu": self.one((1, 70, 100))}
         if self.chance(0.4):
-            names = self.some(VARIABLES, 1, 2) if self.chance(0.4) else ["TZ"]
-            part["env"] = {key: self.one(TEXTS) for key in names}
+            part["env"] = {key: self.one(TEXTS) for key in self.some(VARIABLES, 1, 2)}
         if self.chance(0.3):
-            part["secrets"] = self.some(SECRETS, 1, 2) if self.chance(0.4) else ["sms-key"]
+            part["secrets"] = self.some(SECRETS, 1, 2)
         if self.chance(0.4):
-            paths = self.some(PATHS, 1, 2) if self.chance(0.5) else ["/etc/app.conf"]
-            part["files"] = {path: self.one(TEXTS) for path in paths}
+            part["files"] = {path: self.one(TEXTS) for path in self.some(PATHS, 1, 2)}
         if self.chance(0.3):
             part["command"] = ["/app/web", *(self.one(TEXTS) for _ in range(self.number({0: 1, 1: 1, 3: 1})))]
         if self.chance(0.3):

@@ -23,7 +23,7 @@ from wecityctl.session import Session, open_session
 # The namespace that stands for all of a city's: a dry run makes none.
 NAMESPACE = "validated"
 # The base stack is half of a small city's objects and depends on the City alone.
-BASE_EVERY = 5
+BASE_EVERY = 8
 
 Manifest = dict[str, Any]
 
@@ -49,12 +49,12 @@ def record_city(seed: int) -> RecordedCity:
             problems = getattr(error, "problems", ())
             return RecordedCity(seed, refused=tuple(problem.message for problem in problems) or (error.message,))
     try:
-        manifests = tuple(_manifests(session, with_base=seed % BASE_EVERY == 0))
+        found = list(_manifests(session, with_base=seed % BASE_EVERY == 0))
     except Exception as error:
         return RecordedCity(seed, wrong=(f"recording fails: {type(error).__name__}: {error}",))
-    counts = Counter(identity(manifest) for manifest in manifests)
+    counts = Counter((cloud, *identity(manifest)) for cloud, manifest in found)
     wrong = tuple(f"{' '.join(name)} is declared {count} times" for name, count in counts.items() if count > 1)
-    return RecordedCity(seed, manifests, wrong=wrong)
+    return RecordedCity(seed, tuple(manifest for _, manifest in found), wrong=wrong)
 
 
 def identity(manifest: Manifest) -> tuple[str, str, str]:
@@ -63,7 +63,8 @@ def identity(manifest: Manifest) -> tuple[str, str, str]:
     return manifest["kind"], str(metadata.get("namespace", "")), str(metadata["name"])
 
 
-def _manifests(session: Session, *, with_base: bool) -> Iterator[Manifest]:
+def _manifests(session: Session, *, with_base: bool) -> Iterator[tuple[str, Manifest]]:
+    """Every manifest with its cloud."""
     clusters = {cloud.name: Cluster.offline(cloud) for cloud in session.city.clouds}
     known: dict[str, Outputs | None] = {}
     for stack in session.plan.stacks:
@@ -77,7 +78,7 @@ def _manifests(session: Session, *, with_base: bool) -> Iterator[Manifest]:
         known[stack.name] = recording.outputs
         for resource in recording.resources:
             if resource.is_kubernetes_object:
-                yield manifest_of(resource)
+                yield stack.cloud, manifest_of(resource)
 
 
 def _base_outputs(session: Session, stack: Stack) -> BaseOutputs:

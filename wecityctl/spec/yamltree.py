@@ -216,7 +216,9 @@ def parse_yaml(text: str, file: str) -> ParsedFile:
     except _StopParsingError:
         complete = False
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(error, file, text))
+        problem = _syntax_problem(error, file, text)
+        if not any((item.line, item.column) == (problem.line, problem.column) for item in builder.problems):
+            builder.problems.append(problem)
         complete = False
     except yaml.YAMLError as error:
         builder.problems.append(Problem(file, 0, 0, "", f"is not YAML: {shorten(str(error).splitlines()[0], 120)}"))

@@ -87,7 +87,9 @@ def _checked(check: Callable[[str], str], **schema: Any) -> Any:
 def _domain(text: str) -> str:
     expected = "a domain name such as xingcheng.gov.example (letters a–z, digits, hyphens and dots)"
     labels = text.split(".")
-    if len(text) <= MAX_DOMAIN and all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
+    if len(text) > MAX_DOMAIN:
+        raise refuse(f"{shorten(text)!r} has {len(text)} characters", f"a domain name of at most {MAX_DOMAIN}")
+    if all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
         if labels[-1].isdigit():
             raise refuse(f"{shorten(text)!r} is an address, not a domain name", expected)
         return text
