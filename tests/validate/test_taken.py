@@ -22,7 +22,7 @@ from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import ApiError
 from wecityctl.kube.transport import HttpPool
 
-SEEDS = 430
+SEEDS = 450
 CITIES = 300
 MANIFESTS = 2000
 AT_ONCE = 32

@@ -37,4 +37,4 @@ def literal(text: str) -> str:
     That is in the values of `env` and in `command`. Only a `$` before `$` or `(` means anything there; it is doubled.
     Source: k8s.io/kubernetes/third_party/forked/golang/expansion.
     """
-    return _EXPANDED.sub("$$$$", text)
+    return _EXPANDED.sub("$$", text)
