@@ -147,7 +147,11 @@ def _draft(
     return Draft(
         catalogue=catalogue,
         cities=parts(documents.CityDocument, convert.city_of),
-        clouds=parts(documents.CloudDocument, convert.cloud_of),
+        clouds=tuple(
+            Sourced(convert.cloud_of(found, Path(document.file).parent), document)
+            for document, found in pairs
+            if isinstance(found, documents.CloudDocument)
+        ),
         platforms=parts(documents.PlatformDocument, convert.platform_of),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
         apps=parts(documents.AppDocument, convert.app_of),
