@@ -30,9 +30,9 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class RecordedCity:
-    """What became of one seed. `refused` has the messages of a city that `validate` does not pass."""
+    """What became of one city. `refused` has the problems of one that `validate` does not pass."""
 
-    seed: int
+    name: str
     manifests: tuple[Manifest, ...] = ()
     refused: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
@@ -43,18 +43,23 @@ def record_city(seed: int) -> RecordedCity:
     with TemporaryDirectory() as directory:
         path = Path(directory) / "city.yaml"
         path.write_text(Generator(seed).text(), encoding="utf-8")
-        try:
-            session = open_session(path)
-        except ConfigurationError as error:
-            problems = getattr(error, "problems", ())
-            return RecordedCity(seed, refused=tuple(problem.message for problem in problems) or (error.message,))
+        return record_files(path, f"seed {seed}", with_base=seed % BASE_EVERY == 0)
+
+
+def record_files(path: Path, name: str, *, with_base: bool = True) -> RecordedCity:
+    """The manifests of the city at `path`, or why it is refused."""
     try:
-        found = list(_manifests(session, with_base=seed % BASE_EVERY == 0))
+        session = open_session(path)
+    except ConfigurationError as error:
+        problems = getattr(error, "problems", ())
+        return RecordedCity(name, refused=tuple(map(str, problems)) or (f"{error.message}: {error.details}",))
+    try:
+        found = list(_manifests(session, with_base=with_base))
     except Exception as error:
-        return RecordedCity(seed, wrong=(f"recording fails: {type(error).__name__}: {error}",))
+        return RecordedCity(name, wrong=(f"recording fails: {type(error).__name__}: {error}",))
     counts = Counter((cloud, *identity(manifest)) for cloud, manifest in found)
     wrong = tuple(f"{' '.join(name)} is declared {count} times" for name, count in counts.items() if count > 1)
-    return RecordedCity(seed, tuple(manifest for _, manifest in found), wrong=wrong)
+    return RecordedCity(name, tuple(manifest for _, manifest in found), wrong=wrong)
 
 
 def identity(manifest: Manifest) -> tuple[str, str, str]:

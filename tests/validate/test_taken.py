@@ -11,12 +11,22 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.support.control_plane import ControlPlane
 from tests.validate.differences import altered
-from tests.validate.recorded import NAMESPACE, Manifest, RecordedCity, identity, pod_of, record_city, sendable
+from tests.validate.recorded import (
+    NAMESPACE,
+    Manifest,
+    RecordedCity,
+    identity,
+    pod_of,
+    record_city,
+    record_files,
+    sendable,
+)
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import ApiError
@@ -26,6 +36,8 @@ SEEDS = 450
 CITIES = 300
 MANIFESTS = 2000
 AT_ONCE = 32
+# Files at the edge of what is valid, which stay valid.
+EDGES = tuple(Path(__file__).parents[1] / "spec/valid" / name for name in ("edges.yaml", "adopted-cluster.yaml"))
 
 # What a tenant's namespace has, and a pod is judged by.
 SURROUNDINGS: tuple[Manifest, ...] = (
@@ -49,16 +61,16 @@ class Sender:
 
     async def take(self, city: RecordedCity) -> None:
         """Send everything of one city."""
-        self.complaints += [f"seed {city.seed}: {text}" for text in city.wrong]
+        self.complaints += [f"{city.name}: {text}" for text in city.wrong]
         manifests = [sendable(manifest) for manifest in city.manifests]
         pods = [pod for pod in map(pod_of, manifests) if pod is not None]
         await asyncio.gather(
-            *(self._send(city.seed, manifest) for manifest in manifests),
-            *(self._send(city.seed, pod) for pod in pods),
+            *(self._send(city.name, manifest) for manifest in manifests),
+            *(self._send(city.name, pod) for pod in pods),
         )
 
-    async def _send(self, seed: int, manifest: Manifest) -> None:
-        what = f"seed {seed}: {' '.join(identity(manifest))}"
+    async def _send(self, city: str, manifest: Manifest) -> None:
+        what = f"{city}: {' '.join(identity(manifest))}"
         warnings: list[str] = []
         async with self.free:
             try:
@@ -81,6 +93,8 @@ class Sender:
 
 def recorded(pool: ProcessPoolExecutor) -> Iterator[asyncio.Future[RecordedCity]]:
     loop = asyncio.get_running_loop()
+    for path in EDGES:
+        yield loop.run_in_executor(pool, record_files, path, path.name)
     for seed in range(SEEDS):
         yield loop.run_in_executor(pool, record_city, seed)
 
@@ -96,6 +110,7 @@ async def test_the_api_server_takes_what_validate_passes(api_server: ControlPlan
             sender = Sender(client)
             for future in asyncio.as_completed(list(recorded(workers))):
                 city = await future
+                assert not (city.refused and city.name in {path.name for path in EDGES}), city
                 refused += bool(city.refused)
                 passed += not city.refused
                 await sender.take(city)
