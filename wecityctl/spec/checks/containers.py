@@ -63,8 +63,8 @@ def files_within_files(draft: Draft) -> Iterator[Problem]:
     """What is a file is not a directory of another."""
     for app, path, part in _components(draft):
         for name in part.files:
-            parents = {name[:end] for end in range(1, len(name)) if name[end] == "/"}
-            for parent in parents & set(part.files):
+            parents = [name[:end] for end in range(1, len(name)) if name[end] == "/"]
+            for parent in [item for item in parents if item in part.files][-1:]:
                 message = f"{parent!r} is a file here, and cannot be a directory of {name!r} too"
                 yield app.problem((*path, "files", name), message, "another path", on_key=True)
 

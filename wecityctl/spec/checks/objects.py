@@ -18,15 +18,34 @@ _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lea
 _DEFAULT_ACCOUNT = "default"
 # The gateway's Service for the world outside.
 _ENTRY_SERVICE = "entry"
+_EXPECTED = "another name for one of the two"
 
 
 def namespaces(draft: Draft) -> Iterator[Problem]:
-    """No tenant takes a namespace of Kubernetes itself."""
+    """No tenant takes a namespace of Kubernetes itself; one without apps, none of another tenant either.
+
+    Of tenants with apps the latter is `duplicates.derived_names`.
+    """
+    owners: dict[str, str] = {}
     for app in draft.apps:
         name = naming.tenant_namespace(app.value.tenant, app.value.zone)
+        owners.setdefault(name, app.value.tenant)
         if name in _KUBERNETES_NAMESPACES:
             message = f"namespace {name!r} of the tenant in zone {app.value.zone!r} is Kubernetes' own"
             yield app.problem(("metadata", "tenant"), message, "another name for the tenant or the zone")
+    if not draft.knows_all("App", "Cloud") or not draft.clouds:
+        return
+    busy = {app.value.tenant for app in draft.apps if app.value.runs}
+    for tenant in draft.tenants:
+        if tenant.value.name in busy:
+            continue
+        zone = draft.clouds[0].value.zones[0]
+        name = naming.tenant_namespace(tenant.value.name, zone)
+        owner = owners.setdefault(name, tenant.value.name)
+        if name in _KUBERNETES_NAMESPACES or owner != tenant.value.name:
+            whose = "Kubernetes' own" if name in _KUBERNETES_NAMESPACES else f"that of tenant {owner!r}"
+            message = f"namespace {name!r} of the tenant, which begins in zone {zone!r}, is {whose}"
+            yield tenant.problem(("metadata", "name"), message, "another name for the tenant or the zone")
 
 
 def apps(draft: Draft) -> Iterator[Problem]:
@@ -43,7 +62,7 @@ def apps(draft: Draft) -> Iterator[Problem]:
             whose = f"{of} of {owner}"
             other = taken.setdefault((namespace, kind, name), whose)
             if other != whose:
-                yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _DIFFERENT)
+                yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _EXPECTED)
 
 
 def capabilities(draft: Draft) -> Iterator[Problem]:
@@ -58,10 +77,21 @@ def capabilities(draft: Draft) -> Iterator[Problem]:
             other = taken.setdefault((_namespace(item), kind, name), whose)
             if other != whose:
                 message = f"{kind} {name!r} would belong to {whose} and to {other}"
-                yield platform.problem((*path, "name"), message, _DIFFERENT)
+                yield platform.problem((*path, "name"), message, _EXPECTED)
 
 
-_DIFFERENT = "names that differ when what belongs to them is added"
+def flows(draft: Draft) -> Iterator[Problem]:
+    """No flow is approved twice: its network policies are named by zones and ports."""
+    for city in draft.cities:
+        first: dict[tuple[str, str, tuple[int, ...]], int] = {}
+        for index, flow in enumerate(city.value.flows):
+            place: tuple[PathItem, ...] = ("spec", "flows", index)
+            line = city.place("spec", "flows", first.setdefault((flow.source, flow.target, flow.ports), index)).line
+            if first[(flow.source, flow.target, flow.ports)] != index:
+                message = f"the flow from {flow.source!r} to {flow.target!r} is given twice (first in line {line})"
+                yield city.problem(place, message)
+            if len(set(flow.ports)) < len(flow.ports):
+                yield city.problem((*place, "ports"), "a port is given twice", "each port once", on_key=True)
 
 
 def _objects_of(app: App, *, crossing: bool) -> Iterator[tuple[str, str, str]]:
@@ -99,17 +129,3 @@ def _objects_of_capability(item: Capability, *, crossing: bool) -> Iterable[tupl
 
 def _namespace(item: Capability) -> str:
     return naming.platform_namespace(item.platform, item.zone)
-
-
-def flows(draft: Draft) -> Iterator[Problem]:
-    """No flow is approved twice: its network policies are named by zones and ports."""
-    for city in draft.cities:
-        first: dict[tuple[str, str, tuple[int, ...]], int] = {}
-        for index, flow in enumerate(city.value.flows):
-            place: tuple[PathItem, ...] = ("spec", "flows", index)
-            line = city.place("spec", "flows", first.setdefault((flow.source, flow.target, flow.ports), index)).line
-            if first[(flow.source, flow.target, flow.ports)] != index:
-                message = f"the flow from {flow.source!r} to {flow.target!r} is given twice (first in line {line})"
-                yield city.problem(place, message)
-            if len(set(flow.ports)) < len(flow.ports):
-                yield city.problem((*place, "ports"), "a port is given twice", "each port once", on_key=True)
