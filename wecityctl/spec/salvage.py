@@ -66,7 +66,7 @@ def salvage(document: Document) -> Salvaged | None:
         for detail in details:
             loc = tuple(item for item in detail["loc"] if item != "[key]")
             touched += [loc] if detail["type"] != "extra_forbidden" else []
-            if not _mend(value, loc, _stand_in(kind, loc, detail)):
+            if not loc or not _mend(value, loc, _stand_in(kind, loc, detail)):
                 return None
     return None
 
