@@ -15,7 +15,7 @@ from wecityctl.spec.checks import check_references, run_checks
 from wecityctl.spec.draft import Draft, Part, Sourced
 from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.nodes import Document, PathItem, Place
-from wecityctl.spec.salvage import Salvaged, salvage
+from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.shapes import KINDS, DocumentShape, documents
 from wecityctl.spec.translate import read_shape
 from wecityctl.spec.yamltree import parse_yaml
@@ -65,7 +65,7 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     draft, shapes, salvaged, problems = _shape(read, catalogue)
     whole = _whole(draft, shapes, salvaged, complete=read.complete)
     problems += run_checks(draft)
-    problems += (item for item in check_references(whole) if not any(rest.made_up(item) for rest in salvaged))
+    problems += without_made_up(check_references(whole), salvaged)
     problems = [*read.problems, *problems]
     kinds = {document.kind for document in read.documents}
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):

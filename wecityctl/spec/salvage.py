@@ -5,7 +5,7 @@ So that one list has the problems of every stage: a misspelt field does not hide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +36,6 @@ class Salvaged:
         """Whether what it declares is as it is written."""
         return all(_DECLARING.isdisjoint(path) for path in self.touched)
 
-    def made_up(self, problem: Problem) -> bool:
-        """Whether the problem is one of a stand-in."""
-        for path in self.touched:
-            place = self.document.place(path)
-            here = (place.file, place.line) == (problem.file, problem.line)
-            if here and problem.path.startswith(format_path(path)):
-                return True
-        return False
-
 
 def salvage(document: Document) -> Salvaged | None:
     """The document with every wrong value left out, or replaced by an example where one is required.
@@ -69,6 +60,18 @@ def salvage(document: Document) -> Salvaged | None:
             if not loc or not _mend(value, loc, _stand_in(kind, loc, detail)):
                 return None
     return None
+
+
+def without_made_up(problems: Iterable[Problem], salvaged: Iterable[Salvaged]) -> Iterator[Problem]:
+    """The problems without those of stand-ins."""
+    stand_ins: dict[tuple[str, int], list[str]] = {}
+    for item in salvaged:
+        for path in item.touched:
+            place = item.document.place(path)
+            stand_ins.setdefault((place.file, place.line), []).append(format_path(path))
+    for problem in problems:
+        if not problem.path.startswith(tuple(stand_ins.get((problem.file, problem.line), ()))):
+            yield problem
 
 
 _NOTHING: Any = object()
