@@ -24,6 +24,16 @@ def state_dir() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
+def recipe_dir() -> Path:
+    """The recipes of our own images, a directory each: in the package, in a checkout by a symbolic link."""
+    return Path(__file__).resolve().parent / "images"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The images that files may name as `catalogue:<name>`, in order; the recipes themselves are not read."""
+    return tuple(sorted(path.parent.name for path in recipe_dir().glob("*/image.yaml")))
+
+
 def private_dir(path: Path) -> Path:
     """Make `path` a directory that only its owner can enter; parents that are missing are made so too."""
     if not path.is_dir():

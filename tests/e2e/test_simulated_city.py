@@ -176,6 +176,17 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
     assert deployment["status"]["readyReplicas"] == 3
 
 
+def test_a_volume_that_would_shrink_is_told_before_anything_runs(home: Machine, city: CityFiles) -> None:
+    database = next(item for item in city.one("Platform", "application")["spec"]["capabilities"] if "storage" in item)
+    database["storage"] = "9Gi"
+    city.save()
+    for command in (["preview", city], ["up", city, "--yes"]):
+        done = home.run(*command, code=2)
+        assert "the volume of 'postgresql' has 10Gi, and no volume can be made smaller" in done.err
+    database["storage"] = "10Gi"
+    city.save()
+
+
 def test_what_somebody_else_changed_is_put_right(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     fence = ("networkpolicy", "default-deny", "-n", "transport-bureau-internet")
     policy = "NetworkPolicy transport-bureau-internet/default-deny"

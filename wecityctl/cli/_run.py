@@ -234,6 +234,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
     from wecityctl.linking import link_clouds
+    from wecityctl.volumes import require_volumes_kept
 
     session, plan = request.session, request.session.plan
     if request.only:
@@ -248,6 +249,8 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     if options.operation == "up":
         require_confirmed(moves, session.city.name, confirmed=options.confirm_all)
     backend = open_backend(session.city)
+    if options.operation in ("preview", "up"):
+        require_volumes_kept(plan, session.catalogue, session.positions, backend)
     if request.start_clouds and must_start(session.city):
         gate.hold(sink)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)

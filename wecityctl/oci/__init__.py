@@ -13,10 +13,10 @@ from pathlib import Path
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase, Report
 from wecityctl.oci.identity import BUILT_HOST, Catalogue, Source, rehost
-from wecityctl.oci.recipe import Recipe, RecipeError, catalogue_directory, load_catalogue
+from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
-from wecityctl.paths import cache_dir
+from wecityctl.paths import cache_dir, recipe_dir
 
 __all__ = [
     "BUILT_HOST",
@@ -43,7 +43,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 def catalogue() -> tuple[Recipe, ...]:
     """Every image there is a recipe of, by name."""
-    return load_catalogue(catalogue_directory())
+    return load_catalogue(recipe_dir())
 
 
 def reference(name: str, *, source: Source, registry: str = "") -> str:
