@@ -28,6 +28,8 @@ from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, 
 from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 
+pytestmark = pytest.mark.engine
+
 
 def outcomes(result: RunResult) -> dict[str, str]:
     """The outcome of each stack, by its name without the city."""
