@@ -91,7 +91,7 @@ class JobMaker:
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
             self.options.timeouts.idle,
-            tuple(self._arguments(stack, "refresh")) if refresh and operation == "up" else (),
+            tuple(self._arguments(stack, "refresh")) if self.options.refresh and operation == "up" else (),
         )
 
     def _arguments(self, stack: str, operation: Operation) -> list[str]:
