@@ -14,6 +14,7 @@ from wecityctl.kube.errors import AlreadyExists, Invalid
 from wecityctl.provider import state as states
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.diffing import Difference
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.preview import as_new
 from wecityctl.provider.properties import Unknown, contains
@@ -27,6 +28,7 @@ async def learn_forcing(
     inputs: dict[str, Any],
     state: dict[str, Any],
     differences: Sequence[Difference],
+    ignored: Sequence[str] = (),
 ) -> list[Difference]:
     """Those differences that need a replacement by the API server's word. Its other objections are for the update."""
     kind = target.kind(inputs)
@@ -39,6 +41,7 @@ async def learn_forcing(
         manager = await provider.manager(target, inputs, state)
         force = is_true(inputs, PATCH_FORCE)
         how = provider.apply(target, manager, force=force, timeout=DEFAULT_TIMEOUT)
+        body = await leave_ignored(provider, target, inputs, state, body, ignored)
         try:
             answer = await provider.cancellation.run(how.preview(body))
         except Invalid as refused:

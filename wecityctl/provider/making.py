@@ -6,6 +6,7 @@ How an object is applied is `apply`, what is waited for `waiting`, what a previe
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from wecityctl.provider import state as states
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.claims import require_free
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
 
@@ -38,13 +40,23 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
 
 
 async def update(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], *, seconds: float
+    provider: Instance,
+    target: Target,
+    inputs: dict[str, Any],
+    state: dict[str, Any],
+    *,
+    seconds: float,
+    ignored: Sequence[str] = (),
 ) -> Made:
-    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them."""
+    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them.
+
+    `ignored` are the resource's `ignoreChanges` paths: those stay as they are on the cluster.
+    """
     provider.memory.dry_runs.pop(target.urn, None)
     body = states.wire(inputs)
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
+    body = await leave_ignored(provider, target, inputs, state, body, ignored)
     return await _make(provider, target, inputs, state, body, seconds)
 
 
