@@ -11,6 +11,8 @@ import pytest
 from tests.provider.objects import config_map, definition, deployment, service
 from tests.provider.protocol import Engine
 from tests.support.control_plane import ControlPlane
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.openapi import Schema
 
 pytestmark = pytest.mark.cluster
 SKIP = {"pulumi.com/skipAwait": "true"}
@@ -168,3 +170,19 @@ async def test_a_service_with_a_fixed_node_port_is_replaced(engine: Engine, name
     _, shown = await engine.create(news, "lb", preview=True)
     assert shown["spec"]["ports"][0]["nodePort"] == 30080
     assert shown["spec"]["loadBalancerClass"] == "example.dev/b"
+
+
+async def test_no_schema_is_asked_for_without_need(
+    engine: Engine, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(self: KubeClient, api_version: str, kind: str) -> Schema:
+        raise AssertionError(f"the schema of {kind} was asked for")
+
+    monkeypatch.setattr(KubeClient, "schema", never)
+    obj = with_spec(deployment("web", namespace, replicas=0))
+    inputs, identifier, state = await engine.make(obj, "web")
+    _, outputs, refreshed = await engine.read(obj, "web", identifier, state, inputs)
+    assert refreshed == inputs
+    news = await engine.check(with_spec(obj, paused=True), "web", inputs)
+    assert (await engine.diff(inputs, outputs, news, "web"))[0] == {"spec.paused": "add"}
+    await engine.update(news, outputs, "web")
