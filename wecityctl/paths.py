@@ -15,7 +15,7 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """Things that can be made again: engine parts, images, the Pulumi home. `$XDG_CACHE_HOME/wecityctl`."""
+    """Things that can be made again: engine parts, images, schemas, Pulumi's home. `$XDG_CACHE_HOME/wecityctl`."""
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 

@@ -46,7 +46,7 @@ class ServerThread:
 class Stack:
     """One stack with an inline program that may be changed between runs."""
 
-    program: Callable[[], None]
+    program: Callable[[], object]
     automation: Any
     output: list[str] = field(default_factory=list)
 
@@ -97,7 +97,7 @@ def environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
 
 
-def make_stack(name: str, program: Callable[[], None], port: int | None) -> Stack:
+def make_stack(name: str, program: Callable[[], object], port: int | None, project: str = "proj") -> Stack:
     """A stack whose Kubernetes provider listens on `port` (None: the engine starts the plug-in by itself)."""
     from pulumi import automation
 
@@ -108,7 +108,7 @@ def make_stack(name: str, program: Callable[[], None], port: int | None) -> Stac
 
     variables = {"PULUMI_DEBUG_PROVIDERS": f"kubernetes:{port}"} if port else {}
     options = automation.LocalWorkspaceOptions(env_vars=variables)
-    holder.append(Stack(program, automation.create_or_select_stack(name, "proj", run, opts=options)))
+    holder.append(Stack(program, automation.create_or_select_stack(name, project, run, opts=options)))
     return holder[0]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
+from wecityctl.kube.openapi import Schema
 from wecityctl.provider.apply import Apply
 from wecityctl.provider.cancellation import Cancellation
 from wecityctl.provider.connection import Connection
@@ -100,6 +101,12 @@ class Instance:
         if self._connection is None:
             return kind.known_scope is not False
         return await self._connection.namespaced(kind)
+
+    async def schema(self, obj: dict[str, Any]) -> Schema:
+        """The structure of an object's kind; an empty one, with which everything is compared exactly, if need be."""
+        if self._connection is None:
+            return Schema()
+        return await self.client.schema(str(obj.get("apiVersion")), str(obj.get("kind")))
 
     async def manager(self, target: Target, inputs: dict[str, Any], state: dict[str, Any] | None) -> str:
         """The field manager of a resource."""

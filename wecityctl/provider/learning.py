@@ -17,6 +17,7 @@ from wecityctl.provider.adoption import UPDATE_MANAGERS
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.apply import Apply
 from wecityctl.provider.diffing import Difference
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import was_created_officially
 from wecityctl.provider.preview import as_new
@@ -32,6 +33,7 @@ async def learn_forcing(
     recorded: dict[str, Any],
     state: dict[str, Any],
     differences: Sequence[Difference],
+    ignored: Sequence[str] = (),
 ) -> list[Difference]:
     """Those differences that need a replacement by the API server's word. Its other objections are for the update.
 
@@ -47,6 +49,7 @@ async def learn_forcing(
         manager = await provider.manager(target, inputs, state)
         force = is_true(inputs, PATCH_FORCE) or was_created_officially(state)
         how = provider.apply(target, manager, force=force, timeout=DEFAULT_TIMEOUT)
+        body = await leave_ignored(provider, target, inputs, state, body, ignored)
         try:
             answer = await provider.cancellation.run(how.preview(body))
         except Invalid as refused:

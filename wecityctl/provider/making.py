@@ -6,6 +6,7 @@ How an object is applied is `apply`, what is there already `existing`, what is w
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ from wecityctl.provider.apply import ApplyConflictError
 from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.existing import find_own, release, take_over
 from wecityctl.provider.fieldmanager import successor
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
@@ -58,14 +60,24 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
 
 
 async def update(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], *, seconds: float
+    provider: Instance,
+    target: Target,
+    inputs: dict[str, Any],
+    state: dict[str, Any],
+    *,
+    seconds: float,
+    ignored: Sequence[str] = (),
 ) -> Made:
-    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them."""
+    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them.
+
+    `ignored` are the resource's `ignoreChanges` paths: those stay as they are on the cluster.
+    """
     provider.memory.dry_runs.pop(target.urn, None)
     seconds = timeout_of(inputs, seconds)
     body = states.wire(inputs)
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
+    body = await leave_ignored(provider, target, inputs, state, body, ignored)
     manager = await provider.manager(target, inputs, state)
     how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
     if was_created_officially(state):

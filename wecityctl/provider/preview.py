@@ -6,7 +6,7 @@ Says why when the API server could not be asked. Changes nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
@@ -17,6 +17,7 @@ from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.apply import is_going
 from wecityctl.provider.connection import unreachable
 from wecityctl.provider.existing import preview_own
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import was_created_officially
 from wecityctl.provider.properties import UNKNOWN, Unknown, contains, plain
@@ -24,6 +25,7 @@ from wecityctl.provider.waiting import DEFAULT_TIMEOUT
 
 # Drawn anew by every create: a dry run's values would be wrong.
 _DRAWN: Final = ("uid", "resourceVersion", "creationTimestamp")
+_ALLOCATED: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 _LONGEST_NAME: Final = 50
 
 
@@ -60,14 +62,19 @@ async def preview_create(provider: Instance, target: Target, inputs: dict[str, A
 
 
 async def preview_update(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any]
+    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], ignored: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The outputs an update would lead to."""
+    """The outputs an update would lead to; `ignored` are the resource's `ignoreChanges` paths."""
     body = _prepared(provider, target, inputs)
     if body is None:
         return inputs
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
+    try:
+        body = await leave_ignored(provider, target, inputs, state, body, ignored)
+    except WecityError as error:
+        if not unreachable(error) or provider.cancellation.thrown:
+            raise
     sent, answer = provider.memory.dry_runs.pop(target.urn, (None, None))
     live = copy.deepcopy(answer) if sent == body and answer is not None else None
     if live is None:
@@ -85,8 +92,18 @@ async def preview_update(
 
 
 def as_new(body: dict[str, Any]) -> dict[str, Any]:
-    """The object under a name that is not taken: how the API server judges it apart from the one that exists."""
-    return states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
+    """The object under a name that is not taken: how the API server judges it apart from the one that exists.
+
+    A Service leaves the ports and addresses out that the existing one still holds.
+    """
+    new = states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
+    spec = new.get("spec")
+    if _is_service(new) and isinstance(spec, dict):
+        free = {k: v for k, v in spec.items() if k not in _ALLOCATED or v in ("None", ["None"])}
+        if isinstance(spec.get("ports"), list):
+            free["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec["ports"]]
+        new["spec"] = free
+    return new
 
 
 def _is_named(inputs: dict[str, Any]) -> bool:
@@ -180,19 +197,25 @@ def _undrawn(live: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     result["metadata"] = {**metadata, **dict.fromkeys(_DRAWN, UNKNOWN)}
     if not states.name_of(body):
         result["metadata"]["name"] = UNKNOWN
-    if live.get("kind") == "Service" and live.get("apiVersion") == "v1":
+    if _is_service(live):
         result["spec"] = _service_undrawn(dict(live.get("spec", {})), body.get("spec", {}))
     return result
 
 
+def _is_service(obj: dict[str, Any]) -> bool:
+    return obj.get("kind") == "Service" and obj.get("apiVersion") == "v1"
+
+
 def _service_undrawn(spec: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    for name in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
-        if name in spec and name not in asked and spec[name] not in ("None", ["None"]):
+    for name in _ALLOCATED:
+        if name in asked:
+            spec[name] = asked[name]
+        elif name in spec and spec[name] not in ("None", ["None"]):
             spec[name] = UNKNOWN
     wishes = {(p.get("port"), p.get("protocol", "TCP")): p for p in asked.get("ports", []) if isinstance(p, dict)}
     spec["ports"] = [
-        {**port, "nodePort": UNKNOWN}
-        if "nodePort" in port and "nodePort" not in wishes.get((port.get("port"), port.get("protocol")), {})
+        {**port, "nodePort": wishes.get((port.get("port"), port.get("protocol")), {}).get("nodePort", UNKNOWN)}
+        if "nodePort" in port
         else port
         for port in spec.get("ports", [])
     ]

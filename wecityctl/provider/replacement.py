@@ -42,6 +42,12 @@ _TABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("", "ResourceQuota"): ("spec.scopes",),
     ("", "Secret"): ("type", "data", "stringData"),
     ("", "Service"): ("spec.clusterIP",),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): (
+        "spec.group",
+        "spec.names.kind",
+        "spec.names.plural",
+        "spec.scope",
+    ),
     ("apps", "DaemonSet"): ("spec.selector",),
     ("apps", "Deployment"): ("spec.selector",),
     ("apps", "ReplicaSet"): ("spec.selector",),
@@ -67,6 +73,9 @@ _TABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
 _MUTABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("", "PersistentVolumeClaim"): ("spec.resources", "spec.volumeAttributesClassName"),
 }
+
+# With `immutable: true` their content is fixed, and so is that field itself.
+_FREEZABLE: Final = frozenset({("", "ConfigMap"), ("", "Secret")})
 
 # Kinds of which the table says everything: their changes need no question to the API server.
 FULLY_KNOWN: Final = frozenset(
@@ -106,10 +115,11 @@ def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Pa
     """Patterns of the fields of this kind that cannot be changed; `old` is the object's old inputs."""
     key = (kind.group, kind.name)
     mutable = {("", "ConfigMap"): settings.config_map_mutable, ("", "Secret"): settings.secret_mutable}.get(key, False)
-    if mutable and old.get("immutable") is not True:
+    frozen = key in _FREEZABLE and old.get("immutable") is True
+    if mutable and not frozen:
         # The type of a Secret never changes on the server.
         return _parsed((*_IDENTITY, *(["type"] if kind.name == "Secret" else [])))
-    return _parsed((*_IDENTITY, *_TABLE.get(key, ())))
+    return _parsed((*_IDENTITY, *_TABLE.get(key, ()), *(["immutable"] if frozen else [])))
 
 
 def forcing(differences: Iterable[Difference], patterns: Sequence[Path], kind: Kind) -> list[Difference]:

@@ -11,11 +11,12 @@ from wecityctl.kube.readiness import assess
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import RefusedError
 from wecityctl.provider.annotations import AUTONAMED, REPLACE_UNREADY, is_true
-from wecityctl.provider.diffing import Difference, compare, without_ignored
+from wecityctl.provider.diffing import Difference, compare, needs_schema, without_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.learning import learn_forcing
 from wecityctl.provider.replacement import forcing, holds_data, immutable
 from wecityctl.provider.settings import REPLACE_DATA
+from wecityctl.provider.zeros import without_zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,15 @@ async def diff(
     """Compare inputs with inputs. Without a change no request is made: a refresh looks at the cluster."""
     provider.memory.replacing.discard(target.urn)
     old, new = _aligned(states.wire(old_inputs or states.inputs_of(state)), states.wire(new_inputs), state)
-    differences = without_ignored(compare(old, new), ignored) if old != new else []
+    # The official plug-in records no zero values where the Go types omit them.
+    old, new = without_zeros(old, new)
+    differences = without_ignored(await _compared(provider, old, new), ignored)
     forced: frozenset[str] = frozenset()
     if differences:
         kind = target.kind(new)
         forcing_ones = forcing(differences, immutable(kind, provider.settings, old), kind)
         if not forcing_ones:
-            forcing_ones = await learn_forcing(provider, target, new_inputs, old, state, differences)
+            forcing_ones = await learn_forcing(provider, target, new_inputs, old, state, differences, ignored)
         forced = frozenset(d.text for d in forcing_ones)
     if is_true(new_inputs, REPLACE_UNREADY) and await _unready(provider, target, state):
         path = Difference(("metadata", "annotations", REPLACE_UNREADY), "update")
@@ -84,6 +87,13 @@ def _refusal(what: str, forced: Iterable[str]) -> RefusedError:
         "where the object was made anew by hand, import it. To replace it all the same, and lose what it holds: with "
         f"wecityctl add --confirm, with plain pulumi set {REPLACE_DATA}=true and lift its protection",
     )
+
+
+async def _compared(provider: Instance, old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
+    found = compare(old, new)
+    if not found or not needs_schema(old, new):
+        return found
+    return compare(old, new, await provider.schema(new))
 
 
 def _aligned(old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

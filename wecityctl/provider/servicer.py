@@ -183,13 +183,14 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Change an object, or say what it would become."""
         provider, target = self._instance(context), _target(request)
         inputs, state = decode(request.news), decode(request.olds)
+        ignored = list(request.ignoreChanges)
 
         async def run() -> provider_pb2.UpdateResponse:
             if request.preview:
-                outputs = await preview.preview_update(provider, target, inputs, state)
+                outputs = await preview.preview_update(provider, target, inputs, state, ignored)
                 return provider_pb2.UpdateResponse(properties=encode(outputs))
             with provider.noting_failure(target):
-                made = await making.update(provider, target, inputs, state, seconds=request.timeout)
+                made = await making.update(provider, target, inputs, state, seconds=request.timeout, ignored=ignored)
             return provider_pb2.UpdateResponse(properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs, state)
