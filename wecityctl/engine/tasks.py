@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from wecityctl.engine.context import Context
@@ -12,10 +13,11 @@ from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
-from wecityctl.engine.pending import resolve_pending
+from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.state import StackState
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
@@ -29,10 +31,19 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
     """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
     for lock in break_dead(context.backend, stack):
         sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    restore_lost(context, stack, sink)
     state = context.state(stack)
     if state is not None and state.pending:
         for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
             sink(Diagnostic(stack, "info", line))
+        context.reread(stack)
+
+
+def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> None:
+    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads."""
+    state = context.state(stack)
+    if state is not None and restore_providers(context.backend, state, before):
+        sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
         context.reread(stack)
 
 
@@ -124,7 +135,9 @@ class Forward:
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=state, values=context.secrets())
         port = 0
-        if context.provider.kind == "builtin" and context.needs_provider(stack):
+        # Only the built-in provider compares without a cluster to ask.
+        serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
+        if serves and context.needs_provider(stack):
             port = open_port()
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state)
         drift = self._skipper.drift(stack)
@@ -151,11 +164,19 @@ class Forward:
             reason = result.reason or f"{new} value{'s' if new != 1 else ''} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+        if report.exit_code and self._operation != "preview":
+            before = self._context.state(stack)
+            self._context.reread(stack)
+            restore_lost(self._context, stack, self._sink, before)
         self._context.learn(stack, report.outputs)
         if report.exit_code == 0:
             # With today's inputs: what upstream stacks put out has been learnt by now.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
-        return result_of(stack, report)
+        result = result_of(stack, report)
+        cloud = self._context.stacks[stack].cloud
+        if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
+            return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
+        return result
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""
@@ -247,7 +268,9 @@ class Backward:
         """Remove the stack itself once it is empty."""
         self.reports[stack] = report
         begun = time.monotonic()
-        state = self._context.reread(stack)
+        before, state = self._context.state(stack), self._context.reread(stack)
+        if report.exit_code:
+            restore_lost(self._context, stack, self._sink, before)
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)

@@ -55,7 +55,8 @@ class StackResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files."""
+    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files; `starts` are the
+    stopped clouds that an `up` starts first (in previews only)."""
 
     operation: Operation
     city: str
@@ -66,10 +67,11 @@ class RunResult:
     entry_urls: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     provider: str = ""
+    starts: tuple[str, ...] = ()
 
     @property
     def has_changes(self) -> bool:
-        return bool(self.removals) or any(result.has_changes for result in self.results)
+        return bool(self.removals or self.starts) or any(result.has_changes for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)

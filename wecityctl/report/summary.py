@@ -25,6 +25,9 @@ def print_result(console: Console, result: RunResult, *, details: bool) -> None:
         console.print(text, soft_wrap=True)
     for note in result.notes:
         console.print(Text(f"note: {note}", style="cyan"), soft_wrap=True)
+    if result.starts and any(item.changes for item in result.results):
+        told = f"note: {starts(result)}; what is on it now was not looked at: the changes follow from the state"
+        console.print(Text(told, style="cyan"), soft_wrap=True)
     if result.removals:
         console.print(_removal_note(result), soft_wrap=True)
     console.print(Text(headline(result), style="bold"), soft_wrap=True)
@@ -63,13 +66,23 @@ def headline(result: RunResult) -> str:
         return f"{result.operation} failed in {len(failed)} of {len(result.results)} stacks: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    changes = sum(len(item.changes) for item in result.results)
+    if result.starts and not changes and not result.removals:
+        return f"{starts(result)}; nothing else would change"
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
-    count = sum(len(item.changes) for item in result.results)
-    return f"{result.city}: {count} resources {_PAST[result.operation]} in {duration(result.seconds)}"
+    return f"{result.city}: {changes} resources {_PAST[result.operation]} in {duration(result.seconds)}"
+
+
+def starts(result: RunResult) -> str:
+    """Which stopped clouds an `up` starts before anything else."""
+    names = " and ".join(result.starts)
+    several = len(result.starts) > 1
+    verb, them = ("are", "them") if several else ("is", "it")
+    return f"cloud{'s' if several else ''} {names} {verb} stopped; `up` starts {them} first"
 
 
 def errors(result: RunResult) -> Iterator[Text]:
