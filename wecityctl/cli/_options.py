@@ -42,11 +42,21 @@ KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Run what depends on a failed stack, with that stack's last good outputs.")
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Start nothing new after the first failure.")]
-NoSkip = Annotated[bool, typer.Option("--no-skip", help="Look at every stack through the engine, unchanged ones too.")]
+NoSkip = Annotated[
+    bool,
+    typer.Option("--no-skip", help="Compare every object with its cluster and run every stack, unchanged ones too."),
+]
 Confirm = Annotated[
     str,
     typer.Option(
         "--confirm", metavar="CITY", help="The city's name, typed out: allows what destroys data or whole stacks."
+    ),
+]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over",
+        help="Change back what others have changed in what the files state, and remove what they have added to it.",
     ),
 ]
 NewCluster = Annotated[

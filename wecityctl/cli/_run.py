@@ -101,7 +101,7 @@ def exit_code(result: RunResult, *, detailed: bool = False) -> int:
         return result.exit_code
     if result.exit_code:
         return 1
-    return 2 if result.has_changes else 0
+    return 2 if result.has_changes or result.conflicts else 0
 
 
 def check_confirmation(session: Session, confirm: str) -> None:
@@ -179,7 +179,12 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     session, plan = request.session, request.session.plan
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
-    options = replace(request.options, provider=session.city.kubernetes_provider, files=str(session.path))
+    options = replace(
+        request.options,
+        provider=session.city.kubernetes_provider,
+        files=str(session.path),
+        take_over=request.options.take_over or session.city.take_over,
+    )
     moves = moves_within(session.placement.moves, plan) if options.operation in ("preview", "up") else ()
     if options.operation == "up":
         require_confirmed(moves, session.city.name, confirmed=options.confirm_all)

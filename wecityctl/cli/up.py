@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, CityPath
+
+if TYPE_CHECKING:
+    from wecityctl.model.events import RunResult
 
 app = typer.Typer()
 
@@ -28,6 +32,7 @@ def up(
     no_skip: o.NoSkip = False,
     confirm: o.Confirm = "",
     delete_data: o.DeleteData = False,
+    take_over: o.TakeOver = False,
     new_cluster: o.NewCluster = None,
     yes: o.Yes = False,
     details: o.Details = False,
@@ -37,7 +42,9 @@ def up(
     """Bring the city up, or make it what its files say now.
 
     On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
-    What has left the files is shown, and removed only with --confirm=CITY.
+    What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
+    put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
+    field that the files state is refused unless --take-over is given.
     """
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
     from wecityctl.engine.options import RunOptions
@@ -49,9 +56,9 @@ def up(
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     advised = False
     if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
-        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced)
+        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over)
         shown = operate(RunRequest(session, first, chosen, details=True))
-        if shown.exit_code or not _go_on(shown.has_changes):
+        if shown.exit_code or not _go_on(shown):
             raise typer.Exit(shown.exit_code)
         advised = True
     options = RunOptions(
@@ -62,11 +69,15 @@ def up(
         skip=not no_skip,
         confirm_all=bool(confirm),
         delete_data=delete_data,
+        take_over=take_over,
         new_clusters=replaced,
     )
     request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
     raise typer.Exit(exit_code(operate(request)))
 
 
-def _go_on(has_changes: bool) -> bool:
-    return has_changes and typer.confirm("Make these changes?", err=True)
+def _go_on(shown: RunResult) -> bool:
+    # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
+    if not shown.has_changes:
+        return bool(shown.conflicts)
+    return typer.confirm("Make these changes?", err=True)

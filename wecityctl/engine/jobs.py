@@ -9,7 +9,7 @@ from typing import Any
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
-from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
+from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment, StackState
 from wecityctl.engine.wire import Job
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
@@ -51,16 +51,17 @@ class JobMaker:
         providers: tuple[Mapping[str, Any], ...] = (),
         guarded: frozenset[str] = frozenset(),
         port: int = 0,
-        refresh: bool = False,
+        shown: Deployment | None = None,
     ) -> Job:
-        """The job of one stack. A preview of a stack that is not there runs against a scratch back end.
-
-        With `refresh`, an `up` first reads what is there: the engine compares with its state alone.
+        """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
+        that shall see another state than the stack's, `shown`.
         """
         environment = self.backend.environment()
-        if operation == "preview" and state is None:
+        if operation == "preview" and (state is None or shown is not None):
             scratch = self.engine.workdir.scratch
             scratch.create(stack)
+            if shown is not None:
+                scratch.write(stack, shown)
             environment["PULUMI_BACKEND_URL"] = scratch.url
         elif operation != "preview":
             self.backend.ensure_stack(stack)
@@ -74,7 +75,7 @@ class JobMaker:
             self.options.program if inputs is not None else "",
             inputs,
             str(cli_path()),
-            tuple(self._arguments(stack, operation, refresh=refresh)),
+            tuple(self._arguments(stack, operation)),
             str(self.engine.workdir.path),
             environment,
             state.outputs if state is not None else None,
@@ -86,11 +87,11 @@ class JobMaker:
             self.options.timeouts.cancel,
         )
 
-    def _arguments(self, stack: str, operation: Operation, *, refresh: bool) -> list[str]:
+    def _arguments(self, stack: str, operation: Operation) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
         if operation in ("preview", "up"):
-            if refresh or self.options.refresh:
+            if self.options.refresh:
                 arguments += ["--refresh", "--run-program"]
             # A preview shows what would go; it is `up` that refuses to let it go.
             if operation == "preview" or self.options.confirms(stack):

@@ -26,8 +26,9 @@ class Task(Protocol):
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that needs no engine."""
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
-        """The stack's job; `open_port` gives it a port of the built-in provider."""
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job | StackResult:
+        """The stack's job, or its result where the engine has nothing to do; `open_port` gives it a port of the
+        built-in provider."""
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take what the engine did and make a result of it."""
@@ -103,7 +104,11 @@ class Loop:
             if left_out is not None:
                 self._settle(left_out)
                 return
-            self._running[self._engine.start(self._task.job(name, open_port))] = running
+            job = self._task.job(name, open_port)
+            if isinstance(job, StackResult):
+                self._settle(job)
+                return
+            self._running[self._engine.start(job)] = running
         except WecityError as error:
             self._close_port(running)
             self.refused[name] = error.exit_code

@@ -30,8 +30,9 @@ class RunOptions:
     `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
     (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
     caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
-    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. `files` is
-    how the user names the city's files, for commands that are advised.
+    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. With
+    `take_over` what others have changed is changed back and what they have added removed. `files` is how the user names
+    the city's files, for commands that are advised.
     """
 
     operation: Operation
@@ -47,6 +48,7 @@ class RunOptions:
     new_clusters: frozenset[str] = frozenset()
     confirm_all: bool = False
     delete_data: bool = False
+    take_over: bool = False
     provider: KubernetesProvider = "auto"
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None

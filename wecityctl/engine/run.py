@@ -13,6 +13,7 @@ from pathlib import Path
 from wecityctl.engine import removal, secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
+from wecityctl.engine.drifting import DriftControl
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
@@ -152,14 +153,18 @@ class _Runner:
         for name in context.stacks:
             context.learn_record(name, self._skipper.record(name))
         unlanded = Unlanded(context, engine.forecast)
-        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed)
-        needed = any(self._is_work(forward, name) for name in context.stacks)
+        drift = DriftControl(context, self._sink)
+        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
+        work = [name for name in context.stacks if self._is_work(forward, name)]
+        needed = bool(work)
         if needed:
             self._warm_up(engine)
             # What takes long and changes nothing, while the engine loads and `before` waits.
             context.backend.unlock()
             if self._options.operation == "up":
                 context.backend.salt()
+            if self._options.operation in ("preview", "up"):
+                drift.look(name for name in work if not self._skipper.is_probed(name))
         self._before()
         if needed:
             self._check(engine)
@@ -168,7 +173,9 @@ class _Runner:
         self.notes += unlanded.notes()
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
-            self._skipper.note(context.backend, forward.good)
+            self._skipper.note(context.backend, forward.good, forward.notices)
+        if self._options.operation == "up":
+            drift.save()
         self._remove_leftovers(engine, maker, interrupts)
 
     @staticmethod

@@ -83,6 +83,10 @@ class FileStore:
                 text = gzip.decompress(data) if ".gz" in each.suffixes else data
                 yield (json.loads(text).get("checkpoint") or {}).get("latest") or {}
 
+    def sealed(self, stack: str) -> Deployment | None:
+        """The stack's deployment with its secrets encrypted."""
+        return self.read(stack)[0]
+
     def stored(self, stack: str) -> bytes:
         """The stack's state as stored, unread; empty for none."""
         path = self._path(stack)

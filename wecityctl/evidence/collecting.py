@@ -23,6 +23,7 @@ from wecityctl.policy.evidence import (
     Observation,
     Outcome,
     WaiverEvidence,
+    standing_of,
 )
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.session import Session
@@ -66,7 +67,8 @@ def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]])
     mlps = city.compliance.mlps
     for control in controls_for(mlps):
         of_this = tuple(measure for numbers, measure in measures if control.number in numbers)
-        yield ControlEvidence(number_at(control, mlps), control.title, control.words, of_this)
+        number = number_at(control, mlps)
+        yield ControlEvidence(number, control.title, control.words, of_this, standing_of(of_this))
 
 
 def _of_rules(city: City, rules: Sequence[Rule], verdict: Verdict) -> Iterator[tuple[tuple[str, ...], Measure]]:
@@ -77,7 +79,7 @@ def _of_rules(city: City, rules: Sequence[Rule], verdict: Verdict) -> Iterator[t
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
         )
-        outcome: Outcome = "holds"
+        outcome: Outcome = "no-finding" if rule.enforced == "here" else "declared"
         if rule.applies is not None and not rule.applies(city):
             outcome = "nothing-to-judge"
         if findings:
@@ -93,7 +95,8 @@ def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
     regions = tuple(
         f"cloud {cloud.name} lies in {cloud.region or 'a region that the files do not name'}" for cloud in city.clouds
     )
-    yield ("8.2.1.1",), Measure("setting", "residency", f"Regions that the files allow: {allowed}", notes=regions)
+    title = f"Regions that the files allow: {allowed}"
+    yield ("8.2.1.1",), Measure("setting", "residency", title, "declared", regions)
 
 
 def _measure(

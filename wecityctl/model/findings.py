@@ -12,6 +12,8 @@ from typing import Any, Literal
 # was changed by another manager. addition: another manager added something that the files do not state.
 Drift = Literal["missing", "security", "conflict", "addition"]
 
+# A security object that was restored so often and changed back each time is left as it is, and its managers named.
+RESTORES = 3
 _SHOWN = 3
 
 
@@ -41,7 +43,8 @@ class Finding:
     """One object that is not as it should be.
 
     `managers` are the field managers that did it, where the API server knows; `restored` is how often the object was
-    restored already and changed back each time (security objects only).
+    restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
+    put it right, or a preview's `up` would.
     """
 
     stack: str
@@ -54,6 +57,17 @@ class Finding:
     managers: tuple[str, ...] = ()
     fields: tuple[FieldDrift, ...] = ()
     restored: int = 0
+    resolved: bool = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was restored and changed back so often that it is not restored again."""
+        return self.what == "security" and self.restored >= RESTORES
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether an `up` leaves it as it is and fails."""
+        return not self.resolved and (self.what == "conflict" or self.is_stopped)
 
     @property
     def title(self) -> str:

@@ -131,6 +131,6 @@ def _readable(error: Conflict, body: dict[str, Any]) -> DeploymentError:
         + "; ".join(f"{c.field} is owned by {c.manager!r}" for c in error.conflicts[:3])
         + (f" and {len(error.conflicts) - 3} more" if len(error.conflicts) > 3 else ""),
         details=fields if len(error.conflicts) > 3 else "",
-        resolution="leave the fields out, let the other manager release them, or take them over with the annotation "
-        'pulumi.com/patchForce: "true"',
+        resolution="let the other manager release them or write its values into the files, or take them over with "
+        "`wecityctl up --take-over`",
     )

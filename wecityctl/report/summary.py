@@ -72,6 +72,12 @@ def headline(result: RunResult) -> str:
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
+        if result.conflicts:
+            count = len(result.conflicts)
+            what = f"{count} object{'s are' if count != 1 else ' is'} not as the files say and would be refused"
+            return f"nothing would be changed in {result.city}: {what}"
+        if result.additions:
+            return f"nothing to change: {result.city} is as its files say, apart from what others have added"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
     return f"{result.city}: {changes} resources {_PAST[result.operation]} in {duration(result.seconds)}"
