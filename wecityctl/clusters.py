@@ -97,13 +97,13 @@ def open_clusters(
                 cluster = starts[cloud.name].result()
             else:
                 cluster = _open_local(city, cloud, catalogue, sink, start)
+            if cluster is None and cloud.provider == "local" and (last := _last_known(city, cloud)) is not None:
+                stopped[cloud.name] = last
         except WecityError as error:
             failed[cloud.name] = error
         else:
             if cluster is not None:
                 found[cloud.name] = cluster
-            elif cloud.provider == "local" and (last := _last_known(city, cloud)) is not None:
-                stopped[cloud.name] = last
     order = [cloud.name for cloud in city.clouds]
     return Clusters(
         MappingProxyType({name: found[name] for name in order if name in found}),

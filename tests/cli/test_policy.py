@@ -97,7 +97,9 @@ def test_a_city_that_cannot_be_placed_and_breaks_no_rule_by_its_files_ends_with_
 
 
 def test_json_has_everything(tmp_path: Path) -> None:
-    done = wecityctl("policy", "check", CASES / "three-administrators" / "fail-two-offices.yaml", "-o", "json", home=tmp_path)
+    done = wecityctl(
+        "policy", "check", CASES / "three-administrators" / "fail-two-offices.yaml", "-o", "json", home=tmp_path
+    )
     assert done.returncode == 5
     result = json.loads(done.stdout)
     assert result["format_version"] == "1.0"

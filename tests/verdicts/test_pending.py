@@ -16,6 +16,7 @@ import pytest
 from wecityctl.engine.execute import Engine
 from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import WecityError
+from wecityctl.model.city import Administrators
 from wecityctl.session import Session, open_session
 from wecityctl.verdicts import begin
 from wecityctl.verdicts.judging import judge_session

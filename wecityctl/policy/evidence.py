@@ -40,9 +40,10 @@ class Observation:
 class Measure:
     """One thing that enforces a control.
 
-    `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that it could
-    judge; `declared`: the files say so, and nothing that this program observes does it), `notes` what it has seen;
-    `observations` are those of the clouds, none for what lives in the files alone.
+    `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that it
+    could judge; `declared`: the files say so, and nothing that this program observes does it), `notes` what it has
+    seen; `observations` are those of the clouds, none for what lives in the files alone. Those of a rule say what it
+    came to over the live objects.
     """
 
     kind: Kind

@@ -139,7 +139,7 @@ def observed_line(measure: Measure, at: str) -> str:
 def observation_line(item: Observation, at: str) -> str:
     """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
     parts = [f"{item.cloud}: {WORDS[item.state]}"]
-    if item.state in ("observed", "partial", "altered", "inactive", "crossed", "missing"):
+    if item.wanted and item.state in ("observed", "partial", "altered", "inactive", "missing"):
         parts.append(f"{item.present} of {item.wanted}")
     if item.since:
         parts.append(f"since {item.since[:10]} ({age(item.since, at)})")
