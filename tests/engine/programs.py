@@ -54,7 +54,7 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
 
     `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
     `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
-    no node.
+    no node · `closed`: a tenant with a network policy that lets nothing in or out · `replicas`: of the Deployment.
     """
     import pulumi_kubernetes as k8s
 
@@ -95,12 +95,19 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
         )
     if options.get("broken") == stack.subject:
         k8s.core.v1.ConfigMap("broken", metadata={"name": "Not A Name", "namespace": space}, opts=below)
+    if options.get("closed") == stack.subject:
+        k8s.networking.v1.NetworkPolicy(
+            "closed",
+            metadata={"name": "closed", "namespace": space, "labels": labels},
+            spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+            opts=below,
+        )
     if options.get("workload") == stack.subject:
         k8s.apps.v1.Deployment(
             "web",
             metadata={"name": "web", "namespace": space, "labels": labels},
             spec={
-                "replicas": 2,
+                "replicas": int(options.get("replicas", "2")),
                 "selector": {"matchLabels": {"app": "web"}},
                 "template": {
                     "metadata": {"labels": {"app": "web"}},

@@ -12,21 +12,10 @@ from typing import Any, Final
 
 from wecityctl.drift import fieldset
 from wecityctl.drift.fieldset import Fields, Path
-from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.drift.recorded import CONTROLLERS, Recorded, is_security_label
 from wecityctl.model.findings import Drift, FieldDrift, Finding
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-# What these write is theirs to write: defaults, bindings, revisions, numbers of replicas.
-CONTROLLERS: Final = frozenset(
-    {
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "kubelet",
-        "cloud-controller-manager",
-        "kwok",
-    }
-)
 # Written by controllers under whatever name, or kept by kubectl for itself.
 _NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {
@@ -66,6 +55,19 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
             fields = fieldset.minus(fields, fieldset.below_of(fields, whole))
         found = fieldset.union(found, fields)
     return found
+
+
+def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """What stands as stated and was also written by others: a later apply would conflict with them.
+
+    Others who apply are left their share: they say what they want, and say it again.
+    """
+    ours = owned(live, manager)
+    theirs: dict[str, Any] = {}
+    for entry in _foreign(live, manager):
+        if entry.get("operation") == "Update":
+            theirs = fieldset.union(theirs, entry.get("fieldsV1") or {})
+    return fieldset.minus(ours, fieldset.minus(ours, theirs))
 
 
 def managers_of(live: Mapping[str, Any], manager: str, found: Fields) -> tuple[str, ...]:

@@ -62,7 +62,8 @@ async def _list(client: KubeClient, api_version: str, kind: str, selector: str) 
     try:
         served = await client.resource(api_version, kind)
         items = await client.list(served, label_selector=selector)
-    except (KindNotFound, NotFound):
+    except (KindNotFound, NotFound, Forbidden):
+        # Who may not list a kind everywhere may still read the objects one by one.
         return {}
     return {
         (api_version, kind, item["metadata"].get("namespace") or "", item["metadata"]["name"]): item for item in items
@@ -153,6 +154,8 @@ async def _ordinary(client: KubeClient, recorded: Recorded, live: Object) -> Cas
             findings.append(classify.finding(recorded, "conflict", who, found))
         elif missing and not labels and classify.was_ours(recorded, missing):
             lost = missing
+    if not findings:
+        lost = fieldset.union(lost, classify.shared(live, recorded.manager))
     added = classify.additions(live, recorded.manager, stated)
     if labels:
         added = fieldset.minus(added, paths)

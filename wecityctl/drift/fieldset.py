@@ -21,7 +21,8 @@ def union(left: Fields, right: Fields) -> dict[str, Any]:
     """The fields that are in either set."""
     result = dict(left)
     for key, below in right.items():
-        result[key] = _packed(union(_node(result[key]), _node(below))) if key in result else below
+        known = result.get(key)
+        result[key] = below if known is None or key == SELF else _packed(union(_node(known), _node(below)))
     return result
 
 

@@ -61,6 +61,8 @@ class Settled:
         reason = "" if changes and result.outcome == "unchanged" else result.reason
         if self.errors:
             outcome, reason = "failed", reason or self.errors[0].splitlines()[0]
+        # Where the apply met no conflict, the files say by now what is there.
+        agreed = self.refused.keys() if outcome != "failed" else ()
         return replace(
             result,
             outcome=outcome,
@@ -69,7 +71,7 @@ class Settled:
             unchanged=max(0, result.unchanged - len(changes)),
             errors=(*self.errors, *result.errors),
             warnings=(*self.warnings, *self.notices, *result.warnings),
-            findings=tuple(self.findings),
+            findings=tuple(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
         )
 
 
@@ -210,7 +212,9 @@ class DriftControl:
             else:
                 done.errors.append(text)
         else:
-            done.refused[finding.urn] = str(finding)
+            if self._context.options.operation != "preview":
+                # A dry run would end the engine's preview at the first conflict; it is told here instead.
+                done.refused[finding.urn] = str(finding)
             self._tell(done.warnings, finding, f"{finding}; refused unless the files say the same: {WAY_OUT}")
 
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:

@@ -9,15 +9,25 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wecityctl.drift.recorded import CONTROLLERS, PROVIDERS
 from wecityctl.engine.state import StackState
 from wecityctl.model.naming import LABEL_PREFIX, MANAGED_BY
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
-Objects = dict[str, tuple[str, str]]
+
+class Seen(NamedTuple):
+    """An object as the probe saw it: see `mark`; `strangers` have written to it and are no part of the cluster."""
+
+    uid: str
+    mark: str
+    strangers: tuple[str, ...] = ()
+
+
+Objects = dict[str, Seen]
 SEPARATOR = "|"
 
 
@@ -69,7 +79,7 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
         key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
-            found[key] = (meta["uid"], mark(meta))
+            found[key] = Seen(meta["uid"], mark(meta), strangers(meta))
     return found
 
 
@@ -89,16 +99,26 @@ def mark(meta: Mapping[str, Any]) -> str:
     return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, tuple[str, str]]) -> str:
+def strangers(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who but the provider and the cluster's own controllers has written to an object outside its subresources."""
+    return tuple(
+        str(item.get("manager"))
+        for item in meta.get("managedFields") or ()
+        if not item.get("subresource")
+        and item.get("manager") not in CONTROLLERS
+        and not str(item.get("manager")).startswith(PROVIDERS)
+    )
+
+
+def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, Seen]) -> str:
     """The first difference between what was noted and what is there, for people; empty for none."""
-    for key, (uid, noted_mark) in noted.items():
+    for key, (uid, noted_mark, *_) in noted.items():
         name = key.rpartition(SEPARATOR)[2]
         kind = key.split(SEPARATOR)[1]
         if key not in live:
             return f"{kind} {name} is gone"
-        live_uid, live_mark = live[key]
-        if live_uid != uid:
+        if live[key].uid != uid:
             return f"{kind} {name} was made again"
-        if live_mark != noted_mark:
+        if live[key].mark != noted_mark:
             return f"{kind} {name} was changed"
     return ""

@@ -215,6 +215,9 @@ class Skipper:
             for name in here:
                 if states[name].pending or any(key not in live for key in keys[name]):
                     continue
+                # Written to by somebody since the stack was examined: examined again next time.
+                if name not in notices and any(live[key].strangers for key in keys[name]):
+                    continue
                 record = Record(
                     name,
                     self._fingerprint(done[name]),
@@ -223,7 +226,7 @@ class Skipper:
                     str(self._provider),
                     cluster.identifier,
                     states[name].outputs,
-                    {key: live[key] for key in keys[name]},
+                    {key: (live[key].uid, live[key].mark) for key in keys[name]},
                     (),
                     len([item for item in states[name].resources if item.parent and not item.is_provider]),
                     notices=notices.get(name, ()),

@@ -17,9 +17,14 @@ def without_resources(deployment: Deployment, urns: Collection[str]) -> Deployme
     done = copy.deepcopy(deployment)
     resources = done.get("resources") or []
     kept = [item for item in resources if item["urn"] not in urns or item.get("delete")]
-    names = {item["urn"] for item in kept}
     root = next((item["urn"] for item in kept if item.get("type") == ROOT_TYPE), "")
-    done["resources"] = [unlinked(item, names, root) for item in kept]
+    # A state lists what is referred to before what refers to it. An old object whose replacement was made shares its
+    # URN with that, but stands at the end.
+    seen: set[str] = set()
+    done["resources"] = []
+    for item in kept:
+        done["resources"].append(unlinked(item, seen, root))
+        seen.add(item["urn"])
     return done
 
 

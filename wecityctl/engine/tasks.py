@@ -183,7 +183,8 @@ class Forward:
     @property
     def notices(self) -> dict[str, tuple[str, ...]]:
         """What others had added to the objects of the stacks that went well."""
-        return {stack: tuple(self._drift.settled(stack).notices) for stack in self.good}
+        found = {stack: tuple(self._drift.settled(stack).notices) for stack in self.good}
+        return {stack: notices for stack, notices in found.items() if notices}
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take the outputs; remember the stack for its record if all went well."""
