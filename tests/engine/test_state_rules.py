@@ -16,10 +16,11 @@ from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.pending import UNFINISHED, adopt, is_ours
 from wecityctl.engine.provider_choice import ProviderChoice
-from wecityctl.engine.removal import deletions, left_over, removal_order, require_confirmed, retained
+from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed, retained
 from wecityctl.engine.state import StackState, parse_state
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
 from wecityctl.model.outputs import BaseOutputs
 
 ROOT = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s"
@@ -111,6 +112,22 @@ def test_what_left_the_files_goes_from_the_entry_down() -> None:
     assert set(order["one.base.old"]) == {"one.entry.old", "one.tenant.water.main", "one.platform.data.old"}
 
 
+def test_a_preview_says_that_up_will_ask_for_a_confirmation() -> None:
+    claim, pod = "kubernetes:core/v1:PersistentVolumeClaim", "kubernetes:core/v1:Pod"
+    held = state(resource(claim, "data"), resource(pod, "web"))
+
+    def note(*kinds: str, op: ResourceOp = "delete") -> str:
+        name = {claim: "data", pod: "web"}
+        changes = tuple(ResourceChange(urn(kind, name[kind]), kind, name[kind], op) for kind in kinds)
+        return confirmation_note([StackResult(held.stack, "succeeded", changes)], {held.stack: held}, "one")
+
+    assert note(claim, pod) == (
+        "`up` will ask for --confirm=one, because it would delete PersistentVolumeClaim data "
+        "(in one.tenant.health.main)"
+    )
+    assert note(pod) == note(claim, op="update") == ""
+
+
 def test_retained_resources_are_marked_and_no_others() -> None:
     before = {"resources": [{"urn": "a"}, {"urn": "b"}]}
     assert retained(before, {"b"}) == {"resources": [{"urn": "a"}, {"urn": "b", "retainOnDelete": True}]}
@@ -193,8 +210,13 @@ def test_differences_are_named() -> None:
     noted = {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 1")}
     assert probe.differs(noted, dict(noted)) == ""
     assert probe.differs(noted, {}) == "ConfigMap a is gone"
-    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("other", "generation 1")}) == "ConfigMap a was made again"
-    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("uid", "generation 2")}) == "ConfigMap a was changed"
+    assert (
+        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("other", "generation 1")})
+        == "ConfigMap a was made again"
+    )
+    assert (
+        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 2")}) == "ConfigMap a was changed"
+    )
 
 
 def _provider(name: str, number: int, **more: Any) -> dict[str, Any]:
@@ -248,11 +270,3 @@ def test_a_provider_that_went_before_its_objects_comes_back_from_an_earlier_stat
     assert flaw(whole) == ""
     assert with_lost_providers(whole, []) == (whole, 0)
     assert with_lost_providers(left, [other]) == (left, 0)
-
-    assert (
-        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("other", "generation 1")})
-        == "ConfigMap a was made again"
-    )
-    assert (
-        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 2")}) == "ConfigMap a was changed"
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
     from wecityctl.clusters import Clusters
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 
 @app.command(epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng -o json"))
-def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show how the city's stacks are, what its clouds have otherwise than the last run left it, and its workloads.
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the

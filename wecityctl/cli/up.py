@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath
+from wecityctl.cli._common import EPILOG, HERE, CityPath
 
 if TYPE_CHECKING:
     from wecityctl.model.events import RunResult
@@ -24,7 +24,7 @@ app = typer.Typer()
     )
 )
 def up(
-    path: CityPath,
+    path: CityPath = HERE,
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,
     keep_going: o.KeepGoing = False,
