@@ -119,4 +119,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 
 
 def _stack_state(stack: StackStatus) -> str:
-    return stack.state.replace("-", " ") + (f": {stack.reason}" if stack.reason else "")
+    words = stack.state.replace("-", " ")
+    # Why a cloud cannot be looked at is said once, below.
+    is_said = stack.state in ("ok", "cloud-stopped", "cloud-unreachable", "not-in-files")
+    return words if is_said else f"{words}: {stack.reason}" if stack.reason else words

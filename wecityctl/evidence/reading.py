@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 Live = Mapping[Key, Mapping[str, Any]]
+_PROVIDER = "pulumi-kubernetes-"
 _RBAC = "rbac.authorization.k8s.io/v1"
 # Those of the city, by its label.
 _KINDS = (
@@ -147,7 +148,9 @@ async def _compare(
     objects = []
     for item in wanted:
         kind, namespace, name = key = key_of(item)
-        one = Recorded("", "", str(item.get("apiVersion")), kind, namespace, name, "", item, live.get(key, {}))
+        there = live.get(key, {})
+        version = str(item.get("apiVersion"))
+        one = Recorded("", "", version, kind, namespace, name, _applier(there), item, there)
         if one.is_security and key in live:
             objects.append(one)
     if not objects:
@@ -167,6 +170,13 @@ async def _compare(
         for finding in case.findings
         if finding.what == "security"
     }
+
+
+def _applier(live: Mapping[str, Any]) -> str:
+    """The field manager by which a Kubernetes provider of Pulumi's applied the object; empty where none did."""
+    entries = (live.get("metadata") or {}).get("managedFields") or ()
+    names = (str(item.get("manager", "")) for item in entries if item.get("operation") == "Apply")
+    return next((name for name in names if name.startswith(_PROVIDER)), "")
 
 
 async def _list(client: KubeClient, version: str, kind: str, selector: str) -> Sequence[dict[str, Any]]:
