@@ -41,12 +41,22 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
         context.reread(stack)
 
 
-def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> None:
-    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads."""
+def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
+    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads.
+
+    Returns whether there was one.
+    """
     state = context.state(stack)
-    if state is not None and restore_providers(context.backend, state, before):
-        sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
-        context.reread(stack)
+    if state is None or not restore_providers(context.backend, state, before):
+        return False
+    sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
+    context.reread(stack)
+    return True
+
+
+def without_integrity_errors(report: Report) -> Report:
+    """The report without what the engine said of a state that is whole again."""
+    return replace(report, errors=tuple(text for text in report.errors if "snapshot integrity failure" not in text))
 
 
 class OpenLanded(Protocol):
@@ -201,7 +211,8 @@ class Forward:
         if report.exit_code and self._operation != "preview":
             before = self._context.state(stack)
             self._context.reread(stack)
-            restore_lost(self._context, stack, self._sink, before)
+            if restore_lost(self._context, stack, self._sink, before):
+                report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
         result = self._drift.settled(stack).within(result_of(stack, report))
         if result.outcome != "failed" and report.exit_code == 0:
@@ -303,8 +314,8 @@ class Backward:
         self.reports[stack] = report
         begun = time.monotonic()
         before, state = self._context.state(stack), self._context.reread(stack)
-        if report.exit_code:
-            restore_lost(self._context, stack, self._sink, before)
+        if report.exit_code and restore_lost(self._context, stack, self._sink, before):
+            report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)
