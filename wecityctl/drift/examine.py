@@ -113,7 +113,9 @@ async def _security(client: KubeClient, recorded: Recorded, live: Object) -> Cas
     found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))
     others = classify.foreign_managers(live, recorded.manager)
     if not found:
-        return Case(recorded, live, (), {"f:metadata": {}} if others else {})
+        # The controller that puts a role together from others owns its rules.
+        claims = others and not recorded.inputs.get("aggregationRule")
+        return Case(recorded, live, (), {"f:metadata": {}} if claims else {})
     return Case(recorded, live, (classify.finding(recorded, "security", others, found),))
 
 

@@ -49,6 +49,24 @@ class Settled:
         """Whether the engine has something to do about it."""
         return bool(self.missing or self.refused)
 
+    def change(self, finding: Finding) -> None:
+        """Count what putting a finding right changes, as the engine's own changes are counted: once an object."""
+        properties = tuple(
+            PropertyChange(
+                item.path,
+                "delete" if item.wanted is None else "add" if item.live is None else "update",
+                item.live,
+                item.wanted,
+            )
+            for item in finding.fields
+        )
+        for index, known in enumerate(self.changes):
+            if known.urn == finding.urn:
+                self.changes[index] = replace(known, properties=(*known.properties, *properties))
+                return
+        name, kind = name_of(finding.urn), type_of(finding.urn)
+        self.changes.append(ResourceChange(finding.urn, kind, name, "update", properties))
+
     def edited(self, deployment: Deployment) -> Deployment:
         """The stack's state as the engine has to find it."""
         return marked_unfinished(without_resources(deployment, self.missing), self.refused)
@@ -59,7 +77,7 @@ class Settled:
         changes = [change for change in self.changes if change.urn not in known]
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
         reason = "" if changes and result.outcome == "unchanged" else result.reason
-        if self.errors:
+        if self.errors and outcome != "cancelled":
             outcome, reason = "failed", reason or self.errors[0].splitlines()[0]
         # Where the apply met no conflict, the files say by now what is there.
         agreed = self.refused.keys() if outcome != "failed" else ()
@@ -157,11 +175,11 @@ class DriftControl:
             if finding.what == "missing":
                 done.missing.add(finding.urn)
             elif finding.resolved:
-                done.changes.append(_change(finding))
+                done.change(finding)
                 verb = "restores" if finding.what == "security" else "takes over"
                 self._tell(done.warnings, finding, f"{finding}; `up` {verb} it")
             else:
-                self._tell_unresolved(finding, done, cluster)
+                self._tell_unresolved(finding, done)
 
     async def _put_right(self, client: KubeClient, case: Case, cluster: Cluster, done: Settled) -> None:
         from wecityctl.drift.restore import own_again, restore, take_over
@@ -177,20 +195,20 @@ class DriftControl:
             if finding.what == "missing":
                 done.missing.add(finding.urn)
             elif not finding.resolved:
-                self._tell_unresolved(finding, done, cluster)
+                self._tell_unresolved(finding, done)
             elif finding.what == "security":
                 if not await restore(client, case):
                     done.missing.add(finding.urn)
                 if self._context.options.take_over:
                     self._restored.clean(cluster.identifier, key)
                 self._restored.again(cluster.identifier, key)
-                done.changes.append(_change(finding))
+                done.change(finding)
                 self._tell(done.warnings, finding, f"{finding}; restored")
             else:
                 if not taken:
                     await take_over(client, case)
                     taken = True
-                done.changes.append(_change(finding))
+                done.change(finding)
                 self._tell(done.warnings, finding, f"{finding}; taken over")
 
     def _judged(self, found: Finding, cluster: Cluster) -> Finding:
@@ -199,7 +217,7 @@ class DriftControl:
         resolved = finding.what == "missing" or takes or (finding.what == "security" and not finding.is_stopped)
         return replace(finding, resolved=resolved)
 
-    def _tell_unresolved(self, finding: Finding, done: Settled, cluster: Cluster) -> None:
+    def _tell_unresolved(self, finding: Finding, done: Settled) -> None:
         if finding.what == "addition":
             self._tell(done.notices, finding, f"{finding}; left as it is: `wecityctl up --take-over` removes it")
         elif finding.is_stopped:
@@ -229,17 +247,3 @@ def _title(case: Case) -> str:
         if recorded.namespace
         else (f"{recorded.kind} {recorded.name}")
     )
-
-
-def _change(finding: Finding) -> ResourceChange:
-    """What putting a finding right changes, as the engine's own changes are told."""
-    properties = tuple(
-        PropertyChange(
-            item.path,
-            "delete" if item.wanted is None else "add" if item.live is None else "update",
-            item.live,
-            item.wanted,
-        )
-        for item in finding.fields
-    )
-    return ResourceChange(finding.urn, type_of(finding.urn), name_of(finding.urn), "update", properties)

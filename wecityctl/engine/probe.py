@@ -79,19 +79,20 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
         key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
-            found[key] = Seen(meta["uid"], mark(meta), strangers(meta))
+            seen = mark(meta, has_status="status" in served.subresources)
+            found[key] = Seen(meta["uid"], seen, strangers(meta))
     return found
 
 
-def mark(meta: Mapping[str, Any]) -> str:
+def mark(meta: Mapping[str, Any], *, has_status: bool = True) -> str:
     """What changes when somebody changes the object, and not when only its status does.
 
     A generation does not count labels and annotations, so they are added with who last wrote what. Kinds that have
-    neither a generation nor a status change with every write.
+    neither a generation nor a status (`has_status`) change with every write.
     """
     owners = meta.get("managedFields") or ()
     generation = meta.get("generation")
-    if not generation and not any(item.get("subresource") == "status" for item in owners):
+    if not generation and not has_status:
         return f"version {meta.get('resourceVersion')}"
     writes = [item for item in owners if item.get("subresource") != "status"]
     told = (generation, meta.get("labels"), meta.get("annotations"), writes)

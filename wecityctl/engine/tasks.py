@@ -9,6 +9,7 @@ from typing import Protocol
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
+from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
@@ -161,6 +162,8 @@ class Forward:
         elif settled.needs_engine and state is not None and state.deployment is not None:
             context.backend.store.write(stack, settled.edited(state.deployment))
             state = context.reread(stack)
+        if self._operation == "up":
+            hand_over_replicas(context, stack, self._sink)
         port = 0
         # Only the built-in provider compares without a cluster to ask.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
@@ -214,8 +217,11 @@ class Forward:
             if restore_lost(self._context, stack, self._sink, before):
                 report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
-        result = self._drift.settled(stack).within(result_of(stack, report))
-        if result.outcome != "failed" and report.exit_code == 0:
+        settled = self._drift.settled(stack)
+        result = settled.within(result_of(stack, report))
+        # Where the files may have taken over what others had written, who owns what is examined once more.
+        is_known = not settled.refused and not (settled.notices and report.changes)
+        if result.outcome != "failed" and report.exit_code == 0 and is_known:
             # With today's inputs: what upstream stacks put out has been learnt by now.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
         cloud = self._context.stacks[stack].cloud

@@ -68,15 +68,18 @@ def headline(result: RunResult) -> str:
         return f"{result.operation} failed in {of_all}: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    blocked = [item.stack for item in result.results if item.outcome == "blocked"]
+    if blocked:
+        count = f"{len(blocked)} of {len(result.results)} stacks"
+        return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
     if result.starts and not any(item.changes for item in result.results) and not result.removals:
         return f"{starts(result)}; nothing else would change"
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
         if result.conflicts:
-            count = len(result.conflicts)
-            what = f"{count} object{'s are' if count != 1 else ' is'} not as the files say and would be refused"
-            return f"nothing would be changed in {result.city}: {what}"
+            count = counted(len(result.conflicts), "object")
+            return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
         if result.additions:
             return f"nothing to change: {result.city} is as its files say, apart from what others have added"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
