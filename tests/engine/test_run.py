@@ -27,9 +27,9 @@ from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
+from wecityctl.overview import Away, stack_statuses
 
 pytestmark = pytest.mark.engine
-from wecityctl.overview import Away, stack_statuses
 
 
 def outcomes(result: RunResult) -> dict[str, str]:
