@@ -11,7 +11,7 @@ from wecityctl.graph import RecordedResource, Recording
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.enforcers import Key, key_of
 from wecityctl.policy.evidence import Observation
-from wecityctl.policy.model import Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import cloud_of
 
 _SHOWN = 3
@@ -67,6 +67,11 @@ def _observation(cloud: str, rule: Rule, verdict: Verdict, judged: int) -> Obser
     open_ones = [item.finding for item in verdict.findings if item.rule == rule.name and not item.waiver]
     if not open_ones:
         return Observation(cloud, "observed", detail=f"nothing found in {judged} live objects")
-    told = "; ".join(f"{item.subject}: {item.message}" for item in open_ones[:_SHOWN])
+    told = "; ".join(map(_told, open_ones[:_SHOWN]))
     more = f"; and {len(open_ones) - _SHOWN} more" if len(open_ones) > _SHOWN else ""
     return Observation(cloud, "crossed", detail=told + more)
+
+
+def _told(finding: Finding) -> str:
+    is_named = finding.message.startswith(finding.subject)
+    return finding.message if is_named else f"{finding.subject}: {finding.message}"
