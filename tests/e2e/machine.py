@@ -222,6 +222,37 @@ def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
         time.sleep(0.2)
 
 
+def refused_by_the_engine(machine: Machine, city: str | os.PathLike[str]) -> list[str]:
+    """The stacks of a city whose state the engine calls invalid, each with what it says; nothing is written."""
+    told = machine.run("env", city, "-o", "json").json()
+    environment, found = machine.environment(**told["variables"]), []
+    backend = Path(told["variables"]["PULUMI_BACKEND_URL"].removeprefix("file://").partition("?")[0])
+    for path in sorted((backend / ".pulumi" / "stacks" / "wecity").glob("*.json")):
+        if not json.loads(path.read_text())["checkpoint"].get("latest"):
+            continue
+        # It writes nothing for a valid state; for any other it would ask first, and nobody answers.
+        done = subprocess.run(
+            [
+                str(locate("pulumi")),
+                "-C",
+                told["directory"],
+                "state",
+                "repair",
+                "--stack",
+                path.stem,
+                "--non-interactive",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if "already valid" not in done.stdout + done.stderr:
+            found.append(f"{path.stem}: {done.stdout}{done.stderr}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """kubectl on one cluster."""

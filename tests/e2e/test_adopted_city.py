@@ -295,7 +295,7 @@ def test_one_cloud_that_is_away_does_not_stop_the_other(port: Port) -> None:
         assert outcomes[stack]["outcome"] in ("failed", "blocked")
     assert "127.0.0.1:9" in outcomes[f"{NAME}.base.far"]["reason"]
     assert "127.0.0.1:9" in done.text
-    unreachable = port.one.run("status", two, "-o", "json").json()["unreachable"]
+    unreachable = port.one.run("status", two, "-o", "json", code=4).json()["unreachable"]
     assert list(unreachable) == ["far"]
     port.one.run("up", port.files, f"--confirm={NAME}")
 

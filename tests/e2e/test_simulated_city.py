@@ -94,6 +94,7 @@ def test_statuses_say_simulated(home: Machine, city: CityFiles, cluster: Cluster
     assert found["unreachable"] == {}
     assert len(found["stacks"]) == 6
     assert all(item["planned"] and not item["pending"] and not item["errors"] for item in found["stacks"])
+    assert {(item["state"], item["last_result"]) for item in found["stacks"]} == {("ok", "succeeded")}
     workloads = found["workloads"]
     assert {"Deployment", "StatefulSet", "Job"} <= {item["kind"] for item in workloads}
     assert all(item["simulated"] and item["state"] == "ready" for item in workloads)
@@ -396,7 +397,7 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     }
     assert cluster.objects_of(NAME) == kept
     assert objects_in_state(home.state / "state", NAME) == []
-    names = {item["stack"]: item for item in home.run("status", city, "-o", "json").json()["stacks"]}
+    names = {item["stack"]: item for item in home.run("status", city, "-o", "json", code=6).json()["stacks"]}
     assert not names[f"{NAME}.entry"]["last_update"]
 
 

@@ -27,6 +27,7 @@ from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
+from wecityctl.overview import Away, stack_statuses
 
 pytestmark = pytest.mark.engine
 
@@ -199,6 +200,9 @@ def test_a_program_that_fails_blocks_only_those_who_need_it(home: Path) -> None:
     assert result.exit_code == ExitCode.DEPLOYMENT
     failed = next(item for item in result.results if item.outcome == "failed")
     assert "no luck with health" in failed.errors[0]
+    states = {item.stack: item.state for item in stack_statuses(plan_of(city), open_backend(city), Away())}
+    assert [name for name, state in states.items() if state == "failed"] == ["one.tenant.health.main"]
+    assert set(states.values()) == {"failed", "ok"}
 
 
 def test_a_failed_tenant_keeps_its_last_good_outputs(home: Path) -> None:
@@ -316,6 +320,12 @@ def test_the_same_through_the_cli_for_back_ends_that_are_no_files(home: Path, mo
     assert set(outcomes(second).values()) == {"unchanged"}
     assert SecretStore(backend).read() == kept
     assert [entry["kind"] for entry in backend.history("one.entry")] == ["update", "update"]
+    assert {item.state for item in stack_statuses(plan_of(city), backend, Away())} == {"ok"}
+    broken = make_city("one", ("health",), fails="health")
+    assert go(broken, "up", program="failing", backend=backend).exit_code == ExitCode.DEPLOYMENT
+    states = {item.stack: item.state for item in stack_statuses(plan_of(city), backend, Away())}
+    assert states["one.tenant.health.main"] == "failed"
+    assert states["one.base.main"] == "ok"
     assert go(city, "destroy", backend=backend, delete_data=True).exit_code == 0
     assert backend.list_stacks() == ()
 

@@ -12,13 +12,14 @@ import pytest
 from tests.engine.drive import CATALOGUE, make_city, plan_of
 from wecityctl.engine import probe
 from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.pending import UNFINISHED, Created, adopt, claimant
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed, retained
 from wecityctl.engine.retained import Retained, restored
 from wecityctl.engine.state import StackState, parse_state
-from wecityctl.errors import ConfigurationError
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
 from wecityctl.model.outputs import BaseOutputs
@@ -246,3 +247,56 @@ def test_differences_are_named() -> None:
     assert (
         probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 2")}) == "ConfigMap a was changed"
     )
+
+
+def _provider(name: str, number: int, **more: Any) -> dict[str, Any]:
+    kind = "pulumi:providers:kubernetes"
+    return {**resource(kind, name, **more), "custom": True, "id": f"id-{number}", "parent": ROOT}
+
+
+def _thing(name: str, number: int, **more: Any) -> dict[str, Any]:
+    reference = f"{urn('pulumi:providers:kubernetes', 'cluster')}::id-{number}"
+    return {**resource("kubernetes:core/v1:ConfigMap", name), "provider": reference, "parent": ROOT, **more}
+
+
+_ROOT = {"urn": ROOT, "type": "pulumi:pulumi:Stack", "custom": False}
+
+
+@pytest.mark.parametrize(
+    ("resources", "part"),
+    [
+        ([_ROOT, _thing("a", 1)], "provider"),
+        ([_ROOT, _thing("a", 1), _provider("cluster", 1)], "provider"),
+        ([_provider("cluster", 1), _ROOT], "parent"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, dependencies=[urn("x:y", "gone")])], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, propertyDependencies={"data": ["urn:gone"]})], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, deletedWith="urn:gone")], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1), _thing("a", 1)], "twice"),
+        ([_ROOT, {**_ROOT, "urn": "urn:other", "id": "x"}], "component"),
+    ],
+)
+def test_a_state_that_the_engine_refuses_is_not_written(resources: list[dict[str, Any]], part: str) -> None:
+    assert part in flaw({"resources": resources})
+    with pytest.raises(WecityError, match="left as it was") as caught:
+        require_sound("one.entry", {"resources": resources})
+    assert part in caught.value.details
+
+
+def test_states_of_replacements_under_way_are_sound() -> None:
+    old = _thing("a", 1, delete=True)
+    pending = _thing("b", 9, pendingReplacement=True)
+    resources = [_ROOT, _provider("cluster", 1), _provider("cluster", 2, delete=True), _thing("a", 2), old, pending]
+    assert flaw({"resources": resources}) == ""
+    assert "manifest" in flaw({"manifest": {"version": "v3", "magic": "another"}, "resources": []})
+
+
+def test_a_provider_that_went_before_its_objects_comes_back_from_an_earlier_state() -> None:
+    left = {"resources": [_ROOT, _thing("a", 1)]}
+    before = {"resources": [_ROOT, _provider("cluster", 1, dependencies=["urn:gone"]), _thing("a", 1), _thing("b", 1)]}
+    other = {"resources": [_ROOT, _provider("cluster", 2)]}
+    whole, count = with_lost_providers(left, [other, before])
+    assert count == 1
+    assert whole["resources"] == [_ROOT, _provider("cluster", 1), _thing("a", 1)]
+    assert flaw(whole) == ""
+    assert with_lost_providers(whole, []) == (whole, 0)
+    assert with_lost_providers(left, [other]) == (left, 0)

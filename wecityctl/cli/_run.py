@@ -284,6 +284,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
         backend,
         tell,
         unreachable=unreachable,
+        stopped=clusters.stopped,
         open_landed=open_landed,
         before=lambda: gate.hold(sink),
         engine=engine,

@@ -138,6 +138,10 @@ class Backend:
         """Remove an emptied stack and its history."""
         self.store.remove(stack)
 
+    def last_update(self, stack: str) -> Mapping[str, Any] | None:
+        """The stack's newest update as the engine recorded it; `None` before there was one that came to its end."""
+        return next(iter(self.store.history(stack, 1)), None)
+
     def history(self, stack: str) -> list[Mapping[str, Any]]:
         """The stack's updates, newest first, as the engine recorded them."""
         return list(self.store.history(stack))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.integrity import with_lost_providers
 from wecityctl.engine.live import ask
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
@@ -60,6 +62,22 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
         + ("found on the cluster" if item["resource"]["urn"] in adopted else "tried again")
         for item in operations
     )
+
+
+def restore_providers(backend: Backend, state: StackState, before: StackState | None = None) -> int:
+    """Put back the providers that the stack's resources name and that a failed run has taken from its state.
+
+    They come from `before`, the state before that run, else from the engine's own copies. Returns how many those were.
+    Call with the stack's locks free.
+    """
+    if state.deployment is None:
+        return 0
+    known = [before.deployment] if before is not None and before.deployment is not None else []
+    whole, count = with_lost_providers(state.deployment, chain(known, backend.store.earlier(state.stack)))
+    if count:
+        (whole.get("metadata") or {}).pop("integrity_error", None)
+        backend.store.write(state.stack, whole)
+    return count
 
 
 def adopt(deployment: Deployment, found: Sequence[Created]) -> Deployment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from wecityctl.engine.context import Context
@@ -15,10 +16,11 @@ from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
-from wecityctl.engine.pending import resolve_pending
+from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.state import StackState
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
@@ -33,11 +35,30 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
     """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
     for lock in break_dead(context.backend, stack):
         sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    restore_lost(context, stack, sink)
     state = context.state(stack)
     if state is not None and state.pending:
         for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
             sink(Diagnostic(stack, "info", line))
         context.reread(stack)
+
+
+def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
+    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads.
+
+    Returns whether there was one.
+    """
+    state = context.state(stack)
+    if state is None or not restore_providers(context.backend, state, before):
+        return False
+    sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
+    context.reread(stack)
+    return True
+
+
+def without_integrity_errors(report: Report) -> Report:
+    """The report without what the engine said of a state that is whole again."""
+    return replace(report, errors=tuple(text for text in report.errors if "snapshot integrity failure" not in text))
 
 
 class OpenLanded(Protocol):
@@ -147,7 +168,9 @@ class Forward:
         if self._operation == "up":
             hand_over_replicas(context, stack, self._sink)
         port = 0
-        if context.provider.kind == "builtin" and context.needs_provider(stack):
+        # Only the built-in provider compares without a cluster to ask.
+        serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
+        if serves and context.needs_provider(stack):
             port = open_port(context.options.confirms(stack))
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
         return self._maker.make(
@@ -204,6 +227,11 @@ class Forward:
             reason = result.reason or f"{counted(new, 'value')} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+        if report.exit_code and self._operation != "preview":
+            before = self._context.state(stack)
+            self._context.reread(stack)
+            if restore_lost(self._context, stack, self._sink, before):
+                report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
         settled = self._drift.settled(stack)
         result = settled.within(result_of(stack, report))
@@ -214,6 +242,9 @@ class Forward:
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
             if self._operation == "up":
                 self._keeping.settle(stack)
+        cloud = self._context.stacks[stack].cloud
+        if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
+            return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
         return result
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
@@ -313,7 +344,9 @@ class Backward:
         """Remove the stack itself once it is empty."""
         self.reports[stack] = report
         begun = time.monotonic()
-        state = self._context.reread(stack)
+        before, state = self._context.state(stack), self._context.reread(stack)
+        if report.exit_code and restore_lost(self._context, stack, self._sink, before):
+            report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)

@@ -40,6 +40,7 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "removals": list(result.removals),
         "entry_urls": list(result.entry_urls),
         "notes": list(result.notes),
+        "starts": list(result.starts),
         "stacks": [stack_json(item) for item in result.results],
     }
 
