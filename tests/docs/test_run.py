@@ -91,7 +91,7 @@ def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, shared_home: 
     blocks = _blocks(document)
     if any(SHARED in block.text for block in blocks if block.need == "cluster"):
         # Documents speak of a city that is up; only the first of them has to wait for it.
-        code, output = shell.run(f"wecityctl up examples/{SHARED} --confirm={SHARED}")
+        code, output = shell.run(f"wecityctl up examples/{SHARED} --yes --confirm={SHARED}")
         assert code == 0, output[-4000:]
     for block in blocks:
         if block.need != "node":

@@ -93,9 +93,9 @@ def test_it_brings_a_city_up_and_takes_it_down(installed: Path, tmp_path_factory
         )
         (city / source.name).write_text(text)
     try:
-        first = run(installed, "up", str(city), home=home)
+        first = run(installed, "up", str(city), "--yes", home=home)
         assert first.returncode == 0, first.stderr[-3000:]
-        again = run(installed, "up", str(city), home=home)
+        again = run(installed, "up", str(city), "--yes", home=home)
         assert "nothing to change" in again.stdout
     finally:
         run(installed, "local", "reset", "--name", "wheel-main", "--confirm", "wheel-main", home=home)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from wecityctl.cli import _options as o
@@ -15,8 +13,8 @@ app = typer.Typer()
 @app.command(
     epilog=EPILOG.format(
         "wecityctl up examples/xingcheng",
-        "wecityctl up examples/xingcheng --only transport-bureau",
-        "wecityctl up examples/xingcheng --no-skip --report-file report.json",
+        "wecityctl up examples/xingcheng --yes --only transport-bureau",
+        "wecityctl up examples/xingcheng --yes --no-skip --report-file report.json",
     )
 )
 def up(
@@ -36,9 +34,10 @@ def up(
 ) -> None:
     """Bring the city up, or make it what its files say now.
 
-    On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
+    On a terminal the changes are shown first and you are asked. Elsewhere, and with -o json, --yes is required.
     What has left the files is shown, and removed only with --confirm=CITY.
     """
+    from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
     from wecityctl.engine.options import RunOptions
     from wecityctl.session import open_session
@@ -47,13 +46,13 @@ def up(
     session = open_session(path, standing)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
-    advised = False
-    if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
+    if not yes:
+        require_can_ask(f"bringing {session.city.name} up", output)
         first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced)
         shown = operate(RunRequest(session, first, chosen, details=True))
-        if shown.exit_code or not _go_on(shown.has_changes):
+        if shown.exit_code or not shown.has_changes:
             raise typer.Exit(shown.exit_code)
-        advised = True
+        ask("Make these changes?")
     options = RunOptions(
         "up",
         parallelism=parallelism,
@@ -64,9 +63,5 @@ def up(
         delete_data=delete_data,
         new_clusters=replaced,
     )
-    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
+    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=not yes)
     raise typer.Exit(exit_code(operate(request)))
-
-
-def _go_on(has_changes: bool) -> bool:
-    return has_changes and typer.confirm("Make these changes?", err=True)

@@ -191,9 +191,12 @@ class Context:
         return tuple(name for name in secret_store.needed(self.plan) if name not in kept)
 
     def needs_provider(self, stack: str) -> bool:
-        """Whether the stack may have to do with a cluster."""
+        """Whether the stack registers a Kubernetes provider, or its state has one.
+
+        A program registers its provider also where the cluster is not there yet, as in the first preview of a city.
+        """
         planned = self.stacks.get(stack)
-        if planned is not None and planned.cloud in self.clusters and planned.layer != LANDING:
+        if planned is not None and planned.cloud and planned.layer != LANDING:
             return True
         state = self.state(stack)
         return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)

@@ -176,7 +176,9 @@ class _Runner:
             return False
 
     def _warm_up(self, engine: Engine) -> None:
-        engine.warm_up(provider=bool(self._context.clusters) and self._context.provider.kind == "builtin")
+        context = self._context
+        is_builtin = context.provider.kind == "builtin"
+        engine.warm_up(provider=is_builtin and any(map(context.needs_provider, context.stacks)))
 
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""

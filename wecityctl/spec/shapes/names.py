@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.spec.nodes import shorten
 from wecityctl.spec.shapes.refuse import refuse
@@ -191,6 +192,16 @@ def _accelerator(text: str) -> str:
 
 
 def _backend(text: str) -> str:
+    if text.startswith(SCHEME):
+        try:
+            file_path(text)
+        except FileUrlError as error:
+            raise refuse(
+                f"{shorten(text)!r} is not a state back end: {error.message}",
+                "file:///directory, with %20 for a blank, %23 for #, %25 for % and %3F for ?",
+                error.suggestion,
+            ) from None
+        return text
     if not text or re.fullmatch(r"(?:file|s3|azblob|gs|postgres|https?)://\S+", text):
         return text
     expected = (
