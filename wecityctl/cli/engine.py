@@ -72,6 +72,7 @@ def install(
     if offline:
         settings = dataclasses.replace(settings, offline=True)
     names = tuple(part) if part else parts.default_parts(settings)
+    parts.check_bundle(settings)
     parts.ensure(names, ProgressLines(), settings, hashed=True)
     if not part:
         _official_plugin(settings)
