@@ -108,8 +108,6 @@ class Delta:
 @pytest.fixture(scope="module")
 def delta() -> Iterator[Delta]:
     with machine() as home:
-        # Its stand-in for the plug-in is linked into the engine's home.
-        home.keep_cache_apart()
         home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
         cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
         cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")

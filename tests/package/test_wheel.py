@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cache import make_cache
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +42,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     """The installed program, far from the checkout."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = str(make_cache(home / ".cache"))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(home), "XDG_CACHE_HOME": cache}
     return subprocess.run(
         [sys.executable, str(installed / "bin" / "wecityctl"), *arguments],
