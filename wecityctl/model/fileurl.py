@@ -35,7 +35,10 @@ def file_path(url: str) -> Path:
         raise FileUrlError("a URL has no blanks", _meant(url))
     if not text.startswith(("/", "~")):
         raise FileUrlError("it is not an absolute path", f"{SCHEME}/{text.lstrip('./')}" if text.strip("./") else "")
-    path = os.fsdecode(unquote_to_bytes(text))
+    try:
+        path = os.fsdecode(unquote_to_bytes(os.fsencode(text)))
+    except UnicodeEncodeError:
+        raise FileUrlError("it is not text") from None
     if "\0" in path:
         raise FileUrlError("a path has no null character")
     try:
@@ -57,5 +60,5 @@ def _encoded(character: str) -> str:
 
 def _meant(url: str) -> str:
     """`url` with every character of its path encoded that has another meaning as it stands."""
-    text = _LONE_PERCENT.sub("%25", url.removeprefix(SCHEME))
+    text = _LONE_PERCENT.sub("%25", url.removeprefix(SCHEME).encode(errors="replace").decode())
     return SCHEME + "".join(character if character == "%" else _encoded(character) for character in text)
