@@ -106,5 +106,5 @@ class InvalidCityError(ConfigurationError):
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         count = len(problems)
-        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the city's files")
+        super().__init__(f"{count} {'problem' if count == 1 else 'problems'} in the city's files")
         self.problems = problems

@@ -131,7 +131,7 @@ main()
     [
         (["validat"], "No such command 'validat'. Did you mean 'validate'?"),
         (["zzz"], "No such command 'zzz'.\n"),
-        (["validate"], "Missing argument"),
+        (["logs"], "Missing argument 'APP'"),
         (["validate", "x", "-o", "xml"], "xml"),
         (["--colour"], "No such option"),
         (["--color", "sometimes", "validate", "x"], "sometimes"),
@@ -180,6 +180,26 @@ def test_completion_offers_commands_and_paths() -> None:
     assert complete("wecityctl validate exampl", 2) == ["examples/"]
     assert complete("wecityctl explain app.spec.u", 2) == ["app.spec.uses"]
     assert "app" in complete("wecityctl explain ", 2)
+    assert complete("wecityctl up examples/xingcheng --only tr", 4) == ["transport-bureau"]
+    assert complete("wecityctl outputs --stack pla examples/xingcheng", 3) == ["platform"]
+    assert complete("wecityctl logs examples/xingcheng tr", 3) == ["transport-bureau/bus-arrival"]
+    assert complete("wecityctl up /nowhere --only tr", 4) == []
+
+
+@pytest.mark.parametrize(("word", "command"), [("plan", "preview"), ("apply", "up"), ("diff", "preview")])
+def test_other_tools_commands_are_answered_with_ours(word: str, command: str) -> None:
+    done = wecityctl(word)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert f"error: No such command {word!r}. `wecityctl {command}` " in done.stderr
+
+
+def test_the_path_is_the_current_directory_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT / "examples/xingcheng")
+    assert main.run(["validate"]) == 0
+    # The path may be left out before another argument, too, and what is missing is still named.
+    assert main.run(["secrets", "set", "nobody/key", "--from-file", "/dev/null"]) == ExitCode.CONFIGURATION
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["validate"]) == ExitCode.CONFIGURATION
 
 
 def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_problems_come_with_their_line() -> None:
     assert lines[0].startswith("quantity-with-space.yaml:32:29: spec.quota.memory: '4 GB' is not a quantity")
     assert lines[1].endswith("| " + '  quota: {cpu: "4", memory: 4 GB, storage: 50Gi}')
     assert lines[2].index("^") == lines[1].index("4 GB")
-    assert lines[-1] == "1 problem in 1 file"
+    assert lines[-1] == "error: 1 problem in 1 file"
 
 
 def test_the_mark_is_under_the_value_after_wide_characters(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_only_the_first_hundred_are_shown(tmp_path: Path) -> None:
     done = wecityctl("validate", path)
     assert done.returncode == 2
     assert sum(line.startswith(str(path)) for line in done.stderr.splitlines()) == 100
-    assert done.stderr.splitlines()[-1] == "503 problems in 1 file (the first 100 are shown)"
+    assert done.stderr.splitlines()[-1] == "error: 503 problems in 1 file (the first 100 are shown)"
 
 
 def test_terminal_that_knows_no_chinese() -> None:

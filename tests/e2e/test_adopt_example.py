@@ -119,7 +119,7 @@ def before(existing: Existing) -> dict[str, str]:
 def test_the_readme_says_what_this_test_does() -> None:
     commands = re.findall(r"^\$ (.+)$", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
     assert "wecityctl local start --name existing --nodes simulated" in commands
-    assert f"kubectl --kubeconfig existing.kubeconfig taint nodes --all {SIMULATED}-" in commands
+    assert f"kubectl --kubeconfig examples/adopt/existing.kubeconfig taint nodes --all {SIMULATED}-" in commands
     assert f"wecityctl destroy examples/adopt --confirm={NAME}" in commands
 
 

@@ -53,7 +53,7 @@ def test_the_first_preview_shows_everything_and_makes_nothing(home: Machine, cit
 def test_a_preview_of_a_part_ends_with_zero(home: Machine, city: CityFiles) -> None:
     seen = home.run("preview", city, "--only", "base")
     assert "+ PriorityClass sim-platform" in seen.out
-    assert "would change" in seen.out
+    assert " to add (" in seen.out
     assert not home.state.exists()
 
 
@@ -335,6 +335,8 @@ def test_an_app_that_has_left_the_files_is_shown_and_kept_until_it_is_confirmed(
     where = ("deployment", "vaccination-web", "-n", "health-commission-extranet")
     seen = home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2)
     assert "delete Deployment health-commission-extranet/vaccination-web" in seen.changes()
+    (asked,) = [note for note in seen.result()["notes"] if "--confirm" in note]
+    assert "App vaccination" in asked
     refused = home.run("up", city, "--yes", code=2)
     assert "vaccination" in refused.text
     assert f"--confirm={NAME}" in refused.text

@@ -15,10 +15,11 @@ from wecityctl.engine.fingerprint import fingerprint
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.pending import UNFINISHED, adopt, is_ours
 from wecityctl.engine.provider_choice import ProviderChoice
-from wecityctl.engine.removal import deletions, left_over, removal_order, require_confirmed, retained
+from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed, retained
 from wecityctl.engine.state import StackState, parse_state
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
 from wecityctl.model.outputs import BaseOutputs
 
 ROOT = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s"
@@ -108,6 +109,22 @@ def test_what_left_the_files_goes_from_the_entry_down() -> None:
     order = removal_order(gone, plan)
     assert order["one.entry.old"] == ()
     assert set(order["one.base.old"]) == {"one.entry.old", "one.tenant.water.main", "one.platform.data.old"}
+
+
+def test_a_preview_says_that_up_will_ask_for_a_confirmation() -> None:
+    claim, pod = "kubernetes:core/v1:PersistentVolumeClaim", "kubernetes:core/v1:Pod"
+    held = state(resource(claim, "data"), resource(pod, "web"))
+
+    def note(*kinds: str, op: ResourceOp = "delete") -> str:
+        name = {claim: "data", pod: "web"}
+        changes = tuple(ResourceChange(urn(kind, name[kind]), kind, name[kind], op) for kind in kinds)
+        return confirmation_note([StackResult(held.stack, "succeeded", changes)], {held.stack: held}, "one")
+
+    assert note(claim, pod) == (
+        "`up` will ask for --confirm=one, because it would delete PersistentVolumeClaim data "
+        "(in one.tenant.health.main)"
+    )
+    assert note(pod) == note(claim, op="update") == ""
 
 
 def test_retained_resources_are_marked_and_no_others() -> None:

@@ -33,6 +33,7 @@ from wecityctl.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from wecityctl.kube.identify import identify
 from wecityctl.kube.readiness import NotReady, wait_ready
 from wecityctl.kube.requester import RetryPolicy
 from wecityctl.kube.resource import ResourceType
@@ -610,6 +611,12 @@ async def test_bad_exec_plugin(tmp_path: Path, body: str, settings: dict[str, An
     assert f"{sys.executable} {tmp_path / 'login.py'}" in error.message
     assert message in error.message
     assert details in error.details
+
+
+def test_a_plugin_that_hangs_is_named_by_whoever_set_the_limit(tmp_path: Path) -> None:
+    exec_plugin = plugin(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(Unreachable, match=r"gave no answer within 1 s: the credential plug-in `.*login.py` had not"):
+        identify(Access(server="http://127.0.0.1:1", exec_plugin=exec_plugin), 1.0)
 
 
 async def test_missing_exec_plugin() -> None:

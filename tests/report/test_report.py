@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import xml.etree.ElementTree as ET
 
 import pytest
 from rich.console import Console
 
-from tests.stacks.cities import full_city
 from wecityctl.model.events import (
     Diagnostic,
     Event,
@@ -26,14 +24,12 @@ from wecityctl.model.events import (
     StackResult,
     StackStarted,
 )
-from wecityctl.plan import make_plan
-from wecityctl.report import graph
 from wecityctl.report.live import LiveReporter
 from wecityctl.report.ndjson import NdjsonReporter
 from wecityctl.report.plain import PlainReporter
 from wecityctl.report.summary import headline, print_result
+from wecityctl.report.tables import new_table, print_table
 from wecityctl.report.words import change_lines, duration
-from wecityctl.stacks.catalogue import load_catalogue
 
 URN = "urn:pulumi:xc.base.main::wecity::kubernetes:apps/v1:Deployment::ns/web"
 CHANGE = ResourceChange(
@@ -180,12 +176,30 @@ def test_a_replacement_says_which_property_forces_it() -> None:
     assert change_lines(change) == ["± Job j", "    ~ spec.a: 1 → 2  (forces replacement)"]
 
 
-def test_the_plan_is_drawn_in_three_ways() -> None:
-    plan = make_plan(full_city(), load_catalogue())
-    mermaid = graph.to_mermaid(plan)
-    assert mermaid.startswith("flowchart LR")
-    assert mermaid.count("-->") == sum(len(stack.depends_on) for stack in plan.stacks)
-    document = json.loads(graph.to_json(plan))
-    assert [item["name"] for item in document["stacks"]] == [stack.name for stack in plan.stacks]
-    drawn = ET.fromstring(graph.to_svg(plan))
-    assert len(drawn.findall("{http://www.w3.org/2000/svg}g")) == len(plan.stacks)
+def test_names_are_never_broken_and_prose_wraps_at_words() -> None:
+    console = Console(file=io.StringIO(), width=40, color_system=None)
+    name, words = "xingcheng.tenant.health-commission.main", "the cheapest of those clouds that will do"
+    table = new_table(("STACK", "WHY"), prose=("WHY",))
+    table.add_row(name, words)
+    print_table(console, table)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert f"{name}  the cheapest" in shown
+    assert [word for line in shown.splitlines()[1:] for word in line.replace(name, "").split()] == words.split()
+    assert "…" not in shown
+    assert console.width == 40
+
+
+def test_changes_are_counted_by_what_happens_to_the_object() -> None:
+    changes = tuple(
+        ResourceChange(f"{URN}{number}", CHANGE.type, "x", op)
+        for number, op in enumerate(("create", "create", "update", "replace", "delete"))
+    )
+    stack = StackResult("xc.base.main", "succeeded", changes)
+    planned = RunResult("preview", "xc", (stack,), 1.0, 0)
+    assert headline(planned) == "xc: 2 to add, 1 to change, 1 to replace, 1 to remove (1 stack)"
+    assert headline(RunResult("up", "xc", (stack,), 1.0, 0)) == (
+        "xc: 2 added, 1 changed, 1 replaced, 1 removed (1 stack) in 1.0 s"
+    )
+    assert "± replace: the object is deleted and made again" in text_of(planned, details=True)
+    assert "±" not in text_of(RunResult("preview", "xc", (GOOD,), 1.0, 0), details=True)

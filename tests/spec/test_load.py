@@ -103,3 +103,24 @@ def test_a_city_of_a_thousand_documents(tmp_path: Path) -> None:
     (tmp_path / "city.yaml").write_text("---\n".join(common))
     city = load_city(tmp_path, CATALOGUE).city
     assert (len(city.tenants), len(city.apps)) == (500, 500)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("a.kubeconfig", "{here}/a.kubeconfig"), ("/etc/k", "/etc/k"), ("~/.kube/config", "~/.kube/config"), ("''", "")],
+)
+def test_a_kubeconfig_is_looked_for_beside_the_file_that_names_it(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "city" / "clouds").mkdir(parents=True)
+    (tmp_path / "city" / "city.yaml").write_text(
+        "apiVersion: wecity.dev/v1alpha1\nkind: City\nmetadata: {name: x}\n"
+        "spec: {domain: x.example, zones: [{name: internet, kind: internet}]}\n"
+    )
+    (tmp_path / "city" / "clouds" / "main.yaml").write_text(
+        "apiVersion: wecity.dev/v1alpha1\nkind: Cloud\nmetadata: {name: main}\n"
+        f"spec: {{provider: kubernetes, zones: [internet], kubernetes: {{kubeconfig: {written}}}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (cloud,) = load_city(Path("city"), CATALOGUE).city.clouds
+    assert cloud.kubernetes.kubeconfig == meant.format(here=tmp_path / "city" / "clouds")

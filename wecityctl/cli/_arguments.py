@@ -1,12 +1,15 @@
-"""What the arguments ask for that also holds for an error met before, or while, they are parsed.
-
-Everything else about arguments is the commands' own.
+"""Arguments as far as they concern no single command: what holds for errors met while they are parsed, and the
+default of `PATH` where another argument follows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
 
 _OUTPUT = ("-o", "--output")
 
@@ -26,3 +29,19 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 def _options(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+class PathBeforeName(TyperCommand):
+    """A command with the arguments PATH and NAME, of which PATH may be left out: then it is the current directory."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if getattr(getattr(error, "param", None), "name", "") != "name":
+                raise
+            try:
+                return super().parse_args(ctx, [".", *given])
+            except typer.TyperException:
+                raise error from None

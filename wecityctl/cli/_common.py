@@ -122,11 +122,13 @@ CityPath = Annotated[
     Path,
     typer.Argument(
         metavar="PATH",
-        help="The city's files: one file, or a directory of *.yaml and *.yml.",
+        help="The city's files: one file, or a directory of *.yaml and *.yml. Without it, the current directory.",
         autocompletion=complete_city_path,
         show_default=False,
     ),
 ]
+# The default of `PATH` in every command that works on a city.
+HERE = Path()
 
 
 class _Epilogue:

@@ -5,6 +5,7 @@ The table has everything the group's help shows. A command is listed once its mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -36,6 +37,8 @@ class LazyGroup(TyperGroup):
     """A group over a table of `Command`s; subclasses set `table`."""
 
     table: tuple[Command, ...] = ()
+    # Other tools' names for what a command of ours does: the rest of a sentence that begins with that name.
+    hints: Mapping[str, str] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [command.name for command in self.table if command.exists]
@@ -55,8 +58,8 @@ class LazyGroup(TyperGroup):
         name, names = args[0], self.list_commands(ctx)
         if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"No such command {name!r}.{hint}")
+            hint = self.hints.get(name) or (f"Did you mean {near[0]!r}?" if near else "")
+            ctx.fail(f"No such command {name!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

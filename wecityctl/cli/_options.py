@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from wecityctl.cli._complete import complete_stack
+
 
 class StreamFormat(StrEnum):
     """`json` is a stream of events, one a line."""
@@ -23,6 +25,7 @@ Only = Annotated[
         "--only",
         metavar="STACK",
         help="Only this stack and what it needs; a full name or a part of it, such as a tenant. May be repeated.",
+        autocompletion=complete_stack,
     ),
 ]
 # Stacks wait for their workloads as much as they compute, so twice the processors keeps those busy.
@@ -36,6 +39,12 @@ Parallelism = Annotated[
         max=64,
         show_default="twice the processors, at most 8",
         help="Stacks side by side.",
+    ),
+]
+Stack = Annotated[
+    str,
+    typer.Option(
+        "--stack", metavar="STACK", help="Only this stack, or part of its name.", autocompletion=complete_stack
     ),
 ]
 KeepGoing = Annotated[

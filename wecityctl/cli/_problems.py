@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from wecityctl.errors import Problem
+from wecityctl.model.words import counted
 from wecityctl.spec.files import SourceFile, read_text
 
 SHOWN = 100
@@ -34,7 +35,8 @@ def show_problems(problems: tuple[Problem, ...], stream: IO[str], *, colour: boo
             stream.writelines(_excerpt(problem, lines[problem.line - 1], colour=colour))
     count, files = len(problems), len({problem.file for problem in problems})
     more = f" (the first {SHOWN} are shown)" if count > SHOWN else ""
-    stream.write(f"{count} problem{_s(count)} in {files} file{_s(files)}{more}\n")
+    word = f"{_BOLD}{_RED}error:{_RESET}" if colour else "error:"
+    stream.write(f"{word} {counted(count, 'problem')} in {counted(files, 'file')}{more}\n")
 
 
 def problem_as_json(problem: Problem) -> dict[str, str | int]:
@@ -78,7 +80,3 @@ def _columns(text: str) -> int:
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError, ExitCode, PolicyError
 from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
+from wecityctl.model.words import counted
 from wecityctl.policy.unseen import RECORDED
 from wecityctl.session import Session
 
@@ -116,4 +117,4 @@ class Gate:
 
 
 def _crossed(count: int) -> str:
-    return f"mandatory red lines are crossed in {count} place{'s' if count != 1 else ''}"
+    return f"mandatory red lines are crossed in {counted(count, 'place')}"

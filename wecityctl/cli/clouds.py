@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
 from wecityctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer()
     )
 )
 def clouds(
-    path: CityPath,
+    path: CityPath = HERE,
     output: OutputOption = Output.TEXT,
     cloud: Annotated[
         list[str] | None, typer.Option("--cloud", metavar="NAME", help="Only this cloud. May be repeated.")
@@ -40,6 +40,7 @@ def clouds(
     from wecityctl.capacity import read_capacity
     from wecityctl.clusters import open_clusters
     from wecityctl.report import clouds as report
+    from wecityctl.report.tables import print_table
     from wecityctl.spec import load_city
     from wecityctl.stacks.catalogue import load_catalogue
 
@@ -53,7 +54,7 @@ def clouds(
     if output is Output.JSON:
         say_json(report.as_json(figures))
     else:
-        console().print(report.table_of(figures))
+        print_table(console(), report.table_of(figures))
         console().print()
         for line in report.lines_of(figures):
             console().print(line, markup=False, soft_wrap=True)

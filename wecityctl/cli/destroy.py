@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath, note
+from wecityctl.cli._common import EPILOG, HERE, CityPath, note
 from wecityctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ app = typer.Typer()
     )
 )
 def destroy(
-    path: CityPath,
+    path: CityPath = HERE,
     confirm: o.Confirm = "",
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,

@@ -6,7 +6,7 @@ import shlex
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, note, say, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
 
 app = typer.Typer()
 
@@ -14,7 +14,7 @@ app = typer.Typer()
 @app.command(
     epilog=EPILOG.format("wecityctl env examples/xingcheng -o json", 'eval "$(wecityctl env examples/xingcheng)"')
 )
-def env(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def env(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Print the environment in which plain `pulumi` sees the city's stacks.
 
     Read with it, and refresh or repair; changes to resources belong into the city's files.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, say
+from wecityctl.cli._common import EPILOG, HERE, CityPath, say
 
 app = typer.Typer()
 
@@ -22,16 +22,20 @@ class GraphFormat(StrEnum):
     epilog=EPILOG.format("wecityctl graph examples/xingcheng", "wecityctl graph examples/xingcheng -o svg > city.svg")
 )
 def graph(
-    path: CityPath,
+    path: CityPath = HERE,
     output: Annotated[GraphFormat, typer.Option("--output", "-o", help="How to draw it.")] = GraphFormat.MERMAID,
 ) -> None:
-    """Draw the city's stacks, an arrow from each to those that wait for it."""
+    """Draw the city's stacks, an arrow from each to those that wait for it.
+
+    An arrow that a longer way implies is left out of the drawings; -o json has them all.
+    """
     from wecityctl.report import graph as drawing
+    from wecityctl.report.graph_svg import to_svg
     from wecityctl.session import open_session
 
     draw = {
         GraphFormat.MERMAID: drawing.to_mermaid,
         GraphFormat.JSON: drawing.to_json,
-        GraphFormat.SVG: drawing.to_svg,
+        GraphFormat.SVG: to_svg,
     }
     say(draw[output](open_session(path).plan).rstrip("\n"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
 from wecityctl.errors import NoSuchStackError
 
 app = typer.Typer()
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command(epilog=EPILOG.format("wecityctl history examples/xingcheng", "wecityctl history examples/xingcheng -n 50"))
 def history(
-    path: CityPath,
+    path: CityPath = HERE,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many updates, newest first.")] = 20,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -53,12 +53,10 @@ def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print(updates: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from wecityctl.report.tables import new_table, print_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("STARTED", "STACK", "OPERATION", "RESULT", "CHANGES"):
-        table.add_column(title, overflow="fold")
+    table = new_table(("STARTED", "STACK", "OPERATION", "RESULT", "CHANGES"), prose=("CHANGES",))
     for item in updates:
         changes = " ".join(f"{key} {value}" for key, value in item["changes"].items()) or "–"
         table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], changes)
-    console().print(table)
+    print_table(console(), table)

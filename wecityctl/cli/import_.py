@@ -5,6 +5,7 @@ Changes nothing in any cloud. The document goes to stdout, or into a file that i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -156,6 +157,13 @@ class _Target:
     def path(self, imported: Imported) -> Path | None:
         return self.directory / imported.file_name if self.directory is not None else self.file
 
+    def path_in_document(self, path: str) -> str:
+        """A path of the command line as the document has to say it: relative to where it is written, else absolute."""
+        if not path or path.startswith("~") or Path(path).is_absolute():
+            return path
+        folder = self.directory or (self.file.parent if self.file is not None else None)
+        return os.path.relpath(path, folder) if folder is not None else str(Path(path).absolute())
+
 
 @app.command(
     epilog=EPILOG.format(
@@ -184,7 +192,7 @@ def kubernetes(
 
     target = _Target(directory, file, output)
     wanted = _wanted(target, name, zone, storage_class, ingress_class)
-    _write(adopt_cluster(wanted, kubeconfig, survey(kubeconfig, context)), target)
+    _write(adopt_cluster(wanted, target.path_in_document(kubeconfig), survey(kubeconfig, context)), target)
 
 
 def _register(provider: str, title: str, *examples: str) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, note, say
+from wecityctl.cli._arguments import PathBeforeName
+from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
+from wecityctl.cli._complete import complete_app
 from wecityctl.errors import ConfigurationError, NoSuchStackError
 
 if TYPE_CHECKING:
@@ -20,14 +22,21 @@ app = typer.Typer()
 
 
 @app.command(
+    cls=PathBeforeName,
     epilog=EPILOG.format(
         "wecityctl logs examples/xingcheng health-code",
         "wecityctl logs examples/xingcheng transport-bureau/bus-arrival --follow",
-    )
+    ),
 )
 def logs(
-    path: CityPath,
-    name: Annotated[str, typer.Argument(metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False)],
+    path: CityPath = HERE,
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False, autocompletion=complete_app
+        ),
+    ],
     component: Annotated[str, typer.Option("--component", "-c", help="Only this component.")] = "",
     tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each pod, from the end.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs grow.")] = False,

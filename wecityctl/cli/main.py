@@ -58,12 +58,41 @@ COMMANDS = (
     Command("images", "wecityctl.cli.images", "Build, list and load container images."),
     Command("local", "wecityctl.cli.local", "Start and stop the embedded cloud."),
 )
+_PREVIEW = "`wecityctl preview` shows what `up` would change."
+_UP = "`wecityctl up` makes the changes."
+_DESTROY = "`wecityctl destroy` takes a city down."
+_STATUS = "`wecityctl status` shows how a city is."
+# What Terraform, Pulumi, Helm and kubectl call it.
+HINTS = {
+    "plan": _PREVIEW,
+    "diff": _PREVIEW,
+    "apply": _UP,
+    "deploy": _UP,
+    "create": _UP,
+    "install": "`wecityctl engine install` installs the programs; `wecityctl up` brings a city up.",
+    "upgrade": _UP,
+    "delete": _DESTROY,
+    "down": _DESTROY,
+    "uninstall": _DESTROY,
+    "get": _STATUS,
+    "describe": _STATUS,
+    "show": _STATUS,
+    "state": _STATUS,
+    "output": "`wecityctl outputs` shows the stacks' outputs.",
+    "template": "`wecityctl render` writes the manifests.",
+    "lint": "`wecityctl validate` checks the files, `wecityctl policy check` the red lines.",
+    "force-unlock": "`wecityctl unlock` releases a lock.",
+    "cancel": "`wecityctl unlock` releases a lock.",
+    "init": "Nothing has to be initialised: copy a city, such as examples/xingcheng, and preview it.",
+    "login": "Nothing has to be logged in to: `state.backend` of the City names where the state is.",
+}
 
 
 class RootGroup(LazyGroup):
     """The program itself."""
 
     table = COMMANDS
+    hints = HINTS
 
 
 app = typer.Typer(

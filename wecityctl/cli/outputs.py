@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, say, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, say, say_json
+from wecityctl.cli._options import Stack
 from wecityctl.errors import NoSuchStackError
 
 app = typer.Typer()
@@ -17,8 +18,8 @@ app = typer.Typer()
     epilog=EPILOG.format("wecityctl outputs examples/xingcheng", "wecityctl outputs examples/xingcheng --stack entry")
 )
 def outputs(
-    path: CityPath,
-    stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Only this stack, or part of its name.")] = "",
+    path: CityPath = HERE,
+    stack: Stack = "",
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="Show secret values, such as a landing zone's kubeconfig.")
     ] = False,

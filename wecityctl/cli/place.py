@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 from wecityctl.errors import WecityError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ app = typer.Typer()
     )
 )
 def place(
-    path: CityPath,
+    path: CityPath = HERE,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say for each refused cloud what refused it, and where that is written.")
     ] = False,
@@ -40,6 +40,7 @@ def place(
     """
     from wecityctl.placement import Constraint
     from wecityctl.report import placement as report
+    from wecityctl.report.tables import print_table
     from wecityctl.session import open_session
 
     session = open_session(path, None if offline else _standing, explain=True)
@@ -52,7 +53,7 @@ def place(
     if output is Output.JSON:
         say_json(report.as_json(session.city.name, session.placement, locate))
         return
-    console().print(report.table_of(session.placement))
+    print_table(console(), report.table_of(session.placement))
     lines = [*report.lines_of(session.placement)]
     if explain:
         lines += ["", *report.explanation_of(session.placement, locate)]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, json_text, note, say, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, json_text, note, say, say_json
 
 
 class ReportFormat(StrEnum):
@@ -37,7 +37,7 @@ def complete_rule(incomplete: str) -> list[str]:
 @app.command(
     epilog=EPILOG.format("wecityctl policy check examples/xingcheng", "wecityctl policy check city.yaml -o json")
 )
-def check(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Check a city's files, and what its stacks would register, against every red line. No cloud is asked.
 
     Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
@@ -109,13 +109,15 @@ def explain(
 @app.command(
     epilog=EPILOG.format(
         "wecityctl policy report examples/xingcheng",
-        "wecityctl policy report examples/xingcheng --try --format html --file evidence.html",
-        "wecityctl policy report examples/xingcheng --offline --format json",
+        "wecityctl policy report examples/xingcheng --try -o html --file evidence.html",
+        "wecityctl policy report examples/xingcheng --offline -o json",
     )
 )
 def report(
-    path: CityPath,
-    written: Annotated[ReportFormat, typer.Option("--format", help="How to write it.")] = ReportFormat.MARKDOWN,
+    path: CityPath = HERE,
+    written: Annotated[
+        ReportFormat, typer.Option("--output", "-o", "--format", help="How to write it.")
+    ] = ReportFormat.MARKDOWN,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Write it here instead of to stdout.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath
+from wecityctl.cli._common import EPILOG, HERE, CityPath
 
 app = typer.Typer()
 
@@ -21,7 +21,7 @@ app = typer.Typer()
     )
 )
 def preview(
-    path: CityPath,
+    path: CityPath = HERE,
     only: o.Only = None,
     offline: Annotated[
         bool,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath
+from wecityctl.cli._common import EPILOG, HERE, CityPath
 
 app = typer.Typer()
 
 
 @app.command(epilog=EPILOG.format("wecityctl refresh examples/xingcheng"))
 def refresh(
-    path: CityPath,
+    path: CityPath = HERE,
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,
     output: o.Stream = o.StreamFormat.TEXT,

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath, note, say
+from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.words import counted
 
 app = typer.Typer()
 
@@ -21,7 +22,7 @@ app = typer.Typer()
     )
 )
 def render(
-    path: CityPath,
+    path: CityPath = HERE,
     only: o.Only = None,
     directory: Annotated[
         Path | None,
@@ -39,7 +40,7 @@ def render(
         say(join(files).rstrip("\n"))
         return
     _write(directory, files)
-    note(f"{len(files)} manifests written to {directory}")
+    note(f"{counted(len(files), 'manifest')} written to {directory}")
 
 
 def _write(directory: Path, files: dict[str, str]) -> None:

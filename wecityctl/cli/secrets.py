@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, note, say, say_json
+from wecityctl.cli._arguments import PathBeforeName
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
+from wecityctl.cli._complete import complete_secret, secrets_of
 from wecityctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,19 +24,27 @@ _PREFIX = "tenant/"
 _LONGEST = 64 * 1024
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 Name = Annotated[
-    str, typer.Argument(metavar="TENANT/NAME", help="The secret, as its tenant's apps name it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="TENANT/NAME",
+        help="The secret, as its tenant's apps name it.",
+        show_default=False,
+        autocompletion=complete_secret,
+    ),
 ]
 
 
 @app.command(
     "set",
+    cls=PathBeforeName,
     epilog=EPILOG.format(
         "wecityctl secrets set examples/xingcheng health-commission/sms-key < sms-key.txt",
         "wecityctl secrets set examples/xingcheng health-commission/sms-key --from-file sms-key.txt",
     ),
 )
 def set_(
-    path: CityPath,
+    path: CityPath = HERE,
+    *,
     name: Name,
     from_file: Annotated[
         Path | None, typer.Option("--from-file", metavar="FILE", help="Read the value here instead of on stdin.")
@@ -47,11 +57,15 @@ def set_(
     session = _session(path)
     key = _key(session, name)
     set_secret(open_backend(session.city), key, _value(from_file))
-    note(f"{name} is kept; `wecityctl up {path}` hands it to the apps that name it")
+    unused = _unused(session, key)
+    if unused:
+        note(unused)
+    else:
+        note(f"{name} is kept; `wecityctl up {path}` hands it to the apps that name it")
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
-def list_(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """List the names in the store and those that apps name and nobody has set; values are never shown."""
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.secret_store import SecretStore, needed
@@ -68,8 +82,12 @@ def list_(path: CityPath, output: OutputOption = Output.TEXT) -> None:
         say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(_PREFIX)})")
 
 
-@app.command("remove", epilog=EPILOG.format("wecityctl secrets remove examples/xingcheng health-commission/sms-key"))
-def remove(path: CityPath, name: Name) -> None:
+@app.command(
+    "remove",
+    cls=PathBeforeName,
+    epilog=EPILOG.format("wecityctl secrets remove examples/xingcheng health-commission/sms-key"),
+)
+def remove(path: CityPath = HERE, *, name: Name) -> None:
     """Forget a value that somebody has set."""
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.secret_write import remove_secret
@@ -101,6 +119,19 @@ def _key(session: Session, name: str) -> str:
             resolution="use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends",
         )
     return f"{_PREFIX}{tenant}/{short}"
+
+
+def _unused(session: Session, key: str) -> str:
+    """A warning for a secret that no app names, with the nearest name that one does; empty for one that is used."""
+    from wecityctl.spec.fields import nearest
+
+    name, used = key.removeprefix(_PREFIX), secrets_of(session.city)
+    if name in used:
+        return ""
+    tenant = name.partition("/")[0]
+    near = nearest(name, [other for other in used if other.startswith(f"{tenant}/")] or used)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"warning: {name} is kept, but no app of {session.city.name} names it{hint}"
 
 
 def _value(source: Path | None) -> str:

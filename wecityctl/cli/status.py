@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
     from wecityctl.model.city import Cloud
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 
 @app.command(epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng -o json"))
-def status(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show the city's stacks as the state has them and its workloads as its clouds have them.
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. A cloud that cannot be read is named

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, note, say
+from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
 from wecityctl.cli._options import Yes
 
 app = typer.Typer()
@@ -19,7 +19,7 @@ app = typer.Typer()
     )
 )
 def unlock(
-    path: CityPath,
+    path: CityPath = HERE,
     stack: Annotated[
         str, typer.Argument(metavar="[STACK]", help="Only this stack, or part of its name.", show_default=False)
     ] = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from wecityctl.cli import _options as o
-from wecityctl.cli._common import EPILOG, CityPath
+from wecityctl.cli._common import EPILOG, HERE, CityPath
 
 app = typer.Typer()
 
@@ -18,7 +18,7 @@ app = typer.Typer()
     )
 )
 def up(
-    path: CityPath,
+    path: CityPath = HERE,
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,
     keep_going: o.KeepGoing = False,

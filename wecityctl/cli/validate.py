@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from wecityctl.cli._common import EPILOG, CityPath, Output, OutputOption, say, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, say, say_json
 from wecityctl.errors import InvalidCityError
+from wecityctl.model.words import counted
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -16,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None)
         "wecityctl validate city.yaml -o json",
     )
 )
-def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
+def validate(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Check a city's files; touches nothing.
 
     Exits with 0 when they are valid and with 2 when they are not; problems are listed on stderr, or with -o json on
@@ -49,6 +50,6 @@ def validate(path: CityPath, output: OutputOption = Output.TEXT) -> None:
             {"valid": True, "path": str(path), "city": loaded.city.name, "documents": loaded.counts, "files": files}
         )
         return
-    counts = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in loaded.counts.items() if count)
-    files_text = f"{len(loaded.files)} file{'s' if len(loaded.files) != 1 else ''}"
+    counts = ", ".join(counted(count, kind) for kind, count in loaded.counts.items() if count)
+    files_text = counted(len(loaded.files), "file")
     say(f"{path} is valid: {counts} in {files_text}")

@@ -16,6 +16,7 @@ from wecityctl.engine.context import Context
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.words import counted
 from wecityctl.plan import Stack
 
 
@@ -54,7 +55,7 @@ def forget_old_cluster(context: Context, name: str, sink: Sink) -> None:
     count = _forget(context.backend, state, cluster.identifier)
     if count:
         context.reread(name)
-        text = f"cloud {stack.cloud} has a new cluster: {count} resources of the old one are forgotten"
+        text = f"cloud {stack.cloud} has a new cluster: {counted(count, 'resource')} of the old one forgotten"
         sink(Diagnostic(name, "warning", text))
 
 

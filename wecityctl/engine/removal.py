@@ -16,6 +16,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResource
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster
+from wecityctl.model.events import StackResult
 from wecityctl.plan import LAYERS, Plan
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ NAMESPACE = "kubernetes:core/v1:Namespace"
 VOLUME_CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 VOLUME = "kubernetes:core/v1:PersistentVolume"
 STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
+_MOST_NAMED = 5
 PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
 
 
@@ -117,6 +119,22 @@ def require_confirmed(
             details="\n".join(str(deletion) for deletion in found),
             resolution=f"look at it with preview; confirm it with --confirm={found[0].stack.partition('.')[0]}",
         )
+
+
+def confirmation_note(results: Iterable[StackResult], states: Mapping[str, StackState | None], city: str) -> str:
+    """What a preview says of the protected things that an `up` would refuse to delete; empty where there are none."""
+    found = [
+        str(Deletion(result.stack, change.urn, change.type, change.name))
+        for result in results
+        for change in result.changes
+        if change.op == "delete" and change.urn in guarded_urns(states.get(result.stack))
+    ]
+    if not found:
+        return ""
+    shown = ", ".join(found[:_MOST_NAMED]) + (
+        f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    )
+    return f"`up` will ask for --confirm={city}, because it would delete {shown}"
 
 
 def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:

@@ -162,6 +162,10 @@ class _Runner:
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         self.reports |= forward.reports
         self.notes += unlanded.notes()
+        if self._options.operation == "preview":
+            states = {name: context.state(name) for name in self.results}
+            note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
+            self.notes += [note] if note else []
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
             self._skipper.note(context.backend, forward.good)

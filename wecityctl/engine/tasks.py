@@ -23,6 +23,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
 from wecityctl.model.events import Diagnostic, Operation, Sink, StackResult
+from wecityctl.model.words import counted
 
 
 def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
@@ -98,15 +99,15 @@ class Forward:
         record = self._skipper.record(stack)
         needed = {name for other in self._context.stacks.values() for name in other.secrets}
         if record is not None and needed <= set(record.names):
-            return StackResult(stack, "unchanged", reason=f"{len(record.names)} values")
+            return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
         new = self._context.new_secrets()
-        count = f"{len(new)} value{'s' if len(new) != 1 else ''}"
+        count = counted(len(new), "value")
         if self._operation == "up" and new:
             return None
         if not new:
             if self._operation == "up":
                 self._skipper.note_secrets(tuple(self._context.kept_secrets()))
-            return StackResult(stack, "unchanged", reason=f"{len(self._context.kept_secrets())} values")
+            return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
     def job(self, stack: str, open_port: Callable[[], int]) -> Job:
@@ -148,7 +149,7 @@ class Forward:
                 self._skipper.note_secrets(tuple(self._context.secrets()))
             new = len(self._context.new_secrets())
             result = result_of(stack, report)
-            reason = result.reason or f"{new} value{'s' if new != 1 else ''} generated"
+            reason = result.reason or f"{counted(new, 'value')} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
         self._context.learn(stack, report.outputs)

@@ -11,6 +11,7 @@ from wecityctl.engine.events_in import is_shown
 from wecityctl.engine.forecast import Forecast
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import StackResult
+from wecityctl.model.words import counted
 
 Recorder = Callable[[tuple[StackInputs, ...]], Mapping[str, Forecast]]
 _NO_SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
@@ -31,7 +32,9 @@ class Unlanded:
         if found.error:
             return StackResult(stack, "failed", reason=found.error, errors=(found.error,))
         changes = tuple(change for change in found.changes if is_shown(change.type))
-        reason = f"would create {len(changes)} resources, once the landing zone of {self._cloud(stack)} is up"
+        reason = (
+            f"would create {counted(len(changes), 'resource')}, once the landing zone of {self._cloud(stack)} is up"
+        )
         return StackResult(stack, "succeeded", changes, seconds=self._seconds, reason=reason)
 
     def notes(self) -> tuple[str, ...]:
@@ -41,8 +44,8 @@ class Unlanded:
             shown = sum(is_shown(change.type) for change in found.changes)
             counts.setdefault(self._cloud(stack), []).append(shown)
         return tuple(
-            f"cloud {cloud} is not up yet: the {sum(sizes)} resources of the {len(sizes)} stacks on it were worked "
-            "out without a cluster; its own defaults and refusals show when it is there"
+            f"cloud {cloud} is not up yet: {counted(sum(sizes), 'resource')} of {counted(len(sizes), 'stack')} on it "
+            "were worked out without a cluster; its own defaults and refusals show when it is there"
             for cloud, sizes in counts.items()
         )
 

@@ -144,6 +144,8 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             raise AuthenticationError(
                 f"the credential plug-in `{name}` gave no answer in {EXEC_SECONDS:.0f} s"
             ) from None
+        # Whoever set the shorter limit says what the time was spent on.
+        error.add_note(f"the credential plug-in `{name}` had not answered yet")
         raise
     if max(len(stdout), len(stderr)) > MAX_EXEC_BYTES:
         raise AuthenticationError(f"the credential plug-in `{name}` prints without end")

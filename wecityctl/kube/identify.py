@@ -49,7 +49,12 @@ def identify(access: Access, seconds: float) -> Identity:
     try:
         return asyncio.run(_ask(access, seconds))
     except TimeoutError as error:
-        raise silent(access.server, seconds) from error
+        raise silent(access.server, seconds, spent_on(error)) from error
+
+
+def spent_on(error: TimeoutError) -> str:
+    """What the time of an `asyncio.timeout` was spent on, as the interrupted code noted; empty if it did not."""
+    return "; ".join(getattr(error.__cause__, "__notes__", ()))
 
 
 def identify_new(access: Access, seconds: float, total: float) -> Identity:
@@ -64,13 +69,14 @@ def identify_new(access: Access, seconds: float, total: float) -> Identity:
             time.sleep(_PAUSE)
 
 
-def silent(server: str, seconds: float) -> Unreachable:
-    """The error for a server that says nothing at all."""
+def silent(server: str, seconds: float, why: str = "") -> Unreachable:
+    """The error for a server that says nothing at all. `why`: what was waited for, where it was not the server."""
     return Unreachable(
         server,
         "timeout",
-        f"{server} gave no answer within {seconds:g} s",
-        resolution=f"check the way to it; {VARIABLE} allows it more seconds",
+        f"{server} gave no answer within {seconds:g} s" + (f": {why}" if why else ""),
+        resolution=(f"run the plug-in by hand; {VARIABLE}" if why else f"check the way to it; {VARIABLE}")
+        + " allows it more seconds",
     )
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wecityctl.model.words import counted
 from wecityctl.parts import receipt as receipts
 from wecityctl.parts import sources, system
 from wecityctl.parts.catalogue import Catalogue
@@ -114,7 +115,7 @@ class _Run:
                     raise error
         if failures:
             raise PartInstallError(
-                f"{len(failures)} of {len(parts)} parts could not be had: {', '.join(failures)}",
+                f"{len(failures)} of {counted(len(parts), 'part')} could not be had: {', '.join(failures)}",
                 details="\n".join(f"{name}:\n{reason}" for name, reason in failures.items()),
                 resolution="Give a bundle with --bundle, or see wecityctl engine install --help.",
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 
+from wecityctl.model.words import counted
 from wecityctl.placement.families import as_one, family_of, listed_subjects
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.problem import Problem
@@ -120,6 +121,6 @@ def _apart(problem: Problem, crowd: tuple[int, ...], many: int) -> Constraint:
     subjects = tuple(problem.items[item].subject for item in crowd)
     own = set(crowd)
     source = next(pair.constraint.source for pair in problem.apart if {pair.left, pair.right} <= own)
-    clouds = f"{many} cloud{'s' if many != 1 else ''}"
+    clouds = counted(many, "cloud")
     text = f"{listed_subjects(subjects)} share no cloud with each other (antiAffinity), and {clouds} will do for them"
     return Constraint("anti-affinity", subjects, text, source)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.words import counted, noun_for
 from wecityctl.placement.crossing import gateway_of, ingress_cloud
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
 from wecityctl.placement.model import Constraint
@@ -195,7 +196,7 @@ def amount_text(resource: str, amount: int, rounding: str = ROUND_CEILING) -> st
     if resource in (CPU, MEMORY, STORAGE):
         return f"{bare_amount(resource, amount, rounding)} {'CPU' if resource == CPU else f'of {resource}'}"
     if resource == REPLICAS:
-        return f"{amount} replica{'s' if amount != 1 else ''}"
+        return counted(amount, "replica")
     return f"{amount} {resource}"
 
 
@@ -217,4 +218,4 @@ def listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def listed_clouds(names: Sequence[str]) -> str:
-    return f"cloud{'s' if len(names) > 1 else ''} {listed(names)}"
+    return f"{noun_for(len(names), 'cloud')} {listed(names)}"

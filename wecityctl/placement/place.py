@@ -76,7 +76,7 @@ def _search(
     except TimeoutError as error:
         raise TimedOutError(
             "no placement was found within the solver's limit",
-            details=f"{len(problem.items)} capabilities and apps over {len(problem.clouds)} clouds",
+            details=f"capabilities and apps: {len(problem.items)}, clouds: {len(problem.clouds)}",
             resolution="pin some of them to clouds (spec.cloud), or give the clouds more room",
         ) from error
     if found is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR
 
+from wecityctl.model.words import noun_for
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item
 from wecityctl.placement.filters import REPLICAS, Landings, amount_text, bare_amount, listed
 from wecityctl.placement.model import Constraint, Source
@@ -140,4 +141,4 @@ def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int)
 
 def _where(cloud: CloudSupply, pools: frozenset[int]) -> str:
     names = [cloud.pools[index].pool.name for index in sorted(pools)]
-    return f"pool{'s' if len(names) > 1 else ''} {listed(names)} of cloud {cloud.name}"
+    return f"{noun_for(len(names), 'pool')} {listed(names)} of cloud {cloud.name}"

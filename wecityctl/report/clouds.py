@@ -21,11 +21,9 @@ _DOMESTIC = "信创"
 
 def table_of(figures: CityFigures) -> Table:
     """One row for each cloud, zone, pool and architecture; then the sums."""
-    from rich.table import Table
+    from wecityctl.report.tables import new_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in _COLUMNS:
-        table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=name not in ("CLOUD", "POOL"))
+    table = new_table(_COLUMNS, right=_RIGHT)
     for cloud in figures.clouds:
         for pool in cloud.pools:
             table.add_row(*_row(cloud, pool), style="" if pool.source == "live" else "dim")

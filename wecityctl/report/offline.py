@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from wecityctl.model.events import ResourceChange, RunResult, StackResult
+from wecityctl.model.words import counted
 from wecityctl.report.summary import errors, stack_table, warnings
+from wecityctl.report.tables import print_table
 from wecityctl.report.words import COLOURS, MARKS, duration, kind_of, property_line
 
 # The same on every resource of a landing zone; -o json has them.
@@ -20,7 +22,7 @@ def print_offline(console: Console, result: RunResult) -> None:
     """Print what a recorded preview found."""
     for line in creation_report(result):
         console.print(line, soft_wrap=True)
-    console.print(stack_table(result))
+    print_table(console, stack_table(result))
     for text in (*errors(result), *warnings(result)):
         console.print(text, soft_wrap=True)
     for note in result.notes:
@@ -48,23 +50,19 @@ def counts(stack: StackResult) -> str:
     """`9 resources: 3 Subnet, 2 Network …`, the commonest kinds first."""
     kinds = Counter(kind_of(change.type) for change in stack.changes)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
-    return f"{len(stack.changes)} resource{'s' if len(stack.changes) != 1 else ''}: {listed}"
+    return f"{counted(len(stack.changes), 'resource')}: {listed}"
 
 
 def headline(result: RunResult) -> str:
     """One sentence that says what was found."""
     failed = [item.stack for item in result.results if item.outcome == "failed"]
     if failed:
-        return f"{len(failed)} of {len(result.results)} stacks cannot be worked out: {', '.join(failed)}"
+        return f"{len(failed)} of {counted(len(result.results), 'stack')} cannot be worked out: {', '.join(failed)}"
     count = sum(len(item.changes) for item in result.results)
     return (
-        f"{result.city}: up would create {count} resources in {_stacks(len(result.results))} "
+        f"{result.city}: {count} to add in {counted(len(result.results), 'stack')} "
         f"({duration(result.seconds)}, offline)"
     )
-
-
-def _stacks(count: int) -> str:
-    return f"{count} stack{'s' if count != 1 else ''}"
 
 
 def _title(change: ResourceChange) -> str:

@@ -18,11 +18,9 @@ Locate = Callable[[Constraint], str]
 
 def table_of(placement: Placement) -> Table:
     """One row for each capability and app."""
-    from rich.table import Table
+    from wecityctl.report.tables import new_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("WHAT", "CLOUD", "POOLS", "COST/H", "WHY"):
-        table.add_column(name, justify="right" if name == "COST/H" else "left", overflow="fold")
+    table = new_table(("WHAT", "CLOUD", "POOLS", "COST/H", "WHY"), prose=("POOLS", "WHY"), right=("COST/H",))
     for item in placement.decisions:
         cost = "–" if item.cost_per_hour is None else money(item.cost_per_hour)
         table.add_row(item.subject, item.cloud, ", ".join(item.pools) or "–", cost, item.reason)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from wecityctl.model.words import counted
 from wecityctl.policy.check import Judged, Verdict
 from wecityctl.policy.model import Rule
 from wecityctl.spec import Positions
@@ -66,7 +67,9 @@ def place_of(item: Judged, positions: Positions) -> str:
 def summary(verdict: Verdict) -> str:
     """`xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
     counts = f"{len(verdict.mandatory)} mandatory, {len(verdict.advisory)} advisory, {len(verdict.waived)} waived"
-    return f"{verdict.city}: {len(verdict.rules)} rules over {verdict.resources} resources: {counts}"
+    return (
+        f"{verdict.city}: {counted(len(verdict.rules), 'rule')} over {counted(verdict.resources, 'resource')}: {counts}"
+    )
 
 
 def verdict_json(verdict: Verdict, positions: Positions) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from wecityctl.model.events import RunResult
-from wecityctl.report.words import COLOURS, OUTCOME_COLOURS, change_lines, count_changes, duration
+from wecityctl.model.words import counted
+from wecityctl.report.tables import new_table, print_table
+from wecityctl.report.words import COLOURS, OUTCOME_COLOURS, change_lines, count_changes, duration, legend, tally
 
 _MOST_ERRORS = 12
-_PAST = {"preview": "would change", "up": "changed", "destroy": "destroyed", "refresh": "refreshed"}
 
 
 def print_result(console: Console, result: RunResult, *, details: bool) -> None:
@@ -20,7 +21,9 @@ def print_result(console: Console, result: RunResult, *, details: bool) -> None:
     if details:
         for line in change_report(result):
             console.print(line, soft_wrap=True)
-    console.print(stack_table(result))
+        if marks := legend(result.results):
+            console.print(Text(marks, style="dim"), soft_wrap=True)
+    print_table(console, stack_table(result))
     for text in (*errors(result), *warnings(result)):
         console.print(text, soft_wrap=True)
     for note in result.notes:
@@ -45,9 +48,7 @@ def change_report(result: RunResult) -> Iterator[Text]:
 
 def stack_table(result: RunResult) -> Table:
     """A row for each stack."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("STACK", "OUTCOME", "CHANGES", "UNCHANGED", "TIME"):
-        table.add_column(title, overflow="fold", no_wrap=title != "STACK")
+    table = new_table(("STACK", "OUTCOME", "CHANGES", "UNCHANGED", "TIME"))
     for item in result.results:
         outcome = Text(item.outcome, style=OUTCOME_COLOURS[item.outcome])
         same = str(item.unchanged) if item.unchanged else "–"
@@ -60,7 +61,8 @@ def headline(result: RunResult) -> str:
     failed = [item.stack for item in result.results if item.outcome == "failed"]
     cancelled = any(item.outcome == "cancelled" for item in result.results)
     if failed:
-        return f"{result.operation} failed in {len(failed)} of {len(result.results)} stacks: {', '.join(failed)}"
+        of_all = f"{len(failed)} of {counted(len(result.results), 'stack')}"
+        return f"{result.operation} failed in {of_all}: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
     if not result.has_changes and result.operation == "destroy":
@@ -68,8 +70,13 @@ def headline(result: RunResult) -> str:
     if not result.has_changes:
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
-    count = sum(len(item.changes) for item in result.results)
-    return f"{result.city}: {count} resources {_PAST[result.operation]} in {duration(result.seconds)}"
+    changes = tally(result.results, planned=result.operation == "preview")
+    if not changes:
+        # Only stacks that have left the files: the line above says which.
+        return f"{result.city}: nothing to change in the stacks of its files"
+    counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
+    took = "" if result.operation == "preview" else f" in {duration(result.seconds)}"
+    return f"{result.city}: {changes} ({counted_stacks}){took}"
 
 
 def errors(result: RunResult) -> Iterator[Text]:

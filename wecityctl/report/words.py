@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from wecityctl.model.events import Outcome, PropertyChange, ResourceChange, ResourceOp, StackResult
@@ -36,6 +38,16 @@ OUTCOME_COLOURS: dict[Outcome, str] = {
     "blocked": "yellow",
 }
 _SHORTEST = 60
+# What is to be done, and what was done, in the order in which a reader asks for it.
+_TALLY: dict[ResourceOp, tuple[str, str]] = {
+    "create": ("to add", "added"),
+    "import": ("to import", "imported"),
+    "update": ("to change", "changed"),
+    "refresh": ("to refresh", "refreshed"),
+    "replace": ("to replace", "replaced"),
+    "delete": ("to remove", "removed"),
+    "read": ("to read", "read"),
+}
 
 
 def duration(seconds: float) -> str:
@@ -60,6 +72,20 @@ def count_changes(result: StackResult) -> str:
         counts[change.op] = counts.get(change.op, 0) + 1
     parts = [f"{MARKS[op]}{count}" for op, count in sorted(counts.items(), key=lambda item: MARKS[item[0]])]
     return " ".join(parts) or "–"
+
+
+def tally(results: Iterable[StackResult], *, planned: bool) -> str:
+    """`12 to add, 20 to change, 7 to replace`; with `planned` off what was done: `12 added, 20 changed`."""
+    counts = Counter(change.op for result in results for change in result.changes)
+    words = [(counts[op], todo if planned else done) for op, (todo, done) in _TALLY.items() if counts[op]]
+    return ", ".join(f"{count} {word}" for count, word in words)
+
+
+def legend(results: Iterable[StackResult]) -> str:
+    """What the marks mean, for those that are shown and that a reader may not know: replacements."""
+    if any(change.op == "replace" for result in results for change in result.changes):
+        return f"{MARKS['replace']} replace: the object is deleted and made again"
+    return ""
 
 
 def value_text(value: Any) -> str:

@@ -5,6 +5,7 @@ Mappings become plain dicts and not proxies: a city is sent to worker processes,
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from wecityctl.model import city as model
@@ -13,8 +14,11 @@ from wecityctl.spec.shapes import apps, city, documents
 from wecityctl.spec.shapes.base import Shape
 
 
-def cloud_of(document: documents.CloudDocument) -> model.Cloud:
+def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
+    """The cloud of a document in `directory`, to which paths in it are relative."""
     spec = document.spec
+    kubernetes = dict(spec.kubernetes or city.KubernetesSettings())
+    kubernetes["kubeconfig"] = _path_from(directory, kubernetes["kubeconfig"])
     return model.Cloud(
         name=document.metadata.name,
         provider=spec.provider,
@@ -22,7 +26,7 @@ def cloud_of(document: documents.CloudDocument) -> model.Cloud:
         pools=tuple(_pool(pool) for pool in spec.pools),
         prices=model.Prices(**dict(spec.prices)) if spec.prices is not None else None,
         local=model.LocalSettings(**dict(spec.local)) if spec.local is not None else model.LocalSettings(),
-        kubernetes=model.KubernetesSettings(**dict(spec.kubernetes or city.KubernetesSettings())),
+        kubernetes=model.KubernetesSettings(**kubernetes),
         labels=dict(document.metadata.labels),
         region=spec.region,
         network=_network(spec.network) if spec.network is not None else model.Network(),
@@ -33,6 +37,11 @@ def cloud_of(document: documents.CloudDocument) -> model.Cloud:
         tencentcloud=vendors.TencentCloudSettings(**_frozen(spec.tencentcloud)),
         huaweicloud=vendors.HuaweiCloudSettings(**_frozen(spec.huaweicloud)),
     )
+
+
+def _path_from(directory: Path, path: str) -> str:
+    """An absolute path; empty stays empty, and what begins with ~ is the home's of whoever runs the command."""
+    return path if not path or path.startswith("~") else str(directory.absolute() / path)
 
 
 def waiver_of(document: documents.WaiverDocument) -> model.Waiver:

@@ -118,7 +118,7 @@ def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, Document
             if isinstance(shape, documents.CityDocument)
         ),
         clouds=tuple(
-            Sourced(convert.cloud_of(shape), document)
+            Sourced(convert.cloud_of(shape, Path(document.file).parent), document)
             for document, shape in pairs
             if isinstance(shape, documents.CloudDocument)
         ),

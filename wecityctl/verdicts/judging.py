@@ -11,6 +11,7 @@ from datetime import date
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.graph import Recording
 from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.words import counted
 from wecityctl.placement import Placement
 from wecityctl.policy.check import Judged, Verdict, judge
 from wecityctl.policy.model import Finding, Posture
@@ -51,7 +52,7 @@ def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> Conf
     """One error for all: each cause once, with how many stacks it keeps from being looked at."""
     causes = list(dict.fromkeys(error.message for error in errors))
     ways = list(dict.fromkeys(error.resolution for error in errors if error.resolution))
-    count = f"{len(stacks)} stack{'s' if len(stacks) != 1 else ''}"
+    count = counted(len(stacks), "stack")
     return ConfigurationError(
         "; ".join(causes),
         details=f"so no rule can look at {count}: {', '.join(stacks)}",

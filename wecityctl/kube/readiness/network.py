@@ -13,6 +13,7 @@ from wecityctl.kube.readiness.generic import spec_of, status_of
 from wecityctl.kube.readiness.model import READY, Readiness, Related, waiting
 from wecityctl.kube.readiness.pods import problems
 from wecityctl.kube.resource import Object
+from wecityctl.model.words import counted, noun_for
 
 
 def needs_endpoints(obj: Object) -> bool:
@@ -38,7 +39,7 @@ def ingress(obj: Object, related: Related) -> Readiness:
         return waiting("it has no address yet")
     missing = sorted(backend_services(obj) - related.backends)
     if missing:
-        return waiting(f"the Service{'s' if len(missing) > 1 else ''} {', '.join(missing)} it points to is not there")
+        return waiting(f"{noun_for(len(missing), 'Service')} {', '.join(missing)} that it points to: not found")
     if related.ingress_class_served:
         return waiting("its ingress controller has given it no address yet")
     return READY
@@ -74,4 +75,4 @@ def _no_endpoint(obj: Object, related: Related) -> str:
     if not related.pods:
         return f"no pod matches its selector {selector}"
     found = problems(related.pods, limit=1)
-    return f"none of its {len(related.pods)} pods is ready" + (f": {found[0]}" if found else "")
+    return f"none of {counted(len(related.pods), 'pod')} is ready" + (f": {found[0]}" if found else "")

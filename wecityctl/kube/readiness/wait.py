@@ -21,6 +21,7 @@ from wecityctl.kube.readiness.model import NotReady, Readiness
 from wecityctl.kube.readiness.pods import problems
 from wecityctl.kube.readiness.surroundings import Surroundings
 from wecityctl.kube.resource import Object, ResourceType, meta
+from wecityctl.model.words import noun_for
 
 Report = Callable[[str], None]
 
@@ -116,7 +117,7 @@ def why_held(obj: Object) -> str:
         found = [c for c in (condition(obj, k) for k in kinds) if c is not None and c.get("status") == "True"]
         return "; ".join(told(c) for c in found) or "its contents are being deleted"
     if finalizers:
-        return f"held by the finalizer{'s' if len(finalizers) > 1 else ''} {', '.join(map(str, finalizers))}"
+        return f"held by {noun_for(len(finalizers), 'finalizer')} {', '.join(map(str, finalizers))}"
     return "it is ending"
 
 

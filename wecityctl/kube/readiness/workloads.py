@@ -9,6 +9,7 @@ from wecityctl.kube.readiness.generic import condition, spec_of, status_of, told
 from wecityctl.kube.readiness.model import READY, Readiness, Related, failed, waiting
 from wecityctl.kube.readiness.pods import problems
 from wecityctl.kube.resource import Object
+from wecityctl.model.words import counted
 
 
 def deployment(obj: Object, related: Related) -> Readiness:
@@ -34,7 +35,7 @@ def deployment(obj: Object, related: Related) -> Readiness:
     surplus = status.get("replicas", 0) - wanted
     if surplus > 0:
         # The old ones stay until the new ones are there: those know what holds them up.
-        return waiting(_with_pods(f"{surplus} old pod{'s' if surplus > 1 else ''} still to end", related))
+        return waiting(_with_pods(f"{counted(surplus, 'old pod')} still to end", related))
     reached = condition(obj, "Available")
     if wanted and reached is not None and reached.get("status") != "True":
         return waiting(_with_pods(told(reached) or "not available", related))

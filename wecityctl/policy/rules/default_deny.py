@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.graph import RecordedResource
+from wecityctl.model.words import counted
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import cloud_of, name_of, namespace_of
 
@@ -49,7 +50,7 @@ def evidence(posture: Posture) -> Iterator[str]:
     """How many namespaces are closed."""
     count = sum(1 for _ in posture.objects("Namespace"))
     if count and not any(True for _ in check(posture)):
-        yield f"{count} namespaces deny ingress and egress by default"
+        yield f"{counted(count, 'namespace')} with ingress and egress denied by default"
 
 
 RULE = Rule(

@@ -128,7 +128,9 @@ class LocalSettings(Shape):
 class KubernetesSettings(Shape):
     """Settings of an existing Kubernetes cluster."""
 
-    kubeconfig: str = options("A kubeconfig file; empty: as kubectl finds it.", "~/.kube/config", default="")
+    kubeconfig: str = options(
+        "A kubeconfig file, relative to this file; empty: as kubectl finds it.", "~/.kube/config", default=""
+    )
     context: str = options("A context of the kubeconfig; empty: its current one.", "prod", default="")
     ingress_class: str = options("An ingress class to use instead of our gateway.", "nginx", default="")
     storage_class: str = options("The storage class for volumes; empty: the default one.", "ssd", default="")

@@ -1,0 +1,73 @@
+"""What the shell completes from a city's own files: stacks, apps and secrets.
+
+Files that cannot be read complete nothing: a shell in the middle of a line is no place for an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from wecityctl.cli._common import HERE
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import City
+
+
+def complete_stack(context: typer.Context, incomplete: str) -> list[str]:
+    """Parts of the names of the city's stacks: layers, clouds, platforms and tenants."""
+    return _complete(context, incomplete, _stack_parts)
+
+
+def complete_app(context: typer.Context, incomplete: str) -> list[str]:
+    """The city's apps, as `TENANT/NAME`."""
+    return _complete(context, incomplete, lambda city: (f"{app.tenant}/{app.name}" for app in city.apps))
+
+
+def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
+    """The secrets that the city's apps name, as `TENANT/NAME`."""
+    return _complete(context, incomplete, secrets_of)
+
+
+def secrets_of(city: City) -> list[str]:
+    """Every secret that an app of the city names, as `TENANT/NAME`, each once."""
+    named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
+    return sorted(named)
+
+
+def _stack_parts(city: City) -> list[str]:
+    from wecityctl.plan import LAYERS
+
+    subjects = [cloud.name for cloud in city.clouds] + [platform.name for platform in city.platforms]
+    return [*LAYERS, *dict.fromkeys([*subjects, *(tenant.name for tenant in city.tenants)])]
+
+
+def _complete(context: typer.Context, incomplete: str, names: Callable[[City], Iterable[str]]) -> list[str]:
+    from wecityctl.errors import WecityError
+    from wecityctl.spec import load_city
+    from wecityctl.stacks.catalogue import load_catalogue
+
+    try:
+        city = load_city(_path(context), load_catalogue()).city
+    except (WecityError, OSError):
+        return []
+    return [name for name in names(city) if name.startswith(incomplete)]
+
+
+def _path(context: typer.Context) -> Path:
+    """The PATH on the line. The parser gives up at an option that waits for its value, and then the line is read."""
+    parsed = Path(context.params.get("path") or HERE)
+    if parsed != HERE:
+        return parsed
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
+    try:
+        words = shlex.split(line)[2:]
+    except ValueError:
+        # An open quotation mark.
+        words = line.split()[2:]
+    return next((Path(word) for word in words if not word.startswith("-") and Path(word).exists()), HERE)
