@@ -79,7 +79,6 @@ def test_a_state_directory_with_a_name_that_urls_read_otherwise(
     assert go(city, "preview").exit_code == 0
     assert set(outcomes(go(city, "up")).values()) == {"succeeded"}
     assert len(list(root.glob(".pulumi/stacks/wecity/*.json"))) == len(plan_of(city).stacks)
-    assert set(outcomes(go(city, "up", skip=False)).values()) == {"unchanged"}
     plain = plain_environment(open_backend(city))
     environment = os.environ | plain.variables
     listed = run_cli(cli_path(), ["stack", "ls", "--json", "--cwd", str(plain.directory)], environment)
