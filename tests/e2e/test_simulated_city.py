@@ -63,7 +63,7 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
     report = home.root / "report.json"
     done = home.run("up", city, "--yes", "-o", "json", "--report-file", report)
     lines = done.lines()
-    assert lines[0] == {"format_version": "1.0", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.1", "event": "stream_started"}
     assert {"run_started", "stack_started", "resource_finished", "stack_finished", "progress"} <= {
         line["event"] for line in lines
     }

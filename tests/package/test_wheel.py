@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.cache import make_cache
 
+pytestmark = pytest.mark.build
 ROOT = Path(__file__).parents[2]
 
 

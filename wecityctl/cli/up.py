@@ -15,6 +15,7 @@ app = typer.Typer()
         "wecityctl up examples/xingcheng",
         "wecityctl up examples/xingcheng --yes --only transport-bureau",
         "wecityctl up examples/xingcheng --yes --no-skip --report-file report.json",
+        "wecityctl up examples/xingcheng --yes --timeout 30m",
     )
 )
 def up(
@@ -26,33 +27,42 @@ def up(
     no_skip: o.NoSkip = False,
     confirm: o.Confirm = "",
     delete_data: o.DeleteData = False,
+    take_over: o.TakeOver = False,
     new_cluster: o.NewCluster = None,
     yes: o.Yes = False,
     details: o.Details = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
     """Bring the city up, or make it what its files say now.
 
     On a terminal the changes are shown first and you are asked. Elsewhere, and with -o json, --yes is required.
-    What has left the files is shown, and removed only with --confirm=CITY.
+    What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
+    put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
+    field that the files state is refused unless --take-over is given.
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, standing)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
+    timeouts = Timeouts(run=timeout or 0.0)
     if not yes:
         require_can_ask(f"bringing {session.city.name} up", output)
-        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced)
+        first = RunOptions(
+            "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
+        )
         shown = operate(RunRequest(session, first, chosen, details=True))
-        if shown.exit_code or not shown.has_changes:
+        # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
+        if shown.exit_code or not (shown.has_changes or shown.conflicts):
             raise typer.Exit(shown.exit_code)
-        ask("Make these changes?")
+        if shown.has_changes:
+            ask("Make these changes?")
     options = RunOptions(
         "up",
         parallelism=parallelism,
@@ -61,7 +71,9 @@ def up(
         skip=not no_skip,
         confirm_all=bool(confirm),
         delete_data=delete_data,
+        take_over=take_over,
         new_clusters=replaced,
+        timeouts=timeouts,
     )
     request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=not yes)
     raise typer.Exit(exit_code(operate(request)))
