@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.program import ROOT, wecityctl
 
+pytestmark = pytest.mark.program
 SIGPIPE = 141
 CITY = "examples/xingcheng"
 

@@ -14,6 +14,7 @@ import yaml
 
 from tests.cli.program import ROOT
 
+pytestmark = pytest.mark.program
 COMMANDS = (
     "render examples/xingcheng",
     "graph examples/four-clouds",
