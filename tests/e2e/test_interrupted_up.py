@@ -79,7 +79,7 @@ def nothing_runs(home: Machine) -> None:
 def test_sigkill_takes_everything_that_up_has_started_with_it(
     home: Machine, city: CityFiles, moment: Callable[[Up], None]
 ) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         moment(process)
         process.kill()
         process.wait(10)
@@ -89,7 +89,7 @@ def test_sigkill_takes_everything_that_up_has_started_with_it(
 
 
 def test_ctrl_c_ends_up_in_order_and_keeps_the_state(home: Machine, city: CityFiles) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         at("resource_started")(process)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=90)
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_up_in_order_and_keeps_the_state(home: Machine, city: CityFi
 
 
 def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFiles) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         at("resource_started")(process)
         engines = [pid for pid, words in home.processes().items() if "/pulumi up " in words]
         assert engines, home.processes()
@@ -127,7 +127,7 @@ def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFile
 def test_the_next_up_finishes_the_city_with_nothing_twice_and_nothing_orphaned(
     home: Machine, city: CityFiles, cluster: Cluster
 ) -> None:
-    home.run("up", city)
+    home.run("up", city, "--yes")
     home.run("preview", city, "--detailed-exitcode")
     in_state = objects_in_state(home.state / "state", NAME)
     assert len(in_state) == len(set(in_state)) > 50

@@ -9,6 +9,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -71,6 +72,28 @@ def test_up_then_up_then_destroy(home: Path) -> None:
     assert open_backend(city).list_stacks() == ("one.secrets",)
     assert outcomes(go(city, "destroy", delete_data=True))["secrets"] == "succeeded"
     assert open_backend(city).list_stacks() == ()
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["default", "named"])
+def test_a_state_directory_with_a_name_that_urls_read_otherwise(
+    home: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """Everything finds the same place: we ourselves, the engine, and plain pulumi with what `env` prints."""
+    place = home / "a b#c%41?d;é"
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "odd")
+    city = make_city("one", ("health",), backend=f"file://{quote(str(place / 'shared'))}" if given else "")
+    root = place / ("shared" if given else "state/wecityctl/state")
+    assert go(city, "preview").exit_code == 0
+    assert set(outcomes(go(city, "up")).values()) == {"succeeded"}
+    assert len(list(root.glob(".pulumi/stacks/wecity/*.json"))) == len(plan_of(city).stacks)
+    plain = plain_environment(open_backend(city))
+    environment = os.environ | plain.variables
+    listed = run_cli(cli_path(), ["stack", "ls", "--json", "--cwd", str(plain.directory)], environment)
+    assert len(json.loads(listed)) == len(plan_of(city).stacks)
+    assert go(city, "destroy", delete_data=True).exit_code == 0
+    assert open_backend(city).list_stacks() == ()
+    assert {path.name for path in home.iterdir()} == {"home", "cache", "state", "config", place.name}
 
 
 def test_state_is_for_its_owner_alone(home: Path) -> None:

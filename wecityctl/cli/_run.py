@@ -9,12 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wecityctl.cli._options import StreamFormat
+from wecityctl.cli._streams import drop_unread_output
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.session import Session
@@ -57,7 +58,10 @@ def operate(request: RunRequest) -> RunResult:
         from wecityctl.cli._common import console
         from wecityctl.report.summary import print_result
 
-        print_result(console(), result, details=request.details)
+        with suppress(BrokenPipeError):
+            print_result(console(), result, details=request.details)
+    # The exit code says what the run did, whoever reads the rest.
+    drop_unread_output()
     return result
 
 
@@ -84,7 +88,9 @@ def operate_offline(request: RunRequest) -> RunResult:
         from wecityctl.cli._common import console
         from wecityctl.report.offline import print_offline
 
-        print_offline(console(), result)
+        with suppress(BrokenPipeError):
+            print_offline(console(), result)
+    drop_unread_output()
     return result
 
 
@@ -124,7 +130,8 @@ def _write_report(request: RunRequest, result: RunResult) -> None:
     if request.report_file is not None:
         from wecityctl.report.record import run_json
 
-        request.report_file.write_text(json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n"
+        request.report_file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _check_report_file(path: Path) -> None:

@@ -90,7 +90,7 @@ class CliStore:
 
     def _run(self, *arguments: str, text: str | None = None) -> str:
         with tempfile.TemporaryDirectory(prefix="wecityctl-") as directory:
-            (Path(directory) / "Pulumi.yaml").write_text(PROJECT_FILE)
+            (Path(directory) / "Pulumi.yaml").write_text(PROJECT_FILE, encoding="utf-8")
             return run_cli(self._cli, [*arguments, "--cwd", directory], self._environment, text)
 
 
@@ -107,7 +107,8 @@ def run_cli(cli: Path, arguments: Sequence[str], environment: Mapping[str, str],
             env=dict(environment),
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=CLI_SECONDS,
             check=False,
         )

@@ -17,6 +17,7 @@ from typing import Any
 from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.state import Deployment
 from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.model.fileurl import file_url
 from wecityctl.model.naming import PROJECT
 from wecityctl.paths import private_dir, write_private
 
@@ -38,7 +39,7 @@ class FileStore:
     @property
     def public_url(self) -> str:
         """The back end as a user writes it."""
-        return f"file://{self.root}"
+        return file_url(self.root)
 
     def prepare(self) -> None:
         """Make the directory a back end if it is none yet."""

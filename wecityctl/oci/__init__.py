@@ -16,6 +16,7 @@ from wecityctl.oci.identity import BUILT_HOST, Catalogue, Source, rehost
 from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
+from wecityctl.parts.settings import is_set
 from wecityctl.paths import cache_dir, recipe_dir
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_TRUE = frozenset({"1", "true", "yes", "on"})
 
 
 def catalogue() -> tuple[Recipe, ...]:
@@ -95,6 +95,6 @@ def _builder(locking: Locking) -> Builder:
         _root() / "downloads",
         machine,
         dict(os.environ),
-        offline=os.environ.get("WECITYCTL_OFFLINE", "").strip().lower() in _TRUE,
+        offline=is_set("WECITYCTL_OFFLINE", os.environ),
         locking=locking,
     )

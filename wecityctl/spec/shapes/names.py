@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
@@ -254,6 +255,16 @@ def _argument(text: str, what: str) -> str:
 
 
 def _backend(text: str) -> str:
+    if text.startswith(SCHEME):
+        try:
+            file_path(text)
+        except FileUrlError as error:
+            raise refuse(
+                f"{shorten(text)!r} is not a state back end: {error.message}",
+                "file:///directory, with %20 for a blank, %23 for #, %25 for % and %3F for ?",
+                error.suggestion,
+            ) from None
+        return text
     if not text or re.fullmatch(r"(?:file|s3|azblob|gs|postgres|https?)://\S+", text):
         return text
     expected = (
