@@ -100,7 +100,7 @@ def run(
         runner.urls(),
         tuple(runner.notes),
         str(context.provider),
-        context.will_start() if options.operation == "preview" else (),
+        starts=context.will_start() if options.operation == "preview" else (),
     )
     sink(RunFinished(result))
     return result
