@@ -56,9 +56,9 @@ class JobMaker:
         """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
         that shall see another state than the stack's, `shown`.
 
-        An `up` that is to refresh does so in a run of the CLI of its own: with `--refresh --run-program` and
-        `--continue-on-error`, engine 3.259.0 never ends once a resource has failed, because it skips the refresh of
-        each dependent and goes on waiting for it.
+        With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
+        so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
+        ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
         """
         environment = self.backend.environment()
         if operation == "preview" and (state is None or shown is not None):
