@@ -17,6 +17,7 @@ from tests.engine.drive import go, make_city, plan_of
 from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane
 from tests.support.processes import below, command, left_of
+from tests.support.some import some
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.options import Timeouts
 from wecityctl.errors import ExitCode
@@ -84,7 +85,7 @@ def test_nothing_is_left_out_past_the_age_limit_or_for_another_cluster(
 ) -> None:
     city = make_city(name, ())
     up(city, main_cluster)
-    assert all(item.seconds == 0 for item in up(city, main_cluster).results)
+    assert all(item.seconds == 0 for item in some(up(city, main_cluster).results))
     old = up(city, main_cluster, timeouts=Timeouts(age=0.001))
     assert of(old, "base.main").seconds > 0
     other = replace(main_cluster, kubernetes_version="v9", identifier="another")
