@@ -181,18 +181,37 @@ def test_the_fingerprint_covers_what_a_run_depends_on() -> None:
     assert len(set(different)) == len(different)
 
 
-def test_the_mark_follows_the_generation_or_the_writers() -> None:
-    assert probe.mark({"generation": 3}) == "generation 3"
+def test_the_mark_follows_every_write_but_the_status() -> None:
     entry = {"manager": "kubectl", "operation": "Update", "time": "2026-11-21T10:00:00Z", "fieldsV1": {"f:data": {}}}
     status = {"manager": "controller", "operation": "Update", "subresource": "status"}
-    alone = probe.mark({"managedFields": [entry]})
-    assert probe.mark({"managedFields": [entry, status]}) == alone
-    assert probe.mark({"managedFields": [{**entry, "time": "2026-11-21T10:00:01Z"}]}) != alone
+    meta = {"generation": 3, "resourceVersion": "7", "labels": {"a": "b"}, "managedFields": [entry]}
+    before = probe.mark(meta)
+    assert probe.mark({**meta, "resourceVersion": "8", "managedFields": [entry, status]}) == before
+    later = {**entry, "time": "2026-11-21T10:00:01Z"}
+    changes = ({"generation": 4}, {"labels": {}}, {"annotations": {"c": "d"}}, {"managedFields": [later]})
+    assert len({before, *(probe.mark({**meta, **change}) for change in changes)}) == 5
+    # Neither a generation nor a status: whoever writes, and however it hides, leaves another version.
+    plain = {"resourceVersion": "7", "managedFields": [entry]}
+    versions = [probe.mark({**plain, "resourceVersion": version}, has_status=False) for version in ("7", "8")]
+    assert versions[0] != versions[1]
+    assert probe.mark(plain) == probe.mark({**plain, "resourceVersion": "8"})
+
+
+def test_strangers_are_those_who_are_no_part_of_the_cluster() -> None:
+    names = ("pulumi-kubernetes-0123abcd", "kube-controller-manager", "kubectl-edit")
+    entries = [{"manager": name} for name in names]
+    scaled = {"manager": "kubectl", "subresource": "scale"}
+    assert probe.strangers({"managedFields": [*entries, scaled]}) == ("kubectl-edit",)
 
 
 def test_differences_are_named() -> None:
-    noted = {"v1|ConfigMap|space|a": ("uid", "generation 1")}
+    noted = {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 1")}
     assert probe.differs(noted, dict(noted)) == ""
     assert probe.differs(noted, {}) == "ConfigMap a is gone"
-    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("other", "generation 1")}) == "ConfigMap a was made again"
-    assert probe.differs(noted, {"v1|ConfigMap|space|a": ("uid", "generation 2")}) == "ConfigMap a was changed"
+    assert (
+        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("other", "generation 1")})
+        == "ConfigMap a was made again"
+    )
+    assert (
+        probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 2")}) == "ConfigMap a was changed"
+    )

@@ -103,7 +103,7 @@ def test_ndjson_opens_with_its_version_and_carries_every_event() -> None:
         for event in EVENTS:
             reporter(event)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert lines[0] == {"format_version": "1.0", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.1", "event": "stream_started"}
     assert len(lines) == 1 + len(EVENTS)
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["result"]["stacks"][0]["changes"][0]["properties"][0]["path"] == "spec.replicas"
@@ -162,6 +162,8 @@ def test_nothing_to_change_is_said() -> None:
 def test_a_city_that_was_never_made_is_not_called_as_its_files_say() -> None:
     absent = StackResult("xc.base.main", "skipped", reason="does not exist")
     assert headline(RunResult("destroy", "xc", (absent,), 1.0, 0)) == "nothing to take down of xc (1.0 s)"
+    blocked = StackResult("xc.entry", "blocked", reason="not started: the run's time was over")
+    assert headline(RunResult("up", "xc", (absent, blocked), 1.0, 9)) == "up did not come to 1 of 2 stacks: xc.entry"
 
 
 @pytest.mark.parametrize(

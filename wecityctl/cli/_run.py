@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.cli._options import StreamFormat
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import Event, RunFinished, RunResult, Sink
+from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def operate(request: RunRequest) -> RunResult:
     """Carry the request out and show it; what stops it before it begins is raised."""
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
+    with (
+        open_reporter(request.output) as shown,
+        _bounded(request, shown) as sink,
+        _engine(request) as engine,
+        _gate(request, engine) as gate,
+    ):
         result = _run(request, sink, gate, engine)
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
@@ -62,7 +67,12 @@ def operate_offline(request: RunRequest) -> RunResult:
 
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
+    with (
+        open_reporter(request.output) as shown,
+        _bounded(request, shown) as sink,
+        _engine(request) as engine,
+        _gate(request, engine) as gate,
+    ):
 
         def tell(event: Event) -> None:
             sink(RunFinished(gate.in_result(event.result)) if isinstance(event, RunFinished) else event)
@@ -101,7 +111,7 @@ def exit_code(result: RunResult, *, detailed: bool = False) -> int:
         return result.exit_code
     if result.exit_code:
         return 1
-    return 2 if result.has_changes else 0
+    return 2 if result.has_changes or result.conflicts else 0
 
 
 def check_confirmation(session: Session, confirm: str) -> None:
@@ -148,6 +158,23 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
             yield plain
 
 
+@contextmanager
+def _bounded(request: RunRequest, sink: Sink) -> Iterator[Sink]:
+    """The sink of a run that takes no longer than its --timeout; outside the stacks, what was done last is named."""
+    from wecityctl.engine.interrupts import time_limit
+
+    last = clouds = "the city's clouds to answer"
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress):
+            last = clouds if event.done else f"{event.subject}: {event.phase} {event.detail}".rstrip()
+        sink(event)
+
+    with time_limit(request.options.timeouts.run, lambda: f"it waited for {last}"):
+        yield tell
+
+
 def _engine(request: RunRequest) -> Engine:
     """The run's engine, which loads when it is first needed: by the red lines before all else."""
     from wecityctl.engine.execute import Engine
@@ -179,7 +206,12 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     session, plan = request.session, request.session.plan
     if request.only:
         plan = plan.needing(request.only) if request.options.operation == "destroy" else plan.only(request.only)
-    options = replace(request.options, provider=session.city.kubernetes_provider, files=str(session.path))
+    options = replace(
+        request.options,
+        provider=session.city.kubernetes_provider,
+        files=str(session.path),
+        take_over=request.options.take_over or session.city.take_over,
+    )
     moves = moves_within(session.placement.moves, plan) if options.operation in ("preview", "up") else ()
     if options.operation == "up":
         require_confirmed(moves, session.city.name, confirmed=options.confirm_all)

@@ -28,23 +28,32 @@ def preview(
         typer.Option("--offline", help="Work it out from the files alone: no cloud, credential or state is asked."),
     ] = False,
     new_cluster: o.NewCluster = None,
+    take_over: o.TakeOver = False,
     parallelism: o.Parallelism = o.PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
     """Show what `up` would change, property by property; nothing is touched.
 
-    Every stack is looked at. What depends on a stack that does not exist yet is shown as unknown. With --offline
-    everything is shown as if nothing were there yet: what each vendor's landing zone would create, and all above it.
+    Every object is compared with its cluster. What depends on a stack that does not exist yet is shown as unknown.
+    With --offline everything is shown as if nothing were there yet: what each vendor's landing zone would create, and
+    all above it.
     """
     from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, None if offline else standing)
-    options = RunOptions("preview", parallelism=parallelism, new_clusters=replaced_clusters(session, new_cluster))
+    options = RunOptions(
+        "preview",
+        parallelism=parallelism,
+        new_clusters=replaced_clusters(session, new_cluster),
+        take_over=take_over,
+        timeouts=Timeouts(run=timeout or 0.0),
+    )
     request = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
     result = operate_offline(request) if offline else operate(request)
     raise typer.Exit(exit_code(result, detailed=detailed_exitcode))

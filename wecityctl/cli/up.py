@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+
+if TYPE_CHECKING:
+    from wecityctl.model.events import RunResult
 
 app = typer.Typer()
 
@@ -17,6 +21,7 @@ app = typer.Typer()
         "wecityctl up examples/xingcheng",
         "wecityctl up examples/xingcheng --only transport-bureau",
         "wecityctl up examples/xingcheng --no-skip --report-file report.json",
+        "wecityctl up examples/xingcheng --timeout 30m",
     )
 )
 def up(
@@ -28,30 +33,37 @@ def up(
     no_skip: o.NoSkip = False,
     confirm: o.Confirm = "",
     delete_data: o.DeleteData = False,
+    take_over: o.TakeOver = False,
     new_cluster: o.NewCluster = None,
     yes: o.Yes = False,
     details: o.Details = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
     """Bring the city up, or make it what its files say now.
 
     On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
-    What has left the files is shown, and removed only with --confirm=CITY.
+    What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
+    put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
+    field that the files state is refused unless --take-over is given.
     """
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, standing)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
+    timeouts = Timeouts(run=timeout or 0.0)
     advised = False
     if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
-        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced)
+        first = RunOptions(
+            "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
+        )
         shown = operate(RunRequest(session, first, chosen, details=True))
-        if shown.exit_code or not _go_on(shown.has_changes):
+        if shown.exit_code or not _go_on(shown):
             raise typer.Exit(shown.exit_code)
         advised = True
     options = RunOptions(
@@ -62,11 +74,16 @@ def up(
         skip=not no_skip,
         confirm_all=bool(confirm),
         delete_data=delete_data,
+        take_over=take_over,
         new_clusters=replaced,
+        timeouts=timeouts,
     )
     request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
     raise typer.Exit(exit_code(operate(request)))
 
 
-def _go_on(has_changes: bool) -> bool:
-    return has_changes and typer.confirm("Make these changes?", err=True)
+def _go_on(shown: RunResult) -> bool:
+    # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
+    if not shown.has_changes:
+        return bool(shown.conflicts)
+    return typer.confirm("Make these changes?", err=True)

@@ -74,6 +74,10 @@ class Backend:
         outputs = self._reveal(deployment, root_outputs(deployment))
         return parse_state(stack, deployment, outputs, stored)
 
+    def sealed(self, stack: str) -> Deployment:
+        """The stack's deployment with its secrets encrypted, to be written elsewhere; empty for none."""
+        return self.store.sealed(stack) or {}
+
     def reveal(self, deployment: Deployment, value: Any) -> Any:
         """A value out of `deployment` with its secrets decrypted."""
         return self._reveal(deployment, value)

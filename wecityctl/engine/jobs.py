@@ -9,7 +9,7 @@ from typing import Any
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
-from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
+from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment, StackState
 from wecityctl.engine.wire import Job
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
@@ -51,16 +51,22 @@ class JobMaker:
         providers: tuple[Mapping[str, Any], ...] = (),
         guarded: frozenset[str] = frozenset(),
         port: int = 0,
-        refresh: bool = False,
+        shown: Deployment | None = None,
     ) -> Job:
-        """The job of one stack. A preview of a stack that is not there runs against a scratch back end.
+        """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
+        that shall see another state than the stack's, `shown`.
 
-        With `refresh`, an `up` first reads what is there: the engine compares with its state alone.
+        With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
+        so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
+        ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
         """
+        refresh = self.options.refresh
         environment = self.backend.environment()
-        if operation == "preview" and state is None:
+        if operation == "preview" and (state is None or shown is not None):
             scratch = self.engine.workdir.scratch
             scratch.create(stack)
+            if shown is not None:
+                scratch.write(stack, shown)
             environment["PULUMI_BACKEND_URL"] = scratch.url
         elif operation != "preview":
             self.backend.ensure_stack(stack)
@@ -74,7 +80,7 @@ class JobMaker:
             self.options.program if inputs is not None else "",
             inputs,
             str(cli_path()),
-            tuple(self._arguments(stack, operation, refresh=refresh)),
+            tuple(self._arguments(stack, operation)),
             str(self.engine.workdir.path),
             environment,
             state.outputs if state is not None else None,
@@ -84,17 +90,18 @@ class JobMaker:
             str(files.lock_record(stack)) if files is not None and operation != "preview" else "",
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
+            self.options.timeouts.idle,
+            tuple(self._arguments(stack, "refresh")) if refresh and operation == "up" else (),
         )
 
-    def _arguments(self, stack: str, operation: Operation, *, refresh: bool) -> list[str]:
+    def _arguments(self, stack: str, operation: Operation) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
-        if operation in ("preview", "up"):
-            if refresh or self.options.refresh:
-                arguments += ["--refresh", "--run-program"]
-            # A preview shows what would go; it is `up` that refuses to let it go.
-            if operation == "preview" or self.options.confirms(stack):
-                arguments.append("--ignore-protect")
+        if operation == "preview" and self.options.refresh:
+            arguments += ["--refresh", "--run-program"]
+        # A preview shows what would go; it is `up` that refuses to let it go.
+        if operation == "preview" or (operation == "up" and self.options.confirms(stack)):
+            arguments.append("--ignore-protect")
         for target in self.options.targets:
             arguments += ["--target", target]
         return arguments

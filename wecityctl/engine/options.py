@@ -14,10 +14,13 @@ DAY = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `stack` bounds one stack's run (0: no bound); `cancel` is how long an interrupted engine may go on
-    before it is killed; `age` is how old a record may be that lets `up` leave a stack out."""
+    """Seconds. `run` bounds the whole run and `stack` one stack's (0: no bound); `idle` is how long an engine that has
+    nothing under way may say nothing; `cancel` is how long an interrupted engine may go on before it is killed; `age`
+    is how old a record may be that lets `up` leave a stack out."""
 
+    run: float = 0.0
     stack: float = 0.0
+    idle: float = 600.0
     cancel: float = 60.0
     age: float = DAY
 
@@ -30,8 +33,9 @@ class RunOptions:
     `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
     (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
     caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
-    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. `files` is
-    how the user names the city's files, for commands that are advised.
+    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. With
+    `take_over` what others have changed is changed back and what they have added removed. `files` is how the user names
+    the city's files, for commands that are advised.
     """
 
     operation: Operation
@@ -47,6 +51,7 @@ class RunOptions:
     new_clusters: frozenset[str] = frozenset()
     confirm_all: bool = False
     delete_data: bool = False
+    take_over: bool = False
     provider: KubernetesProvider = "auto"
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None

@@ -1,6 +1,6 @@
 """The live probe: are a stack's objects the ones its last run left behind? Metadata only, one list per kind.
 
-Compared are the uid and the generation; for kinds without one, a digest of who last wrote what outside the status.
+Compared are the uid and a mark that changes with every write that may concern us: see `mark`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,26 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wecityctl.drift.recorded import CONTROLLERS, PROVIDERS
 from wecityctl.engine.state import StackState
 from wecityctl.model.naming import LABEL_PREFIX, MANAGED_BY
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
-Objects = dict[str, tuple[str, str]]
-_SEPARATOR = "|"
+
+class Seen(NamedTuple):
+    """An object as the probe saw it: see `mark`; `strangers` have written to it and are no part of the cluster."""
+
+    uid: str
+    mark: str
+    strangers: tuple[str, ...] = ()
+
+
+Objects = dict[str, Seen]
+SEPARATOR = "|"
 
 
 def selector(city: str) -> str:
@@ -38,13 +48,13 @@ def keys_of(state: StackState) -> tuple[str, ...]:
                 meta.get("namespace") or "",
                 meta.get("name"),
             )
-            found.append(_SEPARATOR.join(str(part) for part in parts))
+            found.append(SEPARATOR.join(str(part) for part in parts))
     return tuple(found)
 
 
 def kinds_in(keys: Iterable[str]) -> set[tuple[str, str]]:
     """apiVersion and kind of the objects."""
-    return {(key.split(_SEPARATOR)[0], key.split(_SEPARATOR)[1]) for key in keys}
+    return {(key.split(SEPARATOR)[0], key.split(SEPARATOR)[1]) for key in keys}
 
 
 async def look(client: KubeClient, city: str, kinds: Collection[tuple[str, str]]) -> Objects:
@@ -66,33 +76,50 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
     found: Objects = {}
     for item in items:
         meta = item["metadata"]
-        key = _SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
+        key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
-            found[key] = (meta["uid"], mark(meta))
+            seen = mark(meta, has_status="status" in served.subresources)
+            found[key] = Seen(meta["uid"], seen, strangers(meta))
     return found
 
 
-def mark(meta: Mapping[str, Any]) -> str:
-    """What changes when somebody changes the object, and not when only its status does."""
+def mark(meta: Mapping[str, Any], *, has_status: bool = True) -> str:
+    """What changes when somebody changes the object, and not when only its status does.
+
+    A generation does not count labels and annotations, so they are added with who last wrote what. Kinds that have
+    neither a generation nor a status (`has_status`) change with every write.
+    """
+    owners = meta.get("managedFields") or ()
     generation = meta.get("generation")
-    if generation:
-        return f"generation {generation}"
-    writes = [item for item in meta.get("managedFields") or () if item.get("subresource") != "status"]
-    text = json.dumps(writes, sort_keys=True, separators=(",", ":"))
+    if not generation and not has_status:
+        return f"version {meta.get('resourceVersion')}"
+    writes = [item for item in owners if item.get("subresource") != "status"]
+    told = (generation, meta.get("labels"), meta.get("annotations"), writes)
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, tuple[str, str]]) -> str:
+def strangers(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who but the provider and the cluster's own controllers has written to an object outside its subresources."""
+    return tuple(
+        str(item.get("manager"))
+        for item in meta.get("managedFields") or ()
+        if not item.get("subresource")
+        and item.get("manager") not in CONTROLLERS
+        and not str(item.get("manager")).startswith(PROVIDERS)
+    )
+
+
+def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, Seen]) -> str:
     """The first difference between what was noted and what is there, for people; empty for none."""
-    for key, (uid, noted_mark) in noted.items():
-        name = key.rpartition(_SEPARATOR)[2]
-        kind = key.split(_SEPARATOR)[1]
+    for key, (uid, noted_mark, *_) in noted.items():
+        name = key.rpartition(SEPARATOR)[2]
+        kind = key.split(SEPARATOR)[1]
         if key not in live:
             return f"{kind} {name} is gone"
-        live_uid, live_mark = live[key]
-        if live_uid != uid:
+        if live[key].uid != uid:
             return f"{kind} {name} was made again"
-        if live_mark != noted_mark:
+        if live[key].mark != noted_mark:
             return f"{kind} {name} was changed"
     return ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from wecityctl.paths import write_private
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Record:
 
     `values` is the part of the fingerprint that the city's files make, for landing zones alone.
     `outputs` are the stack's typed outputs, valid while the state's digest is `state`; for the secret store `names`
-    stands in their place.
+    stands in their place. `notices` is what others had added to the objects: told again whenever it is left out.
     """
 
     stack: str
@@ -33,6 +33,7 @@ class Record:
     names: tuple[str, ...] = ()
     unchanged: int = 0
     values: str = ""
+    notices: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Record | None:
@@ -42,7 +43,7 @@ def load(path: Path) -> Record | None:
         if data.pop("version") != VERSION:
             return None
         data["objects"] = {key: (uid, mark) for key, (uid, mark) in data["objects"].items()}
-        data["names"] = tuple(data["names"])
+        data["names"], data["notices"] = tuple(data["names"]), tuple(data["notices"])
         return Record(**data)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,6 +14,7 @@ from typing import Any
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.state import Deployment, StackState
+from wecityctl.engine.state_edit import unlinked
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import Diagnostic, Sink
 from wecityctl.model.words import counted
@@ -91,7 +92,7 @@ def without_other_clusters(deployment: Deployment, identifier: str) -> tuple[Dep
     if len(kept) == len(resources):
         return done, 0
     names = {item["urn"] for item in kept}
-    done["resources"] = [_unlinked(item, names) for item in kept]
+    done["resources"] = [unlinked(item, names) for item in kept]
     done["pending_operations"] = [
         item for item in done.get("pending_operations") or [] if item["resource"].get("provider") in known
     ]
@@ -110,13 +111,3 @@ def _reference(item: Mapping[str, Any]) -> str:
 def _is_of_another(item: Mapping[str, Any], identifier: str) -> bool:
     known = (item.get("inputs") or {}).get("clusterIdentifier")
     return isinstance(known, str) and bool(known) and known != identifier
-
-
-def _unlinked(item: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    if item.get("dependencies"):
-        item["dependencies"] = [urn for urn in item["dependencies"] if urn in names]
-    if item.get("propertyDependencies"):
-        item["propertyDependencies"] = {
-            key: [urn for urn in urns or () if urn in names] for key, urns in item["propertyDependencies"].items()
-        }
-    return item

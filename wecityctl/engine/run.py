@@ -13,6 +13,7 @@ from pathlib import Path
 from wecityctl.engine import removal, secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
+from wecityctl.engine.drifting import DriftControl
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
@@ -90,6 +91,7 @@ def run(
             runner.reports,
             runner.refused,
             expect_no_changes=options.expect_no_changes,
+            timed_out=runner.timed_out,
         ),
         tuple(name for name in leftovers if name not in runner.removed),
         runner.urls(),
@@ -133,6 +135,7 @@ class _Runner:
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
+        self.timed_out = False
 
     def go(self, engine: Engine) -> None:
         with Interrupts() as interrupts:
@@ -141,6 +144,7 @@ class _Runner:
                 self._destroy(engine, maker, interrupts)
             else:
                 self._forward(engine, maker, interrupts)
+            self.timed_out = interrupts.timed_out
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
@@ -148,14 +152,18 @@ class _Runner:
         for name in context.stacks:
             context.learn_record(name, self._skipper.record(name))
         unlanded = Unlanded(context, engine.forecast)
-        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed)
-        needed = any(self._is_work(forward, name) for name in context.stacks)
+        drift = DriftControl(context, self._sink)
+        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
+        work = [name for name in context.stacks if self._is_work(forward, name)]
+        needed = bool(work)
         if needed:
             self._warm_up(engine)
             # What takes long and changes nothing, while the engine loads and `before` waits.
             context.backend.unlock()
             if self._options.operation == "up":
                 context.backend.salt()
+            if self._options.operation in ("preview", "up"):
+                drift.look(name for name in work if not self._skipper.is_probed(name))
         self._before()
         if needed:
             self._check(engine)
@@ -168,7 +176,9 @@ class _Runner:
             self.notes += [note] if note else []
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
-            self._skipper.note(context.backend, forward.good)
+            self._skipper.note(context.backend, forward.good, forward.notices)
+        if self._options.operation == "up":
+            drift.save()
         self._remove_leftovers(engine, maker, interrupts)
 
     @staticmethod

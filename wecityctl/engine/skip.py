@@ -48,7 +48,7 @@ class Skipper:
         self._records: dict[str, Record] = {}
         self._differences: dict[str, str] = {}
         self._secrets_digest: str | None = None
-        self._drifted: set[str] = set()
+        self._probed: set[str] = set()
 
     def load(self) -> None:
         """Read the records that may still hold, and look at the clusters for all of them at once."""
@@ -74,7 +74,8 @@ class Skipper:
         record = self._records.get(stack)
         if record is None or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age:
             return False
-        return not self._differences.get(stack)
+        # To take others' additions over, they have to be found again.
+        return not self._differences.get(stack) and not (self._options.take_over and record.notices)
 
     def _probe(self) -> None:
         for cloud, cluster in self._clusters.items():
@@ -94,7 +95,8 @@ class Skipper:
                     self._differences[name] = "the cluster is another one"
                 elif difference := probe.differs(record.objects, live):
                     self._differences[name] = difference
-                    self._drifted.add(name)
+                else:
+                    self._probed.add(name)
 
     def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> probe.Objects:
         if not kinds:
@@ -114,26 +116,45 @@ class Skipper:
         record = self._records.get(inputs.stack.name)
         return self._may_skip and record is not None and record.values == values_of(inputs)
 
-    def drift(self, stack: str) -> str:
-        """What the probe found changed on the cluster since the stack was last looked at; empty for nothing."""
-        return self._differences.get(stack, "") if stack in self._drifted else ""
+    def is_probed(self, stack: str) -> bool:
+        """Whether a look at the cluster has just found the stack's objects as its last run left them."""
+        return stack in self._probed
+
+    def objects(self, stack: str) -> tuple[str, ...]:
+        """The objects of a probed stack, as the probe names them."""
+        return tuple(self._records[stack].objects) if stack in self._probed else ()
 
     def leave_out(self, inputs: StackInputs) -> StackResult | None:
         """The result of a stack that need not be run, or `None` for one that has to be."""
         name = inputs.stack.name
         record = self._records.get(name)
-        if record is None or not self._may_skip or not self._is_plausible(name):
-            return None
-        # A landing zone has no cluster to look at: it is left out on its record alone, and never called unchanged.
-        if inputs.cluster is None and inputs.stack.layer != LANDING:
-            return None
-        if record.fingerprint != self._fingerprint(inputs) or record.provider != self._provider_of(inputs.stack):
+        if record is None or not self.is_settled(inputs) or not self._is_plausible(name):
             return None
         when = datetime.fromtimestamp(record.looked_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
         if not record.objects:
             return StackResult(name, "skipped", reason=f"last looked at {when}")
         reason = f"{len(record.objects)} objects are as the run of {when} left them"
-        return StackResult(name, "unchanged", unchanged=record.unchanged, reason=reason)
+        return StackResult(name, "unchanged", unchanged=record.unchanged, reason=reason, warnings=record.notices)
+
+    def is_settled(self, inputs: StackInputs) -> bool:
+        """Whether the engine would find nothing to do, whatever has become of the objects on the cluster."""
+        name = inputs.stack.name
+        record = self._records.get(name)
+        if (
+            record is None
+            or not self._may_skip
+            or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age
+        ):
+            return False
+        # A landing zone has no cluster to look at: it is left out on its record alone, and never called unchanged.
+        if inputs.stack.layer != LANDING and (inputs.cluster is None or inputs.cluster.identifier != record.cluster):
+            return False
+        return record.fingerprint == self._fingerprint(inputs) and record.provider == self._provider_of(inputs.stack)
+
+    def unchanged(self, stack: str) -> int:
+        """How many resources the stack has, by its record."""
+        record = self._records.get(stack)
+        return record.unchanged if record is not None else 0
 
     def _fingerprint(self, inputs: StackInputs) -> str:
         self._tools = self._tools or self._make_tools()
@@ -172,8 +193,13 @@ class Skipper:
             record = Record(self._secrets_stack, "", digest, time.time(), str(self._provider), "", names=names)
             records.save(self._files.record(self._secrets_stack), record)
 
-    def note(self, backend: Backend, done: Mapping[str, StackInputs]) -> None:
-        """Note the stacks that a run has just brought up or looked at, with the objects as they now are."""
+    def note(
+        self, backend: Backend, done: Mapping[str, StackInputs], notices: Mapping[str, tuple[str, ...]] = {}
+    ) -> None:
+        """Note the stacks that a run has just brought up or looked at, with the objects as they now are.
+
+        `notices` has for each stack what others had added to its objects.
+        """
         if self._files is None or self._options.targets:
             return
         states = {name: state for name in done if (state := backend.read_state(name)) is not None}
@@ -189,6 +215,9 @@ class Skipper:
             for name in here:
                 if states[name].pending or any(key not in live for key in keys[name]):
                     continue
+                # Written to by somebody since the stack was examined: examined again next time.
+                if name not in notices and any(live[key].strangers for key in keys[name]):
+                    continue
                 record = Record(
                     name,
                     self._fingerprint(done[name]),
@@ -197,9 +226,10 @@ class Skipper:
                     str(self._provider),
                     cluster.identifier,
                     states[name].outputs,
-                    {key: live[key] for key in keys[name]},
+                    {key: (live[key].uid, live[key].mark) for key in keys[name]},
                     (),
                     len([item for item in states[name].resources if item.parent and not item.is_provider]),
+                    notices=notices.get(name, ()),
                 )
                 records.save(self._files.record(name), record)
 

@@ -44,6 +44,11 @@ class CliStore:
             return None, b""
         return json.loads(self._run("stack", "export", "--show-secrets", "--stack", stack)).get("deployment"), b""
 
+    def sealed(self, stack: str) -> Deployment | None:
+        """The stack's deployment with its secrets encrypted."""
+        found: Deployment | None = json.loads(self._run("stack", "export", "--stack", stack)).get("deployment")
+        return found
+
     def stored(self, stack: str) -> bytes:
         """Nothing: the bytes are the back end's own."""
         return b""

@@ -69,6 +69,10 @@ class FileStore:
                 resolution=f"look at {path}.bak, the engine's copy of the state before it",
             ) from error
 
+    def sealed(self, stack: str) -> Deployment | None:
+        """The stack's deployment with its secrets encrypted."""
+        return self.read(stack)[0]
+
     def stored(self, stack: str) -> bytes:
         """The stack's state as stored, unread; empty for none."""
         path = self._path(stack)

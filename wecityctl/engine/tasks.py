@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wecityctl.engine.context import Context
+from wecityctl.engine.drifting import DriftControl, Settled
+from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
@@ -55,7 +57,9 @@ class Forward:
         sink: Sink,
         unlanded: Unlanded,
         open_landed: OpenLanded | None,
+        drift: DriftControl,
     ) -> None:
+        self._drift = drift
         self._context = context
         self._maker = maker
         self._skipper = skipper
@@ -80,6 +84,8 @@ class Forward:
         self._context.require_reachable(stack)
         inputs = self._context.inputs(self._context.stacks[stack], with_secrets=False)
         left_out = self._skipper.leave_out(inputs)
+        if left_out is not None and inputs.cluster is not None:
+            self._drift.undisturbed(inputs.cluster, self._skipper.objects(stack))
         return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
 
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
@@ -110,8 +116,8 @@ class Forward:
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
-        """The stack's job, with everything out of its way."""
+    def job(self, stack: str, open_port: Callable[[], int]) -> Job | StackResult:
+        """The stack's job, with everything out of its way; its result where only drift had to be put right."""
         context, planned = self._context, self._context.stacks[stack]
         if planned.layer == LANDING:
             require_for_cloud(context.plan.city.cloud(planned.cloud))
@@ -121,16 +127,26 @@ class Forward:
         if self._operation == "up":
             # A landing zone may have replaced its cluster in this very run.
             forget_old_cluster(context, stack, self._sink)
-        state = context.state(stack)
         if planned.layer == "secrets":
-            return self._maker.make(stack, self._operation, state=state, values=context.secrets())
+            return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
+        begun = time.monotonic()
+        settled = self._settle_drift(stack)
+        inputs = context.inputs(planned, with_secrets=False)
+        if not settled.needs_engine and self._skipper.is_settled(inputs):
+            return self._without_engine(stack, inputs, time.monotonic() - begun)
+        state = context.state(stack)
+        shown = None
+        if settled.needs_engine and state is not None and self._operation == "preview":
+            shown = settled.edited(context.backend.sealed(stack))
+        elif settled.needs_engine and state is not None and state.deployment is not None:
+            context.backend.store.write(stack, settled.edited(state.deployment))
+            state = context.reread(stack)
+        if self._operation == "up":
+            hand_over_replicas(context, stack, self._sink)
         port = 0
         if context.provider.kind == "builtin" and context.needs_provider(stack):
             port = open_port()
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state)
-        drift = self._skipper.drift(stack)
-        if drift:
-            self._sink(Diagnostic(stack, "info", f"not as the last run left it: {drift}"))
         return self._maker.make(
             stack,
             self._operation,
@@ -138,8 +154,28 @@ class Forward:
             inputs=context.inputs(planned),
             guarded=guarded,
             port=port,
-            refresh=bool(drift),
+            shown=shown,
         )
+
+    def _settle_drift(self, stack: str) -> Settled:
+        """Whatever was not probed is examined in full; a refresh reads everything itself."""
+        if self._operation == "refresh" or self._skipper.is_probed(stack):
+            return Settled()
+        self._drift.look([stack])
+        return self._drift.settle(stack)
+
+    def _without_engine(self, stack: str, inputs: StackInputs, seconds: float) -> StackResult:
+        result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
+        result = self._drift.settled(stack).within(result)
+        if result.outcome != "failed":
+            self.good[stack] = inputs
+        return result
+
+    @property
+    def notices(self) -> dict[str, tuple[str, ...]]:
+        """What others had added to the objects of the stacks that went well."""
+        found = {stack: tuple(self._drift.settled(stack).notices) for stack in self.good}
+        return {stack: notices for stack, notices in found.items() if notices}
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take the outputs; remember the stack for its record if all went well."""
@@ -153,10 +189,14 @@ class Forward:
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
         self._context.learn(stack, report.outputs)
-        if report.exit_code == 0:
+        settled = self._drift.settled(stack)
+        result = settled.within(result_of(stack, report))
+        # Where the files may have taken over what others had written, who owns what is examined once more.
+        is_known = not settled.refused and not (settled.notices and report.changes)
+        if result.outcome != "failed" and report.exit_code == 0 and is_known:
             # With today's inputs: what upstream stacks put out has been learnt by now.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
-        return result_of(stack, report)
+        return result
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""

@@ -388,6 +388,7 @@ class City:
     images: Images = field(default_factory=Images)
     state: State = State()
     kubernetes_provider: KubernetesProvider = "auto"
+    take_over: bool = False
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 

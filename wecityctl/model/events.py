@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from wecityctl.model.findings import Finding
+
 Operation = Literal["preview", "up", "destroy", "refresh"]
 ResourceOp = Literal["same", "create", "update", "replace", "delete", "read", "import", "refresh"]
 Outcome = Literal["succeeded", "failed", "unchanged", "skipped", "cancelled", "blocked"]
@@ -37,7 +39,8 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True)
 class StackResult:
-    """How one stack ended. `reason` is one line for people: the error, or why it was left out."""
+    """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
+    not as the run before had left it."""
 
     stack: str
     outcome: Outcome
@@ -47,6 +50,7 @@ class StackResult:
     reason: str = ""
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def has_changes(self) -> bool:
@@ -70,6 +74,16 @@ class RunResult:
     @property
     def has_changes(self) -> bool:
         return bool(self.removals) or any(result.has_changes for result in self.results)
+
+    @property
+    def conflicts(self) -> tuple[Finding, ...]:
+        """What others have changed and an `up` refuses to change back."""
+        return tuple(item for result in self.results for item in result.findings if item.is_refused)
+
+    @property
+    def additions(self) -> tuple[Finding, ...]:
+        """What others have added and an `up` leaves."""
+        return tuple(item for result in self.results for item in result.findings if item.what == "addition")
 
 
 @dataclass(frozen=True, slots=True)

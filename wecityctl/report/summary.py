@@ -65,9 +65,18 @@ def headline(result: RunResult) -> str:
         return f"{result.operation} failed in {of_all}: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    blocked = [item.stack for item in result.results if item.outcome == "blocked"]
+    if blocked:
+        count = f"{len(blocked)} of {len(result.results)} stacks"
+        return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
+        if result.conflicts:
+            count = counted(len(result.conflicts), "object")
+            return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
+        if result.additions:
+            return f"nothing to change: {result.city} is as its files say, apart from what others have added"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
     changes = tally(result.results, planned=result.operation == "preview")

@@ -122,6 +122,7 @@ def city_of(
         ),
         state=model.State(spec.state.backend, spec.state.secrets_provider),
         kubernetes_provider=spec.engine.kubernetes_provider,
+        take_over=spec.engine.take_over,
         waivers=waivers,
         labels=dict(document.metadata.labels),
     )

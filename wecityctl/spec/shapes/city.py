@@ -105,6 +105,9 @@ class Engine(Shape):
     kubernetes_provider: model.KubernetesProvider = options(
         "The official Kubernetes plug-in, the built-in one, or whichever can be had.", default="auto"
     )
+    take_over: bool = options(
+        "Whether every `up` changes back what others have changed on the clouds, as with --take-over.", default=False
+    )
 
 
 class CitySpec(Shape):

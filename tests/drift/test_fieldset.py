@@ -1,0 +1,88 @@
+"""Sets of fields: what belongs to whom, by the API server's own account of lists."""
+
+from __future__ import annotations
+
+from wecityctl.drift import fieldset
+
+OURS = {
+    "f:metadata": {"f:labels": {"f:app.kubernetes.io/name": {}}},
+    "f:spec": {
+        "f:replicas": {},
+        "f:template": {
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"web"}': {
+                        ".": {},
+                        "f:image": {},
+                        "f:name": {},
+                        "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+                    }
+                },
+                "f:tolerations": {},
+            }
+        },
+    },
+}
+STATED = {
+    "metadata": {"labels": {"app.kubernetes.io/name": "web"}},
+    "spec": {
+        "replicas": 2,
+        "paused": False,
+        "template": {
+            "spec": {
+                "containers": [{"name": "web", "image": "a", "ports": [{"containerPort": 80}], "env": []}],
+                "tolerations": [{"key": "a"}],
+            }
+        },
+    },
+}
+
+
+def texts(fields: fieldset.Fields) -> list[str]:
+    return [fieldset.text(path) for path in fieldset.paths(fields)]
+
+
+def test_paths_are_told_as_people_write_them() -> None:
+    assert texts(OURS) == [
+        "metadata.labels[app.kubernetes.io/name]",
+        "spec.replicas",
+        "spec.template.spec.containers[name=web].image",
+        "spec.template.spec.containers[name=web].name",
+        "spec.template.spec.containers[name=web].ports[containerPort=80,protocol=TCP].containerPort",
+        "spec.template.spec.tolerations",
+    ]
+
+
+def test_union_and_difference_undo_each_other() -> None:
+    other = {"f:spec": {"f:paused": {}, "f:template": {"f:spec": {"f:containers": {'k:{"name":"side"}': {".": {}}}}}}}
+    both = fieldset.union(OURS, other)
+    assert fieldset.minus(both, other) == OURS
+    assert fieldset.minus(both, OURS) == other
+    assert fieldset.minus(OURS, OURS) == {}
+    assert fieldset.union({}, OURS) == fieldset.union(OURS, OURS) == OURS
+
+
+def test_a_node_is_kept_apart_from_what_is_below_it() -> None:
+    deeper = {"f:emptyDir": {"f:medium": {}}}
+    assert fieldset.minus(deeper, {"f:emptyDir": {}}) == deeper
+    assert fieldset.below_of(deeper, {"f:emptyDir": {}}) == deeper
+    assert fieldset.union(deeper, {"f:emptyDir": {}}) == {"f:emptyDir": {".": {}, "f:medium": {}}}
+
+
+def test_what_is_stated_and_not_owned() -> None:
+    assert list(fieldset.unowned(STATED, OURS)) == []
+    taken = fieldset.minus(OURS, {"f:spec": {"f:replicas": {}}})
+    assert [fieldset.text(path) for path in fieldset.unowned(STATED, taken)] == ["spec.replicas"]
+    gone = fieldset.minus(OURS, {"f:spec": {"f:template": {"f:spec": {"f:containers": OURS["f:spec"]}}}})
+    assert list(fieldset.unowned(STATED, gone)) == []
+    second = {"spec": {"template": {"spec": {"containers": [{"name": "web"}, {"name": "side"}]}}}}
+    assert [fieldset.text(path) for path in fieldset.unowned(second, OURS)] == ["spec.template.spec.containers[1]"]
+
+
+def test_values_are_found_by_the_keys_of_lists() -> None:
+    path = next(path for path in fieldset.paths(OURS) if path[-1] == "f:image")
+    assert fieldset.value_at(STATED, path) == "a"
+    assert fieldset.value_at({"spec": {}}, path) is None
+    assert fieldset.contains(OURS, path)
+    assert fieldset.contains(OURS, ("f:spec", "f:template", "f:spec", "f:tolerations", "i:0"))
+    assert not fieldset.contains(OURS, ("f:spec", "f:paused"))

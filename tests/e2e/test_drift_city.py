@@ -1,0 +1,160 @@
+"""Drift in a small city through the command line: what others change is seen, and put right or refused by one rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.files import SIMULATED, CityFiles, hamlet
+from tests.e2e.machine import Cluster, Done, Machine
+
+pytestmark = pytest.mark.cluster
+
+NAME = "drifting"
+SPACE = "parks-internet"
+TENANT = f"{NAME}.tenant.parks.main"
+POLICY = f"NetworkPolicy {SPACE}/default-deny"
+
+
+@pytest.fixture(scope="module")
+def city(home: Machine) -> CityFiles:
+    return hamlet(home.root / "city", NAME, SIMULATED)
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Machine, city: CityFiles) -> Cluster:
+    home.run("up", city, "--yes")
+    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
+
+
+def up(home: Machine, city: CityFiles, *more: str, code: int = 0) -> Done:
+    return home.run("up", city, "--yes", "-o", "json", *more, code=code)
+
+
+def records(home: Machine) -> list[Path]:
+    return sorted((home.state / "state" / ".wecity" / "records").glob("*.json"))
+
+
+def test_what_is_gone_is_seen_and_made_again_whatever_is_noted(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    fence, workload = ("networkpolicy", "default-deny", "-n", SPACE), ("deployment", "parks-app-web", "-n", SPACE)
+
+    def forget() -> None:
+        for path in records(home):
+            path.unlink()
+
+    def age() -> None:
+        for path in records(home):
+            record = json.loads(path.read_text())
+            path.write_text(json.dumps({**record, "looked_at": record["looked_at"] - 2 * 24 * 3600}))
+
+    for before, more in ((lambda: None, ()), (lambda: None, ("--no-skip",)), (forget, ()), (age, ())):
+        before()
+        cluster.kubectl("delete", *fence)
+        if not more:
+            cluster.kubectl("delete", *workload)
+        wanted = {f"create {POLICY}"} | (set() if more else {f"create Deployment {SPACE}/parks-app-web"})
+        seen = home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2)
+        assert seen.changes() == wanted
+        assert {item["what"] for item in seen.stack(TENANT)["findings"]} == {"missing"}
+        assert up(home, city, *more).changes() == wanted
+        assert cluster.get(*fence)["spec"]["podSelector"] == {}
+    assert up(home, city).changes() == set()
+    assert "nothing to change" in home.run("preview", city).out
+
+
+def test_security_objects_are_restored_whole(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    roles = cluster.get("clusterrolebindings", "-l", f"wecity.dev/city={NAME}")["items"]
+    role = next(item["metadata"]["name"] for item in roles if "audit" in item["metadata"]["name"])
+    policies = cluster.get("validatingadmissionpolicies", "-l", f"wecity.dev/city={NAME}")["items"]
+    admission = next(item["metadata"]["name"] for item in policies)
+    mallory = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}
+    port = {"protocol": "TCP", "port": 443}
+    inner = cluster.get("rolebindings", "-n", SPACE, "-l", f"wecity.dev/city={NAME}")["items"][0]["metadata"]["name"]
+    changes = {
+        "default-deny": ("networkpolicy", SPACE, [{"op": "add", "path": "/spec/ingress", "value": [{}]}]),
+        "allow-dns": ("networkpolicy", SPACE, [{"op": "add", "path": "/spec/egress/0/ports/-", "value": port}]),
+        role: ("clusterrolebinding", "", [{"op": "add", "path": "/subjects/-", "value": mallory}]),
+        inner: ("rolebinding", SPACE, [{"op": "add", "path": "/subjects/-", "value": mallory}]),
+        admission: (
+            "validatingadmissionpolicy",
+            "",
+            [{"op": "add", "path": "/spec/matchConditions", "value": [{"name": "nobody", "expression": "false"}]}],
+        ),
+        SPACE: (
+            "namespace",
+            "",
+            [{"op": "add", "path": "/metadata/labels/pod-security.kubernetes.io~1enforce", "value": "privileged"}],
+        ),
+    }
+
+    def content(name: str) -> object:
+        kind, space, _ = changes[name]
+        found = cluster.get(kind, name, *(("-n", space) if space else ()))
+        labels = found["metadata"].get("labels")
+        return found.get("spec"), found.get("subjects"), labels
+
+    before = {name: content(name) for name in changes}
+    for name, (kind, space, patch) in changes.items():
+        place = ("-n", space) if space else ()
+        cluster.kubectl("patch", kind, name, *place, "--type=json", "-p", json.dumps(patch))
+    assert all(content(name) != before[name] for name in changes)
+    seen = home.run("preview", city, "-o", "json")
+    found = {item["name"]: item for stack in seen.result()["stacks"] for item in stack["findings"]}
+    assert found.keys() == changes.keys()
+    assert all((item["what"], item["managers"]) == ("security", ["kubectl-patch"]) for item in found.values())
+    shown = home.run("up", city, "--yes")
+    assert f"{POLICY}: changed by kubectl-patch: spec.ingress (added); restored" in shown.text
+    assert {name: content(name) for name in changes} == before
+    done = up(home, city)
+    assert done.changes() == set()
+    assert not [item for stack in done.result()["stacks"] for item in stack["findings"]]
+
+
+def test_a_stated_field_is_refused_until_it_is_taken_over(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    cluster.kubectl("scale", *workload, "--replicas=3")
+    seen = home.run("preview", city)
+    assert "would refuse 1 object that others have changed" in seen.out
+    refused = home.run("up", city, "--yes", code=4)
+    assert "spec.replicas (3 instead of 1)" in refused.text
+    assert "--take-over" in refused.text
+    assert "patchForce" not in refused.text
+    assert up(home, city, code=4).stack(f"{NAME}.entry")["outcome"] in ("unchanged", "skipped")
+    assert up(home, city, "--take-over").result()["exit_code"] == 0
+    assert cluster.get(*workload)["spec"]["replicas"] == 1
+    # Scaled and scaled back: the next change of the files applies.
+    for count in (3, 1):
+        cluster.kubectl("scale", *workload, f"--replicas={count}")
+    city.component("parks-app")["replicas"] = 2
+    city.save()
+    assert f"update Deployment {SPACE}/parks-app-web" in up(home, city).changes()
+    assert cluster.get(*workload)["spec"]["replicas"] == 2
+
+
+def test_additions_are_reported_by_every_run_and_removed_when_taken_over(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    before = cluster.get(*workload)["spec"]["template"]["spec"]
+    volumes = before["containers"][0].get("volumeMounts") or []
+    inner: dict[str, object] = {"name": "web", "env": [{"name": "MORE", "value": "1"}]}
+    if volumes:
+        inner["volumeMounts"] = [{**volumes[0], "mountPath": "/second", "subPath": "x"}]
+    patch = {"spec": {"template": {"spec": {"containers": [inner], "tolerations": [{"operator": "Exists"}]}}}}
+    cluster.kubectl("patch", *workload, "-p", json.dumps(patch))
+    cluster.kubectl("label", *workload, "cost=7")
+    for _ in range(2):
+        done = up(home, city)
+        assert done.changes() == set()
+        told = " ".join(done.stack(TENANT)["warnings"])
+        assert "additions by" in told and "kubectl-patch" in told and "--take-over" in told
+    assert "apart from what others have added" in home.run("preview", city).out
+    up(home, city, "--take-over")
+    after = cluster.get(*workload)
+    assert after["spec"]["template"]["spec"] == before
+    assert "cost" not in after["metadata"]["labels"]
+    assert "as its files say (" in home.run("up", city, "--yes").out

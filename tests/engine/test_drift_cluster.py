@@ -1,0 +1,192 @@
+"""The rule for drift in whole runs on a real API server, with the state in files and in an object store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.drive import go, make_city
+from tests.engine.test_run import outcomes
+from tests.support.control_plane import ControlPlane
+from wecityctl.engine import passphrase
+from wecityctl.engine.backend import open_backend
+from wecityctl.engine.examination import examine
+from wecityctl.inputs import Cluster
+from wecityctl.model.city import City
+from wecityctl.model.events import RunResult, StackResult
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def object_store() -> Iterator[str]:
+    """An S3 server with a bucket `state`; the URL of a back end in it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        yield f"s3://state?region=us-east-1&endpoint=http://127.0.0.1:{port}&use_path_style=true"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["files", "object store"])
+def city(
+    request: pytest.FixtureRequest, home: Path, cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[City]:
+    """A city with a network policy and a workload of one tenant, its state in files or in an object store."""
+    name, url = "driftfiles", ""
+    if request.param != "files":
+        name, url = "driftstore", request.getfixturevalue("object_store")
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(variable, "test")
+        monkeypatch.setenv(passphrase.VARIABLE, "drift")
+        _make_bucket(url)
+    yield make_city(name, ("health",), backend=url, closed="health", workload="health", count="1")
+    cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={name}")
+
+
+def _make_bucket(url: str) -> None:
+    import boto3
+
+    endpoint = url.partition("endpoint=")[2].partition("&")[0]
+    boto3.client("s3", region_name="us-east-1", endpoint_url=endpoint).create_bucket(Bucket="state")
+
+
+class Runs:
+    """Runs of one city, and a user beside them with kubectl."""
+
+    def __init__(self, city: City, on: Cluster, cluster: ControlPlane) -> None:
+        self.city, self.on, self.cluster = city, on, cluster
+        self.space = f"{city.name}-tenant-health-main"
+
+    def go(self, operation: str, city: City | None = None, **options: object) -> RunResult:
+        return go(city or self.city, operation, {"main": self.on}, program="objects", **options)
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.cluster.kubectl(*arguments, "-n", self.space)
+
+    def open_up(self) -> None:
+        self.kubectl("patch", "networkpolicy", "closed", "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+
+    def ingress(self) -> str:
+        return self.kubectl("get", "networkpolicy", "closed", "-o", "jsonpath={.spec.ingress}")
+
+
+def tenant(result: RunResult) -> StackResult:
+    return next(item for item in result.results if item.stack.endswith("health.main"))
+
+
+def told(result: RunResult) -> list[tuple[str, str, bool]]:
+    return [(item.what, item.kind, item.resolved) for stack in result.results for item in stack.findings]
+
+
+def changed(result: RunResult) -> list[tuple[str, str]]:
+    return [(change.op, change.name) for stack in result.results for change in stack.changes]
+
+
+def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: ControlPlane) -> None:
+    runs = Runs(city, main_cluster, cluster)
+    in_files = not city.state.backend
+    assert runs.go("up").exit_code == 0
+    assert not runs.go("preview").has_changes
+    # Gone: seen by a preview, made again by `up`, with and without a look harder.
+    for options in ({}, {"skip": False}):
+        runs.kubectl("delete", "networkpolicy/closed", "configmap/c0", "deployment/web")
+        seen = runs.go("preview")
+        gone = [("missing", kind, True) for kind in ("ConfigMap", "Deployment", "NetworkPolicy")]
+        assert sorted(told(seen)) == gone
+        assert sorted(changed(seen)) == [("create", "c0"), ("create", "closed"), ("create", "web")]
+        assert (seen.exit_code, told(runs.go("preview"))) == (0, told(seen))
+        made = runs.go("up", **options)
+        assert (made.exit_code, sorted(changed(made))) == (0, sorted(changed(seen)))
+        assert not runs.go("preview").has_changes
+    # A security object that differs: restored, whole, and the manager named.
+    runs.open_up()
+    seen = runs.go("preview")
+    assert told(seen) == [("security", "NetworkPolicy", True)]
+    assert changed(seen) == [("update", "closed")]
+    assert runs.ingress() == "[{}]"
+    (found,) = examine(main_cluster, open_backend(city), [open_backend(city).read_state(tenant(seen).stack)])
+    assert (found.what, found.managers, found.title) == (
+        "security",
+        ("kubectl-patch",),
+        f"NetworkPolicy {runs.space}/closed",
+    )
+    mended = runs.go("up")
+    assert (mended.exit_code, changed(mended), runs.ingress()) == (0, [("update", "closed")], "")
+    assert any("kubectl-patch" in warning for warning in tenant(mended).warnings)
+    assert not runs.go("preview").has_changes
+    # A stated field that another manager changed: refused with its owner and the way out, until it is taken over.
+    runs.kubectl("scale", "deployment/web", "--replicas=3")
+    seen = runs.go("preview")
+    assert (seen.exit_code, seen.has_changes, told(seen)) == (0, False, [("conflict", "Deployment", False)])
+    refused = runs.go("up")
+    assert refused.exit_code == 4
+    text = " ".join((*tenant(refused).errors, *tenant(refused).warnings))
+    assert "spec.replicas (3 instead of 2)" in text and "--take-over" in text and "kubectl" in text
+    assert {name: outcome for name, outcome in outcomes(refused).items() if outcome == "failed"} == {
+        "tenant.health.main": "failed"
+    }
+    # What is there may be written into the files; and then it is the files' again.
+    agreed = make_city(city.name, ("health",), backend=city.state.backend, **{**city.labels, "replicas": "3"})
+    assert runs.go("up", agreed).exit_code == 0
+    assert runs.go("up").exit_code == 0
+    runs.kubectl("scale", "deployment/web", "--replicas=4")
+    assert changed(runs.go("preview", take_over=True)) == [("update", "web")]
+    assert runs.go("up", take_over=True).exit_code == 0
+    assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "2"
+    # Changed and changed back: no conflict, then or with the next change of the files.
+    runs.kubectl("scale", "deployment/web", "--replicas=4")
+    runs.kubectl("scale", "deployment/web", "--replicas=2")
+    assert told(runs.go("preview")) == []
+    assert runs.go("up", agreed).exit_code == 0
+    assert runs.go("up").exit_code == 0
+    # Additions: reported by every run, removed when they are taken over.
+    runs.kubectl("set", "env", "deployment/web", "MORE=1")
+    for _ in range(2):
+        kept = runs.go("up")
+        assert (kept.exit_code, kept.has_changes) == (0, False)
+        assert any("MORE" in warning for warning in tenant(kept).warnings)
+    assert runs.go("up", take_over=True).exit_code == 0
+    assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}") == ""
+    last = runs.go("up")
+    assert (last.has_changes, told(last)) == (False, [])
+    if in_files:
+        assert all(item.seconds == 0 for item in last.results)
+
+
+def test_what_is_changed_back_each_time_is_restored_three_times(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("driftagain", ("health",), closed="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        for _ in range(3):
+            runs.open_up()
+            assert (runs.go("up").exit_code, runs.ingress()) == (0, "")
+        runs.open_up()
+        for _ in range(2):
+            stopped = runs.go("up")
+            assert (stopped.exit_code, runs.ingress()) == (4, "[{}]")
+            assert "kubectl-patch" in tenant(stopped).errors[0]
+            assert "3 times" in tenant(stopped).errors[0]
+            assert outcomes(stopped)["entry"] == "unchanged"
+        seen = runs.go("preview")
+        assert [item.restored for item in tenant(seen).findings] == [3]
+        assert (seen.has_changes, len(seen.conflicts)) == (False, 1)
+        assert (runs.go("up", take_over=True).exit_code, runs.ingress()) == (0, "")
+        # Found as it should be: counted from the start.
+        assert runs.go("up").exit_code == 0
+        runs.open_up()
+        assert (runs.go("up").exit_code, runs.ingress()) == (0, "")
+        (counts,) = (home / "state" / "wecityctl" / "restored").iterdir()
+        assert list(json.loads(counts.read_text()).values()) == [1]
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")

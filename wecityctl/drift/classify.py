@@ -1,0 +1,197 @@
+"""Tells from one live object, and where needed from the API server's own dry run, what was changed by whom. Pure.
+
+Ownership is read from `metadata.managedFields`; which values differ is told by comparing two answers of the API server,
+so that its defaults and spellings never count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from wecityctl.drift import fieldset
+from wecityctl.drift.fieldset import Fields, Path
+from wecityctl.drift.recorded import CONTROLLERS, Recorded, is_security_label
+from wecityctl.model.findings import Drift, FieldDrift, Finding
+
+_VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+# Written by controllers under whatever name, or kept by kubectl for itself.
+_NEVER_ADDITIONS: Final[Fields] = {
+    "f:metadata": {
+        "f:finalizers": {},
+        "f:ownerReferences": {},
+        "f:annotations": {"f:kubectl.kubernetes.io/last-applied-configuration": {}},
+    }
+}
+_HIDDEN: Final = "[secret]"
+
+
+def entries(live: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Who owns what of an object: the entries of `metadata.managedFields`."""
+    found = (live.get("metadata") or {}).get("managedFields") or []
+    return [item for item in found if isinstance(item, dict)]
+
+
+def is_ours(entry: Mapping[str, Any], manager: str) -> bool:
+    """Whether an entry is that of the resource's own applies."""
+    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def owned(live: Mapping[str, Any], manager: str) -> Fields:
+    """The fields that the resource's own applies own."""
+    return next((item.get("fieldsV1") or {} for item in entries(live) if is_ours(item, manager)), {})
+
+
+def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str, Any]:
+    """What others but controllers own beyond the fields that are stated."""
+    found: dict[str, Any] = {}
+    for entry in _foreign(live, manager):
+        # Replicas that are not stated are an autoscaler's, whoever scaled last.
+        if entry.get("subresource") or entry.get("manager") in CONTROLLERS:
+            continue
+        fields = fieldset.minus(entry.get("fieldsV1") or {}, stated)
+        for whole in (stated, _NEVER_ADDITIONS):
+            fields = fieldset.minus(fields, fieldset.below_of(fields, whole))
+        found = fieldset.union(found, fields)
+    return found
+
+
+def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """What stands as stated and was also written by others: a later apply would conflict with them.
+
+    Others who apply are left their share: they say what they want, and say it again.
+    """
+    ours = owned(live, manager)
+    theirs: dict[str, Any] = {}
+    for entry in _foreign(live, manager):
+        if entry.get("operation") == "Update":
+            theirs = fieldset.union(theirs, entry.get("fieldsV1") or {})
+    return fieldset.minus(ours, fieldset.minus(ours, theirs))
+
+
+def managers_of(live: Mapping[str, Any], manager: str, found: Fields) -> tuple[str, ...]:
+    """The managers other than `manager` that own any of the fields, or what holds them."""
+    named = [
+        str(entry.get("manager"))
+        for entry in _foreign(live, manager)
+        if any(fieldset.contains(entry.get("fieldsV1") or {}, path) for path in fieldset.paths(found))
+    ]
+    return tuple(dict.fromkeys(named))
+
+
+def foreign_managers(live: Mapping[str, Any], manager: str) -> tuple[str, ...]:
+    """Everybody else who owns anything of the object outside its status."""
+    return tuple(dict.fromkeys(str(entry.get("manager")) for entry in _foreign(live, manager)))
+
+
+def _foreign(live: Mapping[str, Any], manager: str) -> Iterator[dict[str, Any]]:
+    for entry in entries(live):
+        if not is_ours(entry, manager) and entry.get("subresource") != "status":
+            yield entry
+
+
+def is_suspicious(recorded: Recorded, live: Mapping[str, Any]) -> bool:
+    """Whether something that is stated may not be so any more: worth asking the API server."""
+    ours = owned(live, recorded.manager)
+    # What we own and do not state: applied by a run that could not write it down, or in our name.
+    beyond = (path for path in fieldset.paths(ours) if fieldset.value_at(recorded.body, path) is None)
+    return (
+        any(_is_there(live, path) for path in beyond)
+        or bool(_unowned(recorded, ours))
+        or not _includes(live, recorded.body)
+    )
+
+
+def _is_there(live: Mapping[str, Any], path: Path) -> bool:
+    return fieldset.value_at(live, path) not in (None, "", [], {})
+
+
+def _unowned(recorded: Recorded, ours: Fields) -> list[Path]:
+    body = {key: value for key, value in recorded.body.items() if key not in ("apiVersion", "kind", "status")}
+    body["metadata"] = {key: value for key, value in body["metadata"].items() if key in ("labels", "annotations")}
+    return list(fieldset.unowned(body, ours)) if ours else [("f:metadata",)]
+
+
+def _includes(live: Any, stated: Any) -> bool:
+    if isinstance(stated, Mapping):
+        if not isinstance(live, Mapping):
+            return not stated
+        return all(_includes(live.get(key), value) for key, value in stated.items())
+    if isinstance(stated, list):
+        if not isinstance(live, list):
+            return not stated
+        return len(live) == len(stated) and all(map(_includes, live, stated))
+    return bool(live == stated) or (live is None and stated in (False, "", 0))
+
+
+def was_ours(recorded: Recorded, fields: Fields) -> bool:
+    """Whether the resource owned all of these fields when its state was written."""
+    then = owned(recorded.outputs, recorded.manager)
+    return all(fieldset.contains(then, path) for path in fieldset.paths(fields))
+
+
+def meaningful(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without its status and what the API server counts and stamps."""
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _VOLATILE}
+    rest = {key: value for key, value in obj.items() if key not in ("status", "metadata", "apiVersion", "kind")}
+    # A ClusterRole that is put together from others has the rules that a controller writes.
+    if obj.get("aggregationRule"):
+        rest.pop("rules", None)
+    return {"metadata": metadata, **rest}
+
+
+def differences(live: Any, wanted: Any, path: str = "") -> list[FieldDrift]:
+    """Where two objects differ, field by field; a list of another length as a whole."""
+    if live == wanted:
+        return []
+    if isinstance(live, Mapping) and isinstance(wanted, Mapping):
+        found = []
+        for key in sorted({*live, *wanted}):
+            below = f"{path}.{key}" if path and "." not in key else f"{path}[{key}]" if path else key
+            found += differences(live.get(key), wanted.get(key), below)
+        return found
+    if isinstance(live, list) and isinstance(wanted, list) and len(live) == len(wanted):
+        return [
+            item
+            for index, pair in enumerate(zip(live, wanted, strict=True))
+            for item in differences(*pair, f"{path}[{index}]")
+        ]
+    return [FieldDrift(path, live, wanted)]
+
+
+def namespace_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[FieldDrift]:
+    """The security labels of a namespace that are not as stated."""
+    stated = (recorded.body["metadata"].get("labels")) or {}
+    there = (live.get("metadata") or {}).get("labels") or {}
+    return differences(
+        {key: value for key, value in there.items() if is_security_label(key)},
+        {key: value for key, value in stated.items() if is_security_label(key)},
+        "metadata.labels",
+    )
+
+
+def finding(
+    recorded: Recorded, what: Drift, managers: Sequence[str] = (), fields: Sequence[FieldDrift] = ()
+) -> Finding:
+    """A finding about an object; what is secret is not in it."""
+    shown = (
+        [replace(item, live=_shown(item.live), wanted=_shown(item.wanted)) for item in fields]
+        if (recorded.hidden)
+        else fields
+    )
+    return Finding(
+        recorded.stack,
+        recorded.urn,
+        recorded.api_version,
+        recorded.kind,
+        recorded.namespace,
+        recorded.name,
+        what,
+        tuple(managers),
+        tuple(shown),
+    )
+
+
+def _shown(value: Any) -> Any:
+    return None if value is None else _HIDDEN

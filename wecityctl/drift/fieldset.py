@@ -1,0 +1,165 @@
+"""Sets of fields as the API server writes them in `metadata.managedFields` (FieldsV1 of structured-merge-diff). Pure.
+
+A set is a tree: `f:name` is a field, `k:{…}` an element of a keyed list, `v:…` one of a set, `.` the node itself; an
+empty tree is a leaf, which stands for all that is below it. How a list is merged is therefore never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+Fields = Mapping[str, Any]
+Path = tuple[str, ...]
+
+SELF: Final = "."
+_ABSENT: Final[Any] = object()
+
+
+def union(left: Fields, right: Fields) -> dict[str, Any]:
+    """The fields that are in either set."""
+    result = dict(left)
+    for key, below in right.items():
+        known = result.get(key)
+        result[key] = below if known is None or key == SELF else _packed(union(_node(known), _node(below)))
+    return result
+
+
+def minus(left: Fields, right: Fields) -> dict[str, Any]:
+    """The fields of `left` that are not in `right`."""
+    result: dict[str, Any] = {}
+    for key, below in left.items():
+        if key not in right:
+            result[key] = below
+        elif key != SELF and (rest := minus(_node(below), _node(right[key]))):
+            result[key] = _packed(rest)
+    return result
+
+
+def below_of(left: Fields, leaves_of: Fields) -> dict[str, Any]:
+    """The fields of `left` that lie at or below a leaf of `leaves_of`: what that set stands for as a whole."""
+    result: dict[str, Any] = {}
+    for key, below in left.items():
+        other = leaves_of.get(key)
+        if other is None or key == SELF:
+            continue
+        if not other:
+            result[key] = below
+        elif rest := below_of(_node(below), other):
+            result[key] = rest
+    return result
+
+
+def paths(fields: Fields, above: Path = ()) -> Iterator[Path]:
+    """The set's members, without the nodes that have others below them."""
+    for key, below in fields.items():
+        if key == SELF:
+            continue
+        inner = [item for item in below if item != SELF]
+        if inner:
+            yield from paths(below, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def text(path: Path) -> str:
+    """A path for people: `spec.containers[name=web].image`."""
+    result = ""
+    for key in path:
+        kind, _, rest = key.partition(":")
+        if kind == "f":
+            result += f".{rest}" if "." not in rest else f"[{rest}]"
+        elif kind == "k":
+            result += "[" + ",".join(f"{name}={value}" for name, value in json.loads(rest).items()) + "]"
+        else:
+            result += f"[{rest}]"
+    return result.removeprefix(".")
+
+
+def contains(fields: Fields, path: Path) -> bool:
+    """Whether a set has a path, or a leaf above it."""
+    for key in path:
+        if key not in fields:
+            return False
+        fields = fields[key]
+        if not fields:
+            return True
+    return True
+
+
+def value_at(value: Any, path: Path) -> Any:
+    """The value at a path; `None` where there is none."""
+    for key in path:
+        found = child(value, key)
+        if found is _ABSENT:
+            return None
+        value = found
+    return value
+
+
+def child(value: Any, key: str) -> Any:
+    """What a tree's key names in a value; a private mark where it is not there."""
+    kind, _, rest = key.partition(":")
+    if kind == "f":
+        return value.get(rest, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+    if not isinstance(value, list):
+        return _ABSENT
+    if kind == "k":
+        return next((item for item in value if _has_keys(item, json.loads(rest))), _ABSENT)
+    if kind == "v":
+        wanted = json.loads(rest)
+        return wanted if wanted in value else _ABSENT
+    index = int(rest)
+    return value[index] if index < len(value) else _ABSENT
+
+
+def unowned(stated: Any, fields: Fields, above: Path = ()) -> Iterator[Path]:
+    """The paths of `stated` that are not in a set: what the owner of the set states but does not own.
+
+    Elements of lists are told by the set's own keys; an element that the set does not have is named by its index.
+    Empty values are left out: whether the API server keeps them is its own matter.
+    """
+    if not fields:
+        return
+    if isinstance(stated, Mapping):
+        for name, value in stated.items():
+            key = f"f:{name}"
+            if key in fields:
+                yield from unowned(value, fields[key], (*above, key))
+            elif not _is_empty(value):
+                yield (*above, key)
+    elif isinstance(stated, list):
+        for index, item in enumerate(stated):
+            found = next((name for name in fields if _names(name, item, index)), None)
+            if found is None:
+                yield (*above, f"i:{index}")
+            else:
+                yield from unowned(item, fields[found], (*above, found))
+
+
+def _names(key: str, item: Any, index: int) -> bool:
+    kind, _, rest = key.partition(":")
+    if kind == "k":
+        return _has_keys(item, json.loads(rest))
+    if kind == "v":
+        return bool(json.loads(rest) == item)
+    return kind == "i" and int(rest) == index
+
+
+def _has_keys(item: Any, keys: Mapping[str, Any]) -> bool:
+    # Keys that were left to the server's defaults, such as a port's protocol, need not be in what was stated.
+    return isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in keys.items())
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", 0, False) or (isinstance(value, Mapping | list) and not value)
+
+
+def _node(fields: Fields) -> Fields:
+    # A leaf is a member without members below it.
+    return fields or {SELF: {}}
+
+
+def _packed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {} if set(fields) == {SELF} else fields

@@ -1,0 +1,94 @@
+"""What a stack's state says of one Kubernetes object: all that an examination needs to know of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from wecityctl.model.naming import LABEL_PREFIX
+
+# Objects by which the city is closed and rights are given: compared whole, whoever changes them.
+SECURITY_KINDS: Final = frozenset(
+    {
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("", "ResourceQuota"),
+        ("", "LimitRange"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    }
+)
+# Labels of a namespace that policies select by.
+SECURITY_LABELS: Final = ("pod-security.kubernetes.io/", f"{LABEL_PREFIX}/")
+
+# What these write is theirs to write: defaults, bindings, revisions, numbers of replicas.
+CONTROLLERS: Final = frozenset(
+    {
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "cloud-controller-manager",
+        "kwok",
+    }
+)
+# How the field managers of the Kubernetes providers begin.
+PROVIDERS: Final = "pulumi-kubernetes-"
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An object as a state has it.
+
+    `inputs` is what was stated, in clear; `outputs` the object as it was last seen (secrets in it may be marked);
+    `manager` owns the fields on the API server. `hidden`: values are not to be shown.
+    """
+
+    stack: str
+    urn: str
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    manager: str
+    inputs: Mapping[str, Any] = field(repr=False)
+    outputs: Mapping[str, Any] = field(repr=False)
+    hidden: bool = False
+
+    @property
+    def key(self) -> Key:
+        """apiVersion, kind, namespace and name."""
+        return self.api_version, self.kind, self.namespace, self.name
+
+    @property
+    def is_security(self) -> bool:
+        """Whether the object is compared as a whole."""
+        return (self.group, self.kind) in SECURITY_KINDS
+
+    @property
+    def is_namespace(self) -> bool:
+        return (self.group, self.kind) == ("", "Namespace")
+
+    @property
+    def group(self) -> str:
+        group, slash, _ = self.api_version.partition("/")
+        return group if slash else ""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The stated object as it is sent to the API server, under the name and namespace that it has there."""
+        metadata = {**(self.inputs.get("metadata") or {}), "name": self.name}
+        if self.namespace:
+            metadata["namespace"] = self.namespace
+        return {**self.inputs, "apiVersion": self.api_version, "kind": self.kind, "metadata": metadata}
+
+
+def is_security_label(name: str) -> bool:
+    """Whether a namespace's label takes part in what encloses it."""
+    return name.startswith(SECURITY_LABELS)

@@ -1,0 +1,165 @@
+"""Puts objects right on their cluster: security objects as a whole, others' changes where they are taken over.
+
+Every write is conditional on the version that was examined. Afterwards the resource's own field manager is the only one
+that owns what is stated, so that later applies meet no conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from wecityctl.drift import classify, fieldset
+from wecityctl.drift.examine import Case, put, served
+from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.errors import Conflict, Invalid, NotFound
+from wecityctl.kube.resource import Object
+from wecityctl.model.naming import FIELD_MANAGER
+
+_ATTEMPTS: Final = 5
+
+
+async def restore(client: KubeClient, case: Case) -> bool:
+    """Make a security object, or a namespace's security labels, what was stated.
+
+    Returns False where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors.
+    """
+    recorded, live = case.recorded, case.live
+    assert live is not None
+    try:
+        if case.remake:
+            meta = live["metadata"]
+            await client.delete(
+                await served(client, recorded),
+                recorded.name,
+                recorded.namespace or None,
+                uid=meta["uid"],
+                resource_version=meta["resourceVersion"],
+            )
+            return False
+        if recorded.is_namespace:
+            await _restore_labels(client, recorded, live)
+        else:
+            await _replace(client, recorded, live)
+    except NotFound:
+        return False
+    return True
+
+
+async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            await put(client, recorded, live, dry_run=False)
+            break
+        except Conflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            live = await _read(client, recorded)
+    # The replacement is an update by its own name; the apply makes the resource's manager own what is stated.
+    await client.apply(recorded.body, field_manager=recorded.manager, force=True)
+    await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
+
+
+def _is_own(entry: Mapping[str, Any], recorded: Recorded) -> bool:
+    return classify.is_ours(entry, recorded.manager) or entry.get("subresource") == "status"
+
+
+async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) -> None:
+    changed = classify.namespace_labels(recorded, live)
+    stated = recorded.body["metadata"].get("labels") or {}
+    there = (live["metadata"].get("labels")) or {}
+    names = [name for name in {*stated, *there} if is_security_label(name)]
+    if changed:
+        patch = {
+            "metadata": {
+                "labels": {name: stated.get(name) for name in names},
+                "resourceVersion": live["metadata"]["resourceVersion"],
+            }
+        }
+        rt = await served(client, recorded)
+        await client.patch(rt, recorded.name, None, patch, field_manager=FIELD_MANAGER)
+    labels: dict[str, Any] = {f"f:{name}": {} for name in names if name in stated}
+    await claim(client, recorded, {"f:metadata": {"f:labels": labels}})
+
+
+async def take_over(client: KubeClient, case: Case) -> None:
+    """Apply what was stated over others' changes, and remove their additions where the object's type lets us own them.
+
+    Raises the client's errors.
+    """
+    recorded = case.recorded
+    if any(fieldset.paths(case.added)):
+        # What we own and do not state is removed by the next apply.
+        await claim(client, recorded, case.added)
+    live = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
+    await claim(client, recorded, classify.owned(live, recorded.manager))
+
+
+async def own_again(client: KubeClient, case: Case) -> None:
+    """Own alone what stands as stated but was written by others since. Changes no value."""
+    recorded = case.recorded
+    if recorded.is_security:
+        await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
+        return
+    await claim(client, recorded, case.lost)
+
+
+async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any]) -> None:
+    """Make the resource's manager the only owner of `fields`."""
+
+    def claimed(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        result = []
+        ours: dict[str, Any] | None = None
+        for entry in entries:
+            below = entry.get("fieldsV1") or {}
+            if classify.is_ours(entry, recorded.manager):
+                ours = {**entry, "fieldsV1": fieldset.union(below, fields)}
+                result.append(ours)
+            elif entry.get("subresource") == "status":
+                result.append(entry)
+            elif rest := fieldset.minus(below, fields):
+                result.append({**entry, "fieldsV1": rest})
+        if ours is None:
+            result.append(
+                {
+                    "manager": recorded.manager,
+                    "operation": "Apply",
+                    "apiVersion": recorded.api_version,
+                    "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "fieldsType": "FieldsV1",
+                    "fieldsV1": dict(fields),
+                }
+            )
+        return result
+
+    await _set_owners(client, recorded, claimed)
+
+
+async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> None:
+    """Rewrite who owns what, as a whole and only if nobody has written since."""
+    rt = await served(client, recorded)
+    for attempt in range(_ATTEMPTS):
+        live = await _read(client, recorded)
+        before = classify.entries(live)
+        after = change(before)
+        if after == before:
+            return
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/managedFields", "value": after},
+        ]
+        try:
+            await client.patch(
+                rt, recorded.name, recorded.namespace or None, patch, field_manager=FIELD_MANAGER, patch_type="json"
+            )
+            return
+        except (Conflict, Invalid):
+            # The test failed: written meanwhile.
+            if attempt == _ATTEMPTS - 1:
+                raise
+
+
+async def _read(client: KubeClient, recorded: Recorded) -> Object:
+    return await client.get(await served(client, recorded), recorded.name, recorded.namespace or None)

@@ -1,0 +1,56 @@
+"""How often each security object was restored in a row: a file beside the local state, whatever the back end is.
+
+An object that somebody changes back each time is not restored for ever. Another machine counts for itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wecityctl.model.naming import digest
+from wecityctl.paths import state_dir, write_private
+
+
+class Restored:
+    """The counts of one city.
+
+    `cluster` is a cluster's identifier, `key` an object's apiVersion, kind, namespace and name with `|` between them.
+
+    `clean` and `again` change the counts, `save` writes them where they have changed.
+    """
+
+    def __init__(self, backend_url: str, city: str) -> None:
+        self._path = state_dir() / "restored" / f"{city}-{digest(backend_url)}.json"
+        self._counts = _load(self._path)
+        self._before = dict(self._counts)
+
+    def count(self, cluster: str, key: str) -> int:
+        """How often the object was restored since it was last found as it should be."""
+        return self._counts.get(f"{cluster}|{key}", 0)
+
+    def clean(self, cluster: str, key: str) -> None:
+        """The object was found as it should be."""
+        self._counts.pop(f"{cluster}|{key}", None)
+
+    def again(self, cluster: str, key: str) -> None:
+        """The object was restored once more."""
+        self._counts[f"{cluster}|{key}"] = self.count(cluster, key) + 1
+
+    def save(self) -> None:
+        """Write the counts. Raises `OSError`."""
+        if self._counts != self._before:
+            write_private(self._path, json.dumps(self._counts, indent=1, sort_keys=True).encode())
+            self._before = dict(self._counts)
+
+
+def _load(path: Path) -> dict[str, int]:
+    try:
+        found: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(key): value for key, value in found.items() if isinstance(value, int)}

@@ -1,0 +1,249 @@
+"""The drift of one run's stacks: looked for before a stack runs, and put right where the rule says so.
+
+The rule is one table (docs/explanation/drift.md). What is gone is dropped from the state, so that the engine makes it
+again; what was changed is put right here, whichever Kubernetes provider runs; what is refused is left to the engine's
+apply, which meets the conflict unless the files agree by now with what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wecityctl.drift.restored import Restored
+from wecityctl.engine.context import Context
+from wecityctl.engine.events_in import name_of, type_of
+from wecityctl.engine.examination import counted, examine_cases, key_of
+from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.live import ask
+from wecityctl.engine.outcome import describe
+from wecityctl.engine.state import Deployment
+from wecityctl.engine.state_edit import marked_unfinished, without_resources
+from wecityctl.errors import WecityError
+from wecityctl.inputs import Cluster
+from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
+from wecityctl.model.findings import RESTORES, Finding
+
+if TYPE_CHECKING:
+    from wecityctl.drift.examine import Case
+    from wecityctl.kube.client import KubeClient
+
+WAY_OUT = "`wecityctl up --take-over` changes it back"
+
+
+@dataclass(slots=True)
+class Settled:
+    """What was done about a stack's drift, or in a preview what an `up` would do."""
+
+    findings: list[Finding] = field(default_factory=list)
+    changes: list[ResourceChange] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether the engine has something to do about it."""
+        return bool(self.missing or self.refused)
+
+    def change(self, finding: Finding) -> None:
+        """Count what putting a finding right changes, as the engine's own changes are counted: once an object."""
+        properties = tuple(
+            PropertyChange(
+                item.path,
+                "delete" if item.wanted is None else "add" if item.live is None else "update",
+                item.live,
+                item.wanted,
+            )
+            for item in finding.fields
+        )
+        for index, known in enumerate(self.changes):
+            if known.urn == finding.urn:
+                self.changes[index] = replace(known, properties=(*known.properties, *properties))
+                return
+        name, kind = name_of(finding.urn), type_of(finding.urn)
+        self.changes.append(ResourceChange(finding.urn, kind, name, "update", properties))
+
+    def edited(self, deployment: Deployment) -> Deployment:
+        """The stack's state as the engine has to find it."""
+        return marked_unfinished(without_resources(deployment, self.missing), self.refused)
+
+    def within(self, result: StackResult) -> StackResult:
+        """The result of the stack's run with what was found and done before it."""
+        known = {change.urn for change in result.changes}
+        changes = [change for change in self.changes if change.urn not in known]
+        outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
+        reason = "" if changes and result.outcome == "unchanged" else result.reason
+        if self.errors and outcome != "cancelled":
+            outcome, reason = "failed", reason or self.errors[0].splitlines()[0]
+        # Where the apply met no conflict, the files say by now what is there.
+        agreed = self.refused.keys() if outcome != "failed" else ()
+        return replace(
+            result,
+            outcome=outcome,
+            reason=reason,
+            changes=(*changes, *result.changes),
+            unchanged=max(0, result.unchanged - len(changes)),
+            errors=(*self.errors, *result.errors),
+            warnings=(*self.warnings, *self.notices, *result.warnings),
+            findings=tuple(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
+        )
+
+
+class DriftControl:
+    """Examines the stacks of a run, and settles each when its turn comes."""
+
+    def __init__(self, context: Context, sink: Sink) -> None:
+        self._context = context
+        self._sink = sink
+        self._restored = Restored(context.backend.url, context.plan.city.name)
+        self._cases: dict[str, tuple[Case, ...]] = {}
+        self._failed: dict[str, WecityError] = {}
+        self._settled: dict[str, Settled] = {}
+
+    def look(self, stacks: Iterable[str]) -> None:
+        """Examine stacks, those of one cluster together. What keeps one from being examined is raised by `settle`."""
+        by_cloud: dict[str, list[str]] = {}
+        for name in stacks:
+            planned = self._context.stacks[name]
+            if planned.layer not in ("secrets", LANDING) and planned.cloud in self._context.clusters:
+                by_cloud.setdefault(planned.cloud, []).append(name)
+        for cloud, names in by_cloud.items():
+            self._look_at(self._context.clusters[cloud], [name for name in names if name not in self._cases])
+
+    def _look_at(self, cluster: Cluster, names: Sequence[str]) -> None:
+        try:
+            states = [state for name in names if (state := self._context.state(name)) is not None]
+            cases = examine_cases(cluster, self._context.backend, states)
+        except WecityError as error:
+            self._failed |= dict.fromkeys(names, error)
+            return
+        for name in names:
+            self._cases[name] = tuple(case for case in cases if case.recorded.stack == name)
+
+    def undisturbed(self, cluster: Cluster, keys: Iterable[str]) -> None:
+        """Objects that were found as they should be without an examination."""
+        for key in keys:
+            self._restored.clean(cluster.identifier, key)
+
+    def save(self) -> None:
+        """Note how often things were restored."""
+        self._restored.save()
+
+    def settled(self, stack: str) -> Settled:
+        """What `settle` came to; nothing for a stack that was not examined."""
+        return self._settled.get(stack) or Settled()
+
+    def settle(self, stack: str) -> Settled:
+        """Put the stack's drift right, or in a preview say what an `up` would do.
+
+        Raises what kept the stack from being examined.
+        """
+        if stack in self._failed:
+            raise self._failed[stack]
+        done = self._settled[stack] = Settled()
+        cases = self._cases.get(stack, ())
+        cluster = self._context.cluster_of(stack)
+        if cluster is None or not cases:
+            return done
+        if self._context.options.operation == "preview":
+            for case in cases:
+                self._foresee(case, cluster, done)
+            return done
+
+        async def settle_all(client: KubeClient) -> None:
+            for case in cases:
+                try:
+                    await self._put_right(client, case, cluster, done)
+                except WecityError as error:
+                    done.errors.append(f"{_title(case)} could not be restored: {describe(error)}")
+
+        if any(case.findings or case.lost for case in cases):
+            ask(cluster, settle_all)
+        else:
+            self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
+        self.save()
+        return done
+
+    def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
+        for found in case.findings:
+            finding = self._judged(found, cluster)
+            done.findings.append(finding)
+            if finding.what == "missing":
+                done.missing.add(finding.urn)
+            elif finding.resolved:
+                done.change(finding)
+                verb = "restores" if finding.what == "security" else "takes over"
+                self._tell(done.warnings, finding, f"{finding}; `up` {verb} it")
+            else:
+                self._tell_unresolved(finding, done)
+
+    async def _put_right(self, client: KubeClient, case: Case, cluster: Cluster, done: Settled) -> None:
+        from wecityctl.drift.restore import own_again, restore, take_over
+
+        key, taken = key_of(case.recorded), False
+        if case.lost:
+            await own_again(client, case)
+        if not any(found.what == "security" for found in case.findings):
+            self._restored.clean(cluster.identifier, key)
+        for found in case.findings:
+            finding = self._judged(found, cluster)
+            done.findings.append(finding)
+            if finding.what == "missing":
+                done.missing.add(finding.urn)
+            elif not finding.resolved:
+                self._tell_unresolved(finding, done)
+            elif finding.what == "security":
+                if not await restore(client, case):
+                    done.missing.add(finding.urn)
+                if self._context.options.take_over:
+                    self._restored.clean(cluster.identifier, key)
+                self._restored.again(cluster.identifier, key)
+                done.change(finding)
+                self._tell(done.warnings, finding, f"{finding}; restored")
+            else:
+                if not taken:
+                    await take_over(client, case)
+                    taken = True
+                done.change(finding)
+                self._tell(done.warnings, finding, f"{finding}; taken over")
+
+    def _judged(self, found: Finding, cluster: Cluster) -> Finding:
+        finding = counted(found, self._restored, cluster)
+        takes = self._context.options.take_over
+        resolved = finding.what == "missing" or takes or (finding.what == "security" and not finding.is_stopped)
+        return replace(finding, resolved=resolved)
+
+    def _tell_unresolved(self, finding: Finding, done: Settled) -> None:
+        if finding.what == "addition":
+            self._tell(done.notices, finding, f"{finding}; left as it is: `wecityctl up --take-over` removes it")
+        elif finding.is_stopped:
+            text = (
+                f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"
+                f"find out what {finding.who or 'changes it'} does and stop it; then {WAY_OUT}"
+            )
+            if self._context.options.operation == "preview":
+                self._tell(done.warnings, finding, text)
+            else:
+                done.errors.append(text)
+        else:
+            if self._context.options.operation != "preview":
+                # A dry run would end the engine's preview at the first conflict; it is told here instead.
+                done.refused[finding.urn] = str(finding)
+            self._tell(done.warnings, finding, f"{finding}; refused unless the files say the same: {WAY_OUT}")
+
+    def _tell(self, where: list[str], finding: Finding, text: str) -> None:
+        where.append(text)
+        self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _title(case: Case) -> str:
+    recorded = case.recorded
+    return (
+        f"{recorded.kind} {recorded.namespace}/{recorded.name}"
+        if recorded.namespace
+        else (f"{recorded.kind} {recorded.name}")
+    )

@@ -1,0 +1,98 @@
+"""Compares whole stacks with their clusters: from states to findings, for runs, `status` and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.drift.restored import Restored
+from wecityctl.engine import probe
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.crypto import has_secrets
+from wecityctl.engine.live import ask
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState, StateResource
+from wecityctl.inputs import Cluster
+from wecityctl.model.findings import Finding
+
+if TYPE_CHECKING:
+    from wecityctl.drift.examine import Case
+    from wecityctl.drift.recorded import Recorded
+
+
+def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Finding, ...]:
+    """Everything on the cluster that is not as the states of these stacks have it; changes nothing.
+
+    Raises the Kubernetes client's errors, and `AuthenticationError` when the passphrase does not open the states.
+    """
+    restored = Restored(backend.url, backend.city)
+    return tuple(
+        counted(finding, restored, cluster)
+        for case in examine_cases(cluster, backend, states)
+        for finding in case.findings
+    )
+
+
+def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
+    """The finding with how often its object was restored already."""
+    if finding.what != "security":
+        return finding
+    return replace(finding, restored=restored.count(cluster.identifier, key_of(finding)))
+
+
+def key_of(found: Finding | Recorded) -> str:
+    """An object's apiVersion, kind, namespace and name in one string, as the probe has them."""
+    return probe.SEPARATOR.join((found.api_version, found.kind, found.namespace, found.name))
+
+
+def examine_cases(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Case, ...]:
+    """The same, object by object, with what is needed to put it right."""
+    from wecityctl.drift.examine import examine as examine_objects
+
+    objects = [item for state in states for item in recorded_objects(cluster, backend, state)]
+    if not objects:
+        return ()
+    return ask(cluster, lambda client: examine_objects(client, probe.selector(backend.city), objects))
+
+
+def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:
+    """What the state has on this cluster; nothing of a state that knows another one."""
+    for resource in state.resources:
+        known = resource.inputs.get("clusterIdentifier") if resource.type == KUBERNETES_PROVIDER else None
+        if isinstance(known, str) and known and known != cluster.identifier:
+            return ()
+    return tuple(_recorded(backend, state))
+
+
+def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
+    from wecityctl.drift.recorded import Recorded
+
+    def clear(value: Mapping[str, Any]) -> dict[str, Any]:
+        if not has_secrets(value):
+            return dict(value)
+        assert state.deployment is not None
+        return dict(backend.reveal(state.deployment, dict(value)))
+
+    for resource in state.resources:
+        meta, manager = resource.outputs.get("metadata"), resource.outputs.get("__fieldManager")
+        # One that was interrupted while it was made has no manager yet: the engine looks at it again.
+        if not _is_object(resource) or not isinstance(meta, Mapping) or not isinstance(manager, str):
+            continue
+        yield Recorded(
+            state.stack,
+            resource.urn,
+            str(resource.outputs.get("apiVersion")),
+            str(resource.outputs.get("kind")),
+            str(meta.get("namespace") or ""),
+            str(meta.get("name")),
+            manager,
+            clear(resource.inputs),
+            clear({key: value for key, value in resource.outputs.items() if not key.startswith("__")}),
+            has_secrets(resource.inputs) or has_secrets(resource.outputs),
+        )
+
+
+def _is_object(resource: StateResource) -> bool:
+    # A patch of somebody else's object has a type of its own, and is not the object.
+    kind = resource.type.rpartition(":")[2]
+    return resource.custom and resource.type.startswith("kubernetes:") and kind == resource.outputs.get("kind")
