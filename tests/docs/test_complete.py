@@ -21,8 +21,16 @@ from wecityctl.errors import ExitCode
 WRITTEN = [document for document in documents() if document not in GENERATED]
 REFERENCE = ROOT / "docs" / "reference"
 RECORDS = ROOT / "docs" / "decisions"
-# Variables that are only set for others, or read inside a pod or a CNI plug-in, never given by a user.
-NOT_THE_USERS = {"CNI_COMMAND", "CNI_CONTAINERID", "CNI_ARGS", "KUBERNETES_EXEC_INFO", "CNI_NETNS", "CNI_IFNAME"}
+# Variables that are only set for others, by a shell, or read inside a pod or a CNI plug-in, never given by a user.
+NOT_THE_USERS = {
+    "CNI_COMMAND",
+    "CNI_CONTAINERID",
+    "CNI_ARGS",
+    "KUBERNETES_EXEC_INFO",
+    "CNI_NETNS",
+    "CNI_IFNAME",
+    "COMP_WORDS",
+}
 
 _BY_FUNCTION = re.compile(r"(WECITYCTL|XDG|PULUMI_K8S)_[A-Z0-9_]+|(HTTPS?|NO)_PROXY")
 
