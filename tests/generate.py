@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.cli.help_texts import SNAPSHOTS, all_help, reference_page
 from tests.policy.city_cases import write_expected as write_findings
 from tests.policy.reference_page import rules_page
+from tests.provider.go_types import ZEROS, api_version, sources, table
 from tests.spec.cases import write_expected
 from tests.spec.reference_page import spec_page
 from wecityctl.spec.jsonschema import schema_text
@@ -21,7 +22,10 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 def generated() -> dict[Path, str]:
     """Every generated file and what belongs in it."""
     helps = all_help()
+    version = api_version()
+    root = sources(version)  # there once Kubernetes has been built on this machine
     return {
+        **({ZEROS: table(root, version)} if root else {}),
         REFERENCE / "city.schema.json": schema_text(),
         REFERENCE / "city.md": spec_page(),
         REFERENCE / "cli.md": reference_page(helps),

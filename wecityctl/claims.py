@@ -1,7 +1,7 @@
 """Whether the namespaces that a city would make on clusters that were there before are free, before anything is done.
 
 A name that somebody else has is that cloud's failure and no other's; the provider holds the same line for every object
-of the whole cluster (`provider.claims`), here it is told beforehand and for all namespaces at once.
+of the whole cluster (`provider.adoption`), here it is told beforehand and for all namespaces at once.
 """
 
 from __future__ import annotations

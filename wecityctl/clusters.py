@@ -43,10 +43,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """The clusters that answer, by cloud name, and for each other cloud the error that says why it does not."""
+    """The clusters that answer, by cloud name, and for each other cloud the error that says why it does not.
+
+    `stopped` are embedded clouds that do not run, as they were when they last did: `up` starts them.
+    """
 
     found: Mapping[str, Cluster] = field(default_factory=dict)
     failed: Mapping[str, WecityError] = field(default_factory=dict)
+    stopped: Mapping[str, Cluster] = field(default_factory=dict)
 
 
 def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, WecityError]:
@@ -70,7 +74,7 @@ def open_clusters(
 
     With `start`, embedded clouds are started, those of simulated nodes side by side, and given the images they need. A
     vendor's cloud is reached with the kubeconfig that its landing zone left in the state (of `backend`, or else of the
-    city's own); while there is none, the cloud is neither found nor failed, as an embedded one that does not run.
+    city's own); while there is none, the cloud is neither found nor failed, as an embedded one that was never started.
     """
     from wecityctl.kube.identify import patience
 
@@ -83,6 +87,7 @@ def open_clusters(
     }
     found: dict[str, Cluster] = {}
     failed: dict[str, WecityError] = {}
+    stopped: dict[str, Cluster] = {}
     starts = _start_simulated(city, catalogue, sink) if start else {}
     for cloud in sorted(city.clouds, key=lambda cloud: cloud.provider != "local"):
         try:
@@ -92,6 +97,8 @@ def open_clusters(
                 cluster = starts[cloud.name].result()
             else:
                 cluster = _open_local(city, cloud, catalogue, sink, start)
+            if cluster is None and cloud.provider == "local" and (last := _last_known(city, cloud)) is not None:
+                stopped[cloud.name] = last
         except WecityError as error:
             failed[cloud.name] = error
         else:
@@ -101,6 +108,7 @@ def open_clusters(
     return Clusters(
         MappingProxyType({name: found[name] for name in order if name in found}),
         MappingProxyType({name: failed[name] for name in order if name in failed}),
+        MappingProxyType(stopped),
     )
 
 
@@ -235,8 +243,18 @@ def _open_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, star
 
     name = local_name(city, cloud)
     running = _start_local(city, cloud, catalogue, sink) if start else embedded.connect(name)
-    if running is None:
-        return None
+    return _local_cluster(cloud, running) if running is not None else None
+
+
+def _last_known(city: City, cloud: Cloud) -> Cluster | None:
+    """The cluster of an embedded cloud that is stopped; `None` for one that never ran on this machine."""
+    from wecityctl.local import cloud as embedded
+
+    last = embedded.last_known(local_name(city, cloud))
+    return _local_cluster(cloud, last) if last is not None else None
+
+
+def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
     return Cluster(
         cloud=cloud.name,
         kubeconfig=running.kubeconfig,

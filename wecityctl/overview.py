@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
-from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.errors import ExitCode, TimedOutError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.kube.resource import Object, ResourceType
+from wecityctl.model.findings import Drift, Finding
 from wecityctl.model.naming import LABEL_PREFIX
 
 if TYPE_CHECKING:
@@ -23,9 +25,23 @@ _MOST_NAMESPACES = 20
 WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1", "Job"))
 
 
+StackState = Literal[
+    "ok", "failed", "incomplete", "drifted", "cloud-stopped", "cloud-unreachable", "never-made", "not-in-files"
+]
+# The engine writes its last state a moment after it has noted when the update ended, and notes whole seconds.
+_WRITTEN_LATE = 5.0
+_COMMANDS = {"update": "up"}
+_REPORTED: tuple[Drift, ...] = ("addition",)
+
+
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that was never made."""
+    """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that was never made.
+
+    `state` is the worst of what is known: `failed` when its last run did not succeed, `incomplete` when that was
+    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them). `reason` says it in
+    a sentence. `last_run` is the operation of the last run that came to an end, `last_result` how it ended.
+    """
 
     stack: str
     layer: str
@@ -34,6 +50,12 @@ class StackStatus:
     pending: int = 0
     errors: tuple[str, ...] = ()
     planned: bool = True
+    state: StackState = "ok"
+    reason: str = ""
+    cloud: str = ""
+    last_run: str = ""
+    last_result: str = ""
+    drift: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +74,116 @@ class WorkloadStatus:
     simulated: bool
 
 
-def stack_statuses(plan: Plan, backend: Backend) -> tuple[StackStatus, ...]:
-    """Every stack of the plan, and those in the back end that have left the files."""
-    planned = {stack.name: stack.layer for stack in plan.stacks}
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The clouds that cannot be looked at, each with the reason: embedded ones that do not run, and all others."""
+
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+
+
+def stack_statuses(plan: Plan, backend: Backend, away: Away, found: Sequence[Finding] = ()) -> tuple[StackStatus, ...]:
+    """Every stack of the plan, and those in the back end that have left the files.
+
+    `found` is what the clusters have otherwise than the states say; the clouds that are `away` were not looked at.
+    """
+    planned = {stack.name: stack for stack in plan.stacks}
     names = [*planned, *(name for name in backend.list_stacks() if name not in planned)]
-    found = []
-    for name in names:
-        state = backend.read_state(name)
-        layer = planned.get(name) or name.removeprefix(f"{plan.city.name}.").split(".")[0]
-        if state is None:
-            found.append(StackStatus(name, layer, 0, "", planned=name in planned))
-            continue
-        objects = [item for item in state.resources if item.custom and not item.is_provider]
-        errors = tuple(error for item in objects for error in item.init_errors)
-        found.append(
-            StackStatus(
-                name, layer, len(objects), state.last_update, len(state.pending), errors, planned=name in planned
-            )
-        )
-    return tuple(found)
+    by_stack: dict[str, tuple[Finding, ...]] = {}
+    for item in found:
+        by_stack[item.stack] = (*by_stack.get(item.stack, ()), item)
+    return tuple(_stack_status(plan, backend, name, away, by_stack.get(name, ())) for name in names)
+
+
+def _stack_status(plan: Plan, backend: Backend, name: str, away: Away, drift: tuple[Finding, ...]) -> StackStatus:
+    from wecityctl.engine.secret_store import needed
+
+    stack = next((item for item in plan.stacks if item.name == name), None)
+    layer = stack.layer if stack else name.removeprefix(f"{plan.city.name}.").split(".")[0]
+    cloud = stack.cloud if stack and stack.layer != "landing" else ""
+    state = backend.read_state(name)
+    if state is None or not state.last_update:
+        judged: StackState = "never-made" if stack else "not-in-files"
+        if layer == "secrets" and not needed(plan):
+            judged = "ok"
+        return StackStatus(name, layer, 0, "", planned=stack is not None, state=judged, cloud=cloud)
+    objects = [item for item in state.resources if item.custom and not item.is_provider]
+    last = backend.last_update(name) or {}
+    known = StackStatus(
+        name,
+        layer,
+        len(objects),
+        state.last_update,
+        len(state.pending),
+        tuple(error for item in objects for error in item.init_errors),
+        planned=stack is not None,
+        cloud=cloud,
+        last_run=_COMMANDS.get(str(last.get("kind") or ""), str(last.get("kind") or "")),
+        last_result=str(last.get("result") or ""),
+        drift=drift,
+    )
+    ended = float(last.get("endTime") or 0)
+    troubles = tuple(_troubles(known, ended, away))
+    reason = "; ".join(text for _, text in troubles)
+    return replace(known, state=troubles[0][0] if troubles else "ok", reason=reason)
+
+
+def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[StackState, str]]:
+    """What is the matter with a stack that was made, the worst first. `ended` is when its last run did, in seconds."""
+    if not known.planned:
+        yield "not-in-files", "no longer in the files"
+    if known.pending:
+        several = "s were" if known.pending > 1 else " was"
+        yield "incomplete", f"interrupted: {known.pending} operation{several} under way"
+    elif datetime.fromisoformat(known.last_update).timestamp() > ended + _WRITTEN_LATE:
+        yield "incomplete", "interrupted: its last run did not come to an end"
+    elif known.last_result != "succeeded":
+        yield "failed", f"its last `{known.last_run}` failed" + (f": {known.errors[0]}" if known.errors else "")
+    elif known.errors:
+        yield "failed", f"not ready: {known.errors[0]}"
+    if known.cloud in away.stopped:
+        yield "cloud-stopped", away.stopped[known.cloud]
+    elif known.cloud in away.unreachable:
+        yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
+    wrong = [item for item in known.drift if item.what not in _REPORTED]
+    if wrong:
+        missing = sum(item.what == "missing" for item in wrong)
+        counts = ((missing, "missing"), (len(wrong) - missing, "changed"))
+        told = " and ".join(f"{count} {word}" for count, word in counts if count)
+        yield "drifted", f"{told} on the cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the clusters have otherwise than the states say; for each cloud that could not be read, the error."""
+
+    found: tuple[Finding, ...] = ()
+    failed: Mapping[str, WecityError] = field(default_factory=dict)
+
+
+def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
+    """Compare the plan's stacks with every cluster."""
+    from wecityctl.engine.examination import examine
+
+    found: list[Finding] = []
+    failed: dict[str, WecityError] = {}
+    for cloud, cluster in clusters.items():
+        here = [stack.name for stack in plan.stacks if stack.cloud == cloud and stack.layer != "landing"]
+        states = [state for name in here if (state := backend.read_state(name)) is not None]
+        try:
+            found += examine(cluster, backend, states)
+        except WecityError as error:
+            failed[cloud] = error
+    return Examined(tuple(found), failed)
+
+
+def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:
+    """0 when all is as the last run left it, 6 when nothing was made yet, 4 when anything is missing or wrong."""
+    made = [item for item in stacks if item.layer != "secrets" and item.state != "never-made"]
+    if not made:
+        return ExitCode.NO_SUCH_STACK
+    well = all(item.state in ("ok", "not-in-files") for item in stacks)
+    return ExitCode.OK if well and all(item.state == "ready" for item in workloads) else ExitCode.DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)

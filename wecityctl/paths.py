@@ -15,13 +15,23 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """Things that can be made again: engine parts, images, the Pulumi home. `$XDG_CACHE_HOME/wecityctl`."""
+    """Things that can be made again: engine parts, images, schemas, Pulumi's home. `$XDG_CACHE_HOME/wecityctl`."""
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def state_dir() -> Path:
     """Things that must not be lost: local state back end, embedded clouds' data. `$XDG_STATE_HOME/wecityctl`."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def recipe_dir() -> Path:
+    """The recipes of our own images, a directory each: in the package, in a checkout by a symbolic link."""
+    return Path(__file__).resolve().parent / "images"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The images that files may name as `catalogue:<name>`, in order; the recipes themselves are not read."""
+    return tuple(sorted(path.parent.name for path in recipe_dir().glob("*/image.yaml")))
 
 
 def private_dir(path: Path) -> Path:

@@ -157,6 +157,9 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
     }
 
 
+# nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
+_NGINX_TEXT = 3500
+
 # As many answers in a row as there are gateway pods, twice over: each answer comes from one of them. The images have no
 # HTTP client, but bash can open a connection.
 CHECK = r"""set -u
@@ -197,9 +200,15 @@ def _index(domain: str, city: str, routes: Sequence[RouteTarget]) -> str:
     """The page at the city's own domain: one entry point for everything a citizen needs."""
     items = "".join(f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>" for route in routes)
     page = f"<!doctype html><meta charset=utf-8><title>{city}</title><h1>{city}</h1><ul>{items}</ul>"
+    parts = [page[start : start + _NGINX_TEXT] for start in range(0, len(page), _NGINX_TEXT)]
+    answer = f"return 200 '{page}';"
+    if len(parts) > 1:
+        names = "".join(f"$index_{number}" for number in range(len(parts)))
+        answer = "".join(f"set $index_{number} '{part}'; " for number, part in enumerate(parts))
+        answer += f'return 200 "{names}";'
     return (
         f"server {{\n  listen 8080;\n  server_name {domain};\n  default_type text/html;\n"
-        f"  location = / {{ return 200 '{page}'; }}\n}}\n"
+        f"  location = / {{ {answer} }}\n}}\n"
     )
 
 

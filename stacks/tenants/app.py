@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ import pulumi
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.variables import BINDING_ROOT, literal, own_variables, secret_variable
 from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
@@ -24,7 +26,6 @@ from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint
 
-BINDING_ROOT = "/bindings"
 GATEWAY_TYPE = "gateway"
 
 
@@ -50,7 +51,9 @@ class Application(pulumi.ComponentResource):
 
     def move_in(self, namespace: KubernetesObject, fences: Sequence[KubernetesObject]) -> None:
         """Register what is in the namespace. Its `fences` stand before the first pod."""
-        home, app = self.scope.after(namespace), self.app
+        app = self.app
+        # The people's own labels stay in the app's namespace: a provisioning Job's template cannot change.
+        home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
         account = home.add(pods.service_account(self.namespace, app.name))
         flows = home.add_all([*self._inner_flows(), *self._flows()])
         bindings = [bind(home, app, use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
@@ -152,7 +155,7 @@ class Application(pulumi.ComponentResource):
             values = {name: self._own_secret(name) for name in component.secrets}
             before.append(home.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
             content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
-        template = self._template(component, workload, bindings, content)
+        template = self._template(home.labels, component, workload, bindings, content)
         ready.after(*before).add(self._deployment(component, workload, template))
         if component.port is not None:
             services = [pods.service(self.namespace, workload, labels, {"http": component.port})]
@@ -189,7 +192,12 @@ class Application(pulumi.ComponentResource):
         }
 
     def _template(
-        self, component: Component, workload: str, bindings: list[Binding], content: dict[str, Any]
+        self,
+        common: Mapping[str, str],
+        component: Component,
+        workload: str,
+        bindings: list[Binding],
+        content: dict[str, Any],
     ) -> Manifest:
         inputs = self.scope.inputs
         volumes: list[Manifest] = []
@@ -208,8 +216,8 @@ class Application(pulumi.ComponentResource):
         runner = pods.container(
             component.name,
             resolve_image(component.image, inputs.images, inputs.city.images.registry),
-            command=component.command,
-            env=self._environment(component, workload, bool(bindings)),
+            command=[literal(text) for text in component.command],
+            env=self._environment(component, workload),
             ports={"http": component.port} if component.port is not None else None,
             mounts=mounts,
             requests={"cpu": component.resources.cpu, "memory": component.resources.memory, **accelerators},
@@ -229,20 +237,16 @@ class Application(pulumi.ComponentResource):
             spec["affinity"] = where
         # The group that may read the bindings; Kubernetes gives the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
-        labels = {**self.scope.labels, **self._component_labels(component)}
+        labels = {**common, **self._component_labels(component)}
         if not content:
             return pods.template(labels, spec)
         return pods.template(
             labels, spec, pulumi.Output.unsecret(pulumi.Output.all(**content).apply(pods.content_digest))
         )
 
-    def _environment(self, component: Component, workload: str, has_bindings: bool) -> list[Manifest]:
-        known = {"APP_NAME": self.app.name, "APP_TENANT": self.app.tenant}
-        if component.port is not None:
-            known["PORT"] = str(component.port)
-        if has_bindings:
-            known["SERVICE_BINDING_ROOT"] = BINDING_ROOT
-        plain = [{"name": name, "value": value} for name, value in {**known, **component.env}.items()]
+    def _environment(self, component: Component, workload: str) -> list[Manifest]:
+        values = {**own_variables(self.app, component), **component.env}
+        plain = [{"name": name, "value": literal(value)} for name, value in values.items()]
         return plain + [
             pods.from_secret(secret_variable(name), f"{workload}-secrets", name) for name in component.secrets
         ]
@@ -279,13 +283,12 @@ def resolve_image(image: str, catalogue: Any, registry: str) -> str:
 
 
 def file_key(path: str) -> str:
-    """The key of a mounted file in its ConfigMap; the digest keeps two paths of the same base name apart."""
-    return f"{naming.digest(path)}-{path.rsplit('/', 1)[-1]}"
+    """The key of a mounted file in its ConfigMap; the digest keeps two paths of the same base name apart.
 
-
-def secret_variable(name: str) -> str:
-    """The environment variable of a secret: `sms-key` becomes `SMS_KEY`."""
-    return name.upper().replace("-", "_").replace(".", "_")
+    A key has at most 253 letters, digits and `.`, `_`, `-`, which the end of a path need not have.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", path.rsplit("/", 1)[-1])
+    return f"{naming.digest(path)}-{name[:244]}"
 
 
 def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:

@@ -128,22 +128,6 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (8, b"", b"error: interrupted\n")
 
 
-def test_reader_that_goes_away(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", "from wecityctl.cli.main import main; main()", "schema"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        errors = process.stderr.read()
-        process.wait(timeout=30)
-    assert process.returncode == 1
-    assert errors == b""
-
-
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -13,15 +13,16 @@ from tests.cli.program import ROOT, wecityctl
 
 CASES = ROOT / "tests" / "policy" / "cases"
 EXAMPLE = "examples/xingcheng"
+FOUND = "6:126: three-administrators: city: root@case.example is system administrator and audit administrator"
 WAIVER = """---
 apiVersion: wecity.dev/v1alpha1
 kind: Waiver
-metadata: {name: short-logs}
+metadata: {name: one-for-two}
 spec:
-  rule: log-retention
+  rule: three-administrators
   subjects: [city]
   owner: alice@case.gov.example
-  reason: the log store is enlarged in spring
+  reason: the second administrator begins in spring
   expires: "2999-12-31"
 """
 
@@ -34,11 +35,11 @@ def test_the_example_crosses_no_red_line(tmp_path: Path) -> None:
 
 
 def test_a_mandatory_finding_has_its_place_and_ends_with_5(tmp_path: Path) -> None:
-    done = wecityctl("policy", "check", "fail.yaml", cwd=CASES / "log-retention", home=tmp_path)
+    done = wecityctl("policy", "check", "fail-two-offices.yaml", cwd=CASES / "three-administrators", home=tmp_path)
     assert done.returncode == 5
     lines = done.stdout.splitlines()
-    assert lines[0] == "mandatory fail.yaml:6:34: log-retention: city: logs are kept for 90 days, less than 180"
-    assert lines[1].strip() == "→ set logRetentionDays to 180 or more"
+    assert lines[0] == f"mandatory fail-two-offices.yaml:{FOUND}"
+    assert lines[1].strip() == "→ give one of the two offices to somebody else"
 
 
 def test_advice_ends_with_0(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_veto_is_told_of_a_city_that_cannot_be_placed(tmp_path: Path) -> None:
 
 def test_a_city_that_cannot_be_placed_and_breaks_no_rule_by_its_files_ends_with_2(tmp_path: Path) -> None:
     city = tmp_path / "city.yaml"
-    text = (CASES / "log-retention" / "pass.yaml").read_text()
+    text = (CASES / "three-administrators" / "pass.yaml").read_text()
     city.write_text(
         text.replace("      port: 8080", "      port: 8080\n      resources: {cpu: '7', memory: 1Gi}").replace(
             'nodes: 3, cpu: "16"', 'nodes: 1, cpu: "2"'
@@ -96,7 +97,9 @@ def test_a_city_that_cannot_be_placed_and_breaks_no_rule_by_its_files_ends_with_
 
 
 def test_json_has_everything(tmp_path: Path) -> None:
-    done = wecityctl("policy", "check", CASES / "log-retention" / "fail.yaml", "-o", "json", home=tmp_path)
+    done = wecityctl(
+        "policy", "check", CASES / "three-administrators" / "fail-two-offices.yaml", "-o", "json", home=tmp_path
+    )
     assert done.returncode == 5
     result = json.loads(done.stdout)
     assert result["format_version"] == "1.0"
@@ -104,14 +107,14 @@ def test_json_has_everything(tmp_path: Path) -> None:
     assert [item["level"] for item in result["findings"]] == ["mandatory"] + ["advisory"] * result["counts"]["advisory"]
     first = result["findings"][0]
     assert {key: first[key] for key in ("rule", "level", "veto", "waiver", "subject", "line", "column", "path")} == {
-        "rule": "log-retention",
+        "rule": "three-administrators",
         "level": "mandatory",
         "veto": False,
         "waiver": "",
         "subject": "city",
         "line": 6,
-        "column": 34,
-        "path": "spec.compliance.logRetentionDays",
+        "column": 126,
+        "path": "spec.compliance.administrators.audit",
     }
     assert {item["rule"] for item in result["evidence"]} >= {"default-deny", "plain-secrets"}
 
@@ -135,9 +138,9 @@ def test_an_unknown_rule_has_a_near_one() -> None:
 
 @pytest.fixture
 def city(tmp_path: Path) -> Path:
-    """A city whose logs are kept for too short a time."""
+    """A city in which one person is two of the three administrators."""
     path = tmp_path / "city.yaml"
-    shutil.copy(CASES / "log-retention" / "fail.yaml", path)
+    shutil.copy(CASES / "three-administrators" / "fail-two-offices.yaml", path)
     return path
 
 
@@ -145,7 +148,7 @@ def test_up_is_stopped_before_anything_is_started(city: Path, tmp_path: Path) ->
     done = wecityctl("up", city, "--yes", home=tmp_path)
     assert done.returncode == 5
     assert "error: mandatory red lines are crossed in 1 place; nothing was done" in done.stderr
-    assert f"{city}:6:34: log-retention: city: logs are kept for 90 days, less than 180" in done.stderr
+    assert f"{city}:{FOUND}" in done.stderr
     assert not (tmp_path / ".local" / "state" / "wecityctl" / "clouds").exists()
 
 
@@ -154,13 +157,13 @@ def test_a_stream_of_events_ends_with_the_error(city: Path, tmp_path: Path) -> N
     assert done.returncode == 5
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["error"]["exit_code"] == 5
-    assert "log-retention" in last["error"]["details"]
+    assert "three-administrators" in last["error"]["details"]
 
 
 def test_an_offline_preview_shows_what_up_would_refuse(city: Path, tmp_path: Path) -> None:
     done = wecityctl("preview", city, "--offline", home=tmp_path)
     assert done.returncode == 5
-    assert f"error: {city}:6:34: log-retention: city: logs are kept for 90 days" in done.stderr
+    assert f"error: {city}:{FOUND}" in done.stderr
     assert "warning: " in done.stderr
     assert "`up` will refuse: mandatory red lines are crossed in 1 place" in done.stdout
     assert wecityctl("preview", city, "--offline", "--detailed-exitcode", home=tmp_path).returncode == 1
@@ -170,9 +173,9 @@ def test_a_waiver_lets_it_pass_and_is_shown_where_it_does(city: Path, tmp_path: 
     city.write_text(city.read_text() + WAIVER)
     done = wecityctl("policy", "check", city, home=tmp_path)
     assert done.returncode == 0
-    assert "(waived: short-logs)" in done.stdout
-    assert "set logRetentionDays" not in done.stdout, "what is waived need not be mended"
-    assert "waiver short-logs holds for long: it ends on 2999-12-31" in done.stdout
+    assert "(waived: one-for-two)" in done.stdout
+    assert "give one of the two" not in done.stdout, "what is waived need not be mended"
+    assert "waiver one-for-two holds for long: it ends on 2999-12-31" in done.stdout
     assert wecityctl("preview", city, "--offline", home=tmp_path).returncode == 0
 
 
@@ -180,4 +183,4 @@ def test_an_expired_waiver_is_told(city: Path, tmp_path: Path) -> None:
     city.write_text(city.read_text() + WAIVER.replace("2999-12-31", "2020-12-31"))
     done = wecityctl("policy", "check", city, home=tmp_path)
     assert done.returncode == 5
-    assert "waiver short-logs no longer holds: expired after 2020-12-31; alice@case.gov.example answers" in done.stdout
+    assert "waiver one-for-two no longer holds: expired after 2020-12-31; alice@case.gov.example answers" in done.stdout

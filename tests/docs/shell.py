@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block, Step, matches, steps_of
+from tests.support.cache import make_cache
+from wecityctl.engine.crypto import SIGNATURE
 
 SECONDS = 400
+STATE = ".local/state/wecityctl"
 # Settings of whoever runs the tests that would change what the commands do.
 _FOREIGN = ("XDG_", "PULUMI_", "WECITYCTL_", "KUBECONFIG", "NO_COLOR", "COLUMNS", "PYTHONPATH")
 
@@ -83,23 +87,83 @@ class Shell:
         return process.returncode, output
 
     def environment(self) -> dict[str, str]:
-        """The environment of a user of their own who shares nothing with us but the cache."""
+        """The environment of a user of their own who shares nothing with us but programs and images."""
         base = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        cache = str(make_cache(self.home / ".cache"))
         path = os.pathsep.join((str(Path(sys.executable).parent), base["PATH"]))
         return {**base, "HOME": str(self.home), "XDG_CACHE_HOME": cache, "PATH": path, "COLUMNS": "120"}
 
 
-@contextlib.contextmanager
-def home(directory: Path) -> Iterator[Path]:
-    """A home whose embedded clouds are gone when the block ends, whatever happened in it."""
-    directory.mkdir(mode=0o700)
-    cleaner = Shell(directory, directory)
-    (directory / ".shell").mkdir()
-    try:
-        yield directory
-    finally:
-        clouds = directory / ".local/state/wecityctl/clouds"
-        names = [path.name for path in clouds.iterdir() if path.is_dir()] if clouds.is_dir() else []
+@dataclass(slots=True)
+class Homes:
+    """Homes for documents on simulated nodes, each as its reader finds it: empty but for a city that is up.
+
+    Bringing the city up takes longest, so it is kept from one document to the next while it is left as it was.
+    """
+
+    directory: Path
+    _as_brought_up: frozenset[str] = frozenset()
+
+    def empty(self) -> Path:
+        """A home with nothing in it."""
+        self.end()
+        return self.directory
+
+    def with_city(self, city: str) -> Path:
+        """A home in which nothing was done but `wecityctl up examples/CITY`."""
+        state = self.directory / STATE
+        if not self._as_brought_up or self._seen() != self._as_brought_up:
+            self.end()
+            bringing = Shell(self.directory / "work", self.directory)
+            bringing.prepare()
+            code, output = bringing.run(f"wecityctl up examples/{city} --yes")
+            assert code == 0, output[-4000:]
+            self._as_brought_up = self._seen()
+        _remove_but(self.directory, state)
+        for name in ("pulumi", "logs"):
+            shutil.rmtree(state / name, ignore_errors=True)
+        return self.directory
+
+    def end(self) -> None:
+        """Take away what runs, and everything that was kept."""
+        self._as_brought_up = frozenset()
+        end_clouds(self.directory)
+        shutil.rmtree(self.directory)
+        self.directory.mkdir(mode=0o700)
+
+    def _seen(self) -> frozenset[str]:
+        """What the state says there is: clouds, stacks, their resources with what they were asked to be."""
+        state = self.directory / STATE
+        found = {path.name for path in (state / "clouds").iterdir() if path.is_dir()}
+        for path in (state / "state/.pulumi/stacks").rglob("*.json"):
+            # The same secret is encrypted anew at each writing.
+            stored = json.loads(path.read_text(encoding="utf-8"), object_hook=lambda it: "" if SIGNATURE in it else it)
+            latest = stored["checkpoint"].get("latest") or {}
+            found.add(path.name)
+            for item in latest.get("resources") or ():
+                found.add(f"{item['urn']} {json.dumps(item.get('inputs'), sort_keys=True)}")
+        return frozenset(found)
+
+
+def _remove_but(directory: Path, kept: Path) -> None:
+    """Remove everything below `directory` but `kept` and what is in it."""
+    for path in directory.iterdir():
+        if path == kept:
+            continue
+        if kept.is_relative_to(path) and not path.is_symlink():
+            _remove_but(path, kept)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def end_clouds(directory: Path) -> None:
+    """End every embedded cloud of the home `directory`."""
+    clouds = directory / STATE / "clouds"
+    names = [path.name for path in clouds.iterdir() if path.is_dir()] if clouds.is_dir() else []
+    with tempfile.TemporaryDirectory() as work:
+        cleaner = Shell(Path(work), directory)
+        (cleaner.work / ".shell").mkdir()
         failed = [name for name in names if cleaner.run(f"wecityctl local reset --name {name} --confirm {name}")[0]]
-        assert not failed, f"embedded clouds are left over: {failed}"
+    assert not failed, f"embedded clouds are left over: {failed}"

@@ -1,7 +1,8 @@
 """Every command that the documentation shows really runs, in order, and prints what the documentation says.
 
-A document is run up to twice: its plain blocks alone; and with the others, on a real node where it has blocks for one
-and we are root, on simulated nodes otherwise. `make up`, `make test` and `make bench` are not run here: this test is
+Each document is run by itself, in a home in which no other was, with programs and images alone in its cache. It is run
+up to twice: its plain blocks alone; and with the others, on a real node where it has blocks for one and we are root,
+on simulated nodes otherwise. `make up`, `make test` and `make bench` are not run here: this test is
 itself run by `make test`, and the others would need the machine for themselves. What can be held against the Makefile
 is, in `test_complete`.
 """
@@ -17,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import GENERATED, ROOT, Block, blocks_of, documents
-from tests.docs.shell import Shell, home
+from tests.docs.shell import Homes, Shell, end_clouds
 
 NEEDS = ("", "cluster", "node")
 SHARED = "xingcheng"
+CHANGING = ("keep-secrets.md", "recover.md", "remove-a-tenant.md")
 
 
 def _blocks(document: Path) -> list[Block]:
@@ -37,8 +39,8 @@ def _cases(need: str) -> list[object]:
     if need == "cluster" and os.geteuid() == 0:
         # Where a real node can be had, a document that is for one is run there, whole, and not here in part.
         found = [document for document in found if all(block.need != "node" for block in blocks_of(document))]
-    # Who removes a tenant of the shared city goes last, so that nobody has to wait for it to come back.
-    found.sort(key=lambda document: document.name == "remove-a-tenant.md")
+    # Those for the same home follow one another, and who changes its city goes last: nobody waits for another one.
+    found.sort(key=lambda document: (SHARED in document.read_text(encoding="utf-8"), document.name in CHANGING))
     return [pytest.param(document, id=document.relative_to(ROOT).as_posix()) for document in found]
 
 
@@ -51,10 +53,12 @@ def short() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def shared_home(short: Path) -> Iterator[Path]:
-    """One home for all documents on simulated nodes, so that they share one city."""
-    with home(short / "s") as directory:
-        yield directory
+def homes(short: Path) -> Iterator[Homes]:
+    """The homes of documents on simulated nodes, one after another."""
+    found = Homes(short / "s")
+    found.directory.mkdir(mode=0o700)
+    yield found
+    found.end()
 
 
 def test_a_block_that_shows_something_else_is_noticed(tmp_path: Path) -> None:
@@ -86,14 +90,12 @@ def test_plain_blocks(document: Path, tmp_path: Path) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("document", _cases("cluster"))
-def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, shared_home: Path) -> None:
-    shell = Shell(tmp_path / "work", shared_home)
-    shell.prepare()
+def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, homes: Homes) -> None:
     blocks = _blocks(document)
-    if any(SHARED in block.text for block in blocks if block.need == "cluster"):
-        # Documents speak of a city that is up; only the first of them has to wait for it.
-        code, output = shell.run(f"wecityctl up examples/{SHARED} --confirm={SHARED}")
-        assert code == 0, output[-4000:]
+    # Documents speak of a city that is up; it is all that may be there before them.
+    speaks_of_city = any(SHARED in block.text for block in blocks if block.need == "cluster")
+    shell = Shell(tmp_path / "work", homes.with_city(SHARED) if speaks_of_city else homes.empty())
+    shell.prepare()
     for block in blocks:
         if block.need != "node":
             shell.follow(block)
@@ -103,9 +105,13 @@ def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, shared_home: 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a real node needs root")
 @pytest.mark.parametrize("document", _cases("node"))
 def test_blocks_on_a_real_node(document: Path, tmp_path: Path, short: Path) -> None:
-    with home(short / "r") as directory:
-        shell = Shell(tmp_path / "work", directory, simulated=False)
-        shell.prepare()
+    directory = short / "r"
+    directory.mkdir(mode=0o700)
+    shell = Shell(tmp_path / "work", directory, simulated=False)
+    shell.prepare()
+    try:
         for block in _blocks(document):
             shell.follow(block)
+    finally:
+        end_clouds(directory)
     shutil.rmtree(directory)

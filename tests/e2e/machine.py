@@ -1,6 +1,7 @@
 """A user's machine for a test: a home of its own, the real command line in subprocesses, and nothing left afterwards.
 
-Parts and images come from the real cache; everything else that the program keeps lies below `root`.
+Programs and images come from the real cache; everything else that the program keeps, its other caches too, lies below
+`root`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.cache import make_cache
 from wecityctl import paths
 from wecityctl.parts import locate
 
@@ -75,32 +77,20 @@ class Done:
 
 @dataclass(slots=True)
 class Machine:
-    """One home directory with what belongs to it. `passphrase` is given by the environment when it is set.
-
-    The cache is everybody's, unless `keep_cache_apart` gives it one of its own.
-    """
+    """One home directory with what belongs to it. `passphrase` is given by the environment when it is set."""
 
     root: Path
     passphrase: str = ""
-    cache_home: Path = field(default_factory=lambda: paths.cache_dir().parent)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def state(self) -> Path:
         return self.root / "s" / paths.APP
 
-    def keep_cache_apart(self) -> None:
-        """A cache with a Pulumi home of its own, for plug-ins that nobody else may find; the rest is shared."""
-        shared, self.cache_home = paths.cache_dir(), self.root / "k"
-        own = self.cache_home / paths.APP
-        own.mkdir(parents=True)
-        for name in ("parts", "images"):
-            (own / name).symlink_to(shared / name)
-
     def environment(self, **more: str) -> dict[str, str]:
         own = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
         own |= {
-            "XDG_CACHE_HOME": str(self.cache_home),
+            "XDG_CACHE_HOME": str(make_cache(self.root / "k")),
             "HOME": str(self.root / "h"),
             "XDG_STATE_HOME": str(self.root / "s"),
             "XDG_CONFIG_HOME": str(self.root / "c"),
@@ -220,6 +210,37 @@ def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
             last = error
         assert time.monotonic() < deadline, f"not in {seconds} s: {last!r}"
         time.sleep(0.2)
+
+
+def refused_by_the_engine(machine: Machine, city: str | os.PathLike[str]) -> list[str]:
+    """The stacks of a city whose state the engine calls invalid, each with what it says; nothing is written."""
+    told = machine.run("env", city, "-o", "json").json()
+    environment, found = machine.environment(**told["variables"]), []
+    backend = Path(told["variables"]["PULUMI_BACKEND_URL"].removeprefix("file://").partition("?")[0])
+    for path in sorted((backend / ".pulumi" / "stacks" / "wecity").glob("*.json")):
+        if not json.loads(path.read_text())["checkpoint"].get("latest"):
+            continue
+        # It writes nothing for a valid state; for any other it would ask first, and nobody answers.
+        done = subprocess.run(
+            [
+                str(locate("pulumi")),
+                "-C",
+                told["directory"],
+                "state",
+                "repair",
+                "--stack",
+                path.stem,
+                "--non-interactive",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if "already valid" not in done.stdout + done.stderr:
+            found.append(f"{path.stem}: {done.stdout}{done.stderr}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def test_the_readme_says_what_this_test_does() -> None:
 
 
 def test_the_city_comes_up_beside_what_was_there(existing: Existing, before: dict[str, str]) -> None:
-    existing.home.run("up", existing.files)
+    existing.home.run("up", existing.files, "--yes")
     after = existing.objects()
     assert {name: after.get(name) for name in before} == before
     made = existing.cluster.objects_of(NAME)
@@ -168,8 +168,8 @@ def test_a_namespace_of_the_same_name_is_refused_and_left_as_it_is(
     eventually(lambda: existing.cluster.get("serviceaccount", "default", "-n", namespace))
     before = existing.objects()
     try:
-        for command in ("preview", "up"):
-            done = existing.home.run(command, existing.files, code=2)
+        for command in (("preview",), ("up", "--yes")):
+            done = existing.home.run(*command, existing.files, code=2)
             assert told in done.err
             assert "they are left as they are" in done.err
         assert existing.objects() == before
@@ -179,7 +179,7 @@ def test_a_namespace_of_the_same_name_is_refused_and_left_as_it_is(
 
 def test_an_object_of_the_whole_cluster_is_refused_and_left_as_it_is(existing: Existing) -> None:
     """It sets the very fields that ours would: server-side apply sees no conflict in that."""
-    existing.home.run("up", existing.files)
+    existing.home.run("up", existing.files, "--yes")
     live = existing.cluster.get("priorityclass", f"{NAME}-tenant")
     existing.home.run("destroy", existing.files, f"--confirm={NAME}", "--delete-data")
     kept = ("value", "globalDefault", "description", "preemptionPolicy")
@@ -191,9 +191,9 @@ def test_an_object_of_the_whole_cluster_is_refused_and_left_as_it_is(existing: E
     }
     existing.cluster.kubectl("create", "-f", "-", stdin=json.dumps(theirs_now))
     before = existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields")
-    done = existing.home.run("up", existing.files, code=4)
+    done = existing.home.run("up", existing.files, "--yes", code=4)
     assert f"{NAME}-tenant" in done.text
-    assert "was there before and is not ours; it is left as it is" in done.text
+    assert "exists already and is not managed by this resource; it is left as it is" in done.text
     assert existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields") == before
     existing.home.run("destroy", existing.files, f"--confirm={NAME}", "--delete-data")
     assert existing.cluster.get("priorityclass", f"{NAME}-tenant", "--show-managed-fields") == before

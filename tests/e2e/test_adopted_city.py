@@ -98,7 +98,7 @@ def port(home: Machine, cluster: Cluster, backend: Path) -> Iterator[Port]:
 
 
 def test_the_first_machine_brings_the_city_up_on_the_adopted_cluster(port: Port) -> None:
-    port.one.run("up", port.files)
+    port.one.run("up", port.files, "--yes")
     in_state = objects_in_state(port.backend, NAME)
     assert len(in_state) > 30
     assert set(in_state) == port.cluster.objects_of(NAME)
@@ -107,7 +107,7 @@ def test_the_first_machine_brings_the_city_up_on_the_adopted_cluster(port: Port)
 def test_a_second_machine_with_the_passphrase_sees_no_change(port: Port) -> None:
     assert not port.two.state.exists()
     assert "nothing to change" in port.two.run("preview", port.files, "--detailed-exitcode").out
-    assert "nothing to change" in port.two.run("up", port.files).out
+    assert "nothing to change" in port.two.run("up", port.files, "--yes").out
     statuses = [each.run("status", port.files, "-o", "json").json() for each in (port.one, port.two)]
     assert statuses[0] == statuses[1]
 
@@ -115,7 +115,7 @@ def test_a_second_machine_with_the_passphrase_sees_no_change(port: Port) -> None
 def test_what_the_second_machine_changes_the_first_one_sees(port: Port) -> None:
     port.files.component("parks-app")["replicas"] = 2
     port.files.save()
-    assert port.two.run("up", port.files, "-o", "json").changes() == {
+    assert port.two.run("up", port.files, "--yes", "-o", "json").changes() == {
         "update Deployment parks-internet/parks-app-web",
         "create PodDisruptionBudget parks-internet/parks-app-web",
     }
@@ -137,7 +137,7 @@ def test_the_shared_state_is_private_and_has_no_secret_in_clear(port: Port) -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [("preview", "--parallelism=2"), ("up", "--no-skip"), ("destroy", f"--confirm={NAME}")]
+    ("command", "option"), [("preview", "--parallelism=2"), ("up", "--yes"), ("destroy", f"--confirm={NAME}")]
 )
 def test_a_wrong_or_missing_passphrase_is_refused_and_changes_nothing(port: Port, command: str, option: str) -> None:
     before = snapshot(port.backend)
@@ -165,21 +165,21 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 def test_a_kubeconfig_that_does_not_fit_is_a_mistake_of_configuration(
     port: Port, settings: dict[str, str], told: str
 ) -> None:
-    for command in ("preview", "up"):
-        assert told in port.one.run(command, port.elsewhere("wrong", **settings), code=2).err
+    for command in (("preview",), ("up", "--yes")):
+        assert told in port.one.run(*command, port.elsewhere("wrong", **settings), code=2).err
 
 
 def test_a_kubeconfig_that_is_no_kubeconfig_is_a_mistake_of_configuration(port: Port) -> None:
     path = port.one.root / "broken.kubeconfig"
     path.write_text("clusters: [}\n")
-    assert str(path) in port.one.run("up", port.elsewhere("wrong", kubeconfig=str(path)), code=2).err
+    assert str(path) in port.one.run("up", port.elsewhere("wrong", kubeconfig=str(path)), "--yes", code=2).err
 
 
 def test_an_expired_certificate_is_a_matter_of_authentication(port: Port, home: Machine) -> None:
     expired = expired_certificate(home.state / "clouds" / "lab" / "pki")
     path = port.access("expired", **{"client-certificate-data": base64.b64encode(expired).decode()})
-    for command in ("preview", "up"):
-        done = port.one.run(command, port.elsewhere("expired", kubeconfig=str(path)), code=3)
+    for command in (("preview",), ("up", "--yes")):
+        done = port.one.run(*command, port.elsewhere("expired", kubeconfig=str(path)), code=3)
         assert "expired" in done.err
         assert "→" in done.err
 
@@ -207,7 +207,7 @@ def test_a_server_that_does_not_answer_is_told_in_bounded_time(port: Port) -> No
     nobody = "https://127.0.0.1:9"
     files = port.elsewhere("away", kubeconfig=str(port.access("away", server=nobody)))
     before, begun = snapshot(port.backend), time.monotonic()
-    done = port.one.run("up", files, code=4, timeout=90)
+    done = port.one.run("up", files, "--yes", code=4, timeout=90)
     assert "127.0.0.1:9" in done.err
     assert time.monotonic() - begun < 60
     assert snapshot(port.backend) == before
@@ -225,10 +225,12 @@ def test_a_run_while_another_run_changes_the_city_says_who(port: Port) -> None:
     lock = port.backend / ".wecity" / "locks" / f"{NAME}.run"
     with changed(port, "summer"), lock.open("r+") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        done = port.two.run("up", port.files, code=1)
+        done = port.two.run("up", port.files, "--yes", code=1)
         assert f"another run is changing {NAME}" in done.err
         assert "process" in done.err
-    assert port.two.run("up", port.files, "-o", "json").changes() == {"update Deployment parks-internet/parks-app-web"}
+    assert port.two.run("up", port.files, "--yes", "-o", "json").changes() == {
+        "update Deployment parks-internet/parks-app-web"
+    }
 
 
 def test_a_state_that_somebody_else_has_locked_is_left_alone_until_unlock(port: Port) -> None:
@@ -237,16 +239,17 @@ def test_a_state_that_somebody_else_has_locked_is_left_alone_until_unlock(port: 
     owner = {"pid": 4711, "username": "alice", "hostname": "harbour-office", "timestamp": "2026-01-05T08:00:00Z"}
     lock.write_text(json.dumps(owner))
     with changed(port, "autumn"):
-        refused = port.two.run("up", port.files, code=None)
+        refused = port.two.run("up", port.files, "--yes", code=None)
         assert refused.code in (1, 4), refused
         assert "alice" in refused.text
         assert "harbour-office" in refused.text
         assert "unlock" in refused.text
+        assert "--yes" in port.two.run("unlock", port.files, TENANT, code=2).err
         assert lock.exists()
-        assert "alice" in port.two.run("unlock", port.files, TENANT).out
+        assert "alice" in port.two.run("unlock", port.files, TENANT, "--yes").out
         assert not lock.exists()
         assert "there are no locks" in port.two.run("unlock", port.files).err
-    port.two.run("up", port.files)
+    port.two.run("up", port.files, "--yes")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system that can be filled needs root")
@@ -254,12 +257,12 @@ def test_a_full_disk_is_told_and_the_state_stays_whole(port: Port) -> None:
     filler = port.backend / "filler"
     with changed(port, "winter"):
         fill(filler)
-        done = port.one.run("up", port.files, code=None)
+        done = port.one.run("up", port.files, "--yes", code=None)
         assert done.code in (1, 4), done
         assert "no space left" in done.text.lower() or "disk is full" in done.text.lower(), done
         filler.unlink()
         assert all(json.loads(text) for text in some(snapshot(port.backend).values()))
-        again: Done = port.one.run("up", port.files, "-o", "json")
+        again: Done = port.one.run("up", port.files, "--yes", "-o", "json")
         assert again.changes() <= {"update Deployment parks-internet/parks-app-web"}
     port.one.run("preview", port.files, "--detailed-exitcode")
     assert set(objects_in_state(port.backend, NAME)) == port.cluster.objects_of(NAME)
@@ -289,16 +292,16 @@ def test_one_cloud_that_is_away_does_not_stop_the_other(port: Port) -> None:
     two.component("parks-app")["env"] = {"SEASON": "spring"}
     two.save()
     report = port.one.root / "report.json"
-    done = port.one.run("up", two, "--report-file", report, code=4)
+    done = port.one.run("up", two, "--yes", "--report-file", report, code=4)
     outcomes = {item["stack"]: item for item in json.loads(report.read_text())["stacks"]}
     assert outcomes[TENANT]["outcome"] == "succeeded"
     for stack in (f"{NAME}.base.far", f"{NAME}.tenant.island.far"):
         assert outcomes[stack]["outcome"] in ("failed", "blocked")
     assert "127.0.0.1:9" in outcomes[f"{NAME}.base.far"]["reason"]
     assert "127.0.0.1:9" in done.text
-    unreachable = port.one.run("status", two, "-o", "json").json()["unreachable"]
+    unreachable = port.one.run("status", two, "-o", "json", code=4).json()["unreachable"]
     assert list(unreachable) == ["far"]
-    port.one.run("up", port.files, f"--confirm={NAME}")
+    port.one.run("up", port.files, "--yes", f"--confirm={NAME}")
 
 
 def test_either_machine_can_take_the_city_down(port: Port) -> None:

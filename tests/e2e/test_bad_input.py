@@ -63,7 +63,7 @@ def test_no_command_does_anything_with_invalid_files(home: Machine, command: str
 
 
 def test_a_path_that_is_not_there_is_refused(home: Machine) -> None:
-    done = home.run("up", home.root / "nowhere", code=2)
+    done = home.run("up", home.root / "nowhere", "--yes", code=2)
     assert "nowhere" in done.err
     assert not home.state.exists()
 
@@ -83,7 +83,7 @@ def test_a_placeholder_is_refused_before_anything_is_started(home: Machine) -> N
     city = hamlet(home.root / "city", "village", SIMULATED)
     city.component("parks-app")["env"] = {"TOKEN": "CHANGEME"}
     city.save()
-    done = home.run("up", city, code=2)
+    done = home.run("up", city, "--yes", code=2)
     refused(done)
     assert "CHANGEME" in done.err
     assert not home.state.exists()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.files import SIMULATED, CityFiles, hamlet
-from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state
+from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state, refused_by_the_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -79,15 +79,17 @@ def nothing_runs(home: Machine) -> None:
 def test_sigkill_takes_everything_that_up_has_started_with_it(
     home: Machine, city: CityFiles, moment: Callable[[Up], None]
 ) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         moment(process)
         process.kill()
         process.wait(10)
         nothing_runs(home)
+    assert refused_by_the_engine(home, city) == []
+    assert home.run("status", city, code=None).code in (4, 6), "what is not there is not told as good"
 
 
 def test_ctrl_c_ends_up_in_order_and_keeps_the_state(home: Machine, city: CityFiles) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         at("resource_started")(process)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=90)
@@ -96,12 +98,13 @@ def test_ctrl_c_ends_up_in_order_and_keeps_the_state(home: Machine, city: CityFi
         assert result["exit_code"] == 8
         assert "cancelled" in {item["outcome"] for item in result["stacks"]}
         nothing_runs(home)
-    stacks = home.run("status", city, "-o", "json").json()["stacks"]
+    stacks = home.run("status", city, "-o", "json", code=4).json()["stacks"]
+    assert {"failed", "never-made"} & {item["state"] for item in stacks}
     assert not [item for item in stacks if item["pending"]], "the engine had time to end its operations"
 
 
 def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFiles) -> None:
-    with home.running("up", city, "-o", "json") as process:
+    with home.running("up", city, "--yes", "-o", "json") as process:
         at("resource_started")(process)
         engines = [pid for pid, words in home.processes().items() if "/pulumi up " in words]
         assert engines, home.processes()
@@ -110,6 +113,11 @@ def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFile
         rest, _ = process.communicate(timeout=90)
         assert process.returncode == 4, rest
         stacks = json.loads(rest.splitlines()[-1])["result"]["stacks"]
+        broken = [item["stack"] for item in stacks if item["outcome"] == "failed"]
+        states = {
+            item["stack"]: item["state"] for item in home.run("status", city, "-o", "json", code=4).json()["stacks"]
+        }
+        assert {states[stack] for stack in broken} <= {"incomplete", "never-made"}
         reasons = [item["reason"] for item in stacks if item["outcome"] == "failed"]
         assert reasons
         assert all("SIGKILL" in reason for reason in reasons), reasons
@@ -119,7 +127,7 @@ def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFile
 def test_the_next_up_finishes_the_city_with_nothing_twice_and_nothing_orphaned(
     home: Machine, city: CityFiles, cluster: Cluster
 ) -> None:
-    home.run("up", city)
+    home.run("up", city, "--yes")
     home.run("preview", city, "--detailed-exitcode")
     in_state = objects_in_state(home.state / "state", NAME)
     assert len(in_state) == len(set(in_state)) > 50
@@ -133,5 +141,6 @@ def test_a_killed_destroy_goes_on_too(home: Machine, city: CityFiles, cluster: C
         process.kill()
         process.wait(10)
         nothing_runs(home)
+    assert refused_by_the_engine(home, city) == []
     home.run(*arguments)
     assert cluster.objects_of(NAME) == set()

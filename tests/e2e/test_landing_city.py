@@ -111,8 +111,6 @@ class Delta:
 @pytest.fixture(scope="module")
 def delta() -> Iterator[Delta]:
     with machine() as home:
-        # Its stand-in for the plug-in is linked into the engine's home.
-        home.keep_cache_apart()
         home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
         cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
         cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
@@ -122,7 +120,7 @@ def delta() -> Iterator[Delta]:
 
 @pytest.mark.cluster
 def test_without_the_plug_in_nothing_is_begun_and_it_is_named(delta: Delta) -> None:
-    done = delta.run("up", delta.files, "-o", "json", code=4)
+    done = delta.run("up", delta.files, "--yes", "-o", "json", code=4)
     (told,) = done.stack("landing.main")["errors"]
     assert "pulumi-resource-alicloud 4.0.0 is not on this machine" in told
     assert done.stack("base.main")["outcome"] == "blocked"
@@ -134,12 +132,12 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     plugins = delta.machine.root / "h" / ".pulumi" / "plugins"
     stand_in = plugins / f"resource-alicloud-v{version}" / "pulumi-resource-alicloud"
     launcher(stand_in)
-    refused = delta.run("up", delta.files, "-o", "json", code=3, credentials=False)
+    refused = delta.run("up", delta.files, "--yes", "-o", "json", code=3, credentials=False)
     assert "ALICLOUD_ACCESS_KEY" in refused.stack("landing.main")["errors"][0]
     shown = delta.run("preview", delta.files, "-o", "json")
     assert "once the landing zone of main is up" in shown.stack("tenant.parks.main")["reason"]
     assert delta.calls() == []
-    done = delta.run("up", delta.files, "-o", "json")
+    done = delta.run("up", delta.files, "--yes", "-o", "json")
     assert {item["outcome"] for item in done.result()["stacks"]} <= {"succeeded", "unchanged"}, done
     calls = delta.calls()
     assert "create alicloud:cs/managedKubernetes:ManagedKubernetes cluster" in calls
@@ -170,12 +168,12 @@ def test_the_kubeconfig_is_a_secret_of_the_state_alone(delta: Delta) -> None:
 @pytest.mark.cluster
 def test_who_looks_after_apps_needs_no_credentials_of_the_vendor(delta: Delta) -> None:
     assert "nothing to change" in delta.run("preview", delta.files, "--detailed-exitcode").out
-    again = delta.run("up", delta.files, "-o", "json", credentials=False)
+    again = delta.run("up", delta.files, "--yes", "-o", "json", credentials=False)
     assert again.stack("landing.main")["outcome"] == "skipped"
     assert not again.result()["has_changes"]
     delta.files.add("library.yaml", tenant("library"), app("library-app", "library"))
     delta.files.save()
-    more = delta.run("up", delta.files, "-o", "json", credentials=False)
+    more = delta.run("up", delta.files, "--yes", "-o", "json", credentials=False)
     assert more.stack("landing.main")["outcome"] == "skipped"
     assert more.stack("tenant.library.main")["outcome"] == "succeeded"
     assert delta.calls() == []
@@ -188,7 +186,7 @@ def test_who_looks_after_apps_needs_no_credentials_of_the_vendor(delta: Delta) -
 def test_a_wider_pool_reaches_the_vendor_and_nothing_else(delta: Delta) -> None:
     delta.files.cloud["spec"]["pools"][0]["nodes"] = 3
     delta.files.save()
-    done = delta.run("up", delta.files, "-o", "json")
+    done = delta.run("up", delta.files, "--yes", "-o", "json")
     assert done.stack("landing.main")["outcome"] == "succeeded"
     assert delta.calls() == ["update alicloud:cs/nodePool:NodePool pool-general"]
     assert not done.stack("base.main")["changes"]

@@ -61,7 +61,7 @@ def ferry(home: Machine) -> Ferry:
     made = Ferry(home, city(home.root / "city"), east, west)
     made.price("east", "0.10")
     made.price("west", "0.20")
-    home.run("up", made.files)
+    home.run("up", made.files, "--yes")
     return made
 
 
@@ -85,7 +85,7 @@ def test_a_new_app_goes_where_it_is_cheapest_now_and_moves_nothing(ferry: Ferry)
     del lamps["spec"]["route"]
     ferry.files.add("parks.yaml", lamps)
     ferry.files.save()
-    ferry.home.run("up", ferry.files)
+    ferry.home.run("up", ferry.files, "--yes")
     assert ferry.deployments(ferry.east) == {"deployment.apps/benches-web", "deployment.apps/trees-web"}
     assert ferry.deployments(ferry.west) == {"deployment.apps/lamps-web"}
 
@@ -98,11 +98,11 @@ def test_a_move_is_told_and_refused_until_it_is_confirmed(ferry: Ferry) -> None:
     preview = ferry.home.run("preview", ferry.files)
     assert told in preview.out
     assert "on east it is deleted" in preview.out
-    refused = ferry.home.run("up", ferry.files, code=2)
+    refused = ferry.home.run("up", ferry.files, "--yes", code=2)
     assert told in refused.err
     assert f"--confirm={NAME}" in refused.err
     assert ferry.deployments(ferry.west) == {"deployment.apps/lamps-web"}
-    done = ferry.home.run("up", ferry.files, f"--confirm={NAME}")
+    done = ferry.home.run("up", ferry.files, "--yes", f"--confirm={NAME}")
     assert told in done.out
     assert ferry.deployments(ferry.east) == {"deployment.apps/benches-web"}
     assert ferry.deployments(ferry.west) == {"deployment.apps/lamps-web", "deployment.apps/trees-web"}
@@ -112,15 +112,15 @@ def test_what_has_moved_stands_there_without_its_pin(ferry: Ferry) -> None:
     del ferry.files.one("App", "trees")["spec"]["cloud"]
     ferry.files.save()
     assert ferry.placed()["app parks/trees"] == "west"
-    done = ferry.home.run("up", ferry.files, "-o", "json")
+    done = ferry.home.run("up", ferry.files, "--yes", "-o", "json")
     assert not any("Deployment" in change for change in done.changes())
 
 
 def test_the_last_app_of_a_tenant_on_a_cloud_takes_its_stack_with_it(ferry: Ferry) -> None:
     ferry.files.one("App", "benches")["spec"]["cloud"] = "west"
     ferry.files.save()
-    ferry.home.run("up", ferry.files, code=2)
-    ferry.home.run("up", ferry.files, f"--confirm={NAME}")
+    ferry.home.run("up", ferry.files, "--yes", code=2)
+    ferry.home.run("up", ferry.files, "--yes", f"--confirm={NAME}")
     assert len(ferry.deployments(ferry.west)) == 3
     assert NAMESPACE not in ferry.east.kubectl("get", "namespaces", "-o", "name")
     assert "nothing to change" in ferry.home.run("preview", ferry.files).out

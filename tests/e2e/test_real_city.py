@@ -46,7 +46,7 @@ class RealCity:
     port: int = 0
 
     def up(self, *arguments: str) -> Done:
-        done = self.home.run("up", self.files, *arguments)
+        done = self.home.run("up", self.files, "--yes", *arguments)
         entry = re.search(r"http://([0-9.]+):(\d+)/", done.out)
         assert entry, done
         self.address, self.port = entry[1], int(entry[2])

@@ -89,9 +89,9 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
 
 
 def test_up_again_changes_nothing_and_says_so(home: Machine, city: CityFiles) -> None:
-    done = home.run("up", city)
+    done = home.run("up", city, "--yes")
     assert f"nothing to change: {NAME} is as its files say" in done.out
-    through_the_engine = home.run("up", city, "--no-skip", "-o", "json")
+    through_the_engine = home.run("up", city, "--yes", "--no-skip", "-o", "json")
     assert through_the_engine.changes() == set()
     assert {item["outcome"] for item in through_the_engine.result()["stacks"]} == {"unchanged"}
 
@@ -106,6 +106,7 @@ def test_statuses_say_simulated(home: Machine, city: CityFiles, cluster: Cluster
     assert found["unreachable"] == {}
     assert len(found["stacks"]) == 6
     assert all(item["planned"] and not item["pending"] and not item["errors"] for item in found["stacks"])
+    assert {(item["state"], item["last_result"]) for item in found["stacks"]} == {("ok", "succeeded")}
     workloads = found["workloads"]
     assert {"Deployment", "StatefulSet", "Job"} <= {item["kind"] for item in workloads}
     assert all(item["simulated"] and item["state"] == "ready" for item in workloads)
@@ -162,7 +163,11 @@ def test_the_state_is_for_its_owner_alone_and_no_secret_is_in_clear_anywhere(
     ]
     assert len(secrets) >= 12
     kept = [*(home.state / "state").rglob("*"), *(home.state / "clouds").glob("*/logs/*"), home.root / "report.json"]
-    shown = home.run("render", city).text + home.run("outputs", city).text + home.run("up", city, "-o", "json").text
+    shown = (
+        home.run("render", city).text
+        + home.run("outputs", city).text
+        + home.run("up", city, "--yes", "-o", "json").text
+    )
     shown += "".join(path.read_text() for path in (home.root / "manifests").rglob("*.yaml"))
     for secret in secrets:
         assert secret.decode() not in shown
@@ -178,7 +183,7 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
     seen = home.run("preview", city, "--only", "health-commission")
     assert f"~ Deployment {name}" in seen.out
     assert "~ spec.replicas: 2 → 3" in seen.out
-    done = home.run("up", city, "-o", "json")
+    done = home.run("up", city, "--yes", "-o", "json")
     # What the tenant's zones may use follows from what its apps ask for.
     quotas = {f"update ResourceQuota health-commission-{zone}/quota" for zone in ("internet", "extranet")}
     assert done.changes() == {f"update Deployment {name}", *quotas}
@@ -188,11 +193,22 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
     assert deployment["status"]["readyReplicas"] == 3
 
 
+def test_a_volume_that_would_shrink_is_told_before_anything_runs(home: Machine, city: CityFiles) -> None:
+    database = next(item for item in city.one("Platform", "application")["spec"]["capabilities"] if "storage" in item)
+    database["storage"] = "9Gi"
+    city.save()
+    for command in (["preview", city], ["up", city, "--yes"]):
+        done = home.run(*command, code=2)
+        assert "the volume of 'postgresql' has 10Gi, and no volume can be made smaller" in done.err
+    database["storage"] = "10Gi"
+    city.save()
+
+
 def test_what_somebody_else_changed_is_put_right(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     fence = ("networkpolicy", "default-deny", "-n", "transport-bureau-internet")
     policy = "NetworkPolicy transport-bureau-internet/default-deny"
     cluster.kubectl("delete", *fence)
-    home.run("up", city)
+    home.run("up", city, "--yes")
     assert cluster.get(*fence)["spec"]["podSelector"] == {}
     cluster.kubectl("delete", *fence)
     seen = home.run("refresh", city, "--only", "transport-bureau", "-o", "json")
@@ -200,7 +216,7 @@ def test_what_somebody_else_changed_is_put_right(home: Machine, city: CityFiles,
     assert {item for item in seen.changes() if not item.startswith("refresh PersistentVolumeClaim ")} == {
         f"delete {policy}"
     }
-    assert home.run("up", city, "-o", "json").changes() == {f"create {policy}"}
+    assert home.run("up", city, "--yes", "-o", "json").changes() == {f"create {policy}"}
 
 
 def test_a_secret_that_an_app_names_is_asked_for_and_handed_to_the_app_alone(
@@ -208,12 +224,12 @@ def test_a_secret_that_an_app_names_is_asked_for_and_handed_to_the_app_alone(
 ) -> None:
     city.component("bus-arrival")["secrets"] = ["sms-key"]
     city.save()
-    refused = home.run("up", city, code=2)
+    refused = home.run("up", city, "--yes", code=2)
     assert "secrets set" in refused.err
     assert "transport-bureau/sms-key" in refused.err
     value = "a-key-from-the-telephone-company"
     said = home.run("secrets", "set", city, "transport-bureau/sms-key", stdin=f"{value}\n").text
-    done = home.run("up", city, "-o", "json")
+    done = home.run("up", city, "--yes", "-o", "json")
     found = cluster.get("secret", "bus-arrival-web-secrets", "-n", "transport-bureau-internet")["data"]
     assert {key: base64.b64decode(text).decode() for key, text in found.items()} == {"sms-key": value}
     listed = home.run("secrets", "list", city).text
@@ -241,10 +257,10 @@ def test_only_touches_the_named_part_and_what_it_needs(home: Machine, city: City
     for app in ("health-code", "bus-arrival"):
         city.component(app)["env"]["SEASON"] = "spring"
     city.save()
-    done = home.run("up", city, "--only", "transport-bureau", "-o", "json")
+    done = home.run("up", city, "--yes", "--only", "transport-bureau", "-o", "json")
     assert done.changes() == {"update Deployment transport-bureau-internet/bus-arrival-web"}
     assert not [item for item in done.result()["stacks"] if item["stack"].endswith((HEALTH, ENTRY))]
-    assert home.run("up", city, "-o", "json").changes() == {
+    assert home.run("up", city, "--yes", "-o", "json").changes() == {
         "update Deployment health-commission-internet/health-code-web"
     }
 
@@ -302,15 +318,15 @@ def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
         city.component(app)["env"]["SEASON"] = "summer"
     city.save()
     with forbidden(cluster, "transport-bureau-internet", "false"):
-        done = home.run("up", city, "-o", "json", code=4)
+        done = home.run("up", city, "--yes", "-o", "json", code=4)
         assert done.stack(TRANSPORT)["outcome"] == "failed"
         assert "the fire brigade says no" in " ".join(done.stack(TRANSPORT)["errors"])
         assert done.stack(HEALTH)["outcome"] == "succeeded"
         assert done.stack(ENTRY)["outcome"] in ("unchanged", "skipped")
-        said = home.run("up", city, code=4)
+        said = home.run("up", city, "--yes", code=4)
         assert "the fire brigade says no" in said.out
         assert "up failed in 1 of 6 stacks" in said.out
-    assert home.run("up", city, "-o", "json").changes() == {
+    assert home.run("up", city, "--yes", "-o", "json").changes() == {
         "update Deployment transport-bureau-internet/bus-arrival-web"
     }
 
@@ -323,15 +339,15 @@ def test_what_needs_a_failed_stack_is_blocked_and_goes_on_with_keep_going(
         city.component(app)["env"]["SEASON"] = "autumn"
     city.save()
     with forbidden(cluster, APPLICATION, "false"):
-        done = home.run("up", city, "-o", "json", code=4)
+        done = home.run("up", city, "--yes", "-o", "json", code=4)
         assert done.stack(PLATFORM)["outcome"] == "failed"
         for part in (HEALTH, TRANSPORT, ENTRY):
             assert done.stack(part)["outcome"] == "blocked"
             assert PLATFORM in done.stack(part)["reason"]
-        went_on = home.run("up", city, "--keep-going", "-o", "json", code=4)
+        went_on = home.run("up", city, "--yes", "--keep-going", "-o", "json", code=4)
         assert went_on.stack(PLATFORM)["outcome"] == "failed"
         assert went_on.stack(HEALTH)["outcome"] == went_on.stack(TRANSPORT)["outcome"] == "succeeded"
-    home.run("up", city)
+    home.run("up", city, "--yes")
     assert cluster.get("deployment", "gateway", "-n", APPLICATION)["status"]["readyReplicas"] == 2
 
 
@@ -345,15 +361,15 @@ def test_an_app_that_has_left_the_files_is_shown_and_kept_until_it_is_confirmed(
     assert "delete Deployment health-commission-extranet/vaccination-web" in seen.changes()
     (asked,) = [note for note in seen.result()["notes"] if "--confirm" in note]
     assert "App vaccination" in asked
-    refused = home.run("up", city, code=2)
+    refused = home.run("up", city, "--yes", code=2)
     assert "vaccination" in refused.text
     assert f"--confirm={NAME}" in refused.text
     assert "unhandled" not in refused.text
     assert cluster.get(*where)["status"]["readyReplicas"] == 1
-    home.run("up", city, "--confirm=elsewhere", code=2)
-    home.run("up", city, f"--confirm={NAME}")
+    home.run("up", city, "--yes", "--confirm=elsewhere", code=2)
+    home.run("up", city, "--yes", f"--confirm={NAME}")
     assert "NotFound" in cluster.kubectl("get", *where, code=1)
-    assert "nothing to change" in home.run("up", city).out
+    assert "nothing to change" in home.run("up", city, "--yes").out
 
 
 def test_a_tenant_that_has_left_the_files_is_listed_and_kept_until_it_is_confirmed(
@@ -364,10 +380,10 @@ def test_a_tenant_that_has_left_the_files_is_listed_and_kept_until_it_is_confirm
     city.save()
     stack = f"{NAME}.tenant.transport-bureau.main"
     assert home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2).result()["removals"] == [stack]
-    done = home.run("up", city)
+    done = home.run("up", city, "--yes")
     assert f"no longer in the files: {stack}" in done.out
     assert cluster.get("deployment", "bus-arrival-web", "-n", "transport-bureau-internet")
-    done = home.run("up", city, f"--confirm={NAME}", "-o", "json")
+    done = home.run("up", city, "--yes", f"--confirm={NAME}", "-o", "json")
     assert done.result()["removals"] == []
     assert "NotFound" in cluster.kubectl("get", "namespace", "transport-bureau-internet", code=1)
     in_state = objects_in_state(home.state / "state", NAME)
@@ -383,7 +399,12 @@ def test_destroy_without_the_citys_name_touches_nothing(home: Machine, city: Cit
 
 
 def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
-    done = home.run("destroy", city, f"--confirm={NAME}")
+    files = {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()}
+    shown = home.run("destroy", city, "--preview", "-o", "json")
+    assert {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()} == files
+    assert shown.result()["planned"]
+    done = home.run("destroy", city, f"--confirm={NAME}", "-o", "json")
+    assert shown.changes() == done.changes()
     assert "kept: platform-application/postgresql-data" in done.out
     kept = {
         f"Namespace {APPLICATION}",
@@ -392,14 +413,14 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     }
     assert cluster.objects_of(NAME) == kept
     assert objects_in_state(home.state / "state", NAME) == []
-    names = {item["stack"]: item for item in home.run("status", city, "-o", "json").json()["stacks"]}
+    names = {item["stack"]: item for item in home.run("status", city, "-o", "json", code=6).json()["stacks"]}
     assert not names[f"{NAME}.entry"]["last_update"]
 
 
 def test_up_after_destroy_finds_the_kept_volumes_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     volume = ("pvc", "postgresql-data", "-n", APPLICATION)
     before = cluster.get(*volume)["metadata"]["uid"]
-    home.run("up", city, "--only", "platform")
+    home.run("up", city, "--yes", "--only", "platform")
     assert cluster.get(*volume)["metadata"]["uid"] == before
 
 

@@ -123,7 +123,7 @@ def test_what_no_node_has_room_for_is_told_while_up_waits_and_afterwards(home: M
             up.send_signal(signal.SIGINT)
             up.communicate(timeout=120)
             assert up.returncode != 0
-        seen = home.run("status", city, "-o", "json").json()
+        seen = home.run("status", city, "-o", "json", code=4).json()
         waiting = [item for item in seen["workloads"] if item["state"] != "ready"]
         assert [(item["part_of"], item["name"]) for item in waiting] == [("finance", "business-web")]
         assert "Insufficient cpu" in waiting[0]["reason"]
@@ -144,4 +144,4 @@ def test_a_cloud_that_is_down_is_a_row_of_what_the_files_declare(home: Machine, 
     assert [pool["allocated"] for pool in found["lakeside"]["pools"]] == [None, None]
     assert seen["total"]["capacity"]["cpu"] == 60_000
     assert seen["total"]["capacity_read_live"]["cpu"] == 45_000
-    assert list(home.run("status", city, "-o", "json").json()["unreachable"]) == ["lakeside"]
+    assert list(home.run("status", city, "-o", "json", code=4).json()["unreachable"]) == ["lakeside"]

@@ -49,7 +49,7 @@ class TwoClouds:
     port: int = 0
 
     def up(self, *arguments: str) -> Done:
-        done = self.home.run("up", self.files, *arguments)
+        done = self.home.run("up", self.files, "--yes", *arguments)
         entry = re.search(r"http://([0-9.]+):(\d+)/", done.out)
         assert entry, done
         self.address, self.port = entry[1], int(entry[2])
@@ -138,8 +138,8 @@ def test_without_the_flow_the_city_is_refused_and_told_which_one_is_missing(home
     files = city(home.root / "closed")
     next(files.documents("City"))["spec"]["flows"] = [FLOWS[1]]
     files.save()
-    for command in ("validate", "preview", "up"):
-        done = home.run(command, files, code=2)
+    for command in (("validate",), ("preview",), ("up", "--yes")):
+        done = home.run(*command, files, code=2)
         assert "harbour" in done.err
         assert "from: internet, to: exchange, ports: [5432]" in done.err
 

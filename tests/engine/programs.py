@@ -61,7 +61,7 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     `count`: ConfigMaps a stack · `text`: their content · `chain`: each depends on the one before · `broken`: a tenant
     that gets an object the cluster refuses · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant
     with a Deployment · `nowhere`: its pods fit no node · `closed`: a tenant with a network policy that lets nothing in
-    or out · `replicas`: of the Deployment.
+    or out · `replicas`: of the Deployment · `claim`: a tenant with a volume that it keeps.
     """
     import pulumi_kubernetes as k8s
 
@@ -101,6 +101,15 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
             metadata={"name": name.replace("/", "-"), "namespace": space, "labels": labels},
             string_data={"value": pulumi.Output.secret(inputs.secrets[name]) if name in inputs.secrets else "?"},
             opts=below,
+        )
+    if options.get("claim") == stack.subject:
+        # Nothing binds it here, so nothing is waited for.
+        claim = {"name": "data", "namespace": space, "labels": labels, "annotations": {"pulumi.com/skipAwait": "true"}}
+        k8s.core.v1.PersistentVolumeClaim(
+            "data",
+            metadata=claim,
+            spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+            opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(retain_on_delete=True)),
         )
     if options.get("broken") == stack.subject:
         k8s.core.v1.ConfigMap("broken", metadata={"name": "Not A Name", "namespace": space}, opts=below)

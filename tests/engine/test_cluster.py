@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +187,66 @@ def test_destroy_keeps_volumes_and_what_opens_them(
     assert result.exit_code == 0, result
     assert cluster.kubectl("get", "namespace", held, "--ignore-not-found", "-o", "name") == ""
     assert open_backend(city).list_stacks() == ()
+
+
+def test_what_destroy_keeps_is_marked_and_back_in_the_state_for_the_next_up(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """No creation is asked for, which the official plug-in would refuse: the objects exist."""
+    city, space = make_city(name, ("health",), claim="health"), f"{name}-tenant-health-main"
+
+    def claim() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(cluster.kubectl("get", "pvc", "data", "-n", space, "-o", "json"))
+        return dict(found["metadata"])
+
+    def marks() -> set[str]:
+        return {key for key in claim().get("annotations", {}) if key.startswith("wecity.dev/retained")}
+
+    up(city, main_cluster)
+    first = claim()["uid"]
+    assert go(city, "destroy", {"main": main_cluster}, program="objects").exit_code == 0
+    assert len(marks()) == 2
+    assert open_backend(city).list_stacks() == (f"{name}.secrets",)
+    before = claim()
+    for operation in ("preview", "up"):
+        result = go(city, operation, {"main": main_cluster}, program="objects")
+        assert result.exit_code == 0, result
+        created = {change.name for change in of(result, "health.main").changes if change.op == "create"}
+        assert "c0" in created
+        assert not created & {"space", "data"}, operation
+        assert "retained" not in repr(result), "our own mark is nobody's addition"
+        if operation == "preview":
+            assert claim() == before, "a preview changes nothing"
+    assert claim()["uid"] == first
+    assert marks() == set()
+    assert set(outcomes(up(city, main_cluster, skip=False)).values()) == {"unchanged"}
+    # Kept again, and given up at last, when no state knows it any more.
+    go(city, "destroy", {"main": main_cluster}, program="objects")
+    result = go(city, "destroy", {"main": main_cluster}, program="objects", delete_data=True)
+    assert result.exit_code == 0, result
+    assert cluster.kubectl("get", "namespace", space, "--ignore-not-found", "-o", "name") == ""
+    assert open_backend(city).list_stacks() == ()
+
+
+def test_a_volume_that_leaves_the_files_while_it_is_kept_stays_kept(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city, without = make_city(name, ("health",), claim="health"), make_city(name, ("health",))
+    space = f"{name}-tenant-health-main"
+    uid = ("get", "pvc", "data", "-n", space, "-o", "jsonpath={.metadata.uid}")
+    up(city, main_cluster)
+    first = cluster.kubectl(*uid)
+    go(city, "destroy", {"main": main_cluster}, program="objects")
+    assert up(without, main_cluster).exit_code == 0
+    assert cluster.kubectl(*uid) == first
+    # Dropped from the state by an `up` that was confirmed, it is kept and found again as well.
+    assert up(city, main_cluster).exit_code == 0
+    assert up(without, main_cluster, confirm_all=True).exit_code == 0
+    assert cluster.kubectl(*uid) == first
+    result = up(city, main_cluster)
+    assert result.exit_code == 0, result
+    assert "create" not in {change.op for change in of(result, "health.main").changes}
+    assert cluster.kubectl(*uid) == first
 
 
 def test_part_of_a_city_is_destroyed_with_what_needs_it(

@@ -60,7 +60,7 @@ def test_a_living_run_s_lock_is_named(backend: Backend) -> None:
     with pytest.raises(LockedError) as caught:
         break_dead(backend, STACK)
     assert f"process {os.getpid()}" in caught.value.details
-    assert f"wecityctl unlock {STACK}" in caught.value.resolution
+    assert f"wecityctl unlock PATH {STACK}" in caught.value.resolution
     assert path.exists()
     with pytest.raises(LockedError):
         unlock(backend, STACK)

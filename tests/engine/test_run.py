@@ -9,6 +9,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -28,6 +29,7 @@ from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
+from wecityctl.overview import Away, stack_statuses
 
 pytestmark = pytest.mark.engine
 
@@ -71,6 +73,28 @@ def test_up_then_up_then_destroy(home: Path) -> None:
     assert open_backend(city).list_stacks() == ("one.secrets",)
     assert outcomes(go(city, "destroy", delete_data=True))["secrets"] == "succeeded"
     assert open_backend(city).list_stacks() == ()
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["default", "named"])
+def test_a_state_directory_with_a_name_that_urls_read_otherwise(
+    home: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """Everything finds the same place: we ourselves, the engine, and plain pulumi with what `env` prints."""
+    place = home / "a b#c%41?d;é"
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "odd")
+    city = make_city("one", ("health",), backend=f"file://{quote(str(place / 'shared'))}" if given else "")
+    root = place / ("shared" if given else "state/wecityctl/state")
+    assert go(city, "preview").exit_code == 0
+    assert set(outcomes(go(city, "up")).values()) == {"succeeded"}
+    assert len(list(root.glob(".pulumi/stacks/wecity/*.json"))) == len(plan_of(city).stacks)
+    plain = plain_environment(open_backend(city))
+    environment = os.environ | plain.variables
+    listed = run_cli(cli_path(), ["stack", "ls", "--json", "--cwd", str(plain.directory)], environment)
+    assert len(json.loads(listed)) == len(plan_of(city).stacks)
+    assert go(city, "destroy", delete_data=True).exit_code == 0
+    assert open_backend(city).list_stacks() == ()
+    assert {path.name for path in home.iterdir()} == {"home", "cache", "state", "config", place.name}
 
 
 def test_state_is_for_its_owner_alone(home: Path) -> None:
@@ -200,6 +224,9 @@ def test_a_program_that_fails_blocks_only_those_who_need_it(home: Path) -> None:
     assert result.exit_code == ExitCode.DEPLOYMENT
     failed = next(item for item in result.results if item.outcome == "failed")
     assert "no luck with health" in failed.errors[0]
+    states = {item.stack: item.state for item in stack_statuses(plan_of(city), open_backend(city), Away())}
+    assert [name for name, state in states.items() if state == "failed"] == ["one.tenant.health.main"]
+    assert set(states.values()) == {"failed", "ok"}
 
 
 def test_a_failed_tenant_keeps_its_last_good_outputs(home: Path) -> None:
@@ -317,6 +344,12 @@ def test_the_same_through_the_cli_for_back_ends_that_are_no_files(home: Path, mo
     assert set(outcomes(second).values()) == {"unchanged"}
     assert SecretStore(backend).read() == kept
     assert [entry["kind"] for entry in backend.history("one.entry")] == ["update", "update"]
+    assert {item.state for item in stack_statuses(plan_of(city), backend, Away())} == {"ok"}
+    broken = make_city("one", ("health",), fails="health")
+    assert go(broken, "up", program="failing", backend=backend).exit_code == ExitCode.DEPLOYMENT
+    states = {item.stack: item.state for item in stack_statuses(plan_of(city), backend, Away())}
+    assert states["one.tenant.health.main"] == "failed"
+    assert states["one.base.main"] == "ok"
     assert go(city, "destroy", backend=backend, delete_data=True).exit_code == 0
     assert backend.list_stacks() == ()
 

@@ -12,15 +12,18 @@ import pytest
 from tests.engine.drive import CATALOGUE, make_city, plan_of
 from wecityctl.engine import probe
 from wecityctl.engine.fingerprint import fingerprint
+from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
 from wecityctl.engine.options import RunOptions
-from wecityctl.engine.pending import UNFINISHED, adopt, is_ours
+from wecityctl.engine.pending import UNFINISHED, Created, adopt, claimant
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed, retained
+from wecityctl.engine.retained import Retained, restored
 from wecityctl.engine.state import StackState, parse_state
-from wecityctl.errors import ConfigurationError
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
 from wecityctl.model.outputs import BaseOutputs
+from wecityctl.provider.adoption import is_own
 
 ROOT = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s"
 
@@ -39,29 +42,58 @@ def state(*resources: Mapping[str, Any]) -> StackState:
 
 
 def test_an_interrupted_creation_that_exists_becomes_an_unfinished_resource() -> None:
-    created = resource("kubernetes:core/v1:ConfigMap", "a", inputs={"data": {"x": "1"}}, parent=urn("t:P", "gone"))
+    created = resource(
+        "kubernetes:core/v1:ConfigMap",
+        "a",
+        inputs={"metadata": {"name": "a"}, "data": {"x": "1"}},
+        parent=urn("t:P", "gone"),
+    )
     deployment = {
         "resources": [{"urn": ROOT, "type": "pulumi:pulumi:Stack"}],
         "pending_operations": [{"resource": created, "type": "creating"}],
     }
-    done = adopt(deployment, [(created, "space/a")])
+    written = {"manager": "pulumi-kubernetes-0a1b2c3d", "operation": "Apply"}
+    live = {"metadata": {"name": "a", "uid": "u", "managedFields": [written]}}
+    done = adopt(deployment, [Created(created, "space/a", live)])
     assert "pending_operations" not in done
     (_, added) = done["resources"]
     assert added["id"] == "space/a"
-    assert added["outputs"] == {"data": {"x": "1"}}
+    assert added["outputs"] == {
+        "metadata": {"name": "a", "uid": "u", "managedFields": [written]},
+        "data": {"x": "1"},
+        "__fieldManager": "pulumi-kubernetes-0a1b2c3d",
+    }
     assert added["initErrors"] == [UNFINISHED]
     assert added["parent"] == ROOT
     assert "pending_operations" in deployment, "the argument is left as it was"
 
 
-def test_only_what_a_provider_applied_is_adopted() -> None:
-    def live(manager: str, operation: str = "Apply") -> dict[str, Any]:
-        return {"metadata": {"managedFields": [{"manager": manager, "operation": operation}]}}
+def test_a_pending_creation_asks_for_its_own_object_of_its_own_city() -> None:
+    """That any provider of Pulumi's has applied an object is not enough: another city's are not adopted."""
+    inputs = {"metadata": {"name": "a", "labels": {"wecity.dev/city": "one"}}}
+    who = claimant(resource("kubernetes:core/v1:ConfigMap", "a", inputs=inputs), "uid")
+    assert (who.city, who.pending, who.urn) == ("one", True, urn("kubernetes:core/v1:ConfigMap", "a"))
+    written = [{"manager": "pulumi-kubernetes-99999999", "operation": "Apply"}]
+    theirs = {"metadata": {"name": "a", "labels": {"wecity.dev/city": "two"}, "managedFields": written}}
+    assert not is_own(theirs, who)
+    ours = {"metadata": {"name": "a", "managedFields": [{"manager": who.managers[0], "operation": "Apply"}]}}
+    assert is_own(ours, who)
 
-    assert is_ours(live("pulumi-kubernetes-0a1b2c3d"))
-    assert not is_ours(live("kubectl"))
-    assert not is_ours(live("pulumi-kubernetes-0a1b2c3d", "Update"))
-    assert not is_ours({"metadata": {}})
+
+def test_retained_objects_come_back_into_an_empty_state_with_all_that_the_engine_needs() -> None:
+    inputs = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "space"}}
+    kept = Retained(urn("kubernetes:core/v1:Namespace", "space"), "kubernetes:core/v1:Namespace", inputs, "m", inputs)
+    on = Cluster("main", "", "", "uid")
+    root, provider, added = restored(None, "s", [kept], on, "4.34.2")["resources"]
+    assert root["urn"] == ROOT
+    assert provider["inputs"] == {"clusterIdentifier": "uid", "version": "4.34.2"}
+    assert added["provider"] == f"{provider['urn']}::{provider['id']}"
+    assert (added["id"], added["inputs"], added["parent"]) == ("space", inputs, ROOT)
+    assert added["outputs"] == {**inputs, "__inputs": inputs, "__initialApiVersion": "v1", "__fieldManager": "m"}
+    assert added["retainOnDelete"], "a program that does not want it any more deletes nothing"
+    # A state that has a provider of that cluster keeps it.
+    again = restored({"resources": [root, provider]}, "s", [kept], on, "4.34.2")["resources"]
+    assert again == [root, provider, added]
 
 
 def test_namespaces_data_and_components_are_protected_and_the_rest_is_not() -> None:
@@ -215,3 +247,56 @@ def test_differences_are_named() -> None:
     assert (
         probe.differs(noted, {"v1|ConfigMap|space|a": probe.Seen("uid", "generation 2")}) == "ConfigMap a was changed"
     )
+
+
+def _provider(name: str, number: int, **more: Any) -> dict[str, Any]:
+    kind = "pulumi:providers:kubernetes"
+    return {**resource(kind, name, **more), "custom": True, "id": f"id-{number}", "parent": ROOT}
+
+
+def _thing(name: str, number: int, **more: Any) -> dict[str, Any]:
+    reference = f"{urn('pulumi:providers:kubernetes', 'cluster')}::id-{number}"
+    return {**resource("kubernetes:core/v1:ConfigMap", name), "provider": reference, "parent": ROOT, **more}
+
+
+_ROOT = {"urn": ROOT, "type": "pulumi:pulumi:Stack", "custom": False}
+
+
+@pytest.mark.parametrize(
+    ("resources", "part"),
+    [
+        ([_ROOT, _thing("a", 1)], "provider"),
+        ([_ROOT, _thing("a", 1), _provider("cluster", 1)], "provider"),
+        ([_provider("cluster", 1), _ROOT], "parent"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, dependencies=[urn("x:y", "gone")])], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, propertyDependencies={"data": ["urn:gone"]})], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1, deletedWith="urn:gone")], "dependency"),
+        ([_ROOT, _provider("cluster", 1), _thing("a", 1), _thing("a", 1)], "twice"),
+        ([_ROOT, {**_ROOT, "urn": "urn:other", "id": "x"}], "component"),
+    ],
+)
+def test_a_state_that_the_engine_refuses_is_not_written(resources: list[dict[str, Any]], part: str) -> None:
+    assert part in flaw({"resources": resources})
+    with pytest.raises(WecityError, match="left as it was") as caught:
+        require_sound("one.entry", {"resources": resources})
+    assert part in caught.value.details
+
+
+def test_states_of_replacements_under_way_are_sound() -> None:
+    old = _thing("a", 1, delete=True)
+    pending = _thing("b", 9, pendingReplacement=True)
+    resources = [_ROOT, _provider("cluster", 1), _provider("cluster", 2, delete=True), _thing("a", 2), old, pending]
+    assert flaw({"resources": resources}) == ""
+    assert "manifest" in flaw({"manifest": {"version": "v3", "magic": "another"}, "resources": []})
+
+
+def test_a_provider_that_went_before_its_objects_comes_back_from_an_earlier_state() -> None:
+    left = {"resources": [_ROOT, _thing("a", 1)]}
+    before = {"resources": [_ROOT, _provider("cluster", 1, dependencies=["urn:gone"]), _thing("a", 1), _thing("b", 1)]}
+    other = {"resources": [_ROOT, _provider("cluster", 2)]}
+    whole, count = with_lost_providers(left, [other, before])
+    assert count == 1
+    assert whole["resources"] == [_ROOT, _provider("cluster", 1), _thing("a", 1)]
+    assert flaw(whole) == ""
+    assert with_lost_providers(whole, []) == (whole, 0)
+    assert with_lost_providers(left, [other]) == (left, 0)

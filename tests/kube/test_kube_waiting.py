@@ -382,7 +382,7 @@ async def test_delete_waits_for_finalizers(client: KubeClient, namespace: str) -
     said: list[str] = []
     with pytest.raises(NotReady) as caught:
         await wait_deleted(client, rt, "held", namespace, uid, timeout=0.5, report=said.append)
-    assert caught.value.reasons == ("held by the finalizer example.com/hold",)
+    assert caught.value.reasons == ("held by finalizer example.com/hold",)
     waiter = asyncio.create_task(wait_deleted(client, rt, "held", namespace, uid, timeout=20, report=said.append))
     await asyncio.sleep(0.3)
     began = time.monotonic()

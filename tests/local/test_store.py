@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,10 @@ import pytest
 
 from wecityctl.errors import ConfigurationError, TimedOutError
 from wecityctl.local import store
+from wecityctl.local.proctable import Identity
 from wecityctl.local.spec import CloudSpec, ImageRef, PoolSpec, check_name
 from wecityctl.local.store import StateError, Store
+from wecityctl.local.supervisor import client
 
 SPEC = CloudSpec(
     "lab",
@@ -114,3 +117,49 @@ def test_state_has_no_secret(state_home: Path) -> None:
     text = json.dumps(store.new_state(SPEC).to_json())
     assert "PRIVATE" not in text
     assert str(os.getpid()) not in json.loads(text)
+
+
+def test_a_copy_is_told_and_a_moved_cloud_is_not(
+    state_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.of("lab")
+    original.create()
+    original.save(store.new_state(SPEC))
+    original.require_own()
+    elsewhere = tmp_path / "copied"
+    shutil.copytree(state_home, elsewhere)
+    monkeypatch.setenv("XDG_STATE_HOME", str(elsewhere))
+    copy = Store.of("lab")
+    assert copy.directory != original.directory
+    with pytest.raises(ConfigurationError, match="is a copy of the one in") as caught:
+        copy.require_own()
+    assert str(original.directory) in caught.value.message
+    assert f"XDG_STATE_HOME={state_home}" in caught.value.resolution
+    # The original was another cloud all along, then gone: nothing speaks against working here.
+    original.save(store.new_state(SPEC))
+    copy.require_own()
+    shutil.rmtree(original.directory)
+    copy.require_own()
+    # The same directory under another path is no copy.
+    link = tmp_path / "linked"
+    link.symlink_to(elsewhere)
+    copy.save(store.new_state(SPEC))
+    monkeypatch.setenv("XDG_STATE_HOME", str(link))
+    Store.of("lab").require_own()
+
+
+def test_the_supervisor_of_the_original_is_none_of_a_copy(tmp_path: Path) -> None:
+    original, copy = tmp_path / "a", tmp_path / "b"
+    original.mkdir()
+    own = Identity.of(os.getpid()).to_json()
+    record = {"supervisor": own, "run": str(tmp_path), "directory": str(original), "children": {}}
+    (original / "supervisor.json").write_text(json.dumps(record))
+    shutil.copytree(original, copy)
+    found = client.find(original)
+    assert found is not None
+    assert found.alive
+    assert client.find(copy) is None
+    original.rename(tmp_path / "moved")
+    moved = client.find(tmp_path / "moved")
+    assert moved is not None
+    assert moved.alive

@@ -6,23 +6,30 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.cache import make_cache
+
 pytestmark = pytest.mark.build
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by the project's own back end."""
-    target = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(ROOT)]
+def build(target: Path, *options: str) -> Path:
+    """What the project's own back end builds from the checkout: the wheel in `target`."""
+    command = [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", str(target), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (found,) = target.glob("*.whl")
     return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of `python -m build`, which is built from the sdist beside it."""
+    return build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(installed: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     """The installed program, far from the checkout."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = str(make_cache(home / ".cache"))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(home), "XDG_CACHE_HOME": cache}
     return subprocess.run(
         [sys.executable, str(installed / "bin" / "wecityctl"), *arguments],
@@ -63,6 +70,35 @@ def test_the_wheel_has_everything_and_nothing_else(wheel: Path) -> None:
         assert wanted in names
     assert len(names) == len(set(names))
     assert [name for name in names if "__pycache__" in name or name.startswith(("tests/", "stacks/"))] == []
+
+
+def test_a_wheel_built_without_an_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None:
+    def content(path: Path) -> dict[str, tuple[int, int]]:
+        return {item.filename: (item.CRC, item.external_attr) for item in zipfile.ZipFile(path).infolist()}
+
+    assert content(build(tmp_path, "--wheel")) == content(wheel)
+
+
+def test_the_sdist_holds_what_the_wheel_is_built_from_and_nothing_else(wheel: Path) -> None:
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        members = archive.getmembers()
+    names = {"/".join(member.name.split("/")[1:]) for member in members}
+    tops = {name.partition("/")[0] for name in names}
+    metadata = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+    assert tops == metadata | {"wecityctl", "stacks", "images", "toolchain"}
+    assert [name for name in names if name.endswith("README.md") or "test" in name] == ["README.md"]
+    assert all(member.isreg() for member in members)
+    assert not any(name.startswith(("wecityctl/stacks", "wecityctl/images", "wecityctl/toolchain")) for name in names)
+
+
+def test_an_editable_installation_is_the_checkout_alone(tmp_path: Path) -> None:
+    """Copies beside it would be taken for the program's own."""
+    code = "import sys, hatchling.build as b; print(b.build_editable(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, cwd=ROOT)
+    (path,) = tmp_path.glob("*.whl")
+    names = [name for name in zipfile.ZipFile(path).namelist() if ".dist-info/" not in name]
+    assert names == ["_wecityctl.pth"]
 
 
 def test_the_installed_program_is_the_wheels_own(installed: Path, tmp_path: Path) -> None:
@@ -95,9 +131,9 @@ def test_it_brings_a_city_up_and_takes_it_down(installed: Path, tmp_path_factory
         )
         (city / source.name).write_text(text)
     try:
-        first = run(installed, "up", str(city), home=home)
+        first = run(installed, "up", str(city), "--yes", home=home)
         assert first.returncode == 0, first.stderr[-3000:]
-        again = run(installed, "up", str(city), home=home)
+        again = run(installed, "up", str(city), "--yes", home=home)
         assert "nothing to change" in again.stdout
     finally:
         run(installed, "local", "reset", "--name", "wheel-main", "--confirm", "wheel-main", home=home)

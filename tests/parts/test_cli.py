@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from tests.parts.helpers import put, sha256
 from wecityctl.cli.engine import app
-from wecityctl.parts import PartInstallError, locate
+from wecityctl.errors import ConfigurationError
+from wecityctl.parts import PartInstallError, PartMissingError, locate
 from wecityctl.parts.catalogue import ETCD_VERSION
 from wecityctl.parts.model import Platform
 
@@ -89,6 +90,38 @@ def test_what_was_changed_after_installing_is_shown_and_mended(runner: CliRunner
     mended = runner.invoke(app, install)
     assert mended.exit_code == 0 and "another content" in mended.stderr
     assert locate("etcd").read_bytes() == ETCD
+
+
+@pytest.mark.parametrize("spoil", ["manifest", "program", "platform", "gone"])
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_bundle_that_was_named_and_is_broken_is_an_error(
+    runner: CliRunner, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, by: str
+) -> None:
+    # Where it could be had elsewhere: nothing may take its place unasked.
+    put(tmp_path / "bin" / "etcd", ETCD)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    manifest = bundle / "manifest.json"
+    if spoil == "manifest":
+        put(manifest, manifest.read_bytes()[:40])
+    elif spoil == "program":
+        put(bundle / f"etcd/{ETCD_VERSION}/bin/etcd", ETCD + b"# tampered\n")
+    elif spoil == "platform":
+        put(manifest, manifest.read_bytes().replace(str(Platform.current()).encode(), b"plan9-mips"))
+    else:
+        bundle.rename(tmp_path / "elsewhere")
+    if by == "variable":
+        monkeypatch.setenv("WECITYCTL_BUNDLE", str(bundle))
+    named = ["--bundle", str(bundle)] if by == "option" else []
+    result = runner.invoke(app, ["install", "--part", "etcd", "--offline", *named])
+    assert result.exit_code != 0
+    assert isinstance(result.exception, PartInstallError)
+    with pytest.raises(PartMissingError):
+        locate("etcd")
+
+
+def test_a_switch_that_says_neither_yes_nor_no_is_refused(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WECITYCTL_OFFLINE", "maybe")
+    assert isinstance(runner.invoke(app, ["status"]).exception, ConfigurationError)
 
 
 def test_a_failure_is_not_a_success(runner: CliRunner) -> None:

@@ -204,8 +204,17 @@ def test_a_failed_download_falls_to_the_build_and_says_why(
     vendor.offer(b"something else")
     go_module('println("tiny version", version)')
     places = tuple(Path(entry) for entry in go_environment["PATH"].split(":"))
-    settings = dataclasses.replace(online, environment=go_environment, search_path=places)
+    named = dataclasses.replace(online, environment=go_environment, search_path=places)
+    stamped = {"main.version": "v1.2.3"}
+    # A mirror that somebody named and that is broken is an error: nothing else takes its place.
+    details = refused(named, tiny(linker_values=stamped))
+    assert "thrown away" in details and "build:" not in details
+
+    def directly(_: Platform) -> tuple[Artifact, ...]:
+        return (Artifact(f"{vendor.base}{URL_PATH}", {"tiny": "tiny/bin/tiny"}),)
+
     report = Recorder()
-    installer = ensure(settings, tiny(linker_values={"main.version": "v1.2.3"}), report=report)
+    settings = dataclasses.replace(named, download_base="")
+    installer = ensure(settings, tiny(linker_values=stamped, artifacts=directly), report=report)
     assert installer.status()[0].source is SourceName.BUILD
     assert report.said(Phase.FAILED, "download", "thrown away")

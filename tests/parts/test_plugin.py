@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.parts.helpers import put, sha256
-from wecityctl.parts import airgap, find_official_kubernetes_plugin, obtain_official_kubernetes_plugin, silent
+from wecityctl.parts import (
+    PartInstallError,
+    airgap,
+    find_official_kubernetes_plugin,
+    obtain_official_kubernetes_plugin,
+    silent,
+)
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN_VERSION
 from wecityctl.parts.model import SourceName
 from wecityctl.parts.plugin import ask_version
@@ -112,7 +118,8 @@ def test_one_in_a_bundle_is_found_and_placed(settings: Settings, tmp_path: Path)
     assert found is not None and found.path.is_relative_to(closed.root)
     put(tmp_path / "bundle" / "manifest.json", b"{")
     assert find_official_kubernetes_plugin(closed) == found
-    assert find_official_kubernetes_plugin(dataclasses.replace(closed, root=tmp_path / "fresh")) is None
+    with pytest.raises(PartInstallError):
+        find_official_kubernetes_plugin(dataclasses.replace(closed, root=tmp_path / "fresh"))
 
 
 def test_a_script_in_a_bundle_is_not_the_official_one(settings: Settings, tmp_path: Path) -> None:

@@ -172,17 +172,24 @@ def test_a_bundle_that_does_not_exist_is_said(settings: Settings, tmp_path: Path
     assert "does not exist" in refused(dataclasses.replace(settings, bundle=tmp_path / "nowhere"))
 
 
-def test_the_bundle_comes_before_path_and_a_bad_one_falls_through(settings: Settings, tmp_path: Path) -> None:
+def test_the_bundle_comes_before_path_and_nothing_takes_the_place_of_a_bad_one(
+    settings: Settings, tmp_path: Path
+) -> None:
     settings = on_path(settings, program("1.2.9"))
     place = directory_bundle(tmp_path, program(), manifest({MEMBER: program()}))
     good = ensure(dataclasses.replace(settings, bundle=place, root=tmp_path / "good"))
     assert good.status()[0].source is SourceName.BUNDLE
 
     put(place / MEMBER, program(note="spoilt"))
-    report = Recorder()
-    installer = ensure(dataclasses.replace(settings, bundle=place), report)
-    assert installer.status()[0].source is SourceName.PATH
-    assert report.said(Phase.FAILED, "bundle", "is not what the manifest says")
+    details = refused(dataclasses.replace(settings, bundle=place))
+    assert "is not what the manifest says" in details
+    assert "path:" not in details
+
+
+def test_what_the_bundle_does_not_hold_is_taken_from_elsewhere(settings: Settings, tmp_path: Path) -> None:
+    settings = on_path(settings, program("1.2.9"))
+    place = directory_bundle(tmp_path, program(), manifest({}))
+    assert ensure(dataclasses.replace(settings, bundle=place)).status()[0].source is SourceName.PATH
 
 
 def test_a_bundle_of_nothing_or_of_system_packages_is_refused(settings: Settings, tmp_path: Path) -> None:

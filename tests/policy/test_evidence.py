@@ -102,7 +102,25 @@ def test_a_rule_that_has_nothing_to_judge_is_not_told_as_holding(session: Sessio
         if item.kind == "rule"
     }
     assert measures["images-by-digest"].outcome == "nothing-to-judge"
-    assert measures["privileged-pods"].outcome == "holds"
+    assert measures["privileged-pods"].outcome == "no-finding"
+
+
+def test_what_the_files_declare_is_not_told_as_enforced(session: Session) -> None:
+    report = dossier(session)
+    outcomes = {item.name: item.outcome for control in report.controls for item in control.measures}
+    assert {name for name, outcome in outcomes.items() if outcome == "declared"} == {
+        "off-site-backup",
+        "log-retention",
+        "residency",
+    }
+    standings = {control.number: control.standing for control in report.controls}
+    assert standings["8.1.4.9"] == standings["8.1.3.5"] == standings["8.2.1.1"] == "declared"
+    assert standings["8.1.3.2"] == "not-looked-at"
+    assert "enforced" not in standings.values(), "nobody has looked"
+    text = markdown(report)
+    assert "nothing takes them yet" in text
+    assert "(declared, not enforced)" in text
+    assert "holds" not in text
 
 
 def test_what_is_no_evidence_is_said_so_and_named(session: Session) -> None:

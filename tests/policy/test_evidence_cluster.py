@@ -72,6 +72,10 @@ class Assessed:
             if "trial" in item.detail or "tried" in item.detail
         }
 
+    def standing(self, number: str) -> str:
+        """What is said of a control."""
+        return next(item.standing for item in self.report().controls if item.number == number)
+
     def observed(self, kind: str, name: str, kubeconfig: str = "") -> Observation:
         """The observation of one measure, which is the same for every control that it serves."""
         found = {
@@ -103,9 +107,16 @@ def test_with_everything_in_place_everything_is_observed(assessed: Assessed) -> 
     assert [(item.state, item.version) for item in report.clouds] == [("observed", "v1.36")]
     seen = [item for control in report.controls for each in control.measures for item in each.observations]
     assert len(seen) > 20
-    assert {(item.state, item.present == item.wanted, item.detail) for item in seen} == {("observed", True, "")}
+    objects = [item for item in seen if item.wanted]
+    assert {(item.state, item.present == item.wanted, item.detail) for item in objects} == {("observed", True, "")}
     today = datetime.now(UTC).date().isoformat()
-    assert {item.since[:10] for item in seen} == {today}
+    assert {item.since[:10] for item in objects} == {today}
+    rules = [item for item in seen if not item.wanted]
+    assert {item.state for item in rules} == {"observed"}
+    assert all(item.detail.startswith("nothing found in ") for item in rules)
+    standings = {control.number: control.standing for control in report.controls}
+    assert standings["8.1.3.2"] == standings["8.1.4.2"] == "enforced"
+    assert standings["8.1.4.9"] == "declared"
 
 
 REFUSED = "a trial was refused"
@@ -220,6 +231,55 @@ def test_a_network_policy_that_nobody_declared_is_named(assessed: Assessed) -> N
         assert "1 more that the files do not declare: health-commission-extranet/open" in detail
     finally:
         assessed.plane.kubectl("delete", "networkpolicy", "open", "-n", "health-commission-extranet")
+
+
+SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "path", "value", "measure"),
+    [
+        ("networkpolicy", "default-deny", "/spec/ingress", [{}], ("network-policy", "default-deny")),
+        ("role", "tenant-admin", "/rules/-", SECRETS, ("role", "tenants")),
+    ],
+)
+def test_what_is_added_to_an_object_fails_its_evidence(
+    assessed: Assessed, kind: str, name: str, path: str, value: Any, measure: tuple[str, str]
+) -> None:
+    place = ("-n", "health-commission-internet")
+    before = assessed.plane.kubectl("get", kind, name, *place, "-o", "json")
+    assert assessed.observed(*measure).state == "observed"
+    assessed.plane.kubectl(
+        "patch", kind, name, *place, "--type=json", "-p", json.dumps([{"op": "add", "path": path, "value": value}])
+    )
+    seen = assessed.observed(*measure)
+    assert seen.state == "altered"
+    assert "changed by" in seen.detail
+    assert "kubectl-patch" in seen.detail
+    if kind == "networkpolicy":
+        crossed = assessed.observed("rule", "default-deny")
+        assert crossed.state == "crossed"
+        assert "health-commission-internet: no NetworkPolicy denies ingress" in crossed.detail
+        assert assessed.standing("8.1.3.1") == "broken"
+    old = json.loads(before)
+    old["metadata"] = {key: old["metadata"][key] for key in ("name", "namespace", "labels") if key in old["metadata"]}
+    assessed.plane.kubectl("replace", "-f", "-", stdin=json.dumps(old))
+    assert assessed.observed(*measure).state == "observed"
+
+
+def test_who_may_read_but_not_write_is_told_that_additions_were_not_looked_for(assessed: Assessed) -> None:
+    assessed.plane.kubectl("create", "clusterrolebinding", "assessor", "--clusterrole=view", "--user=assessor")
+    assessed.plane.kubectl("create", "clusterrole", "assess", "--verb=list,get", "--resource=*.*")
+    assessed.plane.kubectl("create", "clusterrolebinding", "assess", "--clusterrole=assess", "--user=assessor")
+    config = yaml.safe_load(assessed.plane.kubeconfig_text)
+    config["users"][0]["user"]["as"] = "assessor"
+    try:
+        (cloud,) = assessed.report(yaml.safe_dump(config)).clouds
+        assert cloud.state == "observed"
+        assert "what others added was not looked for" in cloud.reason
+    finally:
+        assessed.plane.kubectl("delete", "clusterrolebinding", "assessor", "assess")
+        assessed.plane.kubectl("delete", "clusterrole", "assess")
 
 
 def test_who_may_not_look_has_not_looked(assessed: Assessed) -> None:

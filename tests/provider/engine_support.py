@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.control_plane import binary
+from tests.support.processes import matching
+from wecityctl.local.proctable import Identity
 from wecityctl.provider.server import ProviderServer
 
 
@@ -46,7 +48,7 @@ class ServerThread:
 class Stack:
     """One stack with an inline program that may be changed between runs."""
 
-    program: Callable[[], None]
+    program: Callable[[], object]
     automation: Any
     output: list[str] = field(default_factory=list)
 
@@ -97,7 +99,7 @@ def environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
 
 
-def make_stack(name: str, program: Callable[[], None], port: int | None) -> Stack:
+def make_stack(name: str, program: Callable[[], object], port: int | None, project: str = "proj") -> Stack:
     """A stack whose Kubernetes provider listens on `port` (None: the engine starts the plug-in by itself)."""
     from pulumi import automation
 
@@ -108,5 +110,16 @@ def make_stack(name: str, program: Callable[[], None], port: int | None) -> Stac
 
     variables = {"PULUMI_DEBUG_PROVIDERS": f"kubernetes:{port}"} if port else {}
     options = automation.LocalWorkspaceOptions(env_vars=variables)
-    holder.append(Stack(program, automation.create_or_select_stack(name, "proj", run, opts=options)))
+    holder.append(Stack(program, automation.create_or_select_stack(name, project, run, opts=options)))
     return holder[0]
+
+
+def engines_of(home: Path) -> list[Identity]:
+    """The processes of `pulumi up` that work for this test."""
+
+    def works(entry: Path) -> bool:
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+        ours = str(home).encode() in (entry / "environ").read_bytes()
+        return ours and words[0].endswith(b"pulumi") and b"up" in words
+
+    return matching(works)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -124,11 +125,23 @@ class Engine:
         return {path: KIND_NAMES[entry.kind] for path, entry in response.detailedDiff.items()}, response
 
     async def update(
-        self, inputs: dict[str, Any], state: dict[str, Any], name: str, *, preview: bool = False, seconds: float = 0
+        self,
+        inputs: dict[str, Any],
+        state: dict[str, Any],
+        name: str,
+        *,
+        preview: bool = False,
+        seconds: float = 0,
+        ignored: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The outputs."""
         request = provider_pb2.UpdateRequest(
-            urn=self.urn(inputs, name), olds=encode(state), news=encode(inputs), preview=preview, timeout=seconds
+            urn=self.urn(inputs, name),
+            olds=encode(state),
+            news=encode(inputs),
+            preview=preview,
+            timeout=seconds,
+            ignoreChanges=ignored,
         )
         return decode((await self._call(self.stub.Update, request)).properties)
 

@@ -136,15 +136,26 @@ def test_the_type_and_name_in_a_urn() -> None:
     assert kinds.name_of_urn(urn) == "a::b"
 
 
-def test_the_field_manager_is_derived_and_the_states_wins() -> None:
-    one = fieldmanager.derive("urn:a", "cluster")
+def test_the_field_managers_are_derived_and_the_states_wins() -> None:
+    one, adopted = fieldmanager.derive("urn:a", "cluster")
     assert re.fullmatch(r"pulumi-kubernetes-[0-9a-f]{8}", one)
-    assert one == fieldmanager.derive("urn:a", "cluster")
-    assert len({one, fieldmanager.derive("urn:b", "cluster"), fieldmanager.derive("urn:a", "other")}) == 3
+    assert re.fullmatch(r"pulumi-kubernetes-[0-9a-f]{8}", adopted)
+    assert (one, adopted) == fieldmanager.derive("urn:a", "cluster")
+    others = {*fieldmanager.derive("urn:b", "cluster"), *fieldmanager.derive("urn:a", "other")}
+    assert len({one, adopted} | others) == 6
     assert fieldmanager.choose({}, {"__fieldManager": "recorded"}, one) == "recorded"
     annotated = {"metadata": {"annotations": {"pulumi.com/patchFieldManager": "mine"}}}
     assert fieldmanager.choose(annotated, {"__fieldManager": "recorded"}, one) == "mine"
     assert fieldmanager.choose({}, None, one) == one
+
+
+def test_an_adopted_object_changes_to_the_manager_that_is_not_in_use() -> None:
+    one, other = managers = fieldmanager.derive("urn:a", "cluster")
+    assert fieldmanager.successor(managers, ()) == one
+    assert fieldmanager.successor(managers, ("kubectl", one)) == other
+    assert fieldmanager.successor(managers, (other,)) == one
+    # An adoption that was killed between taking the new name and giving up the old one goes on.
+    assert fieldmanager.successor(managers, (other, one)) == one
 
 
 def test_the_state_is_written_as_the_official_plugin_writes_it() -> None:

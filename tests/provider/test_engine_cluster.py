@@ -17,7 +17,7 @@ import pulumi_kubernetes as k8s
 import pytest
 from pulumi.automation import CommandError
 
-from tests.provider.engine_support import ServerThread, Stack, environment, make_stack
+from tests.provider.engine_support import ServerThread, Stack, engines_of, environment, make_stack
 from tests.provider.objects import definition, deployment
 from tests.support.control_plane import ControlPlane, control_plane
 from tests.support.processes import left_of, matching
@@ -272,7 +272,7 @@ def test_killed_in_the_middle_and_run_again(
         def kill() -> None:
             while made() < 30:
                 time.sleep(0.02)
-            for engine in _engines_of(tmp_path):
+            for engine in engines_of(tmp_path):
                 engine.send(signal.SIGKILL)
 
         killer = threading.Thread(target=kill, daemon=True)
@@ -288,18 +288,6 @@ def test_killed_in_the_middle_and_run_again(
         assert stack.up() == {"same": 122}
         stack.destroy()
         assert made() == 0
-
-
-def _engines_of(home: Path) -> list[Identity]:
-    """The processes of `pulumi up` that work for this test."""
-
-    def works(entry: Path) -> bool:
-        words = (entry / "cmdline").read_bytes().split(b"\0")
-        return (
-            words[0].endswith(b"pulumi") and b"up" in words and str(home).encode() in (entry / "environ").read_bytes()
-        )
-
-    return matching(works)
 
 
 def test_plain_pulumi_starts_the_plugin_by_itself(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
 from tests.provider.cases_support import cases
+from wecityctl.kube.openapi import Schema
 from wecityctl.provider.drift import refreshed_inputs
+from wecityctl.provider.ignoring import as_live
 from wecityctl.provider.ownership import imported_inputs
+from wecityctl.provider.paths import parse
 from wecityctl.provider.properties import UNKNOWN_STRING, Secret, Unknown
 from wecityctl.provider.settings import check_settings, diff_settings, read_settings
 
@@ -67,9 +71,25 @@ def test_settings_that_need_the_official_plugin() -> None:
 
 @pytest.mark.parametrize("case", cases("drift"))
 def test_drift(case: dict[str, Any]) -> None:
-    assert refreshed_inputs(case["inputs"], case["live"], case["recorded"]) == case["expect"]
+    schema = Schema({}, case["schema"]) if "schema" in case else None
+    assert refreshed_inputs(case["inputs"], case["live"], case["recorded"], schema) == case["expect"]
 
 
 @pytest.mark.parametrize("case", cases("ownership"))
 def test_imported_inputs(case: dict[str, Any]) -> None:
     assert imported_inputs(case["live"], case["manager"]) == case["expect"]
+
+
+@pytest.mark.parametrize("case", cases("ignoring"))
+def test_ignored_properties_are_left_as_they_are(case: dict[str, Any]) -> None:
+    entries = [
+        {"manager": "me", "operation": "Apply", "fieldsV1": {"f:spec": {}}},
+        {"manager": "other", "operation": "Update", "subresource": "status", "fieldsV1": {"f:spec": {}}},
+    ]
+    if "others" in case:
+        entries.append({"manager": "other", "operation": "Update", "fieldsV1": case["others"]})
+    live = {**case["live"], "metadata": {**case["live"].get("metadata", {}), "managedFields": entries}}
+    ignored = [parse(text) for text in case["ignored"]]
+    before = copy.deepcopy(case["body"])
+    assert as_live(case["body"], live, "me", ignored, Schema({}, case.get("schema", {}))) == case["expect"]
+    assert case["body"] == before

@@ -94,6 +94,25 @@ def test_files_that_no_config_map_takes(tmp_path: Path) -> None:
     assert problem.path == "spec.components[0].files"
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (f"env: {{A: {'x' * 130_001}}}", "is 130,001 bytes long, too much for the value of a variable"),
+        (f"command: [a, {'文' * 50_000}]", "is 150,000 bytes long, too much for an argument of the command"),
+        (
+            f"env: {{{', '.join(f'V{number}: ' + 'x' * 120_000 for number in range(5))}}}",
+            "variables and command are too large together: 600,010 bytes",
+        ),
+    ],
+)
+def test_texts_that_no_container_takes(tmp_path: Path, field: str, message: str) -> None:
+    text = (VALID / "base.yaml").read_text(encoding="utf-8")
+    (tmp_path / "city.yaml").write_text(text.replace("      port: 8080\n", f"      port: 8080\n      {field}\n"))
+    with pytest.raises(InvalidCityError) as caught:
+        load_city(tmp_path, CATALOGUE)
+    assert [problem.message for problem in caught.value.problems] == [message]
+
+
 def test_a_city_of_a_thousand_documents(tmp_path: Path) -> None:
     documents = (VALID / "base.yaml").read_text().split("---\n")
     common, (tenant, app) = documents[:3], documents[3:]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from tests.stacks.cities import CLUSTER, app, city, full_city, inputs_for, objects, one, record_city
+from tests.stacks.cities import CLUSTER, WEB, app, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Images, KubernetesSettings, Use
-from wecityctl.model.outputs import EntryOutputs, TenantOutputs, outputs_from_json, to_json
+from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.entry.entry import render_routes
 
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
 
@@ -158,6 +160,50 @@ def test_the_entry_serves_every_published_app(full: dict[str, Recording]) -> Non
     outputs = full["xc.entry"].outputs
     assert isinstance(outputs, EntryOutputs)
     assert outputs.hosts == ("bus.xc.example", "code.xc.example", "vaccination.xc.example")
+
+
+def test_no_text_of_the_routes_is_longer_than_nginx_reads() -> None:
+    routes = [
+        RouteTarget("health", f"app-{number}", f"app-{number}.xc.example", "/", "health-internet", "web", 8080)
+        for number in range(200)
+    ]
+    text = render_routes("xc.example", "xc", routes)
+    texts = re.findall(r"'([^']*)'", text)
+    assert max(map(len, texts)) <= 4000
+    assert "".join(texts).count("<li>") == 200
+    assert "return 200 '<!doctype html>" in render_routes("xc.example", "xc", routes[:20])
+
+
+def test_labels_of_the_files_are_on_namespaces_and_apps() -> None:
+    whole = city(app("code", labels={"tier": "gold"}, uses=(Use("postgresql", "db"),)))
+    whole = replace(whole, tenants=(replace(whole.tenants[0], labels={"level": "city"}),))
+    recorded = record_city(whole)
+    assert one(recorded, "Namespace", "health-internet").inputs["metadata"]["labels"]["level"] == "city"
+    deployment = one(recorded, "Deployment", "health-internet/code-web").inputs
+    assert deployment["metadata"]["labels"]["tier"] == "gold"
+    assert deployment["spec"]["template"]["metadata"]["labels"]["tier"] == "gold"
+    assert "tier" not in deployment["spec"]["selector"]["matchLabels"]
+    # A Job's template cannot change, and the labels may.
+    assert all("tier" not in json.dumps(dict(job.inputs)) for job in objects(recorded, "Job"))
+
+
+def test_texts_and_files_of_a_component_arrive_as_they_are_written() -> None:
+    part = replace(
+        WEB, command=("/bin/sh", "-c", "echo $(APP_NAME) $$"), env={"A": "$(APP_NAME)", "B": "$x"}, secrets=("sms-key",)
+    )
+    files = {"/etc/应用 配置.conf": "a", "/etc/plain.conf": "b"}
+    recorded = record_city(city(app("code", components=(replace(part, files=files),))))
+    (container,) = one(recorded, "Deployment", "health-internet/code-web").inputs["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["command"] == ["/bin/sh", "-c", "echo $$(APP_NAME) $$$"]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert (values["A"], values["B"], values["SMS_KEY"]) == ("$$(APP_NAME)", "$x", None)
+    mounts = {item["mountPath"]: item["subPath"] for item in container["volumeMounts"] if "subPath" in item}
+    assert mounts["/etc/plain.conf"].endswith("-plain.conf")
+    data = one(recorded, "ConfigMap", "health-internet/code-web-files").inputs["data"]
+    assert {path: data[key] for path, key in mounts.items()} == files
+    assert all(re.fullmatch("[A-Za-z0-9._-]{1,253}", key) for key in data)
 
 
 def test_the_entry_keeps_the_routes_of_a_tenant_whose_removal_is_not_confirmed(full: dict[str, Recording]) -> None:

@@ -18,12 +18,13 @@ from wecityctl.engine.execute import Engine
 from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import WecityError
 from wecityctl.local.proctable import Identity
+from wecityctl.model.city import Administrators
 from wecityctl.session import Session, open_session
 from wecityctl.verdicts import begin
 from wecityctl.verdicts.judging import judge_session
 
 ROOT = Path(__file__).parents[2]
-CITY = ROOT / "tests" / "policy" / "cases" / "log-retention" / "fail.yaml"
+CITY = ROOT / "tests" / "policy" / "cases" / "three-administrators" / "fail-two-offices.yaml"
 DAY = date(2026, 11, 21)
 
 
@@ -45,7 +46,7 @@ def test_the_process_says_what_is_said_here_and_the_next_time_none_is_needed(ses
     assert first._connection is not None
     verdict = first.verdict()
     assert verdict == judge_session(session, DAY)
-    assert [item.rule for item in verdict.mandatory] == ["log-retention"]
+    assert [item.rule for item in verdict.mandatory] == ["three-administrators"]
     assert first._connection is None
     again = begin(session, DAY, engine)
     assert again._connection is None, "no process was asked"
@@ -54,7 +55,7 @@ def test_the_process_says_what_is_said_here_and_the_next_time_none_is_needed(ses
 
 def test_a_changed_city_is_looked_at_anew(session: Session, engine: Engine) -> None:
     begin(session, DAY, engine).verdict()
-    compliance = replace(session.city.compliance, log_retention_days=365)
+    compliance = replace(session.city.compliance, administrators=Administrators(("a@x",), ("b@x",), ("c@x",)))
     mended = begin(replace(session, city=replace(session.city, compliance=compliance)), DAY, engine)
     assert mended._connection is not None
     assert not mended.verdict().mandatory
@@ -71,7 +72,7 @@ def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session,
     assert "partner_gone" in unseen[0].finding.message
     assert "stands on case.platform.application.main" in unseen[1].finding.message
     # The others were looked at all the same.
-    assert [item.rule for item in verdict.mandatory if item not in unseen] == ["log-retention"]
+    assert [item.rule for item in verdict.mandatory if item not in unseen] == ["three-administrators"]
 
 
 def test_a_process_that_dies_lets_nothing_pass(session: Session, engine: Engine) -> None:

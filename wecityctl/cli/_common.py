@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wecityctl.cli._streams import close_after_failure
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -79,7 +81,7 @@ def error_console() -> Console:
 
 
 def _rich_console(stream: IO[str]) -> Console:
-    from rich.console import Console
+    from wecityctl.cli._console import PipeConsole as Console
 
     # A pipe has no width of its own, and names cut at 80 columns can be neither searched nor copied.
     width = None if stream.isatty() else _PIPE_WIDTH
@@ -145,8 +147,12 @@ def say(text: str = "") -> None:
 
 
 def note(text: str, *, end: str = "\n") -> None:
-    """A line about the work, on stderr."""
-    sys.stderr.write(f"{text}{end}")
+    """A line about the work, on stderr. The work goes on where nobody reads it."""
+    try:
+        sys.stderr.write(f"{text}{end}")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        close_after_failure(sys.stderr)
 
 
 def say_json(value: Mapping[str, Any]) -> None:

@@ -105,7 +105,7 @@ ReportFile = Annotated[
 Stream = Annotated[
     StreamFormat, typer.Option("--output", "-o", help="text, or json: a stream of events, one a line, on stdout.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; required without a terminal.")]
 Details = Annotated[bool, typer.Option("--details", help="Print every changed resource and property.")]
 DetailedExitCode = Annotated[
     bool, typer.Option("--detailed-exitcode", help="Exit 0: no change, 2: changes, 1: any error.")

@@ -9,12 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wecityctl.cli._options import StreamFormat
+from wecityctl.cli._streams import drop_unread_output
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.session import Session
@@ -57,7 +58,10 @@ def operate(request: RunRequest) -> RunResult:
         from wecityctl.cli._common import console
         from wecityctl.report.summary import print_result
 
-        print_result(console(), result, details=request.details)
+        with suppress(BrokenPipeError):
+            print_result(console(), result, details=request.details)
+    # The exit code says what the run did, whoever reads the rest.
+    drop_unread_output()
     return result
 
 
@@ -84,7 +88,41 @@ def operate_offline(request: RunRequest) -> RunResult:
         from wecityctl.cli._common import console
         from wecityctl.report.offline import print_offline
 
-        print_offline(console(), result)
+        with suppress(BrokenPipeError):
+            print_offline(console(), result)
+    drop_unread_output()
+    return result
+
+
+def operate_destroy_preview(request: RunRequest) -> RunResult:
+    """Show what a `destroy` would remove; nothing is started, locked or changed."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.destroy_preview import preview_destroy
+
+    if request.report_file is not None:
+        _check_report_file(request.report_file)
+    session, plan = request.session, request.session.plan
+    if request.only:
+        plan = plan.needing(request.only)
+    backend = open_backend(session.city)
+    with open_reporter(request.output) as sink:
+        clusters = open_clusters(session.city, session.catalogue, sink, start=False, backend=backend)
+        result = preview_destroy(
+            plan,
+            session.catalogue,
+            backend,
+            clusters.found,
+            clusters.failed,
+            sink,
+            delete_data=request.options.delete_data,
+        )
+    _write_report(request, result)
+    if request.output is StreamFormat.TEXT:
+        from wecityctl.cli._common import console
+        from wecityctl.report.summary import print_result
+
+        print_result(console(), result, details=request.details)
     return result
 
 
@@ -92,7 +130,8 @@ def _write_report(request: RunRequest, result: RunResult) -> None:
     if request.report_file is not None:
         from wecityctl.report.record import run_json
 
-        request.report_file.write_text(json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(run_json(result), indent=2, ensure_ascii=False, default=str) + "\n"
+        request.report_file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _check_report_file(path: Path) -> None:
@@ -202,6 +241,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
     from wecityctl.linking import link_clouds
+    from wecityctl.volumes import require_volumes_kept
 
     session, plan = request.session, request.session.plan
     if request.only:
@@ -216,6 +256,8 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     if options.operation == "up":
         require_confirmed(moves, session.city.name, confirmed=options.confirm_all)
     backend = open_backend(session.city)
+    if options.operation in ("preview", "up"):
+        require_volumes_kept(plan, session.catalogue, session.positions, backend)
     if request.start_clouds and must_start(session.city):
         gate.hold(sink)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
@@ -249,6 +291,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
         backend,
         tell,
         unreachable=unreachable,
+        stopped=clusters.stopped,
         open_landed=open_landed,
         before=lambda: gate.hold(sink),
         engine=engine,

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import sys
 from typing import IO
+
+# What a shell reports for a program that SIGPIPE ended, which is how other programs end when their reader goes away.
+READER_GONE = 128 + signal.SIGPIPE
 
 
 def open_standard_streams() -> None:
@@ -39,3 +44,20 @@ def close_after_failure(stream: IO[str]) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
+
+
+def reader_is_gone(stream: IO[str]) -> bool:
+    """Whether `stream` is a pipe or socket whose other end is closed."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def drop_unread_output() -> None:
+    """Throw away what nobody reads any more, so that a command that has done its work ends with its own exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if reader_is_gone(stream):
+            close_after_failure(stream)

@@ -18,6 +18,7 @@ app = typer.Typer()
 
 @app.command(
     epilog=EPILOG.format(
+        "wecityctl destroy examples/xingcheng --preview",
         "wecityctl destroy examples/xingcheng --confirm=xingcheng",
         "wecityctl destroy examples/xingcheng --confirm=xingcheng --delete-data",
     )
@@ -33,22 +34,32 @@ def destroy(
         bool, typer.Option("--stop-clouds", help="Stop the city's embedded clouds too; with --delete-data reset them.")
     ] = False,
     timeout: o.Timeout = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only show what would be removed and what kept; no --confirm is needed.")
+    ] = False,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
-    """Take the city's stacks down, the last layer first. Volumes and secrets stay unless --delete-data is given."""
-    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate
+    """Take the city's stacks down, the last layer first. Volumes and secrets stay unless --delete-data is given.
+
+    With --preview nothing is changed: the state says what would be removed.
+    """
+    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, operate_destroy_preview
     from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, standing)
     check_confirmation(session, confirm)
+    if preview:
+        options = RunOptions("destroy", delete_data=delete_data)
+        shown = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
+        raise typer.Exit(exit_code(operate_destroy_preview(shown)))
     if not confirm:
         raise ConfigurationError(
             f"destroying {session.city.name} needs its name",
             details="stacks: " + ", ".join(stack.name for stack in reversed(session.plan.stacks)),
-            resolution=f"add --confirm={session.city.name}",
+            resolution=f"look at it with --preview; then add --confirm={session.city.name}",
         )
     options = RunOptions(
         "destroy",

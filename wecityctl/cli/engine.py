@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from wecityctl import parts
-from wecityctl.cli._common import EPILOG
+from wecityctl.cli._common import EPILOG, note
 from wecityctl.parts import PartEvent, PartState, PartStatus, Phase, Settings
 
 FORMAT_VERSION = "1.0"
@@ -51,7 +51,7 @@ class ProgressLines:
         if event.phase in REPEATING and phase is event.phase and event.elapsed - when < QUIET_SECONDS:
             return
         self._last[event.part] = (event.phase, event.elapsed)
-        typer.echo(f"{event.elapsed:6.1f}s  {event.part:<18} {event.phase:<11} {event.detail}".rstrip(), err=True)
+        note(f"{event.elapsed:6.1f}s  {event.part:<18} {event.phase:<11} {event.detail}".rstrip())
 
 
 @app.command(epilog=EPILOG.format("wecityctl engine install", "wecityctl engine install --bundle parts.tar.gz"))
@@ -72,6 +72,7 @@ def install(
     if offline:
         settings = dataclasses.replace(settings, offline=True)
     names = tuple(part) if part else parts.default_parts(settings)
+    parts.check_bundle(settings)
     parts.ensure(names, ProgressLines(), settings, hashed=True)
     if not part:
         _official_plugin(settings)
@@ -101,10 +102,10 @@ def bundle(
 def _official_plugin(settings: Settings) -> None:
     plugin, reasons = parts.obtain_official_kubernetes_plugin(settings=settings)
     if plugin is not None:
-        typer.echo(f"official Kubernetes plug-in {plugin.version}: {plugin.path}", err=True)
+        note(f"official Kubernetes plug-in {plugin.version}: {plugin.path}")
     else:
-        typer.echo("official Kubernetes plug-in: not to be had, the built-in provider is used", err=True)
-        typer.echo(reasons, err=True)
+        note("official Kubernetes plug-in: not to be had, the built-in provider is used")
+        note(reasons)
 
 
 def _show(found: list[PartStatus], output: Output) -> None:

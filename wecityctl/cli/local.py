@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wecityctl.cli._approval import ask
 from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json, settings
 from wecityctl.errors import ConfigurationError, WecityError
 
@@ -239,7 +240,7 @@ def _confirm(name: str, confirm: str, *, yes: bool) -> None:
         raise ConfigurationError(
             f"this deletes all that cloud {name} has kept", resolution=f"add --confirm={name}, or --yes"
         )
-    typer.confirm(f"Delete cloud {name} with all its data?", abort=True, err=True)
+    ask(f"Delete cloud {name} with all its data?")
 
 
 def _progress(event: LocalEvent) -> None:

@@ -19,7 +19,14 @@ from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
 from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error, usage_message
 from wecityctl.cli._lazy import Command, LazyGroup
-from wecityctl.cli._streams import close_after_failure, flushes, open_standard_streams
+from wecityctl.cli._streams import (
+    READER_GONE,
+    close_after_failure,
+    drop_unread_output,
+    flushes,
+    open_standard_streams,
+    reader_is_gone,
+)
 from wecityctl.errors import CancelledError, ConfigurationError, ExitCode, WecityError
 
 PROGRAM = "wecityctl"
@@ -136,9 +143,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = typer.main.get_command(app).main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        close_after_failure(sys.stdout)
-        return ExitCode.ERROR
+    except (BrokenPipeError, SystemExit):
+        # Typer answers a broken pipe with `sys.exit(1)`, and puts wrappers in place of the streams.
+        if not any(map(reader_is_gone, (sys.stdout, sys.stderr))):
+            raise
+        drop_unread_output()
+        return READER_GONE
     except Exception as error:
         return _report(error, given)
     except KeyboardInterrupt:

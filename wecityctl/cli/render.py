@@ -49,4 +49,4 @@ def _write(directory: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_text(text, encoding="utf-8")

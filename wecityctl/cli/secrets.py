@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,7 @@ app = typer.Typer(help="The city's secret store: values that apps name and nobod
 
 _PREFIX = "tenant/"
 _LONGEST = 64 * 1024
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 Name = Annotated[
     str,
     typer.Argument(
@@ -110,6 +113,11 @@ def _key(session: Session, name: str) -> str:
             details="tenants: " + (", ".join(known) or "none"),
             resolution="write it as TENANT/NAME",
         )
+    if not _NAME.fullmatch(short):
+        raise ConfigurationError(
+            f"{short!r} cannot be a secret's name",
+            resolution="use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends",
+        )
     return f"{_PREFIX}{tenant}/{short}"
 
 
@@ -130,17 +138,26 @@ def _value(source: Path | None) -> str:
     """The value without the newline that editors and echo put at its end."""
     try:
         if source is not None:
-            text = source.read_text()
+            with source.open("rb") as stream:
+                data = stream.read(_LONGEST + 3)
         elif sys.stdin.isatty():
-            text = str(typer.prompt("Value", hide_input=True, err=True))
+            data = os.fsencode(typer.prompt("Value", hide_input=True, err=True))
         else:
-            text = sys.stdin.read(_LONGEST + 1)
-    except (OSError, UnicodeDecodeError) as error:
+            # Its bytes: depending on the locale, the text layer lets pass what is no text.
+            data = sys.stdin.buffer.read(_LONGEST + 3)
+    except OSError as error:
         raise ConfigurationError(f"the value cannot be read: {error}") from error
-    value = text.removesuffix("\n").removesuffix("\r")
-    if not value or len(value) > _LONGEST:
+    data = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not data or len(data) > _LONGEST:
         raise ConfigurationError(
-            "the value is empty" if not value else "the value is longer than 64 KiB",
+            "the value is empty" if not data else "the value is longer than 64 KiB",
             resolution="give it on stdin or with --from-file",
         )
-    return value
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            "the value is not UTF-8 text",
+            details=f"its byte {error.start + 1} begins no character",
+            resolution="encode it, for example with base64, and have the app decode it",
+        ) from None

@@ -2,62 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
-    from wecityctl.model.city import Cloud
-    from wecityctl.overview import StackStatus, WorkloadStatus
+    from wecityctl.clusters import Clusters
+    from wecityctl.overview import Away, StackStatus, WorkloadStatus
+    from wecityctl.session import Session
 
 app = typer.Typer()
 
 
 @app.command(epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng -o json"))
 def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
-    """Show the city's stacks as the state has them and its workloads as its clouds have them.
+    """Show how the city's stacks are, what its clouds have otherwise than the last run left it, and its workloads.
 
-    Workloads on simulated nodes say so: their pods run nowhere but in the books. A cloud that cannot be read is named
-    with the reason, and counts as an error only when no other cloud answers.
+    Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
+    last run left it, with 6 when nothing was made yet, and with 4 when something failed, was interrupted, is missing,
+    was changed, is not ready or cannot be looked at. Where no cloud answers, it ends with the code of that error.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
-    from wecityctl.overview import stack_statuses, workload_statuses
+    from wecityctl.overview import examine_clouds, exit_code, stack_statuses, workload_statuses
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, standing)
-    stacks = stack_statuses(session.plan, open_backend(session.city))
-    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
+    backend = open_backend(session.city)
+    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     read = workload_statuses(session.city.name, clusters.found)
-    workloads, failed = read.found, {**clusters.failed, **read.failed}
-    away = {
-        cloud.name: str(failed[cloud.name].message) if cloud.name in failed else _absence(cloud)
-        for cloud in session.city.clouds
-        if cloud.name in failed or cloud.name not in clusters.found
-    }
+    answering = {name: item for name, item in clusters.found.items() if name not in read.failed}
+    examined = examine_clouds(session.plan, backend, answering)
+    failed = {**clusters.failed, **read.failed, **examined.failed}
+    away = _away(session, clusters, {name: error.message for name, error in failed.items()})
+    stacks = stack_statuses(session.plan, backend, away, examined.found)
     if output is Output.JSON:
         say_json(
             {
                 "city": session.city.name,
-                "stacks": [asdict(item) for item in stacks],
-                "workloads": [asdict(item) for item in workloads],
-                "unreachable": away,
+                "stacks": [_stack_json(item) for item in stacks],
+                "workloads": [asdict(item) for item in read.found],
+                "stopped": sorted(away.stopped),
+                "unreachable": {**away.stopped, **away.unreachable},
             }
         )
     else:
-        _print(stacks, workloads)
-        for cloud, reason in away.items():
+        _print(stacks, read.found)
+        for reason in away.stopped.values():
+            note(reason)
+        for cloud, reason in away.unreachable.items():
             note(f"cloud {cloud}: {reason}")
     if failed and len(failed) == len(session.city.clouds):
         raise typer.Exit(max(error.exit_code for error in failed.values()))
+    raise typer.Exit(exit_code(stacks, read.found))
 
 
-def _absence(cloud: Cloud) -> str:
-    return "its landing zone has not been made" if cloud.has_landing_zone else "not running"
+def _away(session: Session, clusters: Clusters, failed: Mapping[str, str]) -> Away:
+    """The clouds that nobody could look at, and why."""
+    from wecityctl.clusters import local_name
+    from wecityctl.overview import Away
+
+    stopped: dict[str, str] = {}
+    unreachable = dict(failed)
+    for cloud in session.city.clouds:
+        if cloud.name in failed or cloud.name in clusters.found:
+            continue
+        if cloud.name in clusters.stopped:
+            start = f"wecityctl local start --name {local_name(session.city, cloud)}"
+            stopped[cloud.name] = f"cloud {cloud.name} is stopped; `up` starts it, or {start}"
+        elif cloud.provider == "local":
+            stopped[cloud.name] = f"cloud {cloud.name} is not on this machine; `up` makes it"
+        else:
+            unreachable[cloud.name] = "its landing zone has not been made"
+    return Away(stopped, unreachable)
+
+
+def _stack_json(stack: StackStatus) -> dict[str, Any]:
+    return {**asdict(stack), "drift": [{**asdict(item), "text": str(item)} for item in stack.drift]}
 
 
 def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...]) -> None:
@@ -69,6 +95,9 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
     for stack in stacks:
         table.add_row(stack.stack, str(stack.resources or "–"), stack.last_update[:19] or "–", _stack_state(stack))
     console().print(table)
+    for stack in stacks:
+        for finding in stack.drift:
+            console().print(f"{stack.stack}: {finding}", soft_wrap=True, markup=False, highlight=False)
     if not workloads:
         return
     several = len({item.cloud for item in workloads}) > 1
@@ -90,12 +119,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 
 
 def _stack_state(stack: StackStatus) -> str:
-    if not stack.planned:
-        return "no longer in the files"
-    if not stack.last_update:
-        return "not made yet"
-    if stack.pending:
-        return f"interrupted: {stack.pending} pending operations"
-    if stack.errors:
-        return f"not ready: {stack.errors[0]}"
-    return "ok"
+    words = stack.state.replace("-", " ")
+    # Why a cloud cannot be looked at is said once, below.
+    is_said = stack.state in ("ok", "cloud-stopped", "cloud-unreachable", "not-in-files")
+    return words if is_said else f"{words}: {stack.reason}" if stack.reason else words

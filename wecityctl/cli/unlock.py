@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
+from wecityctl.cli._options import Yes
 
 app = typer.Typer()
 
@@ -14,7 +15,7 @@ app = typer.Typer()
 @app.command(
     epilog=EPILOG.format(
         "wecityctl unlock examples/xingcheng",
-        "wecityctl unlock examples/xingcheng xingcheng.tenant.transport-bureau.main",
+        "wecityctl unlock examples/xingcheng xingcheng.tenant.transport-bureau.main --yes",
     )
 )
 def unlock(
@@ -22,12 +23,16 @@ def unlock(
     stack: Annotated[
         str, typer.Argument(metavar="[STACK]", help="Only this stack, or part of its name.", show_default=False)
     ] = "",
+    yes: Yes = False,
 ) -> None:
     """Release the locks on the city's stacks. Only when you know that the run which took them is dead.
 
+    On a terminal the locks are shown and you are asked; elsewhere --yes is required.
     A lock whose owner lives on this machine is never released; one whose owner died here is released by the next run.
     """
+    from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.locks import locks_on
     from wecityctl.engine.locks import unlock as break_locks
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -35,6 +40,13 @@ def unlock(
     session = open_session(path, standing)
     backend = open_backend(session.city)
     wanted = session.plan.matching([stack]) if stack else set(backend.list_stacks())
+    files = backend.files
+    found = [str(lock) for name in sorted(wanted) for lock in locks_on(files, name)] if files is not None else wanted
+    if found and not yes:
+        require_can_ask(f"releasing locks of {session.city.name}")
+        for line in sorted(found):
+            note(line)
+        ask("Is every run that took these locks dead?")
     released = [line for name in sorted(wanted) for line in break_locks(backend, name)]
     for line in released:
         say(f"released {line}")

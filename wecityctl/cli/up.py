@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
-
-if TYPE_CHECKING:
-    from wecityctl.model.events import RunResult
 
 app = typer.Typer()
 
@@ -19,9 +13,9 @@ app = typer.Typer()
 @app.command(
     epilog=EPILOG.format(
         "wecityctl up examples/xingcheng",
-        "wecityctl up examples/xingcheng --only transport-bureau",
-        "wecityctl up examples/xingcheng --no-skip --report-file report.json",
-        "wecityctl up examples/xingcheng --timeout 30m",
+        "wecityctl up examples/xingcheng --yes --only transport-bureau",
+        "wecityctl up examples/xingcheng --yes --no-skip --report-file report.json",
+        "wecityctl up examples/xingcheng --yes --timeout 30m",
     )
 )
 def up(
@@ -43,11 +37,12 @@ def up(
 ) -> None:
     """Bring the city up, or make it what its files say now.
 
-    On a terminal the changes are shown first and you are asked; elsewhere, or with --yes, they are made at once.
+    On a terminal the changes are shown first and you are asked. Elsewhere, and with -o json, --yes is required.
     What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
     put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
     field that the files state is refused unless --take-over is given.
     """
+    from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
     from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
@@ -57,15 +52,17 @@ def up(
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     timeouts = Timeouts(run=timeout or 0.0)
-    advised = False
-    if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
+    if not yes:
+        require_can_ask(f"bringing {session.city.name} up", output)
         first = RunOptions(
             "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
         )
         shown = operate(RunRequest(session, first, chosen, details=True))
-        if shown.exit_code or not _go_on(shown):
+        # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
+        if shown.exit_code or not (shown.has_changes or shown.conflicts):
             raise typer.Exit(shown.exit_code)
-        advised = True
+        if shown.has_changes:
+            ask("Make these changes?")
     options = RunOptions(
         "up",
         parallelism=parallelism,
@@ -78,12 +75,5 @@ def up(
         new_clusters=replaced,
         timeouts=timeouts,
     )
-    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
+    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=not yes)
     raise typer.Exit(exit_code(operate(request)))
-
-
-def _go_on(shown: RunResult) -> bool:
-    # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
-    if not shown.has_changes:
-        return bool(shown.conflicts)
-    return typer.confirm("Make these changes?", err=True)

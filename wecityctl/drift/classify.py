@@ -14,14 +14,18 @@ from wecityctl.drift import fieldset
 from wecityctl.drift.fieldset import Fields, Path
 from wecityctl.drift.recorded import CONTROLLERS, Recorded, is_security_label
 from wecityctl.model.findings import Drift, FieldDrift, Finding
+from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-# Written by controllers under whatever name, or kept by kubectl for itself.
+# Written by controllers under whatever name, kept by kubectl for itself, or our own marks of what `destroy` keeps.
 _NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {
         "f:finalizers": {},
         "f:ownerReferences": {},
-        "f:annotations": {"f:kubectl.kubernetes.io/last-applied-configuration": {}},
+        "f:annotations": {
+            f"f:{name}": {}
+            for name in ("kubectl.kubernetes.io/last-applied-configuration", RETAINED_FOR, RETAINED_RECORD)
+        },
     }
 }
 _HIDDEN: Final = "[secret]"

@@ -17,6 +17,7 @@ from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import City
+from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path, file_url
 from wecityctl.model.naming import PROJECT
 from wecityctl.paths import state_dir
 
@@ -138,6 +139,10 @@ class Backend:
         """Remove an emptied stack and its history."""
         self.store.remove(stack)
 
+    def last_update(self, stack: str) -> Mapping[str, Any] | None:
+        """The stack's newest update as the engine recorded it; `None` before there was one that came to its end."""
+        return next(iter(self.store.history(stack, 1)), None)
+
     def history(self, stack: str) -> list[Mapping[str, Any]]:
         """The stack's updates, newest first, as the engine recorded them."""
         return list(self.store.history(stack))
@@ -170,8 +175,7 @@ def open_backend(city: City) -> Backend:
         return Backend(city.name, store, provider, _passphrase(provider, store, is_default), is_default)
     from wecityctl.parts import locate
 
-    url = url or f"file://{root}"
-
+    url = file_url(root) if root is not None else url
     passphrase = _passphrase(provider, None, False)
     environment = cli_environment(url, passphrase.environment if passphrase else {})
     return Backend(city.name, CliStore(locate("pulumi"), url, environment, provider), provider, passphrase, False)
@@ -186,15 +190,15 @@ def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Pas
 
 def _file_root(url: str) -> Path | None:
     """The directory of a `file://` URL that has the layout we know; `None` leaves it to the CLI."""
-    if not url.startswith("file://"):
+    if not url.startswith(SCHEME):
         return None
-    text = url.removeprefix("file://").partition("?")[0]
-    root = Path(text).expanduser()
-    if not root.is_absolute():
+    try:
+        root = file_path(url)
+    except FileUrlError as error:
         raise ConfigurationError(
-            f"the state back end {url!r} is not an absolute path",
-            resolution="write file:///directory, or file://~/directory for one in your home",
-        )
+            f"the state back end {url!r} is not a directory's URL: {error.message}",
+            resolution=f"write {error.suggestion or 'file:///directory, or file://~/directory for one in your home'}",
+        ) from None
     if not (root / ".pulumi").exists() or (root / ".pulumi" / "meta.yaml").exists():
         return root
     raise ConfigurationError(

@@ -34,11 +34,14 @@ class Context:
         provider: ProviderChoice,
         unreachable: Mapping[str, WecityError] | None = None,
         kept: tuple[str, ...] = (),
+        stopped: Mapping[str, Cluster] | None = None,
     ) -> None:
         self.plan = plan
         self.options = options
         # Grows while the run goes on: a landing zone that comes up brings its cluster.
         self.clusters: dict[str, Cluster] = dict(clusters)
+        # Embedded clouds that do not run, as they last were: what a preview is worked out with.
+        self.stopped: Mapping[str, Cluster] = dict(stopped or {})
         self.backend = backend
         self.provider = provider
         self.stacks = {stack.name: stack for stack in plan.stacks}
@@ -66,6 +69,46 @@ class Context:
                 f"cloud {planned.cloud} has no cluster: its landing zone is not up",
                 resolution=f"run `wecityctl up` with it: --only {planned.cloud}",
             )
+        if self.options.operation != "preview":
+            self._require_running(planned)
+
+    def _require_running(self, planned: Stack) -> None:
+        """Raise where the stack has objects on an embedded cloud that does not run: nobody can ask for them there."""
+        cloud = self.plan.city.cloud(planned.cloud) if planned.cloud else None
+        if cloud is None or cloud.provider != "local" or cloud.name in self.clusters:
+            return
+        name = f"{self.plan.city.name}-{cloud.name}"
+        if cloud.name in self.stopped:
+            raise DeploymentError(
+                f"cloud {cloud.name} is stopped",
+                details=f"the objects of {planned.name} are on it",
+                resolution=f"start it first: wecityctl local start --name {name}",
+            )
+        if self._has_objects(self.state(planned.name)):
+            raise DeploymentError(
+                f"cloud {cloud.name} is not on this machine: there is no embedded cloud {name}",
+                details=f"the state of {planned.name} has objects on it",
+                resolution="run this where the cloud is; if it was reset, `wecityctl up` first makes it anew",
+            )
+
+    @staticmethod
+    def _has_objects(state: StackState | None) -> bool:
+        return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
+
+    def will_start(self) -> tuple[str, ...]:
+        """The stopped clouds with stacks of this run: an `up` starts them before anything else."""
+        clouds = dict.fromkeys(stack.cloud for stack in self.stacks.values())
+        return tuple(cloud for cloud in clouds if cloud in self.stopped)
+
+    def _is_gone(self, cloud: str, state: StackState) -> bool:
+        """Whether the state has objects on an embedded cloud that is not on this machine: `up` makes it anew."""
+        if not cloud or self.plan.city.cloud(cloud).provider != "local":
+            return False
+        return self.cluster(cloud) is None and cloud not in self._unreachable and self._has_objects(state)
+
+    def cluster(self, cloud: str) -> Cluster | None:
+        """The cloud's cluster; in a preview also one that is stopped, as it last was."""
+        return self.clusters.get(cloud) or self.stopped.get(cloud)
 
     def is_unlanded(self, stack: str) -> bool:
         """Whether the stack stands on a vendor's cloud that has no cluster yet."""
@@ -87,15 +130,16 @@ class Context:
     def state(self, stack: str) -> StackState | None:
         """The stack's state as it was when first asked for in this run."""
         if stack not in self._states:
-            self._states[stack] = self.backend.read_state(stack) if not self._is_given_up(stack) else None
+            state = self.backend.read_state(stack)
+            self._states[stack] = None if state is not None and self._is_given_up(stack, state) else state
         return self._states[stack]
 
-    def _is_given_up(self, stack: str) -> bool:
+    def _is_given_up(self, stack: str, state: StackState) -> bool:
         """Whether a preview has to show the stack as a new one: an `up` would forget its old cluster first."""
         planned = self.stacks.get(stack)
-        return (
-            self.options.operation == "preview" and planned is not None and planned.cloud in self.options.new_clusters
-        )
+        if self.options.operation != "preview" or planned is None:
+            return False
+        return planned.cloud in self.options.new_clusters or self._is_gone(planned.cloud, state)
 
     def reread(self, stack: str) -> StackState | None:
         """The stack's state as it is now."""
@@ -144,13 +188,13 @@ class Context:
             stack,
             self.plan.placement,
             self._catalogue,
-            self.clusters.get(stack.cloud) if stack.layer != LANDING else None,
+            self.cluster(stack.cloud) if stack.layer != LANDING else None,
             self._upstream(stack),
             self._images,
             self.provider.version,
             {name: secrets[name] for name in stack.secrets if name in secrets},
             self.plan.crossings,
-            reaches(self.plan.city, self.plan.crossings, stack.cloud, self.clusters),
+            reaches(self.plan.city, self.plan.crossings, stack.cloud, {**self.stopped, **self.clusters}),
         )
         return narrowed(found) if stack.layer == LANDING else found
 
@@ -191,9 +235,12 @@ class Context:
         return tuple(name for name in secret_store.needed(self.plan) if name not in kept)
 
     def needs_provider(self, stack: str) -> bool:
-        """Whether the stack may have to do with a cluster."""
+        """Whether the stack registers a Kubernetes provider, or its state has one.
+
+        A program registers its provider also where the cluster is not there yet, as in the first preview of a city.
+        """
         planned = self.stacks.get(stack)
-        if planned is not None and planned.cloud in self.clusters and planned.layer != LANDING:
+        if planned is not None and planned.cloud and planned.layer != LANDING:
             return True
         state = self.state(stack)
         return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)

@@ -32,8 +32,10 @@ class PassphraseCrypter:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
+        # Bytes that are no text are taken as they are, as the engine takes them.
+        secret = passphrase.encode(errors="surrogateescape")
         # Its OpenSSL is newer than many a Python's, and takes half the time.
-        self._aead = AESGCM(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(passphrase.encode()))
+        self._aead = AESGCM(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret))
 
     def encrypt(self, text: str) -> str:
         """`text` as it stands in a state."""

@@ -94,12 +94,12 @@ class Engine:
             connection.close()
         return answer
 
-    def open_port(self, name: str) -> int:
-        """A port of the built-in provider for one stack's run."""
+    def open_port(self, name: str, *, replace_data: bool = False) -> int:
+        """A port of the built-in provider for one stack's run, which may or may not replace what holds data."""
         self.warm_up(provider=True)
         assert self._provider is not None
         try:
-            self._provider.send(OpenPort(name))
+            self._provider.send(OpenPort(name, replace_data))
             answer = self._answer(self._provider, "the built-in provider to open a port")
         except (EOFError, OSError) as error:
             raise self.died("the built-in provider's process has died") from error

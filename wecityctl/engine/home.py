@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from wecityctl.parts.settings import is_set
 from wecityctl.paths import cache_dir, private_dir, write_private
 
 SDK_VERSION = "4.34.2"
@@ -25,7 +26,7 @@ _NO_LOGS = f"A file in place of a directory: the engine keeps no debug logs. To 
 def pulumi_home() -> Path:
     """Where our CLI keeps plug-ins and credentials, and its debug logs where they are asked for."""
     home = private_dir(cache_dir() / "pulumi")
-    _settle_logs(home / "logs", wanted=bool(os.environ.get(LOGS_WANTED)))
+    _settle_logs(home / "logs", wanted=is_set(LOGS_WANTED, os.environ))
     return home
 
 

@@ -60,7 +60,6 @@ class JobMaker:
         so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
         ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
         """
-        refresh = self.options.refresh
         environment = self.backend.environment()
         if operation == "preview" and (state is None or shown is not None):
             scratch = self.engine.workdir.scratch
@@ -91,7 +90,7 @@ class JobMaker:
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
             self.options.timeouts.idle,
-            tuple(self._arguments(stack, "refresh")) if refresh and operation == "up" else (),
+            tuple(self._arguments(stack, "refresh")) if self.options.refresh and operation == "up" else (),
         )
 
     def _arguments(self, stack: str, operation: Operation) -> list[str]:

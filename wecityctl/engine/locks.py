@@ -124,7 +124,7 @@ def break_dead(backend: Backend, stack: str) -> list[Lock]:
         raise LockedError(
             f"the state of {stack} is locked",
             details="\n".join(str(lock) for lock in held),
-            resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock {stack}",
+            resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock PATH {stack}",
         )
     for lock in found:
         lock.path.unlink(missing_ok=True)

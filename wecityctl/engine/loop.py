@@ -28,9 +28,9 @@ class Task(Protocol):
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that needs no engine."""
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job | StackResult:
+    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job | StackResult:
         """The stack's job, or its result where the engine has nothing to do; `open_port` gives it a port of the
-        built-in provider."""
+        built-in provider, which is told whether it may replace what holds data."""
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take what the engine did and make a result of it."""
@@ -98,8 +98,8 @@ class Loop:
         self._sink(StackStarted(name))
         running = _Running(name)
 
-        def open_port() -> int:
-            running.port = self._engine.open_port(name)
+        def open_port(replace_data: bool) -> int:
+            running.port = self._engine.open_port(name, replace_data=replace_data)
             return running.port
 
         try:

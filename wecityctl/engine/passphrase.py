@@ -68,7 +68,7 @@ def find_passphrase(*, local_default: bool, encrypted_state: bool) -> Passphrase
 
 def _read(path: Path) -> str:
     try:
-        value = path.read_text().strip()
+        value = path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError as error:
         raise AuthenticationError(
             f"the passphrase file cannot be read: {path}",

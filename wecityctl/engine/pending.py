@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.integrity import with_lost_providers
 from wecityctl.engine.live import ask
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
+from wecityctl.kube.resource import meta
+from wecityctl.provider.adoption import Claimant, city_of, is_own, pulumi_managers
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 UNFINISHED = "the run that created it was interrupted"
-_MANAGERS = "pulumi-kubernetes-"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A pending creation whose object is there: the resource as the state has it, its id, and the live object."""
+
+    resource: Mapping[str, Any]
+    id: str
+    live: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
@@ -30,17 +43,20 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
     if not state.pending or state.deployment is None:
         return ()
     operations = state.deployment.get("pending_operations") or []
-    known = {item["urn"] for item in state.deployment.get("resources") or () if not item.get("delete")}
+    recorded = [item for item in state.deployment.get("resources") or () if not item.get("delete")]
+    known = {item["urn"] for item in recorded}
+    held = {(item.get("type"), item.get("id")) for item in recorded}
     creations = [
         item["resource"]
         for item in operations
         if item["type"] in ("creating", "importing") and item["resource"]["urn"] not in known
     ]
     wanted = [item for item in creations if _reference(item) is not None]
-    found = _which_exist(wanted, cluster)
+    # An object that another resource of the state has is that one's: the creation never reached it.
+    found = [item for item in _which_exist(wanted, cluster) if (item.resource.get("type"), item.id) not in held]
     deployment = adopt(state.deployment, found)
     backend.store.write(state.stack, deployment)
-    adopted = {item["urn"] for item, _ in found}
+    adopted = {item.resource["urn"] for item in found}
     return tuple(
         f"{item['resource']['urn'].rpartition('::')[2]}: interrupted while {item['type']}, "
         + ("found on the cluster" if item["resource"]["urn"] in adopted else "tried again")
@@ -48,17 +64,33 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
     )
 
 
-def adopt(deployment: Deployment, found: Sequence[tuple[Mapping[str, Any], str]]) -> Deployment:
-    """The deployment with no operation pending and the found creations (resource, id) among its resources."""
+def restore_providers(backend: Backend, state: StackState, before: StackState | None = None) -> int:
+    """Put back the providers that the stack's resources name and that a failed run has taken from its state.
+
+    They come from `before`, the state before that run, else from the engine's own copies. Returns how many those were.
+    Call with the stack's locks free.
+    """
+    if state.deployment is None:
+        return 0
+    known = [before.deployment] if before is not None and before.deployment is not None else []
+    whole, count = with_lost_providers(state.deployment, chain(known, backend.store.earlier(state.stack)))
+    if count:
+        (whole.get("metadata") or {}).pop("integrity_error", None)
+        backend.store.write(state.stack, whole)
+    return count
+
+
+def adopt(deployment: Deployment, found: Sequence[Created]) -> Deployment:
+    """The deployment with no operation pending and the found creations among its resources."""
     done = copy.deepcopy(deployment)
     done.pop("pending_operations", None)
     resources = done.setdefault("resources", [])
     urns = {item["urn"] for item in resources}
     root = next((item["urn"] for item in resources if item.get("type") == ROOT_TYPE), "")
-    for item, identity in found:
-        resource = dict(copy.deepcopy(item))
-        resource["id"] = identity
-        resource["outputs"] = resource.get("inputs") or {}
+    for created in found:
+        resource = dict(copy.deepcopy(created.resource))
+        resource["id"] = created.id
+        resource["outputs"] = _outputs(resource.get("inputs") or {}, created.live)
         # A resource with such an error is updated by the next run even when nothing else differs.
         resource["initErrors"] = [UNFINISHED]
         if resource.get("parent") and resource["parent"] not in urns:
@@ -68,6 +100,17 @@ def adopt(deployment: Deployment, found: Sequence[tuple[Mapping[str, Any], str]]
         resources.append(resource)
         urns.add(resource["urn"])
     return done
+
+
+def _outputs(inputs: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    # As little as can be said without opening secrets: whose fields they are, and which very object it is.
+    outputs = dict(inputs)
+    metadata = outputs.get("metadata")
+    if isinstance(metadata, Mapping):
+        found = {key: meta(live)[key] for key in ("uid", "managedFields") if key in meta(live)}
+        outputs["metadata"] = {**metadata, **found}
+    managers = pulumi_managers(live)
+    return {**outputs, "__fieldManager": managers[-1]} if managers else outputs
 
 
 def _reference(resource: Mapping[str, Any]) -> tuple[str, str, str, str] | None:
@@ -81,16 +124,15 @@ def _reference(resource: Mapping[str, Any]) -> tuple[str, str, str, str] | None:
     return inputs["apiVersion"], inputs["kind"], str(meta.get("namespace") or ""), meta["name"]
 
 
-def _which_exist(
-    resources: Sequence[Mapping[str, Any]], cluster: Cluster | None
-) -> list[tuple[Mapping[str, Any], str]]:
+def _which_exist(resources: Sequence[Mapping[str, Any]], cluster: Cluster | None) -> list[Created]:
     if not resources or cluster is None:
         return []
+    identifier = cluster.identifier
 
-    async def look(client: KubeClient) -> list[tuple[Mapping[str, Any], str]]:
+    async def look(client: KubeClient) -> list[Created]:
         from wecityctl.kube.errors import KindNotFound, NotFound
 
-        found: list[tuple[Mapping[str, Any], str]] = []
+        found: list[Created] = []
         for resource in resources:
             reference = _reference(resource)
             assert reference is not None
@@ -101,16 +143,16 @@ def _which_exist(
                 live = await client.get(served, name, space)
             except (KindNotFound, NotFound):
                 continue
-            if is_ours(live):
-                found.append((resource, f"{space}/{name}" if space else name))
+            if is_own(live, claimant(resource, identifier)):
+                found.append(Created(resource, f"{space}/{name}" if space else name, live))
         return found
 
     return ask(cluster, look)
 
 
-def is_ours(live: Mapping[str, Any]) -> bool:
-    """Whether a Kubernetes provider of Pulumi's has applied the object."""
-    managed = (live.get("metadata") or {}).get("managedFields") or ()
-    return any(
-        str(item.get("manager", "")).startswith(_MANAGERS) and item.get("operation") == "Apply" for item in managed
-    )
+def claimant(resource: Mapping[str, Any], cluster: str) -> Claimant:
+    """A resource of the state whose creation is pending, on the cluster of that identifier."""
+    from wecityctl.provider.fieldmanager import derive
+
+    urn = str(resource["urn"])
+    return Claimant(urn, derive(urn, cluster), city_of(resource.get("inputs") or {}), pending=True)

@@ -37,7 +37,7 @@ async def _serve(connection: Connection) -> None:
 async def _obey(server: Any, order: OpenPort | ClosePort) -> Opened:
     try:
         if isinstance(order, OpenPort):
-            return Opened(await server.open(order.name))
+            return Opened(await server.open(order.name, replace_data=order.replace_data))
         await server.close(order.port)
         return Opened(order.port)
     except Exception as error:

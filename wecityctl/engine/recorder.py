@@ -116,7 +116,7 @@ class _Monitor(mocks.MockMonitor):
                 type=request.type,
                 name=request.name,
                 parent=request.parent,
-                depends_on=tuple(request.dependencies),
+                depends_on=tuple(sorted(request.dependencies)),
                 inputs=_plain(request.object),
                 is_custom=request.custom,
                 protect=request.protect,
@@ -130,7 +130,8 @@ class _Monitor(mocks.MockMonitor):
 def _plain(properties: Any) -> dict[str, Any]:
     """A resource's properties as JSON. One that holds a secret anywhere is the mark of a secret as a whole, as it is to
     the SDK, whose own way of reading them takes four times as long."""
-    found = {key: _plain_value(value) for key, value in properties.fields.items()}
+    # A protobuf map has an order that differs from process to process, and has lost the program's own.
+    found = {key: _plain_value(value) for key, value in sorted(properties.fields.items())}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -137,15 +137,18 @@ def confirmation_note(results: Iterable[StackResult], states: Mapping[str, Stack
     return f"`up` will ask for --confirm={city}, because it would delete {shown}"
 
 
-def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
-    """Have the engine leave volumes, and namespaces that hold some, where they are; what stays, a line each."""
-    if state.deployment is None:
-        return ()
+def data_urns(state: StackState, cluster: Cluster | None) -> frozenset[str]:
+    """What of a stack a `destroy` keeps without --delete-data: volumes, and the namespaces that hold some."""
     claims = {item.urn for item in state.resources if item.type in (VOLUME_CLAIM, VOLUME)}
     namespaces = {_object_name(item): item.urn for item in state.resources if item.type == NAMESPACE}
     holding = _with_volumes(namespaces, cluster) if namespaces else frozenset()
-    kept = claims | {urn for name, urn in namespaces.items() if name in holding}
-    if not kept:
+    return frozenset(claims | {urn for name, urn in namespaces.items() if name in holding})
+
+
+def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
+    """Have the engine leave volumes, and namespaces that hold some, where they are; what stays, a line each."""
+    kept = data_urns(state, cluster) if state.deployment is not None else frozenset()
+    if not kept or state.deployment is None:
         return ()
     backend.store.write(state.stack, retained(state.deployment, kept))
     return tuple(f"kept: {urn.rpartition(':')[2]} (its data; --delete-data deletes it)" for urn in sorted(kept))

@@ -15,6 +15,7 @@ from wecityctl.graph import RecordedResource, Recording
 
 # What others stand on comes first; whatever is not named here comes between.
 _FIRST = ("Namespace", "PriorityClass", "ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount")
+_HEADS = ("name", "namespace")
 _LAST = ("Job", "StatefulSet", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
@@ -32,18 +33,18 @@ def render(recordings: Iterable[Recording]) -> dict[str, str]:
 def in_order(resources: Iterable[RecordedResource]) -> list[RecordedResource]:
     """The Kubernetes objects among `resources`, each after those it depends on."""
     objects = [item for item in resources if item.is_kubernetes_object]
-    return sorted(objects, key=lambda item: (_rank(item.type.rsplit(":", 1)[-1]), item.name))
+    return sorted(objects, key=lambda item: (_rank(item.type.rsplit(":", 1)[-1]), item.name, item.urn))
 
 
 def manifest_of(resource: RecordedResource) -> dict[str, Any]:
     """The manifest as the API server takes it, without what was left unset."""
-    manifest = _without_none(dict(resource.inputs))
+    manifest = _tidy(dict(resource.inputs))
     head = {key: manifest.pop(key) for key in ("apiVersion", "kind", "metadata")}
     return {**head, **manifest}
 
 
 def to_yaml(manifest: Mapping[str, Any]) -> str:
-    """One document, keys in the usual order, Chinese as it is."""
+    """One document, keys in the order of the mapping, Chinese as it is."""
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -60,12 +61,18 @@ def _rank(kind: str) -> int:
     return 50
 
 
-def _without_none(value: Any) -> Any:
+def _tidy(value: Any) -> Any:
+    """Without what was left unset; keys sorted, after the name by which people find a thing."""
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        keys = sorted((key for key in value if value[key] is not None), key=_place)
+        return {key: _tidy(value[key]) for key in keys}
     if isinstance(value, list):
-        return [_without_none(item) for item in value]
+        return [_tidy(item) for item in value]
     return value
+
+
+def _place(key: str) -> tuple[int, str]:
+    return (_HEADS.index(key) if key in _HEADS else len(_HEADS), key)
 
 
 class _Dumper(yaml.SafeDumper):

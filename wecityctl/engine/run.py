@@ -49,6 +49,7 @@ def run(
     sink: Sink,
     *,
     unreachable: Mapping[str, WecityError] | None = None,
+    stopped: Mapping[str, Cluster] | None = None,
     open_landed: OpenLanded | None = None,
     before: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
@@ -56,6 +57,8 @@ def run(
     """Run `options.operation` on the plan's stacks.
 
     `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
+    `stopped` has embedded clouds as they last were: a preview is worked out with them, `destroy` and `refresh` are
+    refused on them.
     `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
     called once, while the engine loads, before the first stack is touched; what it raises stops the run. `engine`
     may be loading already, and is left open.
@@ -69,7 +72,7 @@ def run(
     full_plan = make_plan(plan.city, catalogue, plan.placement)
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     kept = tuple(name for name in leftovers if not options.confirms(name))
-    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept)
+    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
     is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
@@ -97,6 +100,7 @@ def run(
         runner.urls(),
         tuple(runner.notes),
         str(context.provider),
+        starts=context.will_start() if options.operation == "preview" else (),
     )
     sink(RunFinished(result))
     return result
@@ -190,7 +194,9 @@ class _Runner:
             return False
 
     def _warm_up(self, engine: Engine) -> None:
-        engine.warm_up(provider=bool(self._context.clusters) and self._context.provider.kind == "builtin")
+        context = self._context
+        is_builtin = context.provider.kind == "builtin"
+        engine.warm_up(provider=is_builtin and any(map(context.needs_provider, context.stacks)))
 
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""

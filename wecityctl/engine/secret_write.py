@@ -43,7 +43,7 @@ class _Write:
     def leave_out(self, stack: str) -> StackResult | None:
         return None
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job:
         break_dead(self._backend, stack)
         if self._backend.files is not None:
             discard(self._backend.files.record(stack))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.state import Deployment
 from wecityctl.errors import AuthenticationError, ExitCode, WecityError
 from wecityctl.model.naming import PROJECT
@@ -44,6 +46,10 @@ class CliStore:
             return None, b""
         return json.loads(self._run("stack", "export", "--show-secrets", "--stack", stack)).get("deployment"), b""
 
+    def earlier(self, stack: str) -> Iterator[Deployment]:
+        """Nothing: the CLI shows the present state alone."""
+        return iter(())
+
     def sealed(self, stack: str) -> Deployment | None:
         """The stack's deployment with its secrets encrypted."""
         found: Deployment | None = json.loads(self._run("stack", "export", "--stack", stack)).get("deployment")
@@ -58,7 +64,11 @@ class CliStore:
         self._run("stack", "init", "--no-select", "--secrets-provider", self._secrets_provider, stack)
 
     def write(self, stack: str, deployment: Deployment) -> None:
-        """Replace the state; the CLI takes the lock."""
+        """Replace the state; the CLI takes the lock. Raises for a state that the engine would refuse.
+
+        The CLI checks for itself, but only after it has written.
+        """
+        require_sound(stack, deployment)
         text = json.dumps({"version": 3, "deployment": deployment})
         self._run("stack", "import", "--stack", stack, text=text)
 
@@ -66,10 +76,13 @@ class CliStore:
         """Remove a stack with no resources left."""
         self._run("stack", "rm", "--yes", "--preserve-config", "--stack", stack)
 
-    def history(self, stack: str) -> list[dict[str, Any]]:
-        """The stack's updates, newest first."""
-        found: list[dict[str, Any]] = json.loads(self._run("stack", "history", "--json", "--stack", stack) or "[]")
-        return found
+    def history(self, stack: str, count: int = 100) -> list[dict[str, Any]]:
+        """The stack's last `count` updates, newest first, with times as seconds since 1970, as they are stored."""
+        pages = ("--page-size", str(count), "--page", "1")
+        found = json.loads(self._run("stack", "history", "--json", *pages, "--stack", stack) or "[]")
+        return [
+            {**item, **{key: _seconds(item[key]) for key in ("startTime", "endTime") if key in item}} for item in found
+        ]
 
     def cancel(self, stack: str) -> None:
         """Break whatever lock the back end holds on the stack."""
@@ -77,8 +90,13 @@ class CliStore:
 
     def _run(self, *arguments: str, text: str | None = None) -> str:
         with tempfile.TemporaryDirectory(prefix="wecityctl-") as directory:
-            (Path(directory) / "Pulumi.yaml").write_text(PROJECT_FILE)
+            (Path(directory) / "Pulumi.yaml").write_text(PROJECT_FILE, encoding="utf-8")
             return run_cli(self._cli, [*arguments, "--cwd", directory], self._environment, text)
+
+
+def _seconds(time: str | int) -> int:
+    """A time as the CLI prints it, in seconds since 1970."""
+    return time if isinstance(time, int) else int(datetime.fromisoformat(time).timestamp())
 
 
 def run_cli(cli: Path, arguments: Sequence[str], environment: Mapping[str, str], text: str | None = None) -> str:
@@ -89,7 +107,8 @@ def run_cli(cli: Path, arguments: Sequence[str], environment: Mapping[str, str],
             env=dict(environment),
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=CLI_SECONDS,
             check=False,
         )

@@ -9,11 +9,15 @@ import errno
 import gzip
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.state import Deployment
 from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.model.fileurl import file_url
 from wecityctl.model.naming import PROJECT
 from wecityctl.paths import private_dir, write_private
 
@@ -35,7 +39,7 @@ class FileStore:
     @property
     def public_url(self) -> str:
         """The back end as a user writes it."""
-        return f"file://{self.root}"
+        return file_url(self.root)
 
     def prepare(self) -> None:
         """Make the directory a back end if it is none yet."""
@@ -69,6 +73,17 @@ class FileStore:
                 resolution=f"look at {path}.bak, the engine's copy of the state before it",
             ) from error
 
+    def earlier(self, stack: str) -> Iterator[Deployment]:
+        """Earlier states of the stack, the newest first: the engine's copy beside it, and one for each update."""
+        path = self._path(stack)
+        history = self.root / ".pulumi" / "history" / PROJECT / stack
+        copies = sorted(history.glob("*.checkpoint.json*"), reverse=True)
+        for each in [*([path.with_name(f"{path.name}.bak")] if path is not None else []), *copies]:
+            with suppress(OSError, ValueError):
+                data = each.read_bytes()
+                text = gzip.decompress(data) if ".gz" in each.suffixes else data
+                yield (json.loads(text).get("checkpoint") or {}).get("latest") or {}
+
     def sealed(self, stack: str) -> Deployment | None:
         """The stack's deployment with its secrets encrypted."""
         return self.read(stack)[0]
@@ -84,7 +99,8 @@ class FileStore:
         self._write(stack, {"stack": f"organization/{PROJECT}/{stack}"})
 
     def write(self, stack: str, deployment: Deployment) -> None:
-        """Replace the state. Only with the stack's lock held."""
+        """Replace the state. Only with the stack's lock held. Raises for a state that the engine would refuse."""
+        require_sound(stack, deployment)
         self._write(stack, {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment})
 
     def _write(self, stack: str, checkpoint: dict[str, Any]) -> None:
@@ -105,11 +121,11 @@ class FileStore:
         for path in (self.record(stack), self.lock_record(stack)):
             path.unlink(missing_ok=True)
 
-    def history(self, stack: str) -> list[dict[str, Any]]:
-        """The stack's updates, newest first, as the engine recorded them."""
+    def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
+        """The stack's last `count` updates (`None`: all), newest first, as the engine recorded them."""
         directory = self.root / ".pulumi" / "history" / PROJECT / stack
         entries = []
-        for path in sorted(directory.glob("*.history.json*"), reverse=True):
+        for path in sorted(directory.glob("*.history.json*"), reverse=True)[:count]:
             data = path.read_bytes()
             entries.append(json.loads(gzip.decompress(data) if path.suffix == ".gz" else data))
         return entries

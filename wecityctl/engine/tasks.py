@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.keeping import Keeping
 from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
-from wecityctl.engine.pending import resolve_pending
+from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns, release_data, retain_data
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.state import StackState
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
@@ -32,11 +35,30 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
     """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
     for lock in break_dead(context.backend, stack):
         sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    restore_lost(context, stack, sink)
     state = context.state(stack)
     if state is not None and state.pending:
         for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
             sink(Diagnostic(stack, "info", line))
         context.reread(stack)
+
+
+def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
+    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads.
+
+    Returns whether there was one.
+    """
+    state = context.state(stack)
+    if state is None or not restore_providers(context.backend, state, before):
+        return False
+    sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
+    context.reread(stack)
+    return True
+
+
+def without_integrity_errors(report: Report) -> Report:
+    """The report without what the engine said of a state that is whole again."""
+    return replace(report, errors=tuple(text for text in report.errors if "snapshot integrity failure" not in text))
 
 
 class OpenLanded(Protocol):
@@ -66,6 +88,7 @@ class Forward:
         self._sink = sink
         self._unlanded = unlanded
         self._open_landed = open_landed
+        self._keeping = Keeping(context)
         self.reports: dict[str, Report] = {}
         self.good: dict[str, StackInputs] = {}
 
@@ -116,7 +139,7 @@ class Forward:
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job | StackResult:
+    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job | StackResult:
         """The stack's job, with everything out of its way; its result where only drift had to be put right."""
         context, planned = self._context, self._context.stacks[stack]
         if planned.layer == LANDING:
@@ -130,12 +153,13 @@ class Forward:
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
+        restored = self._bring_back(stack)
         settled = self._settle_drift(stack)
         inputs = context.inputs(planned, with_secrets=False)
         if not settled.needs_engine and self._skipper.is_settled(inputs):
             return self._without_engine(stack, inputs, time.monotonic() - begun)
         state = context.state(stack)
-        shown = None
+        shown = self._keeping.deployment(stack) if self._operation == "preview" and state is None else None
         if settled.needs_engine and state is not None and self._operation == "preview":
             shown = settled.edited(context.backend.sealed(stack))
         elif settled.needs_engine and state is not None and state.deployment is not None:
@@ -144,9 +168,11 @@ class Forward:
         if self._operation == "up":
             hand_over_replicas(context, stack, self._sink)
         port = 0
-        if context.provider.kind == "builtin" and context.needs_provider(stack):
-            port = open_port()
-        guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state)
+        # Only the built-in provider compares without a cluster to ask.
+        serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
+        if serves and context.needs_provider(stack):
+            port = open_port(context.options.confirms(stack))
+        guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
         return self._maker.make(
             stack,
             self._operation,
@@ -156,6 +182,19 @@ class Forward:
             port=port,
             shown=shown,
         )
+
+    def _bring_back(self, stack: str) -> frozenset[str]:
+        """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
+        of it from the state: that is marked, so that a later one finds it."""
+        if self._operation != "up":
+            return frozenset()
+        if self._context.options.confirms(stack):
+            self._keeping.mark(stack)
+        before = self._context.state(stack)
+        if not self._keeping.restore(stack):
+            return frozenset()
+        after = self._context.state(stack)
+        return (after.urns if after is not None else frozenset()) - (before.urns if before is not None else frozenset())
 
     def _settle_drift(self, stack: str) -> Settled:
         """Whatever was not probed is examined in full; a refresh reads everything itself."""
@@ -188,6 +227,11 @@ class Forward:
             reason = result.reason or f"{counted(new, 'value')} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
             return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+        if report.exit_code and self._operation != "preview":
+            before = self._context.state(stack)
+            self._context.reread(stack)
+            if restore_lost(self._context, stack, self._sink, before):
+                report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
         settled = self._drift.settled(stack)
         result = settled.within(result_of(stack, report))
@@ -196,6 +240,11 @@ class Forward:
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
             # With today's inputs: what upstream stacks put out has been learnt by now.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+            if self._operation == "up":
+                self._keeping.settle(stack)
+        cloud = self._context.stacks[stack].cloud
+        if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
+            return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
         return result
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
@@ -226,6 +275,7 @@ class Backward:
         self._maker = maker
         self._skipper = skipper
         self._sink = sink
+        self._keeping = Keeping(context)
         self.reports: dict[str, Report] = {}
         self.notes: list[str] = []
         self.kept: set[str] = set()
@@ -235,6 +285,9 @@ class Backward:
         state = self._context.state(stack)
         if stack.split(".")[1:] == ["secrets"]:
             return self._drop_secrets(stack, exists=state is not None)
+        if state is None and self._context.options.delete_data and self._keeping.restore(stack):
+            # An earlier `destroy` has kept its data, which is to go now.
+            state = self._context.state(stack)
         if state is None:
             return StackResult(stack, "skipped", reason="does not exist")
         if is_landing(stack) and not self._context.options.delete_data and holds_data(state):
@@ -262,7 +315,7 @@ class Backward:
         self._context.backend.delete_stack(stack)
         return StackResult(stack, "succeeded", reason="deleted")
 
-    def job(self, stack: str, open_port: Callable[[], int]) -> Job:
+    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
         context = self._context
         if is_landing(stack) and (made := context.state(stack)) is not None:
@@ -278,9 +331,12 @@ class Backward:
                 self.notes += [f"{stack}: {line}" for line in kept]
                 state = context.reread(stack)
                 assert state is not None
+            self._keeping.mark(stack)
         else:
             release_data(context.backend, state)
-        port = open_port() if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
+            state = context.reread(stack)
+            assert state is not None
+        port = open_port(True) if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
         providers = provider_registrations(context.backend, state, context.clusters)
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
 
@@ -288,7 +344,9 @@ class Backward:
         """Remove the stack itself once it is empty."""
         self.reports[stack] = report
         begun = time.monotonic()
-        state = self._context.reread(stack)
+        before, state = self._context.state(stack), self._context.reread(stack)
+        if report.exit_code and restore_lost(self._context, stack, self._sink, before):
+            report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)

@@ -99,7 +99,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class OpenPort:
+    """`replace_data`: what holds other objects or data may be replaced, as the user has confirmed."""
+
     name: str
+    replace_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from wecityctl.clusters import Clusters
 from wecityctl.errors import WecityError
+from wecityctl.evidence.live import judge_live, wanted_on
 from wecityctl.evidence.reading import Look, Tried, look
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
@@ -23,6 +24,7 @@ from wecityctl.policy.evidence import (
     Observation,
     Outcome,
     WaiverEvidence,
+    standing_of,
 )
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.session import Session
@@ -44,9 +46,12 @@ def collect(
     posture = Posture(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
     verdict = judge(posture, now.astimezone().date(), rules)
     tried = [rule.name for rule in rules if trying and (rule.veto or rule.level_for(city) == "mandatory")]
-    answers: dict[str, Look | WecityError] = {**clusters.failed, **look(city, clusters.found, tried)}
+    read = look(city, clusters.found, wanted_on(posture), tried)
+    answers: dict[str, Look | WecityError] = {**clusters.failed, **read}
+    seen = {cloud: found for cloud, found in read.items() if isinstance(found, Look)}
+    live = judge_live(posture, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
-    measures = [*_of_rules(city, rules, verdict), *_of_settings(city)]
+    measures = [*_of_rules(city, rules, verdict, live), *_of_settings(city)]
     for item in enforcers(posture, rules):
         measures.append((item.controls, _measure(posture, item, looks, answers)))
     return Dossier(
@@ -66,10 +71,13 @@ def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]])
     mlps = city.compliance.mlps
     for control in controls_for(mlps):
         of_this = tuple(measure for numbers, measure in measures if control.number in numbers)
-        yield ControlEvidence(number_at(control, mlps), control.title, control.words, of_this)
+        number = number_at(control, mlps)
+        yield ControlEvidence(number, control.title, control.words, of_this, standing_of(of_this))
 
 
-def _of_rules(city: City, rules: Sequence[Rule], verdict: Verdict) -> Iterator[tuple[tuple[str, ...], Measure]]:
+def _of_rules(
+    city: City, rules: Sequence[Rule], verdict: Verdict, live: Mapping[str, tuple[Observation, ...]]
+) -> Iterator[tuple[tuple[str, ...], Measure]]:
     for rule in rules:
         notes = tuple(item.text for item in verdict.evidence if item.rule == rule.name)
         findings = [item for item in verdict.findings if item.rule == rule.name]
@@ -77,7 +85,7 @@ def _of_rules(city: City, rules: Sequence[Rule], verdict: Verdict) -> Iterator[t
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
         )
-        outcome: Outcome = "holds"
+        outcome: Outcome = "no-finding" if rule.enforced == "here" else "declared"
         if rule.applies is not None and not rule.applies(city):
             outcome = "nothing-to-judge"
         if findings:
@@ -85,7 +93,7 @@ def _of_rules(city: City, rules: Sequence[Rule], verdict: Verdict) -> Iterator[t
         if any(item.stops for item in findings):
             outcome = "broken"
         numbers = tuple(text.split(" ")[0] for text in rule.controls)
-        yield numbers, Measure("rule", rule.name, rule.title, outcome, notes)
+        yield numbers, Measure("rule", rule.name, rule.title, outcome, notes, live.get(rule.name, ()))
 
 
 def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
@@ -93,7 +101,8 @@ def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
     regions = tuple(
         f"cloud {cloud.name} lies in {cloud.region or 'a region that the files do not name'}" for cloud in city.clouds
     )
-    yield ("8.2.1.1",), Measure("setting", "residency", f"Regions that the files allow: {allowed}", notes=regions)
+    title = f"Regions that the files allow: {allowed}"
+    yield ("8.2.1.1",), Measure("setting", "residency", title, "declared", regions)
 
 
 def _measure(
@@ -109,7 +118,7 @@ def _measure(
             reason = "in the state only; the vendor's interface was not asked"
             observations.append(Observation(there.cloud, "not-looked-at", 0, len(wanted), detail=reason))
         elif isinstance(answer, Look):
-            seen = observe(there.cloud, wanted, answer.live)
+            seen = observe(there.cloud, wanted, answer.live, answer.differs)
             if item.kind == "network-policy" and item.name == "flows":
                 seen = _with_strangers(seen, strangers(posture, there.cloud, answer.live))
             if item.kind == "admission":
@@ -152,4 +161,5 @@ def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Look | WecityErro
         return CloudLook(cloud.name, cloud.provider, "unreachable", answer.message)
     if cluster is None or answer is None:
         return CloudLook(cloud.name, cloud.provider, "not-looked-at")
-    return CloudLook(cloud.name, cloud.provider, "observed", "", cluster.kubernetes_version, cluster.simulated)
+    reason = "" if answer.whole else "what others added was not looked for: that needs the right to write, in dry runs"
+    return CloudLook(cloud.name, cloud.provider, "observed", reason, cluster.kubernetes_version, cluster.simulated)

@@ -1,4 +1,6 @@
-"""Reads from the clusters what enforces the red lines, side by side and each in bounded time; tries them when asked.
+"""Reads from the clusters what enforces the red lines and what runs, side by side and each in bounded time.
+
+What encloses the city is compared whole, by the API server itself; the red lines are tried when that is asked for.
 
 A trial is a server-side dry run of an object that crosses one line: nothing is made, whatever the answer.
 """
@@ -24,18 +26,31 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 Live = Mapping[Key, Mapping[str, Any]]
+_PROVIDER = "pulumi-kubernetes-"
 _RBAC = "rbac.authorization.k8s.io/v1"
+# Those of the city, by its label.
 _KINDS = (
-    ("v1", "Namespace"),
-    ("v1", "ServiceAccount"),
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
     (_RBAC, "ClusterRole"),
     (_RBAC, "ClusterRoleBinding"),
+)
+# Everybody's in the city's namespaces: what others make there runs there too.
+_INSIDE = (
+    ("v1", "ServiceAccount"),
     (_RBAC, "Role"),
     (_RBAC, "RoleBinding"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("v1", "Pod"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
 )
-_NETWORK_POLICY = ("networking.k8s.io/v1", "NetworkPolicy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +63,40 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is in a cluster, and what came of the trials by rule."""
+    """What is in a cluster, what of it is otherwise than stated, and what came of the trials by rule.
+
+    `differs` says of objects that enclose the city what was changed; `whole` is false where that could not be asked,
+    because this identity may not write.
+    """
 
     live: Live
+    differs: Mapping[Key, str] = field(default_factory=dict)
+    whole: bool = True
     tried: Mapping[str, Tried] = field(default_factory=dict)
 
 
-def look(city: City, clusters: Mapping[str, Cluster], rules: Sequence[str] = ()) -> dict[str, Look | WecityError]:
-    """What every cluster has, or why it could not be read; `rules` names those that are tried."""
+def look(
+    city: City,
+    clusters: Mapping[str, Cluster],
+    wanted: Mapping[str, Sequence[Manifest]],
+    rules: Sequence[str] = (),
+) -> dict[str, Look | WecityError]:
+    """What every cluster has, or why it could not be read; `rules` names those that are tried.
+
+    `wanted` are the objects that the stacks would register on each cloud.
+    """
 
     async def look_at_all() -> dict[str, Look | WecityError]:
-        found = await asyncio.gather(*(_look_at(city, cluster, rules) for cluster in clusters.values()))
+        looks = (_look_at(city, cluster, wanted.get(cloud, ()), rules) for cloud, cluster in clusters.items())
+        found = await asyncio.gather(*looks)
         return dict(zip(clusters, found, strict=True))
 
     return asyncio.run(look_at_all())
 
 
-async def _look_at(city: City, cluster: Cluster, rules: Sequence[str]) -> Look | WecityError:
+async def _look_at(
+    city: City, cluster: Cluster, wanted: Sequence[Manifest], rules: Sequence[str]
+) -> Look | WecityError:
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
     from wecityctl.kube.requester import RetryPolicy
@@ -75,20 +107,76 @@ async def _look_at(city: City, cluster: Cluster, rules: Sequence[str]) -> Look |
         async with asyncio.timeout(seconds), HttpPool() as pool:
             retry = RetryPolicy(total_seconds=seconds)
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
-            live = await _read(client, f"{CITY_LABEL}={city.name}")
-            return Look(live, await _try_all(client, city, live, rules))
+            live = await _read(client, city, wanted)
+            differs = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
+            tried = await _try_all(client, city, live, rules)
+            return Look(live, differs or {}, differs is not None, tried)
     except TimeoutError:
         return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
     except WecityError as error:
         return error
 
 
-async def _read(client: KubeClient, selector: str) -> Live:
-    """Everything of the city's that enforces something, and every network policy: those of others add to what is
-    allowed."""
-    wanted = [*((kind, selector) for kind in _KINDS), (_NETWORK_POLICY, "")]
-    lists = await asyncio.gather(*(_list(client, *kind, labels) for kind, labels in wanted))
-    return {key_of(item): item for items in lists for item in items}
+async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> Live:
+    """Everything of the city's that enforces something, and everything that is in its namespaces."""
+    names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
+    asked = [("v1", "Namespace", ""), *((*kind, f"{CITY_LABEL}={city.name}") for kind in _KINDS)]
+    asked += [(*kind, "") for kind in _INSIDE]
+    spaces, *lists = await asyncio.gather(*(_list(client, *one) for one in asked))
+    own = [
+        item
+        for item in spaces
+        if item["metadata"]["name"] in names or (item["metadata"].get("labels") or {}).get(CITY_LABEL) == city.name
+    ]
+    inside = {item["metadata"]["name"] for item in own}
+    found = (item for items in lists for item in items)
+    kept = (item for item in found if item["metadata"].get("namespace", "") in inside | {""})
+    return {key_of(item): item for item in (*own, *kept)}
+
+
+async def _compare(
+    client: KubeClient, selector: str, wanted: Sequence[Manifest], live: Live
+) -> Mapping[Key, str] | None:
+    """What others have changed of the objects that enclose the city; `None` where this identity may not ask.
+
+    The API server is asked by dry runs of replacements what each would be, so that its defaults do not count.
+    """
+    from wecityctl.drift.examine import examine, put
+    from wecityctl.drift.recorded import Recorded
+    from wecityctl.kube.errors import ApiError, Forbidden
+
+    objects = []
+    for item in wanted:
+        kind, namespace, name = key = key_of(item)
+        there = live.get(key, {})
+        version = str(item.get("apiVersion"))
+        one = Recorded("", "", version, kind, namespace, name, _applier(there), item, there)
+        if one.is_security and key in live:
+            objects.append(one)
+    if not objects:
+        return {}
+    try:
+        first = objects[0]
+        await put(client, first, dict(live[key_of(first.inputs)]), dry_run=True)
+    except Forbidden:
+        return None
+    except ApiError:
+        # Such as a field that cannot be changed: the comparison tells it.
+        pass
+    cases = await examine(client, selector, objects)
+    return {
+        key_of(case.recorded.inputs): str(finding)
+        for case in cases
+        for finding in case.findings
+        if finding.what == "security"
+    }
+
+
+def _applier(live: Mapping[str, Any]) -> str:
+    """The field manager by which a Kubernetes provider of Pulumi's applied the object; empty where none did."""
+    entries = (live.get("metadata") or {}).get("managedFields") or ()
+    names = (str(item.get("manager", "")) for item in entries if item.get("operation") == "Apply")
+    return next((name for name in names if name.startswith(_PROVIDER)), "")
 
 
 async def _list(client: KubeClient, version: str, kind: str, selector: str) -> Sequence[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, overload
 from wecityctl.kube.config import Access
 from wecityctl.kube.discovery import Discovery
 from wecityctl.kube.observer import Observer
+from wecityctl.kube.openapi import Schema, Schemas
 from wecityctl.kube.requester import APPLY, JSON_PATCH, Call, Requester, RetryPolicy, WarningSink
 from wecityctl.kube.resource import Object, Objects, Page, ResourceType, WatchEvent, meta
 from wecityctl.kube.streams import text_lines, watch_events
@@ -29,6 +30,7 @@ _PATCHES: Mapping[PatchType, str] = {
 }
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _EVENT = ResourceType("", "v1", "Event", "events", True)
+_DOCUMENT_SECONDS = 5.0
 _POD = ResourceType("", "v1", "Pod", "pods", True)
 
 
@@ -52,6 +54,7 @@ class KubeClient:
             access, pool, user_agent=user_agent, retry=retry or RetryPolicy(), on_warning=on_warning
         )
         self._discovery = Discovery(self._requester)
+        self._schemas = Schemas(access.server, self._document)
         self.observer = Observer(self)
         pool.on_close(self.observer.aclose)
 
@@ -103,6 +106,10 @@ class KubeClient:
     async def serves(self, api_version: str, kind: str) -> bool:
         """Whether the kind can be asked for at this moment; never answered from the cache of discovery."""
         return await self._discovery.serves(api_version, kind)
+
+    async def schema(self, api_version: str, kind: str) -> Schema:
+        """The kind's list types, map keys and quantities; empty where the API server does not say."""
+        return await self._schemas.find(api_version, kind)
 
     async def get(self, rt: ResourceType, name: str, namespace: str | None = None) -> Object:
         """One object. Raises `NotFound`."""
@@ -356,6 +363,9 @@ class KubeClient:
             call, attempt_seconds=timeout or 60.0, retry_seconds=retry_seconds, on_warning=on_warning
         )
         return answer if isinstance(answer, dict) else {"value": answer}
+
+    async def _document(self, path: str, query: Mapping[str, str]) -> Object:
+        return await self.request("GET", path, params=query, retry_seconds=_DOCUMENT_SECONDS)
 
     def _namespace(self, rt: ResourceType, namespace: str | None) -> str | None:
         return (namespace or self.access.namespace) if rt.namespaced else None

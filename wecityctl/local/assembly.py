@@ -53,6 +53,7 @@ class Cloud:
 def load(name: str, report: Report) -> Cloud:
     """The existing cloud `name`; a `ConfigurationError` names those there are."""
     place = Store.of(name)
+    place.require_own()
     state = place.load()
     if state is None:
         known = ", ".join(store.names())
@@ -77,6 +78,7 @@ def prepare(spec: CloudSpec, report: Report, *, runs: bool) -> Cloud:
     While it `runs` its runtime directory and its ports stay, though those could not be bound now.
     """
     place = Store.of(spec.name)
+    place.require_own()
     state = place.load() or store.new_state(spec)
     if state.spec.nodes != spec.nodes:
         raise ConfigurationError(

@@ -77,6 +77,15 @@ def connect(name: str) -> RunningCloud | None:
     return _describe(cloud, version, cloud.state.cluster_uid, changed=False, seconds=0.0)
 
 
+def last_known(name: str) -> RunningCloud | None:
+    """The cloud as it was when it last answered, without touching it; None for one that is not there or never did."""
+    state = Store.of(name).load()
+    if state is None or not state.cluster_uid:
+        return None
+    version = f"v{state.versions.get('kubernetes', '').removeprefix('v')}"
+    return _describe(assembly.load(name, silent), version, state.cluster_uid, changed=False, seconds=0.0)
+
+
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
     """Take the cloud down: no process, mount, interface or rule of it is left. Whether there was anything to do."""
     teller = Teller(report)

@@ -111,7 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        value = yaml.safe_load(path.read_text()) or {}
+        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} cannot be read as a kubeconfig", details=str(error)) from error
     if not isinstance(value, dict) or not all(_is_list_of_entries(value.get(section) or []) for section in _LISTS):

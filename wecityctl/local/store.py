@@ -33,7 +33,10 @@ class StateError(WecityError):
 
 @dataclass(frozen=True, slots=True)
 class CloudState:
-    """A cloud's state file. `cloud_id` is made once; `network` is the node driver's own text."""
+    """A cloud's state file. `cloud_id` is made once; `network` is the node driver's own text.
+
+    `directory` is where the file was written: one that is read elsewhere was moved, or is a copy.
+    """
 
     spec: CloudSpec
     cloud_id: str
@@ -44,6 +47,7 @@ class CloudState:
     versions: Mapping[str, str] = field(default_factory=dict)
     server: str = ""
     cluster_uid: str = ""
+    directory: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         pools = [_pool_json(pool) for pool in self.spec.pools]
@@ -59,6 +63,7 @@ class CloudState:
             "versions": dict(self.versions),
             "server": self.server,
             "cluster_uid": self.cluster_uid,
+            "directory": self.directory,
         }
 
     @classmethod
@@ -73,7 +78,9 @@ class CloudState:
         nodes: NodeKind = "real" if spec["nodes"] == "real" else "simulated"
         names = ("cloud_id", "created", "ports", "network", "addresses", "versions", "server", "cluster_uid")
         return cls(
-            spec=CloudSpec(spec["name"], nodes, tuple(spec["zones"]), pools), **{name: value[name] for name in names}
+            spec=CloudSpec(spec["name"], nodes, tuple(spec["zones"]), pools),
+            **{name: value[name] for name in names},
+            directory=str(value.get("directory", "")),
         )
 
 
@@ -129,7 +136,28 @@ class Store:
             ) from error
 
     def save(self, state: CloudState) -> None:
+        state = replace(state, directory=str(self.directory.resolve()))
         paths.write_private(self.directory / "cloud.json", json.dumps(state.to_json(), indent=2).encode())
+
+    def require_own(self) -> None:
+        """Raise `ConfigurationError` for a copy of a cloud that is still where it was copied from.
+
+        Both would be the same cluster, with the same ports, certificates and network.
+        """
+        state = self.load()
+        original = Path(state.directory) if state is not None and state.directory else self.directory
+        if state is None or not is_elsewhere(original, self.directory):
+            return
+        there = Store(self.name, original).load()
+        if there is None or there.cloud_id != state.cloud_id:
+            return
+        home = original.parents[2]
+        raise ConfigurationError(
+            f"cloud {self.name} in {self.directory} is a copy of the one in {original}, which is still there",
+            details="both would be the same cluster with the same ports; the original is left alone",
+            resolution=f"work with the original: XDG_STATE_HOME={home}; or forget the copy, so that `up` makes a new "
+            f"cloud here: wecityctl local reset --name {self.name} --confirm={self.name}",
+        )
 
     @contextlib.contextmanager
     def lock(self, timeout: float, waiting: Any = None) -> Iterator[None]:
@@ -153,6 +181,14 @@ def new_state(spec: CloudSpec) -> CloudState:
 def kept(spec: CloudSpec) -> CloudSpec:
     """The part of a spec that is kept in the state: all but the images."""
     return replace(spec, images=())
+
+
+def is_elsewhere(recorded: Path, directory: Path) -> bool:
+    """Whether `recorded` exists and is another directory than `directory`, under whatever path that one is reached."""
+    try:
+        return recorded.is_dir() and not recorded.samefile(directory)
+    except OSError:
+        return False
 
 
 def clouds_dir() -> Path:

@@ -59,7 +59,11 @@ class StackResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files."""
+    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files; `starts` are the
+    stopped clouds that an `up` starts first (in previews only).
+
+    `planned`: nothing was done, this is what a `destroy` would do.
+    """
 
     operation: Operation
     city: str
@@ -70,10 +74,12 @@ class RunResult:
     entry_urls: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     provider: str = ""
+    planned: bool = False
+    starts: tuple[str, ...] = ()
 
     @property
     def has_changes(self) -> bool:
-        return bool(self.removals) or any(result.has_changes for result in self.results)
+        return bool(self.removals or self.starts) or any(result.has_changes for result in self.results)
 
     @property
     def conflicts(self) -> tuple[Finding, ...]:

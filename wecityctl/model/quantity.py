@@ -10,12 +10,13 @@ from decimal import Decimal
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_SHAPE = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d{1,3})?$")
+# ASCII alone: `\d` would take full-width digits, and `$` a line break at the end.
+_SHAPE = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?")
 
 
 def parse_quantity(text: str) -> Decimal:
     """The value of a quantity such as `500m`, `4Gi` or `1e3`. Raises `ValueError` with what was expected."""
-    match = _SHAPE.match(text)
+    match = _SHAPE.fullmatch(text)
     if match is None:
         raise ValueError("a quantity such as 500m, 2, 512Mi or 10Gi (no space, no trailing B)")
     number, suffix = Decimal(match[1]), match[2] or ""

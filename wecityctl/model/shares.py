@@ -33,13 +33,36 @@ def demand_of(app: App) -> Demand:
     return total
 
 
+def surge_of(app: App) -> Demand:
+    """What the largest pod asks for that is replaced by starting a second one first: a component's only replica.
+
+    Of several replicas one may be away meanwhile, so that an update needs no room beside them.
+    """
+    parts = [part for part in app.components if part.replicas == 1 and app.runs and app.stage != "suspended"]
+    return Demand(
+        max((parse_quantity(part.resources.cpu) for part in parts), default=Decimal(0)),
+        max((parse_quantity(part.resources.memory) for part in parts), default=Decimal(0)),
+    )
+
+
+def need_of(apps: Iterable[App]) -> Demand:
+    """What apps in one namespace ask for at most, with room to update one of their pods at a time."""
+    found = list(apps)
+    surges = [surge_of(app) for app in found]
+    room = Demand(
+        max((surge.cpu for surge in surges), default=Decimal(0)),
+        max((surge.memory for surge in surges), default=Decimal(0)),
+    )
+    return sum(map(demand_of, found), room)
+
+
 def share_quota(quota: Quota, demands: Mapping[str, Iterable[App]]) -> dict[str, Quota]:
-    """Share `quota` among the named places in proportion to what their apps ask for.
+    """Share `quota` among the named places in proportion to what their apps need.
 
     A place whose apps ask for nothing gets an equal part of what the others leave; rounding is to millicores and
     bytes, and the last place takes the rest, so that nothing is lost.
     """
-    asked = {place: sum((demand_of(app) for app in apps), Demand()) for place, apps in demands.items()}
+    asked = {place: need_of(apps) for place, apps in demands.items()}
     cpu = _split(parse_quantity(quota.cpu) * 1000, {place: item.cpu for place, item in asked.items()})
     memory = _split(parse_quantity(quota.memory), {place: item.memory for place, item in asked.items()})
     storage = _split(parse_quantity(quota.storage), {place: item.storage for place, item in asked.items()})

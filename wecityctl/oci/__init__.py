@@ -13,10 +13,11 @@ from pathlib import Path
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase, Report
 from wecityctl.oci.identity import BUILT_HOST, Catalogue, Source, rehost
-from wecityctl.oci.recipe import Recipe, RecipeError, catalogue_directory, load_catalogue
+from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
-from wecityctl.paths import cache_dir
+from wecityctl.parts.settings import is_set
+from wecityctl.paths import cache_dir, recipe_dir
 
 __all__ = [
     "BUILT_HOST",
@@ -38,12 +39,11 @@ __all__ = [
 ]
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_TRUE = frozenset({"1", "true", "yes", "on"})
 
 
 def catalogue() -> tuple[Recipe, ...]:
     """Every image there is a recipe of, by name."""
-    return load_catalogue(catalogue_directory())
+    return load_catalogue(recipe_dir())
 
 
 def reference(name: str, *, source: Source, registry: str = "") -> str:
@@ -95,6 +95,6 @@ def _builder(locking: Locking) -> Builder:
         _root() / "downloads",
         machine,
         dict(os.environ),
-        offline=os.environ.get("WECITYCTL_OFFLINE", "").strip().lower() in _TRUE,
+        offline=is_set("WECITYCTL_OFFLINE", os.environ),
         locking=locking,
     )

@@ -162,6 +162,7 @@ class Apt:
                 cwd=cwd,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
                 timeout=APT_SECONDS,
                 stdin=subprocess.DEVNULL,

@@ -49,6 +49,7 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
             env={"PYTHONHOME": str(root / "usr"), "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=COMPILE_SECONDS,
         )

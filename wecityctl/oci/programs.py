@@ -46,6 +46,7 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
         },
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         timeout=GO_SECONDS,
         stdin=subprocess.DEVNULL,

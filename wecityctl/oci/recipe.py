@@ -151,11 +151,6 @@ class Recipe(_Strict):
         return self
 
 
-def catalogue_directory() -> Path:
-    """Where the recipes are: in the package, in a checkout by a symbolic link."""
-    return Path(__file__).resolve().parent.parent / "images"
-
-
 @lru_cache(maxsize=8)
 def load_catalogue(directory: Path) -> tuple[Recipe, ...]:
     """Every recipe under `directory`, by name; raises `RecipeError`. Read once per process: the files are our own."""

@@ -66,7 +66,13 @@ class Pip:
             raise ImageBuildError("offline, and not all Python distributions are in the cache")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target), *arguments]
         done = subprocess.run(
-            command, env=dict(self.environment), capture_output=True, text=True, check=False, timeout=PIP_SECONDS
+            command,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=PIP_SECONDS,
         )
         if done.returncode != 0:
             raise ImageBuildError(

@@ -40,6 +40,7 @@ __all__ = [
     "Report",
     "Settings",
     "SourceName",
+    "check_bundle",
     "default_parts",
     "ensure",
     "find_official_kubernetes_plugin",
@@ -86,6 +87,13 @@ def ensure(
     from wecityctl.parts.install import Installer
 
     Installer(settings or Settings.from_environment()).ensure(parts, report, hashed=hashed)
+
+
+def check_bundle(settings: Settings) -> None:
+    """Raise `PartInstallError` where the settings name a bundle that cannot be used."""
+    from wecityctl.parts import bundle
+
+    bundle.check(settings)
 
 
 def status(settings: Settings | None = None, *, hashed: bool = True) -> list[PartStatus]:

@@ -18,7 +18,7 @@ from typing import Any
 from wecityctl.errors import ConfigurationError
 from wecityctl.parts import archive
 from wecityctl.parts.archive import ArchiveError
-from wecityctl.parts.model import INSTALL_HINT, Part, PartMissingError, Phase, Platform, SourceName
+from wecityctl.parts.model import INSTALL_HINT, Part, PartInstallError, PartMissingError, Phase, Platform, SourceName
 from wecityctl.parts.receipt import BinaryRecord
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import NotOfferedError, Progress, Provided, SourceFailedError
@@ -66,16 +66,17 @@ class BundleSource:
     settings: Settings
     name: SourceName = SourceName.BUNDLE
 
+    @property
+    def is_named(self) -> bool:
+        """A bundle is there only where somebody names it."""
+        return True
+
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
         """Copy the part's programs into `staging/bin`."""
         bundle = self.settings.bundle
         if bundle is None:
             raise NotOfferedError("no bundle is given")
-        if not bundle.exists():
-            raise SourceFailedError(f"the bundle {bundle} does not exist")
-        manifest = read_manifest(bundle)
-        if manifest.platform != str(self.settings.platform):
-            raise SourceFailedError(f"{bundle} is for {manifest.platform}, this is {self.settings.platform}")
+        manifest = usable_manifest(bundle, self.settings)
         wanted = {_place(part, each.name): each.name for each in part.binaries_for(self.settings.platform)}
         missing = sorted(wanted.keys() - manifest.files.keys())
         if missing:
@@ -91,6 +92,45 @@ class BundleSource:
             if BinaryRecord.of(target) != manifest.files[member]:
                 raise SourceFailedError(f"{bundle}: {member} is not what the manifest says")
         return Provided(manifest.versions.get(part.name, part.version).removeprefix("v"), str(bundle))
+
+
+def usable_manifest(bundle: Path, settings: Settings) -> Manifest:
+    """The manifest of a bundle for this platform; raises `SourceFailedError`."""
+    if not bundle.exists():
+        raise SourceFailedError(f"the bundle {bundle} does not exist")
+    manifest = read_manifest(bundle)
+    if manifest.platform != str(settings.platform):
+        raise SourceFailedError(f"{bundle} is for {manifest.platform}, this is {settings.platform}")
+    return manifest
+
+
+def holds(part: Part, settings: Settings) -> bool:
+    """Whether the bundle that the user named has the part. Raises `PartInstallError` for one that cannot be used."""
+    if settings.bundle is None:
+        return False
+    try:
+        files = usable_manifest(settings.bundle, settings).files
+    except SourceFailedError as error:
+        raise unusable(settings.bundle, error) from error
+    return all(_place(part, binary.name) in files for binary in part.binaries_for(settings.platform))
+
+
+def check(settings: Settings) -> None:
+    """Raise `PartInstallError` where a bundle is named that cannot be used."""
+    if settings.bundle is not None:
+        try:
+            usable_manifest(settings.bundle, settings)
+        except SourceFailedError as error:
+            raise unusable(settings.bundle, error) from error
+
+
+def unusable(bundle: Path, error: SourceFailedError) -> PartInstallError:
+    """The error for a bundle that was named and is of no use."""
+    return PartInstallError(
+        f"the bundle {bundle} cannot be used",
+        details=str(error),
+        resolution="copy it again from where it was made, or leave out --bundle and WECITYCTL_BUNDLE",
+    )
 
 
 def read_manifest(bundle: Path) -> Manifest:

@@ -20,6 +20,7 @@ from wecityctl.parts.sourcing import NotOfferedError, Progress, Provided, Source
 
 CHUNK = 1 << 18
 AGENT = "wecityctl"
+_NOT_THERE = (404, 410)
 NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -69,6 +70,11 @@ class DownloadSource:
     cancelled: threading.Event
     name: SourceName = SourceName.DOWNLOAD
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it is somebody's mirror, and not the vendors' own hosts."""
+        return bool(self.settings.download_base)
+
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
         """Fill `staging/bin`; nothing is fetched that the lock file does not know, and none of it when offline."""
         artifacts = part.artifacts(self.settings.platform)
@@ -83,6 +89,8 @@ class DownloadSource:
                     f"no checksum of {artifact.name} is recorded in {lockfile.FILE}, so it is not downloaded"
                 )
         unreachable = self.probe.problem(self._address(artifacts[0]))
+        if unreachable and self.is_named:
+            raise SourceFailedError(f"{unreachable} (WECITYCTL_DOWNLOAD_BASE)")
         if unreachable:
             raise NotOfferedError(unreachable)
         for artifact in artifacts:
@@ -129,6 +137,9 @@ class DownloadSource:
                     hasher.update(chunk)
                     done += len(chunk)
                     progress(Phase.DOWNLOADING, f"{file_name(url)} {_megabytes(done)}" + _of(total))
+        except urllib.error.HTTPError as error:
+            kind = NotOfferedError if error.code in _NOT_THERE else SourceFailedError
+            raise kind(f"{url}: {error}") from error
         except TimeoutError as error:
             raise SourceFailedError(f"{url}: nothing came for {self.settings.read_timeout:g} s") from error
         except NETWORK_ERRORS as error:

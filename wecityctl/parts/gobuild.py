@@ -40,6 +40,7 @@ class BuildSource:
     cancelled: threading.Event
     places: tuple[Path, ...] = GO_PLACES
     name: SourceName = SourceName.BUILD
+    is_named: bool = False
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
         """Build into `staging/bin`."""

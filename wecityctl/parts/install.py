@@ -199,6 +199,9 @@ class _Run:
             except (SourceFailedError, VersionUnknownError) as reason:
                 progress(Phase.FAILED, f"{source.name}: {reason}")
                 reasons.append(f"  {source.name}: {reason}")
+                if source.is_named:
+                    # What somebody named is what they want to be used: nothing else is taken in its place.
+                    break
             else:
                 self._installer.store.place(part, staging, receipt)
                 progress(Phase.READY, f"{source.name}: {receipt.version} ({provided.detail})")

@@ -18,6 +18,7 @@ class PathSource:
 
     settings: Settings
     name: SourceName = SourceName.PATH
+    is_named: bool = False
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
         """Link the programs into `staging/bin` if every one is there, and all report one accepted version."""

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wecityctl.parts import onpath
+from wecityctl.parts import bundle, onpath
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN, KUBERNETES_PLUGIN_BINARY, KUBERNETES_PLUGIN_RANGE, Catalogue
 from wecityctl.parts.install import Installer
-from wecityctl.parts.model import PartInstallError, Report, SourceName, silent, version_key
+from wecityctl.parts.model import Part, PartInstallError, Report, SourceName, silent, version_key
 from wecityctl.parts.settings import Settings
 
 HOME_DIRECTORY = re.compile(r"resource-kubernetes-v(\d+\.\d+\.\d+)")
@@ -90,9 +90,9 @@ def _in_cache(settings: Settings) -> Iterator[OfficialPlugin]:
 
 
 def _in_bundle(settings: Settings) -> Iterator[OfficialPlugin]:
-    if settings.bundle is not None:
-        with contextlib.suppress(PartInstallError):
-            Installer(dataclasses.replace(settings, offline=True)).ensure([KUBERNETES_PLUGIN], silent)
+    part = Catalogue().find(KUBERNETES_PLUGIN)
+    if isinstance(part, Part) and bundle.holds(part, settings):
+        Installer(dataclasses.replace(settings, offline=True)).ensure([KUBERNETES_PLUGIN], silent)
         yield from _in_cache(settings)
 
 

@@ -11,7 +11,7 @@ from wecityctl import paths
 from wecityctl.errors import ConfigurationError
 from wecityctl.parts.model import Platform
 
-TRUE = frozenset({"1", "true", "yes", "on"})
+_SWITCHES = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,22 @@ class Settings:
             root=paths.cache_dir() / "parts",
             toolchain=Path(__file__).resolve().parent.parent / "toolchain",
             bundle=Path(bundle).expanduser() if bundle else None,
-            offline=env.get("WECITYCTL_OFFLINE", "").strip().lower() in TRUE,
+            offline=is_set("WECITYCTL_OFFLINE", env),
             download_base=_base(env.get("WECITYCTL_DOWNLOAD_BASE", "")),
             # A relative entry would make what runs depend on the directory one stands in.
             search_path=tuple(Path(entry) for entry in env.get("PATH", "").split(os.pathsep) if entry.startswith("/")),
             plugin_home=Path(env.get("PULUMI_HOME", "") or home / ".pulumi") / "plugins",
             environment=env,
         )
+
+
+def is_set(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether the variable switches something on. Raises `ConfigurationError` for a value that says neither."""
+    value = environment.get(name, "")
+    try:
+        return _SWITCHES[value.strip().lower()]
+    except KeyError:
+        raise ConfigurationError(f"{name} is {value!r}", resolution="Set it to 1 or 0, or unset it.") from None
 
 
 def _base(value: str) -> str:

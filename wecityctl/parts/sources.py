@@ -24,6 +24,10 @@ class Source(Protocol):
     @property
     def name(self) -> SourceName: ...
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the user named it. Where such a source fails no other is asked."""
+
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
         """Put the part's programs into `staging/bin`; raises `NotOfferedError` or `SourceFailedError`."""
 

@@ -72,6 +72,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
             env=environment,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=APT_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,

@@ -5,16 +5,15 @@ Nothing is downloaded here; a plug-in of another version than the SDK's is never
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 from wecityctl import paths
-from wecityctl.parts import onpath
+from wecityctl.parts import bundle, onpath
 from wecityctl.parts.catalogue import Catalogue, vendor_part_name
 from wecityctl.parts.install import Installer
-from wecityctl.parts.model import Part, PartInstallError, silent
+from wecityctl.parts.model import silent
 from wecityctl.parts.plugin import ask_version, is_program
 from wecityctl.parts.settings import Settings
 
@@ -69,12 +68,7 @@ def _in_cache(package: str, version: str, settings: Settings) -> Iterator[Path]:
     if part is None or part.version.removeprefix("v") != version:
         return
     store = Installer(settings).store
-    if store.receipt(part) is None and settings.bundle is not None:
-        _from_bundle(part, settings)
+    if store.receipt(part) is None and bundle.holds(part, settings):
+        Installer(dataclasses.replace(settings, offline=True)).ensure([part.name], silent)
     if store.receipt(part) is not None:
         yield store.binary(part, program_name(package))
-
-
-def _from_bundle(part: Part, settings: Settings) -> None:
-    with contextlib.suppress(PartInstallError):
-        Installer(dataclasses.replace(settings, offline=True)).ensure([part.name], silent)

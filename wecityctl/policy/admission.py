@@ -196,8 +196,18 @@ def right(city: City, *verbs: str) -> Manifest:
 
 
 def quote(value: Any) -> str:
-    """A string, or a list of strings, as a literal of CEL; JSON's escapes are all CEL's as well."""
-    return json.dumps(value, ensure_ascii=True)
+    """A string, or a list of strings, as a literal of CEL.
+
+    JSON's escapes are all CEL's as well, except that JSON writes a character beyond U+FFFF as two.
+    """
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    if character.isascii():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def waived_expression(city: City, rule: str) -> str:

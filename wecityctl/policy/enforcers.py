@@ -167,16 +167,27 @@ def key_of(manifest: Mapping[str, Any]) -> Key:
     return str(manifest.get("kind")), str(metadata.get("namespace") or ""), str(metadata.get("name"))
 
 
-def observe(cloud: str, wanted: Sequence[Mapping[str, Any]], live: Mapping[Key, Mapping[str, Any]]) -> Observation:
-    """What of `wanted` is in a cluster, and whether it still says what the files make it say."""
+def observe(
+    cloud: str,
+    wanted: Sequence[Mapping[str, Any]],
+    live: Mapping[Key, Mapping[str, Any]],
+    differs: Mapping[Key, str] = {},
+) -> Observation:
+    """What of `wanted` is in a cluster, and whether it still says what the files make it say.
+
+    `differs` has the objects that were compared as a whole and are otherwise than stated, each with what was changed.
+    """
     found = [(item, live.get(key_of(item))) for item in wanted]
     missing = [item for item, there in found if there is None]
-    altered = [item for item, there in found if there is not None and not contains(there, item)]
+    altered = [
+        item for item, there in found if there is not None and (key_of(item) in differs or not contains(there, item))
+    ]
     there = [item for _, item in found if item is not None]
     idle = _idle(missing, there)
     since = min((str(item["metadata"].get("creationTimestamp") or "") for item in there), default="")
     leaving = [item for item in there if item["metadata"].get("deletionTimestamp")]
     details = [*_named("missing", missing), *_named("altered", altered), *_named("leaving", leaving)]
+    details += [differs[key] for key in map(key_of, altered) if key in differs][:_SHOWN]
     present = len(there) - len(idle.union(map(key_of, altered)))
     state: State = "altered" if altered else "partial" if missing else "observed"
     if missing and not altered and not present:

@@ -5,6 +5,7 @@ It is evidence, not a certificate: nothing here says that a control is fulfilled
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +15,12 @@ DISCLAIMER = (
 )
 
 # `not-looked-at` is never good news and never bad: nobody has looked.
-State = Literal["observed", "partial", "altered", "inactive", "missing", "unreachable", "not-looked-at"]
+State = Literal["observed", "partial", "altered", "inactive", "crossed", "missing", "unreachable", "not-looked-at"]
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
-Outcome = Literal["", "nothing-to-judge", "holds", "advisory", "waived", "broken"]
+Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
+# What can be said of a control. `enforced`: everything that enforces it was observed working on every cloud.
+Standing = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
+_WRONG = ("partial", "altered", "inactive", "crossed", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,10 @@ class Observation:
 class Measure:
     """One thing that enforces a control.
 
-    `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that
-    it could judge), `notes` what it has seen; `observations` are those of
-    the clouds, none for what lives in the files alone.
+    `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that it
+    could judge; `declared`: the files say so, and nothing that this program observes does it), `notes` what it has
+    seen; `observations` are those of the clouds, none for what lives in the files alone. Those of a rule say what it
+    came to over the live objects.
     """
 
     kind: Kind
@@ -57,6 +62,26 @@ class ControlEvidence:
     title: str
     words: str
     measures: tuple[Measure, ...]
+    standing: Standing = "nothing"
+
+
+def standing_of(measures: Sequence[Measure]) -> Standing:
+    """What a control's measures come to: what the files declare never counts as enforced."""
+    if not measures:
+        return "nothing"
+    seen = [item for measure in measures if measure.kind != "rule" for item in measure.observations]
+    all_seen = [item for measure in measures for item in measure.observations]
+    if any(measure.outcome == "broken" for measure in measures) or any(item.state in _WRONG for item in all_seen):
+        return "broken"
+    observed = [item.state == "observed" for item in seen]
+    if any(observed):
+        only_declared = any(measure.outcome == "declared" for measure in measures)
+        return "partly" if only_declared or not all(observed) else "enforced"
+    return (
+        "not-looked-at"
+        if any(measure.kind not in ("rule", "landing-zone") for measure in measures if measure.observations)
+        else "declared"
+    )
 
 
 @dataclass(frozen=True, slots=True)

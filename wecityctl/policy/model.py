@@ -12,6 +12,9 @@ from wecityctl.model.city import City
 from wecityctl.placement import Placement
 
 Level = Literal["advisory", "mandatory"]
+# Who does what a rule asks for: this program, in its gate and in the clusters; somebody whom it does not ask, such as a
+# vendor; or nobody yet.
+Enforcement = Literal["here", "elsewhere", "nobody"]
 Manifest = dict[str, Any]
 
 
@@ -44,7 +47,8 @@ class Finding:
     `subject` is what waivers match: `<tenant>/<app>`, `tenant <name>`, `capability <name>`, `cloud <name>`,
     `<Kind> <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, where there is one:
     ("App", "health/code") and ("spec", "zone"). `unsaid`: nothing is known to be wrong, but an optional field that
-    would show it is left out; such a finding is advice, whatever the rule weighs.
+    would show it is left out, or what it says is done by nobody yet; such a finding is advice, whatever the rule
+    weighs.
     """
 
     subject: str
@@ -69,7 +73,9 @@ class Rule:
     `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
     of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
     controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster;
-    `evidence` says in sentences what the rule has seen to hold. `applies` says of a city whether it has anything that
+    `evidence` says in sentences what the rule has seen. Where `enforced` is `nobody`, the files' words are all there
+    is: its findings are advice, whatever it weighs otherwise. `of_objects`: it judges Kubernetes objects, and so the
+    live ones as well as those that would be registered. `applies` says of a city whether it has anything that
     the rule could judge: where it has not, the absence of findings is no evidence. With `of_files` it has something to
     say of the files alone, and is asked even of a city that cannot be placed.
     """
@@ -86,7 +92,11 @@ class Rule:
     evidence: Evidence | None = None
     applies: Callable[[City], bool] | None = None
     of_files: bool = False
+    enforced: Enforcement = "here"
+    of_objects: bool = False
 
     def level_for(self, city: City) -> Level:
         """How much the rule weighs in `city`."""
+        if self.enforced == "nobody":
+            return "advisory"
         return "advisory" if self.mlps > city.compliance.mlps else self.level

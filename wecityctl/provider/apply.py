@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
-from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
-from wecityctl.kube.readiness import wait_deleted
+from wecityctl.kube.errors import Conflict, Forbidden, Invalid, KindNotFound, NotFound
+from wecityctl.kube.readiness import NotReady, wait_deleted
 from wecityctl.kube.replicas import is_autoscalers_alone
 from wecityctl.provider.kinds import Kind, kind_of_object
 from wecityctl.provider.state import describe, metadata_of, name_of, namespace_of, uid_of
@@ -27,7 +27,11 @@ _ATTEMPTS: Final = 6
 
 
 class ApplyConflictError(DeploymentError):
-    """Other field managers own fields that the resource sets."""
+    """Other field managers (`managers`) own fields that the resource sets."""
+
+    def __init__(self, message: str, *, details: str, resolution: str, managers: tuple[str, ...]) -> None:
+        super().__init__(message, details=details, resolution=resolution)
+        self.managers = managers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Apply:
     report: Callable[[str], None]
     timeout: float
 
+    def under(self, manager: str) -> Apply:
+        """The same under another name."""
+        return replace(self, manager=manager)
+
     async def preview(self, body: dict[str, Any]) -> dict[str, Any]:
         """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
         try:
@@ -51,23 +59,11 @@ class Apply:
 
     async def make(self, body: dict[str, Any]) -> dict[str, Any]:
         """Make or change the object; its live state. An object of that name on its way out is waited for first."""
-        deadline = asyncio.get_running_loop().time() + self.timeout
         while True:
             live = await self._patiently(body)
-            if not metadata_of(live).get("deletionTimestamp"):
+            if not is_going(live):
                 return live
-            self.report(f"waiting for an older {describe(live)} to be gone")
-            left = deadline - asyncio.get_running_loop().time()
-            rt = await self.client.resource(body["apiVersion"], body["kind"])
-            await wait_deleted(
-                self.client,
-                rt,
-                name_of(live),
-                namespace_of(live) or None,
-                uid_of(live),
-                timeout=max(left, 1.0),
-                report=self.report,
-            )
+            await wait_gone(self.client, live, timeout=self.timeout, report=self.report)
 
     async def _patiently(self, body: dict[str, Any]) -> dict[str, Any]:
         start = asyncio.get_running_loop().time()
@@ -80,6 +76,10 @@ class Apply:
                 attempts += 1
                 if error.conflicts or attempts >= _ATTEMPTS:
                     raise _readable(error, body) from error
+            except Invalid:
+                # What an object on its way out may not change is no obstacle for the one that comes after it.
+                if not await self._gone_first(body):
+                    raise
             except (KindNotFound, NotFound) as error:
                 if not _kind_missing(error) or waited > KIND_PATIENCE:
                     raise
@@ -117,6 +117,19 @@ class Apply:
                 raise
             return await send(force=True)
 
+    async def _gone_first(self, body: dict[str, Any]) -> bool:
+        # Whether an object of that name was on its way out; then it is gone now.
+        rt = await self.client.resource(body["apiVersion"], body["kind"])
+        place = (namespace_of(body) or self.client.access.namespace) if rt.namespaced else None
+        try:
+            live = await self.client.get(rt, name_of(body), place)
+        except NotFound:
+            return False
+        if not is_going(live):
+            return False
+        await wait_gone(self.client, live, timeout=self.timeout, report=self.report)
+        return True
+
     async def _account_missing(self, body: dict[str, Any]) -> bool:
         if body.get("kind") != "Pod":
             return False
@@ -127,6 +140,31 @@ class Apply:
         except NotFound as error:
             return error.kind != "namespaces"
         return False
+
+
+def is_going(live: dict[str, Any]) -> bool:
+    """Whether an object is being deleted."""
+    return bool(metadata_of(live).get("deletionTimestamp"))
+
+
+async def wait_gone(
+    client: KubeClient,
+    live: dict[str, Any],
+    *,
+    timeout: float,  # noqa: ASYNC109 - running out of time is an answer of its own, with reasons
+    report: Callable[[str], None],
+) -> None:
+    """Wait until an object that is being deleted is gone. Raises `DeploymentError` with what holds it."""
+    what = describe(live)
+    report(f"waiting for an older {what} to be gone")
+    rt = await client.resource(live["apiVersion"], live["kind"])
+    place = namespace_of(live) or None
+    try:
+        await wait_deleted(client, rt, name_of(live), place, uid_of(live), timeout=timeout, report=report)
+    except NotReady as error:
+        raise DeploymentError(
+            f"an older {what} is being deleted, but is still there", details="\n".join((error.message, *error.reasons))
+        ) from error
 
 
 def _kind_missing(error: KindNotFound | NotFound) -> bool:
@@ -145,4 +183,5 @@ def _readable(error: Conflict, body: dict[str, Any]) -> DeploymentError:
         details=fields if len(error.conflicts) > 3 else "",
         resolution="let the other manager release them or write its values into the files, or take them over with "
         "`wecityctl up --take-over`",
+        managers=error.managers,
     )

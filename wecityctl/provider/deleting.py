@@ -1,18 +1,20 @@
-"""Delete: ask for it, make sure it is our object, and wait until it is gone, naming what holds it."""
+"""Delete: make sure that it is this resource's object, ask for it, and wait until it is gone, naming what holds it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from wecityctl.errors import DeploymentError
+from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.kube.client import Propagation
 from wecityctl.kube.errors import Conflict, KindNotFound, NotFound
 from wecityctl.kube.readiness import NotReady, wait_deleted
 from wecityctl.kube.readiness.wait import gone_at_once
 from wecityctl.kube.resource import ResourceType
 from wecityctl.provider import state as states
+from wecityctl.provider.adoption import applied_by, belongs_to_another, pulumi_managers
 from wecityctl.provider.annotations import SKIP_AWAIT, is_true, propagation
 from wecityctl.provider.cancellation import GRACE
+from wecityctl.provider.connection import unreachable
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.waiting import timeout_of
 
@@ -26,19 +28,21 @@ async def delete(
     *,
     seconds: float,
 ) -> None:
-    """Delete the object with that id. One that is gone, or is not ours any more, is success."""
+    """Delete the object with that id. One that is gone, or is not this resource's any more, is success."""
     kind = target.kind(states.live_of(state))
     namespace, name = states.split_id(identifier)
     try:
         rt = await provider.client.resource(kind.api_version, kind.name)
+        place = (namespace or provider.default_namespace) if rt.namespaced else None
+        asking = _ask(provider, target, rt, name, place, propagation(inputs, kind.name), state)
+        uid = await provider.cancellation.run(asking, grace=GRACE)
     except KindNotFound:
         return  # without its definition no custom resource is left
-    place = (namespace or provider.default_namespace) if rt.namespaced else None
-    policy = propagation(inputs, kind.name)
-    uid = await provider.cancellation.run(
-        _ask(provider, target, rt, name, place, policy, states.uid_of(state), states.FIELD_MANAGER in state, state),
-        grace=GRACE,
-    )
+    except WecityError as error:
+        if not unreachable(error) or provider.cancellation.thrown:
+            raise
+        _forget_unreachable(provider, target, error)
+        return
     if not uid or is_true(inputs, SKIP_AWAIT):
         return
     waiter = wait_deleted(
@@ -66,33 +70,46 @@ async def _ask(
     name: str,
     place: str | None,
     policy: Propagation,
-    uid: str,
-    managed: bool,
     state: dict[str, Any],
 ) -> str:
     # The uid of what is being deleted; empty when there is nothing (left) of ours.
     client = provider.client
-    try:
+    while True:
         try:
-            answer = await client.delete(rt, name, place, propagation=policy, uid=uid or None)
-        except Conflict:
             live = await client.get(rt, name, place)
-            if not managed or not _managed_by(live, str(state[states.FIELD_MANAGER])):
-                provider.log.warning(
-                    target.urn,
-                    f"{states.describe(live)} was left alone: somebody else has made it anew since we made ours",
-                )
+            whose = _left_alone(provider, live, state)
+            if whose:
+                provider.log.warning(target.urn, f"{states.describe(live)} was left alone: {whose}")
                 return ""
-            # Ours all the same: made again by a run that could not write it down.
-            uid = states.uid_of(live)
-            answer = await client.delete(rt, name, place, propagation=policy, uid=uid)
-        if gone_at_once(answer):
+            answer = await client.delete(rt, name, place, propagation=policy, uid=states.uid_of(live))
+        except NotFound:
             return ""
-        return states.uid_of(answer) or uid
-    except NotFound:
-        return ""
+        except Conflict:
+            continue  # made anew between the two requests
+        return "" if gone_at_once(answer) else states.uid_of(answer) or states.uid_of(live)
 
 
-def _managed_by(live: dict[str, Any], manager: str) -> bool:
-    entries = states.metadata_of(live).get("managedFields") or []
-    return any(entry.get("manager") == manager for entry in entries if isinstance(entry, dict))
+def _left_alone(provider: Instance, live: dict[str, Any], state: dict[str, Any]) -> str:
+    # Why the object of that name is not what the state is about; empty when it is.
+    recorded, manager = states.uid_of(state), state.get(states.FIELD_MANAGER)
+    manager = manager if isinstance(manager, str) else ""
+    if recorded and states.uid_of(live) != recorded:
+        # Ours all the same when it was made again by a run that could not write it down.
+        if manager not in applied_by(live) or states.uid_of(live) in provider.memory.made:
+            return "somebody else has made it anew since we made ours"
+    elif manager and belongs_to_another(live, manager):
+        return f"another resource owns it now, as {pulumi_managers(live)[-1]}"
+    return ""
+
+
+def _forget_unreachable(provider: Instance, target: Target, error: WecityError) -> None:
+    if provider.settings.delete_unreachable:
+        text = f"dropped from the state without being deleted, as deleteUnreachable says: {error.message}"
+        provider.log.warning(target.urn, text)
+        return
+    raise DeploymentError(
+        f"not deleted, because its cluster cannot be used: {error.message}",
+        details=error.details,
+        resolution=f"{error.resolution + '; ' if error.resolution else ''}if the cluster is gone for good, run again "
+        "with PULUMI_K8S_DELETE_UNREACHABLE=true, which drops its resources from the state",
+    ) from error

@@ -1,20 +1,20 @@
 """The property-level difference between two versions of an object's inputs. Pure; what it forces is `replacement`.
 
-Lists whose elements have a key (a container's name, a port's number) are compared element by element only where the
-keys agree, so that inserting one element is not shown as a change of all that follow.
+What is a quantity and what tells a list's elements apart is the API server's to say (`Schema`). An empty schema makes
+every other spelling a change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from wecityctl.kube.openapi import Schema
+from wecityctl.provider.equality import same, same_amount
 from wecityctl.provider.paths import Path, covers, parse, render
-from wecityctl.provider.quantities import same_amount
 
 Change = Literal["add", "delete", "update"]
-_KEYS: Final = ("name", "containerPort", "port", "mountPath", "devicePath", "ip", "key", "type", "topologyKey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,22 @@ class Difference:
         return render(self.path)
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+def compare(old: Mapping[str, Any], new: Mapping[str, Any], schema: Schema | None = None) -> list[Difference]:
     """Every changed property between two plain objects (no secrets; unknowns count as changed).
 
-    Another spelling of the same quantity is no change.
+    `schema` is the kind's: another spelling of what it calls a quantity is no change.
     """
-    return list(_mapping((), old, new))
+    return list(_mapping((), old, new, schema or Schema()))
+
+
+def needs_schema(old: Any, new: Any) -> bool:
+    """Whether a schema can change what `compare` finds: for lists of objects, and for two spellings of one amount."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return any(needs_schema(value, new[key]) for key, value in old.items() if key in new)
+    if isinstance(old, list) and isinstance(new, list):
+        objects = any(isinstance(element, dict) for element in (*old, *new))
+        return not same(old, new) and (objects or any(map(needs_schema, old, new)))
+    return not same(old, new) and same_amount(old, new)
 
 
 def without_ignored(differences: Sequence[Difference], ignored: Sequence[str]) -> list[Difference]:
@@ -44,43 +54,34 @@ def without_ignored(differences: Sequence[Difference], ignored: Sequence[str]) -
     return [d for d in differences if not any(covers(pattern, d.path) for pattern in patterns)]
 
 
-def _mapping(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+def _mapping(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], schema: Schema) -> Iterator[Difference]:
     for key, value in new.items():
         if key not in old:
             yield Difference((*path, key), "add")
-        elif old[key] != value:
-            yield from _value((*path, key), old[key], value)
+        else:
+            yield from _value((*path, key), old[key], value, schema.at(key))
     for key in old:
         if key not in new:
             yield Difference((*path, key), "delete")
 
 
-def _value(path: Path, old: Any, new: Any) -> Iterator[Difference]:
+def _value(path: Path, old: Any, new: Any, schema: Schema) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict):
-        yield from _mapping(path, old, new)
+        yield from _mapping(path, old, new, schema)
     elif isinstance(old, list) and isinstance(new, list):
-        yield from _sequence(path, old, new)
-    elif not same_amount(path, old, new):
+        yield from _sequence(path, old, new, schema)
+    elif not same(old, new) and not (schema.is_quantity() and same_amount(old, new)):
         yield Difference(path, "update")
 
 
-def _sequence(path: Path, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Difference]:
-    key = _key_of(old, new)
+def _sequence(path: Path, old: Sequence[Any], new: Sequence[Any], schema: Schema) -> Iterator[Difference]:
     for index, (before, after) in enumerate(zip(old, new, strict=False)):
-        if before == after:
-            continue
-        if key and before.get(key) != after.get(key):
+        if schema.element_key(before) != schema.element_key(after):
+            # Another element in its place: one change, not one for each of its fields.
             yield Difference((*path, index), "update")
         else:
-            yield from _value((*path, index), before, after)
+            yield from _value((*path, index), before, after, schema.at(index))
     for index in range(len(old), len(new)):
         yield Difference((*path, index), "add")
     for index in range(len(new), len(old)):
         yield Difference((*path, index), "delete")
-
-
-def _key_of(*lists: Sequence[Any]) -> str:
-    elements = [element for items in lists for element in items]
-    if not all(isinstance(element, dict) for element in elements):
-        return ""
-    return next((key for key in _KEYS if all(key in element for element in elements)), "")

@@ -1,7 +1,8 @@
 """Takes live values over into a resource's inputs, for the fields that are in the inputs. Pure.
 
 A value counts as drifted only when it differs from what was recorded after the last run: the server may spell a value
-in its own way ("1000m" as "1"), and that is no drift.
+in its own way ("1000m" as "1"), and that is no drift. What belongs to the resource as a whole (an atomic list or
+object, by the kind's `Schema`) is compared whole: what others have added to it is drift too.
 """
 
 from __future__ import annotations
@@ -9,51 +10,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wecityctl.kube.openapi import Schema
+from wecityctl.provider.equality import same, same_amount
 from wecityctl.provider.properties import Secret, plain
 
 _ABSENT: Any = object()
-_KEYS = ("name", "containerPort", "port", "mountPath", "ip", "key", "type")
 
 
-def refreshed_inputs(inputs: Mapping[str, Any], live: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """`inputs` (secrets opened) with what drifted taken from `live`; `recorded` is the live object as last seen."""
-    result: dict[str, Any] = _mapping(plain(dict(inputs)), live, recorded)
-    return result
+def refreshed_inputs(
+    inputs: Mapping[str, Any], live: Mapping[str, Any], recorded: Mapping[str, Any], schema: Schema | None = None
+) -> dict[str, Any]:
+    """`inputs` (secrets opened) with what drifted taken from `live`; `recorded` is the live object as last seen.
+
+    Without a `schema` every list is taken as atomic, which finds at least what the schema would.
+    """
+    return _mapping(plain(dict(inputs)), live, recorded, schema or Schema(), whole=False)
 
 
-def _value(asked: Any, now: Any, then: Any) -> Any:
+def _value(asked: Any, now: Any, then: Any, schema: Schema, *, whole: bool) -> Any:
     if isinstance(asked, Secret):
         asked = asked.value
-    if now in (asked, then):
+    if same(now, asked) or same(now, then) or (schema.is_quantity() and same_amount(now, asked)):
         return asked
     if now is _ABSENT:
         # Never stored (an empty value the server drops), or removed behind our back.
         return asked if then is _ABSENT else _ABSENT
     if isinstance(asked, dict) and isinstance(now, dict):
-        return _mapping(asked, now, then if isinstance(then, dict) else {})
+        return _mapping(asked, now, then, schema, whole=whole or schema.is_atomic())
     if isinstance(asked, list) and isinstance(now, list):
-        return _sequence(asked, now, then if isinstance(then, list) else [])
+        return _sequence(asked, now, then, schema, whole=whole)
     return now
 
 
-def _mapping(asked: Mapping[str, Any], now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    taken = {key: _value(value, now.get(key, _ABSENT), then.get(key, _ABSENT)) for key, value in asked.items()}
+def _mapping(
+    asked: Mapping[str, Any], now: Mapping[str, Any], then: Any, schema: Schema, *, whole: bool
+) -> dict[str, Any]:
+    taken = {
+        key: _value(value, _member(now, key), _member(then, key), schema.at(key), whole=whole)
+        for key, value in asked.items()
+    }
+    if whole and isinstance(then, dict):
+        # Defaults were there before; what came since is somebody's.
+        taken |= {key: value for key, value in now.items() if key not in asked and not same(value, then.get(key))}
     return {key: value for key, value in taken.items() if value is not _ABSENT}
 
 
-def _sequence(asked: Sequence[Any], now: Sequence[Any], then: Sequence[Any]) -> list[Any]:
-    key = next((k for k in _KEYS if asked and all(isinstance(e, dict) and k in e for e in asked)), "")
-    if not key:
-        if len(asked) != len(now) or not all(isinstance(e, dict) for e in (*asked, *now)):
-            return list(now)
-        paired = (
-            _value(a, n, then[index] if index < len(then) else _ABSENT)
-            for index, (a, n) in enumerate(zip(asked, now, strict=True))
+def _member(values: Any, key: str) -> Any:
+    # The API server writes an empty list of some types as null (`rules` of a Role), and the state keeps no nulls.
+    found = values.get(key) if isinstance(values, dict) else None
+    return _ABSENT if found is None else found
+
+
+def _sequence(asked: Sequence[Any], now: Sequence[Any], then: Any, schema: Schema, *, whole: bool) -> list[Any]:
+    then = then if isinstance(then, list) else []
+    if not whole and schema.list_type() == "set":
+        return [value for value in asked if _contains(now, value) or not _contains(then, value)]
+    if not whole and schema.list_keys():
+        found = (
+            _value(item, _partner(now, item, schema), _partner(then, item, schema), schema.at(0), whole=False)
+            for item in asked
         )
-        return list(paired)
-    found = (_value(a, _find(now, key, a[key]), _find(then, key, a[key])) for a in asked)
-    return [value for value in found if value is not _ABSENT]
+        return [value for value in found if value is not _ABSENT]
+    if len(asked) != len(now):
+        return list(now)
+    return [
+        _value(item, current, then[index] if index < len(then) else _ABSENT, schema.at(index), whole=True)
+        for index, (item, current) in enumerate(zip(asked, now, strict=True))
+    ]
 
 
-def _find(values: Sequence[Any], key: str, wanted: Any) -> Any:
-    return next((v for v in values if isinstance(v, dict) and v.get(key) == wanted), _ABSENT)
+def _contains(values: Sequence[Any], wanted: Any) -> bool:
+    return any(same(value, wanted) for value in values)
+
+
+def _partner(values: Sequence[Any], wanted: Any, schema: Schema) -> Any:
+    key = schema.element_key(wanted)
+    return next((value for value in values if schema.element_key(value) == key), _ABSENT)

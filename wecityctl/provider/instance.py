@@ -12,6 +12,7 @@ from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
+from wecityctl.kube.openapi import Schema
 from wecityctl.provider.apply import Apply
 from wecityctl.provider.cancellation import Cancellation
 from wecityctl.provider.connection import Connection
@@ -36,7 +37,7 @@ class Target:
 
 @dataclass(slots=True)
 class Memory:
-    """What previews found out once and need not ask again in this run."""
+    """What was found out or done in this run, and matters for what comes later in it."""
 
     missing_namespaces: set[str] = field(default_factory=set)
     missing_kinds: set[tuple[str, str]] = field(default_factory=set)
@@ -47,6 +48,8 @@ class Memory:
     failed: list[str] = field(default_factory=list)
     # The dry run that a diff made, by URN: (what was sent, what came back). The preview asks the same again.
     dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    # The objects (by uid) that this run has made: no older state of their resource is about them.
+    made: set[str] = field(default_factory=set)
 
 
 class Instance:
@@ -99,10 +102,19 @@ class Instance:
             return kind.known_scope is not False
         return await self._connection.namespaced(kind)
 
+    async def schema(self, obj: dict[str, Any]) -> Schema:
+        """The structure of an object's kind; an empty one, with which everything is compared exactly, if need be."""
+        if self._connection is None:
+            return Schema()
+        return await self.client.schema(str(obj.get("apiVersion")), str(obj.get("kind")))
+
     async def manager(self, target: Target, inputs: dict[str, Any], state: dict[str, Any] | None) -> str:
         """The field manager of a resource."""
-        recorded = choose(inputs, state, "")
-        return recorded or derive(target.urn, await self.connection.identity(self.settings.cluster_identifier))
+        return choose(inputs, state, "") or (await self.derived_managers(target))[0]
+
+    async def derived_managers(self, target: Target) -> tuple[str, str]:
+        """The field managers that follow from a resource's URN and the cluster."""
+        return derive(target.urn, await self.connection.identity(self.settings.cluster_identifier))
 
     def apply(self, target: Target, manager: str, *, force: bool, timeout: float) -> Apply:
         """How this provider applies objects of a resource."""

@@ -1,20 +1,25 @@
 """Learns from the API server which changes it would refuse on the living object but allow on a new one.
 
-No error text is read: an update that is invalid while the same object under another name is valid can only be made by
-replacing.
+No error text is read: an update that is invalid, while the same object under another name is valid and the recorded
+inputs are valid on the living object, can only be made by replacing. While the object has drifted nothing is learnt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.errors import AlreadyExists, Invalid
 from wecityctl.provider import state as states
+from wecityctl.provider.adoption import UPDATE_MANAGERS
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
+from wecityctl.provider.apply import Apply
 from wecityctl.provider.diffing import Difference
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.official import was_created_officially
 from wecityctl.provider.preview import as_new
 from wecityctl.provider.properties import Unknown, contains
 from wecityctl.provider.replacement import FULLY_KNOWN, touched, unless_mutable
@@ -25,10 +30,15 @@ async def learn_forcing(
     provider: Instance,
     target: Target,
     inputs: dict[str, Any],
+    recorded: dict[str, Any],
     state: dict[str, Any],
     differences: Sequence[Difference],
+    ignored: Sequence[str] = (),
 ) -> list[Difference]:
-    """Those differences that need a replacement by the API server's word. Its other objections are for the update."""
+    """Those differences that need a replacement by the API server's word. Its other objections are for the update.
+
+    `recorded` are the old inputs.
+    """
     kind = target.kind(inputs)
     if (kind.group, kind.name) in FULLY_KNOWN or contains(inputs, Unknown):
         return []
@@ -37,12 +47,16 @@ async def learn_forcing(
         return []
     try:
         manager = await provider.manager(target, inputs, state)
-        force = is_true(inputs, PATCH_FORCE)
+        force = is_true(inputs, PATCH_FORCE) or was_created_officially(state)
         how = provider.apply(target, manager, force=force, timeout=DEFAULT_TIMEOUT)
+        body = await leave_ignored(provider, target, inputs, state, body, ignored)
         try:
             answer = await provider.cancellation.run(how.preview(body))
         except Invalid as refused:
-            if await _valid_as_new(provider, target, manager, body):
+            # While the object has drifted, a replacement would not be for the change's sake: no inference from a
+            # refusal then. The update tells what stands in its way.
+            drifted = await _has_drifted(how, _named(states.wire(recorded), body), differences)
+            if not drifted and await _valid_as_new(how, body):
                 return unless_mutable(touched(differences, [field for field, _ in refused.causes]), kind)
             return []
         provider.memory.dry_runs[target.urn] = (body, answer)
@@ -52,12 +66,44 @@ async def learn_forcing(
     return []
 
 
-async def _valid_as_new(provider: Instance, target: Target, manager: str, body: dict[str, Any]) -> bool:
-    how = provider.apply(target, manager, force=False, timeout=DEFAULT_TIMEOUT)
+async def _valid_as_new(how: Apply, body: dict[str, Any]) -> bool:
     try:
-        await provider.cancellation.run(how.preview(as_new(body)))
+        await replace(how, force=False).preview(as_new(body))
     except AlreadyExists:
         return True
     except WecityError:
         return False
     return True
+
+
+async def _has_drifted(how: Apply, recorded: dict[str, Any], differences: Sequence[Difference]) -> bool:
+    # Drifted: what was recorded cannot be applied any more, or others have written where the change is to be made.
+    try:
+        live = await how.preview(recorded)
+    except WecityError:
+        return True
+    others = [
+        entry.get("fieldsV1") or {}
+        for entry in states.metadata_of(live).get("managedFields") or []
+        if entry.get("manager") not in (how.manager, *UPDATE_MANAGERS) and not entry.get("subresource")
+    ]
+    return any(_touches(fields, difference.path[:2]) for fields in others for difference in differences)
+
+
+def _touches(fields: dict[str, Any], path: Sequence[str | int]) -> bool:
+    for step in path:
+        found = fields.get(f"f:{step}")
+        if found is None:
+            return False
+        if not found:
+            return True
+        fields = found
+    return True
+
+
+def _named(body: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    # Recorded inputs may leave the drawn name, or the namespace that is the default one, to the object.
+    metadata = {**states.metadata_of(body), "name": states.name_of(like)}
+    if states.namespace_of(like):
+        metadata["namespace"] = states.namespace_of(like)
+    return {**body, "metadata": metadata}

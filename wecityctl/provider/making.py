@@ -1,23 +1,33 @@
 """Create and update: apply, wait, and the outputs for the state; what was made is never lost.
 
-How an object is applied is `apply`, what is waited for `waiting`, what a preview shows `preview`.
+How an object is applied is `apply`, what is there already `existing`, what is waited for `waiting`.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from wecityctl.kube.errors import NotFound
 from wecityctl.provider import state as states
-from wecityctl.provider.annotations import PATCH_FORCE, is_true
+from wecityctl.provider.adoption import pulumi_managers
+from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, PATCH_FORCE, annotation, is_true
+from wecityctl.provider.apply import ApplyConflictError
 from wecityctl.provider.cancellation import GRACE
-from wecityctl.provider.claims import require_free
+from wecityctl.provider.existing import find_own, release, take_over
+from wecityctl.provider.fieldmanager import successor
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.official import take_over_creation, was_created_officially
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
 
-_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # the API server's own: no words come of it
+# As the API server draws names: from letters of which no words come, and cutting off what would be too long.
+_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+_DRAWN_LETTERS: Final = 5
+_LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +39,79 @@ class Made:
 
 
 async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, seconds: float) -> Made:
-    """Make the object (or own it, where a run that was killed has made it already) and wait until it is live."""
+    """Make the object, or adopt it where it exists and is this resource's own, and wait until it is live.
+
+    Raises `RefusedError` for an object of that name that is somebody else's, which is left untouched.
+    """
+    seconds = timeout_of(inputs, seconds)
     body = states.wire(inputs)
     if not states.name_of(body):
         body = await _with_drawn_name(provider, body)
-    await require_free(provider, body)
-    return await _make(provider, target, inputs, None, body, seconds)
+    existing = await find_own(provider, target, body, seconds=seconds)
+    wish = annotation(inputs, PATCH_FIELD_MANAGER)
+    manager = wish or successor(await provider.derived_managers(target), pulumi_managers(existing))
+    how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
+    if existing:
+        live = await take_over(provider, target, existing, body, how)
+    else:
+        live = await provider.cancellation.run(how.make(body), grace=GRACE)
+    provider.memory.made.add(states.uid_of(live))
+    return await _settled(provider, target, live, inputs, None, manager, seconds)
 
 
 async def update(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], *, seconds: float
-) -> Made:
-    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them."""
-    provider.memory.dry_runs.pop(target.urn, None)
-    body = states.wire(inputs)
-    if not states.name_of(body):
-        body = states.named(body, states.name_of(state))
-    return await _make(provider, target, inputs, state, body, seconds)
-
-
-async def _make(
     provider: Instance,
     target: Target,
     inputs: dict[str, Any],
+    state: dict[str, Any],
+    *,
+    seconds: float,
+    ignored: Sequence[str] = (),
+) -> Made:
+    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them.
+
+    `ignored` are the resource's `ignoreChanges` paths: those stay as they are on the cluster.
+    """
+    provider.memory.dry_runs.pop(target.urn, None)
+    seconds = timeout_of(inputs, seconds)
+    body = states.wire(inputs)
+    if not states.name_of(body):
+        body = states.named(body, states.name_of(state))
+    body = await leave_ignored(provider, target, inputs, state, body, ignored)
+    manager = await provider.manager(target, inputs, state)
+    how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
+    if was_created_officially(state):
+        with suppress(NotFound):
+            await provider.cancellation.run(take_over_creation(provider.client, states.live_of(state), manager))
+    try:
+        live = await provider.cancellation.run(how.make(body), grace=GRACE)
+    except ApplyConflictError as error:
+        others = set(error.managers)
+        if len(others) != 1 or not others <= set(await provider.derived_managers(target)):
+            raise
+        # The object was adopted since this (older) state was written: this resource owns it under its other name.
+        manager = others.pop()
+        live = await provider.cancellation.run(how.under(manager).make(body), grace=GRACE)
+    if states.uid_of(state) and states.uid_of(live) != states.uid_of(state):
+        provider.log.info(target.urn, f"{states.describe(live)} was gone from the cluster; it was made again")
+    former = state.get(states.FIELD_MANAGER)
+    if isinstance(former, str) and former != manager:
+        live = await release(provider, live, former)
+    return await _settled(provider, target, live, inputs, state, manager, seconds)
+
+
+async def _settled(
+    provider: Instance,
+    target: Target,
+    live: dict[str, Any],
+    inputs: dict[str, Any],
     state: dict[str, Any] | None,
-    body: dict[str, Any],
+    manager: str,
     seconds: float,
 ) -> Made:
-    seconds = timeout_of(inputs, seconds)
-    manager = await provider.manager(target, inputs, state)
-    version = states.initial_api_version(state, inputs)
-    how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
-    live = await provider.cancellation.run(how.make(body), grace=GRACE)
-    if state is not None and states.uid_of(state) and states.uid_of(live) != states.uid_of(state):
-        provider.log.info(target.urn, f"{states.describe(live)} was gone from the cluster; it was made again")
-    identifier = states.id_of(live)
+    identifier, version = states.id_of(live), states.initial_api_version(state, inputs)
     try:
         live = await settle(provider, target, live, inputs, seconds=seconds)
-        await _release_former(provider, state, manager, body)
     except UnsettledError as error:
         outputs = states.build(error.live, inputs, initial_api_version=version, field_manager=manager)
         what = "was made" if state is None else "was changed"
@@ -80,21 +125,10 @@ async def _with_drawn_name(provider: Instance, body: dict[str, Any]) -> dict[str
     # what later leaves the inputs would stay.
     rt = await provider.client.resource(body["apiVersion"], body["kind"])
     place = (states.namespace_of(body) or provider.default_namespace) if rt.namespaced else None
+    base = str(states.metadata_of(body).get("generateName") or "")[: _LONGEST_NAME - _DRAWN_LETTERS]
     while True:
-        name = str(body.get("metadata", {}).get("generateName", "")) + "".join(
-            secrets.choice(_LETTERS) for _ in range(5)
-        )
+        name = base + "".join(secrets.choice(_LETTERS) for _ in range(_DRAWN_LETTERS))
         try:
             await provider.client.get(rt, name, place)
         except NotFound:
             return states.named(body, name)
-
-
-async def _release_former(provider: Instance, state: dict[str, Any] | None, manager: str, body: dict[str, Any]) -> None:
-    # The user has chosen another field manager: the former one gives up what it owned.
-    former = (state or {}).get(states.FIELD_MANAGER)
-    if not isinstance(former, str) or former == manager:
-        return
-    identity = {key: value for key, value in body["metadata"].items() if key in ("name", "namespace")}
-    empty = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": identity}
-    await provider.client.apply(empty, field_manager=former)

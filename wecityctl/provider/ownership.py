@@ -13,26 +13,43 @@ from wecityctl.provider.annotations import LAST_APPLIED
 from wecityctl.provider.state import READ_ONLY_METADATA, metadata_of, name_of, namespace_of
 
 _SERVER_ANNOTATIONS = (LAST_APPLIED, "deployment.kubernetes.io/revision")
+_SERVER_LABEL = "kubernetes.io/metadata.name"
+# Kubernetes' own, which nobody asked through.
+_CONTROL_PLANE = frozenset(
+    {"cloud-controller-manager", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
+)
 
 
 def imported_inputs(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
     """The inputs for an object that comes under management: what `manager`, else any applier, asked for.
 
-    Without either record, everything except what only the server sets.
+    Without either record, what was written by requests (with the defaults of the time), but not what the server has
+    set since; and without any record at all, everything.
     """
     entries = [e for e in metadata_of(live).get("managedFields") or [] if isinstance(e, dict)]
     applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
     ours = [e for e in applied if e.get("manager") == manager] or applied
     if ours:
-        fields: dict[str, Any] = {}
-        for entry in ours:
-            fields = _united(fields, entry.get("fieldsV1") or {})
-        return _complete(_owned(live, fields), live)
+        return _complete(_owned(live, _all_fields(ours)), live)
     recorded = _last_applied(live)
     if recorded:
         return _complete(recorded, live)
+    written = [e for e in entries if not e.get("subresource") and e.get("manager") not in _CONTROL_PLANE]
+    if written:
+        return _complete(_owned(live, _all_fields(written)), live)
     everything = {key: value for key, value in live.items() if key != "status"}
     return _complete(everything, live)
+
+
+def owned_by_others(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """The part of a live object that field managers other than `manager` own, statuses aside.
+
+    Elements of keyed lists have their keys, whoever owns those.
+    """
+    entries = [e for e in metadata_of(live).get("managedFields") or [] if isinstance(e, dict)]
+    others = [e for e in entries if e.get("manager") != manager and e.get("subresource") != "status"]
+    found: dict[str, Any] = _owned(dict(live), _all_fields(others), keyed=True) if others else {}
+    return found
 
 
 def _last_applied(live: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,10 +68,22 @@ def _complete(found: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, An
     if annotations:
         metadata["annotations"] = annotations
     metadata["name"] = name_of(live)
+    labels = metadata.get("labels")
+    if isinstance(labels, dict) and live.get("kind") == "Namespace":
+        metadata["labels"] = {key: value for key, value in labels.items() if key != _SERVER_LABEL}
+        if not metadata["labels"]:
+            del metadata["labels"]
     if namespace_of(live):
         metadata["namespace"] = namespace_of(live)
     rest = {k: v for k, v in found.items() if k not in ("apiVersion", "kind", "metadata", "status")}
     return {"apiVersion": live.get("apiVersion"), "kind": live.get("kind"), "metadata": metadata, **rest}
+
+
+def _all_fields(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for entry in entries:
+        fields = _united(fields, entry.get("fieldsV1") or {})
+    return fields
 
 
 def _united(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,21 +93,21 @@ def _united(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]
     return both
 
 
-def _owned(value: Any, fields: Mapping[str, Any]) -> Any:
+def _owned(value: Any, fields: Mapping[str, Any], *, keyed: bool = False) -> Any:
     if not fields:
         return value
     if isinstance(value, dict):
         return {
-            key[2:]: _owned(value[key[2:]], sub)
+            key[2:]: _owned(value[key[2:]], sub, keyed=keyed)
             for key, sub in fields.items()
             if key.startswith("f:") and key[2:] in value
         }
     if isinstance(value, list):
-        return [item for key, sub in fields.items() for item in _elements(value, key, sub)]
+        return [item for key, sub in fields.items() for item in _elements(value, key, sub, keyed=keyed)]
     return value
 
 
-def _elements(values: list[Any], key: str, fields: Mapping[str, Any]) -> list[Any]:
+def _elements(values: list[Any], key: str, fields: Mapping[str, Any], *, keyed: bool) -> list[Any]:
     if key.startswith("v:"):
         wanted = json.loads(key[2:])
         return [wanted] if wanted in values else []
@@ -86,11 +115,12 @@ def _elements(values: list[Any], key: str, fields: Mapping[str, Any]) -> list[An
         keys = json.loads(key[2:])
         for item in values:
             if isinstance(item, dict) and all(item.get(k) == v for k, v in keys.items()):
-                owned = _owned(item, fields)
-                return [owned if not isinstance(owned, dict) else {**_written(item, keys, fields), **owned}]
+                owned = _owned(item, fields, keyed=keyed)
+                named = keys if keyed else _written(item, keys, fields)
+                return [owned if not isinstance(owned, dict) else {**named, **owned}]
     if key.startswith("i:"):
         index = int(key[2:])
-        return [_owned(values[index], fields)] if index < len(values) else []
+        return [_owned(values[index], fields, keyed=keyed)] if index < len(values) else []
     return []
 
 

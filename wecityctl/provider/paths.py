@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, TypeAlias
 
-from wecityctl.provider.properties import state_key
+from wecityctl.provider.properties import state_key, wire_key
 
 Path: TypeAlias = tuple[str | int, ...]
 _TOKEN: Final = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
@@ -35,7 +35,7 @@ def parse(text: str) -> Path:
         if index:
             steps.append(ANY if index == ANY else int(index))
         else:
-            steps.append(quoted.replace('\\"', '"') if quoted else word)
+            steps.append(wire_key(quoted.replace('\\"', '"') if quoted else word))
     return tuple(steps)
 
 

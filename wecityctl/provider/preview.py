@@ -6,49 +6,75 @@ Says why when the API server could not be asked. Changes nothing.
 from __future__ import annotations
 
 import copy
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
 from wecityctl.kube.errors import BadRequest, Forbidden, KindNotFound, NotFound, Unreachable
 from wecityctl.provider import state as states
+from wecityctl.provider.adoption import RefusedError, pulumi_managers
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
-from wecityctl.provider.claims import require_free
+from wecityctl.provider.apply import is_going
 from wecityctl.provider.connection import unreachable
+from wecityctl.provider.existing import preview_own
+from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
-from wecityctl.provider.properties import UNKNOWN, Unknown, contains
+from wecityctl.provider.official import was_created_officially
+from wecityctl.provider.properties import UNKNOWN, Unknown, contains, plain
 from wecityctl.provider.waiting import DEFAULT_TIMEOUT
 
 # Drawn anew by every create: a dry run's values would be wrong.
 _DRAWN: Final = ("uid", "resourceVersion", "creationTimestamp")
+_ALLOCATED: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 _LONGEST_NAME: Final = 50
 
 
 async def preview_create(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The outputs a create would have, as far as they can be known."""
-    body = await _prepared(provider, target, inputs)
+    """The outputs a create would have, as far as they can be known.
+
+    Raises `RefusedError` where the create would be refused, because the object exists and is somebody else's.
+    """
+    existing: dict[str, Any] = {}
+    # The old object is gone by the time the new one comes: a dry run under its name would meet it.
+    replaced = target.urn in provider.memory.replacing
+    if not replaced and _is_named(inputs) and _can_be_asked(provider, target, inputs):
+        # Looked for even where other values are not known yet.
+        identity = states.wire({key: inputs[key] for key in ("apiVersion", "kind", "metadata") if key in inputs})
+        found = await _asked(provider, target, inputs, lambda: preview_own(provider, target, identity))
+        existing = found or {}
+        if is_going(existing):
+            existing, replaced = {}, True
+    body = _prepared(provider, target, inputs)
     if body is None:
         return inputs
-    replaced = target.urn in provider.memory.replacing or not states.name_of(body)
-    sent = as_new(body) if replaced else body
-    live = await _dry_run(provider, target, inputs, None, sent)
+    drawn = replaced or not states.name_of(body)
+    manager = next(reversed(pulumi_managers(existing)), "")
+    live = await _dry_run(provider, target, inputs, None, as_new(body) if drawn else body, manager)
     if live is None:
         return inputs
-    if replaced:
+    if drawn:
         live = states.named(live, states.name_of(body))
+    if existing:
+        live.pop("status", None)
     else:
-        await require_free(provider, body)
-    return _outputs(_undrawn(live, body), inputs, await provider.manager(target, inputs, None))
+        live = _undrawn(live, body)
+    return _outputs(live, inputs, manager or await provider.manager(target, inputs, None))
 
 
 async def preview_update(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any]
+    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], ignored: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The outputs an update would lead to."""
-    body = await _prepared(provider, target, inputs)
+    """The outputs an update would lead to; `ignored` are the resource's `ignoreChanges` paths."""
+    body = _prepared(provider, target, inputs)
     if body is None:
         return inputs
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
+    try:
+        body = await leave_ignored(provider, target, inputs, state, body, ignored)
+    except WecityError as error:
+        if not unreachable(error) or provider.cancellation.thrown:
+            raise
     sent, answer = provider.memory.dry_runs.pop(target.urn, (None, None))
     live = copy.deepcopy(answer) if sent == body and answer is not None else None
     if live is None:
@@ -66,31 +92,72 @@ async def preview_update(
 
 
 def as_new(body: dict[str, Any]) -> dict[str, Any]:
-    """The object under a name that is not taken: how the API server judges it apart from the one that exists."""
-    return states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
+    """The object under a name that is not taken: how the API server judges it apart from the one that exists.
+
+    A Service leaves the ports and addresses out that the existing one still holds.
+    """
+    new = states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
+    spec = new.get("spec")
+    if _is_service(new) and isinstance(spec, dict):
+        free = {k: v for k, v in spec.items() if k not in _ALLOCATED or v in ("None", ["None"])}
+        if isinstance(spec.get("ports"), list):
+            free["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in spec["ports"]]
+        new["spec"] = free
+    return new
 
 
-async def _prepared(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    # None: the API server need not be asked, for a reason that is known beforehand.
-    if contains(inputs, Unknown):
-        return None
+def _is_named(inputs: dict[str, Any]) -> bool:
+    metadata = plain(inputs.get("metadata"))
+    named = isinstance(metadata, dict) and bool(states.name_of(inputs))
+    return named and not isinstance(metadata.get("namespace"), Unknown)
+
+
+def _can_be_asked(provider: Instance, target: Target, inputs: dict[str, Any]) -> bool:
     memory, kind = provider.memory, target.kind(inputs)
     if memory.unreachable or (kind.api_version, kind.name) in memory.missing_kinds:
+        return False
+    return states.namespace_of(inputs) not in memory.missing_namespaces
+
+
+def _prepared(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    # None: the API server need not be asked, for a reason that is known beforehand.
+    if contains(inputs, Unknown) or not _can_be_asked(provider, target, inputs):
         return None
-    body = states.wire(inputs)
-    return None if states.namespace_of(body) in memory.missing_namespaces else body
+    return states.wire(inputs)
 
 
 async def _dry_run(
-    provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any] | None, body: dict[str, Any]
+    provider: Instance,
+    target: Target,
+    inputs: dict[str, Any],
+    state: dict[str, Any] | None,
+    body: dict[str, Any],
+    manager: str = "",
 ) -> dict[str, Any] | None:
-    try:
-        manager = await provider.manager(target, inputs, state)
-        how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=DEFAULT_TIMEOUT)
+    async def ask() -> dict[str, Any]:
+        name = manager or await provider.manager(target, inputs, state)
+        # The update takes over what the official plug-in created before it applies.
+        force = is_true(inputs, PATCH_FORCE) or was_created_officially(state or {})
+        how = provider.apply(target, name, force=force, timeout=DEFAULT_TIMEOUT)
         return await provider.cancellation.run(how.preview(body))
+
+    return await _asked(provider, target, inputs, ask)
+
+
+async def _asked(
+    provider: Instance,
+    target: Target,
+    inputs: dict[str, Any],
+    question: Callable[[], Awaitable[dict[str, Any]]],
+) -> dict[str, Any] | None:
+    # The API server's answer; None, with the reason told, when it cannot be had.
+    try:
+        return await question()
     except (KindNotFound, NotFound, Forbidden, BadRequest) as error:
         if not _explained(provider, target, inputs, error):
             raise
+    except RefusedError:
+        raise
     except WecityError as error:
         if not unreachable(error) or provider.cancellation.thrown or not _is_about_the_way(error):
             raise
@@ -130,19 +197,25 @@ def _undrawn(live: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     result["metadata"] = {**metadata, **dict.fromkeys(_DRAWN, UNKNOWN)}
     if not states.name_of(body):
         result["metadata"]["name"] = UNKNOWN
-    if live.get("kind") == "Service" and live.get("apiVersion") == "v1":
+    if _is_service(live):
         result["spec"] = _service_undrawn(dict(live.get("spec", {})), body.get("spec", {}))
     return result
 
 
+def _is_service(obj: dict[str, Any]) -> bool:
+    return obj.get("kind") == "Service" and obj.get("apiVersion") == "v1"
+
+
 def _service_undrawn(spec: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    for name in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
-        if name in spec and name not in asked and spec[name] not in ("None", ["None"]):
+    for name in _ALLOCATED:
+        if name in asked:
+            spec[name] = asked[name]
+        elif name in spec and spec[name] not in ("None", ["None"]):
             spec[name] = UNKNOWN
     wishes = {(p.get("port"), p.get("protocol", "TCP")): p for p in asked.get("ports", []) if isinstance(p, dict)}
     spec["ports"] = [
-        {**port, "nodePort": UNKNOWN}
-        if "nodePort" in port and "nodePort" not in wishes.get((port.get("port"), port.get("protocol")), {})
+        {**port, "nodePort": wishes.get((port.get("port"), port.get("protocol")), {}).get("nodePort", UNKNOWN)}
+        if "nodePort" in port
         else port
         for port in spec.get("ports", [])
     ]

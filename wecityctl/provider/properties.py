@@ -79,6 +79,11 @@ def state_key(key: str) -> str:
     return _TO_STATE.get(key, key)
 
 
+def wire_key(key: str) -> str:
+    """How Kubernetes spells a key of the state."""
+    return _TO_WIRE.get(key, key)
+
+
 def plain(value: Any) -> Any:
     """The value with every secret opened, for the API server alone. Unknowns stay."""
     kind = type(value)

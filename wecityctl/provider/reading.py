@@ -11,6 +11,7 @@ from wecityctl.kube.readiness import assess, wait_plan
 from wecityctl.provider import state as states
 from wecityctl.provider.connection import unreachable
 from wecityctl.provider.drift import refreshed_inputs
+from wecityctl.provider.equality import same
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.ownership import imported_inputs
 from wecityctl.provider.properties import mark_secrets, plain
@@ -41,7 +42,7 @@ async def read(
     known = inputs or states.inputs_of(state)
     manager = await provider.manager(target, known, state)
     if _has_content(known):
-        taken = mark_secrets(refreshed_inputs(known, live, states.live_of(state)), known)
+        taken = mark_secrets(await _refreshed(provider, known, live, states.live_of(state)), known)
     else:
         taken = mark_secrets(imported_inputs(live, manager), None)
     version = states.initial_api_version(state, taken)
@@ -65,6 +66,15 @@ async def _live(
         return await provider.cancellation.run(provider.client.get(rt, name, place))
     except (KindNotFound, NotFound):
         return None
+
+
+async def _refreshed(
+    provider: Instance, known: dict[str, Any], live: dict[str, Any], recorded: dict[str, Any]
+) -> dict[str, Any]:
+    found = refreshed_inputs(known, live, recorded)
+    if same(found, plain(known)):
+        return found
+    return refreshed_inputs(known, live, recorded, await provider.schema(live))
 
 
 def _has_content(inputs: dict[str, Any]) -> bool:

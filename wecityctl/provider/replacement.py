@@ -42,6 +42,12 @@ _TABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("", "ResourceQuota"): ("spec.scopes",),
     ("", "Secret"): ("type", "data", "stringData"),
     ("", "Service"): ("spec.clusterIP",),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): (
+        "spec.group",
+        "spec.names.kind",
+        "spec.names.plural",
+        "spec.scope",
+    ),
     ("apps", "DaemonSet"): ("spec.selector",),
     ("apps", "Deployment"): ("spec.selector",),
     ("apps", "ReplicaSet"): ("spec.selector",),
@@ -68,6 +74,9 @@ _MUTABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("", "PersistentVolumeClaim"): ("spec.resources", "spec.volumeAttributesClassName"),
 }
 
+# With `immutable: true` their content is fixed, and so is that field itself.
+_FREEZABLE: Final = frozenset({("", "ConfigMap"), ("", "Secret")})
+
 # Kinds of which the table says everything: their changes need no question to the API server.
 FULLY_KNOWN: Final = frozenset(
     {
@@ -83,14 +92,34 @@ FULLY_KNOWN: Final = frozenset(
 )
 
 
+# What holds other objects, or data: a replacement under the same name would lose it.
+_HOLDING: Final = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    }
+)
+
+
+def holds_data(kind: Kind, *objects: Mapping[str, Any]) -> bool:
+    """Whether deleting an object of that kind (its inputs or its recorded state) may delete data with it."""
+    if (kind.group, kind.name) == ("apps", "StatefulSet"):
+        specs = [obj.get("spec") for obj in objects]
+        return any(isinstance(spec, Mapping) and bool(spec.get("volumeClaimTemplates")) for spec in specs)
+    return (kind.group, kind.name) in _HOLDING
+
+
 def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Path]:
     """Patterns of the fields of this kind that cannot be changed; `old` is the object's old inputs."""
     key = (kind.group, kind.name)
     mutable = {("", "ConfigMap"): settings.config_map_mutable, ("", "Secret"): settings.secret_mutable}.get(key, False)
-    if mutable and old.get("immutable") is not True:
+    frozen = key in _FREEZABLE and old.get("immutable") is True
+    if mutable and not frozen:
         # The type of a Secret never changes on the server.
         return _parsed((*_IDENTITY, *(["type"] if kind.name == "Secret" else [])))
-    return _parsed((*_IDENTITY, *_TABLE.get(key, ())))
+    return _parsed((*_IDENTITY, *_TABLE.get(key, ()), *(["immutable"] if frozen else [])))
 
 
 def forcing(differences: Iterable[Difference], patterns: Sequence[Path], kind: Kind) -> list[Difference]:

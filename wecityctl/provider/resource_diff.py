@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.readiness import assess
 from wecityctl.provider import state as states
+from wecityctl.provider.adoption import RefusedError
 from wecityctl.provider.annotations import AUTONAMED, REPLACE_UNREADY, is_true
-from wecityctl.provider.diffing import Difference, compare, without_ignored
+from wecityctl.provider.diffing import Difference, compare, needs_schema, without_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.learning import learn_forcing
-from wecityctl.provider.replacement import forcing, immutable
+from wecityctl.provider.replacement import forcing, holds_data, immutable
+from wecityctl.provider.settings import REPLACE_DATA
+from wecityctl.provider.zeros import without_zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +39,61 @@ async def diff(
     """Compare inputs with inputs. Without a change no request is made: a refresh looks at the cluster."""
     provider.memory.replacing.discard(target.urn)
     old, new = _aligned(states.wire(old_inputs or states.inputs_of(state)), states.wire(new_inputs), state)
-    differences = without_ignored(compare(old, new), ignored) if old != new else []
+    # The official plug-in records no zero values where the Go types omit them.
+    old, new = without_zeros(old, new)
+    differences = without_ignored(await _compared(provider, old, new), ignored)
     forced: frozenset[str] = frozenset()
     if differences:
         kind = target.kind(new)
         forcing_ones = forcing(differences, immutable(kind, provider.settings, old), kind)
         if not forcing_ones:
-            forcing_ones = await learn_forcing(provider, target, new_inputs, state, differences)
+            forcing_ones = await learn_forcing(provider, target, new_inputs, old, state, differences, ignored)
         forced = frozenset(d.text for d in forcing_ones)
     if is_true(new_inputs, REPLACE_UNREADY) and await _unready(provider, target, state):
         path = Difference(("metadata", "annotations", REPLACE_UNREADY), "update")
         differences = [d for d in differences if d.path != path.path] + [path]
         forced |= {path.text}
-    in_place = (
-        bool(forced)
-        and not is_true(new_inputs, AUTONAMED)
-        and states.name_of(new) == (states.name_of(old) or states.name_of(state))
-        and states.namespace_of(new) == states.namespace_of(old)
-    )
-    if in_place:
+    first = deletes_first(provider, target, old, new, state)
+    if forced and _keeps_name(old, new, state):
+        if not first:
+            raise _refusal(states.describe(new), forced)
         provider.memory.replacing.add(target.urn)
-    return ResourceDiff(tuple(differences), forced, in_place)
+    return ResourceDiff(tuple(differences), forced, first)
+
+
+def deletes_first(
+    provider: Instance, target: Target, old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]
+) -> bool:
+    """Whether a replacement, whoever asks for it, has to delete the old object before it makes the new one.
+
+    So it is where both have the same fixed name. What holds data is not deleted unless that was confirmed: there a
+    replacement that the engine was told to make (`--replace`, `replaceOnChanges`) adopts the object as it is.
+    """
+    if is_true(new, AUTONAMED) or not _keeps_name(old, new, state):
+        return False
+    return provider.settings.replace_data or not holds_data(target.kind(new), new, states.live_of(state))
+
+
+def _keeps_name(old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]) -> bool:
+    same_name = states.name_of(new) == (states.name_of(old) or states.name_of(state))
+    return not is_true(new, AUTONAMED) and same_name and states.namespace_of(new) == states.namespace_of(old)
+
+
+def _refusal(what: str, forced: Iterable[str]) -> RefusedError:
+    return RefusedError(
+        f"{what} would have to be replaced, and all that it holds would be deleted with it",
+        details="cannot be changed: " + ", ".join(sorted(forced)),
+        resolution="undo that change; or make a new object under another name and move what the old one holds; or, "
+        "where the object was made anew by hand, import it. To replace it all the same, and lose what it holds: with "
+        f"wecityctl add --confirm, with plain pulumi set {REPLACE_DATA}=true and lift its protection",
+    )
+
+
+async def _compared(provider: Instance, old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
+    found = compare(old, new)
+    if not found or not needs_schema(old, new):
+        return found
+    return compare(old, new, await provider.schema(new))
 
 
 def _aligned(old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,6 +15,7 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from wecityctl.kube.transport import HttpPool
 from wecityctl.provider.connection import Connections
 from wecityctl.provider.servicer import PortServicer
+from wecityctl.provider.settings import REPLACE_DATA
 
 _ADDRESS: Final = "127.0.0.1"
 # States hold whole objects: no limit but memory.
@@ -56,11 +57,15 @@ class ProviderServer:
         if self._pool is not None:
             await self._pool.aclose()
 
-    async def open(self, name: str) -> int:
-        """Serve a stack run; `name` says whose it is in messages. The port goes into PULUMI_DEBUG_PROVIDERS."""
+    async def open(self, name: str, *, replace_data: bool = False) -> int:
+        """Serve a stack run; `name` says whose it is in messages. The port goes into PULUMI_DEBUG_PROVIDERS.
+
+        With `replace_data` it may replace namespaces, volumes and whatever else holds data.
+        """
         if self._connections is None:
             raise RuntimeError("the server has not been entered")
-        servicer = PortServicer(name, self._connections, self._environ)
+        environ = {**self._environ, REPLACE_DATA: "true"} if replace_data else self._environ
+        servicer = PortServicer(name, self._connections, environ)
         server = grpc.aio.server(options=_OPTIONS)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port: int = server.add_insecure_port(f"{_ADDRESS}:0")

@@ -145,9 +145,13 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Compare a resource's inputs with those in the state."""
         same = request.old_inputs.ByteSize() and request.old_inputs == request.news
         news = decode(request.news)
+        provider, target = self._instance(context), _target(request)
         if same and not is_true(news, REPLACE_UNREADY):
-            return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE, hasDetailedDiff=True)
-        provider, target, state = self._instance(context), _target(request), decode(request.olds)
+            # The engine may have reasons of its own to replace it, and asks in which order that goes.
+            first = resource_diff.deletes_first(provider, target, news, news, {})
+            changes = provider_pb2.DiffResponse.DIFF_NONE
+            return provider_pb2.DiffResponse(changes=changes, deleteBeforeReplace=first, hasDetailedDiff=True)
+        state = decode(request.olds)
 
         async def run() -> provider_pb2.DiffResponse:
             olds = decode(request.old_inputs)
@@ -179,13 +183,14 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Change an object, or say what it would become."""
         provider, target = self._instance(context), _target(request)
         inputs, state = decode(request.news), decode(request.olds)
+        ignored = list(request.ignoreChanges)
 
         async def run() -> provider_pb2.UpdateResponse:
             if request.preview:
-                outputs = await preview.preview_update(provider, target, inputs, state)
+                outputs = await preview.preview_update(provider, target, inputs, state, ignored)
                 return provider_pb2.UpdateResponse(properties=encode(outputs))
             with provider.noting_failure(target):
-                made = await making.update(provider, target, inputs, state, seconds=request.timeout)
+                made = await making.update(provider, target, inputs, state, seconds=request.timeout, ignored=ignored)
             return provider_pb2.UpdateResponse(properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs, state)

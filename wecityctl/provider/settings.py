@@ -17,6 +17,8 @@ from wecityctl.provider.kinds import not_served
 from wecityctl.provider.properties import Unknown, contains, plain
 
 PREFIX: Final = "kubernetes:config:"
+# In the environment of one run: what holds other objects or data may be replaced.
+REPLACE_DATA: Final = "WECITYCTL_REPLACE_DATA"
 
 # Options of the official plug-in that need what only it has.
 _UNSERVED: Final = {"renderYamlToDirectory": "rendering YAML to a directory (renderYamlToDirectory)"}
@@ -36,6 +38,8 @@ class Settings:
     config_map_mutable: bool = False
     secret_mutable: bool = False
     patch_force: bool = False
+    upsert_existing: bool = False
+    replace_data: bool = False
     suppress_deprecation_warnings: bool = False
 
 
@@ -64,6 +68,8 @@ def read_settings(args: Mapping[str, Any], variables: Mapping[str, str], environ
         config_map_mutable=flag("enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
         secret_mutable=flag("enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
         patch_force=flag("enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE"),
+        upsert_existing=flag("upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"),
+        replace_data=environ.get(REPLACE_DATA, "").lower() == "true",
         suppress_deprecation_warnings=flag("suppressDeprecationWarnings", "PULUMI_K8S_SUPPRESS_DEPRECATION_WARNINGS"),
     )
 

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from wecityctl.policy.evidence import CloudLook, Dossier, Measure, Observation, WaiverEvidence
+from wecityctl.policy.evidence import CloudLook, ControlEvidence, Dossier, Measure, Observation, WaiverEvidence
 
 WORDS = {
     "observed": "observed",
     "partial": "in part",
     "altered": "ALTERED",
     "inactive": "THERE, BUT REFUSES NOTHING",
+    "crossed": "CROSSED BY WHAT RUNS",
     "missing": "MISSING",
     "unreachable": "cloud unreachable",
     "not-looked-at": "not looked at",
@@ -21,10 +22,19 @@ WORDS = {
 OUTCOMES = {
     "": "",
     "nothing-to-judge": "nothing to judge here",
-    "holds": "holds",
+    "no-finding": "nothing found",
+    "declared": "declared, not enforced",
     "advisory": "advice given",
     "waived": "waived",
     "broken": "BROKEN",
+}
+STANDINGS = {
+    "enforced": "observed working",
+    "partly": "observed working in part; the rest is declared or was not looked at",
+    "broken": "NOT AS IT SHOULD BE",
+    "not-looked-at": "not looked at",
+    "declared": "declared, not enforced",
+    "nothing": "nothing that this program enforces",
 }
 _LEVEL_FOUR = "Numbers are those of level 3, whose demands level 4 contains; what level 4 adds is not covered here."
 
@@ -96,12 +106,17 @@ def _looked(dossier: Dossier) -> str:
 def rows(dossier: Dossier) -> Iterator[tuple[str, str, str, str]]:
     """Control, what enforces it, what the files came to, what was observed; the control stands in its first row."""
     for control in dossier.controls:
-        head = f"{control.number} {control.title}".strip() + f" – {control.words}"
+        head = f"{control.number} {control.title}".strip() + f" – {control.words} {standing_line(control)}"
         if not control.measures:
-            yield head, "nothing that this program enforces", "–", "–"
+            yield head, "–", "–", "–"
         for number, measure in enumerate(control.measures):
             observed = observed_line(measure, dossier.at)
             yield head if number == 0 else "", measure_line(measure), outcome_line(measure), observed
+
+
+def standing_line(control: ControlEvidence) -> str:
+    """What all its measures come to, in a few words."""
+    return f"({STANDINGS[control.standing]})"
 
 
 def measure_line(measure: Measure) -> str:
@@ -124,7 +139,7 @@ def observed_line(measure: Measure, at: str) -> str:
 def observation_line(item: Observation, at: str) -> str:
     """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
     parts = [f"{item.cloud}: {WORDS[item.state]}"]
-    if item.state in ("observed", "partial", "altered", "inactive", "missing"):
+    if item.wanted and item.state in ("observed", "partial", "altered", "inactive", "missing"):
         parts.append(f"{item.present} of {item.wanted}")
     if item.since:
         parts.append(f"since {item.since[:10]} ({age(item.since, at)})")
@@ -167,6 +182,7 @@ def html(dossier: Dossier) -> str:
         introduction=tuple(introduction(dossier)),
         cloud_line=cloud_line,
         measure_line=measure_line,
+        standing_line=standing_line,
         outcome_line=outcome_line,
         observation_line=observation_line,
         waiver_row=waiver_row,

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from wecityctl.model.events import Event
+from wecityctl.report.lines import LineWriter
 from wecityctl.report.record import FORMAT_VERSION, event_json
 
 
@@ -16,7 +17,7 @@ class NdjsonReporter:
     """Writes every event to `stream` as it comes."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
+        self._write_line = LineWriter(stream)
         self._clock = clock
         self._start = clock()
 
@@ -25,11 +26,10 @@ class NdjsonReporter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stream.flush()
+        """Every line is written already."""
 
     def __call__(self, event: Event) -> None:
         self._write(event_json(event, self._clock() - self._start))
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-        self._stream.flush()
+        self._write_line(json.dumps(line, ensure_ascii=False, default=str))

@@ -16,6 +16,7 @@ from wecityctl.model.events import (
     StackFinished,
     StackStarted,
 )
+from wecityctl.report.lines import LineWriter
 from wecityctl.report.words import MARKS, count_changes, duration, kind_of
 
 
@@ -23,7 +24,7 @@ class PlainReporter:
     """Writes to `stream` (standard error in the CLI). `verbosity` 0 leaves out single resources."""
 
     def __init__(self, stream: TextIO, *, verbosity: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
+        self._write_line = LineWriter(stream)
         self._verbosity = verbosity
         self._clock = clock
         self._start = clock()
@@ -32,13 +33,12 @@ class PlainReporter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stream.flush()
+        """Every line is written already."""
 
     def __call__(self, event: Event) -> None:
         line = self._line(event)
         if line:
-            self._stream.write(f"[{self._clock() - self._start:6.1f}] {line}\n")
-            self._stream.flush()
+            self._write_line(f"[{self._clock() - self._start:6.1f}] {line}")
 
     def _line(self, event: Event) -> str:
         match event:

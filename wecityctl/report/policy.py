@@ -97,6 +97,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "level": rule.level,
         "veto": rule.veto,
         "mlps": rule.mlps,
+        "enforced": rule.enforced,
         "controls": list(rule.controls),
         "in_cluster": rule.admission is not None,
         "why": " ".join(rule.why.split()),
@@ -104,7 +105,10 @@ def rule_json(rule: Rule) -> dict[str, Any]:
 
 
 def weight_of(rule: Rule) -> str:
-    """How a rule weighs, in words: `veto`, `mandatory`, `mandatory from MLPS 3`, `advisory`."""
+    """How a rule weighs, in words: `veto`, `mandatory`, `mandatory from MLPS 3`, `advisory`; and when nobody does yet
+    what it asks for."""
+    if rule.enforced == "nobody":
+        return "advisory, not enforced yet"
     if rule.veto:
         return "veto"
     return f"{rule.level} from MLPS {rule.mlps}" if rule.mlps else rule.level

@@ -34,11 +34,13 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "city": result.city,
         "exit_code": result.exit_code,
         "has_changes": result.has_changes,
+        "planned": result.operation == "preview" or result.planned,
         "seconds": round(result.seconds, 3),
         "provider": result.provider,
         "removals": list(result.removals),
         "entry_urls": list(result.entry_urls),
         "notes": list(result.notes),
+        "starts": list(result.starts),
         "stacks": [stack_json(item) for item in result.results],
     }
 

@@ -28,6 +28,9 @@ def print_result(console: Console, result: RunResult, *, details: bool) -> None:
         console.print(text, soft_wrap=True)
     for note in result.notes:
         console.print(Text(f"note: {note}", style="cyan"), soft_wrap=True)
+    if result.starts and any(item.changes for item in result.results):
+        told = f"note: {starts(result)}; what is on it now was not looked at: the changes follow from the state"
+        console.print(Text(told, style="cyan"), soft_wrap=True)
     if result.removals:
         console.print(_removal_note(result), soft_wrap=True)
     console.print(Text(headline(result), style="bold"), soft_wrap=True)
@@ -69,6 +72,8 @@ def headline(result: RunResult) -> str:
     if blocked:
         count = f"{len(blocked)} of {len(result.results)} stacks"
         return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
+    if result.starts and not any(item.changes for item in result.results) and not result.removals:
+        return f"{starts(result)}; nothing else would change"
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:
@@ -79,13 +84,21 @@ def headline(result: RunResult) -> str:
             return f"nothing to change: {result.city} is as its files say, apart from what others have added"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
-    changes = tally(result.results, planned=result.operation == "preview")
+    changes = tally(result.results, planned=result.operation == "preview" or result.planned)
     if not changes:
         # Only stacks that have left the files: the line above says which.
         return f"{result.city}: nothing to change in the stacks of its files"
     counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
-    took = "" if result.operation == "preview" else f" in {duration(result.seconds)}"
+    took = "" if result.operation == "preview" or result.planned else f" in {duration(result.seconds)}"
     return f"{result.city}: {changes} ({counted_stacks}){took}"
+
+
+def starts(result: RunResult) -> str:
+    """Which stopped clouds an `up` starts before anything else."""
+    names = " and ".join(result.starts)
+    several = len(result.starts) > 1
+    verb, them = ("are", "them") if several else ("is", "it")
+    return f"cloud{'s' if several else ''} {names} {verb} stopped; `up` starts {them} first"
 
 
 def errors(result: RunResult) -> Iterator[Text]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from wecityctl.errors import InvalidCityError, Problem
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.spec import convert
-from wecityctl.spec.checks import run_checks
-from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.checks import check_references, run_checks
+from wecityctl.spec.draft import Draft, Part, Sourced
 from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.nodes import Document, PathItem, Place
+from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.shapes import KINDS, DocumentShape, documents
 from wecityctl.spec.translate import read_shape
 from wecityctl.spec.yamltree import parse_yaml
 
+Kind = TypeVar("Kind", bound=DocumentShape)
+
 # More than anybody reads; keeps a broken file of 5 MB from filling the memory.
 MAX_PROBLEMS = 1000
+# Beyond these nobody misses what a broken document refers to.
+MAX_SALVAGED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,11 @@ class _Read:
 def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
     read = _read(path)
-    draft, shapes, problems = _shape(read, catalogue)
-    problems = [*read.problems, *problems, *run_checks(draft)]
+    draft, shapes, salvaged, problems = _shape(read, catalogue)
+    whole = _whole(draft, shapes, salvaged, complete=read.complete)
+    problems += run_checks(draft)
+    problems += without_made_up(check_references(whole), salvaged)
+    problems = [*read.problems, *problems]
     kinds = {document.kind for document in read.documents}
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
         problems.append(Problem(printable(path), 0, 0, "", "there is no City", "a document with kind: City"))
@@ -94,10 +103,11 @@ def _read(path: Path) -> _Read:
     return _Read(files, tuple(found), tuple(all_problems), complete)
 
 
-def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, DocumentShape], list[Problem]]:
-    """The draft, the shapes by `id` of their document, and what did not fit its shape."""
+def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, DocumentShape], list[Salvaged], list[Problem]]:
+    """The draft, the shapes by `id` of their document, what was salvaged of others, and what did not fit its shape."""
     problems: list[Problem] = []
     shapes: dict[int, DocumentShape] = {}
+    salvaged: list[Salvaged] = []
     unread = set() if read.complete else set(KINDS)
     for document in read.documents:
         shape, found = read_shape(document)
@@ -106,46 +116,49 @@ def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, Document
             shapes[id(document)] = shape
         else:
             unread |= {document.kind} if document.kind in KINDS else set(KINDS)
+            rest = salvage(document) if len(problems) <= MAX_SALVAGED else None
+            salvaged += [rest] if rest is not None else []
         if len(problems) > MAX_PROBLEMS:
             unread = set(KINDS)
             break
-    pairs = [(document, shapes[id(document)]) for document in read.documents if id(document) in shapes]
-    draft = Draft(
+    return _draft(read.documents, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
+
+
+def _whole(draft: Draft, shapes: Mapping[int, DocumentShape], salvaged: Sequence[Salvaged], *, complete: bool) -> Draft:
+    """The draft with what was salvaged. What its documents declare is known, unless just that was wrong in one."""
+    if not salvaged or not complete:
+        return draft
+    rest = {id(item.document): item.shape for item in salvaged}
+    lost = [item for item in draft.documents if id(item) not in shapes and id(item) not in rest]
+    unknown = {item.document.kind for item in salvaged if not item.names_known}
+    for document in lost:
+        unknown |= {document.kind} if document.kind in KINDS else set(KINDS)
+    return _draft(draft.documents, {**shapes, **rest}, draft.catalogue, frozenset(unknown))
+
+
+def _draft(
+    read: tuple[Document, ...], shapes: Mapping[int, DocumentShape], catalogue: Catalogue, unread: frozenset[str]
+) -> Draft:
+    pairs = [(document, shapes[id(document)]) for document in read if id(document) in shapes]
+
+    def parts(shape: type[Kind], convert_one: Callable[[Kind], Part]) -> tuple[Sourced[Part], ...]:
+        return tuple(Sourced(convert_one(found), document) for document, found in pairs if isinstance(found, shape))
+
+    return Draft(
         catalogue=catalogue,
-        cities=tuple(
-            Sourced(convert.city_of(shape), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.CityDocument)
-        ),
+        cities=parts(documents.CityDocument, convert.city_of),
         clouds=tuple(
-            Sourced(convert.cloud_of(shape, Path(document.file).parent), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.CloudDocument)
+            Sourced(convert.cloud_of(found, Path(document.file).parent), document)
+            for document, found in pairs
+            if isinstance(found, documents.CloudDocument)
         ),
-        platforms=tuple(
-            Sourced(convert.platform_of(shape), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.PlatformDocument)
-        ),
-        tenants=tuple(
-            Sourced(convert.tenant_of(shape), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.TenantDocument)
-        ),
-        apps=tuple(
-            Sourced(convert.app_of(shape), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.AppDocument)
-        ),
-        waivers=tuple(
-            Sourced(convert.waiver_of(shape), document)
-            for document, shape in pairs
-            if isinstance(shape, documents.WaiverDocument)
-        ),
-        documents=read.documents,
-        unread=frozenset(unread),
+        platforms=parts(documents.PlatformDocument, convert.platform_of),
+        tenants=parts(documents.TenantDocument, convert.tenant_of),
+        apps=parts(documents.AppDocument, convert.app_of),
+        waivers=parts(documents.WaiverDocument, convert.waiver_of),
+        documents=read,
+        unread=unread,
     )
-    return draft, shapes, problems
 
 
 def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:

@@ -63,6 +63,19 @@ class Unquoted:
     text: str
 
 
+class SignedInt(int):
+    """A whole number written with a `+`, or `-0`: a number where one is wanted, and elsewhere its own writing."""
+
+    text: str
+
+    @classmethod
+    def read(cls, text: str) -> SignedInt:
+        """The number that `text` is."""
+        number = cls(text)
+        number.text = text
+        return number
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One YAML document: its file, where it starts, and its value (a `Map` when it is of any use)."""

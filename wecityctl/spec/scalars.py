@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from wecityctl.spec.nodes import Unquoted
+from wecityctl.spec.nodes import SignedInt, Unquoted
 
 NUMBER = "a number"
 _WORDS: dict[str, object] = {
@@ -38,7 +38,7 @@ def resolve_plain(text: str) -> object:
     if text[0] not in "+-.0123456789":
         return text
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return SignedInt.read(text) if text[0] == "+" or text == "-0" else int(text)
     if _NUMBER.fullmatch(text):
         return Unquoted(NUMBER, text)
     if _SEXAGESIMAL.fullmatch(text):

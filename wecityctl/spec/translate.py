@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from wecityctl.errors import Problem
+from wecityctl.spec import foreign
 from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
-from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, format_path, shorten
+from wecityctl.spec.lookalikes import find_lookalike
+from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted, format_path, shorten
 from wecityctl.spec.scalars import NUMBER, resolve_plain
 from wecityctl.spec.shapes import API_VERSION, KINDS, DocumentShape
 from wecityctl.spec.shapes.refuse import ERROR_TYPE
@@ -58,6 +60,8 @@ def problem_at(
 def _envelope_problems(document: Document) -> list[Problem]:
     """What is wrong before any kind's shape applies; empty when the shape can be tried."""
     value = document.value
+    if isinstance(value, str) and (odd := find_lookalike(value)):
+        return [problem_at(document, (), odd.message, odd.expected)]
     if not isinstance(value, Map):
         return [
             problem_at(
@@ -77,10 +81,10 @@ def _envelope_problems(document: Document) -> list[Problem]:
     if "kind" not in value:
         problems.append(problem_at(document, (), "field 'kind' is missing", one_of(tuple(KINDS))))
     elif kind not in KINDS if isinstance(kind, str) else True:
-        guess = nearest(kind, tuple(KINDS)) if isinstance(kind, str) else ""
-        problems.append(
-            problem_at(document, ("kind",), f"{describe(kind)} is not a kind of document", one_of(tuple(KINDS)), guess)
-        )
+        foreign_kind = foreign.KINDS.get(kind, "") if isinstance(kind, str) else ""
+        guess = nearest(kind, tuple(KINDS)) if isinstance(kind, str) and not foreign_kind else ""
+        message = f"{describe(kind)} is not a kind of document"
+        problems.append(problem_at(document, ("kind",), message, foreign_kind or one_of(tuple(KINDS)), guess))
     return problems
 
 
@@ -115,8 +119,10 @@ def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[Pat
     # A field the mapping already has cannot be the one that was meant.
     present = _node(document, loc[:-1])
     missing = tuple(item for item in names if not isinstance(present, Map) or item not in present)
-    expected = one_of(names)
-    return problem_at(document, loc, f"unknown field {shorten(name)!r}", expected, nearest(name, missing), on_key=True)
+    message = f"unknown field {shorten(name)!r}"
+    if name in foreign.FIELDS:
+        return problem_at(document, loc, message, foreign.FIELDS[name], on_key=True)
+    return problem_at(document, loc, message, one_of(names), nearest(name, missing), on_key=True)
 
 
 def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
@@ -149,13 +155,15 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if wanted == "true or false" and isinstance(value, Unquoted):
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}
         return problem_at(document, loc, f"{describe(value)} is given", wanted, meant.get(value.text.lower(), ""))
+    if isinstance(value, str) and "mapping" in wanted and (odd := find_lookalike(value)):
+        return problem_at(document, loc, odd.message, odd.expected)
     if isinstance(value, str) and type(resolve_plain(value)) is _PLAIN_TYPES.get(wanted):
         return problem_at(document, loc, f"{describe(value)} is given", f"{wanted}: {value} without quotes")
     return problem_at(document, loc, f"{describe(value)} is given", wanted)
 
 
 def _written(value: Unquoted | bool | int) -> str:
-    return value.text if isinstance(value, Unquoted) else str(value).lower()
+    return value.text if isinstance(value, Unquoted | SignedInt) else str(value).lower()
 
 
 def describe(value: Any) -> str:
@@ -172,7 +180,7 @@ def describe(value: Any) -> str:
         case bool():
             return f"the truth value {str(value).lower()}"
         case int():
-            return f"the number {value}"
+            return f"the number {_written(value)}"
         case _:
             return f"the text {shorten(str(value))!r}"
 

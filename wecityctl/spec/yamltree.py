@@ -12,6 +12,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 from wecityctl.errors import Problem
+from wecityctl.spec.lookalikes import find_before, find_lookalike
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.scalars import resolve_plain
 
@@ -104,6 +105,8 @@ class _Builder:
             self._refuse_tag(event.tag, mark)
         if self._expects_key():
             self._key(text, mark)
+            if event.implicit[0] and not event.style and (odd := find_lookalike(text)):
+                self.report(mark, odd.message, odd.expected)
             if not text:
                 self.report(mark, "a key is missing before ':'")
             return
@@ -213,7 +216,9 @@ def parse_yaml(text: str, file: str) -> ParsedFile:
     except _StopParsingError:
         complete = False
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(error, file, text))
+        problem = _syntax_problem(error, file, text)
+        if not any((item.line, item.column) == (problem.line, problem.column) for item in builder.problems):
+            builder.problems.append(problem)
         complete = False
     except yaml.YAMLError as error:
         builder.problems.append(Problem(file, 0, 0, "", f"is not YAML: {shorten(str(error).splitlines()[0], 120)}"))
@@ -237,4 +242,22 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
     lines = text.split("\n")
     if mark and mark.line < len(lines) and lines[mark.line][mark.column :].startswith("\t"):
         message, expected = "a tab is used for indentation", "spaces"
+    elif mark:
+        for number, odd in find_before(lines, mark.line):
+            mended = [*lines[:number], odd.mended(lines[number]), *lines[number + 1 :]]
+            if _first_error(mended) > mark.line:
+                return Problem(file, number + 1, odd.offset + 1, "", odd.message, odd.expected)
     return Problem(file, line, column, "", f"YAML: {message}", expected)
+
+
+def _first_error(lines: list[str]) -> int:
+    """The index of the first line that YAML cannot read; their number where it reads all."""
+    parser = CParser("\n".join(lines))
+    try:
+        while parser.check_event():
+            parser.get_event()
+    except yaml.MarkedYAMLError as error:
+        return error.problem_mark.line if error.problem_mark else 0
+    finally:
+        parser.dispose()
+    return len(lines)

@@ -76,7 +76,12 @@ class _Record:
         self._self = Identity.of(os.getpid())
 
     def write(self, children: dict[str, Any]) -> None:
-        value = {"supervisor": self._self.to_json(), "run": str(self._run), "children": children}
+        value = {
+            "supervisor": self._self.to_json(),
+            "run": str(self._run),
+            "directory": str(self._path.parent.resolve()),
+            "children": children,
+        }
         temporary = self._path.with_suffix(".tmp")
         # No fsync: after a power cut nothing of what it names is alive.
         temporary.write_text(json.dumps(value))

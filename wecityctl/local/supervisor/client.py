@@ -17,6 +17,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.local import logs
 from wecityctl.local.proctable import Identity
 from wecityctl.local.service import Service
+from wecityctl.local.store import is_elsewhere
 
 _LAUNCH_SECONDS = 15.0
 _ANSWER_SECONDS = 30.0
@@ -40,9 +41,15 @@ class Found:
 
 
 def find(directory: Path) -> Found | None:
-    """The supervisor of the cloud's last start, alive or not; None after an orderly stop."""
+    """The supervisor of the cloud's last start, alive or not; None after an orderly stop.
+
+    A copied directory has the record of the original's supervisor, which is none of its own: None for that too.
+    """
     try:
         value = json.loads((directory / "supervisor.json").read_text())
+        original = Path(value.get("directory") or directory)
+        if is_elsewhere(original, directory) and _names(original, value["supervisor"]):
+            return None
         children = {name: Identity.from_json(each) for name, each in value["children"].items()}
         return Found(Identity.from_json(value["supervisor"]), Path(value["run"]), children)
     except FileNotFoundError:
@@ -50,6 +57,14 @@ def find(directory: Path) -> Found | None:
     except (ValueError, KeyError, TypeError):
         # Cut short by a power cut: nothing of it can be alive.
         return Found(Identity(0, 0, ""), Path("/nonexistent"), {})
+
+
+def _names(directory: Path, supervisor: Any) -> bool:
+    """Whether the record in `directory` names that supervisor."""
+    try:
+        return bool(json.loads((directory / "supervisor.json").read_text())["supervisor"] == supervisor)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def forget(directory: Path) -> None:

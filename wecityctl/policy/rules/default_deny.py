@@ -60,4 +60,5 @@ RULE = Rule(
     check=check,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
     evidence=evidence,
+    of_objects=True,
 )

@@ -58,4 +58,5 @@ RULE = Rule(
     controls=("8.1.4.8 数据保密性",),
     evidence=evidence,
     applies=lambda city: any(cloud.has_landing_zone for cloud in city.clouds),
+    enforced="elsewhere",
 )

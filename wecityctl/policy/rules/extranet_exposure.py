@@ -90,4 +90,5 @@ RULE = Rule(
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
     admission=admission,
     applies=lambda city: bool(extranets(city)),
+    of_objects=True,
 )

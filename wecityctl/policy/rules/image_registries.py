@@ -79,4 +79,5 @@ RULE = Rule(
     controls=("8.2.4.4 镜像和快照保护",),
     admission=admission,
     applies=lambda city: bool(city.compliance.registries),
+    of_objects=True,
 )

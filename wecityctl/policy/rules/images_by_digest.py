@@ -65,4 +65,5 @@ RULE = Rule(
     controls=("8.2.4.4 镜像和快照保护", "8.1.4.7 数据完整性"),
     admission=admission,
     applies=lambda city: city.compliance.image_digests,
+    of_objects=True,
 )

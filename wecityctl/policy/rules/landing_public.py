@@ -64,4 +64,5 @@ RULE = Rule(
     controls=("8.1.3.1 边界防护", "8.1.2.1 网络架构"),
     evidence=evidence,
     applies=lambda city: any(cloud.has_landing_zone for cloud in city.clouds),
+    enforced="elsewhere",
 )

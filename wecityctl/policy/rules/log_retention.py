@@ -10,7 +10,8 @@ WHY = """\
 The Cybersecurity Law (网络安全法, article 21) asks operators to keep network logs for at least six months, and
 GB/T 22239 asks from level 2 on that audit records are protected and kept for as long as laws demand. Break-ins are
 often found only months after they began; without the logs of that time nobody can say what was read or changed. The
-city's compliance.logRetentionDays must therefore be at least 180."""
+city's compliance.logRetentionDays should therefore be at least 180. It is advice: nothing collects logs yet, so the
+number is declared and not enforced."""
 
 DAYS = 180
 
@@ -30,7 +31,7 @@ def check(posture: Posture) -> Iterator[Finding]:
 
 def evidence(posture: Posture) -> Iterator[str]:
     """The retention that the files ask for."""
-    yield f"logs are to be kept for {posture.city.compliance.log_retention_days} days"
+    yield f"logs are to be kept for {posture.city.compliance.log_retention_days} days; nothing collects them yet"
 
 
 RULE = Rule(
@@ -42,4 +43,5 @@ RULE = Rule(
     mlps=2,
     controls=("8.1.3.5 安全审计", "8.1.4.3 安全审计"),
     evidence=evidence,
+    enforced="nobody",
 )

@@ -78,4 +78,5 @@ RULE = Rule(
     veto=True,
     controls=("8.1.4.2 访问控制", "8.1.3.1 边界防护"),
     admission=admission,
+    of_objects=True,
 )

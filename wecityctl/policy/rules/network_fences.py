@@ -96,4 +96,5 @@ RULE = Rule(
     veto=True,
     controls=("8.1.2.1 网络架构", "8.1.3.1 边界防护", "8.1.3.2 访问控制"),
     admission=admission,
+    of_objects=True,
 )

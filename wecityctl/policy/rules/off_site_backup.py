@@ -9,10 +9,10 @@ from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 A backup beside the data burns, floods and is encrypted by the same intruder together with it. From level 3 on GB/T
-22239 asks for a backup at another place 异地备份. The rule advises a backup target where the files name none, and
-demands that it lies in another region than every cloud on which running apps keep data. A cloud whose region is not
-said could be the very same place, so the rule advises to say it. Where the data may go at all is the business of its
-class: the target's region is held against the city's residency too."""
+22239 asks for a backup at another place 异地备份. The files should name a backup target, in another region than every
+cloud on which running apps keep data. A cloud whose region is not said could be the very same place, so it should be
+said. Where the data may go at all is the business of its class: the target's region is held against the city's
+residency too. All of this is advice: nothing takes backups yet, so what the files say is declared and not enforced."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def evidence(posture: Posture) -> Iterator[str]:
     """The target that the files name."""
     backup = posture.city.compliance.backup
     if backup.target:
-        yield f"backups are to go to {backup.target} in region {backup.region}"
+        yield f"backups are to go to {backup.target} in region {backup.region}; nothing takes them yet"
 
 
 RULE = Rule(
@@ -58,4 +58,5 @@ RULE = Rule(
     mlps=3,
     controls=("8.1.4.9 数据备份恢复",),
     evidence=evidence,
+    enforced="nobody",
 )

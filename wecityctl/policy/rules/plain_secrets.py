@@ -71,4 +71,5 @@ RULE = Rule(
     controls=("8.1.4.1 身份鉴别", "8.1.4.8 数据保密性"),
     admission=admission,
     evidence=evidence,
+    of_objects=True,
 )

@@ -196,4 +196,5 @@ RULE = Rule(
     check=check,
     controls=("8.1.4.2 访问控制", "8.1.4.4 入侵防范"),
     admission=admission,
+    of_objects=True,
 )

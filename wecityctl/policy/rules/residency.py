@@ -46,4 +46,5 @@ RULE = Rule(
     level="advisory",
     controls=("8.1.4.11 个人信息保护",),
     applies=lambda city: any(app.runs and app.data_class in CITIZENS for app in city.apps),
+    enforced="elsewhere",
 )

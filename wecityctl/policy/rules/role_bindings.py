@@ -144,4 +144,5 @@ RULE = Rule(
     check=check,
     controls=("8.1.4.2 访问控制", "8.1.5.1 系统管理", "8.1.5.2 审计管理", "8.1.5.3 安全管理"),
     admission=admission,
+    of_objects=True,
 )

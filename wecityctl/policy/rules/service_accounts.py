@@ -53,4 +53,5 @@ RULE = Rule(
     check=check,
     controls=("8.1.4.1 身份鉴别", "8.1.4.2 访问控制"),
     admission=admission,
+    of_objects=True,
 )

@@ -90,4 +90,5 @@ RULE = Rule(
     controls=("8.1.2.2 通信传输", "8.1.4.7 数据完整性", "8.1.4.8 数据保密性"),
     evidence=evidence,
     applies=lambda city: city.compliance.sm,
+    enforced="elsewhere",
 )

@@ -10,10 +10,12 @@ from wecityctl.spec.checks import (
     capabilities,
     clouds,
     compliance,
+    containers,
     crossings,
     duplicates,
     landings,
     networks,
+    objects,
     placement,
     references,
     routes,
@@ -28,16 +30,16 @@ CHECKS: tuple[Check, ...] = (
     duplicates.cities,
     duplicates.documents,
     duplicates.names_within_documents,
-    duplicates.capabilities_across_platforms,
     duplicates.routes,
     duplicates.derived_names,
-    references.tenants_of_apps,
-    references.zones,
-    references.cloud_pins,
-    references.uses,
+    objects.namespaces,
+    objects.apps,
+    objects.capabilities,
+    objects.flows,
     clouds.city_has_a_cloud,
     clouds.providers,
     clouds.zones_without_a_cloud,
+    clouds.clusters_apart,
     clouds.architectures,
     compliance.zones_of_classes,
     compliance.regions_of_classes,
@@ -73,6 +75,7 @@ CHECKS: tuple[Check, ...] = (
     amounts.quotas,
     amounts.autoscaling,
     amounts.files_fit,
+    containers.texts_fit,
     routes.routes_lead_somewhere,
     routes.health_needs_a_port,
     routes.flows_between_zones,
@@ -84,7 +87,27 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+# Those that look at one value each and at names that are declared: what else a document gets wrong is no matter.
+REFERENCE_CHECKS: tuple[Check, ...] = (
+    duplicates.capabilities_across_platforms,
+    references.tenants_of_apps,
+    references.zones,
+    references.cloud_pins,
+    references.uses,
+    containers.catalogue_images,
+    containers.variables,
+    containers.commands,
+    containers.files_within_files,
+)
+
+
 def run_checks(draft: Draft) -> Iterator[Problem]:
-    """Every problem that the checks find, in the order of the checks."""
+    """Every problem that the checks find in documents that fit their shape, in the order of the checks."""
     for check in CHECKS:
+        yield from check(draft)
+
+
+def check_references(draft: Draft) -> Iterator[Problem]:
+    """The same of the checks that may look at documents with stand-ins for what is wrong."""
+    for check in REFERENCE_CHECKS:
         yield from check(draft)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from wecityctl.errors import Problem
 from wecityctl.model.city import App
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
+from wecityctl.model.shares import Demand, demand_of, need_of
 from wecityctl.spec.draft import Draft
 
 # What Kubernetes takes in one ConfigMap, with room for its own fields.
@@ -16,35 +17,36 @@ _RESOURCES = ("cpu", "memory", "storage")
 
 
 def quotas(draft: Draft) -> Iterator[Problem]:
-    """A tenant's quota holds all its running apps at their largest."""
-    asked: dict[str, dict[str, dict[str, Decimal]]] = {}
+    """A tenant's quota holds all its running apps at their largest, and one pod more while one is updated."""
+    running: dict[str, dict[str, list[App]]] = {}
     for app in draft.apps:
         if app.value.runs:
-            asked.setdefault(app.value.tenant, {})[app.value.name] = app_demand(app.value)
+            running.setdefault(app.value.tenant, {}).setdefault(app.value.zone, []).append(app.value)
     for tenant in draft.tenants:
-        apps = asked.get(tenant.value.name, {})
+        zones = running.get(tenant.value.name, {})
+        apps = {app.name: demand_of(app) for found in zones.values() for app in found}
+        # A namespace for each zone has its own share of the quota, and its own update to find room for.
+        need = sum(map(need_of, zones.values()), Demand())
+        used = sum(apps.values(), Demand())
         for resource in _RESOURCES:
-            total = sum((demand[resource] for demand in apps.values()), Decimal(0))
-            if total <= parse_quantity(getattr(tenant.value.quota, resource)):
-                continue
-            biggest = max(apps, key=lambda name: apps[name][resource])
-            message = (
-                f"quota {getattr(tenant.value.quota, resource)} is less than the {_format(resource, total)} that the "
-                f"tenant's running apps ask for at most (the most by {biggest!r}: "
-                f"{_format(resource, apps[biggest][resource])})"
+            quota, total, wanted = (
+                getattr(tenant.value.quota, resource),
+                getattr(used, resource),
+                getattr(need, resource),
             )
-            yield tenant.problem(("spec", "quota", resource), message, f"at least {_format(resource, total)}")
-
-
-def app_demand(app: App) -> dict[str, Decimal]:
-    """What `app` may ask for at its largest, in base units."""
-    demand = dict.fromkeys(_RESOURCES, Decimal(0))
-    for part in app.components:
-        replicas = part.autoscale.max if part.autoscale is not None else part.replicas
-        demand["cpu"] += replicas * parse_quantity(part.resources.cpu)
-        demand["memory"] += replicas * parse_quantity(part.resources.memory)
-    demand["storage"] = sum((parse_quantity(use.storage) for use in app.uses if use.storage), Decimal(0))
-    return demand
+            if parse_quantity(quota) >= wanted:
+                continue
+            biggest = max(apps, key=lambda name: getattr(apps[name], resource))
+            message = (
+                f"quota {quota} is less than the {_format(resource, total)} that the tenant's running apps ask for at"
+                f" most (the most by {biggest!r}: {_format(resource, getattr(apps[biggest], resource))})"
+            )
+            if parse_quantity(quota) >= total:
+                message = (
+                    f"quota {quota} holds the tenant's running apps ({_format(resource, total)}) and has no room for"
+                    " the second pod that an update of a single replica starts before it ends the first"
+                )
+            yield tenant.problem(("spec", "quota", resource), message, f"at least {_format(resource, wanted)}")
 
 
 def autoscaling(draft: Draft) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Cloud, ProviderKind
-from wecityctl.spec.draft import Draft
+from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import one_of
 
 _PROVIDERS = get_args(ProviderKind)
@@ -39,6 +39,20 @@ def zones_without_a_cloud(draft: Draft) -> Iterator[Problem]:
         if zone.name not in served:
             message = f"no cloud serves zone {zone.name!r}"
             yield draft.city.problem(("spec", "zones", index, "name"), message, "the zone in a Cloud's spec.zones")
+
+
+def clusters_apart(draft: Draft) -> Iterator[Problem]:
+    """Two clouds are two clusters: in one, the objects of both would have the same names."""
+    first: dict[tuple[str, str], Sourced[Cloud]] = {}
+    for cloud in draft.clouds:
+        settings = cloud.value.kubernetes
+        if cloud.value.provider != "kubernetes":
+            continue
+        other = first.setdefault((settings.kubeconfig, settings.context), cloud)
+        if other is not cloud:
+            message = f"the cluster is that of cloud {other.value.name!r} ({other.place('metadata', 'name')})"
+            path = ("spec", "kubernetes", "context")
+            yield cloud.problem(path, message, "another context or kubeconfig; one cloud serves several zones")
 
 
 def architectures(draft: Draft) -> Iterator[Problem]:

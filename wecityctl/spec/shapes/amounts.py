@@ -18,6 +18,8 @@ from wecityctl.spec.scalars import NUMBER
 from wecityctl.spec.shapes.refuse import refuse
 
 _LARGEST = Decimal(2**63 - 1)
+# Below this the kernel ends a container before it has begun.
+_LEAST_MEMORY = 4 * 1024**2
 _PRICE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,12})?")
 _LOOSE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _UNITS = {"k": "k", "m": "M", "g": "G", "t": "T", "p": "P", "e": "E"}
@@ -73,6 +75,14 @@ def _bytes(text: str) -> str:
     return text
 
 
+def _memory(text: str) -> str:
+    value = parse_quantity(_bytes(text))
+    if value >= _LEAST_MEMORY:
+        return text
+    guess = f"{text}Mi" if text.isdigit() else ""
+    raise refuse(f"{shorten(text)!r} is too little memory for any process", "at least 4Mi, such as 512Mi", guess)
+
+
 def _bytes_guess(text: str, expected: str) -> tuple[str, str]:
     """Both ways to write what is likely meant, as `4G` and `4Gi` differ by 7 %."""
     match = _LOOSE.fullmatch(text)
@@ -108,7 +118,9 @@ def _ranged(low: int, high: int, what: str) -> Any:
 
 
 CpuQuantity = _amount(_cpu, r"^[0-9]*\.?[0-9]+m?$")
-BytesQuantity = _amount(_bytes, r"^[0-9]*\.?[0-9]+([KMGTPE]i|[kMGTPE]|[eE][0-9]+)?$")
+_BYTES = r"^[0-9]*\.?[0-9]+([KMGTPE]i|[kMGTPE]|[eE][0-9]+)?$"
+BytesQuantity = _amount(_bytes, _BYTES)
+MemoryQuantity = _amount(_memory, _BYTES)
 Price = _amount(_price, f"^{_PRICE.pattern}$")
 Port = _ranged(1, 65535, "a TCP port")
 NodePort = _ranged(30000, 32767, "a node port")

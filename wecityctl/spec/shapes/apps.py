@@ -81,7 +81,7 @@ class Resources(Shape):
     """What one replica asks for and is limited to."""
 
     cpu: amounts.CpuQuantity = options("CPUs.", "500m", default="100m")
-    memory: amounts.BytesQuantity = options("Memory.", "512Mi", default="128Mi")
+    memory: amounts.MemoryQuantity = options("Memory.", "512Mi", default="128Mi")
     accelerators: dict[names.AcceleratorName, amounts.DeviceCount] = options(
         "Extended resources.", {"nvidia.com/gpu": 1}, default_factory=dict
     )
@@ -113,14 +113,20 @@ class Component(Shape):
     resources: Resources = options("What one replica may use.", default_factory=Resources)
     health: Health | None = options("How to find out that a replica works.", default=None)
     autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
-    env: dict[names.EnvName, str] = options("Environment variables.", {"TZ": "Asia/Shanghai"}, default_factory=dict)
+    env: dict[names.EnvName, names.EnvValue] = options(
+        "Environment variables, as they are written: nothing like $(NAME) is replaced.",
+        {"TZ": "Asia/Shanghai"},
+        default_factory=dict,
+    )
     secrets: list[names.SecretName] = options(
         "Entries of the city's secret store, never values.", ["sms-key"], default_factory=list
     )
     files: dict[names.FilePath, str] = options(
         "Files by absolute path.", {"/etc/app.conf": "level=info"}, default_factory=dict
     )
-    command: list[str] = options("Replaces the image's command.", ["/app/web"], default_factory=list)
+    command: list[names.CommandWord] = options(
+        "Replaces the image's command; as it is written, without a shell.", ["/app/web"], default_factory=list
+    )
     architectures: list[Architecture] = options(
         "CPU architectures the image exists for.", ["amd64"], default_factory=lambda: ["amd64"], min_length=1
     )

@@ -25,6 +25,8 @@ def options(description: str, *examples: Any, **settings: Any) -> Any:
 
 
 Labels = dict[names.LabelKey, names.LabelValue]
+# Labels that objects in the clusters get.
+OwnLabels = dict[names.OwnLabelKey, names.LabelValue]
 
 
 class CityMetadata(Shape):
@@ -57,7 +59,7 @@ class TenantMetadata(Shape):
     """What identifies a tenant."""
 
     name: names.TenantName = options("The department's or partner's name; its namespaces begin with it.", "transport")
-    labels: Labels = options("Labels on the tenant's namespaces.", {"level": "city"}, default_factory=dict)
+    labels: OwnLabels = options("Labels on the tenant's namespaces.", {"level": "city"}, default_factory=dict)
 
 
 class AppMetadata(Shape):
@@ -65,4 +67,4 @@ class AppMetadata(Shape):
 
     name: names.AppName = options("The app's name, unique within its tenant.", "health-code")
     tenant: names.TenantName = options("The tenant that owns the app.", "health-commission")
-    labels: Labels = options("Labels on the app's objects.", {"tier": "gold"}, default_factory=dict)
+    labels: OwnLabels = options("Labels on the app's objects and pods.", {"tier": "gold"}, default_factory=dict)

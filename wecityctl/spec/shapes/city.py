@@ -135,8 +135,10 @@ class KubernetesSettings(Shape):
         "A kubeconfig file, relative to this file; empty: as kubectl finds it.", "~/.kube/config", default=""
     )
     context: str = options("A context of the kubeconfig; empty: its current one.", "prod", default="")
-    ingress_class: str = options("An ingress class to use instead of our gateway.", "nginx", default="")
-    storage_class: str = options("The storage class for volumes; empty: the default one.", "ssd", default="")
+    ingress_class: names.ClassName = options("An ingress class to use instead of our gateway.", "nginx", default="")
+    storage_class: names.ClassName = options(
+        "The storage class for volumes; empty: the default one.", "ssd", default=""
+    )
 
 
 class Pool(Shape):

@@ -6,12 +6,15 @@ import datetime
 import ipaddress
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path
 from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
 from wecityctl.spec.shapes.refuse import refuse
 
@@ -26,12 +29,16 @@ _ROUTE_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HEALTH_PATH = re.compile(r"/[!-~]*")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
 _CATALOGUE_IMAGE = re.compile(rf"catalogue:{_LABEL}")
-_REGISTRY_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?"
+_HOST_PART = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY_HOST = rf"{_HOST_PART}(?:\.{_HOST_PART})*(?::[0-9]{{1,5}})?"
 _REPOSITORY_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
-    rf"(?:{_REGISTRY_HOST}/)?{_REPOSITORY_PART}(?:/{_REPOSITORY_PART})*"
+    rf"(?P<name>(?:{_REGISTRY_HOST}/)?{_REPOSITORY_PART}(?:/{_REPOSITORY_PART})*)"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
+_KERNEL = ("proc", "sys", "dev")
+# Source: the Filesystem Hierarchy Standard; /tmp is a volume of every container of ours.
+_DIRECTORIES = frozenset("bin boot etc home lib lib64 media mnt opt root run sbin srv tmp usr var".split())  # noqa: SIM905
 _VENDOR_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?")
 _REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_REPOSITORY_PART})*")
 
@@ -56,6 +63,9 @@ def _name_type(limit: int, *, letter_first: bool = False) -> Any:
     ]
 
 
+MAX_ARGUMENT = 130_000
+# With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
+MAX_DOMAIN = 177
 # Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
 CityName = _name_type(24)
 CloudName = _name_type(24)
@@ -78,7 +88,9 @@ def _checked(check: Callable[[str], str], **schema: Any) -> Any:
 def _domain(text: str) -> str:
     expected = "a domain name such as xingcheng.gov.example (letters a–z, digits, hyphens and dots)"
     labels = text.split(".")
-    if len(text) <= 190 and all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
+    if len(text) > MAX_DOMAIN:
+        raise refuse(f"{shorten(text)!r} has {len(text)} characters", f"a domain name of at most {MAX_DOMAIN}")
+    if all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
         if labels[-1].isdigit():
             raise refuse(f"{shorten(text)!r} is an address, not a domain name", expected)
         return text
@@ -120,14 +132,26 @@ def _health_path(text: str) -> str:
 
 
 def _image(text: str) -> str:
-    if _CATALOGUE_IMAGE.fullmatch(text) or (len(text) <= 512 and _IMAGE.fullmatch(text)):
+    if _CATALOGUE_IMAGE.fullmatch(text) or _is_image(text):
         return text
     expected = "an image such as registry.example/team/web:1.4.2, or catalogue:<name> for one of our own"
     guess = re.sub(r"^https?://", "", text.strip())
     name, _, tag = guess.rpartition(":")
     guess = f"{name.lower()}:{tag}" if name and "/" not in tag else guess.lower()
-    valid = guess != text and _IMAGE.fullmatch(guess)
+    valid = guess != text and _is_image(guess)
     raise refuse(f"{shorten(text)!r} is not an image reference", expected, guess if valid else "")
+
+
+def _is_image(text: str) -> bool:
+    """Whether nodes can read the reference. What is before the first slash is a host only if it looks like one.
+
+    Source: github.com/distribution/reference.
+    """
+    match = _IMAGE.fullmatch(text) if len(text) <= 512 else None
+    if match is None or len(match["name"]) > 255:
+        return False
+    host, slash, _ = match["name"].partition("/")
+    return not slash or "." in host or ":" in host or host == host.lower()
 
 
 def _registry(text: str) -> str:
@@ -148,14 +172,22 @@ def _env_name(text: str) -> str:
 
 
 def _file_path(text: str) -> str:
-    expected = "an absolute path to a file, without '..', '//' or a slash at the end"
-    normal = posixpath.normpath(text)
-    if not text.startswith("/") or text == "/" or len(text) > 255 or not text.isprintable():
+    expected = "an absolute path to a file, without '..', '//', ':' or a slash at the end"
+    # Two slashes at the beginning are a path of their own to POSIX, and one to Linux.
+    normal = re.sub("^//", "/", posixpath.normpath(text))
+    if not text.startswith("/") or normal == "/" or ":" in text or not _is_one_line(text):
         raise refuse(f"{shorten(text)!r} is not a path of a file in the container", expected)
     if normal != text:
-        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, normal.replace("//", "/"))
-    if text.startswith(("/proc/", "/sys/", "/dev/")):
+        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, normal)
+    if len(text.encode()) > 1024 or any(len(part.encode()) > 255 for part in text.split("/")):
+        raise refuse(f"{shorten(text)!r} is too long", "at most 255 bytes between two slashes, 1024 in all")
+    first, _, rest = text[1:].partition("/")
+    if first in _KERNEL:
         raise refuse(f"{shorten(text)!r} lies in a directory of the kernel", expected)
+    if f"/{first}" == BINDING_ROOT:
+        raise refuse(f"{shorten(text)!r} lies where bindings are mounted", f"a path outside {BINDING_ROOT}")
+    if not rest and first in _DIRECTORIES:
+        raise refuse(f"{shorten(text)!r} is a directory of every image", f"a file in it, such as {text}/app.conf")
     return text
 
 
@@ -176,6 +208,14 @@ def _label_key(text: str) -> str:
     return text
 
 
+def _own_label_key(text: str) -> str:
+    prefix = _label_key(text).rpartition("/")[0]
+    if prefix.endswith(("kubernetes.io", "k8s.io")):
+        expected = "another prefix, or none"
+        raise refuse(f"labels under {shorten(prefix)}/ are Kubernetes' own: they say what objects are", expected)
+    return text
+
+
 def _label_value(text: str) -> str:
     if _LABEL_VALUE.fullmatch(text):
         return text
@@ -185,12 +225,46 @@ def _label_value(text: str) -> str:
 
 def _accelerator(text: str) -> str:
     prefix, slash, _ = text.rpartition("/")
-    if not slash or prefix.endswith("kubernetes.io"):
+    # Quotas count `requests.<resource>`, which must be a name too.
+    if not slash or prefix.endswith("kubernetes.io") or prefix.startswith("requests.") or len(prefix) > 244:
         raise refuse(f"{shorten(text)!r} is not an extended resource", "a name such as nvidia.com/gpu")
     return _label_key(text)
 
 
+def _class_name(text: str) -> str:
+    """The name of an object of the cluster, or nothing. Source: DNS subdomains of RFC 1123."""
+    if not text or (len(text) <= 253 and all(_LABEL_RE.fullmatch(part) for part in text.split("."))):
+        return text
+    raise refuse(f"{shorten(text)!r} is no name of a class", "lower-case letters, digits, hyphens and dots")
+
+
+def _command_word(text: str) -> str:
+    return _argument(text, "an argument of the command")
+
+
+def _env_value(text: str) -> str:
+    return _argument(text, "the value of a variable")
+
+
+def _argument(text: str, what: str) -> str:
+    """What Linux takes as one argument or variable. Source: MAX_ARG_STRLEN, less the longest name of a variable."""
+    size = len(text.encode(errors="replace"))
+    if size <= MAX_ARGUMENT:
+        return text
+    raise refuse(f"is {size:,} bytes long, too much for {what}", f"at most {MAX_ARGUMENT:,}; put it under `files`")
+
+
 def _backend(text: str) -> str:
+    if text.startswith(SCHEME):
+        try:
+            file_path(text)
+        except FileUrlError as error:
+            raise refuse(
+                f"{shorten(text)!r} is not a state back end: {error.message}",
+                "file:///directory, with %20 for a blank, %23 for #, %25 for % and %3F for ?",
+                error.suggestion,
+            ) from None
+        return text
     if not text or re.fullmatch(r"(?:file|s3|azblob|gs|postgres|https?)://\S+", text):
         return text
     expected = (
@@ -264,9 +338,20 @@ def _date(text: str) -> str:
 
 
 def _title(text: str) -> str:
-    if text.strip() and len(text) <= 200 and text.isprintable():
-        return text
-    raise refuse("is empty, too long or has line breaks", "a title of at most 200 characters on one line")
+    expected = "a title of at most 200 characters on one line"
+    if not text.strip():
+        raise refuse("is empty", expected)
+    if len(text) > 200:
+        raise refuse(f"has {len(text)} characters", expected)
+    if not _is_one_line(text):
+        odd = next(character for character in text if not _is_one_line(character))
+        raise refuse(f"has the character U+{ord(odd):04X}, which cannot be printed on a line", expected)
+    return text
+
+
+def _is_one_line(text: str) -> bool:
+    """Whether the text can be printed as it is. Blanks of every width are; only ASCII's is to `str.isprintable`."""
+    return all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
 
 
 def _currency(text: str) -> str:
@@ -293,8 +378,12 @@ EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = _checked(_file_path, pattern="^/")
 Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
 LabelKey = _checked(_label_key)
+OwnLabelKey = _checked(_own_label_key)
 LabelValue = _checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
 AcceleratorName = _checked(_accelerator, pattern="/")
+ClassName = _checked(_class_name, maxLength=253)
+CommandWord = _checked(_command_word)
+EnvValue = _checked(_env_value)
 Backend = _checked(_backend)
 SecretsProvider = _checked(_secrets_provider)
 Title = _checked(_title, minLength=1, maxLength=200)

@@ -1,0 +1,30 @@
+"""Approval of changes: a question on a terminal, `--yes` everywhere else. `--confirm` is the options' own matter."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from wecityctl.cli._options import StreamFormat
+from wecityctl.errors import CancelledError, ConfigurationError
+
+
+def require_can_ask(what: str, output: StreamFormat = StreamFormat.TEXT) -> None:
+    """Refuse to go on where nobody can be asked. Raises `ConfigurationError`.
+
+    `what` is the work that needs approval, such as "bringing xingcheng up".
+    """
+    if output is StreamFormat.JSON:
+        raise ConfigurationError(f"{what} needs approval, and -o json cannot ask for it", resolution="add --yes")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigurationError(
+            f"{what} needs approval, and there is no terminal to ask for it",
+            resolution="see the changes with `wecityctl preview`, then add --yes",
+        )
+
+
+def ask(question: str) -> None:
+    """Ask on the terminal. Raises `CancelledError` for No, `typer.Abort` for Ctrl-C and the end of input."""
+    if not typer.confirm(question, err=True):
+        raise CancelledError("you answered no; nothing was changed")

@@ -1,0 +1,75 @@
+"""Keeps a stack's data over its end: what a run does before and after a stack about objects that are retained.
+
+Marks and records are `retained`'s; which resources the engine retains is decided by their programs and by `removal`.
+"""
+
+from __future__ import annotations
+
+from wecityctl.engine.context import Context
+from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.retained import Retained, find, mark, restored, unmark
+from wecityctl.engine.state import Deployment
+from wecityctl.inputs import Cluster
+
+
+class Keeping:
+    """The retained objects of one run; each cluster is looked at once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._found: dict[str, tuple[Retained, ...]] = {}
+        self._marked: set[str] = set()
+
+    def mark(self, stack: str) -> None:
+        """Mark what the engine will keep of the stack when it deletes it from the state."""
+        cluster, state = self._cluster(stack), self._context.state(stack)
+        if cluster is not None and state is not None and state.deployment is not None:
+            mark(state.deployment, cluster)
+            self._marked.add(stack)
+
+    def restore(self, stack: str) -> bool:
+        """Put the stack's retained objects back into its state; whether there were any."""
+        cluster, deployment = self._cluster(stack), self.deployment(stack)
+        if cluster is None or deployment is None:
+            return False
+        self._context.backend.ensure_stack(stack)
+        self._context.backend.store.write(stack, deployment)
+        self._context.reread(stack)
+        return True
+
+    def deployment(self, stack: str) -> Deployment | None:
+        """The stack's deployment with its retained objects; `None` where it has none that the state lacks."""
+        cluster = self._cluster(stack)
+        if cluster is None:
+            return None
+        marked = self._of(stack, cluster)
+        if marked:
+            self._marked.add(stack)
+        state = self._context.state(stack)
+        known = state.urns if state is not None else frozenset()
+        lacking = [item for item in marked if item.urn not in known]
+        if not lacking:
+            return None
+        deployment = state.deployment if state is not None else None
+        return restored(deployment, stack, lacking, cluster, self._context.provider.version)
+
+    def settle(self, stack: str) -> None:
+        """After a run that went well: what the state holds is not retained any more, but managed."""
+        cluster = self._cluster(stack)
+        if cluster is None or stack not in self._marked:
+            return
+        self._found.pop(cluster.cloud, None)
+        state = self._context.reread(stack)
+        known = state.urns if state is not None else frozenset()
+        unmark([item for item in self._of(stack, cluster) if item.urn in known], cluster)
+
+    def _of(self, stack: str, cluster: Cluster) -> tuple[Retained, ...]:
+        if cluster.cloud not in self._found:
+            self._found[cluster.cloud] = find(cluster, self._context.plan.city.name)
+        return tuple(item for item in self._found[cluster.cloud] if item.urn.startswith(f"urn:pulumi:{stack}::"))
+
+    def _cluster(self, stack: str) -> Cluster | None:
+        planned = self._context.stacks.get(stack)
+        if planned is not None and (planned.layer in (LANDING, "secrets") or not planned.cloud):
+            return None
+        return self._context.cluster_of(stack)

@@ -1,0 +1,40 @@
+"""The environment of an app's containers: which variables are set there, by whom, and how texts reach a container.
+
+Pure functions, shared by the checks of the files and by the stacks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from wecityctl.model.city import App, Component
+
+# Where bindings are mounted, by alias. Source: the Service Binding specification.
+BINDING_ROOT = "/bindings"
+
+_EXPANDED = re.compile(r"\$(?=[$(])")
+
+
+def own_variables(app: App, component: Component) -> Mapping[str, str]:
+    """The variables that wecityctl sets in a component's container; an entry of the same name in `env` wins."""
+    variables = {"APP_NAME": app.name, "APP_TENANT": app.tenant}
+    if component.port is not None:
+        variables["PORT"] = str(component.port)
+    if app.uses:
+        variables["SERVICE_BINDING_ROOT"] = BINDING_ROOT
+    return variables
+
+
+def secret_variable(name: str) -> str:
+    """The environment variable of a secret: `sms-key` becomes `SMS_KEY`."""
+    return name.upper().replace("-", "_").replace(".", "_")
+
+
+def literal(text: str) -> str:
+    """`text` written so that a container gets it as it is, where Kubernetes expands `$(NAME)` and `$$`.
+
+    That is in the values of `env` and in `command`. Only a `$` before `$` or `(` means anything there; it is doubled.
+    Source: k8s.io/kubernetes/third_party/forked/golang/expansion.
+    """
+    return _EXPANDED.sub("$$", text)

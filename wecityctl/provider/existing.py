@@ -1,0 +1,99 @@
+"""Looks for what is there already under the name of a resource that is to be created, and takes over what is its own.
+
+Whose an object is, is `adoption`'s rule. An object that is being deleted is waited for: it is nobody's any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from wecityctl.kube.errors import KindNotFound, NotFound
+from wecityctl.kube.resource import ResourceType
+from wecityctl.provider import adoption
+from wecityctl.provider import state as states
+from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, Claimant
+from wecityctl.provider.annotations import annotation
+from wecityctl.provider.apply import Apply, is_going, wait_gone
+from wecityctl.provider.cancellation import GRACE
+from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.official import take_over_creation, was_created_officially
+
+
+async def find_own(provider: Instance, target: Target, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+    """The resource's own live object, empty when nothing is there.
+
+    Waits up to `seconds` for an object on its way out. Raises `RefusedError` for somebody else's object,
+    `DeploymentError` when the old one does not go, and the client's errors.
+    """
+    try:
+        rt = await provider.client.resource(body["apiVersion"], body["kind"])
+    except KindNotFound:
+        return {}  # a kind that is not served has no objects; applying waits for it
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        live = await _get(provider, rt, body)
+        if not is_going(live):
+            return await _judged(provider, target, body, live)
+        left = max(deadline - asyncio.get_running_loop().time(), 1.0)
+        waiter = wait_gone(
+            provider.client, live, timeout=left, report=lambda text: provider.log.status(target.urn, text)
+        )
+        await provider.cancellation.run(waiter)
+
+
+async def preview_own(provider: Instance, target: Target, body: dict[str, Any]) -> dict[str, Any]:
+    """As `find_own`, without waiting: an object on its way out is returned as it is, whoever's it was."""
+    rt = await provider.client.resource(body["apiVersion"], body["kind"])
+    live = await _get(provider, rt, body)
+    return live if is_going(live) else await _judged(provider, target, body, live)
+
+
+async def take_over(
+    provider: Instance, target: Target, live: dict[str, Any], body: dict[str, Any], how: Apply
+) -> dict[str, Any]:
+    """Apply `body` to an object that is there, as the resource's only Pulumi manager; the live object afterwards.
+
+    The manager changes (`how` names the new one): what an older state, or another resource, knows under the former
+    manager is not theirs to delete any more.
+    """
+    if was_created_officially(live):
+        await provider.cancellation.run(take_over_creation(provider.client, live, how.manager))
+    former = [manager for manager in adoption.pulumi_managers(live) if manager != how.manager]
+    if former:
+        # Under the former name first: a change would conflict with what it owns.
+        await provider.cancellation.run(how.under(former[-1]).make(body), grace=GRACE)
+    applied = await provider.cancellation.run(how.make(body), grace=GRACE)
+    for manager in former:
+        applied = await release(provider, applied, manager)
+    if annotation(applied, RETAINED_FOR):
+        rt = await provider.client.resource(body["apiVersion"], body["kind"])
+        patch = {"metadata": {"annotations": dict.fromkeys((RETAINED_FOR, RETAINED_RECORD))}}
+        place = states.namespace_of(applied) or None
+        applied = await provider.client.patch(rt, states.name_of(applied), place, patch, field_manager=how.manager)
+    provider.log.info(target.urn, f"{states.describe(applied)} existed already; this resource has adopted it")
+    return applied
+
+
+async def release(provider: Instance, live: dict[str, Any], manager: str) -> dict[str, Any]:
+    """Give up what a field manager owns of an object; the live object afterwards."""
+    identity = {key: value for key, value in states.metadata_of(live).items() if key in ("name", "namespace")}
+    empty = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": identity}
+    return await provider.client.apply(empty, field_manager=manager)
+
+
+async def _judged(provider: Instance, target: Target, body: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    if not live:
+        return {}
+    claimant = Claimant(target.urn, await provider.derived_managers(target), adoption.city_of(body))
+    if provider.settings.upsert_existing or adoption.is_own(live, claimant):
+        return live
+    raise adoption.refusal(live, claimant)
+
+
+async def _get(provider: Instance, rt: ResourceType, body: dict[str, Any]) -> dict[str, Any]:
+    place = (states.namespace_of(body) or provider.default_namespace) if rt.namespaced else None
+    try:
+        return await provider.cancellation.run(provider.client.get(rt, states.name_of(body), place))
+    except NotFound:
+        return {}

@@ -1,0 +1,22 @@
+"""Writes a run's progress line by line; a run goes on when the reader of its progress has gone away."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+
+class LineWriter:
+    """Writes lines to `stream`, each at once, until nobody reads them any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._has_reader = True
+
+    def __call__(self, line: str) -> None:
+        if not self._has_reader:
+            return
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self._has_reader = False

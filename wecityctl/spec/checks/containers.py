@@ -1,0 +1,87 @@
+"""What an app's containers are given: images of our own, variables, commands and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.model.city import App, Component
+from wecityctl.model.variables import own_variables, secret_variable
+from wecityctl.paths import recipe_names
+from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.nodes import PathItem
+
+_CATALOGUE = "catalogue:"
+# A pod's containers are stored twice, in a Deployment and in a ReplicaSet, in objects of at most 1.5 MB.
+MAX_TEXTS_BYTES = 500_000
+
+_Path = tuple[PathItem, ...]
+
+
+def catalogue_images(draft: Draft) -> Iterator[Problem]:
+    """An image of our own has a recipe."""
+    names = recipe_names()
+    for app, path, part in _components(draft):
+        name = part.image.removeprefix(_CATALOGUE)
+        if part.image.startswith(_CATALOGUE) and name not in names:
+            guess = nearest(name, names)
+            yield app.problem(
+                (*path, "image"),
+                f"there is no image {name!r} of our own",
+                one_of([f"{_CATALOGUE}{item}" for item in names]),
+                f"{_CATALOGUE}{guess}" if guess else "",
+            )
+
+
+def variables(draft: Draft) -> Iterator[Problem]:
+    """A variable has one source: the environment, a secret, or wecityctl itself."""
+    for app, path, part in _components(draft):
+        ours = own_variables(app.value, part)
+        for index, name in enumerate(part.secrets):
+            variable, here = secret_variable(name), (*path, "secrets", index)
+            if variable in part.env:
+                line = app.place(*path, "env", variable, on_key=True).line
+                message = f"secret {name!r} becomes the variable {variable}, which `env` sets as well (line {line})"
+                yield app.problem(here, message, "one of the two")
+            elif variable in ours:
+                message = f"secret {name!r} becomes the variable {variable}, which wecityctl sets"
+                yield app.problem(here, message, "another name for the secret")
+            elif variable[0].isdigit():
+                message = f"secret {name!r} becomes the variable {variable}, which no shell can read"
+                yield app.problem(here, message, "a letter first")
+
+
+def commands(draft: Draft) -> Iterator[Problem]:
+    """A command begins with a program."""
+    for app, path, part in _components(draft):
+        if part.command and not part.command[0].strip():
+            yield app.problem((*path, "command", 0), "the command names no program", "a program, such as /app/web")
+
+
+def files_within_files(draft: Draft) -> Iterator[Problem]:
+    """What is a file is not a directory of another."""
+    for app, path, part in _components(draft):
+        for name in part.files:
+            parents = [name[:end] for end in range(1, len(name)) if name[end] == "/"]
+            for parent in [item for item in parents if item in part.files][-1:]:
+                message = f"{parent!r} is a file here, and cannot be a directory of {name!r} too"
+                yield app.problem((*path, "files", name), message, "another path", on_key=True)
+
+
+def texts_fit(draft: Draft) -> Iterator[Problem]:
+    """Variables and command go into the app's Deployment."""
+    for app, path, part in _components(draft):
+        texts = [*part.command, *part.env, *part.env.values()]
+        size = sum(len(text.encode(errors="replace")) for text in texts)
+        if size > MAX_TEXTS_BYTES:
+            field = "env" if part.env else "command"
+            message = f"variables and command are too large together: {size:,} bytes"
+            expected = f"at most {MAX_TEXTS_BYTES:,}; put texts under `files`"
+            yield app.problem((*path, field), message, expected, on_key=True)
+
+
+def _components(draft: Draft) -> Iterator[tuple[Sourced[App], _Path, Component]]:
+    for app in draft.apps:
+        for index, part in enumerate(app.value.components):
+            yield app, ("spec", "components", index), part

@@ -1,0 +1,131 @@
+"""Names of the objects that the stacks will make: two of one kind in a namespace would be one, and some are taken.
+
+The names come from `naming` and from the stacks' programs; a test records generated cities and counts each name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.model import naming
+from wecityctl.model.city import App, Capability
+from wecityctl.spec.draft import Draft
+from wecityctl.spec.nodes import PathItem
+
+# Every cluster has these namespaces, and `default` as a service account in every namespace.
+_KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+_DEFAULT_ACCOUNT = "default"
+# The gateway's Service for the world outside.
+_ENTRY_SERVICE = "entry"
+_EXPECTED = "another name for one of the two"
+
+
+def namespaces(draft: Draft) -> Iterator[Problem]:
+    """No tenant takes a namespace of Kubernetes itself; one without apps, none of another tenant either.
+
+    Of tenants with apps the latter is `duplicates.derived_names`.
+    """
+    owners: dict[str, str] = {}
+    for app in draft.apps:
+        name = naming.tenant_namespace(app.value.tenant, app.value.zone)
+        owners.setdefault(name, app.value.tenant)
+        if name in _KUBERNETES_NAMESPACES:
+            message = f"namespace {name!r} of the tenant in zone {app.value.zone!r} is Kubernetes' own"
+            yield app.problem(("metadata", "tenant"), message, "another name for the tenant or the zone")
+    if not draft.knows_all("App", "Cloud") or not draft.clouds:
+        return
+    busy = {app.value.tenant for app in draft.apps if app.value.runs}
+    for tenant in draft.tenants:
+        if tenant.value.name in busy:
+            continue
+        zone = draft.clouds[0].value.zones[0]
+        name = naming.tenant_namespace(tenant.value.name, zone)
+        owner = owners.setdefault(name, tenant.value.name)
+        if name in _KUBERNETES_NAMESPACES or owner != tenant.value.name:
+            whose = "Kubernetes' own" if name in _KUBERNETES_NAMESPACES else f"that of tenant {owner!r}"
+            message = f"namespace {name!r} of the tenant, which begins in zone {zone!r}, is {whose}"
+            yield tenant.problem(("metadata", "name"), message, "another name for the tenant or the zone")
+
+
+def apps(draft: Draft) -> Iterator[Problem]:
+    """Objects of apps in one namespace have names of their own."""
+    taken: dict[tuple[str, str, str], str] = {}
+    for app in draft.apps:
+        value, path = app.value, ("metadata", "name")
+        if value.name == _DEFAULT_ACCOUNT:
+            message = "an app 'default' would take the service account that Kubernetes makes in every namespace"
+            yield app.problem(path, message, "another name")
+        namespace = naming.tenant_namespace(value.tenant, value.zone)
+        owner = f"app {value.tenant}/{value.name}"
+        for kind, name, of in _objects_of(value, crossing=len(draft.clouds) > 1):
+            whose = f"{of} of {owner}"
+            other = taken.setdefault((namespace, kind, name), whose)
+            if other != whose:
+                yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _EXPECTED)
+
+
+def capabilities(draft: Draft) -> Iterator[Problem]:
+    """Objects of capabilities in one namespace have names of their own."""
+    gateways = {_namespace(item) for _, _, item in draft.capabilities() if item.type == "gateway"}
+    taken: dict[tuple[str, str, str], str] = {
+        (namespace, "Service", _ENTRY_SERVICE): "the city's entry point" for namespace in gateways
+    }
+    for platform, path, item in draft.capabilities():
+        whose = f"capability {item.name!r}"
+        for kind, name in _objects_of_capability(item, crossing=len(draft.clouds) > 1):
+            other = taken.setdefault((_namespace(item), kind, name), whose)
+            if other != whose:
+                message = f"{kind} {name!r} would belong to {whose} and to {other}"
+                yield platform.problem((*path, "name"), message, _EXPECTED)
+
+
+def flows(draft: Draft) -> Iterator[Problem]:
+    """No flow is approved twice: its network policies are named by zones and ports."""
+    for city in draft.cities:
+        first: dict[tuple[str, str, tuple[int, ...]], int] = {}
+        for index, flow in enumerate(city.value.flows):
+            place: tuple[PathItem, ...] = ("spec", "flows", index)
+            line = city.place("spec", "flows", first.setdefault((flow.source, flow.target, flow.ports), index)).line
+            if first[(flow.source, flow.target, flow.ports)] != index:
+                message = f"the flow from {flow.source!r} to {flow.target!r} is given twice (first in line {line})"
+                yield city.problem(place, message)
+            if len(set(flow.ports)) < len(flow.ports):
+                yield city.problem((*place, "ports"), "a port is given twice", "each port once", on_key=True)
+
+
+def _objects_of(app: App, *, crossing: bool) -> Iterator[tuple[str, str, str]]:
+    """Kind and name of what an app has beside workloads (which `duplicates` looks at), and what of the app it is."""
+    if not app.runs:
+        return
+    if len(app.components) > 1:
+        yield "NetworkPolicy", naming.fit(f"{app.name}-within"), "the components"
+    if app.is_routed:
+        yield "NetworkPolicy", naming.fit(f"{app.name}-from-entry"), "the route"
+    for use in app.uses:
+        yield "NetworkPolicy", naming.fit(f"{app.name}-to-{use.alias}"), f"binding {use.alias!r}"
+        yield "Secret", naming.binding_secret(app.name, use.alias), f"binding {use.alias!r}"
+    for part in app.components:
+        workload = naming.component_workload(app.name, part.name)
+        if part.secrets:
+            yield "Secret", f"{workload}-secrets", f"component {part.name!r}"
+        if part.port is not None:
+            yield "Service", workload, f"component {part.name!r}"
+    web = app.web_component
+    if crossing and app.is_routed and web is not None:
+        workload = naming.component_workload(app.name, web.name)
+        yield "Service", naming.fit(f"{workload}-crossing"), "the route"
+
+
+def _objects_of_capability(item: Capability, *, crossing: bool) -> Iterable[tuple[str, str]]:
+    name = item.name
+    return (
+        ("Service", name),
+        *([("Service", naming.fit(f"{name}-crossing"))] if crossing else []),
+        ("ConfigMap", f"{name}-configuration"),
+        ("ConfigMap", f"{name}-routes"),
+    )
+
+
+def _namespace(item: Capability) -> str:
+    return naming.platform_namespace(item.platform, item.zone)

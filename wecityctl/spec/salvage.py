@@ -1,0 +1,119 @@
+"""What is left of a document that does not fit its shape: enough to look at what it refers to.
+
+So that one list has the problems of every stage: a misspelt field does not hide that the tenant does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from wecityctl.errors import Problem
+from wecityctl.spec.fields import FieldDoc, find_field
+from wecityctl.spec.nodes import Document, PathItem, format_path
+from wecityctl.spec.shapes import KINDS, DocumentShape
+
+# A wrong value is left out or replaced; what then misses or surplus there is may take another round.
+_ROUNDS = 3
+_MAX_ERRORS = 20
+# Fields that others refer to: a stand-in for one of these would be missed, or found, by mistake.
+_DECLARING = frozenset({"name", "zones"})
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The shape with stand-ins for what is wrong, at the paths `touched` of its document."""
+
+    shape: DocumentShape
+    document: Document
+    touched: tuple[tuple[PathItem, ...], ...]
+
+    @property
+    def names_known(self) -> bool:
+        """Whether what it declares is as it is written."""
+        return all(_DECLARING.isdisjoint(path) for path in self.touched)
+
+
+def salvage(document: Document) -> Salvaged | None:
+    """The document with every wrong value left out, or replaced by an example where one is required.
+
+    Indices stay, so that places of what is right are right. `None` where too much is wrong.
+    """
+    kind = KINDS.get(document.kind)
+    if kind is None or not isinstance(document.value, dict):
+        return None
+    value = _plain(document.value)
+    touched: list[tuple[PathItem, ...]] = []
+    for _ in range(_ROUNDS):
+        try:
+            return Salvaged(kind.model_validate(value), document, tuple(touched))
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_context=False)
+        if len(details) > _MAX_ERRORS:
+            return None
+        for detail in details:
+            loc = tuple(item for item in detail["loc"] if item != "[key]")
+            touched += [loc] if detail["type"] != "extra_forbidden" else []
+            if not loc or not _mend(value, loc, _stand_in(kind, loc, detail)):
+                return None
+    return None
+
+
+def without_made_up(problems: Iterable[Problem], salvaged: Iterable[Salvaged]) -> Iterator[Problem]:
+    """The problems without those of stand-ins."""
+    stand_ins: dict[tuple[str, int], list[str]] = {}
+    for item in salvaged:
+        for path in item.touched:
+            place = item.document.place(path)
+            stand_ins.setdefault((place.file, place.line), []).append(format_path(path))
+    for problem in problems:
+        if not problem.path.startswith(tuple(stand_ins.get((problem.file, problem.line), ()))):
+            yield problem
+
+
+_NOTHING: Any = object()
+
+
+def _stand_in(kind: type[DocumentShape], loc: Sequence[PathItem], detail: Any) -> Any:
+    """What takes the place of the value at `loc`: nothing, or a valid example where something has to be there."""
+    field = None if detail["type"] == "extra_forbidden" or "[key]" in detail["loc"] else find_field(kind, loc)
+    if field is None or (not field.required and not isinstance(loc[-1], int)):
+        return _NOTHING
+    return _example(field, item=isinstance(loc[-1], int))
+
+
+def _example(field: FieldDoc, *, item: bool) -> Any:
+    if field.type.choices and (item or not field.type.container):
+        return field.type.choices[0]
+    example = field.examples[0] if field.examples else _NOTHING
+    return example[0] if item and isinstance(example, list) and example else example
+
+
+def _mend(root: Any, loc: Sequence[PathItem], stand_in: Any) -> bool:
+    """Put the stand-in at `loc`; false where that cannot be done."""
+    node = root
+    for item in loc[:-1]:
+        if isinstance(node, dict):
+            node = node.get(item)
+        else:
+            node = node[item] if isinstance(node, list) and isinstance(item, int) and item < len(node) else None
+    last = loc[-1] if loc else None
+    if isinstance(node, list) and isinstance(last, int) and last < len(node) and stand_in is not _NOTHING:
+        node[last] = stand_in
+        return True
+    if isinstance(node, dict) and isinstance(last, str):
+        node.pop(last, None)
+        if stand_in is not _NOTHING:
+            node[last] = stand_in
+        return True
+    return False
+
+
+def _plain(value: Any) -> Any:
+    """A copy that can be changed."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
