@@ -15,6 +15,7 @@ import pytest
 
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city, plan_of
+from tests.support.some import some
 from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.cli_process import CliProcess
@@ -103,7 +104,7 @@ def test_state_is_for_its_owner_alone(home: Path) -> None:
         go(make_city("one"), "up")
     finally:
         os.umask(before)
-    for path in everything_below(home / "state" / "wecityctl"):
+    for path in some(everything_below(home / "state" / "wecityctl")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o077 == 0, f"{path} has mode {mode:o}"
 
