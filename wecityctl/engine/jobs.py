@@ -91,8 +91,6 @@ class JobMaker:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
         if operation in ("preview", "up"):
-            if self.options.refresh:
-                arguments += ["--refresh", "--run-program"]
             # A preview shows what would go; it is `up` that refuses to let it go.
             if operation == "preview" or self.options.confirms(stack):
                 arguments.append("--ignore-protect")

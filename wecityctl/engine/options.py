@@ -41,7 +41,6 @@ class RunOptions:
     keep_going: bool = False
     fail_fast: bool = False
     skip: bool = True
-    refresh: bool = False
     expect_no_changes: bool = False
     targets: tuple[str, ...] = ()
     confirmed: frozenset[str] = frozenset()
