@@ -90,10 +90,9 @@ class JobMaker:
     def _arguments(self, stack: str, operation: Operation) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
-        if operation in ("preview", "up"):
-            # A preview shows what would go; it is `up` that refuses to let it go.
-            if operation == "preview" or self.options.confirms(stack):
-                arguments.append("--ignore-protect")
+        # A preview shows what would go; it is `up` that refuses to let it go.
+        if operation == "preview" or (operation == "up" and self.options.confirms(stack)):
+            arguments.append("--ignore-protect")
         for target in self.options.targets:
             arguments += ["--target", target]
         return arguments
