@@ -7,8 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 CITY ?= examples/xingcheng
 STAMP := $(VENV)/.installed
+# Workers of the test run. Tests of one file, and all those on real nodes, are one worker's: tests/support/groups.py.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help up down test lint unit e2e bench schema docs clean
+.PHONY: help up down test lint unit local e2e bench schema docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -29,16 +32,20 @@ down: $(STAMP) ## Take the example city and its embedded cloud down again; volum
 	$(BIN)/wecityctl destroy $(CITY) --confirm="$$($(BIN)/wecityctl validate $(CITY) -o json | \
 	  $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["city"])')" --stop-clouds
 
-test: $(STAMP) lint ## Set everything up and run every test
+test: $(STAMP) lint ## Set everything up and run every test, two at a time (JOBS=1 for one)
 	$(BIN)/wecityctl engine install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-unit: $(STAMP) ## Only the tests that need no cluster: seconds
-	$(BIN)/python -m pytest -m 'not cluster and not node'
+unit: $(STAMP) ## Only tests that start no engine, cluster or build: under a minute
+	$(PYTEST) -m 'not program and not engine and not build and not cluster and not node'
+
+local: $(STAMP) ## Only tests that run the program, its engine or builds, without a cluster
+	$(BIN)/wecityctl engine install
+	$(PYTEST) -m '(program or engine or build) and not cluster and not node'
 
 e2e: $(STAMP) ## Only the tests on the embedded cloud
 	$(BIN)/wecityctl engine install
-	$(BIN)/python -m pytest -m 'cluster or node'
+	$(PYTEST) -m 'cluster or node'
 
 lint: $(STAMP) ## Format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.control_plane import ControlPlane, control_plane
 
+pytest_plugins = ("tests.support.groups",)
+
 # A shell starts what it runs in the background with SIGINT ignored, and that passes on to every program that a test
 # starts and then interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

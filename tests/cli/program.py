@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+
+from tests.support.forks import Forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -11,17 +14,30 @@ ROOT = Path(__file__).parents[2]
 def wecityctl(
     *arguments: str | Path, home: Path | None = None, cwd: Path = ROOT, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`wecityctl ARGUMENTS`; with `home`, its files go there."""
+    """`wecityctl ARGUMENTS`; with `home`, its files go there.
+
+    A process that is started anew where Python's own settings are given, a fork otherwise.
+    """
     base = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "NO_COLOR"))}
     if home is not None:
         base |= {"HOME": str(home)}
+    env = {**base, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment}
+    words = [str(each) for each in arguments]
+    if not any(name.startswith("PYTHON") for name in environment):
+        return _forks().run(words, cwd=cwd, env=env, timeout=60)
     return subprocess.run(
-        [sys.executable, "-c", "from wecityctl.cli.main import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from wecityctl.cli.main import main; main()", *words],
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=60,
         cwd=cwd,
-        env={**base, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment},
+        env=env,
         check=False,
     )
+
+
+@cache
+def _forks() -> Forks:
+    """One server of forks for the whole test run; it ends with it."""
+    return Forks()

@@ -107,6 +107,7 @@ def test_every_command_is_documented() -> None:
 # -- environment variables
 
 
+@cache
 def read_variables() -> dict[str, set[str]]:
     """The variables that the code reads, each with the files that do."""
     found: dict[str, set[str]] = {}

@@ -73,6 +73,7 @@ def test_a_block_that_shows_something_else_is_noticed(tmp_path: Path) -> None:
         Shell(tmp_path, tmp_path).follow(Block(ROOT / "README.md", 1, "bash", "false | cat\n"))
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("document", _cases(""))
 def test_plain_blocks(document: Path, tmp_path: Path) -> None:
     shell = Shell(tmp_path / "work", tmp_path / "home")

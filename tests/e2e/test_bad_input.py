@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.files import SIMULATED, hamlet
 from tests.e2e.machine import TIMEOUT, Done, Machine
 
+pytestmark = pytest.mark.program
 INVALID = Path(__file__).parents[1] / "spec" / "invalid"
 CASES = sorted(path for path in INVALID.iterdir() if path.is_dir() or path.suffix in (".yaml", ".yml"))
 

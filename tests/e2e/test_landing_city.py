@@ -43,6 +43,7 @@ ALICLOUD: Document = {
 }
 
 
+@pytest.mark.program
 def test_four_clouds_are_previewed_with_nothing_at_hand(home: Machine) -> None:
     begun = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     done = home.run("preview", EXAMPLE, "--offline", "-o", "json")
@@ -76,6 +77,7 @@ def kinds(stack: Document) -> set[str]:
     return {change["type"].rpartition(":")[2] for change in stack["changes"]}
 
 
+@pytest.mark.program
 def test_what_is_missing_is_told_for_each_cloud(home: Machine) -> None:
     done = home.run("doctor", EXAMPLE, "-o", "json", code=None)
     found = [item for item in done.json()["findings"] if item["name"].startswith("landing zone ")]

@@ -28,6 +28,7 @@ def test_a_wrong_passphrase_is_an_authentication_error() -> None:
     assert "PULUMI_CONFIG_PASSPHRASE" in caught.value.resolution
 
 
+@pytest.mark.engine
 def test_a_secret_that_the_cli_encrypted_is_read(home: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()

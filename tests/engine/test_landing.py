@@ -198,6 +198,7 @@ def test_one_cloud_without_plug_in_or_cluster_does_not_stop_the_other(
     assert "127.0.0.1:9" in of(result, "base.far").reason
 
 
+@pytest.mark.engine
 def test_a_missing_sdk_plug_in_and_credential_are_each_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for provider, variable in (
         ("alicloud", "ALICLOUD_ACCESS_KEY"),

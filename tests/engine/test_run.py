@@ -23,6 +23,8 @@ from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 
+pytestmark = pytest.mark.engine
+
 
 def outcomes(result: RunResult) -> dict[str, str]:
     """The outcome of each stack, by its name without the city."""

@@ -19,9 +19,12 @@ from wecityctl.oci.recipe import load_recipe
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="apt and dpkg-deb are not here"
-)
+pytestmark = [
+    pytest.mark.build,
+    pytest.mark.skipif(
+        not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="apt and dpkg-deb are not here"
+    ),
+]
 
 BASE = f"""
 name: base

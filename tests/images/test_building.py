@@ -18,7 +18,7 @@ from wecityctl import oci
 from wecityctl.oci.layout import read_layers
 
 Build = Callable[..., dict[str, oci.BuiltImage]]
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.build, pytest.mark.timeout(600)]
 
 NAMES = ("pause", "debian", "sample-app", "postgresql", "cache", "gateway")
 # A third more than they have: whoever adds a package with half a gigabyte behind it shall notice. In MiB.

@@ -26,6 +26,7 @@ def home(tmp_path: Path) -> Path:
     return make_cache(tmp_path / "cache")
 
 
+@pytest.mark.build
 def test_build_list_and_build_again(home: Path, tmp_path: Path) -> None:
     first = images("build", "pause", "-o", "json", cache=home, state=tmp_path)
     assert first.returncode == 0, first.stderr

@@ -19,7 +19,7 @@ import pytest
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
 
 POSTGRES = "/usr/lib/postgresql/15/bin"
 CACHE_ACL = "on >cachepassword resetkeys ~health:web:* resetchannels -@all +@read +@write +@connection"

@@ -33,7 +33,7 @@ def config_set(directory: Path, key: str, value: str) -> subprocess.CompletedPro
     return pulumi("config", "set", key, value, "--stack", "one")
 
 
-@pytest.mark.cluster
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("key", "value", "refused"), [("dbPassword", LONG, True), ("dbPassword", "abc", False), ("region", LONG, False)]
 )

@@ -194,6 +194,7 @@ def test_an_address_that_is_no_web_address_is_refused() -> None:
         Settings.from_environment({"WECITYCTL_DOWNLOAD_BASE": "file:///etc"})
 
 
+@pytest.mark.build
 def test_a_failed_download_falls_to_the_build_and_says_why(
     online: Settings,
     vendor: Vendor,

@@ -21,6 +21,7 @@ from wecityctl.parts.model import PartInstallError, PartState, Phase, SourceName
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import NotOfferedError, StoppedError
 
+pytestmark = pytest.mark.build
 PART = tiny(linker_values={"main.version": "v1.2.3"})
 
 CHILD = """

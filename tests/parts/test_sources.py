@@ -159,6 +159,8 @@ def test_a_bundle_that_is_not_right_is_refused(
         (b"this is no archive", "cannot be unpacked"),
         (archive({"manifest.json": manifest({MEMBER: program()}), MEMBER: program()})[:-40], "cannot be unpacked"),
     ],
+    # An archive has its time in it, and every worker of a test run must call its tests the same.
+    ids=["above", "absolute", "without-manifest", "no-archive", "cut-off"],
 )
 def test_an_archive_that_is_not_right_is_refused(settings: Settings, tmp_path: Path, data: bytes, reason: str) -> None:
     put(tmp_path / "bundle.tar.gz", data)

@@ -1,5 +1,6 @@
 """Whatever is in the files, loading them gives a city or an `InvalidCityError`, never another exception."""
 
+import copy
 import random
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def outcome(path: Path) -> City | tuple[Problem, ...]:
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """The documents with one to three changes: a value replaced, removed, moved, copied or renamed."""
-    documents = [yaml.safe_load(yaml.safe_dump(document)) for document in DOCUMENTS]
+    documents = copy.deepcopy(DOCUMENTS)
     for _ in range(draw(st.integers(1, 3))):
         chosen = random.Random(draw(st.integers(0, 2**32)))
         node: object = documents
@@ -75,7 +76,7 @@ def mutated(draw: st.DrawFn) -> str:
             elif isinstance(node, dict):
                 node[draw(st.text(max_size=8)) if change == "rename" else f"{key}2"] = node.pop(key)
             break
-    return yaml.safe_dump_all(documents, allow_unicode=True)
+    return yaml.dump_all(documents, Dumper=yaml.CSafeDumper, allow_unicode=True)
 
 
 @relaxed

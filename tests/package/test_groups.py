@@ -1,0 +1,74 @@
+"""The groups of tests: an unmarked test that starts what needs a mark fails, whatever becomes of the refusal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CASES = """
+import subprocess, sys
+import pytest
+
+HERE = {here!r}
+IN_ANOTHER = f"import subprocess\\ntry: subprocess.run(['{{HERE}}/etcd'])\\nexcept OSError: pass"
+
+@pytest.fixture
+def server(): subprocess.run([f"{{HERE}}/etcd"], check=True)
+@pytest.fixture(scope="session")
+def cluster(): pass
+
+def test_direct(): subprocess.run([f"{{HERE}}/etcd"], check=True)
+def test_behind_another_program(): subprocess.run(["setpriv", "--reset-env", f"{{HERE}}/etcd"], check=True)
+def test_by_another_python(): subprocess.run([sys.executable, "-c", IN_ANOTHER], check=True)
+def test_by_a_fixture(server): pass
+def test_with_what_is_started_already(cluster): pass
+def test_a_wheel(): subprocess.run([sys.executable, "-m", "build"], check=True)
+
+def test_a_stand_in(): subprocess.run([f"{{HERE}}/pulumi"], check=True)
+@pytest.mark.cluster
+def test_marked(server): subprocess.run([f"{{HERE}}/etcd"], check=True)
+@pytest.mark.engine
+def test_marked_and_by_another_python(): subprocess.run([sys.executable, "-c", IN_ANOTHER], check=True)
+"""
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> dict[str, str]:
+    """How the cases ended, by test."""
+    shutil.copy("/bin/true", tmp_path / "etcd")
+    (tmp_path / "pulumi").write_text("#!/bin/sh\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    (tmp_path / "test_cases.py").write_text(CASES.format(here=str(tmp_path)))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=line", "-p", "tests.support.groups"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "WECITY"))}
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True, text=True, cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=120,
+    )  # fmt: skip
+    lines = [
+        line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("PASSED ", "FAILED ", "ERROR "))
+    ]
+    found = {rest.partition("::")[2].partition(" ")[0]: word for word, rest in lines}
+    assert len(found) == 9, done.stdout + done.stderr
+    return found
+
+
+def test_an_unmarked_test_that_starts_what_needs_a_mark_fails(outcomes: dict[str, str]) -> None:
+    assert outcomes == {
+        "test_direct": "FAILED",
+        "test_behind_another_program": "FAILED",
+        "test_by_another_python": "FAILED",
+        "test_by_a_fixture": "ERROR",
+        "test_with_what_is_started_already": "FAILED",
+        "test_a_wheel": "FAILED",
+        "test_a_stand_in": "PASSED",
+        "test_marked": "PASSED",
+        "test_marked_and_by_another_python": "PASSED",
+    }

@@ -1,0 +1,147 @@
+"""Processes that run the command line without importing it again: forked from one process that has it loaded.
+
+Importing takes most of the time of a short command, and hundreds of tests run one. A fork is a process with streams,
+environment, directory and exit code of its own, as one that is started anew; what depends on how Python itself starts
+(encodings, standard streams that are closed, what is imported when) needs a new process.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.support.processes import ENDING_WITH_PARENT
+
+_LIBRARIES = ("ortools.sat.python.cp_model", "pulumi_kubernetes", "rich.console")
+# Other people's programs and programs of images; what reads the environment when it is imported.
+_NOT_OURS = ("wecityctl.images", "wecityctl.toolchain")
+_READS_THE_ENVIRONMENT = "typer.rich_utils"
+
+
+class Forks:
+    """A running server of forks. One call at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # Libraries for arithmetic start threads when they are imported, and a process with threads is not forked.
+            alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                [*ENDING_WITH_PARENT, sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **alone},
+                cwd=Path(__file__).parents[2],
+            )
+        self._socket = ours
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """`wecityctl ARGUMENTS`; raises subprocess.TimeoutExpired after `timeout` seconds, and the process is gone."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            order = json.dumps([list(arguments), str(cwd), dict(env)]).encode(errors="surrogateescape")
+            descriptors = array.array("i", [out.fileno(), err.fileno()])
+            self._socket.sendmsg([order], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            # The first call waits until everything is loaded.
+            pid = int(self._answer(180))
+            try:
+                code = int(self._answer(timeout))
+            except BaseException as error:
+                os.kill(pid, signal.SIGKILL)
+                self._answer(30)
+                if isinstance(error, TimeoutError):
+                    raise subprocess.TimeoutExpired(["wecityctl", *arguments], timeout) from None
+                raise
+            out.seek(0)
+            err.seek(0)
+            streams = out.read().decode("utf-8"), err.read().decode("utf-8")
+        return subprocess.CompletedProcess(["wecityctl", *arguments], code, *streams)
+
+    def _answer(self, seconds: float) -> bytes:
+        self._socket.settimeout(seconds)
+        answer = self._socket.recv(64)
+        if not answer:
+            raise RuntimeError(f"the server of forks ended with {self._process.wait()}")
+        return answer
+
+    def close(self) -> None:
+        """End the server."""
+        self._socket.close()
+        self._process.wait(30)
+
+
+def serve(connection: socket.socket) -> None:
+    """Load the command line, then answer calls until the other side closes."""
+    import wecityctl
+
+    for name in (*_LIBRARIES, *_modules_below(wecityctl.__path__, "wecityctl.")):
+        importlib.import_module(name)
+    assert _READS_THE_ENVIRONMENT not in sys.modules
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+        if not order:
+            return
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            _run(*json.loads(order.decode(errors="surrogateescape")), *descriptors)
+        for each in descriptors:
+            os.close(each)
+        connection.send(str(pid).encode())
+        _, status = os.waitpid(pid, 0)
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
+    for each in pkgutil.iter_modules(places, prefix):
+        if each.name.endswith(".__main__") or each.name in _NOT_OURS:
+            continue
+        yield each.name
+        if each.ispkg:
+            yield from _modules_below(importlib.import_module(each.name).__path__, f"{each.name}.")
+
+
+def _run(arguments: list[str], cwd: str, env: dict[str, str], out: int, err: int) -> None:
+    """Be a new process of the program; does not return."""
+    code: object = 70
+    try:
+        for source, target in ((out, 1), (err, 2)):
+            os.dup2(source, target)
+            os.close(source)
+        os.environ.clear()
+        os.environ.update(env)
+        os.chdir(cwd)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            errors = "backslashreplace" if number == 2 else "strict"
+            stream = open(number, "w", encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        sys.argv = ["wecityctl", *arguments]
+        from wecityctl.cli.main import main
+
+        main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # As the interpreter ends, without the server's own cleaning up.
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as _connection:
+        serve(_connection)

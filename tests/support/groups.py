@@ -1,0 +1,79 @@
+"""Groups of tests: what an unmarked one may not start, and which may run at the same time as others.
+
+A pytest plug-in. Unmarked tests are `make unit`: they start no engine, no Go, no control plane and build no image.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.guard import sitecustomize as guard
+
+MARKS = ("node", "cluster", "engine", "build", "program")
+_GUARD = Path(guard.__file__).parent
+# Seconds for tests and fixtures to tidy up in after Ctrl-C; xdist kills its workers after 10, and clouds would stay.
+_TIDYING_SECONDS = 120
+_CONTROL_PLANES = {"api_server", "cluster"}
+
+
+def marks_of(item: pytest.Item) -> list[str]:
+    """The marks of a test that decide its group, the heaviest first."""
+    return [mark for mark in MARKS if item.get_closest_marker(mark)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give workers the time to tidy up."""
+    if config.pluginmanager.hasplugin("xdist"):
+        from xdist.workermanage import NodeManager
+
+        NodeManager.EXIT_TIMEOUT = _TIDYING_SECONDS
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all."""
+    for item in items:
+        marks = marks_of(item)
+        item.add_marker(pytest.mark.xdist_group("node" if "node" in marks else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: MARKS.index(marks[0]) if (marks := marks_of(item)) else len(MARKS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Guard everything that an unmarked test does, its fixtures included."""
+    if marks_of(item):
+        return (yield)
+    before = os.environ.get("PYTHONPATH")
+    with tempfile.NamedTemporaryFile(prefix="refused-") as refused:
+        os.environ[guard.PLACE] = refused.name
+        os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(_GUARD), before) if part)
+        try:
+            return (yield)
+        finally:
+            del os.environ[guard.PLACE], os.environ["PYTHONPATH"]
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test whose programs were refused something, whatever they made of it."""
+    try:
+        return (yield)
+    finally:
+        if refused := _refused(item):
+            pytest.fail(f"an unmarked test starts {refused}: mark it {', '.join(MARKS[1:])} or {MARKS[0]}")
+
+
+def _refused(item: pytest.Item) -> str:
+    """What an unmarked test started or would have; empty if nothing."""
+    if marks_of(item):
+        return ""
+    # A marked test may have started them already.
+    shared = _CONTROL_PLANES & set(getattr(item, "fixturenames", ()))
+    return ", ".join(sorted(shared)) or Path(os.environ[guard.PLACE]).read_text().partition("\n")[0]
