@@ -79,6 +79,10 @@ class TimedOutError(WecityError):
     exit_code = ExitCode.TIMEOUT
 
 
+class OutOfTimeError(KeyboardInterrupt):
+    """The time of a run is over. Ends whatever waits as Ctrl-C does, so that no handler of ordinary errors stops it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in a city's files. Lines and columns count from 1; 0 means the file as a whole."""

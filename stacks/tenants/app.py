@@ -21,6 +21,7 @@ from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
+from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint
 
 BINDING_ROOT = "/bindings"
@@ -152,19 +153,25 @@ class Application(pulumi.ComponentResource):
             before.append(home.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
             content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
         template = self._template(component, workload, bindings, content)
-        replicas = 0 if self.app.stage == "suspended" else component.replicas
-        ready.after(*before).add(self._deployment(component, workload, template, replicas))
+        ready.after(*before).add(self._deployment(component, workload, template))
         if component.port is not None:
-            home.add(pods.service(self.namespace, workload, labels, {"http": component.port}))
+            services = [pods.service(self.namespace, workload, labels, {"http": component.port})]
             if self._node_port and component is self.app.web_component:
                 name = naming.fit(f"{workload}-crossing")
-                home.add(pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port))
-        if component.autoscale and replicas:
+                services.append(
+                    pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port)
+                )
+            for service in services:
+                if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
+                    # No pod will ever be behind it; the official plug-in would wait for one.
+                    service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
+                home.add(service)
+        if is_autoscaled(self.app, component):
             ready.add(autoscaler(self.namespace, workload, component))
         if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
             home.add(pods.disruption_budget(self.namespace, workload, labels))
 
-    def _deployment(self, component: Component, workload: str, template: Manifest, replicas: int) -> Manifest:
+    def _deployment(self, component: Component, workload: str, template: Manifest) -> Manifest:
         spec: Manifest = {
             "selector": {"matchLabels": self._component_labels(component)},
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1 if component.replicas > 1 else 0}},
@@ -172,8 +179,8 @@ class Application(pulumi.ComponentResource):
             "template": template,
         }
         # With an autoscaler the number of replicas is its own to set; two owners would undo each other.
-        if component.autoscale is None or replicas == 0:
-            spec["replicas"] = replicas
+        if not is_autoscaled(self.app, component):
+            spec["replicas"] = stated_replicas(self.app, component)
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",

@@ -9,9 +9,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import typer
 
 from tests.cli.program import ROOT, wecityctl
 from wecityctl.cli import _lazy, main
+from wecityctl.cli._options import duration
 from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode, WecityError
 
 # A command whose module misbehaves as told, put into the program's table in another process.
@@ -325,3 +327,16 @@ def test_a_command_line_that_is_wrong_is_told_in_our_words_once(words: tuple[str
     assert (done.returncode, len(errors)) == (2, 1)
     assert errors[0].startswith(message)
     assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("90", 90), ("10m", 600), ("1h30m", 5400), ("2h5s", 7205), ("720h", 2592000)]
+)
+def test_a_duration_is_seconds(text: str, seconds: int) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5m", "10 m", "1.5h", "5m1h", "1d", "721h", "\uff11\uff10m"])
+def test_what_is_no_duration_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 90s, 10m or 1h30m"):
+        duration(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,3 +76,11 @@ def test_status_shows_the_state_and_ends_as_clouds_does(tmp_path: Path, server: 
     assert done.returncode == wecityctl("clouds", CITY, home=tmp_path, KUBECONFIG=config).returncode == 4
     done = wecityctl("status", CITY, "-o", "json", home=tmp_path, KUBECONFIG=config)
     assert (list(json.loads(done.stdout)["unreachable"]), done.returncode) == (["main"], 4)
+
+
+def test_a_cluster_that_says_nothing_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = kubeconfig(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        done = wecityctl("preview", CITY, "--timeout", "2s", home=tmp_path, KUBECONFIG=str(config))
+    assert done.returncode == 9, done
+    assert "error: the run was not done after 2 s\n  it waited for the city's clouds to answer\n" in done.stderr

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
 from wecityctl.model.outputs import BaseOutputs, TenantOutputs
+from wecityctl.stacks import pods
+from wecityctl.stacks.objects import Scope
+from wecityctl.stacks.tenants.app import autoscaler
+from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 
 
 class Part(pulumi.ComponentResource):
@@ -52,9 +58,10 @@ def _labels(inputs: StackInputs) -> dict[str, str]:
 def objects(inputs: StackInputs) -> dict[str, Any]:
     """A namespace and small objects in it; the city's labels say how many and what is in them.
 
-    `count`: ConfigMaps a stack · `text`: their content · `broken`: a tenant that gets an object the cluster refuses ·
-    `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant with a Deployment · `nowhere`: its pods fit
-    no node · `closed`: a tenant with a network policy that lets nothing in or out · `replicas`: of the Deployment.
+    `count`: ConfigMaps a stack · `text`: their content · `chain`: each depends on the one before · `broken`: a tenant
+    that gets an object the cluster refuses · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant
+    with a Deployment · `nowhere`: its pods fit no node · `closed`: a tenant with a network policy that lets nothing in
+    or out · `replicas`: of the Deployment.
     """
     import pulumi_kubernetes as k8s
 
@@ -78,14 +85,16 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     part = Part("part")
     below = pulumi.ResourceOptions(provider=kube, parent=part, depends_on=[namespace])
     count = int(options.get("count", "2")) - (options.get("fewer") == stack.subject)
+    before: list[pulumi.Resource] = []
     for index in range(count):
         name = f"c{index}"
-        k8s.core.v1.ConfigMap(
+        made = k8s.core.v1.ConfigMap(
             name,
             metadata={"name": name, "namespace": space, "labels": labels},
             data={"text": options.get("text", "one"), "i": str(index)},
-            opts=below,
+            opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(depends_on=before)),
         )
+        before = [made] if options.get("chain") else []
     for name in stack.secrets:
         k8s.core.v1.Secret(
             name,
@@ -122,6 +131,34 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     return components_outputs(inputs)
 
 
+def scaled(inputs: StackInputs) -> dict[str, Any]:
+    """As `components`; a tenant's apps are Deployments with their replicas or their autoscaler, as the real stack's."""
+    import pulumi_kubernetes as k8s
+
+    cluster, stack = inputs.cluster, inputs.stack
+    if stack.layer != "tenant":
+        return components(inputs)
+    assert cluster is not None
+    kube = k8s.Provider("cluster", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.identifier)
+    scope = Scope(inputs, kube, _labels(inputs))
+    for app in inputs.city.apps_of(stack.subject):
+        space = naming.tenant_namespace(app.tenant, app.zone)
+        ready = scope.after(scope.add({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}))
+        component = app.components[0]
+        workload, labels = naming.component_workload(app.name, component.name), {"app": app.name}
+        container = {"name": "web", "image": component.image, "ports": [{"name": "http", "containerPort": 8080}]}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+        spec: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
+        if is_autoscaled(app, component):
+            ready.add(autoscaler(space, workload, component))
+        else:
+            spec["replicas"] = stated_replicas(app, component)
+        metadata = {"name": workload, "namespace": space}
+        ready.add({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+        ready.add(pods.service(space, workload, labels, {"http": 8080}))
+    return components_outputs(inputs)
+
+
 def components_outputs(inputs: StackInputs) -> dict[str, Any]:
     """Outputs of the right shape for each layer."""
     stack = inputs.stack
@@ -151,6 +188,13 @@ def failing(inputs: StackInputs) -> dict[str, Any]:
         raise RuntimeError(f"no luck with {stack.subject or stack.layer}")
     if inputs.city.labels.get("extra") == stack.subject and stack.subject:
         Part("extra")
+    return components(inputs)
+
+
+async def hanging(inputs: StackInputs) -> dict[str, Any]:
+    """As `components`; a tenant's program waits for what never comes."""
+    if inputs.stack.layer == "tenant":
+        await asyncio.Event().wait()
     return components(inputs)
 
 

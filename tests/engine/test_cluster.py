@@ -18,6 +18,7 @@ from tests.engine.drive import go, make_city, plan_of
 from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.backend import open_backend
+from wecityctl.engine.interrupts import time_limit
 from wecityctl.engine.options import Timeouts
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster
@@ -365,3 +366,35 @@ def test_a_killed_engine_is_an_error_of_its_stack(home: Path, name: str, main_cl
             os.kill(pid, signal.SIGKILL)
     assert drive.process.wait(60) == ExitCode.DEPLOYMENT, drive.log.read_text()
     assert up(make_city(name, count="60"), main_cluster).exit_code == 0
+
+
+def test_a_failure_while_drift_is_taken_over_ends_the_run(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city(name, ("health",), chain="yes", count="4")
+    up(city, main_cluster)
+    space = f"{name}-tenant-health-main"
+    patch = '{"data": {"text": "by hand"}}'
+    cluster.kubectl("patch", "configmap", "c0", "-n", space, "--field-manager=someone", "--type=merge", "-p", patch)
+    cluster.kubectl("delete", "configmap", "c3", "-n", space)
+    # The engine skips what depends on c0, and once waited for it for ever.
+    result = up(city, main_cluster, refresh=True, timeouts=Timeouts(stack=60, cancel=5))
+    assert result.exit_code == ExitCode.DEPLOYMENT, result
+    health = of(result, "health.main")
+    assert health.outcome == "failed"
+    assert "someone" in "".join(health.errors)
+    assert of(result, "entry").outcome == "unchanged"
+
+
+def test_the_end_of_the_runs_time_names_what_was_waited_for(home: Path, name: str, main_cluster: Cluster) -> None:
+    with time_limit(12, lambda: ""):
+        result = up(make_city(name, workload="health", nowhere="yes"), main_cluster, timeouts=Timeouts(cancel=20))
+    assert result.exit_code == ExitCode.TIMEOUT, result
+    health = of(result, "health.main")
+    assert health.outcome == "failed"
+    assert health.reason.startswith("the run's time was over: it waited for web (create): waiting for 2 of 2 pods")
+    assert "0/1 nodes are available" in health.reason
+    assert of(result, "traffic.main").outcome == "succeeded"
+    assert of(result, "entry").reason == "not started: the run's time was over"
+    # Nothing is lost by it: the next run goes on.
+    assert up(make_city(name, workload="health"), main_cluster).exit_code == 0

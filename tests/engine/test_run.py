@@ -6,6 +6,8 @@ import json
 import os
 import stat
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,14 @@ from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.environment import plain_environment
 from wecityctl.engine.execute import cli_path
+from wecityctl.engine.interrupts import time_limit
 from wecityctl.engine.locks import LockedError, city_lock
+from wecityctl.engine.options import Timeouts
 from wecityctl.engine.secret_store import SecretStore
 from wecityctl.engine.secret_write import remove_secret, set_secret
 from wecityctl.engine.store_cli import CliStore, run_cli
-from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode
+from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
+from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 
 pytestmark = pytest.mark.engine
@@ -346,3 +351,48 @@ def test_a_full_disk_is_told_and_the_state_kept(home: Path, left: int) -> None:
         assert set(outcomes(go(city, "up")).values()) == {"unchanged"}
     finally:
         subprocess.run(["umount", str(state)], check=True)
+
+
+def test_an_engine_that_waits_for_nothing_is_stopped(home: Path) -> None:
+    begun = time.monotonic()
+    city = make_city("idle", ("health",))
+    result = go(city, "up", program="hanging", timeouts=Timeouts(idle=3, cancel=2))
+    assert time.monotonic() - begun < 40
+    assert result.exit_code == ExitCode.TIMEOUT
+    health = next(item for item in result.results if item.stack == "idle.tenant.health.main")
+    assert health.outcome == "failed"
+    assert health.reason.startswith("the engine had nothing under way and said nothing for 3 s"), health
+
+
+def test_the_end_of_the_runs_time_ends_it_in_order(home: Path) -> None:
+    events: list[Event] = []
+    with time_limit(6, lambda: ""):
+        result = go(make_city("late", ("health",)), "up", program="hanging", events=events, timeouts=Timeouts(cancel=2))
+    assert result.exit_code == ExitCode.TIMEOUT
+    found = {item.stack.removeprefix("late."): (item.outcome, item.reason) for item in result.results}
+    assert found["platform.application.main"][0] == "succeeded"
+    assert found["tenant.health.main"] == ("failed", "the run's time was over: the engine had nothing under way")
+    assert found["entry"] == ("blocked", "not started: the run's time was over")
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_the_end_of_the_time_ends_what_waits_outside_the_stacks_too() -> None:
+    """As an image build in a thread of its own: the terminal would interrupt its program, and so does the alarm."""
+    begun = time.monotonic()
+    limit = time_limit(1, lambda: "it waited for image web: building")
+    with pytest.raises(TimedOutError) as caught, limit, ThreadPoolExecutor() as pool:
+        pool.submit(subprocess.run, ["sleep", "60"], check=False).result()
+    assert time.monotonic() - begun < 10
+    assert caught.value.exit_code is ExitCode.TIMEOUT
+    assert caught.value.details == "it waited for image web: building"
+
+
+def test_a_lock_that_is_not_given_back_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        hold(first.fileno(), seconds=1, what="the image web")
+        looks: list[int] = []
+        with pytest.raises(TimedOutError, match="working on the image web for"):
+            hold(second.fileno(), seconds=0.3, what="the image web", waiting=lambda: looks.append(1))
+        assert len(looks) > 1
+        first.close()
+        hold(second.fileno(), seconds=1, what="the image web")

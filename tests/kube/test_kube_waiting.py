@@ -76,7 +76,7 @@ async def test_ready_answer_asks_nothing(client: KubeClient, namespace: str) -> 
 @pytest.mark.parametrize(
     ("behave", "expected"),
     [
-        ("pull", "image pull: Back-off pulling image none/web:1: not found"),
+        ("pull", 'image pull: Back-off pulling image "none/web:1": ErrImagePull: rpc error: code = Unavailable'),
         ("crash", "crash loop: container web ended with exit code 7"),
     ],
 )
@@ -117,15 +117,79 @@ async def test_pods_refused_by_quota_are_told(client: KubeClient, namespace: str
     assert any("exceeded quota" in line for line in said), said
 
 
-async def test_service_waits_for_a_ready_pod(client: KubeClient, namespace: str) -> None:
-    service = {
+async def fails(client: KubeClient, obj: dict[str, Any]) -> str:
+    """Why an object fails for certain, long before its time is up."""
+    began = time.monotonic()
+    with pytest.raises(NotReady) as caught:
+        await apply(client, obj, seconds=60)
+    assert not caught.value.timed_out
+    assert caught.value.exit_code is ExitCode.DEPLOYMENT
+    assert time.monotonic() - began < 20
+    return caught.value.reasons[0]
+
+
+def stateful_set(namespace: str, **pod: Any) -> dict[str, Any]:
+    made = deployment(namespace, 1, **pod)
+    return {**made, "kind": "StatefulSet", "spec": {**made["spec"], "serviceName": "web"}}
+
+
+async def test_a_workload_without_its_image_fails_at_once_and_its_service_with_it(
+    client: KubeClient, namespace: str
+) -> None:
+    behind, web = await asyncio.gather(
+        fails(client, service(namespace)), fails(client, deployment(namespace, behave="noimage"))
+    )
+    assert "container web: there is no image none/web:1: " in web
+    assert behind == f"Deployment web behind it cannot start: {behind.partition(' start: ')[2]}"
+    assert "there is no image none/web:1" in behind
+    # The next template is judged by its own pods, while those of the former are still there.
+    mended = deployment(namespace)
+    mended["spec"]["template"]["spec"]["containers"][0]["image"] = "none/web:2"
+    live, _ = await apply(client, mended)
+    assert live["status"]["availableReplicas"] == 2
+
+
+async def test_pods_that_are_refused_for_good_fail_at_once(client: KubeClient, namespace: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    metadata = {"name": namespace, "labels": labels}
+    await client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, field_manager="t")
+    found = await asyncio.gather(fails(client, deployment(namespace)), fails(client, stateful_set(namespace)))
+    assert all('violates PodSecurity "restricted:latest"' in reason for reason in found), found
+
+
+async def test_pods_that_can_never_fit_their_quota_fail_at_once(client: KubeClient, namespace: str) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "q", "namespace": namespace},
+        "spec": {"hard": {"requests.cpu": "1"}},
+    }
+    await apply(client, quota)
+    large = deployment(namespace)
+    large["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "600m"}}
+    reason = await fails(client, large)
+    told = "2 pods with requests.cpu=600m each can never fit the quota q, which allows requests.cpu=1"
+    assert reason == f"its pods are refused: {told}"
+
+
+async def test_a_service_is_ready_when_its_workloads_are_scaled_to_zero(client: KubeClient, namespace: str) -> None:
+    await asyncio.gather(
+        apply(client, service(namespace), seconds=10), apply(client, deployment(namespace, 0), seconds=10)
+    )
+
+
+def service(namespace: str) -> dict[str, Any]:
+    return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "web", "namespace": namespace},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
     }
+
+
+async def test_service_waits_for_a_ready_pod(client: KubeClient, namespace: str) -> None:
     said: list[str] = []
-    made = await client.apply(service, field_manager="t")
+    made = await client.apply(service(namespace), field_manager="t")
     waiter = asyncio.create_task(wait_ready(client, made, timeout=30, report=said.append))
     await asyncio.sleep(2)
     assert not waiter.done()

@@ -162,6 +162,8 @@ def test_nothing_to_change_is_said() -> None:
 def test_a_city_that_was_never_made_is_not_called_as_its_files_say() -> None:
     absent = StackResult("xc.base.main", "skipped", reason="does not exist")
     assert headline(RunResult("destroy", "xc", (absent,), 1.0, 0)) == "nothing to take down of xc (1.0 s)"
+    blocked = StackResult("xc.entry", "blocked", reason="not started: the run's time was over")
+    assert headline(RunResult("up", "xc", (absent, blocked), 1.0, 9)) == "up did not come to 1 of 2 stacks: xc.entry"
 
 
 @pytest.mark.parametrize(

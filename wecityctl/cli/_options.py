@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,27 @@ class StreamFormat(StrEnum):
     JSON = "json"
 
 
+def duration(text: str) -> float:
+    """Seconds in a text such as `90s`, `10m` or `1h30m`; a number alone is seconds. Raises `typer.BadParameter`."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip(), re.ASCII)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not 0 < total <= _LONGEST:
+        raise typer.BadParameter(f"{text!r} is no duration: write 90s, 10m or 1h30m")
+    return float(total)
+
+
+_LONGEST = 30 * 24 * 3600
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        parser=duration,
+        show_default="no limit",
+        help="Stop the whole run, in order as Ctrl-C does, when it takes longer: 90s, 10m, 1h30m. Exit code 9.",
+    ),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(

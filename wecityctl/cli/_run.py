@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.cli._options import StreamFormat
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import Event, RunFinished, RunResult, Sink
+from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def operate(request: RunRequest) -> RunResult:
     """Carry the request out and show it; what stops it before it begins is raised."""
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
+    with (
+        open_reporter(request.output) as shown,
+        _bounded(request, shown) as sink,
+        _engine(request) as engine,
+        _gate(request, engine) as gate,
+    ):
         result = _run(request, sink, gate, engine)
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
@@ -62,7 +67,12 @@ def operate_offline(request: RunRequest) -> RunResult:
 
     if request.report_file is not None:
         _check_report_file(request.report_file)
-    with open_reporter(request.output) as sink, _engine(request) as engine, _gate(request, engine) as gate:
+    with (
+        open_reporter(request.output) as shown,
+        _bounded(request, shown) as sink,
+        _engine(request) as engine,
+        _gate(request, engine) as gate,
+    ):
 
         def tell(event: Event) -> None:
             sink(RunFinished(gate.in_result(event.result)) if isinstance(event, RunFinished) else event)
@@ -146,6 +156,23 @@ def open_reporter(output: StreamFormat) -> Iterator[Sink]:
 
         with PlainReporter(sys.stderr, verbosity=settings().verbosity + 1) as plain:
             yield plain
+
+
+@contextmanager
+def _bounded(request: RunRequest, sink: Sink) -> Iterator[Sink]:
+    """The sink of a run that takes no longer than its --timeout; outside the stacks, what was done last is named."""
+    from wecityctl.engine.interrupts import time_limit
+
+    last = clouds = "the city's clouds to answer"
+
+    def tell(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress):
+            last = clouds if event.done else f"{event.subject}: {event.phase} {event.detail}".rstrip()
+        sink(event)
+
+    with time_limit(request.options.timeouts.run, lambda: f"it waited for {last}"):
+        yield tell
 
 
 def _engine(request: RunRequest) -> Engine:

@@ -32,12 +32,13 @@ def destroy(
     stop_clouds: Annotated[
         bool, typer.Option("--stop-clouds", help="Stop the city's embedded clouds too; with --delete-data reset them.")
     ] = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
     """Take the city's stacks down, the last layer first. Volumes and secrets stay unless --delete-data is given."""
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
@@ -50,7 +51,12 @@ def destroy(
             resolution=f"add --confirm={session.city.name}",
         )
     options = RunOptions(
-        "destroy", parallelism=parallelism, keep_going=keep_going, confirm_all=True, delete_data=delete_data
+        "destroy",
+        parallelism=parallelism,
+        keep_going=keep_going,
+        confirm_all=True,
+        delete_data=delete_data,
+        timeouts=Timeouts(run=timeout or 0.0),
     )
     request = RunRequest(session, options, tuple(only or ()), output, report_file)
     result = operate(request)

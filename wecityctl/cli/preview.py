@@ -31,6 +31,7 @@ def preview(
     take_over: o.TakeOver = False,
     parallelism: o.Parallelism = o.PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
@@ -41,13 +42,18 @@ def preview(
     all above it.
     """
     from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, None if offline else standing)
-    replaced = replaced_clusters(session, new_cluster)
-    options = RunOptions("preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over)
+    options = RunOptions(
+        "preview",
+        parallelism=parallelism,
+        new_clusters=replaced_clusters(session, new_cluster),
+        take_over=take_over,
+        timeouts=Timeouts(run=timeout or 0.0),
+    )
     request = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
     result = operate_offline(request) if offline else operate(request)
     raise typer.Exit(exit_code(result, detailed=detailed_exitcode))

@@ -15,15 +15,16 @@ def refresh(
     path: CityPath = HERE,
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
     """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
     from wecityctl.cli._run import RunRequest, exit_code, operate
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
-    options = RunOptions("refresh", parallelism=parallelism)
+    options = RunOptions("refresh", parallelism=parallelism, timeouts=Timeouts(run=timeout or 0.0))
     request = RunRequest(open_session(path, standing), options, tuple(only or ()), output, report_file, details=True)
     raise typer.Exit(exit_code(operate(request)))

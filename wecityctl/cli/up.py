@@ -21,6 +21,7 @@ app = typer.Typer()
         "wecityctl up examples/xingcheng",
         "wecityctl up examples/xingcheng --only transport-bureau",
         "wecityctl up examples/xingcheng --no-skip --report-file report.json",
+        "wecityctl up examples/xingcheng --timeout 30m",
     )
 )
 def up(
@@ -36,6 +37,7 @@ def up(
     new_cluster: o.NewCluster = None,
     yes: o.Yes = False,
     details: o.Details = False,
+    timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
@@ -47,16 +49,19 @@ def up(
     field that the files state is refused unless --take-over is given.
     """
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
-    from wecityctl.engine.options import RunOptions
+    from wecityctl.engine.options import RunOptions, Timeouts
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
     session = open_session(path, standing)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
+    timeouts = Timeouts(run=timeout or 0.0)
     advised = False
     if sys.stdin.isatty() and sys.stderr.isatty() and not yes and output is o.StreamFormat.TEXT:
-        first = RunOptions("preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over)
+        first = RunOptions(
+            "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
+        )
         shown = operate(RunRequest(session, first, chosen, details=True))
         if shown.exit_code or not _go_on(shown):
             raise typer.Exit(shown.exit_code)
@@ -71,6 +76,7 @@ def up(
         delete_data=delete_data,
         take_over=take_over,
         new_clusters=replaced,
+        timeouts=timeouts,
     )
     request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=advised)
     raise typer.Exit(exit_code(operate(request)))

@@ -69,6 +69,7 @@ class EventReader:
         self._same: set[str] = set()
         self._waiting: dict[str, str] = {}
         self._active: dict[str, ResourceOp] = {}
+        self._under_way: dict[str, str] = {}
         self.errors: dict[str, None] = {}
         self.warnings: dict[str, None] = {}
         self.cancelled = False
@@ -84,6 +85,14 @@ class EventReader:
         """How many resources were looked at and left as they are."""
         return len(self._same - {urn for urn, change in self._changes.items() if change.op != "same"})
 
+    @property
+    def under_way(self) -> tuple[str, ...]:
+        """What the engine works on now, each with its operation and what it was last said to wait for."""
+        return tuple(
+            f"{name_of(urn)} ({op}): {self._waiting[urn]}" if urn in self._waiting else f"{name_of(urn)} ({op})"
+            for urn, op in self._under_way.items()
+        )
+
     def feed(self, data: bytes) -> None:
         """Take more of the log; a line may come in pieces."""
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -93,11 +102,13 @@ class EventReader:
 
     def _take(self, event: dict[str, Any]) -> None:
         if (body := event.get("resourcePreEvent")) is not None:
-            self._started(body["metadata"])
-        elif (body := event.get("resOutputsEvent")) is not None:
-            self._finished(body["metadata"], failed=False)
-        elif (body := event.get("resOpFailedEvent")) is not None:
-            self._finished(body["metadata"], failed=True)
+            meta = body["metadata"]
+            if is_shown(meta["type"]) and meta["op"] != "replace":
+                self._under_way[meta["urn"]] = meta["op"]
+            self._started(meta)
+        elif (body := event.get("resOutputsEvent") or event.get("resOpFailedEvent")) is not None:
+            self._under_way.pop(body["metadata"]["urn"], None)
+            self._finished(body["metadata"], failed="resOpFailedEvent" in event)
         elif (body := event.get("diagnosticEvent")) is not None:
             self._diagnostic(body)
         elif (body := event.get("errorEvent")) is not None:

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from wecityctl.engine.forecast import Forecast
 from wecityctl.engine.pool import Pool
 from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort
 from wecityctl.engine.workdir import Workdir
-from wecityctl.errors import WecityError
+from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.inputs import StackInputs
 
 _HERE = "wecityctl.engine"
+# Far more than the largest city needs: an answer that takes this long does not come.
+ANSWER_SECONDS = 600.0
 OWN_PROGRAMS = "wecityctl.stacks"
 # What every city's stacks load. The vendors' landing zones are left to the workers that run one: their SDKs are large.
 PRELOADED = (
@@ -85,7 +87,7 @@ class Engine:
         connection = self.spawn(f"{_HERE}.forecast")
         try:
             connection.send(ForecastOrder(self._program, inputs))
-            answer: Mapping[str, Forecast] = connection.recv()
+            answer: Mapping[str, Forecast] = self._answer(connection, "the stacks' programs to say what they register")
         except (EOFError, OSError) as error:
             raise self.died() from error
         finally:
@@ -98,7 +100,7 @@ class Engine:
         assert self._provider is not None
         try:
             self._provider.send(OpenPort(name))
-            answer = self._provider.recv()
+            answer = self._answer(self._provider, "the built-in provider to open a port")
         except (EOFError, OSError) as error:
             raise self.died("the built-in provider's process has died") from error
         assert isinstance(answer, Opened)
@@ -111,9 +113,16 @@ class Engine:
         if self._provider is not None:
             try:
                 self._provider.send(ClosePort(port))
-                self._provider.recv()
+                self._answer(self._provider, "the built-in provider to close a port")
             except (EOFError, OSError) as error:
                 raise self.died("the built-in provider's process has died") from error
+
+    @staticmethod
+    def _answer(connection: Connection, what: str) -> Any:
+        """The next message of a process of the run. Raises `TimedOutError` when there is none in `ANSWER_SECONDS`."""
+        if not connection.poll(ANSWER_SECONDS):
+            raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for {what}", resolution="run it again")
+        return connection.recv()
 
     def died(self, message: str = "a worker process has died") -> WecityError:
         """The error for a process that is gone without a word, with what it wrote to stderr."""

@@ -1,26 +1,88 @@
-"""Ctrl-C and SIGTERM of a run, as something its loop can wait for; the process itself goes on."""
+"""Ctrl-C, SIGTERM and the end of a run's time, as something its loop can wait for; the process itself goes on."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
+
+from wecityctl.errors import OutOfTimeError, TimedOutError
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
+    """Bound what is in the block to `seconds` (0: no bound). Main thread only; elsewhere there is no bound.
+
+    Within `Interrupts` the end of the time counts as an interrupt. Elsewhere it ends the block as Ctrl-C would, and
+    `TimedOutError` is raised with what was waited for.
+    """
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: FrameType | None) -> NoReturn:
+        for child in _programs_of_this_run():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGINT)
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except OutOfTimeError as error:
+        raise TimedOutError(
+            f"the run was not done after {seconds:.0f} s",
+            details=waited_for(),
+            resolution="run it again, with more time if that was too short: what was done is in the state",
+        ) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _programs_of_this_run() -> list[int]:
+    """The processes below this one that a terminal would interrupt with it, as builds are: those of its group."""
+    parents: dict[int, int] = {}
+    mine = os.getpgrp()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(ValueError, OSError, IndexError):
+            pid = int(entry.name)
+            _, parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(group) == mine:
+                parents[pid] = int(parent)
+    return [pid for pid in parents if _is_below(pid, os.getpid(), parents)]
+
+
+def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+    while (parent := parents.get(pid)) is not None:
+        if parent == ancestor:
+            return True
+        pid = parent
+    return False
 
 
 class Interrupts:
-    """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero."""
+    """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero.
+
+    `timed_out` says that the first of them was the end of the run's time.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.timed_out = False
         self._read, self._write = socket.socketpair()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -43,6 +105,7 @@ class Interrupts:
             self._read.recv(64)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        self.timed_out = self.timed_out or (number == signal.SIGALRM and not self.count)
         self.count += 1
         with contextlib.suppress(OSError):
             self._write.send(b"!")

@@ -55,7 +55,12 @@ class JobMaker:
     ) -> Job:
         """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
         that shall see another state than the stack's, `shown`.
+
+        With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
+        so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
+        ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
         """
+        refresh = self.options.refresh
         environment = self.backend.environment()
         if operation == "preview" and (state is None or shown is not None):
             scratch = self.engine.workdir.scratch
@@ -85,11 +90,15 @@ class JobMaker:
             str(files.lock_record(stack)) if files is not None and operation != "preview" else "",
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
+            self.options.timeouts.idle,
+            tuple(self._arguments(stack, "refresh")) if refresh and operation == "up" else (),
         )
 
     def _arguments(self, stack: str, operation: Operation) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
         arguments += ["--parallel", str(self.options.resource_parallelism)]
+        if operation == "preview" and self.options.refresh:
+            arguments += ["--refresh", "--run-program"]
         # A preview shows what would go; it is `up` that refuses to let it go.
         if operation == "preview" or (operation == "up" and self.options.confirms(stack)):
             arguments.append("--ignore-protect")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -18,6 +19,7 @@ from wecityctl.errors import WecityError
 from wecityctl.model.events import Outcome, Sink, StackFinished, StackResult, StackStarted
 
 CANCELLED = "cancelled by the user"
+OUT_OF_TIME = "not started: the run's time was over"
 
 
 class Task(Protocol):
@@ -81,7 +83,8 @@ class Loop:
         while progress:
             progress = False
             for name, reason in self._schedule.blocked().items():
-                outcome: Outcome = "cancelled" if self._interrupts.count else "blocked"
+                by_user = self._interrupts.count and not self._interrupts.timed_out
+                outcome: Outcome = "cancelled" if by_user else "blocked"
                 self._settle(StackResult(name, outcome, reason=reason))
                 progress = True
             for name in self._schedule.ready():
@@ -162,8 +165,11 @@ class Loop:
     def _pass_interrupts(self) -> None:
         while self._told < self._interrupts.count:
             self._told += 1
-            self._schedule.stop(CANCELLED)
+            timed_out = self._interrupts.timed_out
+            self._schedule.stop(OUT_OF_TIME if timed_out else CANCELLED)
             for connection in self._running:
-                connection.send(Cancel())
+                # A worker that has just ended reads no more; what it said last is still to be heard.
+                with suppress(OSError):
+                    connection.send(Cancel(timed_out))
             for connection in list(self._following):
                 self._settle(self._following.pop(connection))

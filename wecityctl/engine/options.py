@@ -14,10 +14,13 @@ DAY = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `stack` bounds one stack's run (0: no bound); `cancel` is how long an interrupted engine may go on
-    before it is killed; `age` is how old a record may be that lets `up` leave a stack out."""
+    """Seconds. `run` bounds the whole run and `stack` one stack's (0: no bound); `idle` is how long an engine that has
+    nothing under way may say nothing; `cancel` is how long an interrupted engine may go on before it is killed; `age`
+    is how old a record may be that lets `up` leave a stack out."""
 
+    run: float = 0.0
     stack: float = 0.0
+    idle: float = 600.0
     cancel: float = 60.0
     age: float = DAY
 
@@ -41,6 +44,7 @@ class RunOptions:
     keep_going: bool = False
     fail_fast: bool = False
     skip: bool = True
+    refresh: bool = False
     expect_no_changes: bool = False
     targets: tuple[str, ...] = ()
     confirmed: frozenset[str] = frozenset()

@@ -19,7 +19,7 @@ def result_of(stack: str, report: Report) -> StackResult:
         outcome, reason = "cancelled", "cancelled by the user"
     else:
         outcome = "failed"
-        reason = "took longer than allowed" if report.timed_out else first_line(report.errors)
+        reason = first_line(report.errors)
     return StackResult(
         stack,
         outcome,
@@ -43,17 +43,19 @@ def exit_code_of(
     refused: Mapping[str, int] = {},
     *,
     expect_no_changes: bool = False,
+    timed_out: bool = False,
 ) -> int:
     """The run's exit code: what the user did counts before what failed, what failed before what was expected.
 
-    `refused` has the codes of stacks that failed before their engine began.
+    `refused` has the codes of stacks that failed before their engine began; `timed_out` says that the run's time was
+    over before it had ended.
     """
     outcomes = {result.outcome for result in results}
     if "cancelled" in outcomes:
         return ExitCode.CANCELLED
     if "failed" in outcomes or "blocked" in outcomes:
         codes = {reports[result.stack].exit_code for result in results if result.stack in reports} | {*refused.values()}
-        if any(reports[result.stack].timed_out for result in results if result.stack in reports):
+        if timed_out or any(reports[result.stack].timed_out for result in results if result.stack in reports):
             return ExitCode.TIMEOUT
         return ExitCode.AUTHENTICATION if ExitCode.AUTHENTICATION in codes else ExitCode.DEPLOYMENT
     if expect_no_changes and any(result.changes for result in results):

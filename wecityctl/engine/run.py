@@ -91,6 +91,7 @@ def run(
             runner.reports,
             runner.refused,
             expect_no_changes=options.expect_no_changes,
+            timed_out=runner.timed_out,
         ),
         tuple(name for name in leftovers if name not in runner.removed),
         runner.urls(),
@@ -134,6 +135,7 @@ class _Runner:
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
+        self.timed_out = False
 
     def go(self, engine: Engine) -> None:
         with Interrupts() as interrupts:
@@ -142,6 +144,7 @@ class _Runner:
                 self._destroy(engine, maker, interrupts)
             else:
                 self._forward(engine, maker, interrupts)
+            self.timed_out = interrupts.timed_out
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
@@ -21,6 +22,8 @@ from wecityctl.inputs import StackInputs
 # Below this, starting processes and bringing their answers back takes as long as it spares.
 WORTH_IT = 8
 MOST = 8
+# The largest city takes minutes.
+RECORDING_SECONDS = 3600.0
 
 Outcome = Recording | Exception
 
@@ -99,6 +102,8 @@ def _portable(outcome: Outcome) -> Outcome:
 
 def _collect(child: int, connection: Connection, share: Sequence[StackInputs]) -> list[Outcome]:
     try:
+        if not connection.poll(RECORDING_SECONDS):
+            os.kill(child, signal.SIGKILL)
         found: list[Outcome] = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own child's bytes
     except (EOFError, OSError):
         found = [WecityError(f"the process that recorded stack {one.stack.name} has died") for one in share]

@@ -64,7 +64,7 @@ class Skipper:
     @property
     def _may_skip(self) -> bool:
         options = self._options
-        return options.skip and options.operation == "up" and not options.targets
+        return options.skip and options.operation == "up" and not options.refresh and not options.targets
 
     def record(self, stack: str) -> Record | None:
         """The stack's record if the state is still the one it was written with."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
+from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
@@ -140,6 +141,8 @@ class Forward:
         elif settled.needs_engine and state is not None and state.deployment is not None:
             context.backend.store.write(stack, settled.edited(state.deployment))
             state = context.reread(stack)
+        if self._operation == "up":
+            hand_over_replicas(context, stack, self._sink)
         port = 0
         if context.provider.kind == "builtin" and context.needs_provider(stack):
             port = open_port()

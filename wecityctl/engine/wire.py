@@ -27,7 +27,10 @@ class Job:
 
     `program` is empty where the engine works from the state alone. `last_good` are the outputs that a failed run must
     not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
-    `arguments` go to the CLI as they are. `lock_record` is where the owner of the state's lock is noted (or empty).
+    `arguments` go to the CLI as they are; `before` are those of a run of the CLI that must succeed first (or empty).
+    `lock_record` is where the owner of the state's lock is noted (or empty). Timeouts are seconds, 0 for none:
+    `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine may have nothing under way and say
+    nothing, `cancel_timeout` the time from an interrupt until the engine is killed.
     """
 
     stack: str
@@ -45,6 +48,8 @@ class Job:
     lock_record: str = ""
     stack_timeout: float = 0.0
     cancel_timeout: float = 60.0
+    idle_timeout: float = 0.0
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Interrupt the engine: once asks it to stop in order, twice kills it."""
+    """Interrupt the engine: once asks it to stop in order, twice kills it.
+
+    `timed_out`: because the run's time is over.
+    """
+
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -27,17 +27,19 @@ from wecityctl.paths import write_private
 
 PIPE_SIZE = 1 << 20
 TAIL = 1 << 14
+MAX_WAITS = 5
 
 
 def main(descriptor: int) -> None:
     """Run the one job that comes over `descriptor`."""
     connection = adopt(descriptor)
-    cli = CliProcess()
     job = connection.recv()
     assert isinstance(job, Job)
     os.umask(0o077)
+    # Every process that will be needed is forked now, while this one has no threads.
+    stages = [(CliProcess(), arguments) for arguments in (job.before, job.arguments) if arguments]
     try:
-        report = _Run(job, connection, cli).report()
+        report = _Run(job, connection).report(stages)
     except OSError as error:
         problem = disk_error(error, Path(str(error.filename or job.lock_record or job.directory)))
         report = Report(problem.exit_code, (), 0, (describe(problem),), (), None, 0.0)
@@ -46,40 +48,38 @@ def main(descriptor: int) -> None:
 
 
 class _Run:
-    def __init__(self, job: Job, connection: Connection, cli: CliProcess) -> None:
+    def __init__(self, job: Job, connection: Connection) -> None:
         self._job = job
         self._connection = connection
-        self._cli = cli
+        self._begun = time.monotonic()
+        self._heard = self._begun
         self._reader = EventReader(
             job.stack, lambda event: connection.send(Seen(event)), refreshing=job.operation == "refresh"
         )
         self._output = b""
         self._cancels = 0
         self._kill_at = 0.0
-        self._timed_out = False
+        self._overdue = ""
 
-    def report(self) -> Report:
-        begun = time.monotonic()
-        program = Program(self._job)
-        host = LanguageHost(program)
-        host.start()
-        with _fifo(self._job) as (path, log):
-            self._note_owner()
-            self._cli.start(
-                [self._job.cli, *self._job.arguments, f"--client=127.0.0.1:{host.port}", "--event-log", path],
-                self._job.environment,
-                self._job.directory,
-            )
-            self._attend(log, begun)
-        host.stop()
-        code = self._cli.exit_code
-        assert code is not None
+    def report(self, stages: Sequence[tuple[CliProcess, tuple[str, ...]]]) -> Report:
+        code, program = 0, Program(self._job)
+        for cli, arguments in stages:
+            if self._cancels:
+                # Between two runs of the CLI: what the job is for has not been done.
+                code = 1
+                break
+            program = Program(self._job)
+            code = self._stage(cli, arguments, program)
+            if code:
+                break
         errors = tuple(self._reader.errors)
         if code < 0:
             # Whatever it said last was said before that, and is not the reason.
             errors = (f"the engine was ended by {_ending(code)}; the next run goes on where it stopped", *errors)
         elif code and not errors:
             errors = (_last_words(self._output) or f"the engine ended with {_ending(code)}",)
+        if self._overdue:
+            errors = (self._overdue, *errors)
         return Report(
             code,
             self._reader.changes,
@@ -87,69 +87,109 @@ class _Run:
             errors if code else (),
             tuple(self._reader.warnings),
             program.outputs if code == 0 else None,
-            time.monotonic() - begun,
-            self._cancels > 0 and not self._timed_out,
-            self._timed_out,
+            time.monotonic() - self._begun,
+            self._cancels > 0 and not self._overdue,
+            bool(self._overdue),
         )
 
-    def _note_owner(self) -> None:
+    def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:
+        """One run of the CLI with a language host of its own; its exit code."""
+        host = LanguageHost(program)
+        host.start()
+        with _fifo(self._job) as (path, log):
+            self._note_owner(cli)
+            cli.start(
+                [self._job.cli, *arguments, f"--client=127.0.0.1:{host.port}", "--event-log", path],
+                self._job.environment,
+                self._job.directory,
+            )
+            self._attend(cli, log)
+        host.stop()
+        assert cli.exit_code is not None
+        return cli.exit_code
+
+    def _note_owner(self, cli: CliProcess) -> None:
         if self._job.lock_record:
-            write_private(Path(self._job.lock_record), json.dumps(Owner.of(self._cli.pid).to_json()).encode())
+            write_private(Path(self._job.lock_record), json.dumps(Owner.of(cli.pid).to_json()).encode())
 
-    def _attend(self, log: int, begun: float) -> None:
-        exit_descriptor = os.pidfd_open(self._cli.pid)
-        sources = [log, self._cli.output, self._connection.fileno(), exit_descriptor]
-        while self._cli.poll() is None:
-            ready, _, _ = select.select(sources, [], [], self._patience(begun))
+    def _attend(self, cli: CliProcess, log: int) -> None:
+        exit_descriptor = os.pidfd_open(cli.pid)
+        sources = [log, cli.output, self._connection.fileno(), exit_descriptor]
+        while cli.poll() is None:
+            ready, _, _ = select.select(sources, [], [], self._patience())
             if log in ready:
+                self._heard = time.monotonic()
                 self._reader.feed(os.read(log, PIPE_SIZE))
-            if self._cli.output in ready:
-                self._take_output(sources)
+            if cli.output in ready:
+                self._take_output(cli, sources)
             if self._connection.fileno() in ready:
-                self._take_order(sources)
-            self._mind_clock(begun)
+                self._take_order(cli, sources)
+            self._mind_clock(cli)
         os.close(exit_descriptor)
-        self._drain(log)
+        self._drain(cli, log)
 
-    def _patience(self, begun: float) -> float | None:
-        limits = [at for at in (self._kill_at, begun + self._job.stack_timeout if self._job.stack_timeout else 0) if at]
+    def _patience(self) -> float | None:
+        limits = [at for at in (self._kill_at, *self._limits()) if at]
         return max(0.0, min(limits) - time.monotonic()) if limits else None
 
-    def _mind_clock(self, begun: float) -> None:
+    def _limits(self) -> tuple[float, float]:
+        """When the stack's time is over, and when the engine has been idle for too long; 0 for never."""
+        job = self._job
+        if self._cancels:
+            return 0.0, 0.0
+        # What is under way has a bound of its own, in the provider that does it.
+        idle = self._heard + job.idle_timeout if job.idle_timeout and not self._reader.under_way else 0.0
+        return self._begun + job.stack_timeout if job.stack_timeout else 0.0, idle
+
+    def _mind_clock(self, cli: CliProcess) -> None:
         now = time.monotonic()
         if self._kill_at and now >= self._kill_at:
-            self._cli.signal(signal.SIGKILL)
+            cli.signal(signal.SIGKILL)
             self._kill_at = now + 5
-        if self._job.stack_timeout and not self._cancels and now >= begun + self._job.stack_timeout:
-            self._timed_out = True
-            self._cancel()
+        stack, idle = self._limits()
+        if stack and now >= stack:
+            self._overdue = f"not done after {self._job.stack_timeout:.0f} s: {self._waited_for()}"
+            self._cancel(cli)
+        elif idle and now >= idle:
+            seconds = f"{self._job.idle_timeout:.0f} s"
+            self._overdue = (
+                f"the engine had nothing under way and said nothing for {seconds}: it was stopped; run it again"
+            )
+            self._cancel(cli)
 
-    def _take_output(self, sources: list[int]) -> None:
-        data = os.read(self._cli.output, 1 << 16)
+    def _waited_for(self) -> str:
+        waits = self._reader.under_way
+        listed = "; ".join(waits[:MAX_WAITS]) + (f"; and {len(waits) - MAX_WAITS} more" if waits[MAX_WAITS:] else "")
+        return f"it waited for {listed}" if listed else "the engine had nothing under way"
+
+    def _take_output(self, cli: CliProcess, sources: list[int]) -> None:
+        data = os.read(cli.output, 1 << 16)
         if data:
             self._output = (self._output + data)[-TAIL:]
         else:
-            sources.remove(self._cli.output)
+            sources.remove(cli.output)
 
-    def _take_order(self, sources: list[int]) -> None:
+    def _take_order(self, cli: CliProcess, sources: list[int]) -> None:
         try:
             order = self._connection.recv()
         except (EOFError, OSError):
             # The parent is gone: nobody is left to whom this run matters, the zygote ends us all in a moment.
-            self._cli.signal(signal.SIGKILL)
+            cli.signal(signal.SIGKILL)
             sources.remove(self._connection.fileno())
             return
         if isinstance(order, Cancel):
-            self._cancel()
+            if order.timed_out and not self._cancels:
+                self._overdue = f"the run's time was over: {self._waited_for()}"
+            self._cancel(cli)
 
-    def _cancel(self) -> None:
+    def _cancel(self, cli: CliProcess) -> None:
         self._cancels += 1
-        self._cli.signal(signal.SIGINT if self._cancels == 1 else signal.SIGKILL)
+        cli.signal(signal.SIGINT if self._cancels == 1 else signal.SIGKILL)
         self._kill_at = time.monotonic() + self._job.cancel_timeout
 
-    def _drain(self, log: int) -> None:
+    def _drain(self, cli: CliProcess, log: int) -> None:
         # What the engine wrote before it ended is still in the pipes; nobody writes any more.
-        for descriptor, take in ((log, self._reader.feed), (self._cli.output, self._keep)):
+        for descriptor, take in ((log, self._reader.feed), (cli.output, self._keep)):
             os.set_blocking(descriptor, False)
             with contextlib.suppress(BlockingIOError):
                 while data := os.read(descriptor, PIPE_SIZE):

@@ -24,6 +24,7 @@ from wecityctl.kube.config import Access, ExecPlugin
 
 TOKEN_FILE_SECONDS = 60.0  # as client-go: a rotated service account token is picked up within a minute
 EXEC_SECONDS = 120.0
+END_SECONDS = 5.0
 MINIMUM_EXEC_SECONDS = 5.0
 EXPIRY_LEEWAY_SECONDS = 10.0
 MAX_EXEC_BYTES = 1_000_000
@@ -139,7 +140,9 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
         stdout, stderr = await asyncio.wait_for(_outputs(process), EXEC_SECONDS)
     except BaseException as error:
         _kill(process)
-        await process.communicate()
+        # What it started in another session may keep its pipes open for ever.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.communicate(), END_SECONDS)
         if isinstance(error, TimeoutError):
             raise AuthenticationError(
                 f"the credential plug-in `{name}` gave no answer in {EXEC_SECONDS:.0f} s"

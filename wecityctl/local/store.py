@@ -7,7 +7,6 @@ or stops anything.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl import paths
-from wecityctl.errors import ConfigurationError, TimedOutError, WecityError
+from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.filelock import hold
 from wecityctl.local.spec import CloudSpec, NodeKind, PoolSpec, check_name
 
 FORMAT_VERSION = 1
-_LOCK_POLL = 0.1
 
 
 class StateError(WecityError):
@@ -206,24 +205,17 @@ def _run_base() -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path, timeout: float, waiting: Any, what: str) -> Iterator[None]:
-    # A lock of the kernel's: it goes with its holder, however that ends, so there is no stale one.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        if not told and waiting is not None:
+            waiting()
+        told = True
+
     try:
-        deadline, told = time.monotonic() + timeout, False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told and waiting is not None:
-                    waiting()
-                told = True
-                if time.monotonic() > deadline:
-                    raise TimedOutError(
-                        f"another command has been working on {what} for {timeout:g} s",
-                        resolution="wait for it, or end it, and try again",
-                    ) from None
-                time.sleep(_LOCK_POLL)
+        hold(descriptor, seconds=timeout, what=what, waiting=tell)
         yield
     finally:
         os.close(descriptor)

@@ -5,7 +5,6 @@ Nothing is installed and no system file changes: solving runs over a status file
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.oci.lock import DebianPackage
 from wecityctl.oci.tree import ImageBuildError
 
@@ -73,7 +73,7 @@ class Apt:
         own, began = self._own_lists, time.time()
         (own / "partial").mkdir(parents=True, exist_ok=True)
         with (own / "wecity.lock").open("w") as guard:
-            fcntl.flock(guard, fcntl.LOCK_EX)
+            hold(guard.fileno(), seconds=BUILD_SECONDS, what="the package lists")
             fetched = own / "fetched"
             if fetched.is_file() and fetched.stat().st_mtime >= began:
                 return  # another process did it while this one waited

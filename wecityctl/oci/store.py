@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.oci.lock import Lock
 from wecityctl.oci.recipe import LOCK_FILE
 
@@ -65,7 +65,7 @@ class Store:
         place = self.root / name
         place.mkdir(parents=True, exist_ok=True)
         with (place / ".lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            hold(stream.fileno(), seconds=BUILD_SECONDS, what=f"the image {name}")
             # Whatever a killed build left: nobody else builds this name now.
             for leftover in place.glob(".tmp-*"):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.parts import receipt as receipts
 from wecityctl.parts.model import Part, PartState, Platform
 from wecityctl.parts.receipt import Receipt
-
-LOCK_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +75,7 @@ class Store:
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with (locks / f"{part.name}.lock").open("w") as stream:
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    waiting()
-                    time.sleep(LOCK_POLL_SECONDS)
+            hold(stream.fileno(), seconds=BUILD_SECONDS, what=part.name, waiting=waiting)
             yield
 
     @contextlib.contextmanager

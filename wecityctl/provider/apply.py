@@ -14,6 +14,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.readiness import wait_deleted
+from wecityctl.kube.replicas import is_autoscalers_alone
 from wecityctl.provider.kinds import Kind, kind_of_object
 from wecityctl.provider.state import describe, metadata_of, name_of, namespace_of, uid_of
 
@@ -44,9 +45,7 @@ class Apply:
         """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
         try:
             body = await self._placed(body)
-            return await self.client.apply(
-                body, field_manager=self.manager, force=self.force, dry_run=True, on_warning=self.warn
-            )
+            return await self._send(body, dry_run=True)
         except Conflict as error:
             raise _readable(error, body) from error
 
@@ -102,8 +101,21 @@ class Apply:
         return body
 
     async def _once(self, body: dict[str, Any]) -> dict[str, Any]:
-        body = await self._placed(body)
-        return await self.client.apply(body, field_manager=self.manager, force=self.force, on_warning=self.warn)
+        return await self._send(await self._placed(body))
+
+    async def _send(self, body: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        async def send(*, force: bool) -> dict[str, Any]:
+            return await self.client.apply(
+                body, field_manager=self.manager, force=force, dry_run=dry_run, on_warning=self.warn
+            )
+
+        try:
+            return await send(force=self.force)
+        except Conflict as error:
+            # A number of replicas that is stated is taken back from the autoscaler, and from nobody else.
+            if not is_autoscalers_alone(error):
+                raise
+            return await send(force=True)
 
     async def _account_missing(self, body: dict[str, Any]) -> bool:
         if body.get("kind") != "Pod":

@@ -5,6 +5,8 @@ A port has one per connection of the engine: a stack may hold several provider r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +43,8 @@ class Memory:
     unreachable: str = ""
     # Resources whose old object goes before the new one comes: their preview must not look at the old one.
     replacing: set[str] = field(default_factory=set)
+    # Resources of the stack that could not be made or changed in this run: what depends on them will not come.
+    failed: list[str] = field(default_factory=list)
     # The dry run that a diff made, by URN: (what was sent, what came back). The preview asks the same again.
     dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
 
@@ -74,6 +78,15 @@ class Instance:
     def client(self) -> KubeClient:
         """The cluster's client; raises why there is none."""
         return self.connection.client
+
+    @contextmanager
+    def noting_failure(self, target: Target) -> Iterator[None]:
+        """Remember a resource that could not be made or changed."""
+        try:
+            yield
+        except WecityError:
+            self.memory.failed.append(target.name)
+            raise
 
     @property
     def default_namespace(self) -> str:

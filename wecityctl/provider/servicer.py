@@ -167,7 +167,8 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
             if request.preview:
                 outputs = await preview.preview_create(provider, target, inputs)
                 return provider_pb2.CreateResponse(properties=encode(outputs))
-            made = await making.create(provider, target, inputs, seconds=request.timeout)
+            with provider.noting_failure(target):
+                made = await making.create(provider, target, inputs, seconds=request.timeout)
             return provider_pb2.CreateResponse(id=made.identifier, properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs)
@@ -183,7 +184,8 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
             if request.preview:
                 outputs = await preview.preview_update(provider, target, inputs, state)
                 return provider_pb2.UpdateResponse(properties=encode(outputs))
-            made = await making.update(provider, target, inputs, state, seconds=request.timeout)
+            with provider.noting_failure(target):
+                made = await making.update(provider, target, inputs, state, seconds=request.timeout)
             return provider_pb2.UpdateResponse(properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs, state)

@@ -42,6 +42,24 @@ def build(
     }
 
 
+def recorded(applied: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """What is written down of an object that was applied and then waited for: what apply returned, with the status and
+    the fields that were not there yet from `later`. What others have changed meanwhile is not what was asked for."""
+    if uid_of(applied) != uid_of(later):
+        return later
+    status = {"status": later["status"]} if "status" in later else {}
+    return {**_with_additions(applied, later), **status}
+
+
+def _with_additions(applied: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _with_additions(value, later[key])
+        for key, value in applied.items()
+        if isinstance(value, dict) and isinstance(later.get(key), dict)
+    }
+    return {**later, **applied, **both}
+
+
 def live_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """The live object as it was last recorded, in clear."""
     recorded: dict[str, Any] = plain({key: value for key, value in state.items() if key not in _OWN})

@@ -9,6 +9,7 @@ from wecityctl.kube.readiness import NotReady, wait_plan, wait_ready
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.properties import plain
 from wecityctl.provider.redaction import redact
+from wecityctl.provider.state import recorded
 
 DEFAULT_TIMEOUT: Final = 600.0
 
@@ -48,7 +49,10 @@ def timeout_of(inputs: dict[str, Any], requested: float) -> float:
 async def settle(
     provider: Instance, target: Target, live: dict[str, Any], inputs: dict[str, Any], *, seconds: float
 ) -> dict[str, Any]:
-    """The live object once it is ready. Raises `UnsettledError` when it fails, time is up, or the run is cancelled."""
+    """The object as it is to be recorded, once it is ready.
+
+    Raises `UnsettledError` when it fails, time is up, or the run is cancelled.
+    """
     plan = wait_plan(plain(inputs), default_timeout=seconds)
     if plan.skip:
         return live
@@ -58,11 +62,15 @@ async def settle(
         timeout=seconds,
         report=lambda reason: provider.log.status(target.urn, redact(reason, inputs)),
         wait_for=plan.wait_for,
+        failed_before=lambda: ", ".join(provider.memory.failed[:3]),
     )
     try:
-        return await provider.cancellation.run(waiter)
+        return recorded(live, await provider.cancellation.run(waiter))
     except NotReady as error:
-        raise UnsettledError(error.obj, (error.message, *error.reasons)) from error
+        raise UnsettledError(
+            recorded(live, error.obj),
+            (error.message, *(reason for reason in error.reasons if reason not in error.message)),
+        ) from error
     except CancelledError as error:
         raise UnsettledError(live, ("the run was cancelled while waiting for it to become ready",)) from error
     except WecityError as error:

@@ -65,6 +65,10 @@ def headline(result: RunResult) -> str:
         return f"{result.operation} failed in {of_all}: {', '.join(failed)}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
+    blocked = [item.stack for item in result.results if item.outcome == "blocked"]
+    if blocked:
+        count = f"{len(blocked)} of {len(result.results)} stacks"
+        return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
     if not result.has_changes and result.operation == "destroy":
         return f"nothing to take down of {result.city} ({duration(result.seconds)})"
     if not result.has_changes:

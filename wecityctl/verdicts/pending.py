@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from multiprocessing.connection import Connection
 
-from wecityctl.engine.execute import Engine
-from wecityctl.errors import WecityError
+from wecityctl.engine.execute import ANSWER_SECONDS, Engine
+from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.policy.check import Verdict
 from wecityctl.session import Session
 from wecityctl.spec.load import Positions
@@ -35,6 +35,8 @@ class Pending:
     def _receive(self) -> Verdict:
         assert self._connection is not None
         try:
+            if not self._connection.poll(ANSWER_SECONDS):
+                raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the red lines to be checked")
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise WecityError(

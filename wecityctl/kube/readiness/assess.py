@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wecityctl.kube.readiness import network, platform, pods, storage, workloads
+from wecityctl.kube.readiness import certain, network, platform, pods, storage, workloads
 from wecityctl.kube.readiness.generic import by_conditions
 from wecityctl.kube.readiness.model import Readiness, Related, Rule, waiting
 from wecityctl.kube.resource import Object, meta
@@ -37,8 +37,11 @@ def assess(obj: Object, related: Related | None = None) -> Readiness:
     """Whether `obj` (live, with status) is ready. Kinds without a rule are judged by their conditions."""
     if meta(obj).get("deletionTimestamp"):
         return waiting("it is being deleted")
-    rule = _RULES.get(group_kind(obj), by_conditions)
-    return rule(obj, related or _NOTHING)
+    rule, known = _RULES.get(group_kind(obj), by_conditions), related or _NOTHING
+    verdict = rule(obj, known)
+    if verdict.state == "waiting" and group_kind(obj) in _RULES:
+        return certain.failure(obj, known) or verdict
+    return verdict
 
 
 def group_kind(obj: Object) -> tuple[str, str]:

@@ -17,10 +17,14 @@ State = Literal["ready", "waiting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The verdict on an object, with one line for people (empty when there is nothing to say)."""
+    """The verdict on an object, with one line for people (empty when there is nothing to say).
+
+    `patience` is for how many seconds a failure must last before it is believed.
+    """
 
     state: State
     reason: str = ""
+    patience: float = 0.0
 
 
 READY = Readiness("ready")
@@ -42,6 +46,8 @@ class Related:
 
     `endpoints_hidden` says that we may not see a Service's endpoints, `storage_class` is a PVC's class, `backends` are
     the names of existing Services in an Ingress's namespace, `ingress_class_served` is whether its IngressClass exists.
+    `workloads` make the pods that a Service selects, `replica_sets` are those of the namespace, `refusals` what the API
+    server said of pods that it did not make, `failed_before` what else has failed in this run.
     """
 
     pods: Sequence[Object] | None = None
@@ -50,6 +56,10 @@ class Related:
     storage_class: Object | None = None
     backends: frozenset[str] | None = None
     ingress_class_served: bool | None = None
+    workloads: Sequence[Object] | None = None
+    replica_sets: Sequence[Object] | None = None
+    refusals: Sequence[str] = ()
+    failed_before: str = ""
 
 
 Rule = Callable[[Object, Related], Readiness]

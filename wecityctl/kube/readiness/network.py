@@ -1,18 +1,20 @@
 """Readiness of Services and Ingresses.
 
 A Service with a selector waits for a ready endpoint, as the official plug-in does, except headless and ExternalName
-ones. An Ingress waits for an address where an IngressClass for it exists: somebody will give it one. Where there is
-none, nobody ever will, and it is ready when the Services it points to exist.
+ones and those whose workloads are all scaled to zero. An Ingress waits for an address where an IngressClass for it
+exists: somebody will give it one. Where there is none, nobody ever will, and it is ready when the Services it points to
+exist.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from wecityctl.kube.readiness.certain import is_scaled_to_zero
 from wecityctl.kube.readiness.generic import spec_of, status_of
 from wecityctl.kube.readiness.model import READY, Readiness, Related, waiting
 from wecityctl.kube.readiness.pods import problems
-from wecityctl.kube.resource import Object
+from wecityctl.kube.resource import Object, meta
 from wecityctl.model.words import counted, noun_for
 
 
@@ -26,7 +28,9 @@ def service(obj: Object, related: Related) -> Readiness:
     """A ready endpoint, and an address when it is a load balancer."""
     if spec_of(obj).get("type") == "LoadBalancer" and not _addresses(obj):
         return waiting("its load balancer has no address yet")
-    if needs_endpoints(obj) and not related.endpoints_hidden and not _has_ready_endpoint(related):
+    if not needs_endpoints(obj) or related.endpoints_hidden or _is_to_have_none(related):
+        return READY
+    if not _has_ready_endpoint(related):
         return waiting(_no_endpoint(obj, related))
     return READY
 
@@ -66,6 +70,13 @@ def _has_ready_endpoint(related: Related) -> bool:
             if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready") is not False:
                 return True
     return False
+
+
+def _is_to_have_none(related: Related) -> bool:
+    """Whether no pod is to be behind the Service: there are workloads for it, and each is scaled to zero."""
+    if not related.workloads or not all(is_scaled_to_zero(each) for each in related.workloads):
+        return False
+    return all(meta(pod).get("deletionTimestamp") for pod in related.pods or ())
 
 
 def _no_endpoint(obj: Object, related: Related) -> str:

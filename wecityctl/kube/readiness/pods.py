@@ -40,7 +40,7 @@ def explain(obj: Object) -> str:
     scheduled = condition(obj, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         return f"unschedulable: {_without_preemption(told(scheduled))}"
-    for container in _container_statuses(obj):
+    for container in container_statuses(obj):
         problem = _container(container)
         if problem:
             return problem
@@ -62,7 +62,7 @@ def _without_preemption(text: str) -> str:
 
 def crashed_container(obj: Object) -> tuple[str, bool] | None:
     """The name of the container that crashes or has failed, and whether its log is that of the previous run."""
-    for container in _container_statuses(obj):
+    for container in container_statuses(obj):
         state = container.get("state") or {}
         if (state.get("terminated") or {}).get("exitCode"):
             return str(container.get("name")), False
@@ -104,7 +104,8 @@ def _expression(labels: dict[str, Any], expression: dict[str, Any]) -> bool:
     return (key in labels) == (operator == "Exists")
 
 
-def _container_statuses(obj: Object) -> Sequence[dict[str, Any]]:
+def container_statuses(obj: Object) -> Sequence[dict[str, Any]]:
+    """The statuses of a pod's containers, those that run first before the others."""
     status = status_of(obj)
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient, event_time
-from wecityctl.kube.observer import Feed
+from wecityctl.kube.observer import Feed, version_of
 from wecityctl.kube.readiness.assess import group_kind
+from wecityctl.kube.readiness.certain import template_labels
 from wecityctl.kube.readiness.generic import one_line, spec_of
 from wecityctl.kube.readiness.model import Related
 from wecityctl.kube.readiness.network import backend_services, needs_endpoints
@@ -25,6 +26,17 @@ ENDPOINT_SLICE = ResourceType("discovery.k8s.io", "v1", "EndpointSlice", "endpoi
 _STORAGE_CLASS = ResourceType("storage.k8s.io", "v1", "StorageClass", "storageclasses", False)
 _INGRESS_CLASS = ResourceType("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False)
 _SERVICE = ResourceType("", "v1", "Service", "services", True)
+_REPLICA_SET = ResourceType("apps", "v1", "ReplicaSet", "replicasets", True)
+_WORKLOADS = (
+    ResourceType("apps", "v1", "Deployment", "deployments", True),
+    ResourceType("apps", "v1", "StatefulSet", "statefulsets", True),
+    ResourceType("apps", "v1", "DaemonSet", "daemonsets", True),
+    ResourceType("batch", "v1", "Job", "jobs", True),
+    ResourceType("batch", "v1", "CronJob", "cronjobs", True),
+    _REPLICA_SET,
+)
+# Their controllers tell in events alone that pods are refused.
+_TOLD_IN_EVENTS = {("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")}
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _LEGACY_CLASS = "kubernetes.io/ingress.class"
@@ -52,7 +64,14 @@ def pod_rule(obj: Object) -> Callable[[Object], bool] | None:
 class Surroundings:
     """What is known of one object's neighbours. `wake` is set whenever any of it changes."""
 
-    def __init__(self, client: KubeClient, obj: Object, wake: asyncio.Event, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        obj: Object,
+        wake: asyncio.Event,
+        stack: AsyncExitStack,
+        failed_before: Callable[[], str] = lambda: "",
+    ) -> None:
         self._client = client
         self._obj = obj
         self._wake = wake
@@ -62,6 +81,10 @@ class Surroundings:
         self._pods: Feed | None = None
         self._listed: Objects | None = None
         self._slices: Feed | None = None
+        self._workloads: tuple[Feed, ...] = ()
+        self._replica_sets: Feed | None = None
+        self._refusals: tuple[str, ...] = ()
+        self._failed_before = failed_before
         self._storage_class: Object | None = None
         self._backends: frozenset[str] | None = None
         self._class_served: bool | None = None
@@ -88,6 +111,16 @@ class Surroundings:
             self._pods = await self._follow(POD, self._pod_rule)
         if group_kind(self._obj) == ("networking.k8s.io", "Ingress"):
             await self._ask(self._read_ingress())
+        elif group_kind(self._obj) == ("apps", "Deployment"):
+            self._replica_sets = await self._follow(_REPLICA_SET, self._is_owned)
+        elif group_kind(self._obj) == ("", "Service") and needs_endpoints(self._obj):
+            self._workloads = tuple([await self._follow(rt, self._is_behind) for rt in _WORKLOADS])
+            self._replica_sets = self._workloads[-1]
+
+    async def look_again(self) -> None:
+        """Look at what no watch tells. Called every few seconds after `look_closer`."""
+        if group_kind(self._obj) in _TOLD_IN_EVENTS:
+            await self._ask(self._read_refusals())
 
     def related(self) -> Related:
         """What the rules may know now."""
@@ -98,6 +131,10 @@ class Surroundings:
             storage_class=self._storage_class,
             backends=self._backends,
             ingress_class_served=self._class_served,
+            workloads=self._behind(),
+            replica_sets=_objects(self._replica_sets),
+            refusals=self._refusals,
+            failed_before=self._failed_before(),
         )
 
     def pods(self) -> Sequence[Object] | None:
@@ -162,6 +199,34 @@ class Surroundings:
             if (meta(s).get("labels") or {}).get("kubernetes.io/service-name") == name
         ]
 
+    def _is_owned(self, other: Object) -> bool:
+        uid = meta(self._obj).get("uid")
+        return any(owner.get("uid") == uid for owner in meta(other).get("ownerReferences") or ())
+
+    def _is_behind(self, workload: Object) -> bool:
+        selector = {"matchLabels": spec_of(self._obj).get("selector") or {}}
+        owned = any(owner.get("controller") for owner in meta(workload).get("ownerReferences") or ())
+        return not owned and matches(template_labels(workload), selector)
+
+    def _behind(self) -> Sequence[Object] | None:
+        """The workloads behind a Service; None while one kind of them is not known."""
+        found = [_objects(feed) for feed in self._workloads]
+        if not found or any(each is None for each in found):
+            return None
+        return [workload for each in found for workload in each or () if self._is_behind(workload)]
+
+    async def _read_refusals(self) -> None:
+        found = await self._client.events(self._namespace, str(meta(self._obj).get("uid")))
+        # Older ones are about what the object asked for before.
+        since = version_of(self._obj)
+        self._refusals = tuple(
+            one_line(str(event.get("message") or ""))
+            for event in found
+            if event.get("reason") == "FailedCreate" and version_of(event) > since
+        )
+        if self._refusals:
+            self._wake.set()
+
     async def _read_storage_class(self) -> None:
         name = spec_of(self._obj).get("storageClassName")
         if name:
@@ -213,3 +278,7 @@ class Surroundings:
         except WecityError:
             # Not allowed to look, or not there: it stays unknown.
             return
+
+
+def _objects(feed: Feed | None) -> Sequence[Object] | None:
+    return list(feed.objects.values()) if feed is not None and feed.synced and feed.error is None else None

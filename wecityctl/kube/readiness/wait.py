@@ -29,6 +29,7 @@ Report = Callable[[str], None]
 _TELL_SECONDS = 0.4
 _CLOSER_LOOK_SECONDS = 1.5
 _POLL_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 3.0
 _SERVED_SECONDS = 15.0
 # Kinds of which a stack waits for many in one namespace: they share one watch. Of others, only the object is watched.
 _SHARED = frozenset(
@@ -53,17 +54,19 @@ async def wait_ready(
     timeout: float,  # noqa: ASYNC109 - running out of time is an answer of its own, with reasons
     report: Report,
     wait_for: Sequence[WaitFor] = (),
+    failed_before: Callable[[], str] = lambda: "",
 ) -> Object:
     """The live object once it is ready. `obj` is the answer of apply: if that is ready already, nothing is asked.
 
     Raises `NotReady` when `timeout` seconds have passed or the object has failed for good. Cancel it by cancelling the
-    task. Annotations are not looked at here: pass `wait_plan(inputs).wait_for`.
+    task. Annotations are not looked at here: pass `wait_plan(inputs).wait_for`. `failed_before` names what else has
+    failed in the run: nothing that depends on it will come.
     """
     if (all_met(wait_for, obj) if wait_for else assess(obj)).state == "ready":
         return obj
     rt = await client.resource(str(obj.get("apiVersion")), str(obj.get("kind")))
     async with AsyncExitStack() as stack:
-        waiter = _Waiter(client, rt, obj, report, wait_for, stack)
+        waiter = _Waiter(client, rt, obj, report, wait_for, stack, failed_before)
         return await waiter.run(timeout)
 
 
@@ -89,7 +92,11 @@ async def wait_deleted(
     seen: set[str] = set()
     deadline = time.monotonic() + timeout
     async with AsyncExitStack() as stack:
-        source = await _Source.open(client, rt, obj, stack)
+        try:
+            async with asyncio.timeout(timeout):
+                source = await _Source.open(client, rt, obj, stack)
+        except TimeoutError:
+            raise NotReady(obj, (why_held(obj),), what="cannot be watched", timed_out=True) from None
         while uid in ("", meta(obj).get("uid")):
             held = why_held(obj)
             _tell(held, seen, report)
@@ -212,6 +219,7 @@ class _Waiter:
         report: Report,
         wait_for: Sequence[WaitFor],
         stack: AsyncExitStack,
+        failed_before: Callable[[], str],
     ) -> None:
         self._client = client
         self._rt = rt
@@ -221,7 +229,9 @@ class _Waiter:
         self._stack = stack
         self._seen: set[str] = set()
         self._wake = asyncio.Event()
-        self._around = Surroundings(client, obj, self._wake, stack)
+        self._around = Surroundings(client, obj, self._wake, stack, failed_before)
+        # Since when the object has looked as if it had failed for good, 0 while it does not.
+        self._failing_since = 0.0
 
     async def run(self, timeout: float) -> Object:  # noqa: ASYNC109
         began = time.monotonic()
@@ -233,29 +243,41 @@ class _Waiter:
                     await self._around.open()
         except TimeoutError:
             raise self._out_of_time((self._verdict().reason,), timeout) from None
-        closer = False
+        look_at = began + _CLOSER_LOOK_SECONDS
+        looked = False
         while True:
             verdict = self._verdict()
             waited = time.monotonic() - began
             if verdict.state == "ready":
                 await self._until_served(timeout - waited)
                 return self._obj
-            if verdict.state == "failed":
-                raise NotReady(self._obj, await self._reasons(verdict), what="has failed", timed_out=False)
+            if self._is_believed(verdict):
+                what = f"has failed: {verdict.reason}"
+                raise NotReady(self._obj, await self._reasons(verdict), what=what, timed_out=False)
             if waited >= min(_TELL_SECONDS, timeout):
                 self._tell(verdict)
             if waited >= timeout:
                 raise self._out_of_time(await self._reasons(verdict), timeout)
             # Wake for the next of: something to tell, a closer look, the end of patience.
-            due = [moment for moment in (_TELL_SECONDS, _CLOSER_LOOK_SECONDS, timeout) if moment > waited]
+            due = [moment for moment in (_TELL_SECONDS, look_at - began, timeout) if moment > waited]
             newer = await source.next(self._obj, min(due) - waited)
             if newer is None:
                 reason = "it was deleted while it was waited for"
                 raise NotReady(self._obj, (reason,), what="is gone", timed_out=False)
             self._obj = newer
-            if not closer and time.monotonic() - began >= _CLOSER_LOOK_SECONDS:
-                closer = True
-                await self._around.look_closer()
+            if time.monotonic() >= look_at:
+                await (self._around.look_again() if looked else self._around.look_closer())
+                looked = True
+                look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
+
+    def _is_believed(self, verdict: Readiness) -> bool:
+        """Whether the object has failed, and for long enough."""
+        if verdict.state != "failed":
+            self._failing_since = 0.0
+            return False
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        return now - self._failing_since >= verdict.patience
 
     def _out_of_time(self, reasons: Sequence[str], seconds: float) -> NotReady:
         return NotReady(self._obj, reasons, what=f"is not ready after {seconds:.0f} s", timed_out=True)

@@ -5,6 +5,7 @@ A program of its own on the standard library alone (run with `python -I -S`), be
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -72,7 +73,9 @@ def _delete(record: Path, configuration: dict[str, Any]) -> None:
         return
     for address in addresses:
         element = f"{{ {address.partition('/')[0]} }}"
-        subprocess.run(["nft", "delete", "element", "inet", TABLE, "known", element], capture_output=True, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command = ["nft", "delete", "element", "inet", TABLE, "known", element]
+            subprocess.run(command, capture_output=True, check=False, timeout=DEL_SECONDS)
 
 
 def _ask(path: str, question: str, seconds: float, *, patient: bool) -> bool:

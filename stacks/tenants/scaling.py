@@ -1,0 +1,34 @@
+"""Who sets the number of a component's replicas: the city's files, or an autoscaler. Pure; loads no Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.city import App, Component
+
+Workload = tuple[str, str]
+
+
+def is_autoscaled(app: App, component: Component) -> bool:
+    """Whether an autoscaler sets the component's replicas. That of a suspended app is away."""
+    return component.autoscale is not None and app.stage != "suspended"
+
+
+def stated_replicas(app: App, component: Component) -> int:
+    """The number of replicas in the files, for a component that no autoscaler scales."""
+    return 0 if app.stage == "suspended" else component.replicas
+
+
+def autoscaled_workloads(inputs: StackInputs) -> Mapping[Workload, bool]:
+    """Whether an autoscaler sets the replicas of each of the tenant's Deployments, by (namespace, name)."""
+    tenant = inputs.stack.subject
+    return {
+        (naming.tenant_namespace(tenant, app.zone), naming.component_workload(app.name, component.name)): (
+            is_autoscaled(app, component)
+        )
+        for app in inputs.city.apps_of(tenant)
+        if app.runs and inputs.placement.apps.get((app.tenant, app.name)) == inputs.stack.cloud
+        for component in app.components
+    }

@@ -1,0 +1,187 @@
+"""What will certainly not become ready by itself: pods that cannot start, pods that nobody may make. Pure.
+
+A failure counts only if what the workload asks for now causes it: pods and ReplicaSets of an earlier template are left
+out. What may still come by itself (a registry out of reach, a Secret that is not there, quota in use) is no failure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from wecityctl.kube.readiness.generic import condition, one_line, spec_of, status_of, told
+from wecityctl.kube.readiness.model import Readiness, Related
+from wecityctl.kube.readiness.pods import container_statuses, is_ready, matches
+from wecityctl.kube.resource import Object, meta
+from wecityctl.model.quantity import parse_quantity
+
+# Rules, images and Secrets that are changed in the same run reach their readers a moment later.
+PATIENCE = 5.0
+_KEY_PATIENCE = 15.0
+# What containerd and registries say of an image that is not there; an unreachable registry says something else.
+_NO_IMAGE = re.compile(
+    r"code = NotFound\b|: not found\b|manifest unknown|name unknown|manifest for \S+ not found", re.IGNORECASE
+)
+_NO_KEY = re.compile(r"couldn't find key \S+ in (?:Secret|ConfigMap) \S+")
+_AS_ROOT = re.compile(r"runAsNonRoot and image (?:will run as root|has non-numeric user)")
+# Refusals that later attempts may not meet: controllers and caches that are behind.
+_PASSING = re.compile(
+    r"serviceaccount \S+ not found|status unknown for quota|not yet ready to handle|no PriorityClass|timed? ?out"
+    r"|connection refused|failed calling webhook|Internal error|being terminated",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(r"exceeded quota: (\S+), requested: (\S+), used: (\S+), limited: (\S+)")
+_WHAT_PODS_ASK_FOR = ("image", "env", "envFrom")
+_RUNS_PODS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
+
+
+def failure(obj: Object, related: Related) -> Readiness | None:
+    """Why `obj` will certainly not become ready; `patience` says how long that must last before it is believed."""
+    kind = obj.get("kind")
+    if kind == "Pod":
+        return _pod(obj)
+    if kind == "Service":
+        return _service(obj, related)
+    if kind not in _RUNS_PODS:
+        return None
+    return _first(_pods(obj, related)) or _refusals(obj, related)
+
+
+def is_scaled_to_zero(workload: Object) -> bool:
+    """Whether a workload is to have no pods: 0 replicas, suspended, done, or for no node."""
+    spec, status = spec_of(workload), status_of(workload)
+    kind = workload.get("kind")
+    if kind == "DaemonSet":
+        return status.get("desiredNumberScheduled") == 0 and bool(status.get("observedGeneration"))
+    if kind == "CronJob":
+        return True
+    if kind == "Job":
+        done = condition(workload, "Complete") or {}
+        return bool(spec.get("suspend")) or done.get("status") == "True"
+    return bool(spec.get("replicas", 1) == 0)
+
+
+def template_labels(workload: Object) -> dict[str, Any]:
+    """The labels of the pods that a workload makes."""
+    spec = spec_of(workload)
+    if workload.get("kind") == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    return meta(spec.get("template") or {}).get("labels") or {}
+
+
+def _service(obj: Object, related: Related) -> Readiness | None:
+    """A Service whose every workload will certainly not start, or for which none will come in this run."""
+    if related.workloads is None:
+        return None
+    running = [each for each in related.workloads if not is_scaled_to_zero(each)]
+    failures = [failure(each, related) for each in running]
+    found = _first(failures)
+    if found is not None and all(failures):
+        name = f"{running[0].get('kind')} {meta(running[0]).get('name')}"
+        return Readiness("failed", f"{name} behind it cannot start: {found.reason}", found.patience)
+    if not related.workloads and related.pods == [] and related.failed_before:
+        reason = f"no pod matches its selector, and what was to make them may have failed: {related.failed_before}"
+        return Readiness("failed", reason, PATIENCE)
+    return None
+
+
+def _pods(obj: Object, related: Related) -> Iterable[Readiness | None]:
+    template = (spec_of(obj).get("template") or {}).get("spec") or {}
+    selector = spec_of(obj).get("selector") or {}
+    for pod in related.pods or ():
+        owned = obj.get("kind") != "Deployment" or matches(meta(pod).get("labels") or {}, selector)
+        if owned and not is_ready(pod) and not meta(pod).get("deletionTimestamp") and _asks_for(pod, template):
+            yield _pod(pod)
+
+
+def _asks_for(pod: Object, template: dict[str, Any]) -> bool:
+    """Whether the pod was made from this template, as far as what can fail here is concerned."""
+    for part in ("initContainers", "containers"):
+        made = {each.get("name"): each for each in spec_of(pod).get(part) or ()}
+        for wanted in template.get(part) or ():
+            found = made.get(wanted.get("name")) or {}
+            if any((found.get(key) or None) != (wanted.get(key) or None) for key in _WHAT_PODS_ASK_FOR):
+                return False
+    return True
+
+
+def _pod(pod: Object) -> Readiness | None:
+    name = str(meta(pod).get("name"))
+    for container in container_statuses(pod):
+        held = (container.get("state") or {}).get("waiting") or {}
+        reason, message = str(held.get("reason") or ""), str(held.get("message") or "")
+        what = f"{name}: container {container.get('name')}"
+        if reason == "InvalidImageName":
+            return Readiness("failed", one_line(f"{what}: the image's name is invalid: {message}"))
+        if reason in ("ErrImagePull", "ImagePullBackOff") and _NO_IMAGE.search(message):
+            return Readiness("failed", one_line(f"{what}: there is no image {container.get('image')}: {message}"))
+        if reason == "ErrImageNeverPull":
+            return Readiness("failed", one_line(f"{what}: the image is not on the node: {message}"), _KEY_PATIENCE)
+        if reason == "CreateContainerConfigError" and _NO_KEY.search(message):
+            return Readiness("failed", one_line(f"{what}: {message}"), _KEY_PATIENCE)
+        if reason == "CreateContainerConfigError" and _AS_ROOT.search(message):
+            return Readiness("failed", one_line(f"{what}: {message}"))
+    return None
+
+
+def _refusals(obj: Object, related: Related) -> Readiness | None:
+    """A pod that the API server refuses to make, and always will."""
+    wanted = spec_of(obj).get("replicas", 1) if obj.get("kind") not in ("DaemonSet", "Job") else 1
+    for message in _messages(obj, related):
+        found = _refusal(message, wanted)
+        if found:
+            return Readiness("failed", f"its pods are refused: {found}", PATIENCE)
+    return None
+
+
+def _messages(obj: Object, related: Related) -> Iterable[str]:
+    kind = obj.get("kind")
+    if kind == "Deployment":
+        uid, template = meta(obj).get("uid"), (spec_of(obj).get("template") or {}).get("spec") or {}
+        for each in related.replica_sets or ():
+            mine = any(owner.get("uid") == uid for owner in meta(each).get("ownerReferences") or ())
+            if mine and _asks_for({"spec": (spec_of(each).get("template") or {}).get("spec")}, template):
+                yield from _messages(each, related)
+    elif kind in ("ReplicaSet", "ReplicationController"):
+        refused = condition(obj, "ReplicaFailure")
+        if refused is not None and refused.get("status") == "True" and spec_of(obj).get("replicas", 1):
+            yield told(refused)
+    else:
+        yield from related.refusals
+
+
+def _refusal(message: str, wanted: int) -> str:
+    """The message if later attempts will be refused as well, else nothing."""
+    if "forbidden" not in message and "denied the request" not in message and "is invalid" not in message:
+        return ""
+    if _PASSING.search(message):
+        return ""
+    quota = _QUOTA.search(message)
+    if quota is None:
+        return message
+    name, requested, limited = quota[1], _amounts(quota[2]), _amounts(quota[4])
+    for key, amount in requested.items():
+        limit = limited.get(key)
+        if limit is None or parse_quantity(amount) * max(wanted, 1) <= parse_quantity(limit):
+            continue
+        pods = f"{wanted} pods with {key}={amount} each" if wanted > 1 else f"a pod with {key}={amount}"
+        return f"{pods} can never fit the quota {name}, which allows {key}={limit}"
+    return ""
+
+
+def _amounts(text: str) -> dict[str, str]:
+    found = (part.partition("=") for part in text.rstrip(".").split(","))
+    return {key: value for key, _, value in found if _is_quantity(value)}
+
+
+def _is_quantity(text: str) -> bool:
+    try:
+        parse_quantity(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _first(found: Iterable[Readiness | None]) -> Readiness | None:
+    return next((each for each in found if each is not None), None)
