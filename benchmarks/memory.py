@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 _EVERY = 0.1
 
 
-def run_and_measure(command: list[str]) -> tuple[subprocess.CompletedProcess[str], int]:
-    """Run `command` to its end; its result and the peak PSS of its process tree in bytes."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def run_and_measure(
+    command: list[str], env: Mapping[str, str] | None = None
+) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Run `command` to its end; its result and the peak PSS of its process tree in bytes. `env` as for `subprocess`."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     peak = 0
     ended = threading.Event()
 

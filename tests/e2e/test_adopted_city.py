@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.e2e.files import CityFiles, app, document, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine, objects_in_state
+from tests.support.some import some
 from wecityctl.local.simulated.nodes import SIMULATED
 
 pytestmark = pytest.mark.cluster
@@ -260,7 +261,7 @@ def test_a_full_disk_is_told_and_the_state_stays_whole(port: Port) -> None:
         assert done.code in (1, 4), done
         assert "no space left" in done.text.lower() or "disk is full" in done.text.lower(), done
         filler.unlink()
-        assert all(json.loads(text) for text in snapshot(port.backend).values())
+        assert all(json.loads(text) for text in some(snapshot(port.backend).values()))
         again: Done = port.one.run("up", port.files, "--yes", "-o", "json")
         assert again.changes() <= {"update Deployment parks-internet/parks-app-web"}
     port.one.run("preview", port.files, "--detailed-exitcode")

@@ -144,7 +144,7 @@ def test_additions_are_reported_by_every_run_and_removed_when_taken_over(
     inner: dict[str, object] = {"name": "web", "env": [{"name": "MORE", "value": "1"}]}
     if volumes:
         inner["volumeMounts"] = [{**volumes[0], "mountPath": "/second", "subPath": "x"}]
-    patch = {"spec": {"template": {"spec": {"containers": [inner], "tolerations": [{"operator": "Exists"}]}}}}
+    patch = {"spec": {"template": {"spec": {"containers": [inner]}}}}
     cluster.kubectl("patch", *workload, "-p", json.dumps(patch))
     cluster.kubectl("label", *workload, "cost=7")
     for _ in range(2):

@@ -7,20 +7,23 @@ import json
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
+from benchmarks.memory import run_and_measure
 from tests.e2e.files import CityFiles, example
-from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state
+from tests.e2e.machine import PROGRAM, Cluster, Done, Machine, eventually, objects_in_state
 from wecityctl.parts import locate
 
 pytestmark = pytest.mark.cluster
 
 NAME = "sim"
+# Of the example city, when this was first written down.
+OBJECTS = 139
 PLATFORM, HEALTH, TRANSPORT, ENTRY = "platform.application.main", "health-commission.main", "bureau.main", "entry"
 APPLICATION = "platform-application"
 
@@ -58,10 +61,15 @@ def test_a_preview_of_a_part_ends_with_zero(home: Machine, city: CityFiles) -> N
 
 
 def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
-    home: Machine, city: CityFiles, cluster: Cluster
+    home: Machine, city: CityFiles, cluster: Cluster, record_property: Callable[[str, object], None]
 ) -> None:
     report = home.root / "report.json"
-    done = home.run("up", city, "--yes", "-o", "json", "--report-file", report)
+    arguments = ("up", str(city), "--yes", "-o", "json", "--report-file", str(report))
+    began = time.monotonic()
+    finished, peak = run_and_measure([str(PROGRAM), *arguments], home.environment())
+    seconds = time.monotonic() - began
+    done = Done(arguments, finished.returncode, finished.stdout, finished.stderr)
+    assert done.code == 0, done
     lines = done.lines()
     assert lines[0] == {"format_version": "1.1", "event": "stream_started"}
     assert {"run_started", "stack_started", "resource_finished", "stack_finished", "progress"} <= {
@@ -74,6 +82,10 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
     in_state = objects_in_state(home.state / "state", NAME)
     assert len(in_state) == len(set(in_state)) >= 100
     assert set(in_state) == cluster.objects_of(NAME)
+    measured = f"{len(in_state)} objects, {result['seconds']:.0f} s of changes, {seconds:.0f} s in all"
+    record_property("measured", f"first up of the example city: {measured}, {peak / 1e9:.2f} GB at the peak")
+    # `make up` stays small. Seconds and memory are told here and judged by `make bench`.
+    assert len(in_state) <= 1.1 * OBJECTS
 
 
 def test_up_again_changes_nothing_and_says_so(home: Machine, city: CityFiles) -> None:

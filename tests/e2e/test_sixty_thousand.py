@@ -17,6 +17,7 @@ import yaml
 
 from benchmarks.sixty_thousand import CLOUDS, CPUS, write
 from tests.e2e.machine import Cluster, Done, Machine
+from tests.support.some import some
 from wecityctl.model.quantity import parse_quantity
 
 pytestmark = pytest.mark.cluster
@@ -79,7 +80,7 @@ def test_one_platform_of_sixty_thousand_cpus_is_seen_in_seconds(home: Machine, c
 
 def test_no_node_holds_more_than_it_has_and_kubectl_counts_the_same(home: Machine, city: Path) -> None:
     seen = home.run("clouds", city, "-o", "json").json()
-    for cloud in seen["clouds"]:
+    for cloud in some(seen["clouds"]):
         cluster = Cluster(home.state / "clouds" / f"{NAME}-{cloud['cloud']}" / "kubeconfig")
         nodes: dict[str, Decimal] = {}
         for pod in cluster.get("pods", "-A", "--field-selector=status.phase!=Succeeded")["items"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import pytest
 from tests.engine.drive import go, make_city, plan_of
 from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane
+from tests.support.processes import below, command, left_of
+from tests.support.some import some
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.interrupts import time_limit
 from wecityctl.engine.options import Timeouts
@@ -86,7 +87,7 @@ def test_nothing_is_left_out_past_the_age_limit_or_for_another_cluster(
 ) -> None:
     city = make_city(name, ())
     up(city, main_cluster)
-    assert all(item.seconds == 0 for item in up(city, main_cluster).results)
+    assert all(item.seconds == 0 for item in some(up(city, main_cluster).results))
     old = up(city, main_cluster, timeouts=Timeouts(age=0.001))
     assert of(old, "base.main").seconds > 0
     other = replace(main_cluster, kubernetes_version="v9", identifier="another")
@@ -320,38 +321,6 @@ class Drive:
             time.sleep(0.02)
 
 
-def children_of(pid: int) -> set[int]:
-    """Every process below `pid`, found through the kernel's own lists."""
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        current = waiting.pop()
-        for task in Path(f"/proc/{current}/task").glob("*"):
-            try:
-                below = {int(text) for text in (task / "children").read_text().split()}
-            except OSError:
-                continue
-            waiting += below - found
-            found |= below
-    return found
-
-
-def gone_within(pids: set[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(is_running(pid) for pid in pids):
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize(
     "moment",
     ["StackStarted {0}.base.main", "ResourceStarted {0}.base.main c3", "ResourceFinished {0}.tenant.health.main c5"],
@@ -362,11 +331,11 @@ def test_killing_up_leaves_nothing_behind_and_the_next_one_converges(
 ) -> None:
     drive = Drive(home, name, main_cluster, count="12")
     drive.wait_for(moment.format(name))
-    below = children_of(drive.process.pid)
-    assert below
+    started = below(drive.process.pid)
+    assert started
     drive.process.send_signal(signal.SIGKILL)
     drive.process.wait()
-    assert gone_within(below, 5.0), {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in below if is_running(pid)}
+    assert left_of(started) == []
     city = make_city(name, count="12")
     result = up(city, main_cluster)
     assert result.exit_code == 0, result
@@ -393,10 +362,11 @@ def test_an_object_whose_creation_was_interrupted_is_not_orphaned(
 def test_ctrl_c_ends_in_order(home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane) -> None:
     drive = Drive(home, name, main_cluster, count="60")
     drive.wait_for(f"ResourceStarted {name}.base.main c3")
-    below = children_of(drive.process.pid)
+    started = below(drive.process.pid)
+    assert started
     drive.process.send_signal(signal.SIGINT)
     assert drive.process.wait(60) == ExitCode.CANCELLED, drive.log.read_text()
-    assert gone_within(below, 5.0)
+    assert left_of(started) == []
     state = open_backend(make_city(name)).read_state(f"{name}.base.main")
     assert state is not None and state.pending == ()
     result = up(make_city(name, count="60"), main_cluster)
@@ -422,9 +392,9 @@ def test_what_is_waited_for_is_told_and_may_be_interrupted(
 def test_a_killed_engine_is_an_error_of_its_stack(home: Path, name: str, main_cluster: Cluster) -> None:
     drive = Drive(home, name, main_cluster, count="60")
     drive.wait_for(f"ResourceStarted {name}.base.main c3")
-    for pid in children_of(drive.process.pid):
-        if "pulumi\0up" in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(pid, signal.SIGKILL)
+    engines = [each for each in below(drive.process.pid) if "pulumi up" in command(each)]
+    assert engines
+    assert all(each.send(signal.SIGKILL) for each in engines)
     assert drive.process.wait(60) == ExitCode.DEPLOYMENT, drive.log.read_text()
     assert up(make_city(name, count="60"), main_cluster).exit_code == 0
 

@@ -135,3 +135,12 @@ def test_reading_before_an_update_is_no_change() -> None:
     assert (taken.changes, events) == ((), [])
     taken.feed(line(resourcePreEvent=step("create")))
     assert [change.op for change in taken.changes] == ["create"]
+
+
+def test_what_is_kept_is_not_told_as_deleted() -> None:
+    taken, events = reader()
+    kept, gone = step("delete", old={"retainOnDelete": True}), step("delete", urn=f"{URN}2", old={})
+    for meta in (kept, gone):
+        taken.feed(line(resourcePreEvent=meta) + line(resOutputsEvent=meta))
+    assert [change.urn for change in taken.changes] == [f"{URN}2"]
+    assert {event.urn for event in events if isinstance(event, ResourceFinished)} == {f"{URN}2"}

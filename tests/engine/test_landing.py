@@ -13,6 +13,7 @@ import pytest
 from tests.engine.drive import CATALOGUE, make_city, plan_of
 from tests.engine.test_run import everything_below, outcomes
 from tests.support.control_plane import ControlPlane
+from tests.support.some import some
 from wecityctl import clusters
 from wecityctl.engine import vendors
 from wecityctl.engine.backend import open_backend
@@ -110,10 +111,9 @@ def test_one_up_makes_the_landing_zone_and_all_that_stands_on_its_cluster(
         line.strip() for line in kubeconfig.splitlines() if "certificate-authority-data" in line or "key-data" in line
     ]
     assert marks
-    for path in everything_below(at_vendor / "state"):
-        if path.is_file():
-            text = path.read_text(errors="replace")
-            assert not any(mark in text for mark in marks), path
+    for path in some(path for path in everything_below(at_vendor / "state") if path.is_file()):
+        text = path.read_text(errors="replace")
+        assert not any(mark in text for mark in marks), path
     # Again: the cluster is reached by the state's kubeconfig; the zone is skipped and never called unchanged.
     again = go(city, "up")
     assert of(again, "landing.ali").outcome == "skipped"

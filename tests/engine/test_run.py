@@ -15,8 +15,10 @@ import pytest
 
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city, plan_of
+from tests.support.some import some
 from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
+from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.environment import plain_environment
 from wecityctl.engine.execute import cli_path
 from wecityctl.engine.interrupts import time_limit
@@ -102,7 +104,7 @@ def test_state_is_for_its_owner_alone(home: Path) -> None:
         go(make_city("one"), "up")
     finally:
         os.umask(before)
-    for path in everything_below(home / "state" / "wecityctl"):
+    for path in some(everything_below(home / "state" / "wecityctl")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o077 == 0, f"{path} has mode {mode:o}"
 
@@ -429,3 +431,14 @@ def test_a_lock_that_is_not_given_back_is_named(tmp_path: Path) -> None:
         assert len(looks) > 1
         first.close()
         hold(second.fileno(), seconds=1, what="the image web")
+
+
+def test_programs_that_were_prepared_together_run_one_after_the_other() -> None:
+    first = CliProcess()
+    second = CliProcess([first])
+    for number, each in enumerate((first, second)):
+        each.start(["/bin/sh", "-c", f"exit {number + 3}"], {}, "/")
+        until = time.monotonic() + 20
+        while each.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+    assert (first.exit_code, second.exit_code) == (3, 4)

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.support.processes import children
+from wecityctl.local.proctable import Identity
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
@@ -215,13 +217,15 @@ def test_gateway_judges_and_reloads_its_configuration(unpacked: Unpacked, servic
 
 def test_pause_reaps_orphans_and_ends_when_told(built: Callable[..., dict], unpacked: Unpacked) -> None:  # type: ignore[type-arg]
     program = unpack_program(built("pause")["pause"].archive)
-    # As the first process of a PID namespace it inherits what its shell leaves; a zombie would stay in /proc.
+    # As the first process of a PID namespace it inherits what its shell leaves.
     script = f"(sleep 0.3 & exec sleep 0.1) & sleep 0.2; exec {program}"
     process = subprocess.Popen(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script])
     try:
         first = wait_for("pause", lambda: _child_running(process.pid, str(program)), process)
-        wait_for("no child of pause", lambda: _children(first) == [] or None, process, 5)
-        os.kill(first, signal.SIGTERM)
+        # A zombie would be in the kernel's list, and not among those that run.
+        kept = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+        wait_for("no child of pause", lambda: kept.read_text() == "" or None, process, 30)
+        assert first.send(signal.SIGTERM)
         assert process.wait(5) == 0
     finally:
         if process.poll() is None:
@@ -241,15 +245,11 @@ def unpack_program(archive: Path) -> Path:
     return program
 
 
-def _child_running(pid: int, program: str) -> int | None:
-    for child in _children(pid):
-        if str(Path(f"/proc/{child}/exe").readlink()) == program:
+def _child_running(pid: int, program: str) -> Identity | None:
+    for child in children(pid):
+        if str(Path(f"/proc/{child.pid}/exe").readlink()) == program:
             return child
     return None
-
-
-def _children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_coredns_starts(built: Callable[..., dict], tmp_path: Path) -> None:  # type: ignore[type-arg]

@@ -12,6 +12,7 @@ import pytest
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
+from tests.support.some import some
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Zone
@@ -83,7 +84,7 @@ def test_the_kubeconfig_is_the_clusters() -> None:
 
 def test_groups_begin_closed_and_hold_the_declared_flows_only(three_zones: Recording) -> None:
     groups = support.by_type(three_zones, GROUP)
-    assert all(item.inputs["deleteDefaultRules"] for item in groups.values())
+    assert all(item.inputs["deleteDefaultRules"] for item in some(groups.values()))
     zones = {f"group-{name}-id" for name in ("internet", "extranet", "exchange")}
     rules = support.by_type(three_zones, RULE)
     found = {name for name, item in rules.items() if item.inputs["securityGroupId"] in zones}
@@ -102,7 +103,7 @@ def test_groups_begin_closed_and_hold_the_declared_flows_only(three_zones: Recor
 
 def test_no_rule_is_without_another_side(three_zones: Recording) -> None:
     """To this vendor a rule that names nobody is one for everybody."""
-    for item in support.by_type(three_zones, RULE).values():
+    for item in some(support.by_type(three_zones, RULE).values()):
         assert bool(item.inputs.get("remoteGroupId")) != bool(item.inputs.get("remoteIpPrefix")), item.name
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import clean
+from tests.support.some import some
 from wecityctl import parts
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.local import cloud, ports, store
@@ -340,7 +341,7 @@ def test_killing_the_supervisor_leaves_no_process(state_home: Path, monkeypatch:
     cloud.start(spec("lab"))
     record = found("lab")
     record.supervisor.send(signal.SIGKILL)
-    assert all(each.wait(5) for each in record.children.values())
+    assert all(each.wait(30) for each in some(record.children.values()))
     # Also from an environment in which it would have got another runtime directory.
     monkeypatch.setattr(store, "_run_base", lambda: state_home / "run")
     assert cloud.stop("lab")

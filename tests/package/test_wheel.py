@@ -107,6 +107,7 @@ def test_the_installed_program_is_the_wheels_own(installed: Path, tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
     )
+    assert len(done.stdout.splitlines()) == 2
     assert all(line.startswith(str(installed)) for line in done.stdout.splitlines())
 
 

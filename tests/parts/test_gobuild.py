@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.parts.helpers import Recorder, catalogue, tiny
+from tests.support.processes import left_of, matching
+from wecityctl.local.proctable import Identity
 from wecityctl.parts.gobuild import BuildSource
 from wecityctl.parts.install import Installer
 from wecityctl.parts.model import PartInstallError, PartState, Phase, SourceName
@@ -60,17 +61,9 @@ def start(settings: Settings, environment: dict[str, str]) -> subprocess.Popen[s
     )
 
 
-def of_module(settings: Settings) -> list[str]:
-    """Commands of living processes that stand in the module's directory."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                if (process / "cwd").readlink().is_relative_to(settings.toolchain):
-                    found.append((process / "cmdline").read_text())
-            except OSError:
-                continue
-    return [command for command in found if command]
+def of_module(settings: Settings) -> list[Identity]:
+    """The processes that stand in the module's directory: Go, and the compilers that it has started."""
+    return matching(lambda entry: (entry / "cwd").readlink().is_relative_to(settings.toolchain))
 
 
 def test_a_part_is_built_stamped_and_named(building: Settings, go_module: Callable[..., None]) -> None:
@@ -123,10 +116,8 @@ def test_a_killed_build_leaves_nothing_running_and_is_taken_up_again(
         assert of_module(building)
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
-    deadline = time.monotonic() + 10
-    while of_module(building) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert of_module(building) == []
+    # Go is killed with us; its compilers end when they find that it has.
+    assert left_of(of_module(building)) == []
     home = building.root / "tiny"
     assert not (home / PART.version).exists()
     assert [each for each in home.iterdir() if each.name.startswith(".")], "the dead owner's staging directory"
@@ -156,12 +147,15 @@ def test_a_cancelled_build_ends_at_once(building: Settings, go_module: Callable[
     environment = {**building.environment, "GOCACHE": str(tmp_path / "cold")}
     source = BuildSource(dataclasses.replace(building, environment=environment), threading.Semaphore(1), cancelled)
     (tmp_path / "staging" / "bin").mkdir(parents=True)
-    threading.Timer(1.0, cancelled.set).start()
-    began = time.monotonic()
+
+    def cancel_while_it_compiles(_: Phase, detail: str) -> None:
+        if "packages compiled" in detail:
+            assert of_module(building)
+            cancelled.set()
+
     with pytest.raises(StoppedError):
-        source.provide(PART, tmp_path / "staging", lambda phase, detail: None)
-    assert time.monotonic() - began < 8
-    assert of_module(building) == []
+        source.provide(PART, tmp_path / "staging", cancel_while_it_compiles)
+    assert of_module(building) == [], "a compiler of the build runs on"
 
 
 def test_ctrl_c_stops_the_builds_and_leaves_no_staging(

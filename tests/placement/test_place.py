@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from benchmarks.placement import made_city
 from tests.placement.cities import CATALOGUE
 from tests.stacks.cities import app, application, city
+from tests.support.some import some
 from wecityctl.cli._moves import moves_within, require_confirmed
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import (
@@ -243,7 +244,7 @@ def test_the_reason_for_a_group_that_is_together_counts_all_that_would_go() -> N
 
     whole = city(member("one", "g"), member("two", "g", ("one",)), clouds=TWO, platforms=())
     found = place(whole, CATALOGUE, explain=True)
-    for decision in found.decisions:
+    for decision in some(found.decisions):
         (refusal,) = decision.refused
         assert (decision.cloud, refusal.kind) == ("here", "cost")
         assert refusal.text == "0.2 CNY an hour dearer, with 1 more that must be with it"

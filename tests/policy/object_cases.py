@@ -2,6 +2,7 @@
 
 The first document says what is expected: `refused`, part of what the API server says (absent: it takes the object),
 and `found`, part of what the rule finds in the graph (absent: nothing); `as`, who asks (absent: the city's manager).
+With `going: true` the last but one is being deleted, and the last is written over it: for the API server alone.
 The others are the objects; the last of them is the one in question. One set of cases for both makes sure that a graph
 rule and its admission policy draw the same line.
 """
@@ -38,6 +39,7 @@ class Case:
     refused: str = ""
     found: str = ""
     who: str = ""
+    going: bool = False
 
     @property
     def rule(self) -> str:
@@ -54,8 +56,10 @@ def cases() -> list[Case]:
 
 def _load(path: Path) -> Case:
     head, *objects = yaml.safe_load_all(path.read_text())
-    assert set(head) <= {"refused", "found", "as"}, path
-    return Case(path, tuple(objects), head.get("refused", ""), head.get("found", ""), head.get("as", ""))
+    assert set(head) <= {"refused", "found", "as", "going"}, path
+    going = head.get("going", False)
+    assert not going or len(objects) == 2, path
+    return Case(path, tuple(objects), head.get("refused", ""), head.get("found", ""), head.get("as", ""), going)
 
 
 def strict_city(name: str = "redline", **changes: Any) -> City:

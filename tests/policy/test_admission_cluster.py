@@ -14,9 +14,10 @@ import pytest
 
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
 from tests.support.control_plane import ControlPlane
+from tests.support.some import some
 from wecityctl.model.city import City, Compliance, Waiver
 from wecityctl.policy.admission import held_by
-from wecityctl.policy.rules import RULES
+from wecityctl.policy.rules import RULES, rule
 from wecityctl.stacks.base.kubernetes import manager
 from wecityctl.stacks.duties import bindings, cluster_roles
 
@@ -33,8 +34,12 @@ OTHER = strict_city("seaside", compliance=Compliance(mlps=3))
 LEGACY = Waiver("legacy", "privileged-pods", ("parks/legacy-*",), "a@x.example", "the supplier is late", "2027-01-01")
 
 
+CREATED = [case for case in cases() if not case.going]
+GOING = [case for case in cases() if case.going]
+
+
 def held(city: City) -> list[dict[str, Any]]:
-    return [item for rule in RULES for item in held_by(rule, city, OWN_IMAGES)]
+    return [item for each in RULES for item in held_by(each, city, OWN_IMAGES)]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def as_list(objects: Any) -> str:
 
 
 def last_of_each_rule() -> list[Case]:
-    return list({case.rule: case for case in cases() if case.refused}.values())
+    return list({case.rule: case for case in CREATED if case.refused}.values())
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -119,22 +124,71 @@ def refusal(plane: ControlPlane, case: Case) -> str:
     return create(plane, case.objects[-1], case.who)
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", CREATED, ids=str)
 def test_the_api_server_judges_as_the_case_says(fenced: ControlPlane, case: Case) -> None:
     answer = refusal(fenced, case)
     if not case.refused:
         assert answer == ""
         return
+    assert_refused(case, answer)
+
+
+def assert_refused(case: Case, answer: str) -> None:
     assert case.refused in answer
     assert f"red line {case.rule}: " in answer
     assert "Forbidden" in answer
 
 
+@pytest.fixture(scope="module")
+def leaving(fenced: ControlPlane) -> str:
+    """A namespace in which the objects of the cases about going ones are being deleted, each held by a finalizer."""
+    name = "redline-leaving"
+    held = [_placed(case.objects[0], name, finalizers=["x.example/held"]) for case in GOING]
+    fenced.kubectl("create", "-f", "-", stdin=as_list([_plain(name), *held]))
+    fenced.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(held))
+    labels = namespace(CITY.name, name)["metadata"]["labels"]
+    fenced.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in labels.items()))
+    new = _placed(_default_deny(name), name) | {"spec": {"podSelector": {}, "policyTypes": ["Egress"]}}
+    until(lambda: "red line network-fences" in create(fenced, new, OPERATOR))
+    return name
+
+
+def _placed(item: dict[str, Any], place: str, **metadata: Any) -> dict[str, Any]:
+    return {**item, "metadata": {**item["metadata"], "namespace": place, **metadata}}
+
+
+@pytest.mark.parametrize("case", GOING, ids=str)
+def test_what_is_being_deleted_may_go_and_not_change(fenced: ControlPlane, leaving: str, case: Case) -> None:
+    before, after = case.objects
+    changed = {key: value for key, value in after.items() if before[key] != value and key != "metadata"}
+    patch = json.dumps({"metadata": {"finalizers": None}, **changed})
+    what = (f"{after['kind'].lower()}/{after['metadata']['name']}", "-n", leaving)
+    answer = attempt(fenced, "patch", *what, "--type=merge", "--dry-run=server", "-p", patch, who=case.who)
+    if case.refused:
+        assert_refused(case, answer)
+    else:
+        assert answer == ""
+
+
+def test_foreground_deletion_of_a_network_policy_ends(cluster: ControlPlane) -> None:
+    """The cluster's garbage collector, which is not the city's manager, takes the last finalizer off."""
+    city = strict_city("leaving")
+    policies = [*cluster_roles(city), *manager(city), *held_by(rule("network-fences"), city, OWN_IMAGES), *_operator()]
+    space = namespace(city.name, "leaving-space")
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(policies))
+    cluster.kubectl("create", "-f", "-", stdin=as_list([space, _default_deny("leaving-space")]))
+    try:
+        deleting = ("delete", "networkpolicy", "default-deny", "-n", "leaving-space")
+        until(lambda: "red line network-fences" in attempt(cluster, *deleting, "--dry-run=server", who=OPERATOR))
+        # Fails after 30 seconds.
+        cluster.kubectl(*deleting, "--cascade=foreground", "--timeout=30s")
+    finally:
+        cluster.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list([space, *reversed(policies)]))
+
+
 def test_nothing_is_judged_in_a_namespace_that_is_nobodys(fenced: ControlPlane) -> None:
-    for case in cases():
+    for case in some(case for case in CREATED if case.refused and "namespace" in case.objects[-1]["metadata"]):
         item = case.objects[-1]
-        if not case.refused or "namespace" not in item["metadata"]:
-            continue
         elsewhere = {**item, "metadata": {**item["metadata"], "namespace": "nobodys"}}
         assert create(fenced, elsewhere) == "", str(case)
 

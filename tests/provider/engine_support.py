@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.control_plane import binary
+from tests.support.processes import matching
+from wecityctl.local.proctable import Identity
 from wecityctl.provider.server import ProviderServer
 
 
@@ -112,18 +114,12 @@ def make_stack(name: str, program: Callable[[], object], port: int | None, proje
     return holder[0]
 
 
-def engines_of(home: Path) -> list[int]:
+def engines_of(home: Path) -> list[Identity]:
     """The processes of `pulumi up` that work for this test."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-            if (
-                command[0].endswith(b"pulumi")
-                and b"up" in command
-                and str(home).encode() in (entry / "environ").read_bytes()
-            ):
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
+
+    def works(entry: Path) -> bool:
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+        ours = str(home).encode() in (entry / "environ").read_bytes()
+        return ours and words[0].endswith(b"pulumi") and b"up" in words
+
+    return matching(works)

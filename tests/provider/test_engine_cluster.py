@@ -20,6 +20,8 @@ from pulumi.automation import CommandError
 from tests.provider.engine_support import ServerThread, Stack, engines_of, environment, make_stack
 from tests.provider.objects import definition, deployment
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.processes import left_of, matching
+from wecityctl.local.proctable import Identity
 
 pytestmark = pytest.mark.cluster
 StackFactory = Callable[..., Stack]
@@ -270,8 +272,8 @@ def test_killed_in_the_middle_and_run_again(
         def kill() -> None:
             while made() < 30:
                 time.sleep(0.02)
-            for pid in engines_of(tmp_path):
-                os.kill(pid, signal.SIGKILL)
+            for engine in engines_of(tmp_path):
+                engine.send(signal.SIGKILL)
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
@@ -309,20 +311,15 @@ def test_plain_pulumi_starts_the_plugin_by_itself(
         stack = make_stack("plain", program, None)
         assert stack.up() == {"create": 3}
         assert stack.destroy()["delete"] == 3
-        deadline = time.monotonic() + 5
-        while _processes_of(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert not _processes_of(tmp_path)
+        assert left_of(_processes_of(tmp_path)) == []
 
 
-def _processes_of(home: Path) -> list[str]:
+def _processes_of(home: Path) -> list[Identity]:
     """Provider processes that were started with this test's environment and are still there."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if "wecityctl.provider" in command and str(home) in (entry / "environ").read_text(errors="replace"):
-                found.append(command)
-        except (OSError, ValueError):
-            continue
-    return found
+
+    def serves(entry: Path) -> bool:
+        return b"wecityctl.provider" in (entry / "cmdline").read_bytes() and (
+            str(home).encode() in (entry / "environ").read_bytes()
+        )
+
+    return matching(serves)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,8 +146,8 @@ def test_killed_after_each_create_and_before_its_record(
         made = await create(provider, target, inputs, seconds=seconds)
         if target.name in killed:
             killed.remove(target.name)
-            for pid in engines_of(tmp_path):
-                os.kill(pid, signal.SIGKILL)
+            for engine in engines_of(tmp_path):
+                engine.send(signal.SIGKILL)
         return made
 
     monkeypatch.setattr(making, "create", create_and_kill)

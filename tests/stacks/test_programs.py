@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from tests.stacks.cities import CLUSTER, WEB, app, city, full_city, inputs_for, objects, one, record_city
+from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Images, KubernetesSettings, Use
@@ -29,7 +30,7 @@ def full() -> dict[str, Recording]:
 
 
 def test_every_object_carries_our_labels(full: dict[str, Recording]) -> None:
-    for item in objects(full):
+    for item in some(objects(full)):
         labels = item.inputs["metadata"]["labels"]
         assert LABELS.items() <= labels.items(), item.name
 
@@ -38,8 +39,8 @@ def test_every_object_has_a_name_and_no_two_are_the_same(full: dict[str, Recordi
     names = [
         (item.type, item.inputs["metadata"].get("namespace"), item.inputs["metadata"]["name"]) for item in objects(full)
     ]
-    assert len(names) == len(set(names))
-    assert all(isinstance(name, str) and 0 < len(name) <= 63 for _, _, name in names if name)
+    assert len(names) == len(set(names)) > 100
+    assert all(isinstance(name, str) and 0 < len(name) <= 63 for _, _, name in names), names
 
 
 def test_no_secret_value_is_in_the_graph_in_clear(full: dict[str, Recording]) -> None:
@@ -101,9 +102,13 @@ def test_the_gateway_alone_is_let_in_whatever_the_app_uses(uses: tuple[Use, ...]
 
 
 def test_admin_credentials_never_enter_a_tenant(full: dict[str, Recording]) -> None:
-    for item in objects(full):
-        if str(item.inputs["metadata"].get("namespace", "")).startswith(("health-", "transport-")):
-            assert "-admin" not in json.dumps(item.inputs.get("spec", {})), item.name
+    tenants = ("health-", "transport-")
+    inside = [item for item in objects(full) if str(item.inputs["metadata"].get("namespace", "")).startswith(tenants)]
+    # Administrators of the city are bound to roles that are called so; nothing else in a namespace names one.
+    assert {"Secret", "ConfigMap", "Deployment"} <= {item.inputs["kind"] for item in inside}
+    for item in inside:
+        if item.inputs["kind"] not in ("Role", "RoleBinding"):
+            assert "-admin" not in json.dumps(dict(item.inputs)), item.name
 
 
 def test_workloads_wait_for_their_databases(full: dict[str, Recording]) -> None:
@@ -256,7 +261,7 @@ def test_renaming_nothing_else_a_second_use_adds_only_its_own_objects() -> None:
         for item in objects(record_city(city(app("code", uses=(Use("postgresql", "db"), Use("cache", "cache"))))))
     }
     assert before <= after
-    assert all("cache" in urn for urn in after - before)
+    assert all("cache" in urn for urn in some(after - before))
 
 
 def test_outputs_travel_as_json(full: dict[str, Recording]) -> None:

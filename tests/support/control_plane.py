@@ -150,7 +150,7 @@ class ControlPlane:
             "--leader-elect=false",
             f"--root-ca-file={self.directory / 'ca.crt'}",
             f"--service-account-private-key-file={self.directory / 'sa.key'}",
-            "--use-service-account-credentials=false",
+            "--use-service-account-credentials=true",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
         )

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,15 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     finally:
         if refused := _refused(item):
             pytest.fail(f"an unmarked test starts {refused}: mark it {', '.join(MARKS[1:])} or {MARKS[0]}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests measured and do not judge: their property `measured`, also from workers, whose output is not shown."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == "measured":
+                    terminalreporter.line(f"measured: {value}")
 
 
 def _refused(item: pytest.Item) -> str:

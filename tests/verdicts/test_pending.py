@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import children, command, left_of
 from wecityctl.engine.execute import Engine
 from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import WecityError
+from wecityctl.local.proctable import Identity
 from wecityctl.model.city import Administrators
 from wecityctl.session import Session, open_session
 from wecityctl.verdicts import begin
@@ -75,8 +77,8 @@ def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session,
 
 def test_a_process_that_dies_lets_nothing_pass(session: Session, engine: Engine) -> None:
     pending = begin(session, DAY, engine)
-    judge = _only_child(_only_child(os.getpid(), "wecityctl.engine.zygote"))
-    os.kill(judge, signal.SIGKILL)
+    judge = _only_child(_only_child(os.getpid(), "wecityctl.engine.zygote").pid)
+    assert judge.send(signal.SIGKILL)
     with pytest.raises(WecityError, match="could not be checked"):
         pending.verdict()
     assert begin(session, DAY, engine)._connection is not None, "nothing was remembered"
@@ -86,25 +88,16 @@ def test_a_process_that_nobody_waits_for_ends_with_its_engine(session: Session) 
     with Engine(DEFAULT_PROGRAM) as engine:
         begin(session, DAY, engine).close()
         zygote = _only_child(os.getpid(), "wecityctl.engine.zygote")
-        judge = _only_child(zygote)
-    _gone(zygote)
-    _gone(judge)
+        judge = _only_child(zygote.pid)
+    assert left_of([zygote, judge]) == []
 
 
-def _only_child(parent: int, program: str = "") -> int:
+def _only_child(parent: int, program: str = "") -> Identity:
     """The process that `parent` has started, once there is one; `program` is in its command line."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        found = [pid for pid in children.read_text().split() if program in Path(f"/proc/{pid}/cmdline").read_text()]
+        found = [each for each in children(parent) if program in command(each)]
         if found:
-            return int(found[-1])
+            return found[-1]
         time.sleep(0.02)
     raise AssertionError(f"process {parent} has started nothing")
-
-
-def _gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < deadline, f"process {pid} is left behind"
-        time.sleep(0.02)

@@ -87,23 +87,20 @@ def _stack_json(stack: StackStatus) -> dict[str, Any]:
 
 
 def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...]) -> None:
-    from rich.table import Table
+    from wecityctl.report.tables import new_table, print_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("STACK", "RESOURCES", "LAST UPDATE", "STATE"):
-        table.add_column(title, overflow="fold")
+    table = new_table(("STACK", "RESOURCES", "LAST UPDATE", "STATE"), prose=("STATE",))
     for stack in stacks:
         table.add_row(stack.stack, str(stack.resources or "–"), stack.last_update[:19] or "–", _stack_state(stack))
-    console().print(table)
+    print_table(console(), table)
     for stack in stacks:
         for finding in stack.drift:
             console().print(f"{stack.stack}: {finding}", soft_wrap=True, markup=False, highlight=False)
     if not workloads:
         return
     several = len({item.cloud for item in workloads}) > 1
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in (*(("CLOUD",) if several else ()), "NAMESPACE", "WORKLOAD", "READY", "STATE"):
-        table.add_column(title, overflow="fold")
+    titles = (*(("CLOUD",) if several else ()), "NAMESPACE", "WORKLOAD", "READY", "STATE")
+    table = new_table(titles, prose=("STATE",))
     for item in workloads:
         mark = " (simulated)" if item.simulated else ""
         why = f": {item.reason}" if item.state != "ready" and item.reason else ""
@@ -115,7 +112,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
             item.state + mark + why,
         )
     console().print()
-    console().print(table)
+    print_table(console(), table)
 
 
 def _stack_state(stack: StackStatus) -> str:

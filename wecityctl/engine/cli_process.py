@@ -16,17 +16,19 @@ from wecityctl.engine.process import die_with_parent
 class CliProcess:
     """The CLI of one stack run: prepared by the constructor, started by `start`.
 
-    `output` is the descriptor from which its stdout and stderr are read.
+    `output` is the descriptor from which its stdout and stderr are read. `earlier` are those prepared before it and not
+    started yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Sequence[CliProcess] = ()) -> None:
         parent = os.getpid()
         command_read, self._command = os.pipe()
         self.output, output_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            # Its own copy of the writing end would keep it from ever seeing the end of the command.
-            os.close(self._command)
+            # A copy of the writing end here would keep it, or an earlier one, from ever seeing the end of the command.
+            for each in (*earlier, self):
+                os.close(each._command)
             _become_cli(parent, command_read, output_write)
         os.close(command_read)
         os.close(output_write)

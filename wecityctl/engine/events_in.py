@@ -152,6 +152,9 @@ class EventReader:
     def _op(self, meta: dict[str, Any]) -> ResourceOp | None:
         """The step's operation, `None` for what is not shown."""
         op = _OPS.get(meta["op"])
+        if op == "delete" and (meta.get("old") or {}).get("retainOnDelete"):
+            # Only forgotten by the state: the object stays, and is told as kept.
+            return None
         # Within an `up`, reading what is there only prepares the steps that follow, and those tell what it found.
         return op if is_shown(meta["type"]) and (op != "refresh" or self._refreshing) else None
 

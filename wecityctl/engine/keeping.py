@@ -72,4 +72,6 @@ class Keeping:
         planned = self._context.stacks.get(stack)
         if planned is not None and (planned.layer in (LANDING, "secrets") or not planned.cloud):
             return None
+        if planned is not None and planned.cloud in self._context.stopped:
+            return None  # nobody is there to be asked
         return self._context.cluster_of(stack)

@@ -37,7 +37,9 @@ def main(descriptor: int) -> None:
     assert isinstance(job, Job)
     os.umask(0o077)
     # Every process that will be needed is forked now, while this one has no threads.
-    stages = [(CliProcess(), arguments) for arguments in (job.before, job.arguments) if arguments]
+    stages: list[tuple[CliProcess, tuple[str, ...]]] = []
+    for arguments in filter(None, (job.before, job.arguments)):
+        stages.append((CliProcess([earlier for earlier, _ in stages]), arguments))
     try:
         report = _Run(job, connection).report(stages)
     except OSError as error:

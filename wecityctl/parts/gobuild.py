@@ -152,16 +152,47 @@ class _Watch:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the build's process group if it still runs, first politely."""
-    for signum in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
+    """End the build with the compilers that it has started, first politely; none runs when this returns.
+
+    Go answers an interrupt without waiting for its compilers. It is reaped only when the whole process group is gone:
+    until then its number, by which the group is signalled, cannot be another's.
+    """
+    if process.returncode is None:
+        for signum in (signal.SIGINT, signal.SIGKILL):
+            # Not yet reaped, so the group exists.
             os.killpg(process.pid, signum)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_AFTER_SECONDS)
+            if _comes(lambda: _has_ended(process.pid), KILL_AFTER_SECONDS):
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+        _comes(lambda: not _group_runs(process.pid), KILL_AFTER_SECONDS)
+        process.wait()
     if process.stderr is not None:
         process.stderr.close()
+
+
+def _comes(true: Callable[[], bool], seconds: float) -> bool:
+    """Wait until it is true, for `seconds` at most; whether it is."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether our child has ended; it is not reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _group_runs(group: int) -> bool:
+    """Whether a process of the group runs; zombies do not. Where there is no /proc, the signal is trusted."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, found, *_ = entry.read_text().rpartition(")")[2].split()
+            if int(found) == group and state not in "ZX":
+                return True
+    return False
 
 
 def _die_with_parent() -> Callable[[], None] | None:

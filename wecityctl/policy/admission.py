@@ -84,6 +84,18 @@ SPEC_CHANGED = {
     "expression": "request.operation == 'CREATE' || dyn(object).spec != dyn(oldObject).spec",
 }
 
+# What is being deleted may lose its finalizers, whoever takes them off: the garbage collector and other controllers of
+# the cluster are not the city's manager. An object counts until it is gone, so a change of anything else is judged.
+_STATED = ("spec", "data", "binaryData", "stringData", "rules", "roleRef", "subjects")
+_NOT_ONLY_GOING = {
+    "name": "not-only-going",
+    "expression": (
+        "request.operation != 'UPDATE' || !has(oldObject.metadata.deletionTimestamp)"
+        f" || {json.dumps(_STATED)}.exists(f, dyn(object)[?f] != dyn(oldObject)[?f])"
+        " || ['labels', 'annotations'].exists(f, dyn(object).metadata[?f] != dyn(oldObject).metadata[?f])"
+    ),
+}
+
 
 def in_city(city: City, zones: Sequence[str] | None = None) -> Manifest:
     """The match of a binding: objects in the city's namespaces, or in those of some of its zones."""
@@ -108,7 +120,8 @@ def policy(
 ) -> Iterator[Manifest]:
     """A policy and its binding. `variables` name those of `VARIABLES`; `match` is the binding's, by default `in_city`.
 
-    `name` is the rule's unless a rule has several policies. What the city's waivers of the rule cover is let pass.
+    `name` is the rule's unless a rule has several policies. What the city's waivers of the rule cover is let pass, and
+    so are updates that only take finalizers off an object that is being deleted.
     """
     full_name = policy_name(city, name or rule)
     declared = [{"name": key, "expression": VARIABLES[key]} for key in variables]
@@ -120,10 +133,9 @@ def policy(
     spec: Manifest = {
         "failurePolicy": "Fail",
         "matchConstraints": {"matchPolicy": "Equivalent", "resourceRules": list(constraints)},
+        "matchConditions": [_NOT_ONLY_GOING, *conditions],
         "validations": [_validation(rule, item, waived=bool(waived)) for item in validations],
     }
-    if conditions:
-        spec["matchConditions"] = list(conditions)
     if declared:
         spec["variables"] = declared
     yield {

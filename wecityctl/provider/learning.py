@@ -37,7 +37,7 @@ async def learn_forcing(
 ) -> list[Difference]:
     """Those differences that need a replacement by the API server's word. Its other objections are for the update.
 
-    `recorded` are the old inputs.
+    `recorded` are the old inputs, `ignored` the resource's `ignoreChanges` paths.
     """
     kind = target.kind(inputs)
     if (kind.group, kind.name) in FULLY_KNOWN or contains(inputs, Unknown):
@@ -55,7 +55,9 @@ async def learn_forcing(
         except Invalid as refused:
             # While the object has drifted, a replacement would not be for the change's sake: no inference from a
             # refusal then. The update tells what stands in its way.
-            drifted = await _has_drifted(how, _named(states.wire(recorded), body), differences)
+            before = _named(states.wire(recorded), body)
+            before = await leave_ignored(provider, target, inputs, state, before, ignored)
+            drifted = await _has_drifted(how, before, differences)
             if not drifted and await _valid_as_new(how, body):
                 return unless_mutable(touched(differences, [field for field, _ in refused.causes]), kind)
             return []

@@ -77,12 +77,12 @@ async def update(
     body = states.wire(inputs)
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
-    body = await leave_ignored(provider, target, inputs, state, body, ignored)
     manager = await provider.manager(target, inputs, state)
     how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
     if was_created_officially(state):
         with suppress(NotFound):
             await provider.cancellation.run(take_over_creation(provider.client, states.live_of(state), manager))
+    body = await leave_ignored(provider, target, inputs, state, body, ignored)
     try:
         live = await provider.cancellation.run(how.make(body), grace=GRACE)
     except ApplyConflictError as error:

@@ -1,0 +1,111 @@
+"""What a test run of CI leaves for the next: failed tests, seconds by file; and which failures did not come back.
+
+A pytest plug-in for `.ci/run`; as a program, the files to run again, or why they are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIST = Path(__file__).with_name("flaky.toml")
+# A run of CI may take this long; a second run is begun only if it will have ended by then.
+END_SECONDS = 85 * 60
+# A file by itself makes what it shared with others anew: clusters, images.
+LONGER, AGAIN_SECONDS = 1.5, 90
+
+
+class Report:
+    """Collects on the controlling process, which hears of every worker's tests."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.outcomes: dict[str, str] = {}
+        self.not_collected: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # xdist adds the group of the test to its name.
+        name, _, group = report.nodeid.rpartition("@")
+        test = name if name and (group == "node" or group.startswith("tests/")) else report.nodeid
+        self.seconds[test.partition("::")[0]] += report.duration
+        if report.failed:
+            self.outcomes[test] = "failed"
+        elif report.when == "call":
+            self.outcomes.setdefault(test, report.outcome)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.not_collected.append(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        parts, _ = terminalreporter.build_summary_stats_line()
+        failed = [test for test, outcome in self.outcomes.items() if outcome == "failed"]
+        found = {"failed": failed, "seconds": self.seconds, "not_collected": self.not_collected}
+        place = Path(os.environ["CI_REPORT"])
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps({**found, "line": ", ".join(text for text, _ in parts)}))
+        if first := os.environ.get("CI_FIRST_REPORT"):
+            before = json.loads(Path(first).read_text())
+            terminalreporter.section("failed at first")
+            for line in told(before, self.outcomes, known(LIST.read_text())):
+                terminalreporter.line(line)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Report(), "ci-flaky-report")
+
+
+def known(text: str) -> dict[str, str]:
+    """The tests of the list and the reason of each."""
+    return {item["id"]: item["reason"] for item in tomllib.loads(text).get("test", ())}
+
+
+def told(before: dict[str, Any], now: dict[str, str], reasons: dict[str, str]) -> list[str]:
+    """The first run's count, and a line for each of its failures: that it came back, or is flaky and why."""
+    lines = [f"first run: {before['line']}"]
+    for test in before["failed"]:
+        if now.get(test) != "passed":
+            lines.append(f"FAILED AGAIN {test}")
+        elif test in reasons:
+            lines.append(f"FLAKY {test}: known: {reasons[test]}")
+        else:
+            lines.append(f"FLAKY {test}: A DEFECT TO MEND, since .ci/flaky.toml does not name it")
+    return lines
+
+
+def files_again(report: dict[str, Any], used: float) -> list[str]:
+    """The files to run again after `used` seconds; raises ValueError with the reason where they are not to be."""
+    if report["not_collected"]:
+        raise ValueError(f"not run again, because it could not be collected: {', '.join(report['not_collected'])}")
+    files = sorted({test.partition("::")[0] for test in report["failed"]})
+    if not files:
+        raise ValueError("not run again, because no test failed")
+    needed = AGAIN_SECONDS + LONGER * sum(report["seconds"][file] for file in files)
+    if used + needed > END_SECONDS:
+        raise ValueError(
+            f"not run again: {used / 60:.0f} minutes are used, {', '.join(files)} would take about"
+            f" {needed / 60:.0f} more, and a run ends by minute {END_SECONDS // 60}"
+        )
+    return files
+
+
+def main(place: str, used: str) -> int:
+    report = json.loads(Path(place).read_text())
+    try:
+        print("\n".join(files_again(report, float(used))))
+    except ValueError as error:
+        print(f"{error}\n{report['line']}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
