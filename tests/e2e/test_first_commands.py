@@ -11,15 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.files import CityFiles, hamlet
+from tests.e2e.files import SIMULATED, CityFiles, hamlet
 from tests.e2e.machine import PROGRAM, TIMEOUT, Machine, machine
 
-SIMULATED = {"provider": "local", "local": {"nodes": "simulated"}}
 NAME = "dawn"
 # What each ends with, and what it says then.
 FIRST = {
-    "preview CITY": (0, "would change"),
-    "preview CITY --detailed-exitcode": (2, "would change"),
+    "preview CITY": (0, "to add"),
+    "preview CITY --detailed-exitcode": (2, "to add"),
     "refresh CITY": (0, "does not exist yet"),
     f"destroy CITY --confirm={NAME}": (0, "does not exist"),
     "status CITY": (0, "not made yet"),
