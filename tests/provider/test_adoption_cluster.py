@@ -201,3 +201,88 @@ async def test_destroy_may_drop_what_is_on_a_cluster_that_is_gone(engine: Engine
     await engine.configure(json.dumps(nowhere), deleteUnreachable="true")
     await engine.delete("default/a", state, "a")
     assert any("without being deleted" in text for text in engine.messages.texts(ephemeral=False))
+
+
+async def test_of_two_that_create_one_name_at_once_one_is_refused(
+    engines: EngineFactory, cluster: ControlPlane, namespace: str
+) -> None:
+    first, second = await engines("one"), await engines("two")
+    for number in range(6):
+        ours = config_map(f"race{number}", namespace, who="one")
+        theirs = config_map(f"race{number}", namespace, who="one", more="2")
+        done = await asyncio.gather(first.make(ours, "a"), second.make(theirs, "a"), return_exceptions=True)
+        won = [isinstance(item, BaseException) for item in done].index(False)
+        lost = done[1 - won]
+        assert isinstance(lost, grpc.aio.AioRpcError)
+        assert lost.code() is grpc.StatusCode.INVALID_ARGUMENT
+        found = live(cluster, "configmap", f"race{number}", namespace)
+        assert found["data"] == (theirs if won else ours)["data"]
+        assert len(set(managers(found))) == 1
+
+
+async def test_an_update_refuses_what_somebody_else_has_made_in_the_objects_place(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    inputs, identifier, state = await engine.make(config_map("again", namespace, a="1"), "again")
+    cluster.kubectl("delete", "configmap", "again", "-n", namespace)
+    cluster.kubectl("create", "configmap", "again", "-n", namespace, "--from-literal=mine=1")
+    before = live(cluster, "configmap", "again", namespace)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await engine.update({**inputs, "data": {"a": "2"}}, state, "again")
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    await engine.delete(identifier, state, "again")
+    assert live(cluster, "configmap", "again", namespace) == before
+
+
+WIDGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.away.example.com}
+spec:
+  group: away.example.com
+  names: {plural: widgets, singular: widget, kind: Widget}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+AWAY = """
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.away.example.com, labels: {kube-aggregator.kubernetes.io/automanaged: "false"}}
+spec:
+  group: away.example.com
+  version: v1
+  groupPriorityMinimum: 1000
+  versionPriority: 15
+  insecureSkipTLSVerify: true
+  service: {name: nobody, namespace: default}
+"""
+
+
+async def test_a_kind_whose_server_is_away_is_neither_gone_nor_deleted(
+    engines: EngineFactory, cluster: ControlPlane, namespace: str
+) -> None:
+    cluster.kubectl("apply", "-f", "-", stdin=WIDGETS)
+    cluster.kubectl("wait", "--for=condition=Established", "crd/widgets.away.example.com", "--timeout=30s")
+    widget = {"apiVersion": "away.example.com/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": namespace}}
+    inputs, identifier, state = await (await engines()).make(widget, "w")
+    cluster.kubectl("delete", "apiservice", "v1.away.example.com")
+    cluster.kubectl("apply", "-f", "-", stdin=AWAY)
+    try:
+        cluster.kubectl("wait", "--for=condition=Available=False", "apiservice/v1.away.example.com", "--timeout=30s")
+        fresh = await engines(namespace="other")
+        for call in (
+            fresh.read(widget, "w", identifier, state, inputs),
+            fresh.delete(identifier, state, "w", seconds=5),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError, match="does not answer"):
+                await call
+    finally:
+        cluster.kubectl("delete", "apiservice", "v1.away.example.com")
+    cluster.kubectl("wait", "--for=create", "apiservice/v1.away.example.com", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Available", "apiservice/v1.away.example.com", "--timeout=30s")
+    assert live(cluster, "widget", "w", namespace)["metadata"]["uid"] == state["metadata"]["uid"]
+    cluster.kubectl("delete", "crd", "widgets.away.example.com")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from wecityctl.kube.errors import ApiError, KindNotFound, NotFound
+from wecityctl.kube.errors import ApiError, KindNotFound, KindUnavailable, NotFound
 from wecityctl.kube.requester import Call, Requester
 from wecityctl.kube.resource import ResourceType
 
@@ -60,7 +60,7 @@ class Discovery:
         """Whether the server serves it now, by the group version's own document."""
         try:
             return await self._ask_group_version(api_version, kind) is not None
-        except KindNotFound:
+        except KindUnavailable:
             return False
 
     async def all(self, *, refresh: bool) -> list[ResourceType]:
@@ -104,12 +104,8 @@ class Discovery:
         except NotFound:
             return None
         except ApiError as error:
-            raise KindNotFound(
-                api_version,
-                kind,
-                details=f"the server of {api_version} does not answer: {error.message}",
-                resolution="look at the APIService of that group version (kubectl get apiservices)",
-            ) from error
+            # Not the same as a kind that is not served: its objects may well be there.
+            raise KindUnavailable(api_version, kind, error.message) from error
         served = {(t.api_version, t.kind): t for t in _classic(answer)}
         self._types.update(served)
         return served.get((api_version, kind))

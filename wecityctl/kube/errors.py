@@ -153,6 +153,17 @@ class KindNotFound(DeploymentError):
         self.kind = kind
 
 
+class KindUnavailable(DeploymentError):
+    """The server behind a group of kinds does not answer: whether objects of the kind exist cannot be told."""
+
+    def __init__(self, api_version: str, kind: str, why: str) -> None:
+        super().__init__(
+            f"{kind} in {api_version} cannot be read or changed: the server of that group does not answer",
+            details=why,
+            resolution="look at the APIService of that group version (kubectl get apiservices)",
+        )
+
+
 class Unreachable(DeploymentError):
     """No answer could be had from the API server. `why` tells the causes apart."""
 

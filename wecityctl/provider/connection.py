@@ -16,7 +16,7 @@ from wecityctl.errors import WecityError
 from wecityctl.kube import config as kubeconfig
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import Access, load_access
-from wecityctl.kube.errors import ApiError, KindNotFound, Unreachable
+from wecityctl.kube.errors import ApiError, KindNotFound, KindUnavailable, Unreachable
 from wecityctl.kube.kubeconfig import Entry, Kubeconfig, parse, read, read_all
 from wecityctl.kube.transport import HttpPool
 from wecityctl.provider.kinds import Kind
@@ -49,7 +49,7 @@ class Connection:
             return known
         try:
             return (await self.client.resource(kind.api_version, kind.name)).namespaced
-        except (KindNotFound, Unreachable):
+        except (KindNotFound, KindUnavailable, Unreachable):
             return True
 
     async def _ask_identity(self, fallback: str) -> str:
@@ -97,7 +97,7 @@ def access_for(settings: Settings, environ: Mapping[str, str]) -> Access:
 
 def unreachable(error: WecityError) -> bool:
     """Whether the error means that the cluster as a whole cannot be used, not that it refused one request."""
-    return not isinstance(error, ApiError | KindNotFound)
+    return not isinstance(error, ApiError | KindNotFound | KindUnavailable)
 
 
 def _with_cluster(settings: Settings, environ: Mapping[str, str]) -> Access:

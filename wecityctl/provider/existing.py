@@ -75,6 +75,41 @@ async def take_over(
     return applied
 
 
+async def require_made(
+    provider: Instance, target: Target, body: dict[str, Any], live: dict[str, Any], manager: str
+) -> None:
+    """Refuse what an apply for a new object found in the meantime, and give back what it wrote there.
+
+    Nobody but `manager` has written to an object at the moment in which it was made.
+    """
+    entries = states.metadata_of(live).get("managedFields") or []
+    if all(entry.get("manager") == manager or entry.get("subresource") for entry in entries):
+        return
+    claimant = Claimant(target.urn, await provider.derived_managers(target), adoption.city_of(body))
+    own = {*claimant.managers, manager}
+    rest = [entry for entry in entries if entry.get("manager") not in own]
+    if provider.settings.upsert_existing or not rest:
+        return
+    left = await release(provider, live, manager)
+    if not adoption.is_own(left, claimant):
+        raise adoption.refusal(left, claimant)
+
+
+async def require_same(
+    provider: Instance, target: Target, body: dict[str, Any], state: dict[str, Any], *, seconds: float
+) -> None:
+    """Refuse an update of an object that somebody else has made in the place of the resource's own since."""
+    uid = states.uid_of(state)
+    if not uid:
+        return
+    rt = await provider.client.resource(body["apiVersion"], body["kind"])
+    live = await _get(provider, rt, body)
+    # The recorded manager's own: made again by an update that was killed before it could be recorded.
+    recorded = str(state.get(states.FIELD_MANAGER) or "")
+    if live and states.uid_of(live) != uid and recorded not in adoption.applied_by(live):
+        await find_own(provider, target, body, seconds=seconds)
+
+
 async def release(provider: Instance, live: dict[str, Any], manager: str) -> dict[str, Any]:
     """Give up what a field manager owns of an object; the live object afterwards."""
     identity = {key: value for key, value in states.metadata_of(live).items() if key in ("name", "namespace")}

@@ -17,7 +17,7 @@ from wecityctl.provider.adoption import pulumi_managers
 from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, PATCH_FORCE, annotation, is_true
 from wecityctl.provider.apply import ApplyConflictError
 from wecityctl.provider.cancellation import GRACE
-from wecityctl.provider.existing import find_own, release, take_over
+from wecityctl.provider.existing import find_own, release, require_made, require_same, take_over
 from wecityctl.provider.fieldmanager import successor
 from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
@@ -55,6 +55,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
         live = await take_over(provider, target, existing, body, how)
     else:
         live = await provider.cancellation.run(how.make(body), grace=GRACE)
+        await require_made(provider, target, body, live, manager)
     provider.memory.made.add(states.uid_of(live))
     return await _settled(provider, target, live, inputs, None, manager, seconds)
 
@@ -83,6 +84,7 @@ async def update(
         with suppress(NotFound):
             await provider.cancellation.run(take_over_creation(provider.client, states.live_of(state), manager))
     body = await leave_ignored(provider, target, inputs, state, body, ignored)
+    await require_same(provider, target, body, state, seconds=seconds)
     try:
         live = await provider.cancellation.run(how.make(body), grace=GRACE)
     except ApplyConflictError as error:
