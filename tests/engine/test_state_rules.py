@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.engine.drive import CATALOGUE, make_city, plan_of
 from wecityctl.engine import probe
+from wecityctl.engine.backend import quick_salt
 from wecityctl.engine.fingerprint import fingerprint
 from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
 from wecityctl.engine.options import RunOptions
@@ -19,6 +21,7 @@ from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed, retained
 from wecityctl.engine.retained import Retained, restored
 from wecityctl.engine.state import StackState, parse_state
+from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
@@ -300,3 +303,32 @@ def test_a_provider_that_went_before_its_objects_comes_back_from_an_earlier_stat
     assert flaw(whole) == ""
     assert with_lost_providers(whole, []) == (whole, 0)
     assert with_lost_providers(left, [other]) == (left, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "[]",
+        "{}",
+        "7",
+        '{"version": 3}',
+        '{"version": 3, "checkpoint": []}',
+        '{"version": 3, "checkpoint": {"latest": 7}}',
+        '{"version": 3, "checkpoint": {"latest": {"resources": {}}}}',
+        '{"version": 3, "checkpoint": {"latest": {"resources": [null]}}}',
+        '{"version": 3, "checkpoint": {"latest": {"resources": [{"urn": 1}]}}}',
+        '{"version": 3, "checkpoint": {"latest": {"pending_operations": [1]}}}',
+    ],
+)
+def test_a_state_of_another_shape_is_damaged_and_not_empty(text: str, tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    store.create("one.secrets")
+    assert store.read("one.secrets")[0] is None
+    (path,) = tmp_path.rglob("one.secrets.json")
+    path.write_text(text)
+    with pytest.raises(WecityError, match=r"the state of one.secrets cannot be read") as failure:
+        store.read("one.secrets")
+    assert str(path) in failure.value.details
+    assert ".bak" in failure.value.resolution
+    assert quick_salt(path.read_bytes()) == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 from wecityctl.engine import crypto
 from wecityctl.engine.home import cli_environment
 from wecityctl.engine.passphrase import Passphrase, find_passphrase
-from wecityctl.engine.state import Deployment, StackState, parse_state, plain, root_outputs, salt_of
+from wecityctl.engine.state import Deployment, StackState, deployment_in, parse_state, plain, root_outputs, salt_of
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError
@@ -160,7 +159,11 @@ def quick_salt(stored: bytes) -> str:
         return found[1].decode()
     if stored[:1] != b"{":
         return ""
-    return salt_of((json.loads(stored).get("checkpoint") or {}).get("latest"))
+    try:
+        return salt_of(deployment_in(stored))
+    except ValueError:
+        # Damaged: whoever reads the stack is told.
+        return ""
 
 
 def open_backend(city: City) -> Backend:

@@ -172,6 +172,13 @@ class _Runner:
         if needed:
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
+        if self._options.operation == "up":
+            # A fence that was opened does not stay open because another stack has failed.
+            self.results |= {
+                name: forward.settle_blocked(result)
+                for name, result in self.results.items()
+                if result.outcome == "blocked"
+            }
         self.reports |= forward.reports
         self.notes += unlanded.notes()
         if self._options.operation == "preview":

@@ -75,6 +75,32 @@ class StackState:
         return all(resource.type == ROOT_TYPE or resource.is_provider for resource in self.resources)
 
 
+def deployment_in(text: bytes | str) -> Deployment | None:
+    """The deployment in a stored checkpoint; `None` for a stack that was made and never run.
+
+    Raises `ValueError` for what is no checkpoint: valid JSON of another shape is a damaged state, not an empty one.
+    """
+    data = json.loads(text)
+    checkpoint = data.get("checkpoint") if isinstance(data, dict) else None
+    if not isinstance(checkpoint, dict):
+        raise ValueError("there is no checkpoint in it")
+    latest = checkpoint.get("latest")
+    if latest is None:
+        return None
+    if not isinstance(latest, dict):
+        raise ValueError("its checkpoint is no object")
+    for name in ("resources", "pending_operations"):
+        items = latest.get(name)
+        if items is None:
+            continue
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError(f"its {name} are no list of objects")
+    for item in latest.get("resources") or ():
+        if not isinstance(item.get("urn"), str) or not isinstance(item.get("type"), str):
+            raise ValueError("a resource in it has no URN or no type")
+    return latest
+
+
 def root_outputs(deployment: Deployment | None) -> Any:
     """The stack's typed export as stored (secrets still encrypted), or `None`."""
     for resource in (deployment or {}).get("resources") or ():

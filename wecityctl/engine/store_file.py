@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.engine.integrity import require_sound
-from wecityctl.engine.state import Deployment
+from wecityctl.engine.state import Deployment, deployment_in
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.model.fileurl import file_url
 from wecityctl.model.naming import PROJECT
@@ -65,7 +65,7 @@ class FileStore:
         try:
             stored = path.read_bytes()
             text = gzip.decompress(stored) if path.suffix == ".gz" else stored
-            return (json.loads(text).get("checkpoint") or {}).get("latest"), stored
+            return deployment_in(text), stored
         except (ValueError, OSError) as error:
             raise WecityError(
                 f"the state of {stack} cannot be read",
@@ -82,7 +82,7 @@ class FileStore:
             with suppress(OSError, ValueError):
                 data = each.read_bytes()
                 text = gzip.decompress(data) if ".gz" in each.suffixes else data
-                yield (json.loads(text).get("checkpoint") or {}).get("latest") or {}
+                yield deployment_in(text) or {}
 
     def sealed(self, stack: str) -> Deployment | None:
         """The stack's deployment with its secrets encrypted."""

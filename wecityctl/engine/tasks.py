@@ -203,6 +203,14 @@ class Forward:
         self._drift.look([stack])
         return self._drift.settle(stack)
 
+    def settle_blocked(self, result: StackResult) -> StackResult:
+        """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
+        try:
+            return self._settle_drift(result.stack).within(result)
+        except WecityError as error:
+            self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
+            return result
+
     def _without_engine(self, stack: str, inputs: StackInputs, seconds: float) -> StackResult:
         result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
         result = self._drift.settled(stack).within(result)

@@ -47,6 +47,9 @@ class Discovery:
             found = self._types.get(key)
             if found is None:
                 found = await self._ask_group_version(api_version, kind)
+        if found is None and self._types and not any("/" not in version for version, _ in self._types):
+            # Every API server has kinds without a group: an answer without them is not the whole of it.
+            raise KindUnavailable(api_version, kind, "the API server has not listed all its kinds yet")
         if found is None:
             raise KindNotFound(
                 api_version,
