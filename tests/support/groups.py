@@ -44,6 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: MARKS.index(marks[0]) if (marks := marks_of(item)) else len(MARKS))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a worker that does not know its tests' groups: it would run some of a file whose rest another runs."""
+    is_grouping = getattr(session.config.option, "loadgroup", False)
+    if is_grouping and any("@" not in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist cannot group tests with this pytest; see pyproject.toml for those that do")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Guard everything that an unmarked test does, its fixtures included."""
