@@ -48,7 +48,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse a worker that does not know its tests' groups: it would run some of a file whose rest another runs."""
     is_grouping = getattr(session.config.option, "loadgroup", False)
     if is_grouping and any("@" not in item.nodeid for item in session.items):
-        raise pytest.UsageError("pytest-xdist cannot group tests with this pytest; see pyproject.toml for those that do")
+        raise pytest.UsageError("pytest-xdist cannot group tests with this pytest; pyproject.toml says which it can")
 
 
 @pytest.hookimpl(wrapper=True)
