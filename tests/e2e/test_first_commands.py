@@ -21,7 +21,7 @@ FIRST = {
     "preview CITY --detailed-exitcode": (2, "to add"),
     "refresh CITY": (0, "does not exist yet"),
     f"destroy CITY --confirm={NAME}": (0, "does not exist"),
-    "status CITY": (6, "not made yet"),
+    "status CITY": (6, "never made"),
     "outputs CITY": (6, "bring it up first"),
     "history CITY": (6, "bring it up first"),
     "logs CITY parks-app": (6, "is not running"),
