@@ -71,7 +71,7 @@ def test_four_clouds_are_previewed_with_nothing_at_hand(home: Machine) -> None:
     assert home.run("preview", EXAMPLE, "--offline", "--detailed-exitcode", code=2).out
     assert not home.state.exists()
     # Nothing but what can be made again.
-    left = [path for path in home.root.rglob("*") if path.is_file() and not path.is_relative_to(home.cache_home)]
+    left = [path for path in home.root.rglob("*") if path.is_file() and not path.is_relative_to(home.root / "k")]
     assert left == []
 
 
