@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.files import SIMULATED, CityFiles, app, document, tenant
-from tests.e2e.machine import Cluster, Machine, refused_by_the_engine
+from tests.e2e.machine import Cluster, Machine, eventually, refused_by_the_engine
 
 pytestmark = pytest.mark.cluster
 
@@ -134,7 +134,9 @@ def test_what_others_run_in_our_namespaces_is_judged_too(home: Machine, city: Ci
     assert {item["state"] for item in states(home, city, 0).values()} == {"ok"}
     bindings = [f"{NAME}-service-accounts", f"{NAME}-privileged-pods"]
     cluster.kubectl("delete", "validatingadmissionpolicybinding", *bindings)
-    cluster.kubectl("create", "deployment", "side", "-n", SPACE, "--image=registry.example/side:1")
+    arguments = ("create", "deployment", "side", "-n", SPACE, "--image=registry.example/side:1")
+    # The API server goes by a binding for a moment after it is gone.
+    eventually(lambda: "/side created" in cluster.kubectl(*arguments, code=None), 30)
     seen = measures(home, city)
     (crossed,) = seen["rule", "service-accounts"]["observations"]
     assert crossed["state"] == "crossed"
