@@ -87,7 +87,7 @@ def test_a_city_that_cannot_be_placed_and_breaks_no_rule_by_its_files_ends_with_
     city = tmp_path / "city.yaml"
     text = (CASES / "three-administrators" / "pass.yaml").read_text()
     city.write_text(
-        text.replace("      port: 8080", "      port: 8080\n      resources: {cpu: '7', memory: 1Gi}").replace(
+        text.replace("      port: 8080", "      port: 8080\n      resources: {cpu: '3', memory: 1Gi}").replace(
             'nodes: 3, cpu: "16"', 'nodes: 1, cpu: "2"'
         )
     )
