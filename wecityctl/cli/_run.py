@@ -53,16 +53,7 @@ def operate(request: RunRequest) -> RunResult:
         _gate(request, engine) as gate,
     ):
         result = _run(request, sink, gate, engine)
-    _write_report(request, result)
-    if request.output is StreamFormat.TEXT:
-        from wecityctl.cli._common import console
-        from wecityctl.report.summary import print_result
-
-        with suppress(BrokenPipeError):
-            print_result(console(), result, details=request.details)
-    # The exit code says what the run did, whoever reads the rest.
-    drop_unread_output()
-    return result
+    return _present(request, result)
 
 
 def operate_offline(request: RunRequest) -> RunResult:
@@ -117,12 +108,20 @@ def operate_destroy_preview(request: RunRequest) -> RunResult:
             sink,
             delete_data=request.options.delete_data,
         )
+    return _present(request, result)
+
+
+def _present(request: RunRequest, result: RunResult) -> RunResult:
+    """Write the report that was asked for, and show the result."""
     _write_report(request, result)
     if request.output is StreamFormat.TEXT:
         from wecityctl.cli._common import console
         from wecityctl.report.summary import print_result
 
-        print_result(console(), result, details=request.details)
+        with suppress(BrokenPipeError):
+            print_result(console(), result, details=request.details)
+    # The exit code says what the run did, whoever reads the rest.
+    drop_unread_output()
     return result
 
 
