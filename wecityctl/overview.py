@@ -145,10 +145,13 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
         yield "cloud-stopped", away.stopped[known.cloud]
     elif known.cloud in away.unreachable:
         yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
-    wrong = [item for item in known.drift if item.what not in _REPORTED]
+    # What is added, and what is changed on admission, is told and is no trouble; of security objects it is.
+    wrong = [item for item in known.drift if item.what not in _REPORTED and (item.is_overruled or not item.admission)]
     if wrong:
-        missing = sum(item.what == "missing" for item in wrong)
-        counts = ((missing, "missing"), (len(wrong) - missing, "changed"))
+        deleting = sum(item.deleting for item in wrong)
+        missing = sum(item.what == "missing" for item in wrong) - deleting
+        changed = len(wrong) - missing - deleting
+        counts = ((missing, "missing"), (deleting, "being deleted"), (changed, "changed"))
         told = " and ".join(f"{count} {word}" for count, word in counts if count)
         yield "drifted", f"{told} on the cluster"
 

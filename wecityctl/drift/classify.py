@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from wecityctl.drift import fieldset
+from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
-from wecityctl.drift.recorded import CONTROLLERS, Recorded, is_security_label
+from wecityctl.drift.recorded import Recorded, is_security_label
 from wecityctl.model.findings import Drift, FieldDrift, Finding
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
+from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 # Written by controllers under whatever name, kept by kubectl for itself, or our own marks of what `destroy` keeps.
@@ -28,6 +29,8 @@ _NEVER_ADDITIONS: Final[Fields] = {
         },
     }
 }
+# The API server keeps it under another name.
+_WRITE_ONLY: Final = ("f:stringData",)
 _HIDDEN: Final = "[secret]"
 
 
@@ -48,13 +51,11 @@ def owned(live: Mapping[str, Any], manager: str) -> Fields:
 
 
 def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str, Any]:
-    """What others but controllers own beyond the fields that are stated."""
+    """What others own beyond the fields that are stated, without what is controllers' own to write."""
     found: dict[str, Any] = {}
     for entry in _foreign(live, manager):
         # Replicas that are not stated are an autoscaler's, whoever scaled last.
-        if entry.get("subresource") or entry.get("manager") in CONTROLLERS:
-            continue
-        fields = fieldset.minus(entry.get("fieldsV1") or {}, stated)
+        fields = fieldset.minus(controllers.beyond(entry, str(live.get("kind"))), stated)
         for whole in (stated, _NEVER_ADDITIONS):
             fields = fieldset.minus(fields, fieldset.below_of(fields, whole))
         found = fieldset.union(found, fields)
@@ -126,7 +127,20 @@ def _includes(live: Any, stated: Any) -> bool:
         if not isinstance(live, list):
             return not stated
         return len(live) == len(stated) and all(map(_includes, live, stated))
-    return bool(live == stated) or (live is None and stated in (False, "", 0))
+    return bool(live == stated) or (live is None and stated in (False, "", 0)) or same_amount(live, stated)
+
+
+def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
+    """What is stated, is applied by the resource's manager and is otherwise all the same in the API server's answer.
+
+    Only what changes objects on admission does that: ownership is noted before it.
+    """
+    found = []
+    for path in fieldset.paths(owned(answer, recorded.manager)):
+        stated, there = fieldset.value_at(recorded.body, path), fieldset.value_at(answer, path)
+        if stated is not None and path[0] not in _WRITE_ONLY and not _includes(there, stated):
+            found.append(FieldDrift(fieldset.text(path), there, stated))
+    return found
 
 
 def was_ours(recorded: Recorded, fields: Fields) -> bool:
@@ -175,13 +189,25 @@ def namespace_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[FieldD
     )
 
 
+def security_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[str]:
+    """The security labels that a namespace has or should have."""
+    holders = (recorded.body["metadata"], live.get("metadata") or {})
+    names = {name for holder in holders for name in holder.get("labels") or {}}
+    return sorted(name for name in names if is_security_label(name))
+
+
 def finding(
-    recorded: Recorded, what: Drift, managers: Sequence[str] = (), fields: Sequence[FieldDrift] = ()
+    recorded: Recorded,
+    what: Drift,
+    managers: Sequence[str] = (),
+    fields: Sequence[FieldDrift] = (),
+    *,
+    admission: Sequence[str] = (),
 ) -> Finding:
     """A finding about an object; what is secret is not in it."""
     shown = (
         [replace(item, live=_shown(item.live), wanted=_shown(item.wanted)) for item in fields]
-        if (recorded.hidden)
+        if recorded.hidden
         else fields
     )
     return Finding(
@@ -194,7 +220,16 @@ def finding(
         what,
         tuple(managers),
         tuple(shown),
+        admission=tuple(admission),
     )
+
+
+def gone(recorded: Recorded, live: Mapping[str, Any] | None) -> Finding:
+    """The finding about an object that is not there, or is being deleted."""
+    found = finding(recorded, "missing")
+    if live is None:
+        return found
+    return replace(found, deleting=True, finalizers=tuple(live["metadata"].get("finalizers") or ()))
 
 
 def _shown(value: Any) -> Any:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wecityctl.drift import classify, fieldset
+from wecityctl.drift import classify, fieldset, stated
+from wecityctl.drift.mutators import Mutators
 from wecityctl.drift.recorded import Recorded
 from wecityctl.kube.client import KubeClient
-from wecityctl.kube.errors import Conflict, Forbidden, Invalid, KindNotFound, NotFound
+from wecityctl.kube.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, ResourceType
 from wecityctl.model.findings import FieldDrift, Finding
 from wecityctl.model.naming import FIELD_MANAGER
@@ -24,9 +25,9 @@ Live = Mapping[tuple[str, str, str, str], Object]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One examined object. `live` is `None` where it is gone; `lost` are fields that others own though they stand as
-    stated, such as a number of replicas that was changed and changed back; `added` are others' additions. `remake`: it
-    differs where nothing can be changed back."""
+    """One examined object. `live` is `None` where it is gone or being deleted; `lost` are fields that others own though
+    they stand as stated, such as a number of replicas that was changed and changed back; `added` are others' additions.
+    `remake`: it differs where nothing can be changed back."""
 
     recorded: Recorded
     live: Object | None = field(repr=False)
@@ -39,14 +40,14 @@ class Case:
 async def examine(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> tuple[Case, ...]:
     """The cases of all `objects`; those that `selector` (labels) finds are read with one list for each kind.
 
-    Raises the client's errors. Without the right to write, security objects are compared with what was recorded.
+    Raises the client's errors. Where dry runs are refused, security objects are compared with what was recorded, and
+    with what was stated.
     """
-    live = await read(client, selector, objects)
-    return tuple(await asyncio.gather(*(_case(client, item, live.get(item.key)) for item in objects)))
+    live, mutators = await _read(client, selector, objects), Mutators(client)
+    return tuple(await asyncio.gather(*(_case(client, mutators, item, live.get(item.key)) for item in objects)))
 
 
-async def read(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> Live:
-    """The live objects that are there and not being deleted."""
+async def _read(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> Live:
     kinds = sorted({(item.api_version, item.kind) for item in objects})
     lists = await asyncio.gather(*(_list(client, *kind, selector) for kind in kinds))
     found = {key: item for items in lists for key, item in items.items()}
@@ -55,7 +56,7 @@ async def read(client: KubeClient, selector: str, objects: Sequence[Recorded]) -
     for item, there in zip(rest, await asyncio.gather(*(_get(client, item) for item in rest)), strict=True):
         if there is not None:
             found[item.key] = there
-    return {key: item for key, item in found.items() if not item["metadata"].get("deletionTimestamp")}
+    return found
 
 
 async def _list(client: KubeClient, api_version: str, kind: str, selector: str) -> dict[Any, Object]:
@@ -82,22 +83,24 @@ async def served(client: KubeClient, recorded: Recorded) -> ResourceType:
     return await client.resource(recorded.api_version, recorded.kind)
 
 
-async def _case(client: KubeClient, recorded: Recorded, live: Object | None) -> Case:
-    if live is None:
-        return Case(recorded, None, (classify.finding(recorded, "missing"),))
+async def _case(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object | None) -> Case:
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        return Case(recorded, None, (classify.gone(recorded, live),))
     if recorded.is_security:
-        return await _security(client, recorded, live)
-    return await _ordinary(client, recorded, live)
+        return await _security(client, mutators, recorded, live)
+    return await _ordinary(client, mutators, recorded, live)
 
 
-async def _security(client: KubeClient, recorded: Recorded, live: Object) -> Case:
+async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> Case:
+    overruled: list[FieldDrift] = []
     for _ in range(_ATTEMPTS):
         try:
             wanted = await put(client, recorded, live, dry_run=True)
+            overruled = stated.unlike(recorded.body, wanted)
             break
         except NotFound:
-            return Case(recorded, None, (classify.finding(recorded, "missing"),))
-        except (Forbidden, Invalid) as error:
+            return Case(recorded, None, (classify.gone(recorded, None),))
+        except (Forbidden, Invalid, BadRequest) as error:
             if fields := _fixed_fields(error):
                 # As the role of a binding: the object has to be made anew.
                 who = classify.foreign_managers(live, recorded.manager)
@@ -110,8 +113,13 @@ async def _security(client: KubeClient, recorded: Recorded, live: Object) -> Cas
             live = await client.get(await served(client, recorded), recorded.name, recorded.namespace or None)
     else:
         raise Conflict(409, "Conflict", f"{recorded.kind} {recorded.name} changes too fast to be compared")
-    found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))
     others = classify.foreign_managers(live, recorded.manager)
+    there = stated.unlike(recorded.body, live)
+    if overruled:
+        causes = await mutators.of(await served(client, recorded))
+        told = classify.finding(recorded, "security", others, there or overruled, admission=causes)
+        return Case(recorded, live, (told,))
+    found = classify.differences(classify.meaningful(live), classify.meaningful(wanted)) or there
     if not found:
         # The controller that puts a role together from others owns its rules.
         claims = others and not recorded.inputs.get("aggregationRule")
@@ -130,35 +138,42 @@ async def put(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: 
     return await client.replace(rt, recorded.name, place, body, field_manager=FIELD_MANAGER, dry_run=dry_run)
 
 
-async def _ordinary(client: KubeClient, recorded: Recorded, live: Object) -> Case:
+async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> Case:
     findings: list[Finding] = []
-    stated = classify.owned(live, recorded.manager)
+    ours = classify.owned(live, recorded.manager)
     lost: Mapping[str, Any] = {}
     labels = classify.namespace_labels(recorded, live) if recorded.is_namespace else []
+    label_paths = {item.path for item in labels}
     if labels:
         paths: dict[str, Any] = {"f:metadata": {"f:labels": {f"f:{_label(item.path)}": {} for item in labels}}}
         who = classify.managers_of(live, recorded.manager, paths)
-        findings.append(classify.finding(recorded, "security", who, labels))
+        causes = await _label_causes(client, mutators, recorded, live)
+        findings.append(classify.finding(recorded, "security", who, labels, admission=causes))
     if classify.is_suspicious(recorded, live):
         try:
-            wanted = await _forced(client, recorded)
+            answer = await _forced(client, recorded)
         except Invalid as error:
             who = classify.foreign_managers(live, recorded.manager)
             found = [FieldDrift(name) for name in _fixed_fields(error)]
             findings.append(classify.finding(recorded, "conflict", who, found))
             return Case(recorded, live, tuple(findings))
-        stated = classify.owned(wanted, recorded.manager)
-        missing = fieldset.minus(stated, classify.owned(live, recorded.manager))
+        wanted = dict(recorded.outputs) if answer is None else answer
+        ours = classify.owned(wanted, recorded.manager)
+        missing = fieldset.minus(ours, classify.owned(live, recorded.manager))
         found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))
-        found = [item for item in found if item.path not in {label.path for label in labels}]
+        found = [item for item in found if item.path not in label_paths]
         if found:
             who = classify.managers_of(live, recorded.manager, missing)
             findings.append(classify.finding(recorded, "conflict", who, found))
         elif missing and not labels and classify.was_ours(recorded, missing):
             lost = missing
+        altered = classify.altered(recorded, answer) if answer is not None else []
+        if altered := [item for item in altered if item.path not in label_paths]:
+            causes = await mutators.of(await served(client, recorded))
+            findings.append(classify.finding(recorded, "conflict", (), altered, admission=causes))
     if not findings:
         lost = fieldset.union(lost, classify.shared(live, recorded.manager))
-    added = classify.additions(live, recorded.manager, stated)
+    added = classify.additions(live, recorded.manager, ours)
     if labels:
         added = fieldset.minus(added, paths)
     if any(fieldset.paths(added)):
@@ -168,20 +183,44 @@ async def _ordinary(client: KubeClient, recorded: Recorded, live: Object) -> Cas
     return Case(recorded, live, tuple(findings), lost, added)
 
 
-async def _forced(client: KubeClient, recorded: Recorded) -> Object:
-    """What the object would be if what was stated were applied over everybody's changes. Raises `Invalid` for fields
-    that cannot be changed back."""
+async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> tuple[str, ...]:
+    """What changes a namespace's security labels whenever they are written as they are stated; nothing mostly."""
+    try:
+        answer = await put_labels(client, recorded, live, dry_run=True)
+    except (BadRequest, Conflict, Forbidden, Invalid, NotFound):
+        return ()
+    return await mutators.of(await served(client, recorded)) if classify.namespace_labels(recorded, answer) else ()
+
+
+async def put_labels(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: bool) -> Object:
+    """Make a namespace's security labels what was stated, provided that it is still the one that was read."""
+    stated_labels = recorded.body["metadata"].get("labels") or {}
+    names = classify.security_labels(recorded, live)
+    patch = {
+        "metadata": {
+            "labels": {name: stated_labels.get(name) for name in names},
+            "resourceVersion": live["metadata"]["resourceVersion"],
+        }
+    }
+    rt = await served(client, recorded)
+    return await client.patch(rt, recorded.name, None, patch, field_manager=FIELD_MANAGER, dry_run=dry_run)
+
+
+async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
+    """What the object would be if what was stated were applied over everybody's changes; `None` where that is refused.
+
+    Raises `Invalid` for fields that cannot be changed back."""
     try:
         return await client.apply(
             recorded.body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
         )
-    except (Forbidden, Invalid) as error:
+    except (Forbidden, Invalid, BadRequest) as error:
         if _fixed_fields(error):
             raise
-        return dict(recorded.outputs)
+        return None
 
 
-def _fixed_fields(error: Forbidden | Invalid) -> list[str]:
+def _fixed_fields(error: ApiError) -> list[str]:
     """The fields that an answer refuses to change; none where the write as a whole was refused, as by a policy."""
     return [name for name, _ in error.causes if name] if isinstance(error, Invalid) else []
 

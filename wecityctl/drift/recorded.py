@@ -25,17 +25,6 @@ SECURITY_KINDS: Final = frozenset(
 # Labels of a namespace that policies select by.
 SECURITY_LABELS: Final = ("pod-security.kubernetes.io/", f"{LABEL_PREFIX}/")
 
-# What these write is theirs to write: defaults, bindings, revisions, numbers of replicas.
-CONTROLLERS: Final = frozenset(
-    {
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "kubelet",
-        "cloud-controller-manager",
-        "kwok",
-    }
-)
 # How the field managers of the Kubernetes providers begin.
 PROVIDERS: Final = "pulumi-kubernetes-"
 

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wecityctl.drift import classify, fieldset
-from wecityctl.drift.examine import Case, put, served
+from wecityctl.drift import classify, fieldset, stated
+from wecityctl.drift.examine import Case, put, put_labels, served
+from wecityctl.drift.mutators import Mutators
 from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Invalid, NotFound
 from wecityctl.kube.resource import Object
+from wecityctl.model.findings import FieldDrift
 from wecityctl.model.naming import FIELD_MANAGER
 
 _ATTEMPTS: Final = 5
@@ -24,7 +27,8 @@ _ATTEMPTS: Final = 5
 async def restore(client: KubeClient, case: Case) -> bool:
     """Make a security object, or a namespace's security labels, what was stated.
 
-    Returns False where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors.
+    Returns False where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors,
+    and `DeploymentError` where the object is not as stated even so.
     """
     recorded, live = case.recorded, case.live
     assert live is not None
@@ -58,7 +62,8 @@ async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None
                 raise
             live = await _read(client, recorded)
     # The replacement is an update by its own name; the apply makes the resource's manager own what is stated.
-    await client.apply(recorded.body, field_manager=recorded.manager, force=True)
+    written = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
+    await _require(client, recorded, stated.unlike(recorded.body, written))
     await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
 
 
@@ -66,22 +71,21 @@ def _is_own(entry: Mapping[str, Any], recorded: Recorded) -> bool:
     return classify.is_ours(entry, recorded.manager) or entry.get("subresource") == "status"
 
 
+async def _require(client: KubeClient, recorded: Recorded, otherwise: Sequence[FieldDrift]) -> None:
+    """Raise `DeploymentError` where a write came to something else than a dry run of it had promised."""
+    if otherwise:
+        causes = await Mutators(client).of(await served(client, recorded))
+        found = classify.finding(recorded, "security", (), otherwise, admission=causes)
+        raise DeploymentError(str(found), resolution=f"remove or narrow {' or '.join(causes)}, then run `up` again")
+
+
 async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) -> None:
-    changed = classify.namespace_labels(recorded, live)
-    stated = recorded.body["metadata"].get("labels") or {}
-    there = (live["metadata"].get("labels")) or {}
-    names = [name for name in {*stated, *there} if is_security_label(name)]
-    if changed:
-        patch = {
-            "metadata": {
-                "labels": {name: stated.get(name) for name in names},
-                "resourceVersion": live["metadata"]["resourceVersion"],
-            }
-        }
-        rt = await served(client, recorded)
-        await client.patch(rt, recorded.name, None, patch, field_manager=FIELD_MANAGER)
-    labels: dict[str, Any] = {f"f:{name}": {} for name in names if name in stated}
-    await claim(client, recorded, {"f:metadata": {"f:labels": labels}})
+    stated_labels = recorded.body["metadata"].get("labels") or {}
+    if classify.namespace_labels(recorded, live):
+        written = await put_labels(client, recorded, live, dry_run=False)
+        await _require(client, recorded, classify.namespace_labels(recorded, written))
+    names = [name for name in stated_labels if is_security_label(name)]
+    await claim(client, recorded, {"f:metadata": {"f:labels": {f"f:{name}": {} for name in names}}})
 
 
 async def take_over(client: KubeClient, case: Case) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wecityctl.drift.restored import Restored
 from wecityctl.engine.context import Context
 from wecityctl.engine.events_in import name_of, type_of
-from wecityctl.engine.examination import counted, examine_cases, key_of
+from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.outcome import describe
@@ -168,12 +168,34 @@ class DriftControl:
         self.save()
         return done
 
+    def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
+        """Look whether the security objects that the engine has just written are as they were stated.
+
+        What changes objects on admission may do so in a run alone, and not in the dry runs before it.
+        """
+        from wecityctl.drift.recorded import SECURITY_KINDS
+
+        kinds = {"Namespace", *(kind for _, kind in SECURITY_KINDS)}
+        written = {change.urn for change in changes if type_of(change.urn).rpartition(":")[2] in kinds}
+        cluster = self._context.cluster_of(stack)
+        if cluster is None or not written:
+            return
+        state = self._context.reread(stack)
+        if state is None:
+            return
+        done = self._settled.setdefault(stack, Settled())
+        for finding in written_otherwise(cluster, self._context.backend, state, written):
+            done.findings.append(finding)
+            self._tell_unresolved(finding, done)
+
     def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
         for found in case.findings:
             finding = self._judged(found, cluster)
             done.findings.append(finding)
             if finding.what == "missing":
                 done.missing.add(finding.urn)
+                if finding.deleting:
+                    self._tell(done.warnings, finding, f"{finding}; `up` waits until it is gone and makes it again")
             elif finding.resolved:
                 done.change(finding)
                 verb = "restores" if finding.what == "security" else "takes over"
@@ -197,8 +219,12 @@ class DriftControl:
             elif not finding.resolved:
                 self._tell_unresolved(finding, done)
             elif finding.what == "security":
-                if not await restore(client, case):
-                    done.missing.add(finding.urn)
+                try:
+                    if not await restore(client, case):
+                        done.missing.add(finding.urn)
+                except WecityError:
+                    done.findings[-1] = replace(finding, resolved=False)
+                    raise
                 if self._context.options.take_over:
                     self._restored.clean(cluster.identifier, key)
                 self._restored.again(cluster.identifier, key)
@@ -215,25 +241,37 @@ class DriftControl:
         finding = counted(found, self._restored, cluster)
         takes = self._context.options.take_over
         resolved = finding.what == "missing" or takes or (finding.what == "security" and not finding.is_stopped)
-        return replace(finding, resolved=resolved)
+        return replace(finding, resolved=resolved and not finding.admission)
 
     def _tell_unresolved(self, finding: Finding, done: Settled) -> None:
         if finding.what == "addition":
             self._tell(done.notices, finding, f"{finding}; left as it is: `wecityctl up --take-over` removes it")
+        elif finding.is_overruled:
+            self._tell_error(
+                finding,
+                done,
+                f"{finding}\nit is left as it is, for whatever is written would be changed again\n"
+                f"remove or narrow {' or '.join(finding.admission)}, then run `wecityctl up` again",
+            )
+        elif finding.admission:
+            self._tell(done.notices, finding, f"{finding}; left as it is")
         elif finding.is_stopped:
             text = (
                 f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"
                 f"find out what {finding.who or 'changes it'} does and stop it; then {WAY_OUT}"
             )
-            if self._context.options.operation == "preview":
-                self._tell(done.warnings, finding, text)
-            else:
-                done.errors.append(text)
+            self._tell_error(finding, done, text)
         else:
             if self._context.options.operation != "preview":
                 # A dry run would end the engine's preview at the first conflict; it is told here instead.
                 done.refused[finding.urn] = str(finding)
             self._tell(done.warnings, finding, f"{finding}; refused unless the files say the same: {WAY_OUT}")
+
+    def _tell_error(self, finding: Finding, done: Settled, text: str) -> None:
+        if self._context.options.operation == "preview":
+            self._tell(done.warnings, finding, text)
+        else:
+            done.errors.append(text)
 
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from wecityctl.model.findings import Finding
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
     from wecityctl.drift.recorded import Recorded
+    from wecityctl.kube.client import KubeClient
 
 
 def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Finding, ...]:
@@ -53,6 +54,38 @@ def examine_cases(cluster: Cluster, backend: Backend, states: Sequence[StackStat
     if not objects:
         return ()
     return ask(cluster, lambda client: examine_objects(client, probe.selector(backend.city), objects))
+
+
+def written_otherwise(
+    cluster: Cluster, backend: Backend, state: StackState, urns: Collection[str]
+) -> tuple[Finding, ...]:
+    """The security objects among `urns` that the state has otherwise than they were stated, with what may do that.
+
+    Compares the state with itself; the cluster is only asked for the names of what changes objects on admission.
+    """
+    from wecityctl.drift import classify, stated
+    from wecityctl.drift.examine import served
+    from wecityctl.drift.mutators import Mutators
+
+    found = []
+    for item in _recorded(backend, state):
+        if item.urn in urns and item.is_security:
+            found.append((item, stated.unlike(item.body, item.outputs)))
+        elif item.urn in urns and item.is_namespace:
+            found.append((item, classify.namespace_labels(item, item.outputs)))
+    wrong = [(item, fields) for item, fields in found if fields]
+    if not wrong:
+        return ()
+
+    async def name_causes(client: KubeClient) -> tuple[Finding, ...]:
+        mutators = Mutators(client)
+        causes = [await mutators.of(await served(client, item)) for item, _ in wrong]
+        return tuple(
+            classify.finding(item, "security", (), fields, admission=cause)
+            for (item, fields), cause in zip(wrong, causes, strict=True)
+        )
+
+    return ask(cluster, name_causes)
 
 
 def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:

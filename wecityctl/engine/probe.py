@@ -11,7 +11,8 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wecityctl.drift.recorded import CONTROLLERS, PROVIDERS
+from wecityctl.drift import controllers
+from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine.state import StackState
 from wecityctl.model.naming import LABEL_PREFIX, MANAGED_BY
 
@@ -80,7 +81,7 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
             seen = mark(meta, has_status="status" in served.subresources)
-            found[key] = Seen(meta["uid"], seen, strangers(meta))
+            found[key] = Seen(meta["uid"], seen, strangers(meta, kind))
     return found
 
 
@@ -100,14 +101,14 @@ def mark(meta: Mapping[str, Any], *, has_status: bool = True) -> str:
     return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def strangers(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who but the provider and the cluster's own controllers has written to an object outside its subresources."""
+def strangers(meta: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """Who but the provider has written to an object outside its subresources what is no controller's own to write."""
     return tuple(
         str(item.get("manager"))
         for item in meta.get("managedFields") or ()
         if not item.get("subresource")
-        and item.get("manager") not in CONTROLLERS
         and not str(item.get("manager")).startswith(PROVIDERS)
+        and controllers.beyond(item, kind)
     )
 
 

@@ -241,6 +241,8 @@ class Forward:
             if restore_lost(self._context, stack, self._sink, before):
                 report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
+        if self._operation == "up":
+            self._drift.check_written(stack, report.changes)
         settled = self._drift.settled(stack)
         result = settled.within(result_of(stack, report))
         # Where the files may have taken over what others had written, who owns what is examined once more.

@@ -88,8 +88,9 @@ class RunResult:
 
     @property
     def additions(self) -> tuple[Finding, ...]:
-        """What others have added and an `up` leaves."""
-        return tuple(item for result in self.results for item in result.findings if item.what == "addition")
+        """What others have added, or change on admission, and an `up` leaves."""
+        found = (item for result in self.results for item in result.findings)
+        return tuple(item for item in found if item.what == "addition" or (item.admission and not item.is_refused))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ class Finding:
 
     `managers` are the field managers that did it, where the API server knows; `restored` is how often the object was
     restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
-    put it right, or a preview's `up` would.
+    put it right, or a preview's `up` would. `admission` names what changes the object whenever it is written, such as a
+    MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
+    `finalizers` hold it.
     """
 
     stack: str
@@ -58,16 +60,25 @@ class Finding:
     fields: tuple[FieldDrift, ...] = ()
     restored: int = 0
     resolved: bool = False
+    admission: tuple[str, ...] = ()
+    deleting: bool = False
+    finalizers: tuple[str, ...] = ()
 
     @property
     def is_stopped(self) -> bool:
         """Whether it was restored and changed back so often that it is not restored again."""
-        return self.what == "security" and self.restored >= RESTORES
+        return self.what == "security" and self.restored >= RESTORES and not self.admission
+
+    @property
+    def is_overruled(self) -> bool:
+        """Whether a security object cannot be written as it is stated, so that it is not restored."""
+        return self.what == "security" and bool(self.admission)
 
     @property
     def is_refused(self) -> bool:
         """Whether an `up` leaves it as it is and fails."""
-        return not self.resolved and (self.what == "conflict" or self.is_stopped)
+        is_conflict = self.what == "conflict" and not self.admission
+        return not self.resolved and (is_conflict or self.is_stopped or self.is_overruled)
 
     @property
     def title(self) -> str:
@@ -81,9 +92,16 @@ class Finding:
 
     def __str__(self) -> str:
         if self.what == "missing":
-            return f"{self.title} is gone from the cluster"
+            if not self.deleting:
+                return f"{self.title} is gone from the cluster"
+            held = f"; finalizers hold it: {', '.join(self.finalizers)}" if self.finalizers else ""
+            return f"{self.title} is being deleted{held}"
         by = f" by {self.who}" if self.managers else ""
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
         fields = ", ".join(map(str, self.fields[:_SHOWN]))
-        return f"{self.title}: {verb}{by}" + (f": {fields}{more}" if fields else "")
+        if self.admission:
+            start = f"{self.title}: cannot be written as stated, {' or '.join(self.admission)} changes it on admission"
+        else:
+            start = f"{self.title}: {verb}{by}"
+        return start + (f": {fields}{more}" if fields else "")

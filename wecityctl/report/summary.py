@@ -81,7 +81,8 @@ def headline(result: RunResult) -> str:
             count = counted(len(result.conflicts), "object")
             return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
         if result.additions:
-            return f"nothing to change: {result.city} is as its files say, apart from what others have added"
+            others = "added" if all(item.what == "addition" for item in result.additions) else "added or changed"
+            return f"nothing to change: {result.city} is as its files say, apart from what others have {others}"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
         return f"nothing to change: {result.city} is as its files say{looked}"
     changes = tally(result.results, planned=result.operation == "preview" or result.planned)

@@ -1,0 +1,89 @@
+"""Which MutatingAdmissionPolicies and MutatingWebhookConfigurations of a cluster could change a kind on its way in.
+
+Told from their rules alone: their selectors and conditions are not evaluated. Read once, when something was changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from wecityctl.kube.client import KubeClient
+from wecityctl.kube.errors import ApiError
+from wecityctl.kube.resource import Object, ResourceType
+
+_GROUP: Final = "admissionregistration.k8s.io"
+_POLICY, _BINDING, _WEBHOOKS = (
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+)
+UNKNOWN: Final = "something that changes objects on admission"
+# What there is: a name for people, and the rules by which it is asked.
+Mutator = tuple[str, Sequence[Mapping[str, Any]]]
+
+
+class Mutators:
+    """What changes objects on admission in one cluster; asked for when it is first needed."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._lock = asyncio.Lock()
+        self._found: tuple[Mutator, ...] | None = None
+
+    async def of(self, kind: ResourceType) -> tuple[str, ...]:
+        """Those whose rules match creations or updates of a kind; a general word where none may be known."""
+        async with self._lock:
+            if self._found is None:
+                self._found = tuple(await self._read())
+        names = (name for name, rules in self._found if any(_matches(rule, kind) for rule in rules))
+        return tuple(names) or (UNKNOWN,)
+
+    async def _read(self) -> list[Mutator]:
+        served: dict[str, ResourceType] = {}
+        for item in await self._client.resources():
+            if item.group == _GROUP and (item.kind not in served or item.version == "v1"):
+                served[item.kind] = item
+        kinds = (_POLICY, _BINDING, _WEBHOOKS)
+        policies, bindings, webhooks = await asyncio.gather(*(self._list(served.get(kind)) for kind in kinds))
+        bound = {(item.get("spec") or {}).get("policyName") for item in bindings}
+        return [
+            *_named(_POLICY, (item for item in policies if item["metadata"]["name"] in bound), _rules_of_policy),
+            *_named(_WEBHOOKS, webhooks, _rules_of_webhooks),
+        ]
+
+    async def _list(self, kind: ResourceType | None) -> Sequence[Object]:
+        try:
+            return await self._client.list(kind) if kind is not None else ()
+        except ApiError:
+            # Such as without the right to list them.
+            return ()
+
+
+def _named(kind: str, items: Iterable[Object], rules: Any) -> Iterator[Mutator]:
+    for item in items:
+        yield f"{kind} {item['metadata']['name']}", tuple(rules(item))
+
+
+def _rules_of_policy(item: Object) -> Iterator[Mapping[str, Any]]:
+    yield from ((item.get("spec") or {}).get("matchConstraints") or {}).get("resourceRules") or ()
+
+
+def _rules_of_webhooks(item: Object) -> Iterator[Mapping[str, Any]]:
+    for webhook in item.get("webhooks") or ():
+        yield from webhook.get("rules") or ()
+
+
+def _matches(rule: Mapping[str, Any], kind: ResourceType) -> bool:
+    def has(name: str, *values: str) -> bool:
+        return not {"*", *values}.isdisjoint(rule.get(name) or ())
+
+    # A rule for another version of the kind is asked as well: matchPolicy Equivalent is the default.
+    scope = rule.get("scope") or "*"
+    return (
+        has("apiGroups", kind.group)
+        and has("resources", kind.plural, "*/*", f"{kind.plural}/*")
+        and has("operations", "CREATE", "UPDATE")
+        and (scope == "*" or (scope == "Namespaced") == kind.namespaced)
+    )
