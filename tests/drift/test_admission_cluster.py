@@ -211,7 +211,9 @@ async def test_a_stated_field_that_admission_changes_is_told_and_sidecars_are_no
         assert not found.is_refused
     side = "Object.spec.template.spec.containers{name: 'side', image: 'side:1'}"
     item = await deployment(place)
-    with tampering(("apps", "deployments"), add("/spec/template/spec/containers/-", side), dict(item.inputs)):
+    once = "!object.spec.template.spec.containers.exists(c, c.name == 'side')"
+    injects = add("/spec/template/spec/containers/-", side)
+    with tampering(("apps", "deployments"), injects, dict(item.inputs), once):
         await place.applies(item)
         live: Any = await place.live(item)
         assert [one["name"] for one in live["spec"]["template"]["spec"]["containers"]] == ["web", "side"]
@@ -224,14 +226,13 @@ async def test_the_api_servers_own_defaults_are_no_change(place: Place) -> None:
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
     plain = {"kind": "User", "name": "bob"}
     account = {"kind": "ServiceAccount", "name": "web", "namespace": place.name}
-    peers = [{"ports": [{"port": 80}], "from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "extra": []}]
+    peers = [{"ports": [{"port": 80}], "from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
     bounds = [
         {"type": "Container", "max": {"cpu": "2000m", "memory": "1Gi"}, "min": {"memory": "1048576"}},
-        {"type": "Container", "default": {"cpu": "0.5"}, "defaultRequest": {"memory": "64Mi"}, "min": {"cpu": "1m"}},
         {"type": "Pod", "max": {"cpu": "4000m"}},
         {"type": "PersistentVolumeClaim", "min": {"storage": "1024Mi"}},
     ]
-    assert peers[0].pop("extra") == []
+    given = {"type": "Container", "default": {"cpu": "0.5"}, "defaultRequest": {"memory": "64Mi"}, "min": {"cpu": "1m"}}
     kinds: list[tuple[str, str, str, bool, Object]] = [
         (*NETWORK, "none", True, {"spec": {"podSelector": {}}}),
         (*NETWORK, "out", True, {"spec": {"podSelector": {"matchLabels": {"a": "b"}}, "egress": [{}]}}),
@@ -249,7 +250,8 @@ async def test_the_api_servers_own_defaults_are_no_change(place: Place) -> None:
             {"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "Group", "name": "g"}]},
         ),
         ("v1", "ResourceQuota", "q", True, {"spec": {"hard": {"cpu": "1000m", "memory": "0.5Gi", "pods": "10"}}}),
-        ("v1", "LimitRange", "l", True, {"spec": {"limits": bounds}}),
+        ("v1", "LimitRange", "bounds", True, {"spec": {"limits": bounds}}),
+        ("v1", "LimitRange", "given", True, {"spec": {"limits": [given]}}),
         (version, "ValidatingAdmissionPolicy", place.name, False, {"spec": _policy(rule)}),
         (
             version,

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.policy.test_admission_cluster import as_list, until
+from tests.support.admission import mutating
 from tests.support.control_plane import ControlPlane
 from wecityctl import oci
 from wecityctl.clusters import Clusters
@@ -267,19 +268,49 @@ def test_what_is_added_to_an_object_fails_its_evidence(
     assert assessed.observed(*measure).state == "observed"
 
 
-def test_who_may_read_but_not_write_is_told_that_additions_were_not_looked_for(assessed: Assessed) -> None:
-    assessed.plane.kubectl("create", "clusterrolebinding", "assessor", "--clusterrole=view", "--user=assessor")
-    assessed.plane.kubectl("create", "clusterrole", "assess", "--verb=list,get", "--resource=*.*")
-    assessed.plane.kubectl("create", "clusterrolebinding", "assess", "--clusterrole=assess", "--user=assessor")
+def test_who_may_read_but_not_write_sees_what_was_added_but_not_what_admission_does(assessed: Assessed) -> None:
+    kubectl = assessed.plane.kubectl
+    kubectl("create", "clusterrolebinding", "assessor", "--clusterrole=view", "--user=assessor")
+    kubectl("create", "clusterrole", "assess", "--verb=list,get", "--resource=*.*")
+    kubectl("create", "clusterrolebinding", "assess", "--clusterrole=assess", "--user=assessor")
     config = yaml.safe_load(assessed.plane.kubeconfig_text)
     config["users"][0]["user"]["as"] = "assessor"
+    reader = yaml.safe_dump(config)
+    fence = ("networkpolicy", "default-deny", "-n", "health-commission-internet", "--type=json", "-p")
+    space = ("namespace", "health-commission-internet")
     try:
-        (cloud,) = assessed.report(yaml.safe_dump(config)).clouds
+        (cloud,) = assessed.report(reader).clouds
         assert cloud.state == "observed"
-        assert "what others added was not looked for" in cloud.reason
+        assert "what changes objects on admission was not looked for" in cloud.reason
+        assert assessed.observed("network-policy", "default-deny", reader).state == "observed"
+        kubectl("patch", *fence, '[{"op": "add", "path": "/spec/ingress", "value": [{}]}]')
+        kubectl("label", *space, "pod-security.kubernetes.io/enforce-version=v1.0")
+        seen = assessed.observed("network-policy", "default-deny", reader)
+        assert (seen.state, "spec.ingress (added)" in seen.detail) == ("altered", True)
+        seen = assessed.observed("pod-security", "namespaces", reader)
+        assert (seen.state, "enforce-version" in seen.detail) == ("altered", True)
     finally:
-        assessed.plane.kubectl("delete", "clusterrolebinding", "assessor", "assess")
-        assessed.plane.kubectl("delete", "clusterrole", "assess")
+        kubectl("patch", *fence, '[{"op": "remove", "path": "/spec/ingress"}]')
+        kubectl("label", *space, "pod-security.kubernetes.io/enforce-version-")
+        kubectl("delete", "clusterrolebinding", "assessor", "assess")
+        kubectl("delete", "clusterrole", "assess")
+
+
+def test_what_admission_makes_of_a_fence_is_not_observed(assessed: Assessed) -> None:
+    space, name = "health-commission-internet", "evidence-opener"
+    probe = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": space},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+    opens = "[JSONPatch{op: 'add', path: '/spec/ingress', value: [{}]}]"
+    fences = ("networking.k8s.io", "networkpolicies")
+    with mutating(assessed.plane.kubectl, name, fences, opens, probe, namespace=space):
+        seen = assessed.observed("network-policy", "default-deny")
+        assert seen.state == "altered"
+        assert f"MutatingAdmissionPolicy {name} changes it on admission: spec.ingress (added)" in seen.detail
+    assert assessed.observed("network-policy", "default-deny").state == "observed"
 
 
 def test_who_may_not_look_has_not_looked(assessed: Assessed) -> None:

@@ -161,5 +161,9 @@ def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Look | WecityErro
         return CloudLook(cloud.name, cloud.provider, "unreachable", answer.message)
     if cluster is None or answer is None:
         return CloudLook(cloud.name, cloud.provider, "not-looked-at")
-    reason = "" if answer.whole else "what others added was not looked for: that needs the right to write, in dry runs"
+    reason = (
+        ""
+        if answer.whole
+        else "what changes objects on admission was not looked for: that needs the right to write, in dry runs"
+    )
     return CloudLook(cloud.name, cloud.provider, "observed", reason, cluster.kubernetes_version, cluster.simulated)

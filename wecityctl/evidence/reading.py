@@ -1,6 +1,6 @@
 """Reads from the clusters what enforces the red lines and what runs, side by side and each in bounded time.
 
-What encloses the city is compared whole, by the API server itself; the red lines are tried when that is asked for.
+What encloses the city is compared whole with what the files state; the red lines are tried when that is asked for.
 
 A trial is a server-side dry run of an object that crosses one line: nothing is made, whatever the answer.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
@@ -65,8 +66,8 @@ class Tried:
 class Look:
     """What is in a cluster, what of it is otherwise than stated, and what came of the trials by rule.
 
-    `differs` says of objects that enclose the city what was changed; `whole` is false where that could not be asked,
-    because this identity may not write.
+    `differs` says of objects that enclose the city what is otherwise than stated; `whole` is false where it could not
+    be asked what they would be once they are written, because this identity may not write.
     """
 
     live: Live
@@ -108,9 +109,9 @@ async def _look_at(
             retry = RetryPolicy(total_seconds=seconds)
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
             live = await _read(client, city, wanted)
-            differs = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
+            differs, whole = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
             tried = await _try_all(client, city, live, rules)
-            return Look(live, differs or {}, differs is not None, tried)
+            return Look(live, differs, whole, tried)
     except TimeoutError:
         return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
     except WecityError as error:
@@ -136,40 +137,59 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
 
 async def _compare(
     client: KubeClient, selector: str, wanted: Sequence[Manifest], live: Live
-) -> Mapping[Key, str] | None:
-    """What others have changed of the objects that enclose the city; `None` where this identity may not ask.
+) -> tuple[Mapping[Key, str], bool]:
+    """What of the objects that enclose the city is otherwise than stated; whether dry runs could tell of admission.
 
-    The API server is asked by dry runs of replacements what each would be, so that its defaults do not count.
+    Where this identity may make dry runs of replacements, they tell also what an object would be once it is written.
     """
+    from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import examine, put
     from wecityctl.drift.recorded import Recorded
     from wecityctl.kube.errors import ApiError, Forbidden
 
-    objects = []
+    objects, found = [], {}
     for item in wanted:
         kind, namespace, name = key = key_of(item)
-        there = live.get(key, {})
+        there = live.get(key)
+        if there is None or not _is_known(item):
+            continue
         version = str(item.get("apiVersion"))
         one = Recorded("", "", version, kind, namespace, name, _applier(there), item, there)
-        if one.is_security and key in live:
+        if one.is_security:
             objects.append(one)
+            fields = stated.unlike(one.body, there)
+        else:
+            fields = classify.namespace_labels(one, there) if one.is_namespace else []
+        if fields:
+            who = classify.foreign_managers(there, one.manager)
+            found[key] = str(classify.finding(one, "security", who, fields))
     if not objects:
-        return {}
+        return found, True
     try:
         first = objects[0]
         await put(client, first, dict(live[key_of(first.inputs)]), dry_run=True)
     except Forbidden:
-        return None
+        return found, False
     except ApiError:
         # Such as a field that cannot be changed: the comparison tells it.
         pass
     cases = await examine(client, selector, objects)
-    return {
+    told = {
         key_of(case.recorded.inputs): str(finding)
         for case in cases
         for finding in case.findings
         if finding.what == "security"
     }
+    return {**found, **told}, True
+
+
+def _is_known(value: Any) -> bool:
+    """Whether everything of a manifest is known before anything is made."""
+    if isinstance(value, Mapping):
+        return all(map(_is_known, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_known, value))
+    return value not in (UNKNOWN, SECRET)
 
 
 def _applier(live: Mapping[str, Any]) -> str:
