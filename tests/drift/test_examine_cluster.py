@@ -369,6 +369,29 @@ async def test_what_controllers_write_is_theirs(place: Place) -> None:
     await place.patch(item, {"metadata": {"finalizers": None}}, how="merge")
 
 
+@pytest.mark.parametrize("who", ["kube-controller-manager", "kubelet", "kube-apiserver", "kwok"])
+async def test_what_is_not_a_controllers_to_write_is_an_addition_under_its_name_too(place: Place, who: str) -> None:
+    item = await deployment(place)
+    inner = {"spec": {"containers": [{"name": "side", "image": "none:2"}]}}
+    await place.patch(item, {"metadata": {"annotations": {"a": "b"}}, "spec": {"template": inner}}, who=who)
+    ((kind, managers, fields),) = what(await place.case(item))
+    assert (kind, managers) == ("addition", (who,))
+    assert {"metadata.annotations.a", "spec.template.spec.containers[name=side].image"} <= set(fields)
+
+
+async def test_what_is_being_deleted_is_told_with_what_holds_it(place: Place) -> None:
+    item = await place.make("v1", "ConfigMap", "settings", data={"a": "1"})
+    await place.patch(item, {"metadata": {"finalizers": ["example.org/held"]}}, how="merge")
+    rt = await place.client.resource("v1", "ConfigMap")
+    await place.client.delete(rt, item.name, place.name)
+    (found,) = (await place.case(item)).findings
+    assert (found.what, found.deleting, found.finalizers) == ("missing", True, ("example.org/held",))
+    assert str(found).endswith("/settings is being deleted; finalizers hold it: example.org/held")
+    await place.patch(item, {"metadata": {"finalizers": None}}, how="merge")
+    (found,) = (await place.case(item)).findings
+    assert (found.what, found.deleting) == ("missing", False)
+
+
 async def test_replicas_that_are_not_stated_are_an_autoscalers(place: Place) -> None:
     spec = {"selector": {"matchLabels": {"app": "web"}}, "template": pods()}
     item = await place.make("apps/v1", "Deployment", "web", spec=spec)

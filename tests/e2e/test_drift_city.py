@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.files import SIMULATED, CityFiles, hamlet
 from tests.e2e.machine import Cluster, Done, Machine
+from tests.support.admission import mutating
 
 pytestmark = pytest.mark.cluster
 
@@ -158,3 +160,85 @@ def test_additions_are_reported_by_every_run_and_removed_when_taken_over(
     assert after["spec"]["template"]["spec"] == before
     assert "cost" not in after["metadata"]["labels"]
     assert "as its files say (" in home.run("up", city, "--yes").out
+
+
+def test_security_objects_that_admission_changes_are_never_called_good(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    up(home, city)
+    name, fence = "opener", ("networkpolicy", "default-deny", "-n", SPACE)
+    before = cluster.get(*fence)["spec"]
+    probe = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "probe", "namespace": SPACE},
+        "spec": before,
+    }
+    opens = "[JSONPatch{op: 'add', path: '/spec/ingress', value: [{}]}]"
+    told = f"{POLICY}: cannot be written as stated, MutatingAdmissionPolicy {name} changes it on admission: "
+    with mutating(cluster.kubectl, name, ("networking.k8s.io", "networkpolicies"), opens, probe, namespace=SPACE):
+        seen = home.run("preview", city)
+        assert f"{told}spec.ingress (added)" in seen.text
+        # A fence that is as it should be is not written, and so stays closed.
+        done = up(home, city, "--no-skip", code=4)
+        found = done.stack(TENANT)
+        assert found["outcome"] == "failed"
+        assert f"remove or narrow MutatingAdmissionPolicy {name}" in " ".join(found["errors"])
+        assert cluster.get(*fence)["spec"] == before
+        # What the engine makes is opened; that is told in the same run and in every later one.
+        cluster.kubectl("delete", *fence)
+        for _ in range(2):
+            found = up(home, city, code=4).stack(TENANT)
+            assert found["outcome"] == "failed"
+            assert told in " ".join(found["errors"])
+            assert cluster.get(*fence)["spec"]["ingress"] == [{}]
+        assert told in home.run("status", city, code=4).text
+    assert f"update {POLICY}" in up(home, city).changes()
+    assert cluster.get(*fence)["spec"] == before
+    assert up(home, city).changes() == set()
+
+
+def test_a_stated_field_that_admission_changes_is_told_by_every_run(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    live = cluster.get(*workload)
+    wanted = live["spec"]["replicas"]
+    probe = {key: live[key] for key in ("apiVersion", "kind", "spec")}
+    probe["metadata"] = {"name": "probe", "namespace": SPACE, "labels": live["metadata"]["labels"]}
+    more = f"[JSONPatch{{op: 'replace', path: '/spec/replicas', value: {wanted + 1}}}]"
+    with mutating(cluster.kubectl, "scaler", ("apps", "deployments"), more, probe, namespace=SPACE):
+        cluster.kubectl("annotate", *workload, "written=once")
+        for _ in range(2):
+            done = up(home, city)
+            assert done.changes() == set()
+            told = " ".join(done.stack(TENANT)["warnings"])
+            assert f"scaler changes it on admission: spec.replicas ({wanted + 1} instead of {wanted})" in told
+        assert "apart from what others have added or changed" in home.run("preview", city).out
+        # Not even when it is asked for is it called taken over.
+        assert "changes it on admission" in up(home, city, "--take-over").stack(TENANT)["warnings"][0]
+    up(home, city, "--no-skip")
+    assert cluster.get(*workload)["spec"]["replicas"] == wanted
+    assert up(home, city).changes() == set()
+
+
+def test_what_is_being_deleted_is_told_as_that_and_made_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    cluster.kubectl("patch", *workload, "--type=merge", "-p", '{"metadata": {"finalizers": ["example.org/held"]}}')
+    cluster.kubectl("delete", *workload, "--wait=false")
+    told = f"Deployment {SPACE}/parks-app-web is being deleted; finalizers hold it: example.org/held"
+    status = home.run("status", city, code=4).text
+    assert told in status
+    assert "1 being deleted on the cluster" in status
+    seen = home.run("preview", city, "-o", "json")
+    assert f"create Deployment {SPACE}/parks-app-web" in seen.changes()
+    assert told in " ".join(seen.stack(TENANT)["warnings"])
+    old = cluster.get(*workload)["metadata"]["uid"]
+    freed = ("patch", *workload, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    timer = threading.Timer(10, cluster.kubectl, freed)
+    timer.start()
+    try:
+        assert f"create Deployment {SPACE}/parks-app-web" in up(home, city).changes()
+    finally:
+        timer.join()
+    assert cluster.get(*workload)["metadata"]["uid"] != old
