@@ -155,6 +155,37 @@ async def test_what_admission_changes_in_real_writes_alone_is_told_by_the_restor
             await restore(place.client, case)
 
 
+async def test_webhooks_whose_rules_match_are_named_too(
+    place: Place, tampering: Tampering, api_server: ControlPlane
+) -> None:
+    def webhook(name: str, group: str, plural: str) -> Object:
+        rule = {"apiGroups": [group], "apiVersions": ["*"], "operations": ["*"], "resources": [plural]}
+        return {
+            "name": f"{name}.example.org",
+            "rules": [rule],
+            "clientConfig": {"url": "https://127.0.0.1:9/"},
+            "failurePolicy": "Ignore",
+            "timeoutSeconds": 1,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place.name}},
+        }
+
+    kind = "MutatingWebhookConfiguration"
+    hooks = {"pods": webhook("pods", "", "pods"), "all": webhook("all", "*", "*/*")}
+    names = {name: f"{place.name}-{name}" for name in hooks}
+    for name, hook in hooks.items():
+        content = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "webhooks": [hook]}
+        await place.client.apply({**content, "metadata": {"name": names[name]}}, field_manager="t")
+    item = await place.make(*NETWORK, "default-deny", spec=CLOSED)
+    try:
+        with tampering(POLICIES, OPEN, dict(item.inputs)):
+            (found,) = (await place.case(item)).findings
+            assert found.admission == (tampering.cause, f"{kind} {names['all']}")
+    finally:
+        api_server.kubectl("delete", kind, *names.values())
+
+
 async def test_labels_and_annotations_from_admission_are_no_change_of_a_security_object(
     place: Place, tampering: Tampering
 ) -> None:

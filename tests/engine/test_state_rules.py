@@ -234,9 +234,13 @@ def test_the_mark_follows_every_write_but_the_status() -> None:
 
 def test_strangers_are_those_who_are_no_part_of_the_cluster() -> None:
     names = ("pulumi-kubernetes-0123abcd", "kube-controller-manager", "kubectl-edit")
-    entries = [{"manager": name} for name in names]
-    scaled = {"manager": "kubectl", "subresource": "scale"}
-    assert probe.strangers({"managedFields": [*entries, scaled]}) == ("kubectl-edit",)
+    fields = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
+    entries = [{"manager": name, "fieldsV1": fields} for name in names]
+    scaled = {"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    meta = {"managedFields": [*entries, scaled]}
+    assert probe.strangers(meta, "Deployment") == ("kubectl-edit",)
+    # Under a controller's name, and not its own to write.
+    assert probe.strangers(meta, "Service") == ("kube-controller-manager", "kubectl-edit")
 
 
 def test_differences_are_named() -> None:

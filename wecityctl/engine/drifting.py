@@ -184,6 +184,7 @@ class DriftControl:
         if state is None:
             return
         done = self._settled.setdefault(stack, Settled())
+        written -= {finding.urn for finding in done.findings if finding.is_overruled}
         for finding in written_otherwise(cluster, self._context.backend, state, written):
             done.findings.append(finding)
             self._tell_unresolved(finding, done)

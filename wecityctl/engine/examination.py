@@ -12,6 +12,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.crypto import has_secrets
 from wecityctl.engine.live import ask
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState, StateResource
+from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.findings import Finding
 
@@ -65,7 +66,7 @@ def written_otherwise(
     """
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import served
-    from wecityctl.drift.mutators import Mutators
+    from wecityctl.drift.mutators import UNKNOWN, Mutators
 
     found = []
     for item in _recorded(backend, state):
@@ -77,15 +78,18 @@ def written_otherwise(
     if not wrong:
         return ()
 
-    async def name_causes(client: KubeClient) -> tuple[Finding, ...]:
+    async def name_causes(client: KubeClient) -> list[tuple[str, ...]]:
         mutators = Mutators(client)
-        causes = [await mutators.of(await served(client, item)) for item, _ in wrong]
-        return tuple(
-            classify.finding(item, "security", (), fields, admission=cause)
-            for (item, fields), cause in zip(wrong, causes, strict=True)
-        )
+        return [await mutators.of(await served(client, item)) for item, _ in wrong]
 
-    return ask(cluster, name_causes)
+    try:
+        causes = ask(cluster, name_causes)
+    except WecityError:
+        causes = [(UNKNOWN,)] * len(wrong)
+    return tuple(
+        classify.finding(item, "security", (), fields, admission=cause)
+        for (item, fields), cause in zip(wrong, causes, strict=True)
+    )
 
 
 def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:
