@@ -191,6 +191,7 @@ async def test_labels_and_annotations_from_admission_are_no_change_of_a_security
 ) -> None:
     item = await place.make(*NETWORK, "default-deny", spec=CLOSED)
     with tampering(POLICIES, add("/metadata/labels/cost", "'7'"), dict(item.inputs)):
+        assert (await place.case(item)).findings == ()
         await place.applies(item)
         assert (await place.case(item)).findings == ()
     aggregates = add("/metadata/labels/rbac.authorization.k8s.io~1aggregate-to-admin", "'true'")

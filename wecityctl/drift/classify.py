@@ -159,6 +159,16 @@ def meaningful(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {"metadata": metadata, **rest}
 
 
+def without_additions(recorded: Recorded, live: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer without the labels and annotations that admission has added: those neither stated nor there so far."""
+    metadata = dict(answer.get("metadata") or {})
+    for name in ("annotations", "labels"):
+        known = {key for holder in (recorded.body, live) for key in (holder.get("metadata") or {}).get(name) or {}}
+        kept = {key: value for key, value in (metadata.pop(name, None) or {}).items() if key in known}
+        metadata |= {name: kept} if kept else {}
+    return {**answer, "metadata": metadata}
+
+
 def differences(live: Any, wanted: Any, path: str = "") -> list[FieldDrift]:
     """Where two objects differ, field by field; a list of another length as a whole."""
     if live == wanted:

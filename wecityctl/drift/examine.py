@@ -119,6 +119,7 @@ async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, 
         causes = await mutators.of(await served(client, recorded))
         told = classify.finding(recorded, "security", others, there or overruled, admission=causes)
         return Case(recorded, live, (told,))
+    wanted = classify.without_additions(recorded, live, wanted)
     found = classify.differences(classify.meaningful(live), classify.meaningful(wanted)) or there
     if not found:
         # The controller that puts a role together from others owns its rules.

@@ -69,10 +69,11 @@ def written_otherwise(
     from wecityctl.drift.mutators import UNKNOWN, Mutators
 
     found = []
-    for item in _recorded(backend, state):
-        if item.urn in urns and item.is_security:
+    written = tuple(resource for resource in state.resources if resource.urn in urns)
+    for item in _recorded(backend, replace(state, resources=written)):
+        if item.is_security:
             found.append((item, stated.unlike(item.body, item.outputs)))
-        elif item.urn in urns and item.is_namespace:
+        elif item.is_namespace:
             found.append((item, classify.namespace_labels(item, item.outputs)))
     wrong = [(item, fields) for item, fields in found if fields]
     if not wrong:
