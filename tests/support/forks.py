@@ -30,7 +30,7 @@ _NOT_OURS = ("wecityctl.images", "wecityctl.toolchain")
 _READS_THE_ENVIRONMENT = "typer.rich_utils"
 
 
-class ServerEnded(Exception):
+class ServerEndedError(Exception):
     """The server of forks is no more."""
 
 
@@ -68,7 +68,7 @@ class Forks:
             descriptors = array.array("i", [out.fileno(), err.fileno()])
             try:
                 pid = self._begin(order, descriptors)
-            except (ServerEnded, OSError) as error:
+            except (ServerEndedError, OSError) as error:
                 # Nothing has run yet. Every later call would fail like this one.
                 warnings.warn(f"the server of forks is started again: {error}", stacklevel=2)
                 self._socket.close()
@@ -99,7 +99,7 @@ class Forks:
         self._socket.settimeout(seconds)
         answer = self._socket.recv(64)
         if not answer:
-            raise ServerEnded(f"it ended with {self._process.wait()}")
+            raise ServerEndedError(f"it ended with {self._process.wait()}")
         return answer
 
     def close(self) -> None:
