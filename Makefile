@@ -11,6 +11,9 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
+# The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help up down test lint unit local e2e bench schema docs clean
 
 help: ## Show this list

@@ -18,6 +18,7 @@ NAME = "drifting"
 SPACE = "parks-internet"
 TENANT = f"{NAME}.tenant.parks.main"
 POLICY = f"NetworkPolicy {SPACE}/default-deny"
+POLICY_OF_SPACE = ("networkpolicy", "default-deny", "-n", SPACE)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def records(home: Machine) -> list[Path]:
 def test_what_is_gone_is_seen_and_made_again_whatever_is_noted(
     home: Machine, city: CityFiles, cluster: Cluster
 ) -> None:
-    fence, workload = ("networkpolicy", "default-deny", "-n", SPACE), ("deployment", "parks-app-web", "-n", SPACE)
+    fence, workload = POLICY_OF_SPACE, ("deployment", "parks-app-web", "-n", SPACE)
 
     def forget() -> None:
         for path in records(home):
@@ -114,6 +115,23 @@ def test_security_objects_are_restored_whole(home: Machine, city: CityFiles, clu
     done = up(home, city)
     assert done.changes() == set()
     assert not [item for stack in done.result()["stacks"] for item in stack["findings"]]
+
+
+def test_a_fence_does_not_stay_open_because_another_stack_failed(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    priority = cluster.get("priorityclasses", "-l", f"wecity.dev/city={NAME}")["items"][0]["metadata"]["name"]
+    said = cluster.get("priorityclass", priority)["description"]
+    cluster.kubectl("patch", "priorityclass", priority, "--type=merge", "-p", '{"description": "ours now"}')
+    cluster.kubectl("patch", *POLICY_OF_SPACE, "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+    done = up(home, city, code=4)
+    assert done.stack(f"{NAME}.base.main")["outcome"] == "failed"
+    blocked = done.stack(TENANT)
+    assert blocked["outcome"] == "blocked"
+    assert [(item["what"], item["name"]) for item in blocked["findings"]] == [("security", "default-deny")]
+    assert "ingress" not in cluster.get(*POLICY_OF_SPACE)["spec"]
+    assert up(home, city, "--take-over").result()["exit_code"] == 0
+    assert cluster.get("priorityclass", priority)["description"] == said
 
 
 def test_a_stated_field_is_refused_until_it_is_taken_over(home: Machine, city: CityFiles, cluster: Cluster) -> None:

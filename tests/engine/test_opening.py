@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.engine.drive import CATALOGUE, go, make_city
 from tests.engine.test_run import outcomes
@@ -101,7 +102,9 @@ def test_a_context_that_leads_to_another_cluster_is_refused_before_anything_happ
     home: Path, api_server: ControlPlane, tmp_path: Path
 ) -> None:
     uid = api_server.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
-    here = Cluster("main", api_server.kubeconfig_text, "prod", uid)
+    way = yaml.safe_load(api_server.kubeconfig_text)
+    way["contexts"][0]["name"] = way["current-context"] = "prod"
+    here = Cluster("main", yaml.safe_dump(way), "prod", uid)
     city = replace(make_city("elsewhere", ()), clouds=(adopted("main", api_server.kubeconfig),))
     assert go(city, "up", {"main": here}, program="objects").exit_code == 0
     # The same way leads to another cluster today: as far as anybody can tell, to somebody else's.

@@ -445,7 +445,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(state_home: Path) -> None
         path.write_bytes(b"not a log of etcd's" * 100)
     events: list[LocalEvent] = []
     with pytest.raises(StartError) as caught:
-        cloud.start(spec("lab"), events.append, timeout=60)
+        cloud.start(spec("lab"), events.append, timeout=240)
     assert "etcd keeps dying" in caught.value.message
     assert "its last lines" in caught.value.details
     assert str(place.logs / "etcd.log") in caught.value.resolution

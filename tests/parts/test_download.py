@@ -120,6 +120,8 @@ def test_an_answer_that_is_no_success_is_said(online: Settings) -> None:
         (archive({"tiny/bin/tiny": program("1.2.4")}), "says it is 1.2.4, not 1.2.3"),
         (archive({"tiny/bin/tiny": b"garbage"}), "does not run"),
     ],
+    # Not the bytes, in which the time of packing stands: every worker must find the same names.
+    ids=("above", "from the root", "without the program", "cut off", "a page", "another version", "no program"),
 )
 def test_a_file_with_the_recorded_digest_is_still_looked_into(
     online: Settings, vendor: Vendor, data: bytes, reason: str

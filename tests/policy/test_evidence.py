@@ -17,7 +17,7 @@ from wecityctl.evidence import collect
 from wecityctl.model.city import Waiver
 from wecityctl.policy.controls import CONTROLS, controls_for, number_at
 from wecityctl.policy.enforcers import contains, observe
-from wecityctl.policy.evidence import Dossier
+from wecityctl.policy.evidence import Dossier, Observation, standing_of
 from wecityctl.policy.rules import RULES
 from wecityctl.recordings import record_session
 from wecityctl.report.evidence import age, as_json, html, markdown
@@ -121,6 +121,23 @@ def test_what_the_files_declare_is_not_told_as_enforced(session: Session) -> Non
     assert "nothing takes them yet" in text
     assert "(declared, not enforced)" in text
     assert "holds" not in text
+
+
+def test_a_duty_that_nobody_has_is_declared_and_not_enforced(session: Session) -> None:
+    named = replace(session.city.compliance.administrators, audit=())
+    report = dossier(session, compliance=replace(session.city.compliance, mlps=2, administrators=named))
+    told = {control.title: control for control in report.controls}
+    outcomes = {item.name: item.outcome for control in report.controls for item in control.measures}
+    assert (outcomes["system-administrators"], outcomes["audit-administrators"]) == ("", "declared")
+    (measure,) = (item for item in told["审计管理"].measures if item.name == "audit-administrators")
+    assert measure.notes == (
+        "the files name nobody; who is in the group wecity:xingcheng:audit-admins of the sign-in is not known here",
+    )
+    # Their roles are there all the same, and seeing them is no proof that anybody does the work.
+    seen = replace(measure, observations=(Observation("main", "observed", 3, 3),))
+    assert standing_of([seen]) == "declared"
+    assert standing_of([replace(seen, outcome="")]) == "enforced"
+    assert standing_of([replace(seen, observations=(Observation("main", "altered", 2, 3),))]) == "broken"
 
 
 def test_what_is_no_evidence_is_said_so_and_named(session: Session) -> None:

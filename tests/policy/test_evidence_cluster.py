@@ -117,6 +117,7 @@ def test_with_everything_in_place_everything_is_observed(assessed: Assessed) -> 
     assert all(item.detail.startswith("nothing found in ") for item in rules)
     standings = {control.number: control.standing for control in report.controls}
     assert standings["8.1.3.2"] == standings["8.1.4.2"] == "enforced"
+    assert {standings[number] for number in ("8.1.5.1", "8.1.5.2", "8.1.5.3")} == {"enforced"}
     assert standings["8.1.4.9"] == "declared"
 
 

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -29,10 +30,22 @@ _NOT_OURS = ("wecityctl.images", "wecityctl.toolchain")
 _READS_THE_ENVIRONMENT = "typer.rich_utils"
 
 
+class ServerEndedError(Exception):
+    """The server of forks is no more."""
+
+
 class Forks:
     """A running server of forks. One call at a time."""
 
     def __init__(self) -> None:
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
+    def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # Libraries for arithmetic start threads when they are imported, and a process with threads is not forked.
@@ -53,9 +66,16 @@ class Forks:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             order = json.dumps([list(arguments), str(cwd), dict(env)]).encode(errors="surrogateescape")
             descriptors = array.array("i", [out.fileno(), err.fileno()])
-            self._socket.sendmsg([order], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-            # The first call waits until everything is loaded.
-            pid = int(self._answer(180))
+            try:
+                pid = self._begin(order, descriptors)
+            except (ServerEndedError, OSError) as error:
+                # Nothing has run yet. Every later call would fail like this one.
+                warnings.warn(f"the server of forks is started again: {error}", stacklevel=2)
+                self._socket.close()
+                self._process.kill()
+                self._process.wait(30)
+                self._start()
+                pid = self._begin(order, descriptors)
             try:
                 code = int(self._answer(timeout))
             except BaseException as error:
@@ -69,11 +89,17 @@ class Forks:
             streams = out.read().decode("utf-8"), err.read().decode("utf-8")
         return subprocess.CompletedProcess(["wecityctl", *arguments], code, *streams)
 
+    def _begin(self, order: bytes, descriptors: array.array[int]) -> int:
+        """Have the server fork, and return the process."""
+        self._socket.sendmsg([order], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        # The first call waits until everything is loaded.
+        return int(self._answer(180))
+
     def _answer(self, seconds: float) -> bytes:
         self._socket.settimeout(seconds)
         answer = self._socket.recv(64)
         if not answer:
-            raise RuntimeError(f"the server of forks ended with {self._process.wait()}")
+            raise ServerEndedError(f"it ended with {self._process.wait()}")
         return answer
 
     def close(self) -> None:

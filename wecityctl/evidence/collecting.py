@@ -126,7 +126,9 @@ def _measure(
             observations.append(seen)
         else:
             observations.append(Observation(there.cloud, there.state, 0, len(wanted), detail=there.reason))
-    return Measure(item.kind, item.name, item.title, observations=tuple(observations))
+    outcome: Outcome = "declared" if item.idle else ""
+    notes = (item.idle,) if item.idle else ()
+    return Measure(item.kind, item.name, item.title, outcome, notes, tuple(observations))
 
 
 def _with_trial(seen: Observation, tried: Tried | None) -> Observation:

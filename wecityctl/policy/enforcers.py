@@ -15,7 +15,7 @@ from wecityctl.policy.evidence import Kind, Observation, State
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.policy.objects import cloud_of, name_of, namespace_of
 from wecityctl.policy.rules.network_fences import DEFAULT_DENY
-from wecityctl.policy.rules.role_bindings import DUTIES, inner_role_name, role_name
+from wecityctl.policy.rules.role_bindings import DUTIES, group_name, inner_role_name, people, role_name
 
 Key = tuple[str, str, str]
 _SHOWN = 3
@@ -24,13 +24,17 @@ ADMISSION = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 @dataclass(frozen=True, slots=True)
 class Enforcer:
-    """A group of objects that enforces `controls` (numbers of level 3); `wanted` are those of each cloud."""
+    """A group of objects that enforces `controls` (numbers of level 3); `wanted` are those of each cloud.
+
+    `idle` says why the objects, though they are there, enforce nothing that can be seen; usually empty.
+    """
 
     kind: Kind
     name: str
     title: str
     controls: tuple[str, ...]
     wanted: Mapping[str, tuple[Mapping[str, Any], ...]]
+    idle: str = ""
 
     @property
     def in_clusters(self) -> bool:
@@ -47,6 +51,7 @@ class Family:
     title: str
     controls: tuple[str, ...]
     holds: Callable[[Posture, RecordedResource], bool]
+    idle: Callable[[Posture], str] = lambda _: ""
 
 
 def _is(kind: str) -> Callable[[Posture, RecordedResource], bool]:
@@ -61,15 +66,34 @@ def _flow(_: Posture, item: RecordedResource) -> bool:
     return item.inputs.get("kind") == "NetworkPolicy" and name_of(item) != DEFAULT_DENY
 
 
-def _duty(posture: Posture, item: RecordedResource) -> bool:
-    roles = {name(posture.city, duty) for duty in DUTIES for name in (role_name, inner_role_name)}
+def _duty(posture: Posture, item: RecordedResource, *duties: str) -> bool:
+    roles = {name(posture.city, duty) for duty in duties for name in (role_name, inner_role_name)}
     if item.inputs.get("kind") == "RoleBinding":
         return (item.inputs.get("roleRef") or {}).get("name") in roles
     return item.inputs.get("kind") in ("ClusterRole", "ClusterRoleBinding") and name_of(item) in roles
 
 
 def _tenant_role(posture: Posture, item: RecordedResource) -> bool:
-    return item.inputs.get("kind") in ("Role", "RoleBinding") and not _duty(posture, item)
+    return item.inputs.get("kind") in ("Role", "RoleBinding") and not _duty(posture, item, *DUTIES)
+
+
+def _administrators(duty: str, control: str) -> Family:
+    """The roles of one of the three duties: nobody can be seen to have a duty for which the files name nobody."""
+
+    def idle(posture: Posture) -> str:
+        if people(posture.city, duty):
+            return ""
+        group = group_name(posture.city, duty)
+        return f"the files name nobody; who is in the group {group} of the sign-in is not known here"
+
+    return Family(
+        "role",
+        f"{duty}-administrators",
+        f"Roles of the {duty} administrators, bound where they hold",
+        (control,),
+        lambda posture, item: _duty(posture, item, duty),
+        idle,
+    )
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -88,13 +112,9 @@ FAMILIES: tuple[Family, ...] = (
         ("8.1.2.1", "8.1.4.2", "8.1.4.4"),
         _is("Namespace"),
     ),
-    Family(
-        "role",
-        "three-administrators",
-        "Roles of the three separate administrators, bound where they hold",
-        ("8.1.5.1", "8.1.5.2", "8.1.5.3"),
-        _duty,
-    ),
+    _administrators("system", "8.1.5.1"),
+    _administrators("audit", "8.1.5.2"),
+    _administrators("security", "8.1.5.3"),
     Family("role", "tenants", "Roles of the tenants' own administrators", ("8.1.4.2",), _tenant_role),
     Family(
         "role",
@@ -143,7 +163,8 @@ def _families(posture: Posture) -> Iterator[Enforcer]:
             if family.holds(posture, item):
                 wanted.setdefault(cloud_of(posture, recording), []).append(item.inputs)
         if wanted:
-            yield Enforcer(family.kind, family.name, family.title, family.controls, _frozen(wanted))
+            idle = family.idle(posture)
+            yield Enforcer(family.kind, family.name, family.title, family.controls, _frozen(wanted), idle)
 
 
 def _landing(posture: Posture) -> Iterator[Enforcer]:

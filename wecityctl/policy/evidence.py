@@ -41,9 +41,9 @@ class Measure:
     """One thing that enforces a control.
 
     `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that it
-    could judge; `declared`: the files say so, and nothing that this program observes does it), `notes` what it has
-    seen; `observations` are those of the clouds, none for what lives in the files alone. Those of a rule say what it
-    came to over the live objects.
+    could judge; `declared`: the files say so, and nothing that this program observes does it, although objects that
+    prepare it may be there), `notes` what it has seen; `observations` are those of the clouds, none for what lives in
+    the files alone. Those of a rule say what it came to over the live objects.
     """
 
     kind: Kind
@@ -69,7 +69,8 @@ def standing_of(measures: Sequence[Measure]) -> Standing:
     """What a control's measures come to: what the files declare never counts as enforced."""
     if not measures:
         return "nothing"
-    seen = [item for measure in measures if measure.kind != "rule" for item in measure.observations]
+    working = [measure for measure in measures if measure.kind != "rule" and measure.outcome != "declared"]
+    seen = [item for measure in working for item in measure.observations]
     all_seen = [item for measure in measures for item in measure.observations]
     if any(measure.outcome == "broken" for measure in measures) or any(item.state in _WRONG for item in all_seen):
         return "broken"
@@ -79,7 +80,7 @@ def standing_of(measures: Sequence[Measure]) -> Standing:
         return "partly" if only_declared or not all(observed) else "enforced"
     return (
         "not-looked-at"
-        if any(measure.kind not in ("rule", "landing-zone") for measure in measures if measure.observations)
+        if any(measure.kind != "landing-zone" for measure in working if measure.observations)
         else "declared"
     )
 
