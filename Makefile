@@ -39,12 +39,12 @@ test: $(STAMP) lint ## Set everything up and run every test, two at a time (JOBS
 	$(BIN)/wecityctl engine install
 	$(PYTEST)
 
-unit: $(STAMP) ## Only tests that start no engine, cluster or build: under a minute
-	$(PYTEST) -m 'not program and not engine and not build and not cluster and not node'
+unit: $(STAMP) ## Only tests that start no engine, cluster or build and end soon: under a minute
+	$(PYTEST) -m 'not slow and not program and not engine and not build and not cluster and not node'
 
-local: $(STAMP) ## Only tests that run the program, its engine or builds, without a cluster
+local: $(STAMP) ## Only tests that run the program, its engine or builds or compute for long, without a cluster
 	$(BIN)/wecityctl engine install
-	$(PYTEST) -m '(program or engine or build) and not cluster and not node'
+	$(PYTEST) -m '(slow or program or engine or build) and not cluster and not node'
 
 e2e: $(STAMP) ## Only the tests on the embedded cloud
 	$(BIN)/wecityctl engine install

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.program import wecityctl
@@ -48,6 +49,7 @@ def city(directory: Path) -> Path:
     return path
 
 
+@pytest.mark.program
 def test_clouds_that_do_not_run_show_what_the_files_declare(tmp_path: Path) -> None:
     path = city(tmp_path)
     os.utime(path, (time.time() - 7200, time.time() - 7200))

@@ -8,6 +8,8 @@ import pytest
 from tests.cli.program import ROOT
 from tests.support.forks import Forks
 
+pytestmark = pytest.mark.program
+
 
 def test_a_server_that_was_killed_is_started_again() -> None:
     forks = Forks()

@@ -16,6 +16,8 @@ from wecityctl.cli import _lazy, main
 from wecityctl.cli._options import duration
 from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode, WecityError
 
+pytestmark = pytest.mark.program
+
 # A command whose module misbehaves as told, put into the program's table in another process.
 MISBEHAVING = """
 import sys, types, typer

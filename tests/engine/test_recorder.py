@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+import pytest
 from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from pulumi.runtime import rpc
 
 from wecityctl.engine.recorder import _plain
 from wecityctl.graph import SECRET, UNKNOWN
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng"
 RECORD = f"""

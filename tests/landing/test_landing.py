@@ -47,6 +47,7 @@ NETWORKS = st.builds(
 )
 
 
+@pytest.mark.slow
 class TestRanges:
     @given(NETWORKS, NAMES)
     def test_are_disjoint_and_inside_the_network(self, network: Network, zones: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise, product
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from tests.netpol import interpreter, objects, reference
 from tests.netpol.interpreter import Packet
 from wecityctl.local.netpol.ranges import merge, subtract
 from wecityctl.local.netpol.render import render
+
+pytestmark = pytest.mark.slow
 
 _NAMESPACES = ("a", "b", "c")
 _OUTSIDE = ("192.0.2.1", "192.0.2.9", "10.98.0.1")

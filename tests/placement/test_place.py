@@ -208,6 +208,7 @@ def test_groups_of_pools_are_closed_under_overlap() -> None:
     assert set(watched_groups({a, b, c, frozenset()})) == {a, b, c, a | b}
 
 
+@pytest.mark.slow
 def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
     large = made_city(200)
     found = place(large, load_catalogue())
@@ -220,6 +221,7 @@ def test_a_large_city_is_placed_near_its_best_and_the_same_each_time() -> None:
     assert place(replace(large, apps=large.apps[::-1]), load_catalogue()).bare.apps == found.apps
 
 
+@pytest.mark.slow
 def test_one_app_more_in_a_large_city_moves_nothing() -> None:
     large = made_city(250)
     before = place(replace(large, apps=large.apps[:-1]), load_catalogue())
@@ -228,6 +230,7 @@ def test_one_app_more_in_a_large_city_moves_nothing() -> None:
     assert {key: after.apps[key] for key in before.apps} == dict(before.apps)
 
 
+@pytest.mark.slow
 def test_the_clash_of_a_large_city_is_a_few_lines() -> None:
     large = made_city(200)
     smaller = {cloud.name: tuple(replace(pool, nodes=1, cpu="16") for pool in cloud.pools) for cloud in large.clouds}

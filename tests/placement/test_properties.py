@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from wecityctl.placement.clash import constraints_of
 from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.problem import build_problem
+
+pytestmark = pytest.mark.slow
 
 thorough = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]

@@ -14,6 +14,8 @@ from wecityctl.provider.properties import UNKNOWN, UNKNOWNS, Secret, Unknown, co
 from wecityctl.provider.redaction import MASK, redact
 from wecityctl.provider.server import _allow_deep_messages
 
+pytestmark = pytest.mark.slow
+
 texts = st.text(max_size=12).filter(lambda t: t not in UNKNOWNS and t != properties.SIGNATURE)
 keys = texts.filter(lambda t: not t.startswith(("x_kubernetes_", "x-kubernetes-")))
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)

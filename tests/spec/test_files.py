@@ -110,6 +110,7 @@ def test_too_many_files(tmp_path: Path) -> None:
     assert "more than 10,000 files" in problems(tmp_path)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

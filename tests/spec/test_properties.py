@@ -4,6 +4,7 @@ import copy
 import random
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from wecityctl.model.city import City
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
 from wecityctl.spec import load_city
+
+pytestmark = pytest.mark.slow
 
 SOURCE = (VALID / "every-field.yaml").read_text(encoding="utf-8")
 DOCUMENTS = list(yaml.safe_load_all(SOURCE))

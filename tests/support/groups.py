@@ -1,6 +1,7 @@
 """Groups of tests: what an unmarked one may not start, and which may run at the same time as others.
 
-A pytest plug-in. Unmarked tests are `make unit`: they start no engine, no Go, no control plane and build no image.
+A pytest plug-in. Unmarked tests are `make unit`: they start no engine, no Go, no control plane, build no image and
+end soon. A `slow` one is guarded like them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support.guard import sitecustomize as guard
 
-MARKS = ("node", "cluster", "engine", "build", "program")
+MARKS = ("node", "cluster", "engine", "build", "program", "slow")
 _GUARD = Path(guard.__file__).parent
 # Seconds for tests and fixtures to tidy up in after Ctrl-C; xdist kills its workers after 10, and clouds would stay.
 _TIDYING_SECONDS = 120
@@ -53,8 +54,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Guard everything that an unmarked test does, its fixtures included."""
-    if marks_of(item):
+    """Guard everything that an unmarked or slow test does, its fixtures included."""
+    if set(marks_of(item)) - {"slow"}:
         return (yield)
     before = os.environ.get("PYTHONPATH")
     with tempfile.NamedTemporaryFile(prefix="refused-") as refused:
@@ -75,7 +76,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         if refused := _refused(item):
-            pytest.fail(f"an unmarked test starts {refused}: mark it {', '.join(MARKS[1:])} or {MARKS[0]}")
+            pytest.fail(f"an unmarked test starts {refused}: mark it {', '.join(MARKS[1:-1])} or {MARKS[0]}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
