@@ -40,7 +40,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     examined = examine_clouds(session.plan, backend, answering)
     failed = {**clusters.failed, **read.failed, **examined.failed}
     away = _away(session, clusters, {name: error.message for name, error in failed.items()})
-    stacks = stack_statuses(session.plan, backend, away, examined.found)
+    stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
     if output is Output.JSON:
         say_json(
             {
@@ -53,6 +53,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         )
     else:
         _print(stacks, read.found)
+        _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)
         for cloud, reason in away.unreachable.items():
@@ -113,6 +114,17 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
         )
     console().print()
     print_table(console(), table)
+
+
+def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
+    from wecityctl.report.words import kind_of
+
+    kept = [(stack.stack, item) for stack in stacks for item in stack.kept if stack.state == "kept"]
+    for name, item in kept:
+        told = f"{name}: kept: {kind_of(item.type)} {item.name}: {item.why}"
+        console().print(told, soft_wrap=True, markup=False, highlight=False)
+    if kept:
+        note(f"`wecityctl up` goes on with what is kept; `wecityctl destroy --confirm={city} --delete-data` deletes it")
 
 
 def _stack_state(stack: StackStatus) -> str:

@@ -12,22 +12,23 @@ from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.keeping import Keeping
-from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.landing import is_landing, kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
-from wecityctl.engine.removal import guarded_urns, release_data, retain_data
+from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.skip import Skipper
-from wecityctl.engine.state import StackState
+from wecityctl.engine.state import Deployment, StackState
+from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
-from wecityctl.model.events import Diagnostic, Operation, Sink, StackResult
+from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
 from wecityctl.model.words import counted
 
 
@@ -278,29 +279,30 @@ class Forward:
 class Backward:
     """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
 
-    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink) -> None:
+    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, keeping: Keeping) -> None:
         self._context = context
         self._maker = maker
         self._skipper = skipper
         self._sink = sink
-        self._keeping = Keeping(context)
+        self._keeping = keeping
+        self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self.reports: dict[str, Report] = {}
-        self.notes: list[str] = []
         self.kept: set[str] = set()
 
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that is not there, and of the secret store, which has no resources."""
+        delete_data = self._context.options.delete_data
+        if delete_data and not is_secrets(stack):
+            # What an earlier run has kept of it is to go now.
+            self._keeping.restore(stack)
         state = self._context.state(stack)
-        if stack.split(".")[1:] == ["secrets"]:
-            return self._drop_secrets(stack, exists=state is not None)
-        if state is None and self._context.options.delete_data and self._keeping.restore(stack):
-            # An earlier `destroy` has kept its data, which is to go now.
-            state = self._context.state(stack)
-        if state is None:
-            return StackResult(stack, "skipped", reason="does not exist")
-        if is_landing(stack) and not self._context.options.delete_data and holds_data(state):
-            self.kept.add(stack)
-            return StackResult(stack, "skipped", reason=f"kept with its data ({DATA}); --delete-data deletes it")
+        if why := left_alone(stack, state, delete_data=delete_data):
+            if state is not None:
+                self.kept.add(stack)
+            return untouched(stack, why, () if delete_data else self._keeping.kept(stack))
+        assert state is not None
+        if is_secrets(stack):
+            return self._drop_secrets(stack)
         self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
@@ -312,12 +314,7 @@ class Backward:
         """Nothing."""
         return None
 
-    def _drop_secrets(self, stack: str, *, exists: bool) -> StackResult:
-        if not exists:
-            return StackResult(stack, "skipped", reason="does not exist")
-        if not self._context.options.delete_data:
-            # Volumes that stay are opened with passwords that are in here.
-            return StackResult(stack, "skipped", reason="kept with the data; --delete-data deletes it")
+    def _drop_secrets(self, stack: str) -> StackResult:
         clear_the_way(self._context, stack, self._sink)
         self._skipper.forget(stack)
         self._context.backend.delete_stack(stack)
@@ -334,19 +331,23 @@ class Backward:
         state = context.state(stack)
         assert state is not None
         if not context.options.delete_data:
-            kept = retain_data(context.backend, state, context.cluster_of(stack))
-            if kept:
-                self.notes += [f"{stack}: {line}" for line in kept]
-                state = context.reread(stack)
-                assert state is not None
+            earlier = self._keeping.kept(stack)
+            kept = kept_objects(state, context.cluster_of(stack))
+            self._kept[stack] = (*earlier, *kept)
+            self._write(stack, state, retained(state.deployment or {}, [item.urn for item in kept]))
             self._keeping.mark(stack)
         else:
-            release_data(context.backend, state)
-            state = context.reread(stack)
-            assert state is not None
+            self._write(stack, state, released(state.deployment or {}))
+        state = context.state(stack)
+        assert state is not None
         port = open_port(True) if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
         providers = provider_registrations(context.backend, state, context.clusters)
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
+
+    def _write(self, stack: str, state: StackState, deployment: Deployment) -> None:
+        if state.deployment is not None and deployment != state.deployment:
+            self._context.backend.store.write(stack, deployment)
+            self._context.reread(stack)
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Remove the stack itself once it is empty."""
@@ -367,4 +368,5 @@ class Backward:
             result.reason,
             result.errors,
             result.warnings,
+            kept=self._kept.get(stack, ()),
         )

@@ -38,9 +38,19 @@ class ResourceChange:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptObject:
+    """An object that a `destroy` leaves in its cluster. `name` has its namespace; `why` is for people."""
+
+    urn: str
+    type: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackResult:
     """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
-    not as the run before had left it."""
+    not as the run before had left it; `kept` is what a `destroy` leaves in the cluster."""
 
     stack: str
     outcome: Outcome
@@ -51,6 +61,7 @@ class StackResult:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    kept: tuple[KeptObject, ...] = ()
 
     @property
     def has_changes(self) -> bool:
@@ -85,6 +96,11 @@ class RunResult:
     def conflicts(self) -> tuple[Finding, ...]:
         """What others have changed and an `up` refuses to change back."""
         return tuple(item for result in self.results for item in result.findings if item.is_refused)
+
+    @property
+    def kept(self) -> tuple[KeptObject, ...]:
+        """What a `destroy` leaves in the clusters."""
+        return tuple(item for result in self.results for item in result.kept)
 
     @property
     def additions(self) -> tuple[Finding, ...]:
