@@ -190,3 +190,51 @@ def test_what_is_changed_back_each_time_is_restored_three_times(
         assert list(json.loads(counts.read_text()).values()) == [1]
     finally:
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_was_refused_can_be_previewed_and_taken_over_with_what_the_files_change(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("drifttake", ("health",), workload="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("scale", "deployment/web", "--replicas=3")
+        assert runs.go("up").exit_code == 4
+        # The refused apply is still to be tried again: no preview trips over it.
+        seen = runs.go("preview")
+        assert (seen.exit_code, told(seen)) == (0, [("conflict", "Deployment", False)])
+        seen = runs.go("preview", take_over=True)
+        assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        changing = make_city(city.name, ("health",), **{**city.labels, "replicas": "1"})
+        seen = runs.go("preview", changing, take_over=True)
+        assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        assert runs.go("up", changing, take_over=True).exit_code == 0
+        assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "1"
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_cannot_be_changed_back_is_not_touched_and_the_way_out_is_told(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """Somebody has changed a ConfigMap and closed it; and another one has only been closed."""
+    city = make_city("driftfixed", ("health",), count="2")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("patch", "configmap", "c0", "--type=merge", "-p", '{"data": {"text": "mine"}, "immutable": true}')
+        runs.kubectl("patch", "configmap", "c1", "--type=merge", "-p", '{"immutable": true}')
+        show = ("get", "configmap", "-o", "yaml", "--show-managed-fields", "-l", f"wecity.dev/city={city.name}")
+        before = runs.kubectl(*show)
+        seen = runs.go("preview", take_over=True)
+        assert f"kubectl delete configmap c0 -n {runs.space}" in " ".join(tenant(seen).warnings)
+        failed = runs.go("up", take_over=True)
+        assert failed.exit_code == 4
+        assert f"kubectl delete configmap c1 -n {runs.space}" in " ".join(tenant(failed).errors)
+        assert runs.kubectl(*show) == before
+        runs.kubectl("delete", "configmap", "c0", "c1")
+        assert runs.go("up").exit_code == 0
+        assert told(runs.go("up", skip=False)) == []
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")

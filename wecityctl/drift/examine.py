@@ -146,7 +146,7 @@ async def _ordinary(client: KubeClient, recorded: Recorded, live: Object) -> Cas
             who = classify.foreign_managers(live, recorded.manager)
             found = [FieldDrift(name) for name in _fixed_fields(error)]
             findings.append(classify.finding(recorded, "conflict", who, found))
-            return Case(recorded, live, tuple(findings))
+            return Case(recorded, live, tuple(findings), remake=True)
         stated = classify.owned(wanted, recorded.manager)
         missing = fieldset.minus(stated, classify.owned(live, recorded.manager))
         found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))

@@ -24,7 +24,7 @@ from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
-from wecityctl.engine.wire import Job, Report
+from wecityctl.engine.wire import Job, PortRights, Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
@@ -140,7 +140,7 @@ class Forward:
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job | StackResult:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
         """The stack's job, with everything out of its way; its result where only drift had to be put right."""
         context, planned = self._context, self._context.stacks[stack]
         if planned.layer == LANDING:
@@ -161,7 +161,7 @@ class Forward:
             return self._without_engine(stack, inputs, time.monotonic() - begun)
         state = context.state(stack)
         shown = self._keeping.deployment(stack) if self._operation == "preview" and state is None else None
-        if settled.needs_engine and state is not None and self._operation == "preview":
+        if (settled.missing or settled.foreseen) and state is not None and self._operation == "preview":
             shown = settled.edited(context.backend.sealed(stack))
         elif settled.needs_engine and state is not None and state.deployment is not None:
             context.backend.store.write(stack, settled.edited(state.deployment))
@@ -172,7 +172,7 @@ class Forward:
         # Only the built-in provider compares without a cluster to ask.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
         if serves and context.needs_provider(stack):
-            port = open_port(context.options.confirms(stack))
+            port = open_port(self._rights(stack))
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
         return self._maker.make(
             stack,
@@ -183,6 +183,10 @@ class Forward:
             port=port,
             shown=shown,
         )
+
+    def _rights(self, stack: str) -> PortRights:
+        options = self._context.options
+        return PortRights(options.confirms(stack), options.take_over and self._operation == "preview")
 
     def _bring_back(self, stack: str) -> frozenset[str]:
         """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
@@ -235,7 +239,7 @@ class Forward:
             result = result_of(stack, report)
             reason = result.reason or f"{counted(new, 'value')} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
-            return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+            return replace(result, outcome=outcome, changes=(), unchanged=0, reason=reason)
         if report.exit_code and self._operation != "preview":
             before = self._context.state(stack)
             self._context.reread(stack)
@@ -263,7 +267,8 @@ class Forward:
             return None
         cloud = context.plan.city.cloud(context.stacks[stack].cloud)
         kubeconfig = kubeconfig_of(context.outputs(stack)) or ""
-        fresh, open_landed = bool(self.reports[stack].changes), self._open_landed
+        report, open_landed = self.reports[stack], self._open_landed
+        fresh = bool(report.changes or report.failed)
 
         def reach() -> None:
             try:
@@ -320,7 +325,7 @@ class Backward:
         self._context.backend.delete_stack(stack)
         return StackResult(stack, "succeeded", reason="deleted")
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
         context = self._context
         if is_landing(stack) and (made := context.state(stack)) is not None:
@@ -340,7 +345,11 @@ class Backward:
             self._write(stack, state, released(state.deployment or {}))
         state = context.state(stack)
         assert state is not None
-        port = open_port(True) if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
+        port = (
+            open_port(PortRights(replace_data=True))
+            if context.provider.kind == "builtin" and context.needs_provider(stack)
+            else 0
+        )
         providers = provider_registrations(context.backend, state, context.clusters)
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
 
@@ -359,14 +368,9 @@ class Backward:
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)
-        return StackResult(
-            stack,
-            "succeeded" if result.outcome == "unchanged" else result.outcome,
-            result.changes,
-            result.unchanged,
-            result.seconds + time.monotonic() - begun,
-            result.reason,
-            result.errors,
-            result.warnings,
+        return replace(
+            result,
+            outcome="succeeded" if result.outcome == "unchanged" else result.outcome,
+            seconds=result.seconds + time.monotonic() - begun,
             kept=self._kept.get(stack, ()),
         )

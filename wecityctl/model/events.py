@@ -50,7 +50,8 @@ class KeptObject:
 @dataclass(frozen=True, slots=True)
 class StackResult:
     """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
-    not as the run before had left it; `kept` is what a `destroy` leaves in the cluster."""
+    not as the run before had left it; `kept` is what a `destroy` leaves in the cluster. `failed` are changes that were
+    begun and did not succeed; they are not among `changes`."""
 
     stack: str
     outcome: Outcome
@@ -62,10 +63,16 @@ class StackResult:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     kept: tuple[KeptObject, ...] = ()
+    failed: tuple[ResourceChange, ...] = ()
 
     @property
     def has_changes(self) -> bool:
         return bool(self.changes)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The objects (URNs) that others have changed and an `up` does not change back."""
+        return tuple(dict.fromkeys(item.urn for item in self.findings if item.is_refused))
 
 
 @dataclass(frozen=True, slots=True)

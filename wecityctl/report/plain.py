@@ -17,7 +17,10 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.report.lines import LineWriter
-from wecityctl.report.words import MARKS, count_changes, duration, kind_of
+from wecityctl.report.words import MARKS, count_changes, count_failed, duration, kind_of, outcome_word
+
+# Less is a stack that nothing was done for.
+_SHOWN_SECONDS = 0.05
 
 
 class PlainReporter:
@@ -46,7 +49,10 @@ class PlainReporter:
                 return f"{event.stack}: started"
             case StackFinished(result=result):
                 why = f": {result.reason}" if result.reason else ""
-                return f"{result.stack}: {result.outcome} {count_changes(result)} in {duration(result.seconds)}{why}"
+                changes = "" if (text := count_changes(result)) == "–" else f" {text}"
+                failed = f", {count_failed(result)} failed" if count_failed(result) != "–" else ""
+                took = f" in {duration(result.seconds)}" if result.seconds >= _SHOWN_SECONDS else ""
+                return f"{result.stack}: {outcome_word(result)}{changes}{failed}{took}{why}"
             case ResourceFinished() if self._verbosity and event.op != "same":
                 return f"{event.stack}: {MARKS[event.op]} {kind_of(event.type)} {event.name}" + (
                     " failed" if event.failed else ""

@@ -46,4 +46,9 @@ def run_json(result: RunResult) -> dict[str, Any]:
 
 
 def stack_json(result: StackResult) -> dict[str, Any]:
-    return {**asdict(result), "has_changes": result.has_changes, "seconds": round(result.seconds, 3)}
+    return {
+        **asdict(result),
+        "has_changes": result.has_changes,
+        "refused": list(result.refused),
+        "seconds": round(result.seconds, 3),
+    }

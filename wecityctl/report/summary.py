@@ -16,9 +16,11 @@ from wecityctl.report.words import (
     OUTCOME_COLOURS,
     change_lines,
     count_changes,
+    count_failed,
     duration,
     kind_of,
     legend,
+    outcome_word,
     tally,
 )
 
@@ -63,11 +65,20 @@ def change_report(result: RunResult) -> Iterator[Text]:
 
 def stack_table(result: RunResult) -> Table:
     """A row for each stack."""
-    table = new_table(("STACK", "OUTCOME", "CHANGES", "UNCHANGED", "TIME"))
+    has_failed = any(item.failed or item.refused for item in result.results)
+    table = new_table(("STACK", "OUTCOME", "CHANGES", *(("FAILED",) if has_failed else ()), "UNCHANGED", "TIME"))
     for item in result.results:
-        outcome = Text(item.outcome, style=OUTCOME_COLOURS[item.outcome])
+        word = outcome_word(item)
+        outcome = Text(word, style=OUTCOME_COLOURS["failed" if word == "refused" else item.outcome])
         same = str(item.unchanged) if item.unchanged else "–"
-        table.add_row(item.stack, outcome, count_changes(item), same, duration(item.seconds) if item.seconds else "–")
+        table.add_row(
+            item.stack,
+            outcome,
+            count_changes(item),
+            *((count_failed(item),) if has_failed else ()),
+            same,
+            duration(item.seconds) if item.seconds else "–",
+        )
     return table
 
 
@@ -139,8 +150,9 @@ def errors(result: RunResult) -> Iterator[Text]:
             style = OUTCOME_COLOURS[item.outcome]
             yield Text(f"{item.outcome}: {item.stack}: {item.reason}", style=style)
         for message in item.errors[: max(0, _MOST_ERRORS - shown)]:
-            if message != item.reason:
-                yield Text("    " + message.strip().replace("\n", "\n    "))
+            # What the reason says already is not said again, but what follows it is.
+            if told := message.strip().removeprefix(item.reason or "\n").strip():
+                yield Text("    " + told.replace("\n", "\n    "))
                 shown += 1
     total = sum(len(item.errors) for item in result.results)
     if total > _MOST_ERRORS:
