@@ -53,6 +53,7 @@ class Settled:
     missing: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     foreseen: set[str] = field(default_factory=set)
+    untold: list[Diagnostic] = field(default_factory=list)
 
     @property
     def needs_engine(self) -> bool:
@@ -83,7 +84,14 @@ class Settled:
         return marked_unfinished(known, self.refused)
 
     def within(self, result: StackResult) -> StackResult:
-        """The result of the stack's run with what was found and done before it."""
+        """The result of the stack's run with what was found and done before it, but not of what the run has deleted."""
+        gone = {change.urn for change in result.changes if change.op == "delete"}
+        about_gone = {item.message for item in self.untold if item.urn in gone}
+        self.untold = [item for item in self.untold if item.urn not in gone]
+        self.findings = [item for item in self.findings if item.urn not in gone]
+        self.warnings = [text for text in self.warnings if text not in about_gone]
+        self.notices = [text for text in self.notices if text not in about_gone]
+        self.changes = [change for change in self.changes if change.urn not in gone]
         known = {change.urn for change in (*result.changes, *result.failed)}
         changes = [change for change in self.changes if change.urn not in known]
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
@@ -160,6 +168,15 @@ class DriftControl:
         """What `settle` came to; nothing for a stack that was not examined."""
         return self._settled.get(stack) or Settled()
 
+    def within(self, stack: str, result: StackResult) -> StackResult:
+        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there."""
+        settled = self.settled(stack)
+        whole = settled.within(result)
+        for item in settled.untold:
+            self._sink(item)
+        settled.untold.clear()
+        return whole
+
     def settle(self, stack: str) -> Settled:
         """Put the stack's drift right, or in a preview say what an `up` would do.
 
@@ -218,12 +235,15 @@ class DriftControl:
         takes = any(finding.resolved and finding.what in ("conflict", "addition") for finding in judged)
         if case.lost and not takes:
             await own_again(client, case)
-        if not any(found.what == "security" for found in case.findings):
+        gone = case.recorded.is_security and any(finding.what == "missing" for finding in judged)
+        if not gone and not any(found.what == "security" for found in case.findings):
             self._restored.clean(cluster.identifier, key)
         for finding in judged:
             done.findings.append(finding)
             if finding.what == "missing":
                 done.missing.add(finding.urn)
+                if gone:
+                    self._count_gone(finding, cluster, key, done)
             elif not finding.resolved:
                 self._tell_unresolved(finding, case, done)
             elif finding.what == "security":
@@ -241,6 +261,18 @@ class DriftControl:
                 done.change(finding)
                 self._tell(done.warnings, finding, finding.told(_DONE[finding.what]))
 
+    def _count_gone(self, finding: Finding, cluster: Cluster, key: str, done: Settled) -> None:
+        """A security object that somebody deletes each time is made again each time, but not as if nothing were."""
+        if self._context.options.take_over:
+            self._restored.clean(cluster.identifier, key)
+        elif finding.restored >= RESTORES:
+            done.errors.append(
+                f"{finding}\nit was made again or restored {finding.restored} times and lost each time; it is made "
+                "once more\n"
+                "find out who deletes it and stop that; `wecityctl up --take-over` counts from the start"
+            )
+        self._restored.again(cluster.identifier, key)
+
     def _judged(self, found: Finding, case: Case, cluster: Cluster) -> Finding:
         finding = counted(found, self._restored, cluster)
         takes = self._context.options.take_over and not (case.remake and finding.what == "conflict")
@@ -249,7 +281,9 @@ class DriftControl:
 
     def _tell_unresolved(self, finding: Finding, case: Case, done: Settled) -> None:
         if finding.what == "addition":
-            self._tell(done.notices, finding, finding.told("left as it is: `wecityctl up --take-over` removes it"))
+            text = finding.told("left as it is: `wecityctl up --take-over` removes it")
+            done.notices.append(text)
+            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_stopped:
             text = (
                 f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"
@@ -265,7 +299,8 @@ class DriftControl:
             if self._context.options.operation != "preview":
                 # A dry run would end the engine's preview at the first conflict; it is told here instead.
                 done.refused[finding.urn] = text
-            self._tell(done.warnings, finding, text)
+            done.warnings.append(text)
+            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
 
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)

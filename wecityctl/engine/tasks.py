@@ -211,14 +211,15 @@ class Forward:
     def settle_blocked(self, result: StackResult) -> StackResult:
         """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
         try:
-            return self._settle_drift(result.stack).within(result)
+            self._settle_drift(result.stack)
+            return self._drift.within(result.stack, result)
         except WecityError as error:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result
 
     def _without_engine(self, stack: str, inputs: StackInputs, seconds: float) -> StackResult:
         result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
-        result = self._drift.settled(stack).within(result)
+        result = self._drift.within(stack, result)
         if result.outcome != "failed":
             self.good[stack] = inputs
         return result
@@ -247,7 +248,7 @@ class Forward:
                 report = without_integrity_errors(report)
         self._context.learn(stack, report.outputs)
         settled = self._drift.settled(stack)
-        result = settled.within(result_of(stack, report))
+        result = self._drift.within(stack, result_of(stack, report))
         # Where the files may have taken over what others had written, who owns what is examined once more.
         is_known = not settled.refused and not (settled.notices and report.changes)
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
