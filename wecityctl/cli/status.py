@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -92,7 +93,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 
     table = new_table(("STACK", "RESOURCES", "LAST UPDATE", "STATE"), prose=("STATE",))
     for stack in stacks:
-        table.add_row(stack.stack, str(stack.resources or "–"), stack.last_update[:19] or "–", _stack_state(stack))
+        table.add_row(stack.stack, str(stack.resources or "–"), _utc(stack.last_update), _stack_state(stack))
     print_table(console(), table)
     for stack in stacks:
         for finding in stack.drift:
@@ -125,6 +126,13 @@ def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
         console().print(told, soft_wrap=True, markup=False, highlight=False)
     if kept:
         note(f"`wecityctl up` goes on with what is kept; `wecityctl destroy --confirm={city} --delete-data` deletes it")
+
+
+def _utc(time: str) -> str:
+    """An RFC 3339 time as whole seconds of UTC; a dash for none."""
+    if not time:
+        return "–"
+    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stack_state(stack: StackStatus) -> str:
