@@ -1,7 +1,7 @@
-"""Takes over what `kubectl apply` (client-side) owns of an object that was imported.
+"""Takes over what `kubectl apply` (client-side) owns of an object that was imported or adopted.
 
 Ownership would otherwise be shared, and a field that later leaves the inputs would stay on the object. Only what the
-imported inputs state is taken over, as Kubernetes' own migration to server-side apply does.
+inputs state is taken over, as Kubernetes' own migration to server-side apply does.
 """
 
 from __future__ import annotations
@@ -21,37 +21,46 @@ Fields = Mapping[str, Any]
 
 def was_applied_by_kubectl(obj: Mapping[str, Any], manager: str) -> bool:
     """Whether `kubectl apply` owns fields of a live or recorded object that `manager` has not applied yet."""
-    return any(map(_is_kubectls, _entries(obj))) and manager not in applied_by(obj)
+    return is_owned_by_kubectl(obj) and manager not in applied_by(obj)
+
+
+def is_owned_by_kubectl(obj: Mapping[str, Any]) -> bool:
+    """Whether `kubectl apply` owns fields of a live or recorded object."""
+    return any(map(_is_kubectls, _entries(obj)))
 
 
 async def take_over_application(
     client: KubeClient, obj: Mapping[str, Any], stated: Mapping[str, Any], manager: str
-) -> None:
-    """Make `manager` the applier of what `kubectl apply` owns of `obj` and `stated` has.
+) -> dict[str, Any]:
+    """Make `manager` the applier of what `kubectl apply` owns of `obj` and `stated` has; the live object afterwards.
 
     Raises `Conflict` when the object changes meanwhile, and the client's other errors.
     """
     rt = await client.resource(str(obj["apiVersion"]), str(obj["kind"]))
     place = namespace_of(obj) or None
     live = await client.get(rt, name_of(obj), place)
-    if not was_applied_by_kubectl(live, manager):
-        return
+    if not is_owned_by_kubectl(live):
+        return live
     patch = [
         {"op": "replace", "path": "/metadata/managedFields", "value": converted(_entries(live), stated, manager)},
         {"op": "test", "path": "/metadata/resourceVersion", "value": metadata_of(live)["resourceVersion"]},
     ]
-    await client.patch(rt, name_of(obj), place, patch, field_manager=manager, patch_type="json")
+    return await client.patch(rt, name_of(obj), place, patch, field_manager=manager, patch_type="json")
 
 
 def converted(entries: list[dict[str, Any]], stated: Mapping[str, Any], manager: str) -> list[dict[str, Any]]:
-    """The `managedFields` in which `manager` has applied what `kubectl apply` owns of the stated object."""
+    """The `managedFields` in which `manager` has applied what `kubectl apply` owns of the stated object.
+
+    A manager that has applied the object already owns what it states, and `kubectl apply` only loses its share.
+    """
+    has_applied = any(item.get("manager") == manager and item.get("operation") == "Apply" for item in entries)
     result = []
     for entry in entries:
         if not _is_kubectls(entry):
             result.append(entry)
             continue
         taken, rest = split(entry.get("fieldsV1") or {}, stated)
-        if taken:
+        if taken and not has_applied:
             result.append({**entry, "manager": manager, "operation": "Apply", "fieldsV1": taken})
         if rest:
             result.append({**entry, "fieldsV1": rest})
