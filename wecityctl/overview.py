@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from wecityctl.errors import ExitCode, TimedOutError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.kube.resource import Object, ResourceType
+from wecityctl.model.events import KeptObject
 from wecityctl.model.findings import Drift, Finding
 from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
@@ -26,7 +28,7 @@ WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1",
 
 
 StackState = Literal[
-    "ok", "failed", "incomplete", "drifted", "cloud-stopped", "cloud-unreachable", "never-made", "not-in-files"
+    "ok", "failed", "incomplete", "drifted", "cloud-stopped", "cloud-unreachable", "never-made", "kept", "not-in-files"
 ]
 # The engine writes its last state a moment after it has noted when the update ended, and notes whole seconds.
 _WRITTEN_LATE = 5.0
@@ -39,8 +41,9 @@ class StackStatus:
     """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that was never made.
 
     `state` is the worst of what is known: `failed` when its last run did not succeed, `incomplete` when that was
-    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them). `reason` says it in
-    a sentence. `last_run` is the operation of the last run that came to an end, `last_result` how it ended.
+    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them), `kept` when it was
+    taken down and its data left in the cluster (`kept` names the objects). `reason` says it in a sentence. `last_run`
+    is the operation of the last run that came to an end, `last_result` how it ended.
     """
 
     stack: str
@@ -56,6 +59,7 @@ class StackStatus:
     last_run: str = ""
     last_result: str = ""
     drift: tuple[Finding, ...] = ()
+    kept: tuple[KeptObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +86,29 @@ class Away:
     unreachable: Mapping[str, str] = field(default_factory=dict)
 
 
-def stack_statuses(plan: Plan, backend: Backend, away: Away, found: Sequence[Finding] = ()) -> tuple[StackStatus, ...]:
-    """Every stack of the plan, and those in the back end that have left the files.
+def stack_statuses(
+    plan: Plan,
+    backend: Backend,
+    away: Away,
+    found: Sequence[Finding] = (),
+    kept: Mapping[str, tuple[KeptObject, ...]] = {},
+) -> tuple[StackStatus, ...]:
+    """Every stack of the plan, and those in the back end or with kept data that have left the files.
 
-    `found` is what the clusters have otherwise than the states say; the clouds that are `away` were not looked at.
+    `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
+    the clouds that are `away` were not looked at.
     """
     planned = {stack.name: stack for stack in plan.stacks}
-    names = [*planned, *(name for name in backend.list_stacks() if name not in planned)]
+    names = list(dict.fromkeys([*planned, *backend.list_stacks(), *kept]))
     by_stack: dict[str, tuple[Finding, ...]] = {}
     for item in found:
         by_stack[item.stack] = (*by_stack.get(item.stack, ()), item)
-    return tuple(_stack_status(plan, backend, name, away, by_stack.get(name, ())) for name in names)
+    return tuple(_stack_status(plan, backend, name, away, by_stack.get(name, ()), kept.get(name, ())) for name in names)
 
 
-def _stack_status(plan: Plan, backend: Backend, name: str, away: Away, drift: tuple[Finding, ...]) -> StackStatus:
+def _stack_status(
+    plan: Plan, backend: Backend, name: str, away: Away, drift: tuple[Finding, ...], kept: tuple[KeptObject, ...]
+) -> StackStatus:
     from wecityctl.engine.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
@@ -106,7 +119,12 @@ def _stack_status(plan: Plan, backend: Backend, name: str, away: Away, drift: tu
         judged: StackState = "never-made" if stack else "not-in-files"
         if layer == "secrets" and not needed(plan):
             judged = "ok"
-        return StackStatus(name, layer, 0, "", planned=stack is not None, state=judged, cloud=cloud)
+        reason = ""
+        if kept:
+            judged, reason = "kept", f"taken down, {counted(len(kept), 'object')} kept"
+        return StackStatus(
+            name, layer, 0, "", planned=stack is not None, state=judged, reason=reason, cloud=cloud, kept=kept
+        )
     objects = [item for item in state.resources if item.custom and not item.is_provider]
     last = backend.last_update(name) or {}
     known = StackStatus(
@@ -158,31 +176,36 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the clusters have otherwise than the states say; for each cloud that could not be read, the error."""
+    """What the clusters have otherwise than the states say, and what earlier runs have kept there, by stack; for each
+    cloud that could not be read, the error."""
 
     found: tuple[Finding, ...] = ()
+    kept: Mapping[str, tuple[KeptObject, ...]] = field(default_factory=dict)
     failed: Mapping[str, WecityError] = field(default_factory=dict)
 
 
 def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
     """Compare the plan's stacks with every cluster."""
     from wecityctl.engine.examination import examine
+    from wecityctl.engine.takedown import kept_on
 
     found: list[Finding] = []
+    kept: dict[str, tuple[KeptObject, ...]] = {}
     failed: dict[str, WecityError] = {}
     for cloud, cluster in clusters.items():
         here = [stack.name for stack in plan.stacks if stack.cloud == cloud and stack.layer != "landing"]
         states = [state for name in here if (state := backend.read_state(name)) is not None]
         try:
             found += examine(cluster, backend, states)
+            kept |= kept_on(cluster, plan.city.name)
         except WecityError as error:
             failed[cloud] = error
-    return Examined(tuple(found), failed)
+    return Examined(tuple(found), kept, failed)
 
 
 def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:
     """0 when all is as the last run left it, 6 when nothing was made yet, 4 when anything is missing or wrong."""
-    made = [item for item in stacks if item.layer != "secrets" and item.state != "never-made"]
+    made = [item for item in stacks if item.layer != "secrets" and item.state not in ("never-made", "kept")]
     if not made:
         return ExitCode.NO_SUCH_STACK
     well = all(item.state in ("ok", "not-in-files") for item in stacks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from wecityctl.crossings import Crossings, UseCrossing, find_crossings
 from wecityctl.errors import ConfigurationError
@@ -74,10 +75,19 @@ class Plan:
                 raise ConfigurationError(
                     f"no stack matches {pattern!r}",
                     details="stacks: " + ", ".join(stack.name for stack in self.stacks),
-                    resolution="name a stack, or a part of its name such as a tenant, a platform or a layer",
+                    resolution=self._near(pattern)
+                    or "name a stack, or a part of its name such as a tenant, a platform or a layer",
                 )
             wanted |= found
         return wanted
+
+    def _near(self, pattern: str) -> str:
+        """The stack, or the part of a stack's name, that was probably meant; empty for none."""
+        parts = [part for stack in self.stacks for part in (*stack.name.split("."), stack.name)]
+        # A word of a name is as good as the name.
+        words = {word: part for part in reversed(parts) for word in part.split("-")} | {part: part for part in parts}
+        near = get_close_matches(pattern[:100], list(words), n=1)
+        return f"did you mean {words[near[0]]!r}?" if near else ""
 
 
 def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = None) -> Plan:

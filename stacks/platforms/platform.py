@@ -128,7 +128,8 @@ def _open_namespace(scope: Scope, platform: str, zone: str) -> Scope:
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=True)
     inside = scope.after(namespace)
     inside.add_all([*duties.bindings(scope.inputs.city, name)])
-    return inside.after(*inside.add_all([network.default_deny(name), network.allow_dns(name)]))
+    # What stays is as closed as it was.
+    return inside.after(inside.add(network.default_deny(name), retain=True), inside.add(network.allow_dns(name)))
 
 
 def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:

@@ -71,7 +71,7 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
     done = Done(arguments, finished.returncode, finished.stdout, finished.stderr)
     assert done.code == 0, done
     lines = done.lines()
-    assert lines[0] == {"format_version": "1.1", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.2", "event": "stream_started"}
     assert {"run_started", "stack_started", "resource_finished", "stack_finished", "progress"} <= {
         line["event"] for line in lines
     }
@@ -405,16 +405,26 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     assert shown.result()["planned"]
     done = home.run("destroy", city, f"--confirm={NAME}", "-o", "json")
     assert shown.changes() == done.changes()
-    assert "kept: platform-application/postgresql-data" in done.out
     kept = {
         f"Namespace {APPLICATION}",
+        f"NetworkPolicy {APPLICATION}/default-deny",
         f"PersistentVolumeClaim {APPLICATION}/cache-data",
         f"PersistentVolumeClaim {APPLICATION}/postgresql-data",
     }
     assert cluster.objects_of(NAME) == kept
+    for run in (shown, done):
+        told = [item for stack in run.result()["stacks"] for item in stack["kept"]]
+        assert {f"{item['type'].rpartition(':')[2]} {item['name']}" for item in told} == kept
     assert objects_in_state(home.state / "state", NAME) == []
     names = {item["stack"]: item for item in home.run("status", city, "-o", "json", code=6).json()["stacks"]}
     assert not names[f"{NAME}.entry"]["last_update"]
+    assert names[f"{NAME}.platform.application.main"]["state"] == "kept"
+    again = home.run("destroy", city, "--preview", "--delete-data")
+    assert f"- PersistentVolumeClaim {APPLICATION}/postgresql-data" in again.out
+    assert f"kept: Namespace {APPLICATION}: holds the volume claims" in home.run("destroy", city, "--preview").out
+    told = home.run("status", city, code=6)
+    assert f"kept: PersistentVolumeClaim {APPLICATION}/postgresql-data: a volume" in told.out
+    assert "--delete-data" in told.err
 
 
 def test_up_after_destroy_finds_the_kept_volumes_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:

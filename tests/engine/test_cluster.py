@@ -177,7 +177,9 @@ def test_destroy_keeps_volumes_and_what_opens_them(
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
     result = go(city, "destroy", {"main": main_cluster}, program="objects")
     assert result.exit_code == 0, result
-    assert any("kept" in note and "tenant.health" in note for note in result.notes)
+    assert [(item.name, item.why) for item in of(result, "health.main").kept] == [
+        (held, "holds the volume claim data-0")
+    ]
     assert cluster.kubectl("get", "pvc", "data-0", "-n", held, "-o", "name")
     assert cluster.kubectl("get", "namespace", free, "--ignore-not-found", "-o", "name") == ""
     assert open_backend(city).list_stacks() == (f"{name}.secrets",)

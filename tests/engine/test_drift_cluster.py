@@ -16,7 +16,7 @@ from wecityctl.engine.backend import open_backend
 from wecityctl.engine.examination import examine
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
-from wecityctl.model.events import RunResult, StackResult
+from wecityctl.model.events import Diagnostic, Event, RunResult, StackResult
 
 pytestmark = pytest.mark.cluster
 
@@ -128,8 +128,9 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
     assert (seen.exit_code, seen.has_changes, told(seen)) == (0, False, [("conflict", "Deployment", False)])
     refused = runs.go("up")
     assert refused.exit_code == 4
-    text = " ".join((*tenant(refused).errors, *tenant(refused).warnings))
+    (text,) = [text for text in (*tenant(refused).errors, *tenant(refused).warnings) if "spec.replicas" in text]
     assert "spec.replicas (3 instead of 2)" in text and "--take-over" in text and "kubectl" in text
+    assert ([change.name for change in tenant(refused).failed], tenant(refused).changes) == (["web"], ())
     assert {name: outcome for name, outcome in outcomes(refused).items() if outcome == "failed"} == {
         "tenant.health.main": "failed"
     }
@@ -188,5 +189,95 @@ def test_what_is_changed_back_each_time_is_restored_three_times(
         assert (runs.go("up").exit_code, runs.ingress()) == (0, "")
         (counts,) = (home / "state" / "wecityctl" / "restored").iterdir()
         assert list(json.loads(counts.read_text()).values()) == [1]
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_was_refused_can_be_previewed_and_taken_over_with_what_the_files_change(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("drifttake", ("health",), workload="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("scale", "deployment/web", "--replicas=3")
+        assert runs.go("up").exit_code == 4
+        # The refused apply is still to be tried again: no preview trips over it.
+        seen = runs.go("preview")
+        assert (seen.exit_code, told(seen)) == (0, [("conflict", "Deployment", False)])
+        seen = runs.go("preview", take_over=True)
+        assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        changing = make_city(city.name, ("health",), **{**city.labels, "replicas": "1"})
+        seen = runs.go("preview", changing, take_over=True)
+        assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        assert runs.go("up", changing, take_over=True).exit_code == 0
+        assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "1"
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_cannot_be_changed_back_is_not_touched_and_the_way_out_is_told(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """Somebody has changed a ConfigMap and closed it; and another one has only been closed."""
+    city = make_city("driftfixed", ("health",), count="2")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("patch", "configmap", "c0", "--type=merge", "-p", '{"data": {"text": "mine"}, "immutable": true}')
+        runs.kubectl("patch", "configmap", "c1", "--type=merge", "-p", '{"immutable": true}')
+        show = ("get", "configmap", "-o", "yaml", "--show-managed-fields", "-l", f"wecity.dev/city={city.name}")
+        before = runs.kubectl(*show)
+        seen = runs.go("preview", take_over=True)
+        assert f"kubectl delete configmap c0 -n {runs.space}" in " ".join(tenant(seen).warnings)
+        failed = runs.go("up", take_over=True)
+        assert failed.exit_code == 4
+        assert f"kubectl delete configmap c1 -n {runs.space}" in " ".join(tenant(failed).errors)
+        assert runs.kubectl(*show) == before
+        runs.kubectl("delete", "configmap", "c0", "c1")
+        assert runs.go("up").exit_code == 0
+        assert told(runs.go("up", skip=False)) == []
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_is_deleted_each_time_is_made_again_and_told_from_the_fourth_time_on(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """Deleting counts as changing does, and the one does not reset the count of the other."""
+    city = make_city("driftgone", ("health",), closed="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        for turn in range(3):
+            runs.open_up() if turn == 1 else runs.kubectl("delete", "networkpolicy", "closed")
+            assert (runs.go("up").exit_code, runs.ingress()) == (0, "")
+        runs.kubectl("delete", "networkpolicy", "closed")
+        again = runs.go("up")
+        assert (again.exit_code, runs.ingress()) == (4, "")
+        assert "3 times" in tenant(again).errors[0]
+        # Found as it should be: counted from the start.
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("delete", "networkpolicy", "closed")
+        assert runs.go("up").exit_code == 0
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_nothing_is_said_of_what_others_did_to_an_object_that_this_run_deletes(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("driftleft", ("health",), workload="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("scale", "deployment/web", "--replicas=3")
+        without = make_city(city.name, ("health",), count="1")
+        events: list[Event] = []
+        for operation in ("preview", "up"):
+            result = runs.go(operation, without, events=events)
+            assert (result.exit_code, changed(result), told(result)) == (0, [("delete", "web")], [])
+            assert tenant(result).warnings == ()
+        assert "spec.replicas" not in repr([event for event in events if isinstance(event, Diagnostic)])
     finally:
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")

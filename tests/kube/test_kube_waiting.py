@@ -178,6 +178,12 @@ async def test_a_service_is_ready_when_its_workloads_are_scaled_to_zero(client: 
     )
 
 
+async def test_a_service_of_a_paused_deployment_is_not_waited_for(client: KubeClient, namespace: str) -> None:
+    paused = deployment(namespace, 2)
+    paused["spec"]["paused"] = True
+    await asyncio.gather(apply(client, service(namespace), seconds=30), apply(client, paused, seconds=30))
+
+
 def service(namespace: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",

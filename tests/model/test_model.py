@@ -120,8 +120,9 @@ def test_needing_takes_what_stands_on_it_along() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no stack matches 'helth'"):
+    with pytest.raises(ConfigurationError, match="no stack matches 'helth'") as refused:
         plan_of(app("code")).only(["helth"])
+    assert refused.value.resolution == "did you mean 'health'?"
 
 
 def test_a_pin_wins_and_a_zone_nobody_serves_is_refused() -> None:

@@ -50,6 +50,17 @@ async def refused(engine: Engine, obj: dict[str, Any], name: str) -> str:
     return text
 
 
+async def test_what_kubectl_applied_and_a_resource_adopts_leaves_the_object_with_the_inputs(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    obj = config_map("a", namespace, x="1", y="1")
+    obj["metadata"]["annotations"] = {RETAINED_FOR: engine.urn(obj, "a")}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+    inputs, _, state = await engine.make(config_map("a", namespace, x="1", y="1"), "a")
+    news = await engine.check(config_map("a", namespace, x="1"), "a", inputs)
+    assert (await engine.update(news, state, "a"))["data"] == {"x": "1"}
+
+
 @pytest.mark.parametrize("maker", ["kubectl create", "kubectl apply", "another resource"])
 async def test_a_foreign_object_is_refused_and_stays_byte_identical(
     engine: Engine, cluster: ControlPlane, namespace: str, maker: str

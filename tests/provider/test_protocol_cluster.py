@@ -310,6 +310,31 @@ async def test_import_by_id(engine: Engine, cluster: ControlPlane, namespace: st
     assert outputs["spec"]["replicas"] == 1
 
 
+async def test_what_kubectl_applied_is_the_programs_once_it_is_imported(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """What leaves the program leaves the object, and what it changes meets no conflict with `kubectl apply`."""
+    manifest = config_map("a", namespace, x="1", y="1", z="1")
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    cluster.kubectl("label", "configmap", "a", "-n", namespace, "theirs=kept")
+    identifier, state, inputs = await engine.read(manifest, "a", f"{namespace}/a", {}, {})
+    assert (identifier, inputs["data"]) == (f"{namespace}/a", {"x": "1", "y": "1", "z": "1"})
+    before = cluster.kubectl("get", "configmap", "a", "-n", namespace, "-o", "yaml", "--show-managed-fields")
+    news = await engine.check(config_map("a", namespace, x="2", y="1"), "a", inputs)
+    shown = await engine.update(news, state, "a", preview=True)
+    assert shown["data"]["x"] == "2"
+    bad = await engine.check({**config_map("a", namespace, x="2"), "binaryData": {"x": "MQ=="}}, "a", inputs)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await engine.update(bad, state, "a")
+    after = cluster.kubectl("get", "configmap", "a", "-n", namespace, "-o", "yaml", "--show-managed-fields")
+    assert after == before, "a refused change leaves even the owners as they were"
+    state = await engine.update(news, state, "a")
+    assert state["data"] == {"x": "2", "y": "1"}
+    assert state["metadata"]["labels"]["theirs"] == "kept"
+    news = await engine.check(config_map("a", namespace, x="2"), "a", news)
+    assert (await engine.update(news, state, "a"))["data"] == {"x": "2"}
+
+
 async def test_gone_behind_our_back_is_made_again(engine: Engine, cluster: ControlPlane, namespace: str) -> None:
     inputs, _, state = await engine.make(config_map("a", namespace, x="1"), "a")
     cluster.kubectl("delete", "configmap", "a", "-n", namespace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.console import Console
 from wecityctl.model.events import (
     Diagnostic,
     Event,
+    KeptObject,
     Progress,
     PropertyChange,
     ResourceChange,
@@ -24,9 +26,11 @@ from wecityctl.model.events import (
     StackResult,
     StackStarted,
 )
+from wecityctl.model.findings import Finding
 from wecityctl.report.live import LiveReporter
 from wecityctl.report.ndjson import NdjsonReporter
 from wecityctl.report.plain import PlainReporter
+from wecityctl.report.record import stack_json
 from wecityctl.report.summary import headline, print_result
 from wecityctl.report.tables import new_table, print_table
 from wecityctl.report.words import change_lines, duration
@@ -85,16 +89,16 @@ def test_plain_writes_a_line_for_each_thing_worth_reading() -> None:
     assert "[   0.0] xc.base.main: ns/web: waiting: 1 of 3 pods ready" in lines
     assert "[   0.0] xc.base.main: ~ Deployment ns/web" in lines
     assert "[   0.0] xc.base.main: warning: old API version" in lines
-    assert any(line.endswith("xc.entry: failed – in 0.0 s: the API server cannot be reached") for line in lines)
+    assert any(line.endswith("xc.entry: failed: the API server cannot be reached") for line in lines)
 
 
-def test_plain_is_quiet_about_single_resources_when_asked() -> None:
+def test_plain_tells_only_what_failed_when_asked() -> None:
     stream = io.StringIO()
     reporter = PlainReporter(stream, verbosity=0)
     for event in EVENTS:
         reporter(event)
-    assert "ns/web" not in stream.getvalue()
-    assert "xc.entry: failed" in stream.getvalue()
+    (line,) = stream.getvalue().splitlines()
+    assert "xc.entry: failed" in line
 
 
 def test_ndjson_opens_with_its_version_and_carries_every_event() -> None:
@@ -103,7 +107,7 @@ def test_ndjson_opens_with_its_version_and_carries_every_event() -> None:
         for event in EVENTS:
             reporter(event)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert lines[0] == {"format_version": "1.1", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.2", "event": "stream_started"}
     assert len(lines) == 1 + len(EVENTS)
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["result"]["stacks"][0]["changes"][0]["properties"][0]["path"] == "spec.replicas"
@@ -205,3 +209,34 @@ def test_changes_are_counted_by_what_happens_to_the_object() -> None:
     )
     assert "± replace: the object is deleted and made again" in text_of(planned, details=True)
     assert "±" not in text_of(RunResult("preview", "xc", (GOOD,), 1.0, 0), details=True)
+
+
+def test_what_failed_or_is_refused_is_not_counted_as_changed() -> None:
+    failed = StackResult("xc.base.main", "failed", (CHANGE,), 1, failed=(replace(CHANGE, urn="u2", op="create"),))
+    conflict = Finding("xc.entry", "u3", "v1", "ConfigMap", "a", "b", "conflict", ("kubectl",))
+    refused = StackResult("xc.entry", "unchanged", (), 4, findings=(conflict,))
+    rows = [
+        line.split() for line in text_of(RunResult("up", "xc", (failed, refused), 1.0, 4), details=False).splitlines()
+    ]
+    assert rows[0] == ["STACK", "OUTCOME", "CHANGES", "FAILED", "UNCHANGED", "TIME"]
+    assert rows[1] == ["xc.base.main", "failed", "~1", "1", "1", "–"]
+    assert rows[2] == ["xc.entry", "refused", "–", "1", "4", "–"]
+    assert (stack_json(failed)["failed"][0]["urn"], stack_json(refused)["refused"]) == ("u2", ["u3"])
+
+
+def test_what_is_kept_is_told_with_the_way_to_delete_it() -> None:
+    kept = tuple(KeptObject(f"u{n}", "kubernetes:core/v1:Namespace", f"n{n}", "holds a volume") for n in range(20))
+    result = RunResult("destroy", "xc", (StackResult("xc.entry", "skipped", kept=kept),), 1.0, 0, planned=True)
+    text = text_of(result, details=False)
+    assert "kept: Namespace n0: holds a volume" in text and "kept: 8 more" in text
+    assert "`wecityctl destroy --confirm=xc --delete-data` deletes them" in text
+    assert "nothing to take down of xc but what is kept: 20 objects" in text
+    assert "kept: Namespace n19" in text_of(result, details=True)
+
+
+def test_an_error_is_told_once() -> None:
+    bad = StackResult(
+        "xc.entry", "failed", reason="web: refused", errors=("web: refused\nask your admin", "web: other")
+    )
+    text = text_of(RunResult("up", "xc", (bad,), 1.0, 4), details=False)
+    assert [text.count(part) for part in ("web: refused", "ask your admin", "web: other")] == [1, 1, 1]

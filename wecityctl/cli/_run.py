@@ -176,20 +176,21 @@ def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[st
 
 @contextmanager
 def open_reporter(output: StreamFormat) -> Iterator[Sink]:
-    """The reporter that fits: NDJSON when asked for, a live tree on a terminal, plain lines otherwise."""
+    """The reporter that fits: NDJSON when asked for, a live tree on a terminal unless -q is given, else plain lines."""
+    from wecityctl.cli._common import settings
+
     if output is StreamFormat.JSON:
         from wecityctl.report.ndjson import NdjsonReporter
 
         with NdjsonReporter(sys.stdout) as ndjson:
             yield ndjson
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and settings().verbosity >= 0:
         from wecityctl.cli._common import error_console
         from wecityctl.report.live import LiveReporter
 
         with LiveReporter(error_console()) as live:
             yield live
     else:
-        from wecityctl.cli._common import settings
         from wecityctl.report.plain import PlainReporter
 
         with PlainReporter(sys.stderr, verbosity=settings().verbosity + 1) as plain:

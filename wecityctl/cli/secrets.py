@@ -72,12 +72,14 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
     session = _session(path)
     kept = SecretStore(open_backend(session.city)).names()
-    missing = [name for name in needed(session.plan) if name.startswith(_PREFIX) and name not in kept]
+    wanted = needed(session.plan)
+    missing = [name for name in wanted if name.startswith(_PREFIX) and name not in kept]
     if output is Output.JSON:
-        say_json({"city": session.city.name, "names": list(kept), "missing": missing})
+        unused = [name for name in kept if name not in wanted]
+        say_json({"city": session.city.name, "names": list(kept), "missing": missing, "unused": unused})
         return
     for name in kept:
-        say(name)
+        say(name if name in wanted else f"{name}  (no app uses it)")
     for name in missing:
         say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(_PREFIX)})")
 

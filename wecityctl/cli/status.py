@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -40,7 +41,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     examined = examine_clouds(session.plan, backend, answering)
     failed = {**clusters.failed, **read.failed, **examined.failed}
     away = _away(session, clusters, {name: error.message for name, error in failed.items()})
-    stacks = stack_statuses(session.plan, backend, away, examined.found)
+    stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
     if output is Output.JSON:
         say_json(
             {
@@ -53,6 +54,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         )
     else:
         _print(stacks, read.found)
+        _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)
         for cloud, reason in away.unreachable.items():
@@ -91,7 +93,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 
     table = new_table(("STACK", "RESOURCES", "LAST UPDATE", "STATE"), prose=("STATE",))
     for stack in stacks:
-        table.add_row(stack.stack, str(stack.resources or "–"), stack.last_update[:19] or "–", _stack_state(stack))
+        table.add_row(stack.stack, str(stack.resources or "–"), _utc(stack.last_update), _stack_state(stack))
     print_table(console(), table)
     for stack in stacks:
         for finding in stack.drift:
@@ -113,6 +115,24 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
         )
     console().print()
     print_table(console(), table)
+
+
+def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
+    from wecityctl.report.words import kind_of
+
+    kept = [(stack.stack, item) for stack in stacks for item in stack.kept if stack.state == "kept"]
+    for name, item in kept:
+        told = f"{name}: kept: {kind_of(item.type)} {item.name}: {item.why}"
+        console().print(told, soft_wrap=True, markup=False, highlight=False)
+    if kept:
+        note(f"`wecityctl up` goes on with what is kept; `wecityctl destroy --confirm={city} --delete-data` deletes it")
+
+
+def _utc(time: str) -> str:
+    """An RFC 3339 time as whole seconds of UTC; a dash for none."""
+    if not time:
+        return "–"
+    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stack_state(stack: StackStatus) -> str:

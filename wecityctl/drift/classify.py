@@ -152,6 +152,10 @@ def was_ours(recorded: Recorded, fields: Fields) -> bool:
 def meaningful(obj: Mapping[str, Any]) -> dict[str, Any]:
     """An object without its status and what the API server counts and stamps."""
     metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _VOLATILE}
+    if annotations := metadata.pop("annotations", None):
+        # Our own marks of what `destroy` keeps are on security objects too.
+        told = {key: value for key, value in annotations.items() if key not in (RETAINED_FOR, RETAINED_RECORD)}
+        metadata |= {"annotations": told} if told else {}
     rest = {key: value for key, value in obj.items() if key not in ("status", "metadata", "apiVersion", "kind")}
     # A ClusterRole that is put together from others has the rules that a controller writes.
     if obj.get("aggregationRule"):

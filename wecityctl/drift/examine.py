@@ -157,7 +157,7 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
             who = classify.foreign_managers(live, recorded.manager)
             found = [FieldDrift(name) for name in _fixed_fields(error)]
             findings.append(classify.finding(recorded, "conflict", who, found))
-            return Case(recorded, live, tuple(findings))
+            return Case(recorded, live, tuple(findings), remake=True)
         wanted = dict(recorded.outputs) if answer is None else answer
         ours = classify.owned(wanted, recorded.manager)
         missing = fieldset.minus(ours, classify.owned(live, recorded.manager))

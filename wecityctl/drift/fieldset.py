@@ -114,6 +114,31 @@ def child(value: Any, key: str) -> Any:
     return value[index] if index < len(value) else _ABSENT
 
 
+def without(value: Any, fields: Fields) -> Any:
+    """The value without the members of a set; elements of lists that have lost all but what tells them apart go too."""
+    if isinstance(value, Mapping):
+        result = dict(value)
+        for key, below in fields.items():
+            name = key.partition(":")[2]
+            if not key.startswith("f:") or name not in result:
+                continue
+            if set(below) - {SELF}:
+                result[name] = without(result[name], below)
+            else:
+                del result[name]
+        return result
+    if isinstance(value, list):
+        kept = []
+        for index, item in enumerate(value):
+            named = next((key for key in fields if key != SELF and _names(key, item, index)), None)
+            if named is None:
+                kept.append(item)
+            elif set(fields[named]) - {SELF} and SELF not in fields[named]:
+                kept.append(without(item, fields[named]))
+        return kept
+    return value
+
+
 def unowned(stated: Any, fields: Fields, above: Path = ()) -> Iterator[Path]:
     """The paths of `stated` that are not in a set: what the owner of the set states but does not own.
 

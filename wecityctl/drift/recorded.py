@@ -58,7 +58,7 @@ class Recorded:
     @property
     def is_security(self) -> bool:
         """Whether the object is compared as a whole."""
-        return (self.group, self.kind) in SECURITY_KINDS
+        return is_security_kind(self.api_version, self.kind)
 
     @property
     def is_namespace(self) -> bool:
@@ -76,6 +76,12 @@ class Recorded:
         if self.namespace:
             metadata["namespace"] = self.namespace
         return {**self.inputs, "apiVersion": self.api_version, "kind": self.kind, "metadata": metadata}
+
+
+def is_security_kind(api_version: str, kind: str) -> bool:
+    """Whether objects of that kind are compared as a whole."""
+    group, slash, _ = api_version.partition("/")
+    return (group if slash else "", kind) in SECURITY_KINDS
 
 
 def is_security_label(name: str) -> bool:

@@ -7,6 +7,7 @@ that owns what is stated, so that later applies meet no conflict.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -91,10 +92,17 @@ async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) 
 async def take_over(client: KubeClient, case: Case) -> None:
     """Apply what was stated over others' changes, and remove their additions where the object's type lets us own them.
 
-    Raises the client's errors.
+    Raises the client's errors. What the API server refuses is asked first: then nothing is written, not even who owns
+    what.
     """
-    recorded = case.recorded
+    recorded, live = case.recorded, case.live
+    assert live is not None
+    await client.apply(recorded.body, field_manager=recorded.manager, force=True, dry_run=True)
     if any(fieldset.paths(case.added)):
+        rest = fieldset.without(live, case.added)
+        rt, place = await served(client, recorded), recorded.namespace or None
+        with suppress(Conflict):  # written since it was read: nothing is known, and the apply below says
+            await client.replace(rt, recorded.name, place, rest, field_manager=FIELD_MANAGER, dry_run=True)
         # What we own and do not state is removed by the next apply.
         await claim(client, recorded, case.added)
     live = await client.apply(recorded.body, field_manager=recorded.manager, force=True)

@@ -1,19 +1,23 @@
-"""What a `destroy` would remove and keep, from the states alone: no engine runs and nothing is changed."""
+"""What a `destroy` would remove and keep, from the states and the marks of what is kept. Changes nothing.
+
+What is kept is decided by `takedown`, as in the run itself.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from wecityctl.engine import removal
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.landing import DATA, holds_data, is_landing
-from wecityctl.engine.state import ROOT_TYPE, StackState
+from wecityctl.engine.retained import Retained, find
+from wecityctl.engine.state import StackState
+from wecityctl.engine.takedown import deletions, is_secrets, kept_objects, left_alone, untouched, with_kept
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.events import ResourceChange, RunFinished, RunResult, RunStarted, Sink, StackFinished, StackResult
-from wecityctl.model.words import counted
+from wecityctl.model.events import RunFinished, RunResult, RunStarted, Sink, StackFinished, StackResult
 from wecityctl.plan import Plan, make_plan
 
 
@@ -39,14 +43,18 @@ def preview_destroy(
     leftovers = removal.left_over(backend.list_stacks(), full) if is_whole else ()
     # Part of a city keeps the secret store and what is left of earlier files.
     names = [name for name, stack in layers.items() if is_whole or stack.layer != "secrets"]
-    order = removal.removal_order([*names, *leftovers], plan)
+    found, unreachable = _found(plan.city.name, clusters, unreachable)
+    kept_at = {item.stack: cloud for cloud, items in found.items() for item in items}
+    elsewhere = [name for name in kept_at if is_whole and name not in (*names, *leftovers)]
+    order = removal.removal_order([*names, *leftovers, *elsewhere], plan)
     sink(RunStarted("destroy", plan.city.name, tuple(order), order))
     results = []
     for name in order:
-        cloud = layers[name].cloud if name in layers else name.rpartition(".")[2]
-        result = _of_stack(name, backend.read_state(name), clusters.get(cloud), delete_data=delete_data)
+        cloud = layers[name].cloud if name in layers else kept_at.get(name, name.rpartition(".")[2])
+        state = backend.read_state(name)
+        result = _of_stack(name, state, clusters.get(cloud), found.get(cloud, ()), delete_data=delete_data)
         if result.changes and cloud in unreachable:
-            result = StackResult(name, "skipped", result.changes, reason=unreachable[cloud].message)
+            result = replace(result, outcome="skipped", reason=unreachable[cloud].message)
         sink(StackFinished(result))
         results.append(result)
     done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, planned=True)
@@ -54,19 +62,30 @@ def preview_destroy(
     return done
 
 
-def _of_stack(name: str, state: StackState | None, cluster: Cluster | None, *, delete_data: bool) -> StackResult:
-    if state is None:
-        return StackResult(name, "skipped", reason="does not exist")
-    if name.split(".")[1:] == ["secrets"]:
-        why = "deleted with the data" if delete_data else "kept with the data; --delete-data deletes it"
-        return StackResult(name, "skipped", reason=why)
-    if is_landing(name) and not delete_data and holds_data(state):
-        return StackResult(name, "skipped", reason=f"kept with its data ({DATA}); --delete-data deletes it")
-    kept = frozenset() if delete_data else removal.data_urns(state, cluster)
-    changes = tuple(
-        ResourceChange(item.urn, item.type, item.name, "delete")
-        for item in reversed(state.resources)
-        if item.type != ROOT_TYPE and not item.is_provider and item.urn not in kept
-    )
-    reason = f"{counted(len(kept), 'object')} kept with the data; --delete-data deletes them" if kept else ""
-    return StackResult(name, "succeeded", changes, reason=reason)
+def _found(
+    city: str, clusters: Mapping[str, Cluster], unreachable: Mapping[str, WecityError]
+) -> tuple[Mapping[str, tuple[Retained, ...]], Mapping[str, WecityError]]:
+    """What earlier runs have kept on each cloud, and the clouds that do not answer."""
+    found: dict[str, tuple[Retained, ...]] = {}
+    failed = dict(unreachable)
+    for cloud, cluster in clusters.items():
+        try:
+            found[cloud] = find(cluster, city)
+        except WecityError as error:
+            failed[cloud] = error
+    return found, failed
+
+
+def _of_stack(
+    name: str, state: StackState | None, cluster: Cluster | None, found: tuple[Retained, ...], *, delete_data: bool
+) -> StackResult:
+    known = state.urns if state is not None else frozenset()
+    whole = with_kept(name, state, found, cluster) if cluster is not None else state
+    if why := left_alone(name, whole if delete_data else state, delete_data=delete_data):
+        kept = kept_objects(whole, cluster) if whole is not None and whole is not state else ()
+        return untouched(name, why, tuple(item for item in kept if item.urn not in known))
+    assert whole is not None
+    if is_secrets(name):
+        return StackResult(name, "skipped", reason="deleted with the data")
+    kept = () if delete_data else kept_objects(whole, cluster)
+    return StackResult(name, "succeeded", deletions(whole, kept), kept=kept)

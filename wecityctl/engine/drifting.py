@@ -17,9 +17,9 @@ from wecityctl.engine.events_in import name_of, type_of
 from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
-from wecityctl.engine.outcome import describe
+from wecityctl.engine.outcome import describe, first_line
 from wecityctl.engine.state import Deployment
-from wecityctl.engine.state_edit import marked_unfinished, without_resources
+from wecityctl.engine.state_edit import marked_finished, marked_unfinished, without_resources
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
@@ -27,9 +27,18 @@ from wecityctl.model.findings import RESTORES, Finding
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
+    from wecityctl.drift.recorded import Recorded
     from wecityctl.kube.client import KubeClient
 
 WAY_OUT = "`wecityctl up --take-over` changes it back"
+# Where the API server refuses to change back what was changed.
+_DELETE = "it cannot be changed back; where nothing in it is needed, `{}` and the next `up` make it anew"
+_INTENDED = {
+    "security": "`up` restores it",
+    "conflict": "`up` changes it back",
+    "addition": "`up` removes it",
+}
+_DONE = {"conflict": "changed back", "addition": "removed"}
 
 
 @dataclass(slots=True)
@@ -43,6 +52,8 @@ class Settled:
     notices: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
+    foreseen: set[str] = field(default_factory=set)
+    untold: list[Diagnostic] = field(default_factory=list)
 
     @property
     def needs_engine(self) -> bool:
@@ -69,16 +80,32 @@ class Settled:
 
     def edited(self, deployment: Deployment) -> Deployment:
         """The stack's state as the engine has to find it."""
-        return marked_unfinished(without_resources(deployment, self.missing), self.refused)
+        known = marked_finished(without_resources(deployment, self.missing), self.foreseen)
+        return marked_unfinished(known, self.refused)
 
     def within(self, result: StackResult) -> StackResult:
-        """The result of the stack's run with what was found and done before it."""
-        known = {change.urn for change in result.changes}
+        """The result of the stack's run with what was found and done before it, but not of what the run has deleted."""
+        gone = {change.urn for change in result.changes if change.op == "delete"}
+        about_gone = {item.message for item in self.untold if item.urn in gone}
+        self.untold = [item for item in self.untold if item.urn not in gone]
+        self.findings = [item for item in self.findings if item.urn not in gone]
+        self.warnings = [text for text in self.warnings if text not in about_gone]
+        self.notices = [text for text in self.notices if text not in about_gone]
+        self.changes = [change for change in self.changes if change.urn not in gone]
+        known = {change.urn for change in (*result.changes, *result.failed)}
         changes = [change for change in self.changes if change.urn not in known]
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
         reason = "" if changes and result.outcome == "unchanged" else result.reason
+        warnings, errors = [*self.warnings, *self.notices], [*self.errors, *result.errors]
+        if outcome == "failed" and self.refused:
+            # Once: as the error that it has become, instead of the engine's words for it.
+            told = [text for text in result.errors if not self._is_refusal(text)]
+            if len(told) < len(result.errors):
+                errors = [*self.errors, *self.refused.values(), *told]
+                warnings = [text for text in warnings if text not in self.refused.values()]
+                reason = first_line(errors)
         if self.errors and outcome != "cancelled":
-            outcome, reason = "failed", reason or self.errors[0].splitlines()[0]
+            outcome, reason = "failed", reason or first_line(self.errors)
         # Where the apply met no conflict, the files say by now what is there.
         agreed = self.refused.keys() if outcome != "failed" else ()
         return replace(
@@ -87,10 +114,14 @@ class Settled:
             reason=reason,
             changes=(*changes, *result.changes),
             unchanged=max(0, result.unchanged - len(changes)),
-            errors=(*self.errors, *result.errors),
-            warnings=(*self.warnings, *self.notices, *result.warnings),
+            errors=tuple(errors),
+            warnings=(*warnings, *result.warnings),
             findings=tuple(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
         )
+
+    def _is_refusal(self, error: str) -> bool:
+        """Whether an error of the engine tells that an apply met one of the conflicts that were found before."""
+        return "conflict" in error and any(error.startswith(f"{name_of(urn)}: ") for urn in self.refused)
 
 
 class DriftControl:
@@ -137,6 +168,15 @@ class DriftControl:
         """What `settle` came to; nothing for a stack that was not examined."""
         return self._settled.get(stack) or Settled()
 
+    def within(self, stack: str, result: StackResult) -> StackResult:
+        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there."""
+        settled = self.settled(stack)
+        whole = settled.within(result)
+        for item in settled.untold:
+            self._sink(item)
+        settled.untold.clear()
+        return whole
+
     def settle(self, stack: str) -> Settled:
         """Put the stack's drift right, or in a preview say what an `up` would do.
 
@@ -154,12 +194,16 @@ class DriftControl:
                 self._foresee(case, cluster, done)
             return done
 
+        from wecityctl.kube.errors import Invalid
+
         async def settle_all(client: KubeClient) -> None:
             for case in cases:
                 try:
                     await self._put_right(client, case, cluster, done)
                 except WecityError as error:
-                    done.errors.append(f"{_title(case)} could not be restored: {describe(error)}")
+                    text = f"{_title(case)} is left as it is, for it cannot be put right: {describe(error)}"
+                    advice = "\n" + _DELETE.format(_kubectl(case.recorded)) if isinstance(error, Invalid) else ""
+                    done.errors.append(text + advice)
 
         if any(case.findings or case.lost for case in cases):
             ask(cluster, settle_all)
@@ -191,34 +235,40 @@ class DriftControl:
 
     def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
         for found in case.findings:
-            finding = self._judged(found, cluster)
+            finding = self._judged(found, case, cluster)
             done.findings.append(finding)
+            if finding.what == "conflict":
+                # Told here: an apply that a refused `up` left to be tried again would end the engine's preview.
+                done.foreseen.add(finding.urn)
             if finding.what == "missing":
                 done.missing.add(finding.urn)
                 if finding.deleting:
                     self._tell(done.warnings, finding, f"{finding}; `up` waits until it is gone and makes it again")
             elif finding.resolved:
                 done.change(finding)
-                verb = "restores" if finding.what == "security" else "takes over"
-                self._tell(done.warnings, finding, f"{finding}; `up` {verb} it")
+                self._tell(done.warnings, finding, finding.told(_INTENDED[finding.what]))
             else:
-                self._tell_unresolved(finding, done)
+                self._tell_unresolved(finding, done, remake=case.remake)
 
     async def _put_right(self, client: KubeClient, case: Case, cluster: Cluster, done: Settled) -> None:
         from wecityctl.drift.restore import own_again, restore, take_over
 
         key, taken = key_of(case.recorded), False
-        if case.lost:
+        judged = [self._judged(found, case, cluster) for found in case.findings]
+        takes = any(finding.resolved and finding.what in ("conflict", "addition") for finding in judged)
+        if case.lost and not takes:
             await own_again(client, case)
-        if not any(found.what == "security" for found in case.findings):
+        gone = case.recorded.is_security and any(finding.what == "missing" for finding in judged)
+        if not gone and not any(found.what == "security" for found in case.findings):
             self._restored.clean(cluster.identifier, key)
-        for found in case.findings:
-            finding = self._judged(found, cluster)
+        for finding in judged:
             done.findings.append(finding)
             if finding.what == "missing":
                 done.missing.add(finding.urn)
+                if gone:
+                    self._count_gone(finding, cluster, key, done)
             elif not finding.resolved:
-                self._tell_unresolved(finding, done)
+                self._tell_unresolved(finding, done, remake=case.remake)
             elif finding.what == "security":
                 try:
                     if not await restore(client, case):
@@ -230,23 +280,37 @@ class DriftControl:
                     self._restored.clean(cluster.identifier, key)
                 self._restored.again(cluster.identifier, key)
                 done.change(finding)
-                self._tell(done.warnings, finding, f"{finding}; restored")
+                self._tell(done.warnings, finding, finding.told("restored"))
             else:
                 if not taken:
                     await take_over(client, case)
                     taken = True
                 done.change(finding)
-                self._tell(done.warnings, finding, f"{finding}; taken over")
+                self._tell(done.warnings, finding, finding.told(_DONE[finding.what]))
 
-    def _judged(self, found: Finding, cluster: Cluster) -> Finding:
+    def _count_gone(self, finding: Finding, cluster: Cluster, key: str, done: Settled) -> None:
+        """A security object that somebody deletes each time is made again each time, but not as if nothing were."""
+        if self._context.options.take_over:
+            self._restored.clean(cluster.identifier, key)
+        elif finding.restored >= RESTORES:
+            done.errors.append(
+                f"{finding}\nit was made again or restored {finding.restored} times and lost each time; it is made "
+                "once more\n"
+                "find out who deletes it and stop that; `wecityctl up --take-over` counts from the start"
+            )
+        self._restored.again(cluster.identifier, key)
+
+    def _judged(self, found: Finding, case: Case, cluster: Cluster) -> Finding:
         finding = counted(found, self._restored, cluster)
-        takes = self._context.options.take_over
+        takes = self._context.options.take_over and not (case.remake and finding.what == "conflict")
         resolved = finding.what == "missing" or takes or (finding.what == "security" and not finding.is_stopped)
         return replace(finding, resolved=resolved and not finding.admission)
 
-    def _tell_unresolved(self, finding: Finding, done: Settled) -> None:
+    def _tell_unresolved(self, finding: Finding, done: Settled, *, remake: bool = False) -> None:
         if finding.what == "addition":
-            self._tell(done.notices, finding, f"{finding}; left as it is: `wecityctl up --take-over` removes it")
+            text = finding.told("left as it is: `wecityctl up --take-over` removes it")
+            done.notices.append(text)
+            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_overruled:
             self._tell_error(
                 finding,
@@ -255,7 +319,9 @@ class DriftControl:
                 f"remove or narrow {' or '.join(finding.admission)}, then run `wecityctl up` again",
             )
         elif finding.admission:
-            self._tell(done.notices, finding, f"{finding}; left as it is")
+            text = finding.told("left as it is")
+            done.notices.append(text)
+            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_stopped:
             text = (
                 f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"
@@ -263,10 +329,13 @@ class DriftControl:
             )
             self._tell_error(finding, done, text)
         else:
+            way_out = _DELETE.format(_kubectl(finding)) if remake else WAY_OUT
+            text = finding.told(f"refused unless the files say the same: {way_out}")
             if self._context.options.operation != "preview":
                 # A dry run would end the engine's preview at the first conflict; it is told here instead.
-                done.refused[finding.urn] = str(finding)
-            self._tell(done.warnings, finding, f"{finding}; refused unless the files say the same: {WAY_OUT}")
+                done.refused[finding.urn] = text
+            done.warnings.append(text)
+            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
 
     def _tell_error(self, finding: Finding, done: Settled, text: str) -> None:
         if self._context.options.operation == "preview":
@@ -277,6 +346,11 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _kubectl(found: Finding | Recorded) -> str:
+    place = f" -n {found.namespace}" if found.namespace else ""
+    return f"kubectl delete {found.kind.lower()} {found.name}{place}"
 
 
 def _title(case: Case) -> str:

@@ -67,6 +67,7 @@ class EventReader:
         self._rest = b""
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
+        self._failed: set[str] = set()
         self._waiting: dict[str, str] = {}
         self._active: dict[str, ResourceOp] = {}
         self._under_way: dict[str, str] = {}
@@ -77,8 +78,16 @@ class EventReader:
 
     @property
     def changes(self) -> tuple[ResourceChange, ...]:
-        """Every resource that was, or would be, changed, in the order in which they began."""
-        return tuple(change for change in self._changes.values() if change.op not in ("same", "read"))
+        """Every resource that was, or would be, changed, in the order in which they began; not what failed."""
+        return tuple(change for change in self._told() if change.urn not in self._failed)
+
+    @property
+    def failed(self) -> tuple[ResourceChange, ...]:
+        """Every resource whose change failed, in the order in which they began."""
+        return tuple(change for change in self._told() if change.urn in self._failed)
+
+    def _told(self) -> Iterator[ResourceChange]:
+        return (change for change in self._changes.values() if change.op not in ("same", "read"))
 
     @property
     def unchanged(self) -> int:
@@ -138,6 +147,8 @@ class EventReader:
         if urn not in self._active or meta["op"] == "replace":
             return
         started = self._active.pop(urn)
+        if failed:
+            self._failed.add(urn)
         op = started
         if started == "refresh" and not failed:
             # What reading found is known at its end only: gone, changed, or as it was.

@@ -36,8 +36,11 @@ def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) ->
 
 
 def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
-    """The finding with how often its object was restored already."""
-    if finding.what != "security":
+    """The finding with how often its object was restored, or made again, already."""
+    from wecityctl.drift.recorded import is_security_kind
+
+    is_gone = finding.what == "missing" and is_security_kind(finding.api_version, finding.kind)
+    if finding.what != "security" and not is_gone:
         return finding
     return replace(finding, restored=restored.count(cluster.identifier, key_of(finding)))
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from wecityctl.engine.forecast import Forecast
 from wecityctl.engine.pool import Pool
-from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort
+from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort, PortRights
 from wecityctl.engine.workdir import Workdir
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.inputs import StackInputs
@@ -94,12 +94,12 @@ class Engine:
             connection.close()
         return answer
 
-    def open_port(self, name: str, *, replace_data: bool = False) -> int:
-        """A port of the built-in provider for one stack's run, which may or may not replace what holds data."""
+    def open_port(self, name: str, rights: PortRights) -> int:
+        """A port of the built-in provider for one stack's run."""
         self.warm_up(provider=True)
         assert self._provider is not None
         try:
-            self._provider.send(OpenPort(name, replace_data))
+            self._provider.send(OpenPort(name, rights))
             answer = self._answer(self._provider, "the built-in provider to open a port")
         except (EOFError, OSError) as error:
             raise self.died("the built-in provider's process has died") from error

@@ -9,7 +9,10 @@ from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.retained import Retained, find, mark, restored, unmark
 from wecityctl.engine.state import Deployment
+from wecityctl.engine.takedown import kept_objects, with_kept
+from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.model.events import KeptObject
 
 
 class Keeping:
@@ -19,6 +22,23 @@ class Keeping:
         self._context = context
         self._found: dict[str, tuple[Retained, ...]] = {}
         self._marked: set[str] = set()
+        self._at: dict[str, Cluster] = {}
+
+    def stacks(self) -> tuple[str, ...]:
+        """The stacks that anything is kept for on the clusters that answer; they may be in no state and no file."""
+        for cluster in self._context.clusters.values():
+            try:
+                self._at |= {item.stack: cluster for item in self._on(cluster)}
+            except WecityError:
+                continue  # its stacks fail with that, each in its turn
+        return tuple(self._at)
+
+    def kept(self, stack: str) -> tuple[KeptObject, ...]:
+        """What an earlier run has kept of a stack, and its state does not have."""
+        cluster, state = self._cluster(stack), self._context.state(stack)
+        whole = with_kept(stack, state, self._of(stack, cluster), cluster) if cluster is not None else None
+        known = state.urns if state is not None else frozenset()
+        return tuple(item for item in kept_objects(whole, cluster) if item.urn not in known) if whole else ()
 
     def mark(self, stack: str) -> None:
         """Mark what the engine will keep of the stack when it deletes it from the state."""
@@ -64,9 +84,12 @@ class Keeping:
         unmark([item for item in self._of(stack, cluster) if item.urn in known], cluster)
 
     def _of(self, stack: str, cluster: Cluster) -> tuple[Retained, ...]:
+        return tuple(item for item in self._on(cluster) if item.stack == stack)
+
+    def _on(self, cluster: Cluster) -> tuple[Retained, ...]:
         if cluster.cloud not in self._found:
             self._found[cluster.cloud] = find(cluster, self._context.plan.city.name)
-        return tuple(item for item in self._found[cluster.cloud] if item.urn.startswith(f"urn:pulumi:{stack}::"))
+        return self._found[cluster.cloud]
 
     def _cluster(self, stack: str) -> Cluster | None:
         planned = self._context.stacks.get(stack)
@@ -74,4 +97,4 @@ class Keeping:
             return None
         if planned is not None and planned.cloud in self._context.stopped:
             return None  # nobody is there to be asked
-        return self._context.cluster_of(stack)
+        return self._context.cluster_of(stack) or self._at.get(stack)

@@ -14,7 +14,7 @@ from wecityctl.engine.execute import Engine
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.schedule import Schedule
-from wecityctl.engine.wire import Cancel, Done, Job, Report, Seen
+from wecityctl.engine.wire import Cancel, Done, Job, PortRights, Report, Seen
 from wecityctl.errors import WecityError
 from wecityctl.model.events import Outcome, Sink, StackFinished, StackResult, StackStarted
 
@@ -28,7 +28,7 @@ class Task(Protocol):
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that needs no engine."""
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job | StackResult:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
         """The stack's job, or its result where the engine has nothing to do; `open_port` gives it a port of the
         built-in provider, which is told whether it may replace what holds data."""
 
@@ -98,8 +98,8 @@ class Loop:
         self._sink(StackStarted(name))
         running = _Running(name)
 
-        def open_port(replace_data: bool) -> int:
-            running.port = self._engine.open_port(name, replace_data=replace_data)
+        def open_port(rights: PortRights) -> int:
+            running.port = self._engine.open_port(name, rights)
             return running.port
 
         try:

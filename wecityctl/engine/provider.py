@@ -37,7 +37,8 @@ async def _serve(connection: Connection) -> None:
 async def _obey(server: Any, order: OpenPort | ClosePort) -> Opened:
     try:
         if isinstance(order, OpenPort):
-            return Opened(await server.open(order.name, replace_data=order.replace_data))
+            rights = order.rights
+            return Opened(await server.open(order.name, replace_data=rights.replace_data, take_over=rights.take_over))
         await server.close(order.port)
         return Opened(order.port)
     except Exception as error:

@@ -1,31 +1,20 @@
 """What would be deleted: stacks that have left the files, and protected things that leave a stack that stays.
 
-Pure over states and names, except for the look at which namespaces hold volumes.
+Pure over states and names. What of a stack that is taken down is kept is `takedown`'s.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from wecityctl.engine.backend import Backend
-from wecityctl.engine.live import ask
 from wecityctl.engine.options import RunOptions
-from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResource
+from wecityctl.engine.resource_types import NAMESPACE, STATEFUL_SET, VOLUME, VOLUME_CLAIM
+from wecityctl.engine.state import ROOT_TYPE, StackState, StateResource
 from wecityctl.errors import ConfigurationError
-from wecityctl.inputs import Cluster
 from wecityctl.model.events import StackResult
 from wecityctl.plan import LAYERS, Plan
 
-if TYPE_CHECKING:
-    from wecityctl.kube.client import KubeClient
-
-NAMESPACE = "kubernetes:core/v1:Namespace"
-VOLUME_CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
-VOLUME = "kubernetes:core/v1:PersistentVolume"
-STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
 _MOST_NAMED = 5
 PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
 
@@ -135,54 +124,3 @@ def confirmation_note(results: Iterable[StackResult], states: Mapping[str, Stack
         f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     )
     return f"`up` will ask for --confirm={city}, because it would delete {shown}"
-
-
-def data_urns(state: StackState, cluster: Cluster | None) -> frozenset[str]:
-    """What of a stack a `destroy` keeps without --delete-data: volumes, and the namespaces that hold some."""
-    claims = {item.urn for item in state.resources if item.type in (VOLUME_CLAIM, VOLUME)}
-    namespaces = {_object_name(item): item.urn for item in state.resources if item.type == NAMESPACE}
-    holding = _with_volumes(namespaces, cluster) if namespaces else frozenset()
-    return frozenset(claims | {urn for name, urn in namespaces.items() if name in holding})
-
-
-def retain_data(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
-    """Have the engine leave volumes, and namespaces that hold some, where they are; what stays, a line each."""
-    kept = data_urns(state, cluster) if state.deployment is not None else frozenset()
-    if not kept or state.deployment is None:
-        return ()
-    backend.store.write(state.stack, retained(state.deployment, kept))
-    return tuple(f"kept: {urn.rpartition(':')[2]} (its data; --delete-data deletes it)" for urn in sorted(kept))
-
-
-def release_data(backend: Backend, state: StackState) -> None:
-    """Have the engine delete what its program keeps when it leaves a stack: the data was asked to go too."""
-    kept = [item["urn"] for item in (state.deployment or {}).get("resources") or () if item.get("retainOnDelete")]
-    if state.deployment is not None and kept:
-        backend.store.write(state.stack, retained(state.deployment, kept, retain=False))
-
-
-def retained(deployment: Deployment, urns: Iterable[str], *, retain: bool = True) -> Deployment:
-    """The deployment in which deleting those resources only forgets them, or with `retain` off deletes them."""
-    wanted = set(urns)
-    done = copy.deepcopy(deployment)
-    for item in done.get("resources") or ():
-        if item["urn"] in wanted:
-            item["retainOnDelete"] = retain
-    return done
-
-
-def _object_name(resource: StateResource) -> str:
-    meta = resource.outputs.get("metadata") or resource.inputs.get("metadata") or {}
-    return str(meta.get("name", "")) if isinstance(meta, Mapping) else ""
-
-
-def _with_volumes(namespaces: Mapping[str, str], cluster: Cluster | None) -> frozenset[str]:
-    if cluster is None:
-        # Nobody can be asked: better keep a namespace too many.
-        return frozenset(namespaces)
-
-    async def look(client: KubeClient) -> frozenset[str]:
-        served = await client.resource("v1", "PersistentVolumeClaim")
-        return frozenset([item["metadata"]["namespace"] for item in await client.list(served, metadata_only=True)])
-
-    return ask(cluster, look)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 _MANAGER = "wecityctl"
-# What `destroy` keeps.
+# What `destroy` keeps; the last ones only inside a namespace that it keeps.
 _KINDS = (("v1", "Namespace"), ("v1", "PersistentVolume"), ("v1", "PersistentVolumeClaim"))
+_CLOSING_KINDS = (("networking.k8s.io/v1", "NetworkPolicy"), ("v1", "ResourceQuota"), ("v1", "LimitRange"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Retained:
     inputs: Mapping[str, Any]
     manager: str
     live: Mapping[str, Any]
+
+    @property
+    def stack(self) -> str:
+        """The stack that it is kept for."""
+        return self.urn.removeprefix("urn:pulumi:").partition("::")[0]
 
     @property
     def id(self) -> str:
@@ -62,9 +68,10 @@ def mark(deployment: Deployment, cluster: Cluster) -> None:
 
 
 def unmark(found: Iterable[Retained], cluster: Cluster) -> None:
-    """Take the mark off objects that are in a state again."""
+    """Take the mark off objects that are in a state again; off namespaces last, by which the others are found."""
     cleared = dict.fromkeys((RETAINED_FOR, RETAINED_RECORD))
-    places = {(str(item.live["apiVersion"]), str(item.live["kind"]), item.id): cleared for item in found}
+    ordered = sorted(found, key=lambda item: item.live["kind"] == "Namespace")
+    places = {(str(item.live["apiVersion"]), str(item.live["kind"]), item.id): cleared for item in ordered}
     if places:
         ask(cluster, lambda client: _annotate(client, places))
 
@@ -75,14 +82,20 @@ def find(cluster: Cluster, city: str) -> tuple[Retained, ...]:
     async def look(client: KubeClient) -> tuple[Retained, ...]:
         from wecityctl.kube.errors import Forbidden
 
-        found: list[Retained] = []
-        for api_version, kind in _KINDS:
-            served = await client.resource(api_version, kind)
-            try:
-                items = await client.list(served, label_selector=f"{CITY}={city}")
-            except Forbidden:
-                continue
-            found += [item for live in items if (item := _read(live)) is not None]
+        async def those(kinds: Iterable[tuple[str, str]]) -> list[Retained]:
+            found: list[Retained] = []
+            for api_version, kind in kinds:
+                served = await client.resource(api_version, kind)
+                try:
+                    items = await client.list(served, label_selector=f"{CITY}={city}")
+                except Forbidden:
+                    continue
+                found += [item for live in items if (item := _read(live)) is not None]
+            return found
+
+        found = await those(_KINDS)
+        if any(item.live["kind"] == "Namespace" for item in found):
+            found += await those(_CLOSING_KINDS)
         return tuple(found)
 
     return ask(cluster, look)

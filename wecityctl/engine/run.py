@@ -18,6 +18,7 @@ from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
+from wecityctl.engine.keeping import Keeping
 from wecityctl.engine.locks import break_dead, city_lock
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
@@ -273,7 +274,8 @@ class _Runner:
             if confirmed:
                 self.notes.append(f"not removed, because the run did not succeed: {', '.join(confirmed)}")
             return
-        self._take_down(removal.removal_order(confirmed, self._context.plan), engine, maker, interrupts)
+        order = removal.removal_order(confirmed, self._context.plan)
+        self._take_down(order, engine, maker, interrupts, Keeping(self._context))
 
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
@@ -284,20 +286,26 @@ class _Runner:
         forget_old_clusters(context, self._sink)
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]
+        keeping = Keeping(context)
         if self._is_whole:
             names += self._leftovers
-        self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts)
+            names += [name for name in keeping.stacks() if name not in names]
+        self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)
 
     def _take_down(
-        self, order: Mapping[str, tuple[str, ...]], engine: Engine, maker: JobMaker, interrupts: Interrupts
+        self,
+        order: Mapping[str, tuple[str, ...]],
+        engine: Engine,
+        maker: JobMaker,
+        interrupts: Interrupts,
+        keeping: Keeping,
     ) -> None:
         if not order:
             return
-        backward = Backward(self._context, maker, self._skipper, self._sink)
+        backward = Backward(self._context, maker, self._skipper, self._sink, keeping)
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
         self.reports |= backward.reports
-        self.notes += backward.notes
         self.removed = tuple(
             name
             for name in order

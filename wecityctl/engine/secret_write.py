@@ -15,7 +15,7 @@ from wecityctl.engine.outcome import result_of
 from wecityctl.engine.records import discard
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.secret_store import SecretStore
-from wecityctl.engine.wire import Job, Report
+from wecityctl.engine.wire import Job, PortRights, Report
 from wecityctl.errors import CancelledError, ConfigurationError, DeploymentError
 from wecityctl.model.events import StackResult
 
@@ -43,7 +43,7 @@ class _Write:
     def leave_out(self, stack: str) -> StackResult | None:
         return None
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         break_dead(self._backend, stack)
         if self._backend.files is not None:
             discard(self._backend.files.record(stack))

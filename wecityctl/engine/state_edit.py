@@ -37,6 +37,15 @@ def marked_unfinished(deployment: Deployment, reasons: Mapping[str, str]) -> Dep
     return done
 
 
+def marked_finished(deployment: Deployment, urns: Collection[str]) -> Deployment:
+    """The deployment in which these resources are looked at only where something else differs."""
+    done = copy.deepcopy(deployment)
+    for item in done.get("resources") or ():
+        if item["urn"] in urns:
+            item.pop("initErrors", None)
+    return done
+
+
 def unlinked(item: dict[str, Any], names: Collection[str], root: str = "") -> dict[str, Any]:
     """The resource without references to any but `names`; with `root`, that takes a missing parent's place."""
     if item.get("dependencies"):

@@ -12,22 +12,23 @@ from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.keeping import Keeping
-from wecityctl.engine.landing import DATA, holds_data, is_landing, kubeconfig_of
 from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.landing import is_landing, kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
-from wecityctl.engine.removal import guarded_urns, release_data, retain_data
+from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.skip import Skipper
-from wecityctl.engine.state import StackState
+from wecityctl.engine.state import Deployment, StackState
+from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
-from wecityctl.engine.wire import Job, Report
+from wecityctl.engine.wire import Job, PortRights, Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
-from wecityctl.model.events import Diagnostic, Operation, Sink, StackResult
+from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
 from wecityctl.model.words import counted
 
 
@@ -139,7 +140,7 @@ class Forward:
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job | StackResult:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
         """The stack's job, with everything out of its way; its result where only drift had to be put right."""
         context, planned = self._context, self._context.stacks[stack]
         if planned.layer == LANDING:
@@ -160,7 +161,7 @@ class Forward:
             return self._without_engine(stack, inputs, time.monotonic() - begun)
         state = context.state(stack)
         shown = self._keeping.deployment(stack) if self._operation == "preview" and state is None else None
-        if settled.needs_engine and state is not None and self._operation == "preview":
+        if (settled.missing or settled.foreseen) and state is not None and self._operation == "preview":
             shown = settled.edited(context.backend.sealed(stack))
         elif settled.needs_engine and state is not None and state.deployment is not None:
             context.backend.store.write(stack, settled.edited(state.deployment))
@@ -171,7 +172,7 @@ class Forward:
         # Only the built-in provider compares without a cluster to ask.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
         if serves and context.needs_provider(stack):
-            port = open_port(context.options.confirms(stack))
+            port = open_port(self._rights(stack))
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
         return self._maker.make(
             stack,
@@ -182,6 +183,10 @@ class Forward:
             port=port,
             shown=shown,
         )
+
+    def _rights(self, stack: str) -> PortRights:
+        options = self._context.options
+        return PortRights(options.confirms(stack), options.take_over and self._operation == "preview")
 
     def _bring_back(self, stack: str) -> frozenset[str]:
         """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
@@ -206,14 +211,15 @@ class Forward:
     def settle_blocked(self, result: StackResult) -> StackResult:
         """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
         try:
-            return self._settle_drift(result.stack).within(result)
+            self._settle_drift(result.stack)
+            return self._drift.within(result.stack, result)
         except WecityError as error:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result
 
     def _without_engine(self, stack: str, inputs: StackInputs, seconds: float) -> StackResult:
         result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
-        result = self._drift.settled(stack).within(result)
+        result = self._drift.within(stack, result)
         if result.outcome != "failed":
             self.good[stack] = inputs
         return result
@@ -234,7 +240,7 @@ class Forward:
             result = result_of(stack, report)
             reason = result.reason or f"{counted(new, 'value')} generated"
             outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
-            return StackResult(stack, outcome, (), 0, report.seconds, reason, result.errors, result.warnings)
+            return replace(result, outcome=outcome, changes=(), unchanged=0, reason=reason)
         if report.exit_code and self._operation != "preview":
             before = self._context.state(stack)
             self._context.reread(stack)
@@ -244,7 +250,7 @@ class Forward:
         if self._operation == "up":
             self._drift.check_written(stack, report.changes)
         settled = self._drift.settled(stack)
-        result = settled.within(result_of(stack, report))
+        result = self._drift.within(stack, result_of(stack, report))
         # Where the files may have taken over what others had written, who owns what is examined once more.
         is_known = not settled.refused and not (settled.notices and report.changes)
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
@@ -264,7 +270,8 @@ class Forward:
             return None
         cloud = context.plan.city.cloud(context.stacks[stack].cloud)
         kubeconfig = kubeconfig_of(context.outputs(stack)) or ""
-        fresh, open_landed = bool(self.reports[stack].changes), self._open_landed
+        report, open_landed = self.reports[stack], self._open_landed
+        fresh = bool(report.changes or report.failed)
 
         def reach() -> None:
             try:
@@ -280,29 +287,30 @@ class Forward:
 class Backward:
     """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
 
-    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink) -> None:
+    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, keeping: Keeping) -> None:
         self._context = context
         self._maker = maker
         self._skipper = skipper
         self._sink = sink
-        self._keeping = Keeping(context)
+        self._keeping = keeping
+        self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self.reports: dict[str, Report] = {}
-        self.notes: list[str] = []
         self.kept: set[str] = set()
 
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that is not there, and of the secret store, which has no resources."""
+        delete_data = self._context.options.delete_data
+        if delete_data and not is_secrets(stack):
+            # What an earlier run has kept of it is to go now.
+            self._keeping.restore(stack)
         state = self._context.state(stack)
-        if stack.split(".")[1:] == ["secrets"]:
-            return self._drop_secrets(stack, exists=state is not None)
-        if state is None and self._context.options.delete_data and self._keeping.restore(stack):
-            # An earlier `destroy` has kept its data, which is to go now.
-            state = self._context.state(stack)
-        if state is None:
-            return StackResult(stack, "skipped", reason="does not exist")
-        if is_landing(stack) and not self._context.options.delete_data and holds_data(state):
-            self.kept.add(stack)
-            return StackResult(stack, "skipped", reason=f"kept with its data ({DATA}); --delete-data deletes it")
+        if why := left_alone(stack, state, delete_data=delete_data):
+            if state is not None:
+                self.kept.add(stack)
+            return untouched(stack, why, () if delete_data else self._keeping.kept(stack))
+        assert state is not None
+        if is_secrets(stack):
+            return self._drop_secrets(stack)
         self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
@@ -314,18 +322,13 @@ class Backward:
         """Nothing."""
         return None
 
-    def _drop_secrets(self, stack: str, *, exists: bool) -> StackResult:
-        if not exists:
-            return StackResult(stack, "skipped", reason="does not exist")
-        if not self._context.options.delete_data:
-            # Volumes that stay are opened with passwords that are in here.
-            return StackResult(stack, "skipped", reason="kept with the data; --delete-data deletes it")
+    def _drop_secrets(self, stack: str) -> StackResult:
         clear_the_way(self._context, stack, self._sink)
         self._skipper.forget(stack)
         self._context.backend.delete_stack(stack)
         return StackResult(stack, "succeeded", reason="deleted")
 
-    def job(self, stack: str, open_port: Callable[[bool], int]) -> Job:
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
         context = self._context
         if is_landing(stack) and (made := context.state(stack)) is not None:
@@ -336,19 +339,27 @@ class Backward:
         state = context.state(stack)
         assert state is not None
         if not context.options.delete_data:
-            kept = retain_data(context.backend, state, context.cluster_of(stack))
-            if kept:
-                self.notes += [f"{stack}: {line}" for line in kept]
-                state = context.reread(stack)
-                assert state is not None
+            earlier = self._keeping.kept(stack)
+            kept = kept_objects(state, context.cluster_of(stack))
+            self._kept[stack] = (*earlier, *kept)
+            self._write(stack, state, retained(state.deployment or {}, [item.urn for item in kept]))
             self._keeping.mark(stack)
         else:
-            release_data(context.backend, state)
-            state = context.reread(stack)
-            assert state is not None
-        port = open_port(True) if context.provider.kind == "builtin" and context.needs_provider(stack) else 0
+            self._write(stack, state, released(state.deployment or {}))
+        state = context.state(stack)
+        assert state is not None
+        port = (
+            open_port(PortRights(replace_data=True))
+            if context.provider.kind == "builtin" and context.needs_provider(stack)
+            else 0
+        )
         providers = provider_registrations(context.backend, state, context.clusters)
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
+
+    def _write(self, stack: str, state: StackState, deployment: Deployment) -> None:
+        if state.deployment is not None and deployment != state.deployment:
+            self._context.backend.store.write(stack, deployment)
+            self._context.reread(stack)
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Remove the stack itself once it is empty."""
@@ -360,13 +371,9 @@ class Backward:
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)
-        return StackResult(
-            stack,
-            "succeeded" if result.outcome == "unchanged" else result.outcome,
-            result.changes,
-            result.unchanged,
-            result.seconds + time.monotonic() - begun,
-            result.reason,
-            result.errors,
-            result.warnings,
+        return replace(
+            result,
+            outcome="succeeded" if result.outcome == "unchanged" else result.outcome,
+            seconds=result.seconds + time.monotonic() - begun,
+            kept=self._kept.get(stack, ()),
         )

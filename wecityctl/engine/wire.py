@@ -65,6 +65,7 @@ class Report:
     seconds: float
     cancelled: bool = False
     timed_out: bool = False
+    failed: tuple[ResourceChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,18 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPort:
-    """`replace_data`: what holds other objects or data may be replaced, as the user has confirmed."""
+class PortRights:
+    """What a run may do through its port. `replace_data`: replace what holds other objects or data, as the user has
+    confirmed. `take_over`: previews show what comes of applying over other managers' changes."""
 
-    name: str
     replace_data: bool = False
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    name: str
+    rights: PortRights = PortRights()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class _Run:
             time.monotonic() - self._begun,
             self._cancels > 0 and not self._overdue,
             bool(self._overdue),
+            self._reader.failed,
         )
 
     def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:

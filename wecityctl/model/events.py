@@ -38,9 +38,20 @@ class ResourceChange:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptObject:
+    """An object that a `destroy` leaves in its cluster. `name` has its namespace; `why` is for people."""
+
+    urn: str
+    type: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackResult:
     """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
-    not as the run before had left it."""
+    not as the run before had left it; `kept` is what a `destroy` leaves in the cluster. `failed` are changes that were
+    begun and did not succeed; they are not among `changes`."""
 
     stack: str
     outcome: Outcome
@@ -51,10 +62,17 @@ class StackResult:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    kept: tuple[KeptObject, ...] = ()
+    failed: tuple[ResourceChange, ...] = ()
 
     @property
     def has_changes(self) -> bool:
         return bool(self.changes)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The objects (URNs) that others have changed and an `up` does not change back."""
+        return tuple(dict.fromkeys(item.urn for item in self.findings if item.is_refused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +103,11 @@ class RunResult:
     def conflicts(self) -> tuple[Finding, ...]:
         """What others have changed and an `up` refuses to change back."""
         return tuple(item for result in self.results for item in result.findings if item.is_refused)
+
+    @property
+    def kept(self) -> tuple[KeptObject, ...]:
+        """What a `destroy` leaves in the clusters."""
+        return tuple(item for result in self.results for item in result.kept)
 
     @property
     def additions(self) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ Pure; found by `drift`, shown by `report`. Nothing here carries a secret: values
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any, Literal
 
 # missing: the object is gone. security: a security object differs in any way. conflict: a field that the files state
@@ -15,6 +16,9 @@ Drift = Literal["missing", "security", "conflict", "addition"]
 # A security object that was restored so often and changed back each time is left as it is, and its managers named.
 RESTORES = 3
 _SHOWN = 3
+# What is shown of one value, in characters and in lines of a diff; the whole value is in the JSON output.
+_LONGEST = 120
+_MOST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,25 @@ class FieldDrift:
             return self.path
         if self.wanted is None or self.live is None:
             return f"{self.path} ({'added' if self.wanted is None else 'removed'})"
-        if isinstance(self.live, dict | list) or isinstance(self.wanted, dict | list):
+        if self.diff or isinstance(self.live, dict | list) or isinstance(self.wanted, dict | list):
             return f"{self.path} (changed)"
-        return f"{self.path} ({self.live} instead of {self.wanted})"
+        return f"{self.path} ({_short(self.live)} instead of {_short(self.wanted)})"
+
+    @property
+    def diff(self) -> tuple[str, ...]:
+        """Where texts of several lines differ, as a unified diff for people: from what the files state to what is
+        there."""
+        if not isinstance(self.live, str) or not isinstance(self.wanted, str) or "\n" not in self.live + self.wanted:
+            return ()
+        lines = unified_diff(self.wanted.splitlines(), self.live.splitlines(), "files", "cluster", lineterm="", n=1)
+        shown = [_short(line) for line in lines]
+        more = len(shown) - _MOST_LINES
+        return (*shown[:_MOST_LINES], *((f"… {more} more lines",) if more > 0 else ()))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,15 @@ class Finding:
         return ", ".join(self.managers)
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, what: str = "") -> str:
+        """The finding for people, with what is done about it; below that, where texts of several lines differ."""
+        diffs = (line for item in self.fields[:_SHOWN] if item.diff for line in (f"{item.path}:", *item.diff))
+        return "\n    ".join((f"{self._sentence}; {what}" if what else self._sentence, *diffs))
+
+    @property
+    def _sentence(self) -> str:
         if self.what == "missing":
             if not self.deleting:
                 return f"{self.title} is gone from the cluster"

@@ -16,6 +16,7 @@ from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, Claimant
 from wecityctl.provider.annotations import annotation
 from wecityctl.provider.apply import Apply, is_going, wait_gone
 from wecityctl.provider.cancellation import GRACE
+from wecityctl.provider.clientside import is_owned_by_kubectl, take_over_application
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
 
@@ -66,6 +67,8 @@ async def take_over(
     applied = await provider.cancellation.run(how.make(body), grace=GRACE)
     for manager in former:
         applied = await release(provider, applied, manager)
+    if is_owned_by_kubectl(applied):
+        applied = await take_over_application(provider.client, applied, body, how.manager)
     if annotation(applied, RETAINED_FOR):
         rt = await provider.client.resource(body["apiVersion"], body["kind"])
         patch = {"metadata": {"annotations": dict.fromkeys((RETAINED_FOR, RETAINED_RECORD))}}

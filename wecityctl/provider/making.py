@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wecityctl.kube.errors import NotFound
@@ -17,6 +17,7 @@ from wecityctl.provider.adoption import pulumi_managers
 from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, PATCH_FORCE, annotation, is_true
 from wecityctl.provider.apply import ApplyConflictError
 from wecityctl.provider.cancellation import GRACE
+from wecityctl.provider.clientside import take_over_application, was_applied_by_kubectl
 from wecityctl.provider.existing import find_own, release, require_made, require_same, take_over
 from wecityctl.provider.fieldmanager import successor
 from wecityctl.provider.ignoring import leave_ignored
@@ -84,6 +85,13 @@ async def update(
         with suppress(NotFound):
             await provider.cancellation.run(take_over_creation(provider.client, states.live_of(state), manager))
     body = await leave_ignored(provider, target, inputs, state, body, ignored)
+    if was_applied_by_kubectl(state, manager):
+        # Nothing changes hands for a change that the API server would refuse.
+        await provider.cancellation.run(replace(how, force=True).preview(body))
+        stated = states.wire(states.inputs_of(state))
+        with suppress(NotFound):
+            live = states.live_of(state)
+            await provider.cancellation.run(take_over_application(provider.client, live, stated, manager))
     await require_same(provider, target, body, state, seconds=seconds)
     try:
         live = await provider.cancellation.run(how.make(body), grace=GRACE)

@@ -15,6 +15,7 @@ from wecityctl.provider import state as states
 from wecityctl.provider.adoption import RefusedError, pulumi_managers
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
 from wecityctl.provider.apply import is_going
+from wecityctl.provider.clientside import was_applied_by_kubectl
 from wecityctl.provider.connection import unreachable
 from wecityctl.provider.existing import preview_own
 from wecityctl.provider.ignoring import leave_ignored
@@ -137,7 +138,12 @@ async def _dry_run(
     async def ask() -> dict[str, Any]:
         name = manager or await provider.manager(target, inputs, state)
         # The update takes over what the official plug-in created before it applies.
-        force = is_true(inputs, PATCH_FORCE) or was_created_officially(state or {})
+        force = (
+            is_true(inputs, PATCH_FORCE)
+            or provider.settings.preview_force
+            or was_created_officially(state or {})
+            or was_applied_by_kubectl(state or {}, name)
+        )
         how = provider.apply(target, name, force=force, timeout=DEFAULT_TIMEOUT)
         return await provider.cancellation.run(how.preview(body))
 

@@ -19,6 +19,8 @@ from wecityctl.provider.properties import Unknown, contains, plain
 PREFIX: Final = "kubernetes:config:"
 # In the environment of one run: what holds other objects or data may be replaced.
 REPLACE_DATA: Final = "WECITYCTL_REPLACE_DATA"
+# Set by a preview of a run that takes over what others have changed before it applies.
+PREVIEW_FORCE: Final = "WECITYCTL_PREVIEW_FORCE"
 
 # Options of the official plug-in that need what only it has.
 _UNSERVED: Final = {"renderYamlToDirectory": "rendering YAML to a directory (renderYamlToDirectory)"}
@@ -40,6 +42,7 @@ class Settings:
     patch_force: bool = False
     upsert_existing: bool = False
     replace_data: bool = False
+    preview_force: bool = False
     suppress_deprecation_warnings: bool = False
 
 
@@ -70,6 +73,7 @@ def read_settings(args: Mapping[str, Any], variables: Mapping[str, str], environ
         patch_force=flag("enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE"),
         upsert_existing=flag("upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"),
         replace_data=environ.get(REPLACE_DATA, "").lower() == "true",
+        preview_force=environ.get(PREVIEW_FORCE, "").lower() == "true",
         suppress_deprecation_warnings=flag("suppressDeprecationWarnings", "PULUMI_K8S_SUPPRESS_DEPRECATION_WARNINGS"),
     )
 

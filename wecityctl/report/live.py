@@ -29,7 +29,7 @@ from wecityctl.model.events import (
     StackResult,
     StackStarted,
 )
-from wecityctl.report.words import COLOURS, MARKS, OUTCOME_COLOURS, count_changes, duration, kind_of
+from wecityctl.report.words import COLOURS, MARKS, OUTCOME_COLOURS, count_changes, duration, kind_of, outcome_word
 
 _MOST_RESOURCES = 6
 
@@ -130,7 +130,8 @@ def _stack_tree(name: str, stack: _Stack, now: float) -> RenderableType:
     if stack.result is not None:
         result = stack.result
         style = OUTCOME_COLOURS[result.outcome]
-        return Text(f"● {name}  {result.outcome} {count_changes(result)}  {duration(result.seconds)}", style=style)
+        told = f"{outcome_word(result)} {count_changes(result)}  {duration(result.seconds)}"
+        return Text(f"● {name}  {told}", style=style)
     if not stack.started:
         return Text(f"○ {name}", style="dim")
     head = f"{name}  {duration(now - stack.started)}" + (f"  {stack.done} done" if stack.done else "")

@@ -17,11 +17,17 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.report.lines import LineWriter
-from wecityctl.report.words import MARKS, count_changes, duration, kind_of
+from wecityctl.report.words import MARKS, count_changes, count_failed, duration, kind_of, outcome_word
+
+# Less is a stack that nothing was done for.
+_SHOWN_SECONDS = 0.05
+_BAD = ("failed", "blocked", "cancelled")
+# The severities that are told, by verbosity.
+_TOLD = (("error",), ("warning", "error"), ("debug", "info", "warning", "error"))
 
 
 class PlainReporter:
-    """Writes to `stream` (standard error in the CLI). `verbosity` 0 leaves out single resources."""
+    """Writes to `stream` (standard error in the CLI). `verbosity` 0 leaves out all but what failed."""
 
     def __init__(self, stream: TextIO, *, verbosity: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self._write_line = LineWriter(stream)
@@ -42,21 +48,28 @@ class PlainReporter:
 
     def _line(self, event: Event) -> str:
         match event:
-            case StackStarted():
+            case StackStarted() if self._verbosity:
                 return f"{event.stack}: started"
-            case StackFinished(result=result):
+            case StackFinished(result=result) if self._verbosity or result.outcome in (
+                "failed",
+                "blocked",
+                "cancelled",
+            ):
                 why = f": {result.reason}" if result.reason else ""
-                return f"{result.stack}: {result.outcome} {count_changes(result)} in {duration(result.seconds)}{why}"
+                changes = "" if (text := count_changes(result)) == "–" else f" {text}"
+                failed = f", {count_failed(result)} failed" if count_failed(result) != "–" else ""
+                took = f" in {duration(result.seconds)}" if result.seconds >= _SHOWN_SECONDS else ""
+                return f"{result.stack}: {outcome_word(result)}{changes}{failed}{took}{why}"
             case ResourceFinished() if self._verbosity and event.op != "same":
                 return f"{event.stack}: {MARKS[event.op]} {kind_of(event.type)} {event.name}" + (
                     " failed" if event.failed else ""
                 )
             case ResourceWaiting() if self._verbosity:
                 return f"{event.stack}: {event.name}: waiting: {event.reason}"
-            case Diagnostic() if event.severity in ("warning", "error") or self._verbosity > 1:
+            case Diagnostic() if event.severity in _TOLD[min(self._verbosity, 2)]:
                 place = f"{event.stack}: " if event.stack else ""
                 return f"{place}{event.severity}: {event.message.strip()}"
-            case Progress():
+            case Progress() if self._verbosity:
                 tail = f" ({duration(event.seconds)})" if event.done and event.seconds else ""
                 return f"{event.subject}: {event.phase}" + (f": {event.detail}" if event.detail else "") + tail
             case _:

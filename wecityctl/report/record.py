@@ -11,7 +11,7 @@ from typing import Any
 
 from wecityctl.model.events import Event, RunFinished, RunResult, StackFinished, StackResult
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 
 def event_json(event: Event, at: float) -> dict[str, Any]:
@@ -46,4 +46,9 @@ def run_json(result: RunResult) -> dict[str, Any]:
 
 
 def stack_json(result: StackResult) -> dict[str, Any]:
-    return {**asdict(result), "has_changes": result.has_changes, "seconds": round(result.seconds, 3)}
+    return {
+        **asdict(result),
+        "has_changes": result.has_changes,
+        "refused": list(result.refused),
+        "seconds": round(result.seconds, 3),
+    }

@@ -11,9 +11,21 @@ from rich.text import Text
 from wecityctl.model.events import RunResult
 from wecityctl.model.words import counted
 from wecityctl.report.tables import new_table, print_table
-from wecityctl.report.words import COLOURS, OUTCOME_COLOURS, change_lines, count_changes, duration, legend, tally
+from wecityctl.report.words import (
+    COLOURS,
+    OUTCOME_COLOURS,
+    change_lines,
+    count_changes,
+    count_failed,
+    duration,
+    kind_of,
+    legend,
+    outcome_word,
+    tally,
+)
 
 _MOST_ERRORS = 12
+_MOST_KEPT = 12
 
 
 def print_result(console: Console, result: RunResult, *, details: bool) -> None:
@@ -26,6 +38,8 @@ def print_result(console: Console, result: RunResult, *, details: bool) -> None:
     print_table(console, stack_table(result))
     for text in (*errors(result), *warnings(result)):
         console.print(text, soft_wrap=True)
+    for line in kept_lines(result, details=details):
+        console.print(line, soft_wrap=True)
     for note in result.notes:
         console.print(Text(f"note: {note}", style="cyan"), soft_wrap=True)
     if result.starts and any(item.changes for item in result.results):
@@ -51,12 +65,37 @@ def change_report(result: RunResult) -> Iterator[Text]:
 
 def stack_table(result: RunResult) -> Table:
     """A row for each stack."""
-    table = new_table(("STACK", "OUTCOME", "CHANGES", "UNCHANGED", "TIME"))
+    has_failed = any(item.failed or item.refused for item in result.results)
+    table = new_table(("STACK", "OUTCOME", "CHANGES", *(("FAILED",) if has_failed else ()), "UNCHANGED", "TIME"))
     for item in result.results:
-        outcome = Text(item.outcome, style=OUTCOME_COLOURS[item.outcome])
+        word = outcome_word(item)
+        outcome = Text(word, style=OUTCOME_COLOURS["failed" if word == "refused" else item.outcome])
         same = str(item.unchanged) if item.unchanged else "–"
-        table.add_row(item.stack, outcome, count_changes(item), same, duration(item.seconds) if item.seconds else "–")
+        table.add_row(
+            item.stack,
+            outcome,
+            count_changes(item),
+            *((count_failed(item),) if has_failed else ()),
+            same,
+            duration(item.seconds) if item.seconds else "–",
+        )
     return table
+
+
+def kept_lines(result: RunResult, *, details: bool) -> Iterator[Text]:
+    """What a `destroy` leaves in the clusters and why, few enough for one screen unless `details` are asked for."""
+    shown = result.kept if details else result.kept[:_MOST_KEPT]
+    for item in shown:
+        yield Text(f"kept: {kind_of(item.type)} {item.name}: {item.why}", style="cyan")
+    if len(shown) < len(result.kept):
+        yield Text(f"kept: {len(result.kept) - len(shown)} more; --report-file has them all", style="cyan")
+    if shown:
+        them = "them" if len(result.kept) > 1 else "it"
+        yield Text(
+            f"  `wecityctl up` goes on with {them}; "
+            f"`wecityctl destroy --confirm={result.city} --delete-data` deletes {them}",
+            style="cyan",
+        )
 
 
 def headline(result: RunResult) -> str:
@@ -75,7 +114,8 @@ def headline(result: RunResult) -> str:
     if result.starts and not any(item.changes for item in result.results) and not result.removals:
         return f"{starts(result)}; nothing else would change"
     if not result.has_changes and result.operation == "destroy":
-        return f"nothing to take down of {result.city} ({duration(result.seconds)})"
+        but = f" but what is kept: {counted(len(result.kept), 'object')}" if result.kept else ""
+        return f"nothing to take down of {result.city}{but} ({duration(result.seconds)})"
     if not result.has_changes:
         if result.conflicts:
             count = counted(len(result.conflicts), "object")
@@ -91,7 +131,8 @@ def headline(result: RunResult) -> str:
         return f"{result.city}: nothing to change in the stacks of its files"
     counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
     took = "" if result.operation == "preview" or result.planned else f" in {duration(result.seconds)}"
-    return f"{result.city}: {changes} ({counted_stacks}){took}"
+    kept = f", {counted(len(result.kept), 'object')} kept" if result.kept else ""
+    return f"{result.city}: {changes}{kept} ({counted_stacks}){took}"
 
 
 def starts(result: RunResult) -> str:
@@ -110,8 +151,9 @@ def errors(result: RunResult) -> Iterator[Text]:
             style = OUTCOME_COLOURS[item.outcome]
             yield Text(f"{item.outcome}: {item.stack}: {item.reason}", style=style)
         for message in item.errors[: max(0, _MOST_ERRORS - shown)]:
-            if message != item.reason:
-                yield Text("    " + message.strip().replace("\n", "\n    "))
+            # What the reason says already is not said again, but what follows it is.
+            if told := message.strip().removeprefix(item.reason or "\n").strip():
+                yield Text("    " + told.replace("\n", "\n    "))
                 shown += 1
     total = sum(len(item.errors) for item in result.results)
     if total > _MOST_ERRORS:

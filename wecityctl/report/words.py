@@ -74,6 +74,16 @@ def count_changes(result: StackResult) -> str:
     return " ".join(parts) or "–"
 
 
+def outcome_word(result: StackResult) -> str:
+    """How a stack ended, in one word: one of which an `up` would refuse something is not just unchanged."""
+    return "refused" if result.refused and result.outcome in ("succeeded", "unchanged") else result.outcome
+
+
+def count_failed(result: StackResult) -> str:
+    """How many objects could not be changed, or were refused; a dash for none."""
+    return str(len({*result.refused, *(change.urn for change in result.failed)}) or "–")
+
+
 def tally(results: Iterable[StackResult], *, planned: bool) -> str:
     """`12 to add, 20 to change, 7 to replace`; with `planned` off what was done: `12 added, 20 changed`."""
     counts = Counter(change.op for result in results for change in result.changes)

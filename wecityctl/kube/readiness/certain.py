@@ -49,7 +49,7 @@ def failure(obj: Object, related: Related) -> Readiness | None:
 
 
 def is_scaled_to_zero(workload: Object) -> bool:
-    """Whether a workload is to have no pods: 0 replicas, suspended, done, or for no node."""
+    """Whether a workload is to have no pods: 0 replicas, suspended, done, for no node, or paused before it made any."""
     spec, status = spec_of(workload), status_of(workload)
     kind = workload.get("kind")
     if kind == "DaemonSet":
@@ -59,6 +59,9 @@ def is_scaled_to_zero(workload: Object) -> bool:
     if kind == "Job":
         done = condition(workload, "Complete") or {}
         return bool(spec.get("suspend")) or done.get("status") == "True"
+    if kind == "Deployment" and spec.get("paused") and not status.get("replicas"):
+        # Its controller has seen that it is paused, and makes pods of nothing new until it is not.
+        return bool(status.get("observedGeneration") == meta(workload).get("generation"))
     return bool(spec.get("replicas", 1) == 0)
 
 

@@ -1,0 +1,11 @@
+"""The Pulumi types of the Kubernetes resources that the engine treats in a way of their own."""
+
+from typing import Final
+
+NAMESPACE: Final = "kubernetes:core/v1:Namespace"
+VOLUME_CLAIM: Final = "kubernetes:core/v1:PersistentVolumeClaim"
+VOLUME: Final = "kubernetes:core/v1:PersistentVolume"
+STATEFUL_SET: Final = "kubernetes:apps/v1:StatefulSet"
+NETWORK_POLICY: Final = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
+RESOURCE_QUOTA: Final = "kubernetes:core/v1:ResourceQuota"
+LIMIT_RANGE: Final = "kubernetes:core/v1:LimitRange"
