@@ -148,33 +148,50 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
     wrong = [item for item in known.drift if item.what not in _REPORTED]
     if wrong:
         missing = sum(item.what == "missing" for item in wrong)
-        counts = ((missing, "missing"), (len(wrong) - missing, "changed"))
+        undeclared = sum(item.what == "undeclared" for item in wrong)
+        changed = len(wrong) - missing - undeclared
+        counts = ((missing, "missing"), (changed, "changed"), (undeclared, "undeclared"))
         told = " and ".join(f"{count} {word}" for count, word in counts if count)
         yield "drifted", f"{told} on the cluster"
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the clusters have otherwise than the states say; for each cloud that could not be read, the error."""
+    """What the clusters have otherwise than the states say; for each cloud that could not be read, the error.
+
+    `notes` say what could not be looked for.
+    """
 
     found: tuple[Finding, ...] = ()
     failed: Mapping[str, WecityError] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
     """Compare the plan's stacks with every cluster."""
     from wecityctl.engine.examination import examine
+    from wecityctl.engine.undeclared import look, unseen_note
 
+    states = {name: state for name in backend.list_stacks() if (state := backend.read_state(name)) is not None}
+    deployments = {name: state.deployment for name, state in states.items()}
     found: list[Finding] = []
+    notes: list[str] = []
     failed: dict[str, WecityError] = {}
+    looked: set[str] = set()
     for cloud, cluster in clusters.items():
         here = [stack.name for stack in plan.stacks if stack.cloud == cloud and stack.layer != "landing"]
-        states = [state for name in here if (state := backend.read_state(name)) is not None]
+        made = [name for name in here if name in states]
         try:
-            found += examine(cluster, backend, states)
+            found += examine(cluster, backend, [states[name] for name in made])
+            # One cluster may be two clouds.
+            if made and cluster.identifier not in looked:
+                undeclared, unseen = look(cluster, backend, deployments, made[0])
+                found += undeclared
+                notes += [unseen_note(cloud, unseen)] if unseen else []
+                looked.add(cluster.identifier)
         except WecityError as error:
             failed[cloud] = error
-    return Examined(tuple(found), failed)
+    return Examined(tuple(found), failed, tuple(notes))
 
 
 def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:

@@ -91,6 +91,12 @@ class RunResult:
         """What others have added and an `up` leaves."""
         return tuple(item for result in self.results for item in result.findings if item.what == "addition")
 
+    @property
+    def undeclared(self) -> tuple[Finding, ...]:
+        """What nobody declared and is still there."""
+        found = (item for result in self.results for item in result.findings)
+        return tuple(item for item in found if item.what == "undeclared" and not item.resolved)
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:

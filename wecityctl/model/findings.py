@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 # missing: the object is gone. security: a security object differs in any way. conflict: a field that the files state
-# was changed by another manager. addition: another manager added something that the files do not state.
-Drift = Literal["missing", "security", "conflict", "addition"]
+# was changed by another manager. addition: another manager added something that the files do not state. undeclared: an
+# object in the city's namespaces, or with rights over them, that no stack has made.
+Drift = Literal["missing", "security", "conflict", "addition", "undeclared"]
 
 # A security object that was restored so often and changed back each time is left as it is, and its managers named.
 RESTORES = 3
 _SHOWN = 3
+# What opens the city or gives rights in it, and holds no data: removed when that is confirmed, if nobody declared it.
+_REMOVABLE = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ClusterRoleBinding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Finding:
 
     `managers` are the field managers that did it, where the API server knows; `restored` is how often the object was
     restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
-    put it right, or a preview's `up` would.
+    put it right, or a preview's `up` would. An undeclared object has no `urn`, but its `uid` and since when it is there
+    (`since`, RFC 3339).
     """
 
     stack: str
@@ -58,6 +62,13 @@ class Finding:
     fields: tuple[FieldDrift, ...] = ()
     restored: int = 0
     resolved: bool = False
+    since: str = ""
+    uid: str = ""
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether an `up` may remove it once that is confirmed: never a workload, a volume or a Secret."""
+        return self.what == "undeclared" and self.kind in _REMOVABLE
 
     @property
     def is_stopped(self) -> bool:
@@ -83,6 +94,9 @@ class Finding:
         if self.what == "missing":
             return f"{self.title} is gone from the cluster"
         by = f" by {self.who}" if self.managers else ""
+        if self.what == "undeclared":
+            made = f": made{by}" + (f" at {self.since}" if self.since else "")
+            return f"{self.title} is not declared" + (made if by or self.since else "")
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
         fields = ", ".join(map(str, self.fields[:_SHOWN]))
