@@ -63,6 +63,8 @@ _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
 _TOKEN_OF: Final = "kubernetes.io/service-account.name"  # noqa: S105
 _MOST_OWNERS: Final = 5
 _LOOKS, _PAUSE = 3, 0.5
+# More lists side by side cost more in new connections than they save.
+_SIDE_BY_SIDE: Final = 6
 
 # API group, kind, namespace and name: the same object whatever version it was asked for in.
 Place = tuple[str, str, str, str]
@@ -134,6 +136,7 @@ class _Look:
     # By uid: everything of the city's that was seen, among it what may own other objects.
     seen: dict[str, Object] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SIDE_BY_SIDE))
 
     async def go(self, kinds: Sequence[ResourceType]) -> Found:
         lists = await asyncio.gather(*(self._everywhere(rt) for rt in (NAMESPACE, *kinds)))
@@ -169,8 +172,9 @@ class _Look:
         labelled = not rt.namespaced and rt not in (NAMESPACE, BINDING)
         selector = f"{CITY_LABEL}={self.city}" if labelled else ""
         try:
-            # Whom a binding binds is no metadata.
-            return await self.client.list(rt, label_selector=selector, metadata_only=rt is not BINDING)
+            async with self.turns:
+                # Whom a binding binds is no metadata.
+                return await self.client.list(rt, label_selector=selector, metadata_only=rt is not BINDING)
         except NotFound:
             return []
         except Forbidden:
