@@ -109,7 +109,7 @@ class UndeclaredControl:
                 self.notes.append(unseen_note(cluster.cloud, found.unseen))
             for item in found.strangers:
                 stack = self._stack_of(item.finding, home, done)
-                if stack and not self._is_to_come(item.finding, done[stack]):
+                if stack and not self._is_to_come(item.finding, results):
                     done[stack] = self._within(done[stack], item.finding, removed)
         return done
 
@@ -127,9 +127,11 @@ class UndeclaredControl:
 
         found = await find(client, self._context.plan.city.name, self._declared(cluster, results), home=home)
         removed: Removed = {}
-        for item in found.strangers:
-            if not self._is_confirmed(item.finding, home, results):
-                continue
+        confirmed = [item for item in found.strangers if self._is_confirmed(item.finding, home, results)]
+        if obstacle := self._obstacle(results):
+            self.notes += [f"{item.finding.title} was not removed, because {obstacle}" for item in confirmed]
+            confirmed = []
+        for item in confirmed:
             try:
                 removed[item.finding.uid] = "" if await remove(client, item) else "it was changed in this very moment"
             except WecityError as error:
@@ -167,23 +169,35 @@ class UndeclaredControl:
             return finding.stack
         return "" if finding.stack in self._elsewhere else home
 
-    def _is_to_come(self, finding: Finding, result: StackResult) -> bool:
+    @staticmethod
+    def _is_to_come(finding: Finding, results: Results) -> bool:
         """Whether a preview shows that an `up` makes the object: then it is adopted, as after a loss of the state."""
-        name = finding.title.partition(" ")[2]
+        # The name in a URN lacks a namespace that is not known yet, and the digest at the end of a Job's name.
+        names = {finding.title.partition(" ")[2], finding.name}
+        if finding.kind == "Job":
+            names |= {name.rpartition("-")[0] for name in names}
         return any(
-            change.op == "create" and change.name == name and change.type.rpartition(":")[2] == finding.kind
+            change.op == "create" and change.name in names and change.type.rpartition(":")[2] == finding.kind
+            for result in results.values()
             for change in result.changes
         )
 
+    def _obstacle(self, results: Results) -> str:
+        """Why nothing is removed, although it was confirmed; empty where it is.
+
+        A stack that has not run well, or not at all, may have lost its state, and does not know its own objects then.
+        """
+        if self._elsewhere:
+            return "only part of the city was run"
+        bad = [name for name, result in results.items() if result.outcome not in _GOOD]
+        return f"the run of {bad[0]} did not succeed" if bad else ""
+
     def _is_confirmed(self, finding: Finding, home: str, results: Results) -> bool:
         options = self._context.options
+        if options.operation != "up" or not finding.is_removable:
+            return False
         stack = self._stack_of(finding, home, results)
-        if options.operation != "up" or not finding.is_removable or not stack or not options.confirms(stack):
-            return False
-        # Without its run a stack may not know its own objects, as after a loss of the state.
-        if results[stack].outcome not in _GOOD:
-            return False
-        return options.shown is None or finding.uid in options.shown
+        return bool(stack) and options.confirms(stack) and (options.shown is None or finding.uid in options.shown)
 
     def _within(self, result: StackResult, found: Finding, removed: Mapping[str, str]) -> StackResult:
         finding = replace(found, stack=result.stack, resolved=removed.get(found.uid) == "")
