@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine import probe
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
@@ -109,7 +110,9 @@ class UndeclaredControl:
                 self.notes.append(unseen_note(cluster.cloud, found.unseen))
             for item in found.strangers:
                 stack = self._stack_of(item.finding, home, done)
-                if stack and not self._is_to_come(item.finding, results):
+                if self._context.options.operation == "preview" and self._is_to_come(item.finding, results):
+                    continue
+                if stack:
                     done[stack] = self._within(done[stack], item.finding, removed)
         return done
 
@@ -172,15 +175,16 @@ class UndeclaredControl:
     @staticmethod
     def _is_to_come(finding: Finding, results: Results) -> bool:
         """Whether a preview shows that an `up` makes the object: then it is adopted, as after a loss of the state."""
-        # The name in a URN lacks a namespace that is not known yet, and the digest at the end of a Job's name.
-        names = {finding.title.partition(" ")[2], finding.name}
-        if finding.kind == "Job":
-            names |= {name.rpartition("-")[0] for name in names}
-        return any(
-            change.op == "create" and change.name in names and change.type.rpartition(":")[2] == finding.kind
+        created = {
+            (change.type.rpartition(":")[2], change.name)
             for result in results.values()
             for change in result.changes
-        )
+            if change.op == "create"
+        }
+        if finding.is_removable:
+            return (finding.kind, finding.title.partition(" ")[2]) in created
+        # Not every name in a URN is the object's, but all these objects were made by a provider of ours.
+        return bool(created) and any(manager.startswith(PROVIDERS) for manager in finding.managers)
 
     def _obstacle(self, results: Results) -> str:
         """Why nothing is removed, although it was confirmed; empty where it is.
