@@ -168,8 +168,14 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
     if wrong:
         deleting = sum(item.deleting for item in wrong)
         missing = sum(item.what == "missing" for item in wrong) - deleting
-        changed = len(wrong) - missing - deleting
-        counts = ((missing, "missing"), (deleting, "being deleted"), (changed, "changed"))
+        undeclared = sum(item.what == "undeclared" for item in wrong)
+        changed = len(wrong) - missing - deleting - undeclared
+        counts = (
+            (missing, "missing"),
+            (deleting, "being deleted"),
+            (changed, "changed"),
+            (undeclared, "undeclared"),
+        )
         told = " and ".join(f"{count} {word}" for count, word in counts if count)
         yield "drifted", f"{told} on the cluster"
 
@@ -177,30 +183,45 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
 @dataclass(frozen=True, slots=True)
 class Examined:
     """What the clusters have otherwise than the states say, and what earlier runs have kept there, by stack; for each
-    cloud that could not be read, the error."""
+    cloud that could not be read, the error.
+
+    `notes` say what could not be looked for.
+    """
 
     found: tuple[Finding, ...] = ()
     kept: Mapping[str, tuple[KeptObject, ...]] = field(default_factory=dict)
     failed: Mapping[str, WecityError] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
     """Compare the plan's stacks with every cluster."""
     from wecityctl.engine.examination import examine
     from wecityctl.engine.takedown import kept_on
+    from wecityctl.engine.undeclared import look, unseen_note
 
+    states = {name: state for name in backend.list_stacks() if (state := backend.read_state(name)) is not None}
+    deployments = {name: state.deployment for name, state in states.items()}
     found: list[Finding] = []
     kept: dict[str, tuple[KeptObject, ...]] = {}
+    notes: list[str] = []
     failed: dict[str, WecityError] = {}
+    looked: set[str] = set()
     for cloud, cluster in clusters.items():
         here = [stack.name for stack in plan.stacks if stack.cloud == cloud and stack.layer != "landing"]
-        states = [state for name in here if (state := backend.read_state(name)) is not None]
+        made = [name for name in here if name in states]
         try:
-            found += examine(cluster, backend, states)
+            found += examine(cluster, backend, [states[name] for name in made])
             kept |= kept_on(cluster, plan.city.name)
+            # One cluster may be two clouds.
+            if made and cluster.identifier not in looked:
+                undeclared, unseen = look(cluster, backend, deployments, made[0])
+                found += undeclared
+                notes += [unseen_note(cloud, unseen)] if unseen else []
+                looked.add(cluster.identifier)
         except WecityError as error:
             failed[cloud] = error
-    return Examined(tuple(found), kept, failed)
+    return Examined(tuple(found), kept, failed, tuple(notes))
 
 
 def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:

@@ -260,3 +260,102 @@ def test_what_is_being_deleted_is_told_as_that_and_made_again(home: Machine, cit
     finally:
         timer.join()
     assert cluster.get(*workload)["metadata"]["uid"] != old
+
+
+OPEN = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "allow-all", "namespace": SPACE},
+    "spec": {"podSelector": {}, "ingress": [{}], "egress": [{}], "policyTypes": ["Ingress", "Egress"]},
+}
+RBAC = "rbac.authorization.k8s.io"
+
+
+def undeclared(done: Done) -> set[str]:
+    """What a run's result tells as undeclared, as `Kind namespace/name`."""
+    found = [item for stack in done.result()["stacks"] for item in stack["findings"] if item["what"] == "undeclared"]
+    assert all(item["uid"] and item["since"] and item["managers"] for item in found)
+    return {f"{item['kind']} {item['namespace']}/{item['name']}".replace(" /", " ") for item in found}
+
+
+def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_confirmed(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    assert home.run("status", city, "-o", "json").json()["notes"] == []
+    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
+    accounts = {"apiGroup": RBAC, "kind": "Group", "name": f"system:serviceaccounts:{SPACE}"}
+    inner = {"name": "mallory", "namespace": SPACE}
+    binding = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "peek"}}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": inner, "rules": []}
+    bindings = {**binding, "roleRef": reference, "subjects": [accounts]}
+    cluster.apply(OPEN, role, bindings)
+    cluster.kubectl("create", "service", "clusterip", "side", "--tcp=80", "-n", SPACE)
+    rights = {f"NetworkPolicy {SPACE}/allow-all", f"Role {SPACE}/mallory", "ClusterRoleBinding peek"}
+    everything = {*rights, f"Service {SPACE}/side"}
+    seen = home.run("status", city, "-o", "json", code=4).json()
+    drift = [item for stack in seen["stacks"] for item in stack["drift"]]
+    assert {item["what"] for item in drift} == {"undeclared"}
+    assert {item["text"].partition(" is not declared: made by kubectl")[0] for item in drift} == everything
+    told = home.run("status", city, code=4).out
+    assert f"{TENANT}: NetworkPolicy {SPACE}/allow-all is not declared: made by kubectl-client-side-apply at " in told
+    assert "drifted: 3 undeclared on the cluster" in told
+    previewed = home.run("preview", city, "-o", "json", "--detailed-exitcode", code=2)
+    assert undeclared(previewed) == everything
+    assert previewed.changes() == set()
+    shown = home.run("preview", city).out
+    assert "nothing to change in what the files declare; drifting has 4 objects that nobody declared" in shown
+    assert f"`wecityctl up --confirm={NAME}` removes it" in shown
+    for more in ((), (), ("--no-skip",)):
+        done = up(home, city, *more)
+        assert (undeclared(done), done.changes()) == (everything, set())
+        assert any("allow-all is not declared" in text for text in done.stack(TENANT)["warnings"])
+    measures = {
+        (item["kind"], item["name"]): item["observations"][0]
+        for control in home.run("policy", "report", city, "-o", "json").json()["controls"]
+        for item in control["measures"]
+        if item["observations"]
+    }
+    for name in ("flows", "default-deny"):
+        assert measures["network-policy", name]["state"] == "undeclared"
+        assert f"undeclared: NetworkPolicy {SPACE}/allow-all" in measures["network-policy", name]["detail"]
+    assert measures["role", "system-administrators"]["state"] == "undeclared"
+    # A run of another stack says nothing of this one's namespace, and removes nothing there.
+    other = up(home, city, "--only", "application", f"--confirm={NAME}")
+    assert (undeclared(other), other.changes()) == ({"ClusterRoleBinding peek"}, set())
+    assert "ClusterRoleBinding peek was not removed, because only part of the city was run" in other.result()["notes"]
+    removed = up(home, city, f"--confirm={NAME}")
+    assert removed.changes() == {f"delete {title}" for title in rights}
+    assert undeclared(up(home, city)) == {f"Service {SPACE}/side"}
+    home.run("status", city, code=4)
+    cluster.kubectl("delete", "service", "side", "-n", SPACE)
+    home.run("status", city)
+    assert "as its files say (" in home.run("up", city, "--yes").out
+    assert cluster.get("networkpolicy", "default-deny", "-n", SPACE)
+
+
+def test_what_controllers_make_for_the_city_is_declared(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    city.component("parks-app").pop("replicas")
+    city.component("parks-app")["autoscale"] = {"min": 2, "max": 3, "cpu": 70}
+    city.save()
+    up(home, city)
+    for space in (SPACE, "platform-application"):
+        cluster.kubectl("delete", "pods", "--all", "-n", space)
+        # In this very moment there are pods and sets that nobody has seen yet.
+        assert undeclared(up(home, city)) == set()
+    cluster.kubectl("rollout", "status", "deployment/parks-app-web", "-n", SPACE)
+    home.run("status", city)
+
+
+def test_what_a_lost_state_no_longer_knows_is_no_strangers(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    """An `up` adopts it: it is neither told as undeclared nor removed, whatever was confirmed."""
+    (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
+    before = cluster.get("networkpolicies", "-A")["items"]
+    state.rename(state.with_suffix(".lost"))
+    assert undeclared(home.run("preview", city, "-o", "json")) == set()
+    part = up(home, city, "--only", "application", f"--confirm={NAME}")
+    assert part.changes() == set()
+    done = up(home, city, f"--confirm={NAME}")
+    assert undeclared(done) == set()
+    assert not [change for change in done.changes() if change.startswith("delete")]
+    after = cluster.get("networkpolicies", "-A")["items"]
+    assert [item["metadata"]["uid"] for item in after] == [item["metadata"]["uid"] for item in before]

@@ -138,7 +138,7 @@ def strangers(real: RealCity) -> Iterator[tuple[tuple[str, str], ...]]:
     finally:
         # With the cloud, which the last test takes down, they are gone too.
         if real.cluster.kubeconfig.exists():
-            real.cluster.kubectl("delete", "pod/stranger", "-n", HEALTH, "--wait=false")
+            real.cluster.kubectl("delete", "pod/stranger", "-n", HEALTH, "--wait=false", "--ignore-not-found")
             real.cluster.kubectl("delete", "namespace", OUTSIDE)
 
 
@@ -256,6 +256,8 @@ def test_logs_come_from_every_pod_of_the_app(real: RealCity) -> None:
 
 
 def test_status_has_every_workload_ready_on_real_nodes(real: RealCity) -> None:
+    # A pod that nobody declared would be told.
+    real.cluster.kubectl("delete", "pod/stranger", "-n", HEALTH, "--ignore-not-found")
     workloads = real.home.run("status", real.files, "-o", "json").json()["workloads"]
     assert len(workloads) >= 10
     assert all(item["state"] == "ready" and not item["simulated"] for item in workloads)

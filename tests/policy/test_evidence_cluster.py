@@ -220,19 +220,64 @@ def test_a_namespace_without_its_pod_security_is_altered(assessed: Assessed) -> 
     assert (seen.state, seen.present) == ("altered", seen.wanted - 1)
 
 
-def test_a_network_policy_that_nobody_declared_is_named(assessed: Assessed) -> None:
-    opening = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "open", "namespace": "health-commission-extranet"},
-        "spec": {"podSelector": {}, "ingress": [{}]},
-    }
-    assessed.plane.kubectl("apply", "-f", "-", stdin=json.dumps(opening))
+RBAC = "rbac.authorization.k8s.io"
+VIEW = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
+ACCOUNTS = {"apiGroup": RBAC, "kind": "Group", "name": "system:serviceaccounts:health-commission-extranet"}
+MALLORY = {"apiGroup": RBAC, "kind": "User", "name": "mallory"}
+PLACE = "health-commission-extranet"
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "namespace", "content", "measures", "control"),
+    [
+        (
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            PLACE,
+            {"spec": {"podSelector": {}, "ingress": [{}]}},
+            [("network-policy", "flows"), ("network-policy", "default-deny")],
+            "8.1.3.2",
+        ),
+        (
+            f"{RBAC}/v1",
+            "RoleBinding",
+            PLACE,
+            {"roleRef": VIEW, "subjects": [MALLORY]},
+            [("role", "audit-administrators"), ("role", "tenants")],
+            "8.1.4.2",
+        ),
+        (
+            f"{RBAC}/v1",
+            "ClusterRoleBinding",
+            "",
+            {"roleRef": VIEW, "subjects": [ACCOUNTS]},
+            [("role", "audit-administrators"), ("role", "tenants")],
+            "8.1.4.2",
+        ),
+    ],
+)
+def test_what_nobody_declared_fails_the_evidence_that_rests_on_its_kind(
+    assessed: Assessed,
+    api_version: str,
+    kind: str,
+    namespace: str,
+    content: dict[str, Any],
+    measures: list[tuple[str, str]],
+    control: str,
+) -> None:
+    metadata = {"name": "added", **({"namespace": namespace} if namespace else {})}
+    added = {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
+    assessed.plane.kubectl("apply", "-f", "-", stdin=json.dumps(added))
     try:
-        detail = assessed.observed("network-policy", "flows").detail
-        assert "1 more that the files do not declare: health-commission-extranet/open" in detail
+        for measure in measures:
+            seen = assessed.observed(*measure)
+            assert seen.state == "undeclared"
+            assert seen.detail == f"undeclared: {kind} {namespace}/added".replace(" /", " ")
+        assert assessed.observed("role", "service-accounts").state == "observed"
+        assert assessed.standing(control) == "broken"
     finally:
-        assessed.plane.kubectl("delete", "networkpolicy", "open", "-n", "health-commission-extranet")
+        assessed.plane.kubectl("delete", "-f", "-", stdin=json.dumps(added))
+    assert assessed.observed(*measures[0]).state == "observed"
 
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}

@@ -25,7 +25,8 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
     last run left it, with 6 when nothing was made yet, and with 4 when something failed, was interrupted, is missing,
-    was changed, is not ready or cannot be looked at. Where no cloud answers, it ends with the code of that error.
+    was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud answers, it ends with the
+    code of that error.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
@@ -50,6 +51,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
                 "workloads": [asdict(item) for item in read.found],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
+                "notes": list(examined.notes),
             }
         )
     else:
@@ -59,6 +61,8 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
             note(reason)
         for cloud, reason in away.unreachable.items():
             note(f"cloud {cloud}: {reason}")
+        for text in examined.notes:
+            note(text)
     if failed and len(failed) == len(session.city.clouds):
         raise typer.Exit(max(error.exit_code for error in failed.values()))
     raise typer.Exit(exit_code(stacks, read.found))

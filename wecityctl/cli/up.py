@@ -40,7 +40,8 @@ def up(
     On a terminal the changes are shown first and you are asked. Elsewhere, and with -o json, --yes is required.
     What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
     put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
-    field that the files state is refused unless --take-over is given.
+    field that the files state is refused unless --take-over is given. What nobody declared in the city's namespaces is
+    reported; network policies, roles and bindings among it are removed with --confirm=CITY.
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
@@ -52,16 +53,19 @@ def up(
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     timeouts = Timeouts(run=timeout or 0.0)
+    removable = None
     if not yes:
         require_can_ask(f"bringing {session.city.name} up", output)
         first = RunOptions(
             "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
         )
         shown = operate(RunRequest(session, first, chosen, details=True))
+        removable = frozenset(item.uid for item in shown.undeclared if item.is_removable)
+        changes = shown.has_changes or bool(confirm and removable)
         # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
-        if shown.exit_code or not (shown.has_changes or shown.conflicts):
+        if shown.exit_code or not (changes or shown.conflicts):
             raise typer.Exit(shown.exit_code)
-        if shown.has_changes:
+        if changes:
             ask("Make these changes?")
     options = RunOptions(
         "up",
@@ -72,6 +76,7 @@ def up(
         confirm_all=bool(confirm),
         delete_data=delete_data,
         take_over=take_over,
+        shown=removable,
         new_clusters=replaced,
         timeouts=timeouts,
     )

@@ -34,7 +34,8 @@ class RunOptions:
     (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
     caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
     are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. With
-    `take_over` what others have changed is changed back and what they have added removed. `files` is how the user names
+    `take_over` what others have changed is changed back and what they have added removed. Of what nobody declared, only
+    what was `shown` is removed (uids; `None`: whatever is found). `files` is how the user names
     the city's files, for commands that are advised.
     """
 
@@ -52,6 +53,7 @@ class RunOptions:
     confirm_all: bool = False
     delete_data: bool = False
     take_over: bool = False
+    shown: frozenset[str] | None = None
     provider: KubernetesProvider = "auto"
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None

@@ -30,6 +30,7 @@ from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.tasks import Backward, Forward, OpenLanded
+from wecityctl.engine.undeclared import UndeclaredControl
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.wire import Report
 from wecityctl.errors import WecityError
@@ -74,10 +75,10 @@ def run(
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     kept = tuple(name for name in leftovers if not options.confirms(name))
     context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
-    is_whole = {stack.name for stack in full_plan.stacks} <= set(context.stacks)
+    elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, open_landed, before, is_whole=is_whole)
+    runner = _Runner(context, sink, leftovers, open_landed, before, elsewhere)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
@@ -117,8 +118,7 @@ class _Runner:
         leftovers: tuple[str, ...],
         open_landed: OpenLanded | None,
         before: Callable[[], None],
-        *,
-        is_whole: bool,
+        elsewhere: set[str],
     ) -> None:
         self._context = context
         self._before = before
@@ -126,7 +126,7 @@ class _Runner:
         self._options = context.options
         self._sink = sink
         self._leftovers = leftovers
-        self._is_whole = is_whole
+        self._elsewhere = elsewhere
         self._skipper = Skipper(
             context.plan,
             context.options,
@@ -192,6 +192,16 @@ class _Runner:
         if self._options.operation == "up":
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
+        if self._options.operation in ("preview", "up"):
+            self._settle_undeclared()
+
+    def _settle_undeclared(self) -> None:
+        """Last, when the states have whatever the run has made."""
+        if any(result.outcome == "cancelled" for result in self.results.values()):
+            return
+        control = UndeclaredControl(self._context, self._skipper, self._sink, self._elsewhere)
+        self.results = control.settle(self.results)
+        self.notes += control.notes
 
     @staticmethod
     def _is_work(forward: Forward, stack: str) -> bool:
@@ -285,9 +295,9 @@ class _Runner:
         require_same_clusters(context)
         forget_old_clusters(context, self._sink)
         # Part of a city keeps the secret store and what is left of earlier files.
-        names = [name for name in context.stacks if self._is_whole or context.layer(name) != "secrets"]
+        names = [name for name in context.stacks if not self._elsewhere or context.layer(name) != "secrets"]
         keeping = Keeping(context)
-        if self._is_whole:
+        if not self._elsewhere:
             names += self._leftovers
             names += [name for name in keeping.stacks() if name not in names]
         self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)

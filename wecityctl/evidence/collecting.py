@@ -13,9 +13,10 @@ from wecityctl.evidence.reading import Look, Tried, look
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.findings import Finding
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
-from wecityctl.policy.enforcers import Enforcer, enforcers, observe, strangers
+from wecityctl.policy.enforcers import Enforcer, enforcers, observe
 from wecityctl.policy.evidence import (
     CloudLook,
     ControlEvidence,
@@ -28,6 +29,8 @@ from wecityctl.policy.evidence import (
 )
 from wecityctl.policy.model import Posture, Rule
 from wecityctl.session import Session
+
+_SHOWN = 5
 
 
 def collect(
@@ -46,14 +49,14 @@ def collect(
     posture = Posture(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
     verdict = judge(posture, now.astimezone().date(), rules)
     tried = [rule.name for rule in rules if trying and (rule.veto or rule.level_for(city) == "mandatory")]
-    read = look(city, clusters.found, wanted_on(posture), tried)
+    read = look(city, clusters.found, wanted_on(posture), tried, partial=bool(unseen))
     answers: dict[str, Look | WecityError] = {**clusters.failed, **read}
     seen = {cloud: found for cloud, found in read.items() if isinstance(found, Look)}
     live = judge_live(posture, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
     measures = [*_of_rules(city, rules, verdict, live), *_of_settings(city)]
     for item in enforcers(posture, rules):
-        measures.append((item.controls, _measure(posture, item, looks, answers)))
+        measures.append((item.controls, _measure(item, looks, answers)))
     return Dossier(
         city=city.name,
         mlps=city.compliance.mlps,
@@ -105,9 +108,7 @@ def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
     yield ("8.2.1.1",), Measure("setting", "residency", title, "declared", regions)
 
 
-def _measure(
-    posture: Posture, item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]
-) -> Measure:
+def _measure(item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]) -> Measure:
     observations = []
     for there in looks:
         wanted = item.wanted.get(there.cloud, ())
@@ -119,8 +120,7 @@ def _measure(
             observations.append(Observation(there.cloud, "not-looked-at", 0, len(wanted), detail=reason))
         elif isinstance(answer, Look):
             seen = observe(there.cloud, wanted, answer.live, answer.differs)
-            if item.kind == "network-policy" and item.name == "flows":
-                seen = _with_strangers(seen, strangers(posture, there.cloud, answer.live))
+            seen = _with_undeclared(seen, [one for one in answer.undeclared if item.rests_on(one.kind)])
             if item.kind == "admission":
                 seen = _with_trial(seen, answer.tried.get(item.name))
             observations.append(seen)
@@ -141,11 +141,14 @@ def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
     return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 
-def _with_strangers(seen: Observation, names: Sequence[str]) -> Observation:
-    if not names:
+def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation:
+    """Rights and openings add up: beside one that nobody declared, the declared ones enforce nothing for certain."""
+    if not found:
         return seen
-    detail = f"{len(names)} more that the files do not declare: {', '.join(names[:5])}"
-    return replace(seen, detail="; ".join(filter(None, (seen.detail, detail))))
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    detail = f"undeclared: {', '.join(item.title for item in found[:_SHOWN])}{more}"
+    state = "undeclared" if seen.state == "observed" else seen.state
+    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 
 def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:

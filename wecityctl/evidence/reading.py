@@ -17,6 +17,7 @@ from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
+from wecityctl.model.findings import Finding
 from wecityctl.model.naming import FIELD_MANAGER
 from wecityctl.policy.admission import CITY_LABEL
 from wecityctl.policy.enforcers import Key, key_of
@@ -67,12 +68,14 @@ class Look:
     """What is in a cluster, what of it is otherwise than stated, and what came of the trials by rule.
 
     `differs` says of objects that enclose the city what is otherwise than stated; `whole` is false where it could not
-    be asked what they would be once they are written, because this identity may not write.
+    be asked what they would be once they are written, because this identity may not write. `undeclared` is what gives
+    rights, opens or limits and no stack would register.
     """
 
     live: Live
     differs: Mapping[Key, str] = field(default_factory=dict)
     whole: bool = True
+    undeclared: tuple[Finding, ...] = ()
     tried: Mapping[str, Tried] = field(default_factory=dict)
 
 
@@ -81,14 +84,16 @@ def look(
     clusters: Mapping[str, Cluster],
     wanted: Mapping[str, Sequence[Manifest]],
     rules: Sequence[str] = (),
+    *,
+    partial: bool = False,
 ) -> dict[str, Look | WecityError]:
     """What every cluster has, or why it could not be read; `rules` names those that are tried.
 
-    `wanted` are the objects that the stacks would register on each cloud.
+    `wanted` are the objects that the stacks would register on each cloud; `partial`: some stacks' are not known.
     """
 
     async def look_at_all() -> dict[str, Look | WecityError]:
-        looks = (_look_at(city, cluster, wanted.get(cloud, ()), rules) for cloud, cluster in clusters.items())
+        looks = (_look_at(city, cluster, wanted.get(cloud, ()), rules, partial) for cloud, cluster in clusters.items())
         found = await asyncio.gather(*looks)
         return dict(zip(clusters, found, strict=True))
 
@@ -96,7 +101,7 @@ def look(
 
 
 async def _look_at(
-    city: City, cluster: Cluster, wanted: Sequence[Manifest], rules: Sequence[str]
+    city: City, cluster: Cluster, wanted: Sequence[Manifest], rules: Sequence[str], partial: bool
 ) -> Look | WecityError:
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
@@ -110,8 +115,9 @@ async def _look_at(
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
             live = await _read(client, city, wanted)
             differs, whole = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
+            undeclared = await _undeclared(client, city, wanted, partial)
             tried = await _try_all(client, city, live, rules)
-            return Look(live, differs, whole, tried)
+            return Look(live, differs, whole, undeclared, tried)
     except TimeoutError:
         return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
     except WecityError as error:
@@ -133,6 +139,19 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
     found = (item for items in lists for item in items)
     kept = (item for item in found if item["metadata"].get("namespace", "") in inside | {""})
     return {key_of(item): item for item in (*own, *kept)}
+
+
+async def _undeclared(client: KubeClient, city: City, wanted: Sequence[Manifest], partial: bool) -> tuple[Finding, ...]:
+    """What encloses the city or opens it and none of its stacks would register."""
+    from wecityctl.drift.undeclared import SECURITY, find, place
+
+    declared = {place(str(item.get("apiVersion")), *key_of(item)): "" for item in wanted}
+    found = [item.finding for item in (await find(client, city.name, declared, kinds=SECURITY)).strangers]
+    if partial:
+        # What is in other namespaces, or in none, may be of a stack that is not known.
+        names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
+        found = [item for item in found if item.namespace in names]
+    return tuple(found)
 
 
 async def _compare(

@@ -115,6 +115,12 @@ class RunResult:
         found = (item for result in self.results for item in result.findings)
         return tuple(item for item in found if item.what == "addition" or (item.admission and not item.is_refused))
 
+    @property
+    def undeclared(self) -> tuple[Finding, ...]:
+        """What nobody declared and is still there."""
+        found = (item for result in self.results for item in result.findings)
+        return tuple(item for item in found if item.what == "undeclared" and not item.resolved)
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:

@@ -10,8 +10,9 @@ from difflib import unified_diff
 from typing import Any, Literal
 
 # missing: the object is gone. security: a security object differs in any way. conflict: a field that the files state
-# was changed by another manager. addition: another manager added something that the files do not state.
-Drift = Literal["missing", "security", "conflict", "addition"]
+# was changed by another manager. addition: another manager added something that the files do not state. undeclared: an
+# object in the city's namespaces, or with rights over them, that no stack has made.
+Drift = Literal["missing", "security", "conflict", "addition", "undeclared"]
 
 # A security object that was restored so often and changed back each time is left as it is, and its managers named.
 RESTORES = 3
@@ -19,6 +20,8 @@ _SHOWN = 3
 # What is shown of one value, in characters and in lines of a diff; the whole value is in the JSON output.
 _LONGEST = 120
 _MOST_LINES = 12
+# What opens the city or gives rights in it, and holds no data: removed when that is confirmed, if nobody declared it.
+_REMOVABLE = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ClusterRoleBinding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Finding:
     restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
     put it right, or a preview's `up` would. `admission` names what changes the object whenever it is written, such as a
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
-    `finalizers` hold it.
+    `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
+    3339).
     """
 
     stack: str
@@ -83,6 +87,13 @@ class Finding:
     admission: tuple[str, ...] = ()
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
+    since: str = ""
+    uid: str = ""
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether an `up` may remove it once that is confirmed: never a workload, a volume or a Secret."""
+        return self.what == "undeclared" and self.kind in _REMOVABLE
 
     @property
     def is_stopped(self) -> bool:
@@ -126,6 +137,9 @@ class Finding:
             held = f"; finalizers hold it: {', '.join(self.finalizers)}" if self.finalizers else ""
             return f"{self.title} is being deleted{held}"
         by = f" by {self.who}" if self.managers else ""
+        if self.what == "undeclared":
+            made = f": made{by}" + (f" at {self.since}" if self.since else "")
+            return f"{self.title} is not declared" + (made if by or self.since else "")
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
         fields = ", ".join(map(str, self.fields[:_SHOWN]))

@@ -13,12 +13,18 @@ from wecityctl.graph import SECRET, UNKNOWN, RecordedResource
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.evidence import Kind, Observation, State
 from wecityctl.policy.model import Posture, Rule
-from wecityctl.policy.objects import cloud_of, name_of, namespace_of
+from wecityctl.policy.objects import cloud_of, name_of
 from wecityctl.policy.rules.network_fences import DEFAULT_DENY
 from wecityctl.policy.rules.role_bindings import DUTIES, group_name, inner_role_name, people, role_name
 
 Key = tuple[str, str, str]
 _SHOWN = 3
+SERVICE_ACCOUNTS = "service-accounts"
+_RESTS_ON: Mapping[Kind, tuple[str, ...]] = {
+    "network-policy": ("NetworkPolicy",),
+    "pod-security": ("Namespace",),
+    "role": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
+}
 ADMISSION = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
@@ -40,6 +46,10 @@ class Enforcer:
     def in_clusters(self) -> bool:
         """Whether it is made of Kubernetes objects, which can be looked at without a vendor's interface."""
         return self.kind != "landing-zone"
+
+    def rests_on(self, kind: str) -> bool:
+        """Whether one more object of that kind takes away from what this enforces."""
+        return kind in _RESTS_ON.get(self.kind, ()) and self.name != SERVICE_ACCOUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("role", "tenants", "Roles of the tenants' own administrators", ("8.1.4.2",), _tenant_role),
     Family(
         "role",
-        "service-accounts",
+        SERVICE_ACCOUNTS,
         "Service accounts of the apps, one each",
         ("8.1.4.1",),
         _is("ServiceAccount"),
@@ -246,17 +256,3 @@ def _named(word: str, items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if items:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
         yield f"{word}: {', '.join(map(_title, items[:_SHOWN]))}{more}"
-
-
-def strangers(posture: Posture, cloud: str, live: Mapping[Key, Mapping[str, Any]]) -> tuple[str, ...]:
-    """NetworkPolicies in the city's namespaces of a cloud that no stack would register: they add to what is allowed."""
-    ours, namespaces = set(), set()
-    for recording, item in posture.objects("Namespace", "NetworkPolicy"):
-        if cloud_of(posture, recording) == cloud:
-            namespaces.add(name_of(item) if item.inputs.get("kind") == "Namespace" else namespace_of(item))
-            ours.add(key_of(item.inputs))
-    return tuple(
-        f"{namespace}/{name}"
-        for kind, namespace, name in sorted(live)
-        if kind == "NetworkPolicy" and namespace in namespaces and (kind, namespace, name) not in ours
-    )

@@ -15,12 +15,14 @@ DISCLAIMER = (
 )
 
 # `not-looked-at` is never good news and never bad: nobody has looked.
-State = Literal["observed", "partial", "altered", "inactive", "crossed", "missing", "unreachable", "not-looked-at"]
+State = Literal[
+    "observed", "partial", "altered", "undeclared", "inactive", "crossed", "missing", "unreachable", "not-looked-at"
+]
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
 Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
 # What can be said of a control. `enforced`: everything that enforces it was observed working on every cloud.
 Standing = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
-_WRONG = ("partial", "altered", "inactive", "crossed", "missing")
+_WRONG = ("partial", "altered", "undeclared", "inactive", "crossed", "missing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ WORDS = {
     "observed": "observed",
     "partial": "in part",
     "altered": "ALTERED",
+    "undeclared": "UNDECLARED ONES BESIDE IT",
     "inactive": "THERE, BUT REFUSES NOTHING",
     "crossed": "CROSSED BY WHAT RUNS",
     "missing": "MISSING",
@@ -139,7 +140,7 @@ def observed_line(measure: Measure, at: str) -> str:
 def observation_line(item: Observation, at: str) -> str:
     """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
     parts = [f"{item.cloud}: {WORDS[item.state]}"]
-    if item.wanted and item.state in ("observed", "partial", "altered", "inactive", "missing"):
+    if item.wanted and item.state in ("observed", "partial", "altered", "undeclared", "inactive", "missing"):
         parts.append(f"{item.present} of {item.wanted}")
     if item.since:
         parts.append(f"since {item.since[:10]} ({age(item.since, at)})")

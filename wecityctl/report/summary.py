@@ -120,6 +120,9 @@ def headline(result: RunResult) -> str:
         if result.conflicts:
             count = counted(len(result.conflicts), "object")
             return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
+        if result.undeclared:
+            count = counted(len(result.undeclared), "object")
+            return f"nothing to change in what the files declare; {result.city} has {count} that nobody declared"
         if result.additions:
             others = "added" if all(item.what == "addition" for item in result.additions) else "added or changed"
             return f"nothing to change: {result.city} is as its files say, apart from what others have {others}"
