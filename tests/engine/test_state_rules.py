@@ -221,16 +221,30 @@ def test_the_mark_follows_every_write_but_the_status() -> None:
     entry = {"manager": "kubectl", "operation": "Update", "time": "2026-11-21T10:00:00Z", "fieldsV1": {"f:data": {}}}
     status = {"manager": "controller", "operation": "Update", "subresource": "status"}
     meta = {"generation": 3, "resourceVersion": "7", "labels": {"a": "b"}, "managedFields": [entry]}
-    before = probe.mark(meta)
-    assert probe.mark({**meta, "resourceVersion": "8", "managedFields": [entry, status]}) == before
+    spec = {"hard": {"pods": "1"}}
+
+    def mark(meta: dict[str, Any], **more: Any) -> str:
+        return probe.mark({"metadata": meta, "spec": spec}, **more)
+
+    before = mark(meta)
+    assert mark({**meta, "resourceVersion": "8", "managedFields": [entry, status]}) == before
     later = {**entry, "time": "2026-11-21T10:00:01Z"}
-    changes = ({"generation": 4}, {"labels": {}}, {"annotations": {"c": "d"}}, {"managedFields": [later]})
-    assert len({before, *(probe.mark({**meta, **change}) for change in changes)}) == 5
+    changes = (
+        {"generation": 4},
+        {"labels": {}},
+        {"annotations": {"c": "d"}},
+        {"managedFields": [later]},
+        {"finalizers": ["example.org/held"]},
+    )
+    assert len({before, *(mark({**meta, **change}) for change in changes)}) == 6
     # Neither a generation nor a status: whoever writes, and however it hides, leaves another version.
     plain = {"resourceVersion": "7", "managedFields": [entry]}
-    versions = [probe.mark({**plain, "resourceVersion": version}, has_status=False) for version in ("7", "8")]
+    versions = [mark({**plain, "resourceVersion": version}, has_status=False) for version in ("7", "8")]
     assert versions[0] != versions[1]
-    assert probe.mark(plain) == probe.mark({**plain, "resourceVersion": "8"})
+    # A status and no generation: the content tells, whoever is said to have written it.
+    counted = {"metadata": {**plain, "resourceVersion": "8"}, "spec": spec, "status": {"used": {"pods": "1"}}}
+    assert probe.mark(counted) == mark(plain)
+    assert probe.mark({**counted, "spec": {"hard": {"pods": "1000"}}}) != mark(plain)
 
 
 def test_strangers_are_those_who_are_no_part_of_the_cluster() -> None:

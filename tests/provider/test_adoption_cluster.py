@@ -61,6 +61,42 @@ async def test_what_kubectl_applied_and_a_resource_adopts_leaves_the_object_with
     assert (await engine.update(news, state, "a"))["data"] == {"x": "1"}
 
 
+LOST: dict[str, Any] = {
+    # A field that is owned as a whole, and that the API server adds defaults to.
+    "ValidatingAdmissionPolicy": {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [
+                    {
+                        "apiGroups": ["none.example"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE"],
+                        "resources": ["no"],
+                    }
+                ]
+            },
+            "validations": [{"expression": "true"}],
+        },
+    },
+    # A zero that the API server does not store.
+    "PriorityClass": {"apiVersion": "scheduling.k8s.io/v1", "value": 7, "globalDefault": False},
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+async def test_what_the_api_server_writes_otherwise_is_adopted_when_the_state_is_lost(
+    engine: Engine, cluster: ControlPlane, namespace: str, kind: str
+) -> None:
+    obj = {"kind": kind, "metadata": {"name": f"lost-{namespace}"}, **LOST[kind]}
+    _, _, before = await engine.make(obj, "a")
+    _, identifier, again = await engine.make(obj, "a")
+    assert again["metadata"]["uid"] == before["metadata"]["uid"]
+    assert managers(live(cluster, kind, f"lost-{namespace}")) == [again["__fieldManager"]] != [before["__fieldManager"]]
+    await engine.delete(identifier, again, "a")
+
+
 @pytest.mark.parametrize("maker", ["kubectl create", "kubectl apply", "another resource"])
 async def test_a_foreign_object_is_refused_and_stays_byte_identical(
     engine: Engine, cluster: ControlPlane, namespace: str, maker: str

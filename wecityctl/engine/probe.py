@@ -1,4 +1,4 @@
-"""The live probe: are a stack's objects the ones its last run left behind? Metadata only, one list per kind.
+"""The live probe: are a stack's objects the ones its last run left behind? One list per kind, of metadata if they do.
 
 Compared are the uid and a mark that changes with every write that may concern us: see `mark`.
 """
@@ -30,6 +30,19 @@ class Seen(NamedTuple):
 
 Objects = dict[str, Seen]
 SEPARATOR = "|"
+# What of the metadata is no generation's to count.
+_TOLD = ("labels", "annotations", "finalizers", "ownerReferences")
+# Kinds with a status whose generation the API server does not count: their content is looked at.
+_WITHOUT_GENERATION = frozenset(
+    {
+        ("v1", "Namespace"),
+        ("v1", "PersistentVolume"),
+        ("v1", "PersistentVolumeClaim"),
+        ("v1", "ResourceQuota"),
+        ("v1", "Service"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    }
+)
 
 
 def selector(city: str) -> str:
@@ -73,30 +86,36 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
         served = await client.resource(api_version, kind)
     except KindNotFound:
         return {}
-    items = await client.list(served, label_selector=selector(city), metadata_only=True)
+    has_status = "status" in served.subresources
+    whole = has_status and (api_version, kind) in _WITHOUT_GENERATION
+    items = await client.list(served, label_selector=selector(city), metadata_only=not whole)
+    if has_status and not whole and any(not item["metadata"].get("generation") for item in items):
+        items = await client.list(served, label_selector=selector(city))
     found: Objects = {}
     for item in items:
         meta = item["metadata"]
         key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
-            seen = mark(meta, has_status="status" in served.subresources)
-            found[key] = Seen(meta["uid"], seen, strangers(meta, kind))
+            found[key] = Seen(meta["uid"], mark(item, has_status=has_status), strangers(meta, kind))
     return found
 
 
-def mark(meta: Mapping[str, Any], *, has_status: bool = True) -> str:
+def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
     """What changes when somebody changes the object, and not when only its status does.
 
-    A generation does not count labels and annotations, so they are added with who last wrote what. Kinds that have
-    neither a generation nor a status (`has_status`) change with every write.
+    A generation does not count labels, annotations and the like, so they are added with who last wrote what. Who wrote what can
+    be rewritten: kinds without a generation are told by their content. Those that have no status either (`has_status`)
+    change their version with every write.
     """
+    meta = obj["metadata"]
     owners = meta.get("managedFields") or ()
     generation = meta.get("generation")
     if not generation and not has_status:
         return f"version {meta.get('resourceVersion')}"
     writes = [item for item in owners if item.get("subresource") != "status"]
-    told = (generation, meta.get("labels"), meta.get("annotations"), writes)
+    content = {} if generation else {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+    told = (generation, *(meta.get(name) for name in _TOLD), writes, content)
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -36,7 +36,10 @@ class ApplyConflictError(DeploymentError):
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """How an object is applied: under which name, whether over others' fields, and who hears of it."""
+    """How an object is applied: under which name, whether over others' fields, and who hears of it.
+
+    `former` are earlier names of the same owner: what they own is taken from them, whatever `force` says.
+    """
 
     client: KubeClient
     manager: str
@@ -44,6 +47,7 @@ class Apply:
     warn: Callable[[str], None]
     report: Callable[[str], None]
     timeout: float
+    former: frozenset[str] = frozenset()
 
     def under(self, manager: str) -> Apply:
         """The same under another name."""
@@ -112,8 +116,11 @@ class Apply:
         try:
             return await send(force=self.force)
         except Conflict as error:
-            # A number of replicas that is stated is taken back from the autoscaler, and from nobody else.
-            if not is_autoscalers_alone(error):
+            # A number of replicas that is stated is taken back from the autoscaler, and from nobody else. An earlier
+            # name of ours conflicts though nothing differs: where the API server has added defaults to a field that
+            # is owned as a whole, and where it does not store a zero.
+            is_ours = bool(error.managers) and self.former.issuperset(error.managers)
+            if not is_ours and not is_autoscalers_alone(error):
                 raise
             return await send(force=True)
 

@@ -6,6 +6,7 @@ Whose an object is, is `adoption`'s rule. An object that is being deleted is wai
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from wecityctl.kube.errors import KindNotFound, NotFound
@@ -64,7 +65,7 @@ async def take_over(
     if former:
         # Under the former name first: a change would conflict with what it owns.
         await provider.cancellation.run(how.under(former[-1]).make(body), grace=GRACE)
-    applied = await provider.cancellation.run(how.make(body), grace=GRACE)
+    applied = await provider.cancellation.run(replace(how, former=frozenset(former)).make(body), grace=GRACE)
     for manager in former:
         applied = await release(provider, applied, manager)
     if is_owned_by_kubectl(applied):
