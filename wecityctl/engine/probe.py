@@ -104,9 +104,9 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
 def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
     """What changes when somebody changes the object, and not when only its status does.
 
-    A generation does not count labels, annotations and the like, so they are added with who last wrote what. Who wrote what can
-    be rewritten: kinds without a generation are told by their content. Those that have no status either (`has_status`)
-    change their version with every write.
+    A generation does not count labels, annotations and the like, so they are added with who last wrote what. Who wrote
+    what can be rewritten: kinds without a generation are told by their content. Those that have no status either
+    (`has_status`) change their version with every write.
     """
     meta = obj["metadata"]
     owners = meta.get("managedFields") or ()
