@@ -164,7 +164,8 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
     elif known.cloud in away.unreachable:
         yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
     # What is added, and what is changed on admission, is told and is no trouble; of security objects it is.
-    wrong = [item for item in known.drift if item.what not in _REPORTED and (item.is_overruled or not item.admission)]
+    told_only = [item for item in known.drift if item.shared or (item.admission and not item.is_overruled)]
+    wrong = [item for item in known.drift if item.what not in _REPORTED and item not in told_only]
     if wrong:
         deleting = sum(item.deleting for item in wrong)
         missing = sum(item.what == "missing" for item in wrong) - deleting

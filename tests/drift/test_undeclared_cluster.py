@@ -288,8 +288,8 @@ async def test_what_the_cluster_makes_by_itself_is_not_told(city: City) -> None:
 
 
 async def test_rights_of_the_whole_cluster_that_reach_the_city_are_found(city: City) -> None:
-    def binding(*subjects: Object) -> Object:
-        reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
+    def binding(*subjects: Object, role: str = "view") -> Object:
+        reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}
         return {"roleRef": reference, "subjects": list(subjects)}
 
     account = {"kind": "ServiceAccount", "name": "web", "namespace": city.name}
@@ -297,9 +297,12 @@ async def test_rights_of_the_whole_cluster_that_reach_the_city_are_found(city: C
         "account": binding(MALLORY, account),
         "group": binding({"apiGroup": RBAC, "kind": "Group", "name": f"system:serviceaccounts:{city.name}"}),
         "user": binding({"apiGroup": RBAC, "kind": "User", "name": f"system:serviceaccount:{city.name}:web"}),
+        "role": binding(MALLORY, role=f"manager-{city.name}"),
+        "everybody": binding({"apiGroup": RBAC, "kind": "Group", "name": "system:serviceaccounts"}),
         "nobody": binding(MALLORY, {**account, "namespace": "kube-system"}),
         "alike": binding({"apiGroup": RBAC, "kind": "Group", "name": f"system:serviceaccounts:{city.name}-2"}),
     }
+    await city.declare(f"{RBAC}/v1", "ClusterRole", f"manager-{city.name}", space="", rules=RULES)
     for name, content in cases.items():
         await city.put(f"{RBAC}/v1", "ClusterRoleBinding", f"{name}-{city.name}", space="", **content)
     labelled = {"labels": {CITY_LABEL: city.name}}
@@ -313,11 +316,15 @@ async def test_rights_of_the_whole_cluster_that_reach_the_city_are_found(city: C
     )
     found = await city.look()
     assert found.keys() == {
-        *(f"ClusterRoleBinding {name}-CITY" for name in ("account", "group", "user", "label")),
+        *(f"ClusterRoleBinding {name}-CITY" for name in ("account", "group", "user", "label", "role", "everybody")),
         "ClusterRole label-CITY",
     }
     assert {item.finding.stack for item in found.values()} == {f"{city.name}.base"}
     assert not found["ClusterRole label-CITY"].finding.is_removable
+    # What gives everybody something is told, and is the cluster's owner's.
+    shared = {title for title, item in found.items() if item.finding.shared}
+    assert shared == {"ClusterRoleBinding everybody-CITY"}
+    assert not found["ClusterRoleBinding everybody-CITY"].finding.is_removable
     assert await remove(city.client, found["ClusterRoleBinding group-CITY"])
     assert "ClusterRoleBinding group-CITY" not in await city.look()
 

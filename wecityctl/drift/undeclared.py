@@ -57,6 +57,17 @@ KINDS: Final = (
 )
 # What the API server and the controllers put into every namespace.
 _DEFAULTS: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
+# Groups that every service account is in; the bindings to them that every API server makes, and their roles.
+_EVERYBODY: Final = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
+_BOOTSTRAP: Final = frozenset(
+    (name, name)
+    for name in (
+        "system:basic-user",
+        "system:discovery",
+        "system:public-info-viewer",
+        "system:service-account-issuer-discovery",
+    )
+)
 # What other controllers put into every namespace they put into this one too.
 _FIRST_NAMESPACE: Final = "default"
 _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
@@ -214,7 +225,26 @@ class _Look:
             return False
         if rt.namespaced:
             return item["metadata"].get("namespace") in self.spaces
-        return _label(item) == self.city or (rt is BINDING and any(map(self._is_ours, item.get("subjects") or ())))
+        if _label(item) == self.city:
+            return True
+        if rt is not BINDING:
+            return False
+        return self._is_ours_alone(item) or self._is_shared(item)
+
+    def _is_ours_alone(self, item: Object) -> bool:
+        """Whether a binding gives one of the city's own roles, or rights to its service accounts alone."""
+        return (_RBAC, "ClusterRole", "", _role(item)) in self.declared or any(
+            map(self._is_ours, item.get("subjects") or ())
+        )
+
+    def _is_shared(self, item: Object) -> bool:
+        """Whether a binding gives rights to everybody, and so to the city's service accounts too."""
+        if (item["metadata"]["name"], _role(item)) in _BOOTSTRAP:
+            return False
+        return any(
+            subject.get("kind") == "Group" and subject.get("name") in _EVERYBODY
+            for subject in item.get("subjects") or ()
+        )
 
     def _is_ours(self, subject: Mapping[str, Any]) -> bool:
         """Whether the subject of a binding is, or has in it, a service account of the city's namespaces."""
@@ -353,6 +383,7 @@ class _Look:
             classify.foreign_managers(item, ""),
             since=str(meta.get("creationTimestamp") or ""),
             uid=meta["uid"],
+            shared=rt is BINDING and _label(item) != self.city and not self._is_ours_alone(item),
         )
         return Stranger(finding, rt, meta["resourceVersion"])
 
@@ -375,6 +406,10 @@ def _is_owner(owner: Object, ref: Mapping[str, Any], owned: Object) -> bool:
 
 def _label(item: Object) -> str:
     return str((item["metadata"].get("labels") or {}).get(CITY_LABEL) or "")
+
+
+def _role(binding: Object) -> str:
+    return str((binding.get("roleRef") or {}).get("name") or "")
 
 
 def _is_kept(item: Object) -> bool:

@@ -119,7 +119,7 @@ class RunResult:
     def undeclared(self) -> tuple[Finding, ...]:
         """What nobody declared and is still there."""
         found = (item for result in self.results for item in result.findings)
-        return tuple(item for item in found if item.what == "undeclared" and not item.resolved)
+        return tuple(item for item in found if item.what == "undeclared" and not (item.resolved or item.shared))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ class Finding:
     put it right, or a preview's `up` would. `admission` names what changes the object whenever it is written, such as a
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
     `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
-    3339).
+    3339);
+    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove.
     """
 
     stack: str
@@ -89,11 +90,12 @@ class Finding:
     finalizers: tuple[str, ...] = ()
     since: str = ""
     uid: str = ""
+    shared: bool = False
 
     @property
     def is_removable(self) -> bool:
         """Whether an `up` may remove it once that is confirmed: never a workload, a volume or a Secret."""
-        return self.what == "undeclared" and self.kind in _REMOVABLE
+        return self.what == "undeclared" and self.kind in _REMOVABLE and not self.shared
 
     @property
     def is_stopped(self) -> bool:
