@@ -58,6 +58,7 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
         fields = fieldset.minus(controllers.beyond(entry, str(live.get("kind"))), stated)
         for whole in (stated, _NEVER_ADDITIONS):
             fields = fieldset.minus(fields, fieldset.below_of(fields, whole))
+        fields = fieldset.without_bare_nodes(fields, entry.get("fieldsV1") or {})
         found = fieldset.union(found, fields)
     return found
 

@@ -37,6 +37,17 @@ def minus(left: Fields, right: Fields) -> dict[str, Any]:
     return result
 
 
+def without_bare_nodes(left: Fields, whole: Fields) -> dict[str, Any]:
+    """The fields of `left`, part of `whole`, without nodes of which nothing but themselves is left of what they had."""
+    result: dict[str, Any] = {}
+    for key, below in left.items():
+        before = _node(whole.get(key, {}))
+        rest = below if key == SELF else without_bare_nodes(below, before)
+        if key == SELF or set(rest) - {SELF} or not set(before) - {SELF}:
+            result[key] = rest
+    return result
+
+
 def below_of(left: Fields, leaves_of: Fields) -> dict[str, Any]:
     """The fields of `left` that lie at or below a leaf of `leaves_of`: what that set stands for as a whole."""
     result: dict[str, Any] = {}
