@@ -18,7 +18,7 @@ from wecityctl.engine.examination import counted, examine_cases, key_of, written
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.outcome import describe, first_line
-from wecityctl.engine.state import Deployment
+from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.state_edit import marked_finished, marked_unfinished, without_resources
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
@@ -154,6 +154,18 @@ class DriftControl:
             return
         for name in names:
             self._cases[name] = tuple(case for case in cases if case.recorded.stack == name)
+
+    def look_again(self, state: StackState) -> None:
+        """Examine a stack in a state that has more than when it was looked at; as `look`."""
+        cluster = self._context.cluster_of(state.stack)
+        self._cases.pop(state.stack, None)
+        self._failed.pop(state.stack, None)
+        if cluster is None:
+            return
+        try:
+            self._cases[state.stack] = examine_cases(cluster, self._context.backend, [state])
+        except WecityError as error:
+            self._failed[state.stack] = error
 
     def undisturbed(self, cluster: Cluster, keys: Iterable[str]) -> None:
         """Objects that were found as they should be without an examination."""
