@@ -220,13 +220,13 @@ def test_forged_marks_are_told_and_delete_nothing(
     record = json.loads(marks["wecity.dev/retained-record"])
     cluster.kubectl("create", "namespace", other)
 
-    def forge(namespace: str, label: str, **stated: str) -> None:
+    def forge(label: str, **stated: str) -> None:
         """A claim with a mark whose record says `stated`."""
         inputs = {**record["inputs"], "metadata": {**record["inputs"]["metadata"], **stated}}
         forged = {**marks, "wecity.dev/retained-record": json.dumps({**record, "inputs": inputs})}
         metadata = {
             "name": label,
-            "namespace": namespace,
+            "namespace": other,
             "labels": {"wecity.dev/city": name},
             "annotations": forged,
         }
@@ -234,8 +234,8 @@ def test_forged_marks_are_told_and_delete_nothing(
         made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
         cluster.kubectl("apply", "-f", "-", stdin=json.dumps(made))
 
-    forge(other, "copied")
-    forge(other, "v", name="v", namespace=other)
+    forge("copied")
+    forge("v", name="v", namespace=other)
     own = json.loads(cluster.kubectl("get", "namespace", space, "-o", "json"))["metadata"]["annotations"]
     urn, told = own["wecity.dev/retained-for"], json.loads(own["wecity.dev/retained-record"])
     told["inputs"]["metadata"]["name"] = other

@@ -37,6 +37,18 @@ def minus(left: Fields, right: Fields) -> dict[str, Any]:
     return result
 
 
+def less(fields: Fields, own: Fields) -> dict[str, Any]:
+    """`fields` without what is at or below a leaf of `own`, nor the nodes that only held that."""
+    result: dict[str, Any] = {}
+    for key, below in fields.items():
+        inner = own.get(key)
+        if inner is None or (inner and not below):
+            result[key] = below
+        elif inner and set(rest := less(below, inner)) - {SELF}:
+            result[key] = rest
+    return result
+
+
 def below_of(left: Fields, leaves_of: Fields) -> dict[str, Any]:
     """The fields of `left` that lie at or below a leaf of `leaves_of`: what that set stands for as a whole."""
     result: dict[str, Any] = {}
