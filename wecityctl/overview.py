@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.errors import ExitCode, TimedOutError, WecityError
@@ -122,8 +123,19 @@ def _stack_status(
         reason = ""
         if kept:
             judged, reason = "kept", f"taken down, {counted(len(kept), 'object')} kept"
+            if altered := _drifted(drift):
+                judged, reason = "drifted", f"{reason}; {altered}"
         return StackStatus(
-            name, layer, 0, "", planned=stack is not None, state=judged, reason=reason, cloud=cloud, kept=kept
+            name,
+            layer,
+            0,
+            "",
+            planned=stack is not None,
+            state=judged,
+            reason=reason,
+            cloud=cloud,
+            drift=drift,
+            kept=kept,
         )
     objects = [item for item in state.resources if item.custom and not item.is_provider]
     last = backend.last_update(name) or {}
@@ -163,9 +175,15 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
         yield "cloud-stopped", away.stopped[known.cloud]
     elif known.cloud in away.unreachable:
         yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
+    if told := _drifted(known.drift):
+        yield "drifted", told
+
+
+def _drifted(drift: Iterable[Finding]) -> str:
+    """How many objects are not as they were stated, in words; empty for none that is a trouble."""
     # What is added, and what is changed on admission, is told and is no trouble; of security objects it is.
-    told_only = [item for item in known.drift if item.shared or (item.admission and not item.is_overruled)]
-    wrong = [item for item in known.drift if item.what not in _REPORTED and item not in told_only]
+    told_only = [item for item in drift if item.shared or (item.admission and not item.is_overruled)]
+    wrong = [item for item in drift if item.what not in _REPORTED and item not in told_only]
     if wrong:
         deleting = sum(item.deleting for item in wrong)
         missing = sum(item.what == "missing" for item in wrong) - deleting
@@ -178,7 +196,8 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
             (undeclared, "undeclared"),
         )
         told = " and ".join(f"{count} {word}" for count, word in counts if count)
-        yield "drifted", f"{told} on the cluster"
+        return f"{told} on the cluster"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +217,8 @@ class Examined:
 def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
     """Compare the plan's stacks with every cluster."""
     from wecityctl.engine.examination import examine
-    from wecityctl.engine.takedown import kept_on
+    from wecityctl.engine.retained import find, namespaces_of
+    from wecityctl.engine.takedown import kept_objects, kept_of
     from wecityctl.engine.undeclared import look, unseen_note
 
     states = {name: state for name in backend.list_stacks() if (state := backend.read_state(name)) is not None}
@@ -212,8 +232,17 @@ def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]
         here = [stack.name for stack in plan.stacks if stack.cloud == cloud and stack.layer != "landing"]
         made = [name for name in here if name in states]
         try:
-            found += examine(cluster, backend, [states[name] for name in made])
-            kept |= kept_on(cluster, plan.city.name)
+            marks = find(cluster, plan.city.name, partial(namespaces_of, states.values(), cluster))
+            notes += [text for text in marks.doubts if text not in notes]
+            wholes = kept_of(marks, states, cluster)
+            deployments |= {name: whole.deployment for name, whole in wholes.items()}
+            # What is kept was stated as well, and lies there for anybody to change.
+            found += examine(
+                cluster, backend, [wholes.get(name) or states[name] for name in dict.fromkeys((*made, *wholes))]
+            )
+            for name, whole in wholes.items():
+                known = states[name].urns if name in states else frozenset()
+                kept[name] = tuple(item for item in kept_objects(whole, cluster) if item.urn not in known)
             # One cluster may be two clouds.
             if made and cluster.identifier not in looked:
                 undeclared, unseen = look(cluster, backend, deployments, made[0])

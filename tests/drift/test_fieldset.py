@@ -86,11 +86,3 @@ def test_values_are_found_by_the_keys_of_lists() -> None:
     assert fieldset.contains(OURS, path)
     assert fieldset.contains(OURS, ("f:spec", "f:template", "f:spec", "f:tolerations", "i:0"))
     assert not fieldset.contains(OURS, ("f:spec", "f:paused"))
-
-
-def test_a_node_of_which_nothing_else_is_left_is_no_addition() -> None:
-    whole = {"f:metadata": {"f:annotations": {".": {}, "f:mark": {}}}, "f:data": {".": {}, "f:a": {}}, "f:empty": {}}
-    left = fieldset.minus(whole, {"f:metadata": {"f:annotations": {"f:mark": {}}}})
-    assert list(fieldset.paths(left)) == [("f:metadata", "f:annotations"), ("f:data", "f:a"), ("f:empty",)]
-    told = fieldset.without_bare_nodes(left, whole)
-    assert list(fieldset.paths(told)) == [("f:data", "f:a"), ("f:empty",)]

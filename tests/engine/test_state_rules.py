@@ -15,11 +15,12 @@ from wecityctl.engine import probe
 from wecityctl.engine.backend import quick_salt
 from wecityctl.engine.fingerprint import fingerprint
 from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
+from wecityctl.engine.marks import Retained
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.pending import UNFINISHED, Created, adopt, claimant
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed
-from wecityctl.engine.retained import Retained, restored
+from wecityctl.engine.retained import restored
 from wecityctl.engine.state import StackState, parse_state
 from wecityctl.engine.store_file import FileStore
 from wecityctl.engine.takedown import retained

@@ -117,3 +117,154 @@ def test_data_of_a_tenant_that_has_left_the_files_is_shown_and_can_be_deleted(
     assert done.exit_code == 0, done
     assert gone_and_kept(done) == gone_and_kept(shown)
     assert cluster.kubectl("get", "namespace", space, "--ignore-not-found", "-o", "name") == ""
+
+
+FENCE = "networkpolicy", "closed"
+OPEN = {"spec": {"ingress": [{}], "egress": [{}]}}
+
+
+def is_closed(cluster: ControlPlane, space: str) -> bool:
+    spec = json.loads(cluster.kubectl("get", *FENCE, "-n", space, "-o", "json"))["spec"]
+    return spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def enforced(cluster: ControlPlane, space: str) -> str:
+    label = r"jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}"
+    return cluster.kubectl("get", "namespace", space, "-o", label)
+
+
+def opened_while_it_was_down(city: City, on: Cluster, cluster: ControlPlane, space: str) -> None:
+    up(city, on)
+    assert go(city, "destroy", {"main": on}, program="objects").exit_code == 0
+    cluster.kubectl("patch", *FENCE, "-n", space, "--type=merge", "-p", json.dumps(OPEN))
+    cluster.kubectl("label", "namespace", space, "pod-security.kubernetes.io/enforce=privileged")
+
+
+def test_what_was_opened_while_it_was_kept_is_closed_by_the_same_up(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """Before anything else of its stack is made; the preview before it shows that, and `status` calls it changed."""
+    city, space = make_city(name, ("health",), claim="health", closed="health"), f"{name}-tenant-health-main"
+    opened_while_it_was_down(city, main_cluster, cluster, space)
+    titles = {f"NetworkPolicy {space}/closed", f"Namespace {space}"}
+
+    plan, backend = plan_of(city), open_backend(city)
+    examined = examine_clouds(plan, backend, {"main": main_cluster})
+    statuses = stack_statuses(plan, backend, Away(), examined.found, examined.kept)
+    (status,) = [item for item in statuses if item.kept]
+    assert (status.state, status.reason) == ("drifted", "taken down, 3 objects kept; 2 changed on the cluster")
+    assert {item.title for item in status.drift if item.what == "security"} == titles
+
+    shown = of(go(city, "preview", {"main": main_cluster}, program="objects"), "health.main")
+    assert {(item.title, item.what, item.resolved) for item in shown.findings} == {
+        (title, "security", True) for title in titles
+    }
+    assert {(change.name, change.op) for change in shown.changes if change.op != "create"} == {
+        ("closed", "update"),
+        ("space", "update"),
+    }
+    assert not any("not declared" in text for text in shown.warnings)
+    assert not is_closed(cluster, space)
+
+    # The last step of the stack fails: what had been opened is closed by then.
+    broken = make_city(name, ("health",), claim="health", closed="health", broken="health")
+    result = of(up(broken, main_cluster), "health.main")
+    assert result.outcome == "failed"
+    assert (is_closed(cluster, space), enforced(cluster, space)) == (True, "")
+    assert {item.title for item in result.findings if item.resolved} == titles
+    assert any("restored" in text and "kubectl" in text for text in result.warnings)
+    result = up(city, main_cluster)
+    assert (result.exit_code, of(result, "health.main").findings) == (0, ())
+    assert set(outcomes(up(city, main_cluster, skip=False)).values()) == {"unchanged"}
+
+
+def test_a_kept_fence_is_closed_where_the_turn_of_its_stack_does_not_come(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city, space = make_city(name, ("health",), claim="health", closed="health"), f"{name}-tenant-health-main"
+    opened_while_it_was_down(city, main_cluster, cluster, space)
+    broken = make_city(name, ("health",), claim="health", closed="health", broken="application")
+    result = up(broken, main_cluster)
+    assert of(result, "health.main").outcome == "blocked"
+    assert (is_closed(cluster, space), enforced(cluster, space)) == (True, "")
+    assert up(city, main_cluster).exit_code == 0
+
+
+@pytest.mark.parametrize("lost", ["marks", "labels"])
+def test_what_has_lost_its_marks_is_closed_by_the_same_up(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane, lost: str
+) -> None:
+    """Then it is in no state, and the provider adopts it as its own."""
+    city, space = make_city(name, ("health",), claim="health", closed="health"), f"{name}-tenant-health-main"
+    opened_while_it_was_down(city, main_cluster, cluster, space)
+    names = ("wecity.dev/retained-for-", "wecity.dev/retained-record-") if lost == "marks" else ("wecity.dev/city-",)
+    verb = "annotate" if lost == "marks" else "label"
+    cluster.kubectl(verb, *FENCE, "-n", space, *names)
+    cluster.kubectl(verb, "namespace", space, *names)
+    result = of(up(city, main_cluster), "health.main")
+    assert (is_closed(cluster, space), enforced(cluster, space)) == (True, ""), result
+    assert result.outcome == "succeeded"
+    assert any("restored" in text for text in result.warnings)
+
+
+def test_forged_marks_are_told_and_delete_nothing(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """Copied onto a claim in another's namespace, and onto that namespace."""
+    city, space = make_city(name, ("health",), claim="health"), f"{name}-tenant-health-main"
+    other = f"{name}-vv"
+    up(city, main_cluster)
+    assert go(city, "destroy", {"main": main_cluster}, program="objects").exit_code == 0
+    claim = json.loads(cluster.kubectl("get", "pvc", "data", "-n", space, "-o", "json"))
+    marks = {key: value for key, value in claim["metadata"]["annotations"].items() if key.startswith("wecity.dev/")}
+    record = json.loads(marks["wecity.dev/retained-record"])
+    cluster.kubectl("create", "namespace", other)
+
+    def forge(label: str, **stated: str) -> None:
+        """A claim with a mark whose record says `stated`."""
+        inputs = {**record["inputs"], "metadata": {**record["inputs"]["metadata"], **stated}}
+        forged = {**marks, "wecity.dev/retained-record": json.dumps({**record, "inputs": inputs})}
+        metadata = {
+            "name": label,
+            "namespace": other,
+            "labels": {"wecity.dev/city": name},
+            "annotations": forged,
+        }
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(made))
+
+    forge("copied")
+    forge("v", name="v", namespace=other)
+    own = json.loads(cluster.kubectl("get", "namespace", space, "-o", "json"))["metadata"]["annotations"]
+    urn, told = own["wecity.dev/retained-for"], json.loads(own["wecity.dev/retained-record"])
+    told["inputs"]["metadata"]["name"] = other
+    cluster.kubectl("label", "namespace", other, f"wecity.dev/city={name}")
+    cluster.kubectl(
+        "annotate",
+        "namespace",
+        other,
+        f"wecity.dev/retained-for={urn}",
+        f"wecity.dev/retained-record={json.dumps(told)}",
+    )
+
+    doubted = "has the mark of what `destroy` keeps, but"
+    expected = {
+        f"PersistentVolumeClaim {other}/copied {doubted} its record is that of another object: it is left alone",
+        f"PersistentVolumeClaim {other}/v {doubted} the namespace {other} is not the city's: it is left alone",
+        f"Namespace {other} {doubted} it was not made for the resource that the mark names: it is left alone",
+    }
+    plan, backend, clusters = plan_of(city), open_backend(city), {"main": main_cluster}
+    examined = examine_clouds(plan, backend, clusters)
+    assert set(examined.notes) == expected
+    assert {item.name for kept in examined.kept.values() for item in kept} == {space, f"{space}/data"}
+    shown = destroyed_in_preview(city, main_cluster, delete_data=True)
+    assert set(shown.notes) == expected
+    done = go(city, "destroy", clusters, program="objects", delete_data=True)
+    assert done.exit_code == 0, done
+    assert set(done.notes) == expected
+    assert gone_and_kept(done) == gone_and_kept(shown)
+    assert len(gone_and_kept(done)[0]) == 2
+    assert cluster.kubectl("get", "namespace", space, "--ignore-not-found", "-o", "name") == ""
+    left = cluster.kubectl("get", "pvc", "-n", other, "-o", "name").split()
+    assert left == ["persistentvolumeclaim/copied", "persistentvolumeclaim/v"]

@@ -124,7 +124,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
     from wecityctl.report.words import kind_of
 
-    kept = [(stack.stack, item) for stack in stacks for item in stack.kept if stack.state == "kept"]
+    kept = [(stack.stack, item) for stack in stacks for item in stack.kept]
     for name, item in kept:
         told = f"{name}: kept: {kind_of(item.type)} {item.name}: {item.why}"
         console().print(told, soft_wrap=True, markup=False, highlight=False)

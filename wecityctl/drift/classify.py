@@ -56,10 +56,8 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
     for entry in _foreign(live, manager):
         # Replicas that are not stated are an autoscaler's, whoever scaled last.
         fields = fieldset.minus(controllers.beyond(entry, str(live.get("kind"))), stated)
-        for whole in (stated, _NEVER_ADDITIONS):
-            fields = fieldset.minus(fields, fieldset.below_of(fields, whole))
-        fields = fieldset.without_bare_nodes(fields, entry.get("fieldsV1") or {})
-        found = fieldset.union(found, fields)
+        fields = fieldset.minus(fields, fieldset.below_of(fields, stated))
+        found = fieldset.union(found, fieldset.less(fields, _NEVER_ADDITIONS))
     return found
 
 

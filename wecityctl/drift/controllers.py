@@ -83,17 +83,5 @@ def beyond(entry: Mapping[str, Any], kind: str) -> Fields:
     if manager not in _MANAGERS:
         return fields
     for own in (_OWN.get((manager, kind), {}), _OWN_OF_ANY):
-        fields = _less(fields, own)
+        fields = fieldset.less(fields, own)
     return fields
-
-
-def _less(fields: Fields, own: Fields) -> dict[str, Any]:
-    """`fields` without what is at or below a leaf of `own`, nor the nodes that only held that."""
-    result: dict[str, Any] = {}
-    for key, below in fields.items():
-        inner = own.get(key)
-        if inner is None or (inner and not below):
-            result[key] = below
-        elif inner and set(rest := _less(below, inner)) - {fieldset.SELF}:
-            result[key] = rest
-    return result

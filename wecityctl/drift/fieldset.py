@@ -37,13 +37,14 @@ def minus(left: Fields, right: Fields) -> dict[str, Any]:
     return result
 
 
-def without_bare_nodes(left: Fields, whole: Fields) -> dict[str, Any]:
-    """The fields of `left`, part of `whole`, without nodes of which nothing but themselves is left of what they had."""
+def less(fields: Fields, own: Fields) -> dict[str, Any]:
+    """`fields` without what is at or below a leaf of `own`, nor the nodes that only held that."""
     result: dict[str, Any] = {}
-    for key, below in left.items():
-        before = _node(whole.get(key, {}))
-        rest = below if key == SELF else without_bare_nodes(below, before)
-        if key == SELF or set(rest) - {SELF} or not set(before) - {SELF}:
+    for key, below in fields.items():
+        inner = own.get(key)
+        if inner is None or (inner and not below):
+            result[key] = below
+        elif inner and set(rest := less(below, inner)) - {SELF}:
             result[key] = rest
     return result
 

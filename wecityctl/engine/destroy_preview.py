@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from wecityctl.engine import removal
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.retained import Retained, find
+from wecityctl.engine.marks import Found, Retained
+from wecityctl.engine.retained import find, namespaces_of
 from wecityctl.engine.state import StackState
 from wecityctl.engine.takedown import deletions, is_secrets, kept_objects, left_alone, untouched, with_kept
 from wecityctl.errors import WecityError
@@ -43,8 +45,8 @@ def preview_destroy(
     leftovers = removal.left_over(backend.list_stacks(), full) if is_whole else ()
     # Part of a city keeps the secret store and what is left of earlier files.
     names = [name for name, stack in layers.items() if is_whole or stack.layer != "secrets"]
-    found, unreachable = _found(plan.city.name, clusters, unreachable)
-    kept_at = {item.stack: cloud for cloud, items in found.items() for item in items}
+    found, unreachable = _found(plan.city.name, backend, clusters, unreachable)
+    kept_at = {item.stack: cloud for cloud, each in found.items() for item in each.kept}
     elsewhere = [name for name in kept_at if is_whole and name not in (*names, *leftovers)]
     order = removal.removal_order([*names, *leftovers, *elsewhere], plan)
     sink(RunStarted("destroy", plan.city.name, tuple(order), order))
@@ -52,25 +54,31 @@ def preview_destroy(
     for name in order:
         cloud = layers[name].cloud if name in layers else kept_at.get(name, name.rpartition(".")[2])
         state = backend.read_state(name)
-        result = _of_stack(name, state, clusters.get(cloud), found.get(cloud, ()), delete_data=delete_data)
+        result = _of_stack(name, state, clusters.get(cloud), found.get(cloud, Found()).kept, delete_data=delete_data)
         if result.changes and cloud in unreachable:
             result = replace(result, outcome="skipped", reason=unreachable[cloud].message)
         sink(StackFinished(result))
         results.append(result)
-    done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, planned=True)
+    doubts = tuple(dict.fromkeys(text for each in found.values() for text in each.doubts))
+    done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, notes=doubts, planned=True)
     sink(RunFinished(done))
     return done
 
 
 def _found(
-    city: str, clusters: Mapping[str, Cluster], unreachable: Mapping[str, WecityError]
-) -> tuple[Mapping[str, tuple[Retained, ...]], Mapping[str, WecityError]]:
+    city: str, backend: Backend, clusters: Mapping[str, Cluster], unreachable: Mapping[str, WecityError]
+) -> tuple[Mapping[str, Found], Mapping[str, WecityError]]:
     """What earlier runs have kept on each cloud, and the clouds that do not answer."""
-    found: dict[str, tuple[Retained, ...]] = {}
+    found: dict[str, Found] = {}
     failed = dict(unreachable)
+
+    def spaces(cluster: Cluster) -> frozenset[str]:
+        states = map(backend.read_state, backend.list_stacks())
+        return namespaces_of((state for state in states if state is not None), cluster)
+
     for cloud, cluster in clusters.items():
         try:
-            found[cloud] = find(cluster, city)
+            found[cloud] = find(cluster, city, partial(spaces, cluster))
         except WecityError as error:
             failed[cloud] = error
     return found, failed

@@ -7,7 +7,7 @@ apply, which meets the conflict unless the files agree by now with what is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from wecityctl.engine.examination import counted, examine_cases, key_of, written
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.outcome import describe, first_line
-from wecityctl.engine.state import Deployment
+from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.state_edit import marked_finished, marked_unfinished, without_resources
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
@@ -155,6 +155,18 @@ class DriftControl:
         for name in names:
             self._cases[name] = tuple(case for case in cases if case.recorded.stack == name)
 
+    def look_again(self, state: StackState) -> None:
+        """Examine a stack in a state that has more than when it was looked at; as `look`."""
+        cluster = self._context.cluster_of(state.stack)
+        self._cases.pop(state.stack, None)
+        self._failed.pop(state.stack, None)
+        if cluster is None:
+            return
+        try:
+            self._cases[state.stack] = examine_cases(cluster, self._context.backend, [state])
+        except WecityError as error:
+            self._failed[state.stack] = error
+
     def undisturbed(self, cluster: Cluster, keys: Iterable[str]) -> None:
         """Objects that were found as they should be without an examination."""
         for key in keys:
@@ -194,6 +206,14 @@ class DriftControl:
                 self._foresee(case, cluster, done)
             return done
 
+        if any(case.findings or case.lost for case in cases):
+            self._put_all_right(cases, cluster, done)
+        else:
+            self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
+        self.save()
+        return done
+
+    def _put_all_right(self, cases: Iterable[Case], cluster: Cluster, done: Settled) -> None:
         from wecityctl.kube.errors import Invalid
 
         async def settle_all(client: KubeClient) -> None:
@@ -205,17 +225,13 @@ class DriftControl:
                     advice = "\n" + _DELETE.format(_kubectl(case.recorded)) if isinstance(error, Invalid) else ""
                     done.errors.append(text + advice)
 
-        if any(case.findings or case.lost for case in cases):
-            ask(cluster, settle_all)
-        else:
-            self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
-        self.save()
-        return done
+        ask(cluster, settle_all)
 
     def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
-        """Look whether the security objects that the engine has just written are as they were stated.
+        """Look whether the security objects that the engine has just written are as they were stated; restore others.
 
-        What changes objects on admission may do so in a run alone, and not in the dry runs before it.
+        What changes objects on admission may do so in a run alone, and not in the dry runs before it. And one that was
+        in no state, and that the provider has adopted, may have been changed before.
         """
         from wecityctl.drift.recorded import SECURITY_KINDS
 
@@ -229,9 +245,20 @@ class DriftControl:
             return
         done = self._settled.setdefault(stack, Settled())
         written -= {finding.urn for finding in done.findings if finding.is_overruled}
-        for finding in written_otherwise(cluster, self._context.backend, state, written):
-            done.findings.append(finding)
-            self._tell_unresolved(finding, done)
+        otherwise = written_otherwise(cluster, self._context.backend, state, written)
+        if not otherwise:
+            return
+        urns = {finding.urn for finding in otherwise}
+        doubtful = tuple(item for item in state.resources if item.is_provider or item.urn in urns)
+        try:
+            cases = examine_cases(cluster, self._context.backend, [replace(state, resources=doubtful)])
+        except WecityError:
+            for finding in otherwise:
+                done.findings.append(finding)
+                self._tell_unresolved(finding, done)
+            return
+        only = (replace(case, findings=tuple(_of_security(case.findings))) for case in cases)
+        self._put_all_right([case for case in only if case.findings], cluster, done)
 
     def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
         for found in case.findings:
@@ -346,6 +373,10 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _of_security(findings: Iterable[Finding]) -> Iterator[Finding]:
+    return (finding for finding in findings if finding.what == "security")
 
 
 def _kubectl(found: Finding | Recorded) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
-from wecityctl.engine.retained import Retained, find, mark, restored, unmark
-from wecityctl.engine.state import Deployment
+from wecityctl.engine.marks import Found, Retained
+from wecityctl.engine.retained import find, mark, namespaces_of, restored, unmark
+from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import kept_objects, with_kept
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
@@ -20,7 +21,7 @@ class Keeping:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._found: dict[str, tuple[Retained, ...]] = {}
+        self._found: dict[str, Found] = {}
         self._marked: set[str] = set()
         self._at: dict[str, Cluster] = {}
 
@@ -33,12 +34,26 @@ class Keeping:
                 continue  # its stacks fail with that, each in its turn
         return tuple(self._at)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The marks that were found and are not believed, a sentence for each."""
+        return tuple(dict.fromkeys(text for found in self._found.values() for text in found.doubts))
+
     def kept(self, stack: str) -> tuple[KeptObject, ...]:
         """What an earlier run has kept of a stack, and its state does not have."""
-        cluster, state = self._cluster(stack), self._context.state(stack)
-        whole = with_kept(stack, state, self._of(stack, cluster), cluster) if cluster is not None else None
+        state, whole = self._context.state(stack), self.whole(stack)
         known = state.urns if state is not None else frozenset()
-        return tuple(item for item in kept_objects(whole, cluster) if item.urn not in known) if whole else ()
+        return (
+            tuple(item for item in kept_objects(whole, self._cluster(stack)) if item.urn not in known) if whole else ()
+        )
+
+    def whole(self, stack: str) -> StackState | None:
+        """The stack's state with its retained objects; `None` where it has none that the state lacks."""
+        cluster, state = self._cluster(stack), self._context.state(stack)
+        if cluster is None:
+            return None
+        whole = with_kept(stack, state, self._of(stack, cluster), cluster)
+        return None if whole is state else whole
 
     def mark(self, stack: str) -> None:
         """Mark what the engine will keep of the stack when it deletes it from the state."""
@@ -71,6 +86,9 @@ class Keeping:
         if not lacking:
             return None
         deployment = state.deployment if state is not None else None
+        if deployment is not None and self._context.options.operation == "preview":
+            # It is written to another back end.
+            deployment = self._context.backend.sealed(stack)
         return restored(deployment, stack, lacking, cluster, self._context.provider.version)
 
     def settle(self, stack: str) -> None:
@@ -88,8 +106,12 @@ class Keeping:
 
     def _on(self, cluster: Cluster) -> tuple[Retained, ...]:
         if cluster.cloud not in self._found:
-            self._found[cluster.cloud] = find(cluster, self._context.plan.city.name)
-        return self._found[cluster.cloud]
+            self._found[cluster.cloud] = find(cluster, self._context.plan.city.name, lambda: self._spaces(cluster))
+        return self._found[cluster.cloud].kept
+
+    def _spaces(self, cluster: Cluster) -> frozenset[str]:
+        states = map(self._context.state, self._context.backend.list_stacks())
+        return namespaces_of((state for state in states if state is not None), cluster)
 
     def _cluster(self, stack: str) -> Cluster | None:
         planned = self._context.stacks.get(stack)

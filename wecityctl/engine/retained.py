@@ -9,16 +9,15 @@ from __future__ import annotations
 import copy
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.engine.crypto import has_secrets
-from wecityctl.engine.events_in import type_of
 from wecityctl.engine.live import ask
-from wecityctl.engine.state import KUBERNETES_PROVIDER, ROOT_TYPE, Deployment
+from wecityctl.engine.marks import Found, Retained, judge, read
+from wecityctl.engine.resource_types import NAMESPACE
+from wecityctl.engine.state import KUBERNETES_PROVIDER, ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
-from wecityctl.kube.resource import meta
 from wecityctl.model.naming import PROJECT
 from wecityctl.provider.adoption import CITY, RETAINED_FOR, RETAINED_RECORD
 
@@ -29,28 +28,6 @@ _MANAGER = "wecityctl"
 # What `destroy` keeps; the last ones only inside a namespace that it keeps.
 _KINDS = (("v1", "Namespace"), ("v1", "PersistentVolume"), ("v1", "PersistentVolumeClaim"))
 _CLOSING_KINDS = (("networking.k8s.io/v1", "NetworkPolicy"), ("v1", "ResourceQuota"), ("v1", "LimitRange"))
-
-
-@dataclass(frozen=True, slots=True)
-class Retained:
-    """A marked object: the resource it is kept for, that resource's inputs and field manager, and the live object."""
-
-    urn: str
-    type: str
-    inputs: Mapping[str, Any]
-    manager: str
-    live: Mapping[str, Any]
-
-    @property
-    def stack(self) -> str:
-        """The stack that it is kept for."""
-        return self.urn.removeprefix("urn:pulumi:").partition("::")[0]
-
-    @property
-    def id(self) -> str:
-        """The id of the resource in a state."""
-        namespace, name = meta(self.live).get("namespace"), meta(self.live)["name"]
-        return f"{namespace}/{name}" if namespace else str(name)
 
 
 def mark(deployment: Deployment, cluster: Cluster) -> None:
@@ -76,10 +53,13 @@ def unmark(found: Iterable[Retained], cluster: Cluster) -> None:
         ask(cluster, lambda client: _annotate(client, places))
 
 
-def find(cluster: Cluster, city: str) -> tuple[Retained, ...]:
-    """The city's marked objects on a cluster. Those without a record are left to whoever creates their resource."""
+def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> Found:
+    """The city's marked objects on a cluster. Those without a record are left to whoever creates their resource.
 
-    async def look(client: KubeClient) -> tuple[Retained, ...]:
+    `spaces` tells the namespaces that the city's states have there. Raises the Kubernetes client's errors.
+    """
+
+    async def look(client: KubeClient) -> list[Retained]:
         from wecityctl.kube.errors import Forbidden
 
         async def those(kinds: Iterable[tuple[str, str]]) -> list[Retained]:
@@ -90,15 +70,26 @@ def find(cluster: Cluster, city: str) -> tuple[Retained, ...]:
                     items = await client.list(served, label_selector=f"{CITY}={city}")
                 except Forbidden:
                     continue
-                found += [item for live in items if (item := _read(live)) is not None]
+                found += [item for live in items if (item := read(live)) is not None]
             return found
 
         found = await those(_KINDS)
         if any(item.live["kind"] == "Namespace" for item in found):
             found += await those(_CLOSING_KINDS)
-        return tuple(found)
+        return found
 
-    return ask(cluster, look)
+    return judge(ask(cluster, look), city, spaces)
+
+
+def namespaces_of(states: Iterable[StackState], cluster: Cluster) -> frozenset[str]:
+    """The namespaces that states have on a cluster."""
+    return frozenset(
+        item.id
+        for state in states
+        if state.deployment is not None and _provider_in(state.deployment.get("resources") or (), cluster)
+        for item in state.resources
+        if item.type == NAMESPACE and item.id
+    )
 
 
 def restored(
@@ -185,19 +176,3 @@ async def _annotate(client: KubeClient, places: Mapping[tuple[str, str, str], Ma
             await client.patch(served, name, namespace or None, patch, field_manager=_MANAGER)
         except (KindNotFound, NotFound):
             continue
-
-
-def _read(live: Mapping[str, Any]) -> Retained | None:
-    metadata = meta(live)
-    annotations = metadata.get("annotations") or {}
-    urn = str(annotations.get(RETAINED_FOR) or "")
-    try:
-        record = json.loads(annotations.get(RETAINED_RECORD) or "null")
-    except ValueError:
-        record = None
-    if not urn or not isinstance(record, dict) or metadata.get("deletionTimestamp"):
-        return None
-    inputs, token = record.get("inputs"), str(record.get("type") or "")
-    if not isinstance(inputs, dict) or type_of(urn) != token:
-        return None
-    return Retained(urn, token, inputs, str(record.get("fieldManager") or ""), live)

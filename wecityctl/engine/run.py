@@ -28,6 +28,7 @@ from wecityctl.engine.remade import forget_old_clusters, require_same_clusters
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
+from wecityctl.engine.state import Deployment
 from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.tasks import Backward, Forward, OpenLanded
 from wecityctl.engine.undeclared import UndeclaredControl
@@ -181,7 +182,7 @@ class _Runner:
                 if result.outcome == "blocked"
             }
         self.reports |= forward.reports
-        self.notes += unlanded.notes()
+        self.notes += [*unlanded.notes(), *forward.doubts]
         if self._options.operation == "preview":
             states = {name: context.state(name) for name in self.results}
             note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
@@ -193,13 +194,13 @@ class _Runner:
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
-            self._settle_undeclared()
+            self._settle_undeclared(forward.with_kept)
 
-    def _settle_undeclared(self) -> None:
+    def _settle_undeclared(self, with_kept: Mapping[str, Deployment]) -> None:
         """Last, when the states have whatever the run has made."""
         if any(result.outcome == "cancelled" for result in self.results.values()):
             return
-        control = UndeclaredControl(self._context, self._skipper, self._sink, self._elsewhere)
+        control = UndeclaredControl(self._context, self._skipper, self._sink, self._elsewhere, with_kept)
         self.results = control.settle(self.results)
         self.notes += control.notes
 
@@ -301,6 +302,7 @@ class _Runner:
             names += self._leftovers
             names += [name for name in keeping.stacks() if name not in names]
         self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)
+        self.notes += keeping.doubts
 
     def _take_down(
         self,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wecityctl.engine.landing import DATA, holds_data, is_landing
 from wecityctl.engine.live import ask
+from wecityctl.engine.marks import Found, Retained
 from wecityctl.engine.resource_types import LIMIT_RANGE, NAMESPACE, NETWORK_POLICY, RESOURCE_QUOTA, VOLUME, VOLUME_CLAIM
-from wecityctl.engine.retained import Retained, find, restored
+from wecityctl.engine.retained import restored
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResource, parse_state
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import KeptObject, ResourceChange, StackResult
@@ -99,11 +100,10 @@ def with_kept(stack: str, state: StackState | None, found: Sequence[Retained], c
     return parse_state(stack, deployment, None, b"")
 
 
-def kept_on(cluster: Cluster, city: str) -> dict[str, tuple[KeptObject, ...]]:
-    """What earlier runs have kept on a cluster, by the stacks that it is kept for. Raises the client's errors."""
-    found = find(cluster, city)
-    states = (with_kept(stack, None, found, cluster) for stack in dict.fromkeys(item.stack for item in found))
-    return {state.stack: kept_objects(state, cluster) for state in states if state is not None}
+def kept_of(found: Found, states: Mapping[str, StackState], cluster: Cluster) -> dict[str, StackState]:
+    """The states of the stacks that something is kept for and that lack it, with it. `states` are the city's."""
+    wholes = {item.stack: with_kept(item.stack, states.get(item.stack), found.kept, cluster) for item in found.kept}
+    return {stack: whole for stack, whole in wholes.items() if whole is not None and whole is not states.get(stack)}
 
 
 def retained(deployment: Deployment, urns: Iterable[str], *, retain: bool = True) -> Deployment:

@@ -91,7 +91,14 @@ class Forward:
         self._open_landed = open_landed
         self._keeping = Keeping(context)
         self.reports: dict[str, Report] = {}
+        # What a preview takes for granted: the deployments with what an `up` brings back into them.
+        self.with_kept: dict[str, Deployment] = {}
         self.good: dict[str, StackInputs] = {}
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Marks of what `destroy` keeps that are not believed."""
+        return self._keeping.doubts
 
     @property
     def _operation(self) -> Operation:
@@ -155,14 +162,17 @@ class Forward:
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
         restored = self._bring_back(stack)
-        settled = self._settle_drift(stack)
+        kept = self._keeping.whole(stack) if self._operation == "preview" else None
+        if kept is not None and kept.deployment is not None:
+            self.with_kept[stack] = kept.deployment
+        settled = self._settle_drift(stack, kept or (context.state(stack) if restored else None))
         inputs = context.inputs(planned, with_secrets=False)
         if not settled.needs_engine and self._skipper.is_settled(inputs):
             return self._without_engine(stack, inputs, time.monotonic() - begun)
         state = context.state(stack)
-        shown = self._keeping.deployment(stack) if self._operation == "preview" and state is None else None
-        if (settled.missing or settled.foreseen) and state is not None and self._operation == "preview":
-            shown = settled.edited(context.backend.sealed(stack))
+        shown = self._keeping.deployment(stack) if kept is not None else None
+        if (settled.missing or settled.foreseen) and self._operation == "preview":
+            shown = settled.edited(shown or context.backend.sealed(stack))
         elif settled.needs_engine and state is not None and state.deployment is not None:
             context.backend.store.write(stack, settled.edited(state.deployment))
             state = context.reread(stack)
@@ -201,17 +211,25 @@ class Forward:
         after = self._context.state(stack)
         return (after.urns if after is not None else frozenset()) - (before.urns if before is not None else frozenset())
 
-    def _settle_drift(self, stack: str) -> Settled:
-        """Whatever was not probed is examined in full; a refresh reads everything itself."""
-        if self._operation == "refresh" or self._skipper.is_probed(stack):
+    def _settle_drift(self, stack: str, with_kept: StackState | None = None) -> Settled:
+        """Whatever was not probed is examined in full; a refresh reads everything itself.
+
+        `with_kept` is the state with what an earlier run has kept, where nobody has examined that yet: it lay open to
+        everybody while the stack was down.
+        """
+        if with_kept is not None:
+            self._drift.look_again(with_kept)
+        elif self._operation == "refresh" or self._skipper.is_probed(stack):
             return Settled()
-        self._drift.look([stack])
+        else:
+            self._drift.look([stack])
         return self._drift.settle(stack)
 
     def settle_blocked(self, result: StackResult) -> StackResult:
         """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
         try:
-            self._settle_drift(result.stack)
+            # What is kept stays out of its state until its turn comes, and is closed all the same.
+            self._settle_drift(result.stack, self._keeping.whole(result.stack))
             return self._drift.within(result.stack, result)
         except WecityError as error:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))

@@ -89,8 +89,17 @@ def unseen_note(cloud: str, kinds: Iterable[str]) -> str:
 class UndeclaredControl:
     """Looks for what nobody declared once the stacks of a run have ended. `notes` says what could not be looked at."""
 
-    def __init__(self, context: Context, skipper: Skipper, sink: Sink, elsewhere: Collection[str]) -> None:
-        """`elsewhere` are the stacks of the city that this run leaves alone: theirs is not told."""
+    def __init__(
+        self,
+        context: Context,
+        skipper: Skipper,
+        sink: Sink,
+        elsewhere: Collection[str],
+        with_kept: Mapping[str, Deployment],
+    ) -> None:
+        """`elsewhere` are the stacks of the city that this run leaves alone: theirs is not told. `with_kept` are the
+        deployments of those in which a preview takes for granted what an `up` brings back."""
+        self._with_kept = with_kept
         self._context = context
         self._elsewhere = elsewhere
         self._skipper = skipper
@@ -143,7 +152,7 @@ class UndeclaredControl:
 
     def _declared(self, cluster: Cluster, results: Results) -> dict[Place, str]:
         found: dict[Place, str] = {}
-        for stack in self._context.backend.list_stacks():
+        for stack in dict.fromkeys((*self._context.backend.list_stacks(), *self._with_kept)):
             keys = self._skipper.objects(stack) if self._is_untouched(stack, results) else ()
             there = self._context.cluster_of(stack) if keys else None
             if there is not None:
@@ -158,6 +167,8 @@ class UndeclaredControl:
         return stack in results and results[stack].outcome in ("unchanged", "skipped")
 
     def _deployment(self, stack: str, results: Results) -> Deployment | None:
+        if stack in self._with_kept:
+            return self._with_kept[stack]
         if self._context.backend.files is None and (
             self._context.options.operation == "preview" or self._is_untouched(stack, results)
         ):
