@@ -124,13 +124,36 @@ def test_a_fence_does_not_stay_open_because_another_stack_failed(
     said = cluster.get("priorityclass", priority)["description"]
     cluster.kubectl("patch", "priorityclass", priority, "--type=merge", "-p", '{"description": "ours now"}')
     cluster.kubectl("patch", *POLICY_OF_SPACE, "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+    other, quota = ("networkpolicy", "allow-dns", "-n", SPACE), ("resourcequota", "-n", SPACE)
+    before = cluster.get(*other)
+    quotas = [item["spec"] for item in cluster.get(*quota)["items"]]
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    cluster.kubectl("delete", *other)
+    cluster.kubectl("delete", *quota, "--all")
+    cluster.kubectl("delete", *workload)
     done = up(home, city, code=4)
     assert done.stack(f"{NAME}.base.main")["outcome"] == "failed"
     blocked = done.stack(TENANT)
     assert blocked["outcome"] == "blocked"
-    assert [(item["what"], item["name"]) for item in blocked["findings"]] == [("security", "default-deny")]
+    found = {(item["what"], item["kind"], item["resolved"]) for item in blocked["findings"]}
+    assert found == {
+        ("security", "NetworkPolicy", True),
+        ("missing", "NetworkPolicy", True),
+        ("missing", "ResourceQuota", True),
+        ("missing", "Deployment", False),
+    }
+    assert any("allow-dns is gone from the cluster; made again" in text for text in blocked["warnings"])
     assert "ingress" not in cluster.get(*POLICY_OF_SPACE)["spec"]
-    assert up(home, city, "--take-over").result()["exit_code"] == 0
+    after = cluster.get(*other)
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert [item["spec"] for item in cluster.get(*quota)["items"]] == quotas
+    assert "allow-dns" not in home.run("status", city, code=4).text
+    # The state knows it as it knew the one that was deleted: nothing conflicts, and nothing is made once more.
+    again = up(home, city, "--take-over")
+    assert not [change for change in again.changes() if "NetworkPolicy" in change or "ResourceQuota" in change]
+    assert cluster.get(*other)["metadata"]["uid"] == after["metadata"]["uid"]
+    assert up(home, city).changes() == set()
     assert cluster.get("priorityclass", priority)["description"] == said
 
 

@@ -22,6 +22,8 @@ SECURITY_KINDS: Final = frozenset(
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
     }
 )
+# Those of a namespace, which are made again even where the stack's engine does not run.
+_OF_NAMESPACES: Final = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ResourceQuota", "LimitRange"})
 # Labels of a namespace that policies select by.
 SECURITY_LABELS: Final = ("pod-security.kubernetes.io/", f"{LABEL_PREFIX}/")
 
@@ -59,6 +61,19 @@ class Recorded:
     def is_security(self) -> bool:
         """Whether the object is compared as a whole."""
         return is_security_kind(self.api_version, self.kind)
+
+    @property
+    def encloses(self) -> bool:
+        """Whether it is a security object of a namespace."""
+        return self.is_security and self.kind in _OF_NAMESPACES
+
+    @property
+    def only_closes(self) -> bool:
+        """Whether it does nothing but bound what may happen in its namespace."""
+        if self.kind == "NetworkPolicy":
+            spec = self.inputs.get("spec") or {}
+            return self.is_security and not spec.get("ingress") and not spec.get("egress")
+        return self.is_security and self.kind in ("ResourceQuota", "LimitRange")
 
     @property
     def is_namespace(self) -> bool:

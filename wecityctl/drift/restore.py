@@ -53,6 +53,27 @@ async def restore(client: KubeClient, case: Case) -> bool:
     return True
 
 
+async def make_again(client: KubeClient, recorded: Recorded) -> bool:
+    """Make a namespaced security object that is gone again, under its resource's own manager, as a state has it.
+
+    Returns False where there is nothing to do: an object of that name is there, or the namespace is gone or going.
+    Raises the client's errors, and `DeploymentError` where the object is not as stated even so.
+    """
+    try:
+        space = await client.get(await client.resource("v1", "Namespace"), recorded.namespace)
+    except NotFound:
+        return False
+    if space["metadata"].get("deletionTimestamp"):
+        return False
+    try:
+        await _read(client, recorded)
+    except NotFound:
+        written = await client.apply(recorded.body, field_manager=recorded.manager)
+        await _require(client, recorded, stated.unlike(recorded.body, written))
+        return True
+    return False
+
+
 async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None:
     for attempt in range(_ATTEMPTS):
         try:

@@ -212,6 +212,72 @@ class DriftControl:
         self.save()
         return done
 
+    def is_settled(self, stack: str) -> bool:
+        """Whether the stack's drift was put right in this run already."""
+        return stack in self._settled
+
+    def make_again(self, stack: str, result: StackResult) -> StackResult:
+        """Make the security objects of a namespace again that are gone, where no engine has done so; the result.
+
+        For a stack whose engine did not run: what is not made again stays an unresolved finding.
+        """
+        done = self.settled(stack)
+        made, errors = self._make_all_again(stack, [case for case in self._lacking(stack) if case.recorded.encloses])
+        done.errors += errors
+        for index, finding in enumerate(done.findings):
+            if finding.urn not in done.missing:
+                continue
+            done.findings[index] = finding = replace(finding, resolved=finding.urn in made)
+            if finding.resolved:
+                done.changes = [item for item in done.changes if item.urn != finding.urn] + [_created(finding.urn)]
+                if finding.what == "missing":
+                    self._tell(done.warnings, finding, finding.told("made again"))
+        return self.within(stack, result)
+
+    def make_again_after(self, stack: str, result: StackResult) -> StackResult:
+        """The same where the engine has run and failed before it came to them: only what closes, for the files may
+        have given up what opens or gives rights."""
+        state = self._context.state(stack)
+        tried = {*(state.urns if state is not None else ()), *(change.urn for change in result.failed)}
+        lacking = [
+            item for item in self._lacking(stack) if item.recorded.only_closes and item.recorded.urn not in tried
+        ]
+        made, errors = self._make_all_again(stack, lacking)
+        texts: list[str] = []
+        for finding in result.findings:
+            if finding.urn in made:
+                self._tell(texts, finding, finding.told("made again"))
+        return replace(
+            result,
+            changes=(*result.changes, *map(_created, sorted(made))),
+            warnings=(*result.warnings, *texts),
+            errors=(*result.errors, *errors),
+        )
+
+    def _lacking(self, stack: str) -> list[Case]:
+        missing = self.settled(stack).missing
+        return [case for case in self._cases.get(stack, ()) if case.recorded.urn in missing]
+
+    def _make_all_again(self, stack: str, cases: Sequence[Case]) -> tuple[set[str], list[str]]:
+        """The URNs of what was made, and what kept the others from it."""
+        from wecityctl.drift.restore import make_again
+
+        cluster = self._context.cluster_of(stack)
+        made: set[str] = set()
+        errors: list[str] = []
+
+        async def make_each(client: KubeClient) -> None:
+            for case in cases:
+                try:
+                    if await make_again(client, case.recorded):
+                        made.add(case.recorded.urn)
+                except WecityError as error:
+                    errors.append(f"{_title(case)} cannot be made again: {describe(error)}")
+
+        if cases and cluster is not None:
+            ask(cluster, make_each)
+        return made, errors
+
     def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
         """Look whether the security objects that the engine has just written are as they were stated.
 
@@ -346,6 +412,10 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _created(urn: str) -> ResourceChange:
+    return ResourceChange(urn, type_of(urn), name_of(urn), "create")
 
 
 def _kubectl(found: Finding | Recorded) -> str:

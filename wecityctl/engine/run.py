@@ -178,7 +178,7 @@ class _Runner:
             self.results |= {
                 name: forward.settle_blocked(result)
                 for name, result in self.results.items()
-                if result.outcome == "blocked"
+                if result.outcome in ("blocked", "failed")
             }
         self.reports |= forward.reports
         self.notes += unlanded.notes()

@@ -209,10 +209,17 @@ class Forward:
         return self._drift.settle(stack)
 
     def settle_blocked(self, result: StackResult) -> StackResult:
-        """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
+        """Restore the security objects of a stack whose turn did not come, or whose run has failed.
+
+        The rest of the stack stays as it is. What closes its namespaces is made again where it is gone.
+        """
+        stack = result.stack
         try:
-            self._settle_drift(result.stack)
-            return self._drift.within(result.stack, result)
+            if stack in self.reports:
+                return self._drift.make_again_after(stack, result)
+            if not self._drift.is_settled(stack):
+                self._settle_drift(stack)
+            return self._drift.make_again(stack, result)
         except WecityError as error:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result
