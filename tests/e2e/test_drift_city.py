@@ -18,6 +18,7 @@ NAME = "drifting"
 SPACE = "parks-internet"
 TENANT = f"{NAME}.tenant.parks.main"
 POLICY = f"NetworkPolicy {SPACE}/default-deny"
+ENFORCE = "pod-security.kubernetes.io/enforce"
 POLICY_OF_SPACE = ("networkpolicy", "default-deny", "-n", SPACE)
 
 
@@ -382,3 +383,50 @@ def test_what_a_lost_state_no_longer_knows_is_no_strangers(home: Machine, city: 
     assert not [change for change in done.changes() if change.startswith("delete")]
     after = cluster.get("networkpolicies", "-A")["items"]
     assert [item["metadata"]["uid"] for item in after] == [item["metadata"]["uid"] for item in before]
+
+
+def test_what_a_lost_state_no_longer_knows_is_restored_where_it_closes_the_city(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    up(home, city)
+    (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    (quota,) = cluster.get("resourcequota", "-n", SPACE)["items"]
+    objects = (POLICY_OF_SPACE, ("resourcequota", quota["metadata"]["name"], "-n", SPACE), ("namespace", SPACE))
+
+    def content() -> object:
+        found = [cluster.get(*each) for each in objects]
+        return [(item["spec"], item["metadata"]["labels"], item["metadata"]["uid"]) for item in found]
+
+    before = content()
+    hard = min(quota["spec"]["hard"])
+    opened = (
+        {"spec": {"ingress": [{}]}},
+        {"spec": {"hard": {hard: "1000"}}},
+        {"metadata": {"labels": {ENFORCE: "privileged"}}},
+    )
+    state.rename(state.with_suffix(".lost"))
+    for each, patch in zip(objects, opened, strict=True):
+        cluster.kubectl("patch", *each, "--type=merge", "-p", json.dumps(patch))
+    assert content() != before
+    seen = home.run("preview", city)
+    assert "conflict" not in seen.text
+    done = up(home, city)
+    text = " ".join(done.stack(TENANT)["warnings"])
+    assert "changed by kubectl-patch: metadata.labels.pod-security.kubernetes.io/enforce; restored" in text
+    assert f"changed by kubectl-patch: spec.hard.{hard}; restored" in text
+    assert f"{POLICY}: changed by kubectl-patch: spec.ingress (added); restored" in text
+    assert "admission" not in text
+    assert content() == before
+    again = up(home, city, "--no-skip")
+    assert (again.changes(), again.stack(TENANT)["findings"]) == (set(), [])
+    # What only runs is refused, and taken over where that is asked for.
+    wanted = cluster.get(*workload)["spec"]["replicas"]
+    state.rename(state.with_suffix(".lost"))
+    cluster.kubectl("scale", *workload, f"--replicas={wanted + 2}")
+    refused = up(home, city, code=4)
+    assert "spec.replicas is owned by 'kubectl'" in " ".join(refused.stack(TENANT)["errors"])
+    assert cluster.get(*workload)["spec"]["replicas"] == wanted + 2
+    assert "spec.replicas; restored" in " ".join(up(home, city, "--take-over").stack(TENANT)["warnings"])
+    assert cluster.get(*workload)["spec"]["replicas"] == wanted
+    assert up(home, city).changes() == set()

@@ -14,13 +14,14 @@ from typing import Any, Final
 from wecityctl.drift import classify, fieldset, stated
 from wecityctl.drift.examine import Case, put, put_labels, served
 from wecityctl.drift.mutators import Mutators
-from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.drift.recorded import Recorded
 from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Invalid, NotFound
 from wecityctl.kube.resource import Object
 from wecityctl.model.findings import FieldDrift
 from wecityctl.model.naming import FIELD_MANAGER
+from wecityctl.model.security import is_security_label
 
 _ATTEMPTS: Final = 5
 

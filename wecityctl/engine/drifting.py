@@ -24,6 +24,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import RESTORES, Finding
+from wecityctl.model.security import SECURITY_KINDS
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
@@ -194,6 +195,14 @@ class DriftControl:
                 self._foresee(case, cluster, done)
             return done
 
+        if any(case.findings or case.lost for case in cases):
+            self._put_all_right(cluster, cases, done)
+        else:
+            self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
+            self.save()
+        return done
+
+    def _put_all_right(self, cluster: Cluster, cases: Sequence[Case], done: Settled) -> None:
         from wecityctl.kube.errors import Invalid
 
         async def settle_all(client: KubeClient) -> None:
@@ -205,12 +214,8 @@ class DriftControl:
                     advice = "\n" + _DELETE.format(_kubectl(case.recorded)) if isinstance(error, Invalid) else ""
                     done.errors.append(text + advice)
 
-        if any(case.findings or case.lost for case in cases):
-            ask(cluster, settle_all)
-        else:
-            self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
+        ask(cluster, settle_all)
         self.save()
-        return done
 
     def is_settled(self, stack: str) -> bool:
         """Whether the stack's drift was put right in this run already."""
@@ -281,10 +286,9 @@ class DriftControl:
     def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
         """Look whether the security objects that the engine has just written are as they were stated.
 
-        What changes objects on admission may do so in a run alone, and not in the dry runs before it.
+        What changes objects on admission may do so in a run alone, and not in the dry runs before it. An object that
+        was adopted still has what others have put there: it is restored.
         """
-        from wecityctl.drift.recorded import SECURITY_KINDS
-
         kinds = {"Namespace", *(kind for _, kind in SECURITY_KINDS)}
         written = {change.urn for change in changes if type_of(change.urn).rpartition(":")[2] in kinds}
         cluster = self._context.cluster_of(stack)
@@ -295,9 +299,20 @@ class DriftControl:
             return
         done = self._settled.setdefault(stack, Settled())
         written -= {finding.urn for finding in done.findings if finding.is_overruled}
+        adopted: set[str] = set()
         for finding in written_otherwise(cluster, self._context.backend, state, written):
-            done.findings.append(finding)
-            self._tell_unresolved(finding, done)
+            if finding.admission:
+                done.findings.append(finding)
+                self._tell_unresolved(finding, done)
+            else:
+                adopted.add(finding.urn)
+        if adopted:
+            known = replace(state, resources=tuple(item for item in state.resources if item.urn in adopted))
+            try:
+                cases = examine_cases(cluster, self._context.backend, [known])
+                self._put_all_right(cluster, [_security_alone(case) for case in cases], done)
+            except WecityError as error:
+                done.errors.append(f"not restored: {describe(error)}")
 
     def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
         for found in case.findings:
@@ -412,6 +427,10 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _security_alone(case: Case) -> Case:
+    return replace(case, findings=tuple(item for item in case.findings if item.what == "security"), lost={}, added={})
 
 
 def _created(urn: str) -> ResourceChange:

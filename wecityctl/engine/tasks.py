@@ -186,7 +186,7 @@ class Forward:
 
     def _rights(self, stack: str) -> PortRights:
         options = self._context.options
-        return PortRights(options.confirms(stack), options.take_over and self._operation == "preview")
+        return PortRights(options.confirms(stack), options.take_over)
 
     def _bring_back(self, stack: str) -> frozenset[str]:
         """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
