@@ -427,6 +427,23 @@ def test_what_a_lost_state_no_longer_knows_is_restored_where_it_closes_the_city(
     refused = up(home, city, code=4)
     assert "spec.replicas is owned by 'kubectl'" in " ".join(refused.stack(TENANT)["errors"])
     assert cluster.get(*workload)["spec"]["replicas"] == wanted + 2
-    assert "spec.replicas; restored" in " ".join(up(home, city, "--take-over").stack(TENANT)["warnings"])
+    assert "spec.replicas; changed back" in " ".join(up(home, city, "--take-over").stack(TENANT)["warnings"])
     assert cluster.get(*workload)["spec"]["replicas"] == wanted
     assert up(home, city).changes() == set()
+
+
+def test_a_destroy_tells_what_it_leaves_because_no_state_has_it(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    up(home, city)
+    (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
+    state.rename(state.with_suffix(".lost"))
+    done = home.run("destroy", city, f"--confirm={NAME}", "--only", "parks", "-o", "json")
+    (note,) = [text for text in done.result()["notes"] if "of the city stay" in text]
+    assert "for no stack's state has them" in note
+    assert f"Namespace {SPACE}" in note
+    assert cluster.get(*POLICY_OF_SPACE)
+    up(home, city)
+    done = home.run("destroy", city, f"--confirm={NAME}", "--only", "parks", "--delete-data", "-o", "json")
+    assert not [text for text in done.result()["notes"] if "of the city stay" in text]
+    up(home, city)

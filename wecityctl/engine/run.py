@@ -25,6 +25,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
 from wecityctl.engine.provider_choice import choose_provider
 from wecityctl.engine.remade import forget_old_clusters, require_same_clusters
+from wecityctl.engine.remaining import remaining_notes
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
@@ -301,6 +302,7 @@ class _Runner:
             names += self._leftovers
             names += [name for name in keeping.stacks() if name not in names]
         self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)
+        self.notes += remaining_notes(context, self.results)
 
     def _take_down(
         self,

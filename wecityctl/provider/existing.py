@@ -73,7 +73,8 @@ async def take_over(
             raise
         applied = await provider.cancellation.run(replace(first, force=True).make(body), grace=GRACE)
         fields, who = ", ".join(name.lstrip(".") for name in error.fields), ", ".join(error.managers)
-        provider.log.warning(target.urn, f"{states.describe(applied)}: changed by {who}: {fields}; restored")
+        done = "restored" if _closes(body, error) else "changed back"
+        provider.log.warning(target.urn, f"{states.describe(applied)}: changed by {who}: {fields}; {done}")
     if former:
         applied = await provider.cancellation.run(how.make(body), grace=GRACE)
     for manager in former:
@@ -92,11 +93,13 @@ async def take_over(
 def is_taken_over(provider: Instance, body: dict[str, Any], error: ApplyConflictError) -> bool:
     """Whether an adoption applies over what others have changed: in security objects, in a namespace's labels, and in
     everything where the run was told to take over."""
+    return provider.settings.take_over or _closes(body, error)
+
+
+def _closes(body: dict[str, Any], error: ApplyConflictError) -> bool:
     version, kind = str(body["apiVersion"]), str(body["kind"])
-    if provider.settings.take_over or is_security_kind(version, kind):
-        return True
     labels = all(name.startswith(".metadata.labels.") for name in error.fields)
-    return (version, kind) == ("v1", "Namespace") and labels
+    return is_security_kind(version, kind) or ((version, kind) == ("v1", "Namespace") and labels)
 
 
 async def require_made(
