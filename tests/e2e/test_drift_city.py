@@ -18,6 +18,7 @@ NAME = "drifting"
 SPACE = "parks-internet"
 TENANT = f"{NAME}.tenant.parks.main"
 POLICY = f"NetworkPolicy {SPACE}/default-deny"
+ENFORCE = "pod-security.kubernetes.io/enforce"
 POLICY_OF_SPACE = ("networkpolicy", "default-deny", "-n", SPACE)
 
 
@@ -124,13 +125,36 @@ def test_a_fence_does_not_stay_open_because_another_stack_failed(
     said = cluster.get("priorityclass", priority)["description"]
     cluster.kubectl("patch", "priorityclass", priority, "--type=merge", "-p", '{"description": "ours now"}')
     cluster.kubectl("patch", *POLICY_OF_SPACE, "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+    other, quota = ("networkpolicy", "allow-dns", "-n", SPACE), ("resourcequota", "-n", SPACE)
+    before = cluster.get(*other)
+    quotas = [item["spec"] for item in cluster.get(*quota)["items"]]
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    cluster.kubectl("delete", *other)
+    cluster.kubectl("delete", *quota, "--all")
+    cluster.kubectl("delete", *workload)
     done = up(home, city, code=4)
     assert done.stack(f"{NAME}.base.main")["outcome"] == "failed"
     blocked = done.stack(TENANT)
     assert blocked["outcome"] == "blocked"
-    assert [(item["what"], item["name"]) for item in blocked["findings"]] == [("security", "default-deny")]
+    found = {(item["what"], item["kind"], item["resolved"]) for item in blocked["findings"]}
+    assert found == {
+        ("security", "NetworkPolicy", True),
+        ("missing", "NetworkPolicy", True),
+        ("missing", "ResourceQuota", True),
+        ("missing", "Deployment", False),
+    }
+    assert any("allow-dns is gone from the cluster; made again" in text for text in blocked["warnings"])
     assert "ingress" not in cluster.get(*POLICY_OF_SPACE)["spec"]
-    assert up(home, city, "--take-over").result()["exit_code"] == 0
+    after = cluster.get(*other)
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert [item["spec"] for item in cluster.get(*quota)["items"]] == quotas
+    assert "allow-dns" not in home.run("status", city, code=4).text
+    # The state knows it as it knew the one that was deleted: nothing conflicts, and nothing is made once more.
+    again = up(home, city, "--take-over")
+    assert not [change for change in again.changes() if "NetworkPolicy" in change or "ResourceQuota" in change]
+    assert cluster.get(*other)["metadata"]["uid"] == after["metadata"]["uid"]
+    assert up(home, city).changes() == set()
     assert cluster.get("priorityclass", priority)["description"] == said
 
 
@@ -359,3 +383,67 @@ def test_what_a_lost_state_no_longer_knows_is_no_strangers(home: Machine, city: 
     assert not [change for change in done.changes() if change.startswith("delete")]
     after = cluster.get("networkpolicies", "-A")["items"]
     assert [item["metadata"]["uid"] for item in after] == [item["metadata"]["uid"] for item in before]
+
+
+def test_what_a_lost_state_no_longer_knows_is_restored_where_it_closes_the_city(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    up(home, city)
+    (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
+    workload = ("deployment", "parks-app-web", "-n", SPACE)
+    (quota,) = cluster.get("resourcequota", "-n", SPACE)["items"]
+    objects = (POLICY_OF_SPACE, ("resourcequota", quota["metadata"]["name"], "-n", SPACE), ("namespace", SPACE))
+
+    def content() -> object:
+        found = [cluster.get(*each) for each in objects]
+        return [(item["spec"], item["metadata"]["labels"], item["metadata"]["uid"]) for item in found]
+
+    before = content()
+    hard = min(quota["spec"]["hard"])
+    opened = (
+        {"spec": {"ingress": [{}]}},
+        {"spec": {"hard": {hard: "1000"}}},
+        {"metadata": {"labels": {ENFORCE: "privileged"}}},
+    )
+    state.rename(state.with_suffix(".lost"))
+    for each, patch in zip(objects, opened, strict=True):
+        cluster.kubectl("patch", *each, "--type=merge", "-p", json.dumps(patch))
+    assert content() != before
+    seen = home.run("preview", city)
+    assert "conflict" not in seen.text
+    done = up(home, city)
+    text = " ".join(done.stack(TENANT)["warnings"])
+    assert "changed by kubectl-patch: metadata.labels.pod-security.kubernetes.io/enforce; restored" in text
+    assert f"changed by kubectl-patch: spec.hard.{hard}; restored" in text
+    assert f"{POLICY}: changed by kubectl-patch: spec.ingress (added); restored" in text
+    assert "admission" not in text
+    assert content() == before
+    again = up(home, city, "--no-skip")
+    assert (again.changes(), again.stack(TENANT)["findings"]) == (set(), [])
+    # What only runs is refused, and taken over where that is asked for.
+    wanted = cluster.get(*workload)["spec"]["replicas"]
+    state.rename(state.with_suffix(".lost"))
+    cluster.kubectl("scale", *workload, f"--replicas={wanted + 2}")
+    refused = up(home, city, code=4)
+    assert "spec.replicas is owned by 'kubectl'" in " ".join(refused.stack(TENANT)["errors"])
+    assert cluster.get(*workload)["spec"]["replicas"] == wanted + 2
+    assert "spec.replicas; changed back" in " ".join(up(home, city, "--take-over").stack(TENANT)["warnings"])
+    assert cluster.get(*workload)["spec"]["replicas"] == wanted
+    assert up(home, city).changes() == set()
+
+
+def test_a_destroy_tells_what_it_leaves_because_no_state_has_it(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    up(home, city)
+    (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
+    state.rename(state.with_suffix(".lost"))
+    done = home.run("destroy", city, f"--confirm={NAME}", "--only", "parks", "-o", "json")
+    (note,) = [text for text in done.result()["notes"] if "of the city stay" in text]
+    assert "for no stack's state has them" in note
+    assert f"Namespace {SPACE}" in note
+    assert cluster.get(*POLICY_OF_SPACE)
+    up(home, city)
+    done = home.run("destroy", city, f"--confirm={NAME}", "--only", "parks", "--delete-data", "-o", "json")
+    assert not [text for text in done.result()["notes"] if "of the city stay" in text]
+    up(home, city)

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
-from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.drift.recorded import Recorded
 from wecityctl.model.findings import Drift, FieldDrift, Finding
+from wecityctl.model.security import is_security_label
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.provider.equality import same_amount
 

@@ -14,13 +14,14 @@ from typing import Any, Final
 from wecityctl.drift import classify, fieldset, stated
 from wecityctl.drift.examine import Case, put, put_labels, served
 from wecityctl.drift.mutators import Mutators
-from wecityctl.drift.recorded import Recorded, is_security_label
+from wecityctl.drift.recorded import Recorded
 from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Invalid, NotFound
 from wecityctl.kube.resource import Object
 from wecityctl.model.findings import FieldDrift
 from wecityctl.model.naming import FIELD_MANAGER
+from wecityctl.model.security import is_security_label
 
 _ATTEMPTS: Final = 5
 
@@ -51,6 +52,27 @@ async def restore(client: KubeClient, case: Case) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def make_again(client: KubeClient, recorded: Recorded) -> bool:
+    """Make a namespaced security object that is gone again, under its resource's own manager, as a state has it.
+
+    Returns False where there is nothing to do: an object of that name is there, or the namespace is gone or going.
+    Raises the client's errors, and `DeploymentError` where the object is not as stated even so.
+    """
+    try:
+        space = await client.get(await client.resource("v1", "Namespace"), recorded.namespace)
+    except NotFound:
+        return False
+    if space["metadata"].get("deletionTimestamp"):
+        return False
+    try:
+        await _read(client, recorded)
+    except NotFound:
+        written = await client.apply(recorded.body, field_manager=recorded.manager)
+        await _require(client, recorded, stated.unlike(recorded.body, written))
+        return True
+    return False
 
 
 async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None:

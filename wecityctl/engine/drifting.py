@@ -7,7 +7,7 @@ apply, which meets the conflict unless the files agree by now with what is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import RESTORES, Finding
+from wecityctl.model.security import SECURITY_KINDS
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
@@ -207,13 +208,13 @@ class DriftControl:
             return done
 
         if any(case.findings or case.lost for case in cases):
-            self._put_all_right(cases, cluster, done)
+            self._put_all_right(cluster, cases, done)
         else:
             self.undisturbed(cluster, (key_of(case.recorded) for case in cases))
         self.save()
         return done
 
-    def _put_all_right(self, cases: Iterable[Case], cluster: Cluster, done: Settled) -> None:
+    def _put_all_right(self, cluster: Cluster, cases: Iterable[Case], done: Settled) -> None:
         from wecityctl.kube.errors import Invalid
 
         async def settle_all(client: KubeClient) -> None:
@@ -226,15 +227,80 @@ class DriftControl:
                     done.errors.append(text + advice)
 
         ask(cluster, settle_all)
+        self.save()
+
+    def is_settled(self, stack: str) -> bool:
+        """Whether the stack's drift was put right in this run already."""
+        return stack in self._settled
+
+    def make_again(self, stack: str, result: StackResult) -> StackResult:
+        """Make the security objects of a namespace again that are gone, where no engine has done so; the result.
+
+        For a stack whose engine did not run: what is not made again stays an unresolved finding.
+        """
+        done = self.settled(stack)
+        made, errors = self._make_all_again(stack, [case for case in self._lacking(stack) if case.recorded.encloses])
+        done.errors += errors
+        for index, finding in enumerate(done.findings):
+            if finding.urn not in done.missing:
+                continue
+            done.findings[index] = finding = replace(finding, resolved=finding.urn in made)
+            if finding.resolved:
+                done.changes = [item for item in done.changes if item.urn != finding.urn] + [_created(finding.urn)]
+                if finding.what == "missing":
+                    self._tell(done.warnings, finding, finding.told("made again"))
+        return self.within(stack, result)
+
+    def make_again_after(self, stack: str, result: StackResult) -> StackResult:
+        """The same where the engine has run and failed before it came to them: only what closes, for the files may
+        have given up what opens or gives rights."""
+        state = self._context.state(stack)
+        tried = {*(state.urns if state is not None else ()), *(change.urn for change in result.failed)}
+        lacking = [
+            item for item in self._lacking(stack) if item.recorded.only_closes and item.recorded.urn not in tried
+        ]
+        made, errors = self._make_all_again(stack, lacking)
+        texts: list[str] = []
+        for finding in result.findings:
+            if finding.urn in made:
+                self._tell(texts, finding, finding.told("made again"))
+        return replace(
+            result,
+            changes=(*result.changes, *map(_created, sorted(made))),
+            warnings=(*result.warnings, *texts),
+            errors=(*result.errors, *errors),
+        )
+
+    def _lacking(self, stack: str) -> list[Case]:
+        missing = self.settled(stack).missing
+        return [case for case in self._cases.get(stack, ()) if case.recorded.urn in missing]
+
+    def _make_all_again(self, stack: str, cases: Sequence[Case]) -> tuple[set[str], list[str]]:
+        """The URNs of what was made, and what kept the others from it."""
+        from wecityctl.drift.restore import make_again
+
+        cluster = self._context.cluster_of(stack)
+        made: set[str] = set()
+        errors: list[str] = []
+
+        async def make_each(client: KubeClient) -> None:
+            for case in cases:
+                try:
+                    if await make_again(client, case.recorded):
+                        made.add(case.recorded.urn)
+                except WecityError as error:
+                    errors.append(f"{_title(case)} cannot be made again: {describe(error)}")
+
+        if cases and cluster is not None:
+            ask(cluster, make_each)
+        return made, errors
 
     def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
         """Look whether the security objects that the engine has just written are as they were stated; restore others.
 
-        What changes objects on admission may do so in a run alone, and not in the dry runs before it. And one that was
-        in no state, and that the provider has adopted, may have been changed before.
+        What changes objects on admission may do so in a run alone, and not in the dry runs before it. One that was in
+        no state, and that the provider has adopted, may still have what others have put there: it is restored.
         """
-        from wecityctl.drift.recorded import SECURITY_KINDS
-
         kinds = {"Namespace", *(kind for _, kind in SECURITY_KINDS)}
         written = {change.urn for change in changes if type_of(change.urn).rpartition(":")[2] in kinds}
         cluster = self._context.cluster_of(stack)
@@ -245,20 +311,20 @@ class DriftControl:
             return
         done = self._settled.setdefault(stack, Settled())
         written -= {finding.urn for finding in done.findings if finding.is_overruled}
-        otherwise = written_otherwise(cluster, self._context.backend, state, written)
-        if not otherwise:
-            return
-        urns = {finding.urn for finding in otherwise}
-        doubtful = tuple(item for item in state.resources if item.is_provider or item.urn in urns)
-        try:
-            cases = examine_cases(cluster, self._context.backend, [replace(state, resources=doubtful)])
-        except WecityError:
-            for finding in otherwise:
+        adopted: set[str] = set()
+        for finding in written_otherwise(cluster, self._context.backend, state, written):
+            if finding.admission:
                 done.findings.append(finding)
                 self._tell_unresolved(finding, done)
-            return
-        only = (replace(case, findings=tuple(_of_security(case.findings))) for case in cases)
-        self._put_all_right([case for case in only if case.findings], cluster, done)
+            else:
+                adopted.add(finding.urn)
+        if adopted:
+            doubtful = tuple(item for item in state.resources if item.is_provider or item.urn in adopted)
+            try:
+                cases = examine_cases(cluster, self._context.backend, [replace(state, resources=doubtful)])
+                self._put_all_right(cluster, [_security_alone(case) for case in cases], done)
+            except WecityError as error:
+                done.errors.append(f"not restored: {describe(error)}")
 
     def _foresee(self, case: Case, cluster: Cluster, done: Settled) -> None:
         for found in case.findings:
@@ -375,8 +441,12 @@ class DriftControl:
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
 
 
-def _of_security(findings: Iterable[Finding]) -> Iterator[Finding]:
-    return (finding for finding in findings if finding.what == "security")
+def _security_alone(case: Case) -> Case:
+    return replace(case, findings=tuple(item for item in case.findings if item.what == "security"), lost={}, added={})
+
+
+def _created(urn: str) -> ResourceChange:
+    return ResourceChange(urn, type_of(urn), name_of(urn), "create")
 
 
 def _kubectl(found: Finding | Recorded) -> str:

@@ -15,6 +15,7 @@ from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState, StateResourc
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.findings import Finding
+from wecityctl.model.security import is_security_kind
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
@@ -37,8 +38,6 @@ def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) ->
 
 def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
     """The finding with how often its object was restored, or made again, already."""
-    from wecityctl.drift.recorded import is_security_kind
-
     is_gone = finding.what == "missing" and is_security_kind(finding.api_version, finding.kind)
     if finding.what != "security" and not is_gone:
         return finding
@@ -65,7 +64,9 @@ def written_otherwise(
 ) -> tuple[Finding, ...]:
     """The security objects among `urns` that the state has otherwise than they were stated, with what may do that.
 
-    Compares the state with itself; the cluster is only asked for the names of what changes objects on admission.
+    Where other managers own a part of the object, they have: such is to be restored. Otherwise something changes it on
+    admission, which leaves no manager's name. Compares the state with itself; the cluster is only asked for the names
+    of what changes objects on admission.
     """
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import served
@@ -78,9 +79,12 @@ def written_otherwise(
             found.append((item, stated.unlike(item.body, item.outputs)))
         elif item.is_namespace:
             found.append((item, classify.namespace_labels(item, item.outputs)))
-    wrong = [(item, fields) for item, fields in found if fields]
+    differing = [(item, fields) for item, fields in found if fields]
+    others = [(item, fields, classify.foreign_managers(item.outputs, item.manager)) for item, fields in differing]
+    changed = tuple(classify.finding(item, "security", who, fields) for item, fields, who in others if who)
+    wrong = [(item, fields) for item, fields, who in others if not who]
     if not wrong:
-        return ()
+        return changed
 
     async def name_causes(client: KubeClient) -> list[tuple[str, ...]]:
         mutators = Mutators(client)
@@ -90,7 +94,7 @@ def written_otherwise(
         causes = ask(cluster, name_causes)
     except WecityError:
         causes = [(UNKNOWN,)] * len(wrong)
-    return tuple(
+    return changed + tuple(
         classify.finding(item, "security", (), fields, admission=cause)
         for (item, fields), cause in zip(wrong, causes, strict=True)
     )

@@ -25,6 +25,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
 from wecityctl.engine.provider_choice import choose_provider
 from wecityctl.engine.remade import forget_old_clusters, require_same_clusters
+from wecityctl.engine.remaining import remaining_notes
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
@@ -179,7 +180,7 @@ class _Runner:
             self.results |= {
                 name: forward.settle_blocked(result)
                 for name, result in self.results.items()
-                if result.outcome == "blocked"
+                if result.outcome in ("blocked", "failed")
             }
         self.reports |= forward.reports
         self.notes += [*unlanded.notes(), *forward.doubts]
@@ -302,7 +303,7 @@ class _Runner:
             names += self._leftovers
             names += [name for name in keeping.stacks() if name not in names]
         self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)
-        self.notes += keeping.doubts
+        self.notes += [*keeping.doubts, *remaining_notes(context, self.results)]
 
     def _take_down(
         self,

@@ -196,7 +196,7 @@ class Forward:
 
     def _rights(self, stack: str) -> PortRights:
         options = self._context.options
-        return PortRights(options.confirms(stack), options.take_over and self._operation == "preview")
+        return PortRights(options.confirms(stack), options.take_over)
 
     def _bring_back(self, stack: str) -> frozenset[str]:
         """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
@@ -226,11 +226,18 @@ class Forward:
         return self._drift.settle(stack)
 
     def settle_blocked(self, result: StackResult) -> StackResult:
-        """Restore the security objects of a stack whose turn does not come; the rest of it stays as it is."""
+        """Restore the security objects of a stack whose turn did not come, or whose run has failed.
+
+        The rest of the stack stays as it is. What closes its namespaces is made again where it is gone.
+        """
+        stack = result.stack
         try:
-            # What is kept stays out of its state until its turn comes, and is closed all the same.
-            self._settle_drift(result.stack, self._keeping.whole(result.stack))
-            return self._drift.within(result.stack, result)
+            if stack in self.reports:
+                return self._drift.make_again_after(stack, result)
+            if not self._drift.is_settled(stack):
+                # What is kept stays out of its state until its turn comes, and is closed all the same.
+                self._settle_drift(stack, self._keeping.whole(stack))
+            return self._drift.make_again(stack, result)
         except WecityError as error:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result

@@ -27,11 +27,14 @@ _ATTEMPTS: Final = 6
 
 
 class ApplyConflictError(DeploymentError):
-    """Other field managers (`managers`) own fields that the resource sets."""
+    """Other field managers (`managers`) own fields (`fields`, such as `.spec.replicas`) that the resource sets."""
 
-    def __init__(self, message: str, *, details: str, resolution: str, managers: tuple[str, ...]) -> None:
+    def __init__(
+        self, message: str, *, details: str, resolution: str, managers: tuple[str, ...], fields: tuple[str, ...]
+    ) -> None:
         super().__init__(message, details=details, resolution=resolution)
         self.managers = managers
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,4 +194,5 @@ def _readable(error: Conflict, body: dict[str, Any]) -> DeploymentError:
         resolution="let the other manager release them or write its values into the files, or take them over with "
         "`wecityctl up --take-over`",
         managers=error.managers,
+        fields=tuple(c.field for c in error.conflicts),
     )

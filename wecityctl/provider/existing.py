@@ -11,11 +11,12 @@ from typing import Any
 
 from wecityctl.kube.errors import KindNotFound, NotFound
 from wecityctl.kube.resource import ResourceType
+from wecityctl.model.security import is_security_kind
 from wecityctl.provider import adoption
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, Claimant
 from wecityctl.provider.annotations import annotation
-from wecityctl.provider.apply import Apply, is_going, wait_gone
+from wecityctl.provider.apply import Apply, ApplyConflictError, is_going, wait_gone
 from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.clientside import is_owned_by_kubectl, take_over_application
 from wecityctl.provider.instance import Instance, Target
@@ -57,15 +58,25 @@ async def take_over(
     """Apply `body` to an object that is there, as the resource's only Pulumi manager; the live object afterwards.
 
     The manager changes (`how` names the new one): what an older state, or another resource, knows under the former
-    manager is not theirs to delete any more.
+    manager is not theirs to delete any more. Raises `ApplyConflictError` for what others have changed, unless
+    `is_taken_over` says otherwise.
     """
     if was_created_officially(live):
         await provider.cancellation.run(take_over_creation(provider.client, live, how.manager))
     former = [manager for manager in adoption.pulumi_managers(live) if manager != how.manager]
+    # Under the former name first: a change would conflict with what it owns.
+    first = how.under(former[-1]) if former else how
+    try:
+        applied = await provider.cancellation.run(first.make(body), grace=GRACE)
+    except ApplyConflictError as error:
+        if not is_taken_over(provider, body, error):
+            raise
+        applied = await provider.cancellation.run(replace(first, force=True).make(body), grace=GRACE)
+        fields, who = ", ".join(name.lstrip(".") for name in error.fields), ", ".join(error.managers)
+        done = "restored" if _closes(body, error) else "changed back"
+        provider.log.warning(target.urn, f"{states.describe(applied)}: changed by {who}: {fields}; {done}")
     if former:
-        # Under the former name first: a change would conflict with what it owns.
-        await provider.cancellation.run(how.under(former[-1]).make(body), grace=GRACE)
-    applied = await provider.cancellation.run(replace(how, former=frozenset(former)).make(body), grace=GRACE)
+        applied = await provider.cancellation.run(replace(how, former=frozenset(former)).make(body), grace=GRACE)
     for manager in former:
         applied = await release(provider, applied, manager)
     if is_owned_by_kubectl(applied):
@@ -77,6 +88,18 @@ async def take_over(
         applied = await provider.client.patch(rt, states.name_of(applied), place, patch, field_manager=how.manager)
     provider.log.info(target.urn, f"{states.describe(applied)} existed already; this resource has adopted it")
     return applied
+
+
+def is_taken_over(provider: Instance, body: dict[str, Any], error: ApplyConflictError) -> bool:
+    """Whether an adoption applies over what others have changed: in security objects, in a namespace's labels, and in
+    everything where the run was told to take over."""
+    return provider.settings.take_over or _closes(body, error)
+
+
+def _closes(body: dict[str, Any], error: ApplyConflictError) -> bool:
+    version, kind = str(body["apiVersion"]), str(body["kind"])
+    labels = all(name.startswith(".metadata.labels.") for name in error.fields)
+    return is_security_kind(version, kind) or ((version, kind) == ("v1", "Namespace") and labels)
 
 
 async def require_made(

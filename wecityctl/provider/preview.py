@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
@@ -14,10 +15,10 @@ from wecityctl.kube.errors import BadRequest, Forbidden, KindNotFound, NotFound,
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import RefusedError, pulumi_managers
 from wecityctl.provider.annotations import PATCH_FORCE, is_true
-from wecityctl.provider.apply import is_going
+from wecityctl.provider.apply import ApplyConflictError, is_going
 from wecityctl.provider.clientside import was_applied_by_kubectl
 from wecityctl.provider.connection import unreachable
-from wecityctl.provider.existing import preview_own
+from wecityctl.provider.existing import is_taken_over, preview_own
 from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import was_created_officially
@@ -140,12 +141,18 @@ async def _dry_run(
         # The update takes over what the official plug-in created before it applies.
         force = (
             is_true(inputs, PATCH_FORCE)
-            or provider.settings.preview_force
+            or provider.settings.take_over
             or was_created_officially(state or {})
             or was_applied_by_kubectl(state or {}, name)
         )
         how = provider.apply(target, name, force=force, timeout=DEFAULT_TIMEOUT)
-        return await provider.cancellation.run(how.preview(body))
+        try:
+            return await provider.cancellation.run(how.preview(body))
+        except ApplyConflictError as error:
+            # What is to be adopted is in no state yet.
+            if state is not None or not is_taken_over(provider, body, error):
+                raise
+            return await provider.cancellation.run(replace(how, force=True).preview(body))
 
     return await _asked(provider, target, inputs, ask)
 

@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from wecityctl.kube.transport import HttpPool
 from wecityctl.provider.connection import Connections
 from wecityctl.provider.servicer import PortServicer
-from wecityctl.provider.settings import PREVIEW_FORCE, REPLACE_DATA
+from wecityctl.provider.settings import REPLACE_DATA, TAKE_OVER
 
 _ADDRESS: Final = "127.0.0.1"
 # States hold whole objects: no limit but memory.
@@ -61,11 +61,11 @@ class ProviderServer:
         """Serve a stack run; `name` says whose it is in messages. The port goes into PULUMI_DEBUG_PROVIDERS.
 
         With `replace_data` it may replace namespaces, volumes and whatever else holds data; with `take_over` its
-        previews apply over other managers' changes, which the run takes over before it applies.
+        previews and its adoptions apply over other managers' changes; what is in a state the run takes over before.
         """
         if self._connections is None:
             raise RuntimeError("the server has not been entered")
-        allowed = {REPLACE_DATA: replace_data, PREVIEW_FORCE: take_over}
+        allowed = {REPLACE_DATA: replace_data, TAKE_OVER: take_over}
         environ = {**self._environ, **{name: "true" for name, is_on in allowed.items() if is_on}}
         servicer = PortServicer(name, self._connections, environ)
         server = grpc.aio.server(options=_OPTIONS)

@@ -19,8 +19,9 @@ from wecityctl.provider.properties import Unknown, contains, plain
 PREFIX: Final = "kubernetes:config:"
 # In the environment of one run: what holds other objects or data may be replaced.
 REPLACE_DATA: Final = "WECITYCTL_REPLACE_DATA"
-# Set by a preview of a run that takes over what others have changed before it applies.
-PREVIEW_FORCE: Final = "WECITYCTL_PREVIEW_FORCE"
+# In the environment of one run: what others have changed is taken over. Of objects that are in a state the run itself
+# does that before it applies, so that only previews and adoptions have to.
+TAKE_OVER: Final = "WECITYCTL_TAKE_OVER"
 
 # Options of the official plug-in that need what only it has.
 _UNSERVED: Final = {"renderYamlToDirectory": "rendering YAML to a directory (renderYamlToDirectory)"}
@@ -42,7 +43,7 @@ class Settings:
     patch_force: bool = False
     upsert_existing: bool = False
     replace_data: bool = False
-    preview_force: bool = False
+    take_over: bool = False
     suppress_deprecation_warnings: bool = False
 
 
@@ -73,7 +74,7 @@ def read_settings(args: Mapping[str, Any], variables: Mapping[str, str], environ
         patch_force=flag("enablePatchForce", "PULUMI_K8S_ENABLE_PATCH_FORCE"),
         upsert_existing=flag("upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"),
         replace_data=environ.get(REPLACE_DATA, "").lower() == "true",
-        preview_force=environ.get(PREVIEW_FORCE, "").lower() == "true",
+        take_over=environ.get(TAKE_OVER, "").lower() == "true",
         suppress_deprecation_warnings=flag("suppressDeprecationWarnings", "PULUMI_K8S_SUPPRESS_DEPRECATION_WARNINGS"),
     )
 
