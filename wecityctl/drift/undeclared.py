@@ -167,11 +167,12 @@ class _Look:
         kept = [(NAMESPACE, item) for item in own]
         for rt, found in everything.items():
             kept += [(rt, item) for item in found or () if self._concerns(rt, item)]
+        # What is on its way out owns things still.
         self.seen = {item["metadata"]["uid"]: item for _, item in kept}
         doubtful = [
             (rt, item)
             for rt, item in kept
-            if _place_of(item) not in self.declared and not self._is_expected(item, spread)
+            if not _is_leaving(item) and _place_of(item) not in self.declared and not self._is_expected(item, spread)
         ]
         await self._read_owners([item for rt, item in doubtful if rt not in SECURITY])
         uids = {item["metadata"]["uid"] for _, item in doubtful}
@@ -221,8 +222,6 @@ class _Look:
         return [item for item in listed if item["metadata"]["name"] in labelled]
 
     def _concerns(self, rt: ResourceType, item: Object) -> bool:
-        if _is_leaving(item):
-            return False
         if rt.namespaced:
             return item["metadata"].get("namespace") in self.spaces
         if _label(item) == self.city:
