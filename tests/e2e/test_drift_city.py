@@ -398,6 +398,9 @@ def test_what_a_lost_state_no_longer_knows_is_no_strangers(home: Machine, city: 
 def test_what_a_lost_state_no_longer_knows_is_restored_where_it_closes_the_city(
     home: Machine, city: CityFiles, cluster: Cluster
 ) -> None:
+    city.component("parks-app").pop("autoscale", None)
+    city.component("parks-app")["replicas"] = 2
+    city.save()
     up(home, city)
     (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
     workload = ("deployment", "parks-app-web", "-n", SPACE)
