@@ -281,3 +281,27 @@ def test_nothing_is_said_of_what_others_did_to_an_object_that_this_run_deletes(
         assert "spec.replicas" not in repr([event for event in events if isinstance(event, Diagnostic)])
     finally:
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_closes_is_made_again_where_the_engine_did_not_come_to_it(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    """The engine fails on the namespace, and does not make what depends on it."""
+    city = make_city("driftfailed", ("health",), closed="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("delete", "networkpolicy/closed", "configmap/c0")
+        cluster.kubectl("label", "namespace", runs.space, "app.kubernetes.io/managed-by=somebody", "--overwrite")
+        failed = runs.go("up")
+        assert (failed.exit_code, tenant(failed).outcome) == (4, "failed")
+        assert ("create", "closed") in changed(failed)
+        assert any("closed is gone from the cluster; made again" in text for text in tenant(failed).warnings)
+        uid = runs.kubectl("get", "networkpolicy", "closed", "-o", "jsonpath={.metadata.uid}")
+        assert runs.kubectl("get", "configmap", "-o", "name", "-l", f"wecity.dev/city={city.name}") == ""
+        assert runs.go("up", take_over=True).exit_code == 0
+        assert runs.kubectl("get", "networkpolicy", "closed", "-o", "jsonpath={.metadata.uid}") == uid
+        assert not runs.go("preview").has_changes
+        assert told(runs.go("up", skip=False)) == []
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
