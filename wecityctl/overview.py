@@ -182,8 +182,11 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
 def _drifted(drift: Iterable[Finding]) -> str:
     """How many objects are not as they were stated, in words; empty for none that is a trouble."""
     # What is added, and what is changed on admission, is told and is no trouble; of security objects it is.
-    told_only = [item for item in drift if item.shared or (item.admission and not item.is_overruled)]
-    wrong = [item for item in drift if item.what not in _REPORTED and item not in told_only]
+    wrong = [
+        item
+        for item in drift
+        if item.what not in _REPORTED and not item.shared and (item.is_overruled or not item.admission)
+    ]
     if wrong:
         deleting = sum(item.deleting for item in wrong)
         missing = sum(item.what == "missing" for item in wrong) - deleting

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wecityctl.model.security import is_security_kind
+from wecityctl.model.security import group_of, is_security_kind, only_closes
 
 # Those of a namespace, which are made again even where the stack's engine does not run.
 _OF_NAMESPACES: Final = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ResourceQuota", "LimitRange"})
@@ -53,19 +53,11 @@ class Recorded:
     @property
     def only_closes(self) -> bool:
         """Whether it does nothing but bound what may happen in its namespace."""
-        if self.kind == "NetworkPolicy":
-            spec = self.inputs.get("spec") or {}
-            return self.is_security and not spec.get("ingress") and not spec.get("egress")
-        return self.is_security and self.kind in ("ResourceQuota", "LimitRange")
+        return only_closes(self.api_version, self.kind, self.inputs)
 
     @property
     def is_namespace(self) -> bool:
-        return (self.group, self.kind) == ("", "Namespace")
-
-    @property
-    def group(self) -> str:
-        group, slash, _ = self.api_version.partition("/")
-        return group if slash else ""
+        return (group_of(self.api_version), self.kind) == ("", "Namespace")
 
     @property
     def body(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from wecityctl.drift.classify import differences
 from wecityctl.model.findings import FieldDrift
+from wecityctl.model.security import group_of
 from wecityctl.provider.equality import same, same_amount
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -29,7 +30,7 @@ def unlike(body: Mapping[str, Any], answer: Mapping[str, Any]) -> list[FieldDrif
     `body` is a stated security object. Annotations, labels and finalizers that are only in the answer do not count,
     for they change nothing of what the object does; a role's label that passes its rules on does.
     """
-    key = _group(body), str(body.get("kind"))
+    key = group_of(str(body.get("apiVersion"))), str(body.get("kind"))
     wanted = _filled(key, body)
     found = {name: value for name, value in answer.items() if name in wanted or name not in _NOT_CONTENT}
     if body.get("aggregationRule"):
@@ -41,11 +42,6 @@ def unlike(body: Mapping[str, Any], answer: Mapping[str, Any]) -> list[FieldDrif
 
 
 _NOT_CONTENT: Final = ("apiVersion", "kind", "metadata", "status")
-
-
-def _group(body: Mapping[str, Any]) -> str:
-    group, slash, _ = str(body.get("apiVersion")).partition("/")
-    return group if slash else ""
 
 
 def _filled(key: tuple[str, str], body: Mapping[str, Any]) -> Body:

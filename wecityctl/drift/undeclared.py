@@ -17,6 +17,7 @@ from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, Objects, ResourceType
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
 from wecityctl.provider.adoption import RETAINED_FOR
 
 CITY_LABEL: Final = f"{LABEL_PREFIX}/city"
@@ -73,7 +74,6 @@ _FIRST_NAMESPACE: Final = "default"
 _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
 _TOKEN_OF: Final = "kubernetes.io/service-account.name"  # noqa: S105
 _MOST_OWNERS: Final = 5
-_KEPT_FENCES: Final = ("NetworkPolicy", "ResourceQuota", "LimitRange")
 _LOOKS, _PAUSE = 3, 0.5
 # More lists side by side cost more in new connections than they save.
 _SIDE_BY_SIDE: Final = 6
@@ -101,8 +101,7 @@ class Found:
 
 def place(api_version: str, kind: str, namespace: str, name: str) -> Place:
     """Where an object is, from the apiVersion that it was stated in."""
-    group, slash, _ = api_version.partition("/")
-    return group if slash else "", kind, namespace, name
+    return group_of(api_version), kind, namespace, name
 
 
 async def find(
@@ -331,19 +330,21 @@ class _Look:
         spaces -= {name for group, kind, _, name in self.declared if (group, kind) == ("", "Namespace")}
         rest = []
         for rt, item in found:
-            is_fence = rt.kind in _KEPT_FENCES and _is_kept(item) and item["metadata"].get("namespace") in spaces
-            if is_fence and (rt.kind != "NetworkPolicy" or await self._allows_nothing(rt, item)):
+            is_kept = _is_kept(item) and item["metadata"].get("namespace") in spaces
+            may_close = is_kept and (rt.api_version, rt.kind) in CLOSING_KINDS
+            # Only of a network policy it has to be read whether it closes.
+            if may_close and (rt.kind != "NetworkPolicy" or await self._only_closes(rt, item)):
                 continue
             rest.append((rt, item))
         return rest
 
-    async def _allows_nothing(self, rt: ResourceType, item: Object) -> bool:
+    async def _only_closes(self, rt: ResourceType, item: Object) -> bool:
         meta = item["metadata"]
         try:
-            spec = (await self.client.get(rt, meta["name"], meta["namespace"])).get("spec") or {}
+            whole = await self.client.get(rt, meta["name"], meta["namespace"])
         except (NotFound, Forbidden):
             return False
-        return not spec.get("ingress") and not spec.get("egress")
+        return only_closes(rt.api_version, rt.kind, whole)
 
     async def _still_there(self, found: list[tuple[ResourceType, Object]]) -> list[tuple[ResourceType, Object]]:
         """Without what the cluster is just clearing away, because its owner has gone."""

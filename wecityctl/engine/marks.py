@@ -14,6 +14,7 @@ from typing import Any
 
 from wecityctl.engine.events_in import type_of
 from wecityctl.kube.resource import meta
+from wecityctl.model.security import group_of
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, applied_by
 
 
@@ -104,17 +105,12 @@ def _contradiction(item: Retained, city: str) -> str:
         return "it names no stack of the city"
     version, kind, stated = str(item.inputs.get("apiVersion")), item.inputs.get("kind"), item.inputs.get("metadata")
     token = f"kubernetes:{version if '/' in version else f'core/{version}'}:{kind}"
-    same_kind = (_group(version), kind) == (_group(str(item.live["apiVersion"])), item.live["kind"])
+    same_kind = (group_of(version), kind) == (group_of(str(item.live["apiVersion"])), item.live["kind"])
     if not same_kind or item.type != token or type_of(item.urn) != token or not _is_named(stated, meta(item.live)):
         return "its record is that of another object"
     if not meta(item.live).get("namespace") and item.manager not in applied_by(item.live):
         return "it was not made for the resource that the mark names"
     return ""
-
-
-def _group(version: str) -> str:
-    group, slash, _ = version.partition("/")
-    return group if slash else ""
 
 
 def _is_named(stated: Any, live: Mapping[str, Any]) -> bool:

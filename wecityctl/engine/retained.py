@@ -19,15 +19,15 @@ from wecityctl.engine.resource_types import NAMESPACE
 from wecityctl.engine.state import KUBERNETES_PROVIDER, ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
 from wecityctl.model.naming import PROJECT
+from wecityctl.model.security import CLOSING_KINDS
 from wecityctl.provider.adoption import CITY, RETAINED_FOR, RETAINED_RECORD
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 _MANAGER = "wecityctl"
-# What `destroy` keeps; the last ones only inside a namespace that it keeps.
+# What `destroy` keeps; inside a namespace that it keeps, also what closes that.
 _KINDS = (("v1", "Namespace"), ("v1", "PersistentVolume"), ("v1", "PersistentVolumeClaim"))
-_CLOSING_KINDS = (("networking.k8s.io/v1", "NetworkPolicy"), ("v1", "ResourceQuota"), ("v1", "LimitRange"))
 
 
 def mark(deployment: Deployment, cluster: Cluster) -> None:
@@ -75,7 +75,7 @@ def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> 
 
         found = await those(_KINDS)
         if any(item.live["kind"] == "Namespace" for item in found):
-            found += await those(_CLOSING_KINDS)
+            found += await those(CLOSING_KINDS)
         return found
 
     return judge(ask(cluster, look), city, spaces)

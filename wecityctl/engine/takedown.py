@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from wecityctl.engine.landing import DATA, holds_data, is_landing
 from wecityctl.engine.live import ask
 from wecityctl.engine.marks import Found, Retained
-from wecityctl.engine.resource_types import LIMIT_RANGE, NAMESPACE, NETWORK_POLICY, RESOURCE_QUOTA, VOLUME, VOLUME_CLAIM
+from wecityctl.engine.resource_types import NAMESPACE, VOLUME, VOLUME_CLAIM
 from wecityctl.engine.retained import restored
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResource, parse_state
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import KeptObject, ResourceChange, StackResult
+from wecityctl.model.security import only_closes
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -122,11 +123,7 @@ def released(deployment: Deployment) -> Deployment:
 
 
 def _closes(item: StateResource) -> bool:
-    """Whether a namespaced object does nothing but bound what may happen in its namespace."""
-    if item.type == NETWORK_POLICY:
-        spec = item.inputs.get("spec") or {}
-        return isinstance(spec, Mapping) and not spec.get("ingress") and not spec.get("egress")
-    return item.type in (RESOURCE_QUOTA, LIMIT_RANGE)
+    return only_closes(str(item.inputs.get("apiVersion")), str(item.inputs.get("kind")), item.inputs)
 
 
 def _place(item: StateResource) -> tuple[str, str]:

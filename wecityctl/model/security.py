@@ -5,7 +5,8 @@ The rule is docs/explanation/drift.md. Pure names; how they are compared and res
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from wecityctl.model.naming import LABEL_PREFIX
 
@@ -27,10 +28,27 @@ SECURITY_KINDS: Final = frozenset(
 SECURITY_LABELS: Final = ("pod-security.kubernetes.io/", f"{LABEL_PREFIX}/")
 
 
+# Kinds of which an object may do nothing but bound what happens in its namespace: see `only_closes`.
+CLOSING_KINDS: Final = (("networking.k8s.io/v1", "NetworkPolicy"), ("v1", "ResourceQuota"), ("v1", "LimitRange"))
+
+
+def group_of(api_version: str) -> str:
+    """The API group of an apiVersion; empty for the core group."""
+    group, slash, _ = api_version.partition("/")
+    return group if slash else ""
+
+
 def is_security_kind(api_version: str, kind: str) -> bool:
     """Whether objects of that kind are compared as a whole."""
-    group, slash, _ = api_version.partition("/")
-    return (group if slash else "", kind) in SECURITY_KINDS
+    return (group_of(api_version), kind) in SECURITY_KINDS
+
+
+def only_closes(api_version: str, kind: str, obj: Mapping[str, Any]) -> bool:
+    """Whether an object does nothing but bound what may happen in its namespace."""
+    if (group_of(api_version), kind) not in {(group_of(version), name) for version, name in CLOSING_KINDS}:
+        return False
+    spec = obj.get("spec") or {}
+    return kind != "NetworkPolicy" or (isinstance(spec, Mapping) and not spec.get("ingress") and not spec.get("egress"))
 
 
 def is_security_label(name: str) -> bool:

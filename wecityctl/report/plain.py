@@ -50,11 +50,7 @@ class PlainReporter:
         match event:
             case StackStarted() if self._verbosity:
                 return f"{event.stack}: started"
-            case StackFinished(result=result) if self._verbosity or result.outcome in (
-                "failed",
-                "blocked",
-                "cancelled",
-            ):
+            case StackFinished(result=result) if self._verbosity or result.outcome in _BAD:
                 why = f": {result.reason}" if result.reason else ""
                 changes = "" if (text := count_changes(result)) == "–" else f" {text}"
                 failed = f", {count_failed(result)} failed" if count_failed(result) != "–" else ""
