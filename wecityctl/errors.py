@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -106,9 +107,10 @@ class Problem:
 
 
 class InvalidCityError(ConfigurationError):
-    """The city's files have problems; all of them are listed."""
+    """The city's files have problems; all of them are listed. `root` is the city's directory where that is known."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], root: Path | None = None) -> None:
         count = len(problems)
         super().__init__(f"{count} {'problem' if count == 1 else 'problems'} in the city's files")
         self.problems = problems
+        self.root = root

@@ -10,8 +10,10 @@ import pytest
 
 from tests.spec.cases import VALID
 from tests.spec.catalogue import CATALOGUE
+from wecityctl.cli._errors import show_error
 from wecityctl.errors import InvalidCityError
 from wecityctl.spec import load_city
+from wecityctl.spec.files import SourceFile, find_files, read_text
 
 BASE = (VALID / "base.yaml").read_bytes()
 
@@ -95,6 +97,94 @@ def test_links_in_a_circle_and_twice(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to("..")
     (tmp_path / "self").symlink_to("self")
     assert len(load_city(tmp_path, CATALOGUE).files) == 1
+
+
+EXPECTED = "; expected a file or directory of the city itself; what links lead to outside is not read"
+OUTSIDE = "is a link that leads out of the city's directory"
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "through another"])
+def test_what_a_link_leads_to_outside_is_neither_read_nor_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """The author of a city's files is not to see what only the operator may read."""
+    city, secret = tmp_path / "city", tmp_path / "outside" / "keys.yaml"
+    (city / "sub").mkdir(parents=True)
+    secret.parent.mkdir()
+    secret.write_text("passphrase: hunter2\n")
+    (city / "city.yaml").write_bytes(BASE)
+    match kind:
+        case "file":
+            (city / "sub" / "a.yaml").symlink_to(secret)
+            name = "sub/a.yaml"
+        case "directory":
+            (city / "sub" / "more").symlink_to(secret.parent)
+            name = "sub/more"
+        case _:
+            (city / ".hop").symlink_to(secret.parent)
+            (city / "a.yaml").symlink_to(".hop/keys.yaml")
+            name = "a.yaml"
+    with pytest.raises(InvalidCityError) as caught:
+        load_city(city, CATALOGUE)
+    assert [str(problem) for problem in caught.value.problems] == [f"{city}/{name}: {OUTSIDE}{EXPECTED}"]
+    show_error(caught.value, sys.stderr, colour=False)
+    assert "hunter2" not in capsys.readouterr().err
+
+
+def test_a_link_that_is_named_itself_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "outside.yaml").write_bytes(BASE)
+    (tmp_path / "city").mkdir()
+    (tmp_path / "city" / "city.yaml").symlink_to("../outside.yaml")
+    assert problems(tmp_path / "city" / "city.yaml") == [f"{OUTSIDE}{EXPECTED}"]
+    # The directory that is named is the city's, also where the name is a link.
+    (tmp_path / "current").symlink_to(".")
+    assert len(load_city(tmp_path / "current" / "outside.yaml", CATALOGUE).files) == 1
+
+
+def test_a_link_within_the_city_is_read_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "city.yaml").write_bytes(BASE)
+    (tmp_path / "sub" / "city.yaml").symlink_to("../.data/city.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_city(Path(), CATALOGUE).files) == 1
+
+
+def test_a_link_that_is_turned_while_the_files_are_read_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside.yaml").write_text("passphrase: hunter2\n")
+    city = tmp_path / "city"
+    city.mkdir()
+    (city / "city.yaml").write_bytes(BASE)
+    (found,), _ = find_files(city)
+    (city / "city.yaml").unlink()
+    (city / "city.yaml").symlink_to(tmp_path / "outside.yaml")
+    text, problem = read_text(found)
+    assert (text, problem and problem.message) == ("", OUTSIDE)
+
+
+def test_a_file_that_has_nothing_to_be_read_yet_is_a_problem(tmp_path: Path) -> None:
+    """As /proc/kmsg answers who does not wait."""
+    (tmp_path / "city.yaml").write_bytes(BASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fdopen", _Silent)
+        text, problem = read_text(SourceFile(tmp_path / "city.yaml", "city.yaml"))
+    assert (text, problem and problem.message) == ("", "has nothing to be read yet")
+
+
+class _Silent:
+    """A stream without data that does not wait for any."""
+
+    def __init__(self, descriptor: int, mode: str) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> "_Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self, size: int) -> None:
+        return None
 
 
 def test_dangling_link_is_reported(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
     if isinstance(error, InvalidCityError):
         from wecityctl.cli._problems import show_problems
 
-        show_problems(error.problems, stream, colour=colour)
+        show_problems(error.problems, error.root, stream, colour=colour)
         return
     _headline(f"error: {error.message}", stream, colour=colour)
     lines = error.details.strip().splitlines()

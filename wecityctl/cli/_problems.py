@@ -20,12 +20,12 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _BOLD, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
 
 
-def show_problems(problems: tuple[Problem, ...], stream: IO[str], *, colour: bool) -> None:
-    """Write the first hundred problems, each with its line, and how many there are."""
+def show_problems(problems: tuple[Problem, ...], root: Path | None, stream: IO[str], *, colour: bool) -> None:
+    """Write the first hundred problems, each with its line, and how many there are. Lines are of files below `root`."""
 
     @lru_cache(maxsize=32)
     def lines_of(file: str) -> tuple[str, ...]:
-        text, problem = read_text(SourceFile(Path(file), file))
+        text, problem = read_text(SourceFile(Path(file), file, root))
         return tuple(_LINE_BREAK.split(text)) if problem is None else ()
 
     for problem in problems[:SHOWN]:

@@ -31,10 +31,20 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the city; `name` is how messages call it: the user's path and what is below it."""
+    """A file of the city; `name` is how messages call it: the user's path and what is below it.
+
+    `root` is the city's directory: what is outside of it is neither read nor quoted, whatever links say. None: the
+    directory that the file is named in.
+    """
 
     path: Path
     name: str
+    root: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """The directory that the file must lie in, without links. Raises `OSError`."""
+        return (self.path.parent if self.root is None else self.root).resolve(strict=True)
 
 
 def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]:
@@ -47,7 +57,8 @@ def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]
     if kind := _odd_kind(status):
         return (), (_not_regular(name, kind),)
     if not stat.S_ISDIR(status.st_mode):
-        return (SourceFile(path, name),), ()
+        file = SourceFile(path, name)
+        return ((), (_outside(name),)) if path.is_symlink() and not _is_inside(path, file.home) else ((file,), ())
     problems: list[Problem] = []
     found = list(_walk(path, problems))
     if not found and not problems:
@@ -57,6 +68,7 @@ def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]
 
 def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
     pending = [root]
+    home = root.resolve()
     seen: set[tuple[int, int]] = set()
     files = 0
     while pending:
@@ -65,11 +77,11 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
             if not _is_new(directory.stat(), seen):
                 continue
             with os.scandir(directory) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+                found = sorted((each.name, each.is_symlink()) for each in entries if not each.name.startswith("."))
         except OSError as error:
             problems.append(_whole_file(printable(directory), _reason(error)))
             continue
-        for name in names:
+        for name, is_link in found:
             path = directory / name
             try:
                 status = path.stat()
@@ -77,7 +89,10 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                 if name.endswith(SUFFIXES):
                     problems.append(_whole_file(printable(path), _reason(error)))
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            concerns = stat.S_ISDIR(status.st_mode) or name.endswith(SUFFIXES)
+            if is_link and concerns and not _is_inside(path, home):
+                problems.append(_outside(printable(path)))
+            elif stat.S_ISDIR(status.st_mode):
                 pending.append(path)
             elif not name.endswith(SUFFIXES):
                 continue
@@ -85,10 +100,18 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                 problems.append(_not_regular(printable(path), kind))
             elif stat.S_ISREG(status.st_mode) and _is_new(status, seen):
                 files += 1
-                yield SourceFile(path, printable(path))
+                yield SourceFile(path, printable(path), root)
         if files > MAX_FILES or len(seen) > MAX_FILES + MAX_DIRECTORIES:
             problems.append(_whole_file(printable(root), f"more than {MAX_FILES:,} files", "the directory of one city"))
             return
+
+
+def _is_inside(path: Path, home: Path) -> bool:
+    """Whether a path leads to something below `home`, all links followed."""
+    try:
+        return path.resolve(strict=True).is_relative_to(home)
+    except (OSError, RuntimeError):
+        return False
 
 
 def _is_new(status: os.stat_result, seen: set[tuple[int, int]]) -> bool:
@@ -111,14 +134,24 @@ def read_text(file: SourceFile) -> tuple[str, Problem | None]:
             status = os.fstat(descriptor)
             if kind := _odd_kind(status):
                 return "", _not_regular(file.name, kind)
+            if not _is_of_the_city(file, status):
+                return "", _outside(file.name)
             if status.st_size > MAX_FILE_BYTES:
                 return "", _too_large(file.name, status.st_size)
-            data = stream.read(MAX_FILE_BYTES + 1)
+            data: bytes | None = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         return "", _whole_file(file.name, _reason(error))
+    if data is None:
+        return "", _whole_file(file.name, "has nothing to be read yet", "a regular file")
     if len(data) > MAX_FILE_BYTES:
         return "", _too_large(file.name, len(data))
     return decode(data, file.name)
+
+
+def _is_of_the_city(file: SourceFile, opened: os.stat_result) -> bool:
+    """Whether the very file that was opened lies in the city's directory: links may have changed since it was found."""
+    real = file.path.resolve(strict=True)
+    return real.is_relative_to(file.home) and os.path.samestat(opened, real.stat(follow_symlinks=False))
 
 
 def decode(data: bytes, name: str) -> tuple[str, Problem | None]:
@@ -153,6 +186,11 @@ def _odd_kind(status: os.stat_result) -> str:
 
 def _not_regular(name: str, kind: str) -> Problem:
     return _whole_file(name, f"is {kind}", "a regular file or a directory")
+
+
+def _outside(name: str) -> Problem:
+    message = "is a link that leads out of the city's directory"
+    return _whole_file(name, message, "a file or directory of the city itself; what links lead to outside is not read")
 
 
 def _too_large(name: str, size: int) -> Problem:

@@ -74,7 +74,7 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
         # No shape is refused without a problem; should that ever happen, the city must not lose a part in silence.
         problems.append(Problem(printable(path), 0, 0, "", f"a document could not be read ({', '.join(draft.unread)})"))
     if problems:
-        raise InvalidCityError(_in_order(problems, read.files))
+        raise InvalidCityError(_in_order(problems, read.files), read.files[0].root if read.files else None)
     return LoadedCity(_assemble(draft, shapes), _positions(draft), _counts(draft), read.files)
 
 
