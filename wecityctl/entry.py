@@ -1,8 +1,10 @@
-"""Where the installed program begins: Ctrl-C while it still loads is answered as at any later moment."""
+"""Where the installed program begins: Ctrl-C and SIGTERM while it loads are answered as at any later moment."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 from wecityctl.errors import ExitCode
@@ -11,8 +13,15 @@ from wecityctl.errors import ExitCode
 def main() -> NoReturn:
     """Load the command line and run it. The process ends here."""
     try:
+        # A run counts signals by itself; until then, and in every other command, both end it as Ctrl-C does.
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _interrupt)
         from wecityctl.cli.main import main as run
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted\n")
         sys.exit(ExitCode.CANCELLED)
     run()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

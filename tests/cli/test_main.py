@@ -114,19 +114,28 @@ def test_ctrl_c_while_it_works(tmp_path: Path) -> None:
     assert errors == b"error: interrupted\n"
 
 
-def test_interrupted_while_it_loads() -> None:
-    program = """
-import builtins
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", ["typer", "wecityctl.spec.load"])
+def test_interrupted_while_it_loads(moment: str, number: str, tmp_path: Path) -> None:
+    program = f"""
+import builtins, os, signal, sys
 load = builtins.__import__
-def interrupted(name, *rest):
-    if name == "typer":
-        raise KeyboardInterrupt
-    return load(name, *rest)
+def interrupted(name, *rest, **named):
+    if name == {moment!r}:
+        os.kill(os.getpid(), signal.{number})
+    return load(name, *rest, **named)
 builtins.__import__ = interrupted
+sys.argv[1:] = ["validate", {str(tmp_path)!r}]
 from wecityctl.entry import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
     assert (done.returncode, done.stdout, done.stderr) == (8, b"", b"error: interrupted\n")
 
 

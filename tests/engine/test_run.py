@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from wecityctl.engine.options import Timeouts
 from wecityctl.engine.secret_store import SecretStore
 from wecityctl.engine.secret_write import remove_secret, set_secret
 from wecityctl.engine.store_cli import CliStore, run_cli
-from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError
+from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError, WecityError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 from wecityctl.overview import Away, stack_statuses
@@ -127,6 +128,45 @@ def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
     go(wider, "up")
     later = SecretStore(open_backend(wider)).read()
     assert later.items() > values.items() and "binding/water/app/db" in later
+
+
+def test_values_that_were_lost_are_not_made_anew_in_silence(home: Path) -> None:
+    """Databases and pods have the old ones."""
+    city = make_city("one")
+    go(city, "up")
+    before = SecretStore(open_backend(city)).read()
+    (path,) = (home / "state").glob("**/stacks/wecity/one.secrets.json")
+    text = path.read_text()
+    for damaged in ("null", "[]", "{}", '{"checkpoint": {}}', '{"checkpoint": {"stack": "s", "latest": {}}}', ""):
+        path.write_text(damaged)
+        with pytest.raises(WecityError, match=r"the state of one\.secrets cannot be read"):
+            go(city, "up")
+        assert path.read_text() == damaged
+    never_run = '{"version": 3, "checkpoint": {"stack": "organization/wecity/one.secrets"}}'
+    for put in (path.unlink, lambda: path.write_text(never_run)):
+        put()
+        for operation in ("preview", "up"):
+            with pytest.raises(ConfigurationError, match="the secret store has lost 4 values") as caught:
+                go(city, operation)
+        assert "capability/postgresql/admin" in caught.value.details
+        assert "--confirm=one" in caught.value.resolution
+        path.write_text(text)
+    assert go(city, "up").exit_code == 0
+    assert SecretStore(open_backend(city)).read() == before
+    path.unlink()
+    assert go(city, "up", confirm_all=True).exit_code == 0
+    assert SecretStore(open_backend(city)).read().keys() == before.keys()
+
+
+def test_of_old_updates_as_many_are_kept_as_the_files_say(home: Path) -> None:
+    city = make_city("one", ("health",))
+    city = replace(city, state=replace(city.state, keep_updates=2))
+    for _ in range(4):
+        assert go(city, "up", skip=False).exit_code == 0
+    assert [entry["kind"] for entry in open_backend(city).history("one.base.main")] == ["update", "update"]
+    kept = [path for path in everything_below(home / "state") if "one.base.main" in path.name and path.is_file()]
+    assert len([path for path in kept if "history" in path.parts]) == 4
+    assert len([path for path in kept if "backups" in path.parts]) == 2
 
 
 def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:

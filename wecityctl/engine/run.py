@@ -152,6 +152,10 @@ class _Runner:
             else:
                 self._forward(engine, maker, interrupts)
             self.timed_out = interrupts.timed_out
+        files = self._context.backend.files
+        if files is not None and self._options.operation != "preview":
+            for stack in self.reports:
+                files.prune(stack, self._context.plan.city.state.keep_updates)
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
@@ -228,6 +232,15 @@ class _Runner:
         if options.operation in ("preview", "up"):
             needed = secret_store.needed(context.plan)
             secret_store.require_given(needed, context.kept_secrets(), options.files)
+            store = secret_store.SecretStore(context.backend).stack
+            if not options.confirms(store):
+                secret_store.require_not_lost(
+                    needed,
+                    context.kept_secrets(),
+                    self._skipper.noted_secrets(),
+                    store,
+                    confirm=f"wecityctl up {options.files} --confirm={context.plan.city.name}",
+                )
         if options.operation == "up":
             self._check_deletions(engine)
 

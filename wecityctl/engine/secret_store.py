@@ -6,13 +6,14 @@ Encrypted by the state's own secrets provider, so another machine with the same 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from shlex import quote
 
 from wecityctl.engine.backend import Backend
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.naming import stack_name
+from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
 GIVEN_PREFIX = "tenant/"
@@ -54,6 +55,24 @@ def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> 
             "secrets are missing that the apps name: " + ", ".join(missing),
             resolution="set each of them: "
             + "; ".join(f"wecityctl secrets set {quote(files)} {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
+        )
+
+
+def require_not_lost(
+    names: Iterable[str], have: Collection[str], noted: Collection[str], stack: str, *, confirm: str
+) -> None:
+    """Raise `ConfigurationError` where generated values are gone that the last `up` still had.
+
+    `names` are those that are needed, `noted` those that were there, `stack` is the store's and `confirm` the option
+    that has new ones made. New values in silence would be others than what databases and pods were given.
+    """
+    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIX)]
+    if lost:
+        raise ConfigurationError(
+            f"the secret store has lost {counted(len(lost), 'value')} that what is running was given",
+            details="\n".join(lost),
+            resolution=f"put the state of {stack} back from a copy; or, if it is lost for good, make new values with "
+            f"`{confirm}`: databases keep the old ones until they are told",
         )
 
 

@@ -187,6 +187,11 @@ class Skipper:
             if stack == self._secrets_stack:
                 self._secrets_digest = None
 
+    def noted_secrets(self) -> tuple[str, ...]:
+        """The names of the values that the secret store had at the last `up`, whatever has become of it since."""
+        found = records.load(self._files.record(self._secrets_stack)) if self._files is not None else None
+        return found.names if found is not None else ()
+
     def note_secrets(self, names: tuple[str, ...]) -> None:
         """Note what the secret store holds, by name."""
         if self._files is not None and (digest := self._state_digest(self._secrets_stack)):

@@ -85,10 +85,12 @@ def deployment_in(text: bytes | str) -> Deployment | None:
     if not isinstance(checkpoint, dict):
         raise ValueError("there is no checkpoint in it")
     latest = checkpoint.get("latest")
-    if latest is None:
+    if latest is None and isinstance(checkpoint.get("stack"), str):
         return None
     if not isinstance(latest, dict):
         raise ValueError("its checkpoint is no object")
+    if not latest:
+        raise ValueError("its checkpoint is empty")
     for name in ("resources", "pending_operations"):
         items = latest.get(name)
         if items is None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from wecityctl.model.naming import PROJECT
 from wecityctl.paths import private_dir, write_private
 
 META = b"version: 1\n"
+_END_OF_UPDATE = re.compile(r"(\.history|\.checkpoint)?\.json(\..*)?$")
 
 
 class FileStore:
@@ -120,6 +123,16 @@ class FileStore:
             shutil.rmtree(self.root / ".pulumi" / area / PROJECT / stack, ignore_errors=True)
         for path in (self.record(stack), self.lock_record(stack)):
             path.unlink(missing_ok=True)
+
+    def prune(self, stack: str, keep: int) -> None:
+        """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states."""
+        for area in ("history", "backups"):
+            updates: dict[str, list[Path]] = {}
+            for path in sorted((self.root / ".pulumi" / area / PROJECT / stack).glob("*.json*")):
+                # The parts of an update have one name but for their end.
+                updates.setdefault(_END_OF_UPDATE.sub("", path.name), []).append(path)
+            for path in chain.from_iterable(list(updates.values())[:-keep]):
+                path.unlink(missing_ok=True)
 
     def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
         """The stack's last `count` updates (`None`: all), newest first, as the engine recorded them."""

@@ -118,10 +118,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Pulumi's back end URL (`""` = the local default) and secrets provider."""
+    """Pulumi's back end URL (`""` = the local default), secrets provider, and how many updates of a stack are kept."""
 
     backend: str = ""
     secrets_provider: str = "passphrase"
+    keep_updates: int = 20
 
 
 @dataclass(frozen=True, slots=True)

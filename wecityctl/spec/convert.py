@@ -120,7 +120,7 @@ def city_of(
             tuple(spec.images.architectures),
             dict(spec.images.digests),
         ),
-        state=model.State(spec.state.backend, spec.state.secrets_provider),
+        state=model.State(spec.state.backend, spec.state.secrets_provider, spec.state.keep_updates),
         kubernetes_provider=spec.engine.kubernetes_provider,
         take_over=spec.engine.take_over,
         waivers=waivers,

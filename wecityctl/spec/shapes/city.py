@@ -97,6 +97,10 @@ class State(Shape):
 
     backend: names.Backend = options("URL of Pulumi's back end; empty: the local default.", "s3://bucket", default="")
     secrets_provider: names.SecretsProvider = options("What encrypts secrets in the state.", default="passphrase")
+    keep_updates: amounts.Updates = options(
+        "How many updates of each stack a directory keeps, for `history` and to go back to; older ones are removed.",
+        default=model.State().keep_updates,
+    )
 
 
 class Engine(Shape):
