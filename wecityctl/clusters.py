@@ -5,6 +5,7 @@ One cloud that cannot be reached never spoils another's: it is reported with its
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,6 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -214,12 +216,17 @@ def _open_elsewhere(cloud: Cloud, landed: _Landed, seconds: float) -> Cluster | 
     """A vendor's cluster, or one that was there before: its identity and version tell that it can be reached."""
     from wecityctl.kube.config import load_access
     from wecityctl.kube.identify import identify
+    from wecityctl.kube.trust import VARIABLE, require_trusted
+    from wecityctl.parts.settings import is_set
 
     if cloud.has_landing_zone:
         kubeconfig = landed.kubeconfig(cloud)
         return open_landed(cloud, kubeconfig) if kubeconfig is not None else None
     settings = cloud.kubernetes
     access = load_access(settings.kubeconfig or None, settings.context or None)
+    if settings.kubeconfig:
+        path = Path(settings.kubeconfig).expanduser()
+        require_trusted(access, path, Path(settings.named_in), trusted=is_set(VARIABLE, os.environ))
     return _cluster(cloud, access, identify(access, seconds))
 
 

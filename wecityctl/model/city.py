@@ -183,12 +183,16 @@ class LocalSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """An existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current)."""
+    """An existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current).
+
+    `named_in` is the directory of the document that says so.
+    """
 
     kubeconfig: str = ""
     context: str = ""
     ingress_class: str = ""
     storage_class: str = ""
+    named_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
         pools=tuple(_pool(pool) for pool in spec.pools),
         prices=model.Prices(**dict(spec.prices)) if spec.prices is not None else None,
         local=model.LocalSettings(**dict(spec.local)) if spec.local is not None else model.LocalSettings(),
-        kubernetes=model.KubernetesSettings(**kubernetes),
+        kubernetes=model.KubernetesSettings(**kubernetes, named_in=str(directory.absolute())),
         labels=dict(document.metadata.labels),
         region=spec.region,
         network=_network(spec.network) if spec.network is not None else model.Network(),

@@ -1,0 +1,1 @@
+"""Attacks on a running city and on the machine that runs it, each against the real thing."""

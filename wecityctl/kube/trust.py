@@ -1,0 +1,57 @@
+"""Whether a kubeconfig that a city's files name is the operator's own: only then may it run programs or read files.
+
+Whoever writes a city's files may not run programs as the operator. A kubeconfig can: by a credential plug-in (`exec`),
+and by `tokenFile`, whose content is sent to the server that the same kubeconfig names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wecityctl.errors import AuthenticationError
+from wecityctl.kube.config import Access
+
+VARIABLE = "WECITYCTL_TRUST_KUBECONFIG"
+
+
+def require_trusted(access: Access, kubeconfig: Path, named_in: Path, *, trusted: bool = False) -> None:
+    """Raise `AuthenticationError` where `access` runs a program or sends a file, and another may have written it.
+
+    `kubeconfig` is the file that `access` was read from, `named_in` the directory of the document that names it. A file
+    in that directory or in the same Git work tree comes with the city's files. `trusted` says that somebody has looked.
+    """
+    if access.exec_plugin is not None:
+        what = f"runs a program ({access.exec_plugin.command})"
+    elif access.token_file is not None and not _is_below(access.token_file, kubeconfig.parent):
+        what = f"sends the content of {access.token_file} to {access.server}"
+    else:
+        return
+    if trusted:
+        return
+    if any(_is_below(kubeconfig, root) for root in (named_in, _work_tree(named_in))):
+        why = "comes with the city's files"
+    elif _owner(kubeconfig) not in (os.geteuid(), 0):
+        why = "belongs to another user"
+    else:
+        return
+    raise AuthenticationError(
+        f"the kubeconfig {kubeconfig} {why}, and it {what}",
+        resolution=f"look at it; then keep it outside of the city's directory, and name it there, or set {VARIABLE}=1",
+    )
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    """Whether a path lies below `root`, as it is written or with its links followed."""
+    home = root.resolve()
+    return path.absolute().is_relative_to(root.absolute()) or path.resolve().is_relative_to(home)
+
+
+def _work_tree(directory: Path) -> Path:
+    """The Git work tree that a directory is in; itself where there is none."""
+    here = directory.resolve()
+    return next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
+
+
+def _owner(path: Path) -> int:
+    return path.stat().st_uid
