@@ -168,7 +168,8 @@ class _Runner:
         work = [name for name in context.stacks if self._is_work(forward, name)]
         needed = bool(work)
         if needed:
-            self._warm_up(engine)
+            if not all(forward.is_settled(name) for name in work):
+                self._warm_up(engine)
             # What takes long and changes nothing, while the engine loads and `before` waits.
             context.backend.unlock()
             if self._options.operation == "up":

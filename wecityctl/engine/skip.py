@@ -51,8 +51,8 @@ class Skipper:
         self._probed: set[str] = set()
 
     def load(self) -> None:
-        """Read the records that may still hold, and look at the clusters for all of them at once."""
-        if self._files is None or self._options.operation != "up":
+        """Read the records that may still hold; before an `up`, look at the clusters for all of them at once."""
+        if self._files is None or self._options.operation not in ("preview", "up"):
             return
         for stack in self._plan.stacks:
             record = records.load(self._files.record(stack.name))
@@ -63,8 +63,13 @@ class Skipper:
 
     @property
     def _may_skip(self) -> bool:
+        """Whether stacks may be left out on a look at the cluster; a preview compares every object."""
+        return self._options.operation == "up" and self._may_settle
+
+    @property
+    def _may_settle(self) -> bool:
         options = self._options
-        return options.skip and options.operation == "up" and not options.refresh and not options.targets
+        return options.skip and not options.refresh and not options.targets
 
     def record(self, stack: str) -> Record | None:
         """The stack's record if the state is still the one it was written with."""
@@ -128,7 +133,7 @@ class Skipper:
         """The result of a stack that need not be run, or `None` for one that has to be."""
         name = inputs.stack.name
         record = self._records.get(name)
-        if record is None or not self.is_settled(inputs) or not self._is_plausible(name):
+        if record is None or not self._may_skip or not self.is_settled(inputs) or not self._is_plausible(name):
             return None
         when = datetime.fromtimestamp(record.looked_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
         if not record.objects:
@@ -142,7 +147,7 @@ class Skipper:
         record = self._records.get(name)
         if (
             record is None
-            or not self._may_skip
+            or not self._may_settle
             or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age
         ):
             return False

@@ -119,6 +119,13 @@ class Forward:
             self._drift.undisturbed(inputs.cluster, self._skipper.objects(stack))
         return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
 
+    def is_settled(self, stack: str) -> bool:
+        """Whether the engine would find nothing to do in a stack, unless an object of it is gone from the cluster."""
+        planned = self._context.stacks[stack]
+        if planned.layer in ("secrets", LANDING):
+            return False
+        return self._skipper.is_settled(self._context.inputs(planned, with_secrets=False))
+
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
         """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
 
@@ -166,9 +173,8 @@ class Forward:
         if kept is not None and kept.deployment is not None:
             self.with_kept[stack] = kept.deployment
         settled = self._settle_drift(stack, kept or (context.state(stack) if restored else None))
-        inputs = context.inputs(planned, with_secrets=False)
-        if not settled.needs_engine and self._skipper.is_settled(inputs):
-            return self._without_engine(stack, inputs, time.monotonic() - begun)
+        if not settled.needs_engine and self.is_settled(stack):
+            return self._without_engine(stack, time.monotonic() - begun)
         state = context.state(stack)
         shown = self._keeping.deployment(stack) if kept is not None else None
         if (settled.missing or settled.foreseen) and self._operation == "preview":
@@ -242,11 +248,11 @@ class Forward:
             self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result
 
-    def _without_engine(self, stack: str, inputs: StackInputs, seconds: float) -> StackResult:
+    def _without_engine(self, stack: str, seconds: float) -> StackResult:
         result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
         result = self._drift.within(stack, result)
         if result.outcome != "failed":
-            self.good[stack] = inputs
+            self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
         return result
 
     @property
