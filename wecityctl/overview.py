@@ -247,8 +247,9 @@ def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]
                 known = states[name].urns if name in states else frozenset()
                 kept[name] = tuple(item for item in kept_objects(whole, cluster) if item.urn not in known)
             # One cluster may be two clouds.
-            if made and cluster.identifier not in looked:
-                undeclared, unseen = look(cluster, backend, deployments, made[0])
+            there = (*made, *wholes)
+            if there and cluster.identifier not in looked:
+                undeclared, unseen = look(cluster, backend, deployments, there[0])
                 found += undeclared
                 notes += [unseen_note(cloud, unseen)] if unseen else []
                 looked.add(cluster.identifier)

@@ -329,6 +329,7 @@ class _Runner:
         if not order:
             return
         backward = Backward(self._context, maker, self._skipper, self._sink, keeping)
+        self.notes += backward.look_beside(order)
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
         self.reports |= backward.reports

@@ -71,7 +71,8 @@ class Finding:
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
     `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
     3339);
-    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove.
+    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a
+    `destroy` deletes it with its namespace.
     """
 
     stack: str
@@ -91,6 +92,7 @@ class Finding:
     since: str = ""
     uid: str = ""
     shared: bool = False
+    with_namespace: bool = False
 
     @property
     def is_removable(self) -> bool:
