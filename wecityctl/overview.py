@@ -249,7 +249,7 @@ def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]
             # One cluster may be two clouds.
             there = (*made, *wholes)
             if there and cluster.identifier not in looked:
-                undeclared, unseen = look(cluster, backend, deployments, there[0])
+                undeclared, unseen = look(cluster, plan.city, deployments, there[0])
                 found += undeclared
                 notes += [unseen_note(cloud, unseen)] if unseen else []
                 looked.add(cluster.identifier)

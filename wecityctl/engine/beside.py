@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from wecityctl.engine.backend import Backend
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import namespaces
 from wecityctl.engine.undeclared import look, unseen_note
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, KeptObject, Sink, StackResult
 from wecityctl.model.findings import Finding
-from wecityctl.model.security import is_security_kind
+from wecityctl.model.kinds import gives_or_opens
+from wecityctl.model.security import group_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Beside:
         )
 
 
-def look_beside(backend: Backend, taken: Iterable[TakenDown], deployments: Mapping[str, Deployment | None]) -> Beside:
+def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str, Deployment | None]) -> Beside:
     """What nobody declared in the namespaces of these stacks: everything where the namespace goes, and what gives
     rights, opens or limits where it is kept.
 
@@ -75,15 +76,17 @@ def look_beside(backend: Backend, taken: Iterable[TakenDown], deployments: Mappi
         cluster = stacks[0].cluster
         whole = {**deployments, **{item.stack: item.state.deployment for item in stacks}}
         try:
-            strangers, unseen = look(cluster, backend, whole, stacks[0].stack)
+            strangers, unseen = look(cluster, city, whole, stacks[0].stack)
         except WecityError as error:
             notes.append(f"cloud {cluster.cloud}: not looked for undeclared objects: {error.message}")
             continue
         notes += [unseen_note(cluster.cloud, unseen)] if unseen else []
         for one in strangers:
+            if one.what != "undeclared":
+                continue
             if stack := going.get(one.namespace):
                 found.setdefault(stack, []).append(replace(one, stack=stack, with_namespace=True))
-            elif (stack := staying.get(one.namespace)) and is_security_kind(one.api_version, one.kind):
+            elif (stack := staying.get(one.namespace)) and gives_or_opens(group_of(one.api_version), one.kind):
                 found.setdefault(stack, []).append(replace(one, stack=stack))
     return Beside(found, tuple(notes))
 

@@ -63,7 +63,7 @@ def preview_destroy(
         elif cluster is not None and whole is not None and cloud not in unreachable:
             taken.append(TakenDown(name, cluster, whole, result.kept))
         results.append(result)
-    beside = look_beside(backend, taken, {name: backend.store.read(name)[0] for name in backend.list_stacks()})
+    beside = look_beside(plan.city, taken, {name: backend.store.read(name)[0] for name in backend.list_stacks()})
     beside.tell(sink)
     results = [beside.within(result, planned=True) for result in results]
     for result in results:

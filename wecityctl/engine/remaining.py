@@ -31,7 +31,7 @@ def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> lis
     notes = []
     for cluster in _clusters(context, results):
         try:
-            found, _ = look(cluster, backend, deployments, next(iter(results)))
+            found, _ = look(cluster, context.plan.city, deployments, next(iter(results)))
         except WecityError as error:
             notes.append(f"cloud {cluster.cloud}: not looked for what stays of the city: {error.message}")
             continue

@@ -330,13 +330,13 @@ class Backward:
 
         A stack that cannot be looked at fails in its turn, with its error.
         """
-        taken = []
+        taken: list[TakenDown] = []
         for stack in stacks:
             with suppress(WecityError):
                 taken += self._taken_down(stack)
         backend = self._context.backend
         deployments = {name: backend.store.read(name)[0] for name in backend.list_stacks()}
-        self._beside = look_beside(backend, taken, deployments)
+        self._beside = look_beside(self._context.plan.city, taken, deployments)
         self._beside.tell(self._sink)
         return self._beside.notes
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine import probe
-from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
@@ -21,6 +20,7 @@ from wecityctl.engine.skip import Skipper
 from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import Finding
 
@@ -62,7 +62,7 @@ def _place(key: str) -> Place:
 
 
 def look(
-    cluster: Cluster, backend: Backend, deployments: Mapping[str, Deployment | None], home: str
+    cluster: Cluster, city: City, deployments: Mapping[str, Deployment | None], home: str
 ) -> tuple[Sequence[Finding], Sequence[str]]:
     """What nobody declared on a cluster, and the kinds that may not be listed; changes nothing.
 
@@ -71,13 +71,20 @@ def look(
     """
     from wecityctl.drift.undeclared import find
 
+    cloud = city.cloud(cluster.cloud)
+
     declared = {
         each: stack
         for stack, deployment in deployments.items()
         if deployment is not None
         for each in declared_in(deployment, cluster)
     }
-    found = ask(cluster, lambda client: find(client, backend.city, declared, home=home))
+    found = ask(
+        cluster,
+        lambda client: find(
+            client, city.name, declared, home=home, expected=cloud.expected, is_own=cloud.provider == "local"
+        ),
+    )
     return [item.finding for item in found.strangers], found.unseen
 
 
@@ -137,7 +144,16 @@ class UndeclaredControl:
     async def _look(self, client: KubeClient, cluster: Cluster, home: str, results: Results) -> tuple[Found, Removed]:
         from wecityctl.drift.undeclared import find, remove
 
-        found = await find(client, self._context.plan.city.name, self._declared(cluster, results), home=home)
+        city = self._context.plan.city
+        cloud = city.cloud(cluster.cloud)
+        found = await find(
+            client,
+            city.name,
+            self._declared(cluster, results),
+            home=home,
+            expected=cloud.expected,
+            is_own=cloud.provider == "local",
+        )
         removed: Removed = {}
         confirmed = [item for item in found.strangers if self._is_confirmed(item.finding, home, results)]
         if obstacle := self._obstacle(results):
