@@ -6,7 +6,7 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
 from wecityctl.engine.keeping import Keeping
+from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead, city_lock
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
@@ -199,15 +200,29 @@ class _Runner:
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
-            self._settle_undeclared(forward.with_kept)
+            self._settle_undeclared(forward.with_kept, engine)
 
-    def _settle_undeclared(self, with_kept: Mapping[str, Deployment]) -> None:
+    def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
         """Last, when the states have whatever the run has made."""
         if any(result.outcome == "cancelled" for result in self.results.values()):
             return
-        control = UndeclaredControl(self._context, self._skipper, self._sink, self._elsewhere, with_kept)
+        control = UndeclaredControl(
+            self._context, self._skipper, self._sink, self._elsewhere, with_kept, lambda: self._registered(engine)
+        )
         self.results = control.settle(self.results)
         self.notes += control.notes
+
+    def _registered(self, engine: Engine) -> Iterator[str]:
+        """The URNs that all the city's stacks would register, as far as their programs tell."""
+        context = self._context
+        plan = make_plan(context.plan.city, context.catalogue, context.plan.placement)
+        asked = [
+            context.inputs(stack, with_secrets=False)
+            for stack in plan.stacks
+            if stack.layer not in ("secrets", LANDING)
+        ]
+        for found in engine.forecast(tuple(asked)).values():
+            yield from found.urns
 
     @staticmethod
     def _is_work(forward: Forward, stack: str) -> bool:

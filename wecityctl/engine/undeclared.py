@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine import probe
 from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
+from wecityctl.engine.lost import Registered, is_a_providers, with_their_stacks
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment
@@ -103,9 +103,12 @@ class UndeclaredControl:
         sink: Sink,
         elsewhere: Collection[str],
         with_kept: Mapping[str, Deployment],
+        registered: Registered,
     ) -> None:
         """`elsewhere` are the stacks of the city that this run leaves alone: theirs is not told. `with_kept` are the
-        deployments of those in which a preview takes for granted what an `up` brings back."""
+        deployments of those in which a preview takes for granted what an `up` brings back. `registered` tells the URNs
+        of all the city's stacks, where they are needed."""
+        self._registered = registered
         self._with_kept = with_kept
         self._context = context
         self._elsewhere = elsewhere
@@ -124,12 +127,16 @@ class UndeclaredControl:
                 continue
             if found.unseen:
                 self.notes.append(unseen_note(cluster.cloud, found.unseen))
-            for item in found.strangers:
-                stack = self._stack_of(item.finding, home, done)
-                if self._context.options.operation == "preview" and self._is_to_come(item.finding, results):
-                    continue
-                if stack:
-                    done[stack] = self._within(done[stack], item.finding, removed)
+            is_preview = self._context.options.operation == "preview"
+            told = [
+                item.finding
+                for item in found.strangers
+                if not (is_preview and self._is_to_come(item.finding, results))
+                and self._stack_of(item.finding, home, done)
+            ]
+            for finding in with_their_stacks(told, cluster, self._registered):
+                stack = self._stack_of(finding, home, done)
+                done[stack] = self._within(done[stack], finding, removed)
         return done
 
     def _homes(self, results: Results) -> Iterator[tuple[Cluster, str]]:
@@ -211,7 +218,7 @@ class UndeclaredControl:
         if finding.is_removable:
             return (finding.kind, finding.title.partition(" ")[2]) in created
         # Not every name in a URN is the object's, but all these objects were made by a provider of ours.
-        return bool(created) and any(manager.startswith(PROVIDERS) for manager in finding.managers)
+        return bool(created) and is_a_providers(finding)
 
     def _obstacle(self, results: Results) -> str:
         """Why nothing is removed, although it was confirmed; empty where it is.
@@ -243,6 +250,10 @@ class UndeclaredControl:
             gone = ResourceChange(f"{kind}::{name}", kind, name, "delete")
             outcome = "succeeded" if result.outcome in ("unchanged", "skipped") else result.outcome
             result = replace(result, outcome=outcome, changes=(*result.changes, gone))
+        elif finding.of_stack:
+            text = str(finding)
+        elif finding.what == "altered":
+            text = f"{finding}; left as it is, delete it, and its controller makes it anew"
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
         else:
