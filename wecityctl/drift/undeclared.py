@@ -244,8 +244,10 @@ class _Look:
 
     def _gives_command(self, item: Object) -> bool:
         """Whether a binding lets somebody do everything in a cluster that is the city's alone."""
-        there = any(True for _ in clusterwide.subjects_of(item))
-        return there and clusterwide.role_of(item) in self.commanding and not clusterwide.is_bootstrap(item)
+        if _label(item) not in ("", self.city) or not item.get("subjects"):
+            # Another city's own are that city's to look after.
+            return False
+        return clusterwide.role_of(item) in self.commanding and not clusterwide.is_bootstrap(item)
 
     def _is_excused(self, rt: ResourceType, item: Object, doubtful: Collection[str], services: Services) -> bool:
         """Whether an undeclared object is there because of a declared one, or is told by another."""

@@ -78,10 +78,9 @@ def run(
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     kept = tuple(name for name in leftovers if not options.confirms(name))
     context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
-    elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, open_landed, before, elsewhere)
+    runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
@@ -121,7 +120,7 @@ class _Runner:
         leftovers: tuple[str, ...],
         open_landed: OpenLanded | None,
         before: Callable[[], None],
-        elsewhere: set[str],
+        full_plan: Plan,
     ) -> None:
         self._context = context
         self._before = before
@@ -129,7 +128,9 @@ class _Runner:
         self._options = context.options
         self._sink = sink
         self._leftovers = leftovers
-        self._elsewhere = elsewhere
+        self._full_plan = full_plan
+        # The city's stacks that this run leaves alone.
+        self._elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
         self._skipper = Skipper(
             context.plan,
             context.options,
@@ -214,11 +215,9 @@ class _Runner:
 
     def _registered(self, engine: Engine) -> Iterator[str]:
         """The URNs that all the city's stacks would register, as far as their programs tell."""
-        context = self._context
-        plan = make_plan(context.plan.city, context.catalogue, context.plan.placement)
         asked = [
-            context.inputs(stack, with_secrets=False)
-            for stack in plan.stacks
+            self._context.inputs(stack, with_secrets=False)
+            for stack in self._full_plan.stacks
             if stack.layer not in ("secrets", LANDING)
         ]
         for found in engine.forecast(tuple(asked)).values():

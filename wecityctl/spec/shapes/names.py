@@ -81,7 +81,8 @@ SecretName = _name_type(63)
 Word = _name_type(63)
 
 
-_NAME_PATTERN = r"[a-z0-9*](?:[a-z0-9.:*-]{0,251}[a-z0-9*])?"
+# Names of roles and bindings may have nearly any characters.
+_NAME_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._:@*-]{0,251}[A-Za-z0-9*])?"
 
 
 def _checked(check: Callable[[str], str], **schema: Any) -> Any:
@@ -91,11 +92,8 @@ def _checked(check: Callable[[str], str], **schema: Any) -> Any:
 def _name_pattern(text: str) -> str:
     if re.fullmatch(_NAME_PATTERN, text):
         return text
-    expected = "lower-case letters, digits, . : and - as in names of objects, and * for any of them"
-    guess = text.strip().lower()
-    raise refuse(
-        f"{shorten(text)!r} is no pattern of names", expected, guess if re.fullmatch(_NAME_PATTERN, guess) else ""
-    )
+    expected = "letters, digits and . _ : @ - as in names of objects, and * for any of them"
+    raise refuse(f"{shorten(text)!r} is no pattern of names", expected)
 
 
 NamePattern = _checked(_name_pattern, pattern=f"^{_NAME_PATTERN}$")
