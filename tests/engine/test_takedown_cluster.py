@@ -107,9 +107,17 @@ def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
     assert beside(shown) == {*((*item, False) for item in lost), stays}
     assert "; deleted with its namespace" in " ".join(of(shown, "traffic.main").warnings)
     assert "; left in the namespace that is kept" in " ".join(of(shown, "health.main").warnings)
+    # The same where a stack has left the files.
+    city = make_city(name, ("health",), claim="health", closed="health")
+    warned = [text for item in go(city, "preview", clusters, program="objects").results for text in item.warnings]
+    (text,) = [text for text in warned if f"Secret {going}/theirs" in text]
+    assert f"deletes it with {name}.tenant.traffic.main" in text
+    left = up(city, main_cluster, confirm_all=True)
+    assert beside(left) >= {(*item, True) for item in lost}
+    cluster.kubectl("apply", "-n", kept, "-f", "-", stdin=json.dumps(OPENED))
     events: list[Event] = []
     done = go(city, "destroy", clusters, program="objects", events=events)
-    assert beside(done) == {*((*item, True) for item in lost), stays}
+    assert beside(done) == {stays}
     # Named before anything is deleted.
     texts = [getattr(event, "message", "") or type(event).__name__ for event in events]
     assert max(i for i, text in enumerate(texts) if "is not declared" in text) < texts.index("StackStarted")

@@ -256,6 +256,10 @@ class UndeclaredControl:
             text = f"{finding}; left as it is, delete it, and its controller makes it anew"
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
+        elif found.stack not in self._context.stacks and found.stack not in self._elsewhere:
+            # Its namespace belongs to a stack that has left the files.
+            confirm = f"`wecityctl up --confirm={self._context.plan.city.name}`"
+            text = f"{finding}; {confirm} deletes it with {found.stack}, unless a volume keeps its namespace"
         else:
             text = f"{finding}; left as it is"
         self._sink(Diagnostic(result.stack, "warning", text))
