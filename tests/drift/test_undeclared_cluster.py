@@ -443,6 +443,16 @@ async def test_what_asks_about_the_citys_objects_on_admission_is_told_and_left(c
             "matchResources": {"namespaceSelector": selector},
         }
         await city.put(group, "ValidatingAdmissionPolicyBinding", f"{name}-{city.name}", space="", spec=spec)
+    # Another city's own is that city's.
+    anothers = {"labels": {CITY_LABEL: "another"}}
+    await city.put(
+        group,
+        "ValidatingAdmissionPolicyBinding",
+        f"city-{city.name}",
+        space="",
+        metadata=anothers,
+        spec={"policyName": "none", "validationActions": ["Audit"]},
+    )
     found = await city.look()
     assert found.keys() == {
         "ValidatingWebhookConfiguration val-here-CITY",

@@ -232,6 +232,9 @@ class _Look:
             return True
         if rt == BINDING:
             return self._is_ours_alone(item) or clusterwide.is_for_everybody(item) or self._gives_command(item)
+        if _label(item):
+            # Another city's own are that city's to look after.
+            return False
         if is_whole(rt):
             return clusterwide.reaches(item, self.spaces.values())
         return is_traffic(rt.group, rt.kind)
@@ -244,8 +247,8 @@ class _Look:
 
     def _gives_command(self, item: Object) -> bool:
         """Whether a binding lets somebody do everything in a cluster that is the city's alone."""
-        if _label(item) not in ("", self.city) or not item.get("subjects"):
-            # Another city's own are that city's to look after.
+        is_anothers = _label(item) not in ("", self.city)
+        if is_anothers or not item.get("subjects"):
             return False
         return clusterwide.role_of(item) in self.commanding and not clusterwide.is_bootstrap(item)
 
