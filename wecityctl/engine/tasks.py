@@ -334,8 +334,8 @@ class Backward:
         for stack in stacks:
             with suppress(WecityError):
                 taken += self._taken_down(stack)
-        backend = self._context.backend
-        deployments = {name: backend.store.read(name)[0] for name in backend.list_stacks()}
+        states = {name: self._context.state(name) for name in self._context.backend.list_stacks()}
+        deployments = {name: state.deployment for name, state in states.items() if state is not None}
         self._beside = look_beside(self._context.plan.city, taken, deployments)
         self._beside.tell(self._sink)
         return self._beside.notes
