@@ -19,6 +19,7 @@ from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
+    from wecityctl.engine.lost import Registered
     from wecityctl.kube.client import KubeClient
     from wecityctl.plan import Plan
 
@@ -125,6 +126,9 @@ def _stack_status(
             judged, reason = "kept", f"taken down, {counted(len(kept), 'object')} kept"
             if altered := _drifted(drift):
                 judged, reason = "drifted", f"{reason}; {altered}"
+        elif stack and (altered := _drifted(drift)):
+            # Its state is lost: what it had made is there.
+            judged, reason = "drifted", altered
         return StackStatus(
             name,
             layer,
@@ -190,13 +194,15 @@ def _drifted(drift: Iterable[Finding]) -> str:
     if wrong:
         deleting = sum(item.deleting for item in wrong)
         missing = sum(item.what == "missing" for item in wrong) - deleting
-        undeclared = sum(item.what == "undeclared" for item in wrong)
-        changed = len(wrong) - missing - deleting - undeclared
+        lost = sum(bool(item.of_stack) for item in wrong)
+        undeclared = sum(item.what == "undeclared" for item in wrong) - lost
+        changed = len(wrong) - missing - deleting - undeclared - lost
         counts = (
             (missing, "missing"),
             (deleting, "being deleted"),
             (changed, "changed"),
             (undeclared, "undeclared"),
+            (lost, "not in its state"),
         )
         told = " and ".join(f"{count} {word}" for count, word in counts if count)
         return f"{told} on the cluster"
@@ -217,9 +223,16 @@ class Examined:
     notes: tuple[str, ...] = ()
 
 
-def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]) -> Examined:
-    """Compare the plan's stacks with every cluster."""
+def examine_clouds(
+    plan: Plan, backend: Backend, clusters: Mapping[str, Cluster], registered: Registered = tuple
+) -> Examined:
+    """Compare the plan's stacks with every cluster.
+
+    `registered` tells the URNs that the stacks would register; it is asked only where a cluster has objects of a
+    Pulumi provider's that no state has.
+    """
     from wecityctl.engine.examination import examine
+    from wecityctl.engine.lost import with_their_stacks
     from wecityctl.engine.retained import find, namespaces_of
     from wecityctl.engine.takedown import kept_objects, kept_of
     from wecityctl.engine.undeclared import look, unseen_note
@@ -247,9 +260,12 @@ def examine_clouds(plan: Plan, backend: Backend, clusters: Mapping[str, Cluster]
                 known = states[name].urns if name in states else frozenset()
                 kept[name] = tuple(item for item in kept_objects(whole, cluster) if item.urn not in known)
             # One cluster may be two clouds.
-            if made and cluster.identifier not in looked:
-                undeclared, unseen = look(cluster, backend, deployments, made[0])
-                found += undeclared
+            there = (*made, *wholes)
+            if there and cluster.identifier not in looked:
+                undeclared, unseen = look(cluster, plan.city, deployments, there[0])
+                told = with_their_stacks(undeclared, cluster, registered)
+                # A stack's own is told by the stack, whatever namespace it is in.
+                found += [replace(item, stack=item.of_stack or item.stack) for item in told]
                 notes += [unseen_note(cloud, unseen)] if unseen else []
                 looked.add(cluster.identifier)
         except WecityError as error:

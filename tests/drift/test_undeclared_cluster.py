@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -13,12 +14,15 @@ import pytest
 import pytest_asyncio
 
 from tests.support.control_plane import ControlPlane
+from wecityctl.drift.kinds import ALL
 from wecityctl.drift.undeclared import CITY_LABEL, Place, Stranger, find, place, remove
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import NotFound
 from wecityctl.kube.resource import Object
 from wecityctl.kube.transport import HttpPool
+from wecityctl.model.city import Expected
+from wecityctl.model.kinds import LOOKED_FOR, TRAFFIC
 from wecityctl.provider.adoption import RETAINED_FOR
 
 pytestmark = pytest.mark.cluster
@@ -32,6 +36,7 @@ TEMPLATE: Object = {
     "spec": {"containers": [{"name": "web", "image": "none:1"}]},
 }
 WORKLOAD: Object = {"selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE}
+ADDRESSES: Object = {"subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80}]}]}
 CLAIM: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 
 
@@ -86,6 +91,20 @@ def owner(obj: Object, **more: Any) -> Object:
 async def client(api_server: ControlPlane) -> AsyncIterator[KubeClient]:
     async with HttpPool() as pool, KubeClient(load_access(api_server.kubeconfig_text), pool) as found:
         yield found
+
+
+@pytest.fixture
+def calls(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the collections that are listed."""
+    made: list[str] = []
+    listing = KubeClient.list
+
+    async def noted(self: KubeClient, rt: Any, *arguments: Any, **more: Any) -> Any:
+        made.append(rt.path())
+        return await listing(self, rt, *arguments, **more)
+
+    monkeypatch.setattr(KubeClient, "list", noted)
+    return made
 
 
 @pytest_asyncio.fixture
@@ -147,6 +166,15 @@ INSIDE: dict[str, tuple[str, Object]] = {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             }
         },
+    ),
+    "PodTemplate": ("v1", {"template": TEMPLATE}),
+    "PodDisruptionBudget": (
+        "policy/v1",
+        {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}},
+    ),
+    "EndpointSlice": (
+        "discovery.k8s.io/v1",
+        {"addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.7"]}], "ports": []},
     ),
     "Service": ("v1", {"spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}),
     "Ingress": (
@@ -276,7 +304,6 @@ async def test_what_the_cluster_makes_by_itself_is_not_told(city: City) -> None:
     await city.declare("apps/v1", "StatefulSet", "db", spec={**WORKLOAD, "serviceName": "db"})
     await city.put("v1", "PersistentVolumeClaim", "data-db-0", spec=CLAIM)
     await city.put("v1", "PersistentVolumeClaim", "kept", metadata={"annotations": {RETAINED_FOR: "urn"}}, spec=CLAIM)
-    await city.put("discovery.k8s.io/v1", "EndpointSlice", "web", addressType="IPv4", endpoints=[])
     assert await city.titles() == set()
     # A token of an account that runs apps is none of them.
     await city.put(
@@ -285,6 +312,237 @@ async def test_what_the_cluster_makes_by_itself_is_not_told(city: City) -> None:
     await city.put("v1", "PersistentVolumeClaim", "data-other-0", spec=CLAIM)
     assert await city.titles() == {"Secret CITY/web-token-abcde", "PersistentVolumeClaim CITY/data-other-0"}
     await city.client.delete(await city.client.resource("v1", "ConfigMap"), mesh["metadata"]["name"], "default")
+
+
+async def test_endpoints_that_no_controller_keeps_are_found(city: City) -> None:
+    """Whatever they claim: a controller undoes what others write only where it keeps the endpoints itself."""
+    ports = {"ports": [{"port": 80}]}
+    selecting = await city.declare("v1", "Service", "web", spec={**ports, "selector": {"app": "web"}})
+    bare = await city.declare("v1", "Service", "bare", spec=ports)
+    await city.declare("v1", "Endpoints", "bare", **ADDRESSES)
+    mirrored = {**bare, "apiVersion": "v1", "kind": "Endpoints"}
+    mirrored["metadata"] = (await city.client.get(await city.client.resource("v1", "Endpoints"), "bare", city.name))[
+        "metadata"
+    ]
+    keeper, mirror = "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"
+    cases = {
+        "kept": ("web", keeper, selecting),
+        "copied": ("bare", mirror, mirrored),
+        "other-keeper": ("web", "mallory", selecting),
+        "mirror-of-selecting": ("web", mirror, selecting),
+        "keeper-of-bare": ("bare", keeper, bare),
+        "no-such-service": ("none", keeper, selecting),
+    }
+    for name, (service, manager, of) in cases.items():
+        labels = {"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": manager}
+        await city.put(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            name,
+            metadata={"labels": labels, **owner(of)},
+            **INSIDE["EndpointSlice"][1],
+        )
+    await city.put("v1", "Endpoints", "web", **ADDRESSES)
+    await city.put("v1", "Endpoints", "none", **ADDRESSES)
+    told = {"other-keeper", "mirror-of-selecting", "keeper-of-bare", "no-such-service"}
+    assert await city.titles() == {*(f"EndpointSlice CITY/{name}" for name in told), "Endpoints CITY/none"}
+
+
+def crd(group: str, kind: str, *, namespaced: bool = True) -> Object:
+    plural = f"{kind.lower()}s" if not kind.endswith("Policy") else f"{kind.lower()[:-1]}ies"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    # These groups are only to be had with this.
+    approved = {"annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}}
+    return {
+        "metadata": {"name": f"{plural}.{group}", **approved},
+        "spec": {
+            "group": group,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "scope": "Namespaced" if namespaced else "Cluster",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+EXTENSIONS = (
+    ("cilium.io", "CiliumNetworkPolicy", True),
+    ("cilium.io", "CiliumClusterwideNetworkPolicy", False),
+    ("crd.projectcalico.org", "NetworkPolicy", True),
+    ("policy.networking.k8s.io", "AdminNetworkPolicy", False),
+    ("gateway.networking.k8s.io", "HTTPRoute", True),
+)
+
+
+async def test_policies_of_extensions_are_found_and_nothing_is_asked_where_they_are_not_served(
+    city: City, calls: list[str]
+) -> None:
+    await city.titles()
+    assert not [path for path in calls if "cilium.io" in path or "gateway" in path]
+    for group, kind, namespaced in EXTENSIONS:
+        definition = crd(group, kind, namespaced=namespaced)
+        name = definition["metadata"].pop("name")
+        await city.put("apiextensions.k8s.io/v1", "CustomResourceDefinition", name, space="", **definition)
+    for group, kind, namespaced in EXTENSIONS:
+        for _ in range(100):
+            if await city.client.serves(f"{group}/v1", kind):
+                break
+            await asyncio.sleep(0.1)
+        name = "theirs" if namespaced else f"theirs-{city.name}"
+        await city.put(f"{group}/v1", kind, name, space=None if namespaced else "", spec={})
+    workload = await city.declare("apps/v1", "Deployment", "web", spec=WORKLOAD)
+    await city.put("cilium.io/v1", "CiliumNetworkPolicy", "owned", metadata=owner(workload), spec={})
+    wanted = {
+        "CiliumNetworkPolicy CITY/theirs",
+        "CiliumNetworkPolicy CITY/owned",
+        "NetworkPolicy CITY/theirs",
+        "HTTPRoute CITY/theirs",
+        "CiliumClusterwideNetworkPolicy theirs-CITY",
+        "AdminNetworkPolicy theirs-CITY",
+    }
+    found = await city.look()
+    for _ in range(100):
+        # Discovery follows new kinds with a delay.
+        if found.keys() == wanted:
+            break
+        await asyncio.sleep(0.1)
+        found = await city.look()
+    assert found.keys() == wanted
+    # Only what a core API defines is removed; what has no namespace is the cluster's owner's.
+    assert not any(item.finding.is_removable for item in found.values())
+    shared = {title for title, item in found.items() if item.finding.shared}
+    assert shared == {"CiliumClusterwideNetworkPolicy theirs-CITY", "AdminNetworkPolicy theirs-CITY"}
+
+
+async def test_what_asks_about_the_citys_objects_on_admission_is_told_and_left(city: City) -> None:
+    group = "admissionregistration.k8s.io/v1"
+    here = {"matchLabels": {CITY_LABEL: city.name}}
+    elsewhere = {"matchExpressions": [{"key": CITY_LABEL, "operator": "In", "values": ["another"]}]}
+
+    def webhooks(selector: Object, scope: str = "*") -> Object:
+        rule = {"apiGroups": ["example.org"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["things"]}
+        hook = {
+            "name": "a.example.org",
+            "clientConfig": {"url": "https://192.0.2.1/"},
+            "rules": [{**rule, "scope": scope}],
+            "namespaceSelector": selector,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "failurePolicy": "Ignore",
+        }
+        return {"webhooks": [hook]}
+
+    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"):
+        short = kind[:3].lower()
+        await city.put(group, kind, f"{short}-here-{city.name}", space="", **webhooks(here))
+        await city.put(group, kind, f"{short}-elsewhere-{city.name}", space="", **webhooks(elsewhere))
+        await city.put(group, kind, f"{short}-cluster-{city.name}", space="", **webhooks(here, "Cluster"))
+    for name, selector in (("here", here), ("elsewhere", elsewhere)):
+        spec = {
+            "policyName": "none",
+            "validationActions": ["Audit"],
+            "matchResources": {"namespaceSelector": selector},
+        }
+        await city.put(group, "ValidatingAdmissionPolicyBinding", f"{name}-{city.name}", space="", spec=spec)
+    # Another city's own is that city's.
+    anothers = {"labels": {CITY_LABEL: "another"}}
+    await city.put(
+        group,
+        "ValidatingAdmissionPolicyBinding",
+        f"city-{city.name}",
+        space="",
+        metadata=anothers,
+        spec={"policyName": "none", "validationActions": ["Audit"]},
+    )
+    found = await city.look()
+    assert found.keys() == {
+        "ValidatingWebhookConfiguration val-here-CITY",
+        "MutatingWebhookConfiguration mut-here-CITY",
+        "ValidatingAdmissionPolicyBinding here-CITY",
+    }
+    assert all(item.finding.shared and not item.finding.is_removable for item in found.values())
+
+
+async def test_whoever_may_do_everything_is_told_on_a_cluster_of_the_citys_own(city: City) -> None:
+    def binding(role: str) -> Object:
+        reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}
+        return {"roleRef": reference, "subjects": [MALLORY]}
+
+    async def own() -> dict[str, Stranger]:
+        found = await find(city.client, city.name, city.declared, is_own=True)
+        return {item.finding.title.replace(city.name, "CITY"): item for item in found.strangers}
+
+    before = set(await own())
+    # What the API server binds by itself is known, whatever version it is of.
+    assert not [title for title in before if " system:" in title or title.endswith(" cluster-admin")]
+    for verb, resource in (("get", "secrets"), ("create", "pods/exec"), ("get", "nodes")):
+        name = f"{resource.replace('/', '-')}-{city.name}"
+        rules = [{"apiGroups": [""], "resources": [resource], "verbs": [verb]}]
+        await city.put(f"{RBAC}/v1", "ClusterRole", name, space="", rules=rules)
+        await city.put(f"{RBAC}/v1", "ClusterRoleBinding", name, space="", **binding(name))
+    await city.put(f"{RBAC}/v1", "ClusterRoleBinding", f"root-{city.name}", space="", **binding("cluster-admin"))
+    await city.put(f"{RBAC}/v1", "ClusterRoleBinding", f"view-{city.name}", space="", **binding("view"))
+    added = await own()
+    assert added.keys() - before == {f"ClusterRoleBinding {name}-CITY" for name in ("secrets", "pods-exec", "root")}
+    assert not any(item.finding.shared for item in added.values() if city.name in item.finding.name)
+    # On somebody else's cluster that is the owner's.
+    assert await city.titles() == set()
+
+
+async def test_pods_that_were_changed_since_their_controller_made_them_are_told(city: City) -> None:
+    client = city.client
+    workload = await city.declare("apps/v1", "Deployment", "web", spec=WORKLOAD)
+    replicas = await city.put(
+        "apps/v1", "ReplicaSet", "web-1", metadata=owner(workload, controller=True), spec=WORKLOAD
+    )
+    injected = {"containers": [*TEMPLATE["spec"]["containers"], {"name": "mesh", "image": "mesh:1"}]}
+    for name in ("same", "image", "debugged", "disguised"):
+        await city.put("v1", "Pod", name, metadata=owner(replicas, controller=True), spec=injected)
+    # A field that may be changed and is in no template.
+    rt = await client.resource("v1", "Pod")
+    patch = {"spec": {"containers": [{"name": "web", "image": "evil:1"}]}}
+    for name, manager in (("image", "mallory-tool"), ("disguised", "kube-controller-manager")):
+        await client.patch(rt, name, city.name, patch, field_manager=manager, patch_type="strategic")
+    debug = {"spec": {"ephemeralContainers": [{"name": "dbg", "image": "tools:1"}]}}
+    await client.patch(
+        rt,
+        "debugged",
+        city.name,
+        debug,
+        field_manager="kubectl-debug",
+        patch_type="strategic",
+        subresource="ephemeralcontainers",
+    )
+    labels = {"metadata": {"labels": {"more": "yes"}}, "spec": {"containers": [{"name": "mesh", "image": "mesh:2"}]}}
+    await client.patch(rt, "same", city.name, labels, field_manager="mesh", patch_type="strategic")
+    found = {title: item.finding for title, item in (await city.look()).items()}
+    assert {title: (item.what, tuple(map(str, item.fields))) for title, item in found.items()} == {
+        "Pod CITY/image": ("altered", ("spec.containers[name=web].image (evil:1 instead of none:1)",)),
+        "Pod CITY/disguised": ("altered", ("spec.containers[name=web].image (evil:1 instead of none:1)",)),
+        "Pod CITY/debugged": ("altered", ("spec.ephemeralContainers[name=dbg].image (added)",)),
+    }
+    assert "mallory-tool" in found["Pod CITY/image"].managers
+    assert not any(item.is_removable for item in found.values())
+
+
+async def test_what_the_clouds_owner_puts_into_every_namespace_is_expected(city: City) -> None:
+    expected = (Expected("NetworkPolicy", "networking.k8s.io", "owner-*"), Expected("Secret", "", "*"))
+    for name in ("owner-dns", "other"):
+        await city.put(*NETWORK, name, spec=OPEN)
+    await city.put("v1", "Secret", "pull", stringData={"a": "1"})
+    await city.put("v1", "ConfigMap", "owner-dns", data={})
+    found = await find(city.client, city.name, city.declared, expected=expected)
+    assert {item.finding.name for item in found.strangers} == {"other", "owner-dns"}
+    assert {item.finding.kind for item in found.strangers} == {"NetworkPolicy", "ConfigMap"}
+    assert {item.title.replace(city.name, "CITY") for item in found.expected} == {
+        "NetworkPolicy CITY/owner-dns",
+        "Secret CITY/pull",
+    }
+
+
+def test_the_kinds_that_files_may_name_are_those_that_are_looked_for() -> None:
+    found = {(rt.group, rt.kind) for rt in ALL}
+    extensions = {(group, kind) for group, kinds in TRAFFIC.items() for kind in kinds}
+    assert found | extensions | {("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding")} == LOOKED_FOR
 
 
 async def test_rights_of_the_whole_cluster_that_reach_the_city_are_found(city: City) -> None:

@@ -316,6 +316,16 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     home: Machine, city: CityFiles, cluster: Cluster
 ) -> None:
     assert home.run("status", city, "-o", "json").json()["notes"] == []
+    pod = min(item["metadata"]["name"] for item in cluster.get("pods", "-n", SPACE)["items"])
+    cluster.kubectl("set", "image", f"pod/{pod}", "*=evil:1", "-n", SPACE)
+    altered = home.run("status", city, code=4).out
+    assert f"{TENANT}: Pod {SPACE}/{pod}: changed by kubectl-set: spec.containers[name=" in altered
+    assert "drifted: 1 changed on the cluster" in altered
+    assert "evil:1 instead of" in home.run("preview", city, "--detailed-exitcode", code=2).out
+    cloud = home.run("policy", "report", city, "-o", "json").json()["clouds"][0]
+    assert f"Pod {SPACE}/{pod}: changed by kubectl-set" in " ".join(cloud["altered"])
+    cluster.kubectl("delete", "pod", pod, "-n", SPACE)
+    cluster.kubectl("rollout", "status", "deployment/parks-app-web", "-n", SPACE)
     reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
     accounts = {"apiGroup": RBAC, "kind": "Group", "name": f"system:serviceaccounts:{SPACE}"}
     inner = {"name": "mallory", "namespace": SPACE}
@@ -324,7 +334,13 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     bindings = {**binding, "roleRef": reference, "subjects": [accounts]}
     cluster.apply(OPEN, role, bindings)
     cluster.kubectl("create", "service", "clusterip", "side", "--tcp=80", "-n", SPACE)
-    rights = {f"NetworkPolicy {SPACE}/allow-all", f"Role {SPACE}/mallory", "ClusterRoleBinding peek"}
+    cluster.kubectl("create", "clusterrolebinding", "root", "--clusterrole=cluster-admin", "--user=mallory")
+    rights = {
+        f"NetworkPolicy {SPACE}/allow-all",
+        f"Role {SPACE}/mallory",
+        "ClusterRoleBinding peek",
+        "ClusterRoleBinding root",
+    }
     everything = {*rights, f"Service {SPACE}/side"}
     seen = home.run("status", city, "-o", "json", code=4).json()
     drift = [item for stack in seen["stacks"] for item in stack["drift"]]
@@ -337,7 +353,7 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     assert undeclared(previewed) == everything
     assert previewed.changes() == set()
     shown = home.run("preview", city).out
-    assert "nothing to change in what the files declare; drifting has 4 objects that nobody declared" in shown
+    assert "nothing to change in what the files declare; drifting has 5 objects that nobody declared" in shown
     assert f"`wecityctl up --confirm={NAME}` removes it" in shown
     for more in ((), (), ("--no-skip",)):
         done = up(home, city, *more)
@@ -355,7 +371,7 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     assert measures["role", "system-administrators"]["state"] == "undeclared"
     # A run of another stack says nothing of this one's namespace, and removes nothing there.
     other = up(home, city, "--only", "application", f"--confirm={NAME}")
-    assert (undeclared(other), other.changes()) == ({"ClusterRoleBinding peek"}, set())
+    assert (undeclared(other), other.changes()) == ({"ClusterRoleBinding peek", "ClusterRoleBinding root"}, set())
     assert "ClusterRoleBinding peek was not removed, because only part of the city was run" in other.result()["notes"]
     removed = up(home, city, f"--confirm={NAME}")
     assert removed.changes() == {f"delete {title}" for title in rights}
@@ -385,6 +401,18 @@ def test_what_a_lost_state_no_longer_knows_is_no_strangers(home: Machine, city: 
     (state,) = (home.state / "state" / ".pulumi" / "stacks").rglob(f"{TENANT}.json")
     before = cluster.get("networkpolicies", "-A")["items"]
     state.rename(state.with_suffix(".lost"))
+    cluster.apply(OPEN)
+    seen = {item["stack"]: item for item in home.run("status", city, "-o", "json", code=4).json()["stacks"]}
+    told = {item["text"] for item in seen[TENANT]["drift"]}
+    made = f"was made by this city's stack {TENANT} and is not in its state; `up` adopts it"
+    assert f"Namespace {SPACE} {made}" in told
+    assert f"{POLICY} {made}" in told
+    assert f"{len(told)} not in its state" in seen[TENANT]["reason"]
+    assert seen[TENANT]["state"] == "drifted"
+    # What is a stranger's stays that.
+    others = [item["text"] for name, stack in seen.items() if name != TENANT for item in stack["drift"]]
+    assert [text.partition(" is not declared")[0] for text in others] == [f"NetworkPolicy {SPACE}/allow-all"]
+    cluster.kubectl("delete", "networkpolicy", "allow-all", "-n", SPACE)
     assert undeclared(home.run("preview", city, "-o", "json")) == set()
     part = up(home, city, "--only", "application", f"--confirm={NAME}")
     assert part.changes() == set()

@@ -16,7 +16,7 @@ from wecityctl.engine.backend import open_backend
 from wecityctl.engine.destroy_preview import preview_destroy
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
-from wecityctl.model.events import RunResult
+from wecityctl.model.events import Event, RunResult
 from wecityctl.overview import Away, examine_clouds, stack_statuses
 
 pytestmark = pytest.mark.cluster
@@ -74,6 +74,65 @@ def test_a_preview_of_destroy_says_what_the_run_then_deletes_and_keeps(
     done = go(city, "destroy", {"main": main_cluster}, program="objects", delete_data=True)
     assert (done.exit_code, gone_and_kept(done)[0]) == (0, removed)
     assert cluster.kubectl("get", "namespace", space, "--ignore-not-found", "-o", "name") == ""
+
+
+OPENED = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "opened"},
+    "spec": {"podSelector": {}, "ingress": [{}]},
+}
+
+
+def beside(result: RunResult) -> set[tuple[str, bool, bool]]:
+    """What nobody declared, whether it goes with its namespace, and whether it is settled."""
+    found = [item for stack in result.results for item in stack.findings if item.what == "undeclared"]
+    told = " ".join(text for stack in result.results for text in stack.warnings)
+    assert all(f"{item.title} is not declared: made by kubectl" in told for item in found)
+    return {(item.title, item.with_namespace, item.resolved) for item in found}
+
+
+def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city, clusters = make_city(name, ("health", "traffic"), claim="health", closed="health"), {"main": main_cluster}
+    kept, going = f"{name}-tenant-health-main", f"{name}-tenant-traffic-main"
+    up(city, main_cluster)
+    for space in (kept, going):
+        cluster.kubectl("create", "secret", "generic", "theirs", "--from-literal=a=1", "-n", space)
+        cluster.kubectl("apply", "-n", space, "-f", "-", stdin=json.dumps(OPENED))
+    lost = {(f"Secret {going}/theirs", True), (f"NetworkPolicy {going}/opened", True)}
+    stays = (f"NetworkPolicy {kept}/opened", False, False)
+    shown = destroyed_in_preview(city, main_cluster)
+    assert beside(shown) == {*((*item, False) for item in lost), stays}
+    assert "; deleted with its namespace" in " ".join(of(shown, "traffic.main").warnings)
+    assert "; left in the namespace that is kept" in " ".join(of(shown, "health.main").warnings)
+    # The same where a stack has left the files.
+    city = make_city(name, ("health",), claim="health", closed="health")
+    warned = [text for item in go(city, "preview", clusters, program="objects").results for text in item.warnings]
+    (text,) = [text for text in warned if f"Secret {going}/theirs" in text]
+    assert f"deletes it with {name}.tenant.traffic.main" in text
+    left = up(city, main_cluster, confirm_all=True)
+    assert beside(left) >= {(*item, True) for item in lost}
+    cluster.kubectl("apply", "-n", kept, "-f", "-", stdin=json.dumps(OPENED))
+    events: list[Event] = []
+    done = go(city, "destroy", clusters, program="objects", events=events)
+    assert beside(done) == {stays}
+    # Named before anything is deleted.
+    texts = [getattr(event, "message", "") or type(event).__name__ for event in events]
+    assert max(i for i, text in enumerate(texts) if "is not declared" in text) < texts.index("StackStarted")
+    # What is kept is still looked at.
+    backend = open_backend(city)
+    seen = examine_clouds(plan_of(city), backend, clusters)
+    told = {item.title for item in seen.found if item.what == "undeclared"}
+    assert told == {f"Secret {kept}/theirs", f"NetworkPolicy {kept}/opened"}
+    (status,) = [item for item in stack_statuses(plan_of(city), backend, Away(), seen.found, seen.kept) if item.kept]
+    assert (status.state, status.reason) == ("drifted", "taken down, 3 objects kept; 2 undeclared on the cluster")
+    # With the data, what others have there goes as well.
+    everything = {(f"Secret {kept}/theirs", True), (f"NetworkPolicy {kept}/opened", True)}
+    assert beside(destroyed_in_preview(city, main_cluster, delete_data=True)) == {(*item, False) for item in everything}
+    done = go(city, "destroy", clusters, program="objects", delete_data=True)
+    assert beside(done) == {(*item, True) for item in everything}
 
 
 def test_what_closed_a_kept_namespace_is_the_citys_again_after_an_up(

@@ -23,10 +23,11 @@ from wecityctl import oci
 from wecityctl.clusters import Clusters
 from wecityctl.evidence import collect
 from wecityctl.inputs import Cluster
-from wecityctl.model.city import Images, ImageSource
+from wecityctl.model.city import Expected, Images, ImageSource
 from wecityctl.policy.evidence import Dossier, Observation
 from wecityctl.policy.rules import RULES
 from wecityctl.recordings import record_session, render_city
+from wecityctl.report.evidence import cloud_line
 from wecityctl.session import open_session
 
 pytestmark = pytest.mark.cluster
@@ -278,6 +279,25 @@ def test_what_nobody_declared_fails_the_evidence_that_rests_on_its_kind(
     finally:
         assessed.plane.kubectl("delete", "-f", "-", stdin=json.dumps(added))
     assert assessed.observed(*measures[0]).state == "observed"
+
+
+def test_what_the_clouds_owner_puts_there_is_named_and_fails_nothing(assessed: Assessed) -> None:
+    metadata = {"name": "owner-dns", "namespace": "health-commission-internet"}
+    added = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata}
+    added["spec"] = {"podSelector": {}, "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}]}
+    (cloud,) = assessed.session.city.clouds
+    expected = (Expected("NetworkPolicy", "networking.k8s.io", "owner-*"),)
+    city = replace(assessed.session.city, clouds=(replace(cloud, expected=expected),))
+    told = replace(assessed, session=replace(assessed.session, city=city))
+    assessed.plane.kubectl("apply", "-f", "-", stdin=json.dumps(added))
+    try:
+        assert assessed.observed("network-policy", "flows").state == "undeclared"
+        assert told.observed("network-policy", "flows").state == "observed"
+        (look,) = told.report().clouds
+        assert look.expected == ("NetworkPolicy health-commission-internet/owner-dns",)
+        assert cloud_line(look).endswith(f"; expected, by the cloud's owner: {look.expected[0]}")
+    finally:
+        assessed.plane.kubectl("delete", "-f", "-", stdin=json.dumps(added))
 
 
 SECRETS = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}

@@ -107,7 +107,7 @@ def test_ndjson_opens_with_its_version_and_carries_every_event() -> None:
         for event in EVENTS:
             reporter(event)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert lines[0] == {"format_version": "1.2", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.3", "event": "stream_started"}
     assert len(lines) == 1 + len(EVENTS)
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["result"]["stacks"][0]["changes"][0]["properties"][0]["path"] == "spec.replicas"

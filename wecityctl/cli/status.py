@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     read = workload_statuses(session.city.name, clusters.found)
     answering = {name: item for name, item in clusters.found.items() if name not in read.failed}
-    examined = examine_clouds(session.plan, backend, answering)
+    examined = examine_clouds(session.plan, backend, answering, lambda: _registered(session))
     failed = {**clusters.failed, **read.failed, **examined.failed}
     away = _away(session, clusters, {name: error.message for name, error in failed.items()})
     stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
@@ -66,6 +66,15 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     if failed and len(failed) == len(session.city.clouds):
         raise typer.Exit(max(error.exit_code for error in failed.values()))
     raise typer.Exit(exit_code(stacks, read.found))
+
+
+def _registered(session: Session) -> Iterator[str]:
+    """The URNs that the city's stacks would register, as far as their programs tell."""
+    from wecityctl.engine.forecast import creations
+    from wecityctl.recordings import record_what_can_be
+
+    for recording in record_what_can_be(session)[0]:
+        yield from (change.urn for change in creations(recording))
 
 
 def _away(session: Session, clusters: Clusters, failed: Mapping[str, str]) -> Away:

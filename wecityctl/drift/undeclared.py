@@ -7,68 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wecityctl.drift import classify
+from wecityctl.drift import classify, clusterwide, pods
+from wecityctl.drift.endpoints import Services, are_kept
+from wecityctl.drift.kinds import (
+    ALL,
+    BINDING,
+    ENDPOINT_SLICE,
+    ENDPOINTS,
+    LABELLED,
+    NAMESPACE,
+    POD,
+    RBAC,
+    ROLE,
+    SERVICE,
+    STATEFUL,
+    extensions,
+    is_whole,
+)
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, Objects, ResourceType
+from wecityctl.model.city import Expected
 from wecityctl.model.findings import Finding
+from wecityctl.model.kinds import gives_or_opens, is_traffic
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
 from wecityctl.provider.adoption import RETAINED_FOR
 
 CITY_LABEL: Final = f"{LABEL_PREFIX}/city"
-_RBAC, _NETWORKING, _ADMISSION = "rbac.authorization.k8s.io", "networking.k8s.io", "admissionregistration.k8s.io"
-NAMESPACE: Final = ResourceType("", "v1", "Namespace", "namespaces", False)
-BINDING: Final = ResourceType(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", False)
-# What gives rights, opens or limits: an owner reference excuses none of it.
-SECURITY: Final = (
-    ResourceType(_NETWORKING, "v1", "NetworkPolicy", "networkpolicies", True),
-    ResourceType(_RBAC, "v1", "Role", "roles", True),
-    ResourceType(_RBAC, "v1", "RoleBinding", "rolebindings", True),
-    BINDING,
-    ResourceType(_RBAC, "v1", "ClusterRole", "clusterroles", False),
-    ResourceType(_ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False),
-    ResourceType(_ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False),
-    ResourceType("", "v1", "ResourceQuota", "resourcequotas", True),
-    ResourceType("", "v1", "LimitRange", "limitranges", True),
-)
-_STATEFUL: Final = ResourceType("apps", "v1", "StatefulSet", "statefulsets", True)
-_CLAIM: Final = ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
-KINDS: Final = (
-    *SECURITY,
-    ResourceType("", "v1", "Pod", "pods", True),
-    ResourceType("", "v1", "ReplicationController", "replicationcontrollers", True),
-    ResourceType("apps", "v1", "ReplicaSet", "replicasets", True),
-    ResourceType("apps", "v1", "Deployment", "deployments", True),
-    _STATEFUL,
-    ResourceType("apps", "v1", "DaemonSet", "daemonsets", True),
-    ResourceType("batch", "v1", "Job", "jobs", True),
-    ResourceType("batch", "v1", "CronJob", "cronjobs", True),
-    ResourceType("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True),
-    ResourceType("", "v1", "Service", "services", True),
-    ResourceType(_NETWORKING, "v1", "Ingress", "ingresses", True),
-    ResourceType("", "v1", "ServiceAccount", "serviceaccounts", True),
-    ResourceType("", "v1", "ConfigMap", "configmaps", True),
-    ResourceType("", "v1", "Secret", "secrets", True),
-    _CLAIM,
-)
 # What the API server and the controllers put into every namespace.
 _DEFAULTS: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
-# Groups that every service account is in; the bindings to them that every API server makes, and their roles.
-_EVERYBODY: Final = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
-_BOOTSTRAP: Final = frozenset(
-    (name, name)
-    for name in (
-        "system:basic-user",
-        "system:discovery",
-        "system:public-info-viewer",
-        "system:service-account-issuer-discovery",
-    )
-)
 # What other controllers put into every namespace they put into this one too.
 _FIRST_NAMESPACE: Final = "default"
 _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
@@ -93,10 +65,14 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What nobody declared; `unseen` are kinds that this identity may not list."""
+    """What nobody declared, and pods that were changed; `expected` is what the cloud's owner is said to put there.
+
+    `unseen` are kinds that this identity may not list.
+    """
 
     strangers: tuple[Stranger, ...] = ()
     unseen: tuple[str, ...] = ()
+    expected: tuple[Finding, ...] = ()
 
 
 def place(api_version: str, kind: str, namespace: str, name: str) -> Place:
@@ -109,16 +85,20 @@ async def find(
     city: str,
     declared: Mapping[Place, str],
     *,
-    kinds: Sequence[ResourceType] = KINDS,
+    kinds: Sequence[ResourceType] = ALL,
     home: str = "",
+    expected: Sequence[Expected] = (),
+    is_own: bool = False,
 ) -> Found:
-    """What is in the city's namespaces, has the city's label or gives rights to its service accounts, undeclared.
+    """What is in the city's namespaces, has the city's label or gives rights over them, undeclared.
 
     `declared` has the stack of every object that a stack has on this cluster. The city's namespaces are those that are
     declared and those with its label, but none with another city's. `home` is the stack that is named where the
-    namespace has none. Raises the client's errors; kinds that may not be listed are named in what is returned.
+    namespace has none. `expected` is what the cloud's owner puts there. `is_own`: the cluster is the city's alone, so
+    that whoever has rights over everything in it is told too. Beside `kinds`, those of extensions are looked for that
+    the API server serves. Raises the client's errors; kinds that may not be listed are named in what is returned.
     """
-    look = _Look(client, city, declared, home)
+    look = _Look(client, city, declared, home, tuple(expected), is_own)
     return await look.go(kinds)
 
 
@@ -143,16 +123,25 @@ class _Look:
     city: str
     declared: Mapping[Place, str]
     home: str
-    spaces: frozenset[str] = frozenset()
+    expected: tuple[Expected, ...]
+    is_own: bool
+    # The city's namespaces with their labels.
+    spaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Of the cluster's roles, those that let somebody do everything in a namespace; known only where `is_own`.
+    commanding: frozenset[str] = frozenset()
     # By uid: everything of the city's that was seen, among it what may own other objects.
     seen: dict[str, Object] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SIDE_BY_SIDE))
 
     async def go(self, kinds: Sequence[ResourceType]) -> Found:
-        lists = await asyncio.gather(*(self._everywhere(rt) for rt in (NAMESPACE, *kinds)))
-        own = self._own_namespaces(lists[0])
-        everything = dict(zip(kinds, lists[1:], strict=True))
+        namespaces, everything = await self._lists(kinds)
+        own = self._own_namespaces(namespaces)
+        self.commanding = frozenset(
+            item["metadata"]["name"]
+            for item in everything.get(ROLE) or ()
+            if clusterwide.gives_command(item.get("rules") or ())
+        )
         for rt, found in everything.items():
             if found is None:
                 everything[rt] = await self._in_each(rt)
@@ -166,6 +155,9 @@ class _Look:
         kept = [(NAMESPACE, item) for item in own]
         for rt, found in everything.items():
             kept += [(rt, item) for item in found or () if self._concerns(rt, item)]
+        services = {
+            (item["metadata"]["namespace"], item["metadata"]["name"]): item for item in everything.get(SERVICE) or ()
+        }
         # What is on its way out owns things still.
         self.seen = {item["metadata"]["uid"]: item for _, item in kept}
         doubtful = [
@@ -173,20 +165,31 @@ class _Look:
             for rt, item in kept
             if not _is_leaving(item) and _place_of(item) not in self.declared and not self._is_expected(item, spread)
         ]
-        await self._read_owners([item for rt, item in doubtful if rt not in SECURITY])
+        await self._read_owners([item for rt, item in doubtful if not _opens(rt)])
         uids = {item["metadata"]["uid"] for _, item in doubtful}
-        left = [(rt, item) for rt, item in doubtful if rt in SECURITY or not self._is_accounted_for(item, uids)]
+        left = [(rt, item) for rt, item in doubtful if not self._is_excused(rt, item, uids, services)]
         left = await self._still_there(await self._without_kept_fences(left, own))
-        return Found(tuple(self._stranger(rt, item) for rt, item in left), tuple(self.unseen))
+        told = [(rt, item) for rt, item in left if not self._is_owners(rt, item)]
+        expected = tuple(self._finding(rt, item) for rt, item in left if self._is_owners(rt, item))
+        altered = await self._altered(item for rt, item in kept if rt == POD and (rt, item) not in left)
+        return Found((*(self._stranger(rt, item) for rt, item in told), *altered), tuple(self.unseen), expected)
+
+    async def _lists(self, kinds: Sequence[ResourceType]) -> tuple[Objects | None, dict[ResourceType, Objects | None]]:
+        """The cluster's namespaces, and everything of these kinds and those of extensions."""
+        async with asyncio.TaskGroup() as group:
+            served = group.create_task(self.client.resources())
+            tasks = {rt: group.create_task(self._everywhere(rt)) for rt in (NAMESPACE, *kinds)}
+            tasks |= {rt: group.create_task(self._everywhere(rt)) for rt in extensions(await served)}
+        found = {rt: task.result() for rt, task in tasks.items()}
+        return found.pop(NAMESPACE), found
 
     async def _everywhere(self, rt: ResourceType) -> Objects | None:
         """All objects of a kind; `None` where that may not be asked."""
-        labelled = not rt.namespaced and rt not in (NAMESPACE, BINDING)
-        selector = f"{CITY_LABEL}={self.city}" if labelled else ""
+        whole = is_whole(rt) or (rt == ROLE and self.is_own)
+        selector = f"{CITY_LABEL}={self.city}" if rt in LABELLED and not whole else ""
         try:
             async with self.turns:
-                # Whom a binding binds is no metadata.
-                return await self.client.list(rt, label_selector=selector, metadata_only=rt is not BINDING)
+                return await self.client.list(rt, label_selector=selector, metadata_only=not whole)
         except NotFound:
             return []
         except Forbidden:
@@ -213,11 +216,13 @@ class _Look:
         """Those with the city's label; sets `spaces` to the names of all that are the city's."""
         stated = frozenset(name for group, kind, _, name in self.declared if (group, kind) == ("", "Namespace"))
         if listed is None:
-            self.spaces = stated
+            self.spaces = {name: {} for name in stated}
             return []
         cities = {item["metadata"]["name"]: _label(item) for item in listed if not _is_leaving(item)}
         labelled = {name for name, city in cities.items() if city == self.city}
-        self.spaces = frozenset(labelled | {name for name in stated & cities.keys() if cities[name] in ("", self.city)})
+        spaces = labelled | {name for name in stated & cities.keys() if cities[name] in ("", self.city)}
+        labels = {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in listed}
+        self.spaces = {name: labels[name] for name in spaces}
         return [item for item in listed if item["metadata"]["name"] in labelled]
 
     def _concerns(self, rt: ResourceType, item: Object) -> bool:
@@ -225,32 +230,54 @@ class _Look:
             return item["metadata"].get("namespace") in self.spaces
         if _label(item) == self.city:
             return True
-        if rt is not BINDING:
+        if rt == BINDING:
+            return self._is_ours_alone(item) or clusterwide.is_for_everybody(item) or self._gives_command(item)
+        if _label(item):
+            # Another city's own are that city's to look after.
             return False
-        return self._is_ours_alone(item) or self._is_shared(item)
+        if is_whole(rt):
+            return clusterwide.reaches(item, self.spaces.values())
+        return is_traffic(rt.group, rt.kind)
 
     def _is_ours_alone(self, item: Object) -> bool:
-        """Whether a binding gives one of the city's own roles, or rights to its service accounts alone."""
-        return (_RBAC, "ClusterRole", "", _role(item)) in self.declared or any(
-            map(self._is_ours, item.get("subjects") or ())
+        """Whether a binding gives one of the city's own roles, or rights to its service accounts."""
+        return (RBAC, "ClusterRole", "", clusterwide.role_of(item)) in self.declared or clusterwide.is_for_accounts_of(
+            item, self.spaces
         )
 
-    def _is_shared(self, item: Object) -> bool:
-        """Whether a binding gives rights to everybody, and so to the city's service accounts too."""
-        if (item["metadata"]["name"], _role(item)) in _BOOTSTRAP:
+    def _gives_command(self, item: Object) -> bool:
+        """Whether a binding lets somebody do everything in a cluster that is the city's alone."""
+        is_anothers = _label(item) not in ("", self.city)
+        if is_anothers or not item.get("subjects"):
             return False
-        return any(
-            subject.get("kind") == "Group" and subject.get("name") in _EVERYBODY
-            for subject in item.get("subjects") or ()
-        )
+        return clusterwide.role_of(item) in self.commanding and not clusterwide.is_bootstrap(item)
 
-    def _is_ours(self, subject: Mapping[str, Any]) -> bool:
-        """Whether the subject of a binding is, or has in it, a service account of the city's namespaces."""
-        kind, name = subject.get("kind"), str(subject.get("name") or "")
-        if kind == "ServiceAccount":
-            return subject.get("namespace") in self.spaces
-        prefix = {"Group": "system:serviceaccounts:", "User": "system:serviceaccount:"}.get(str(kind), "")
-        return bool(prefix) and name.startswith(prefix) and name.removeprefix(prefix).split(":")[0] in self.spaces
+    def _is_excused(self, rt: ResourceType, item: Object, doubtful: Collection[str], services: Services) -> bool:
+        """Whether an undeclared object is there because of a declared one, or is told by another."""
+        if _opens(rt):
+            return False
+        if rt in (ENDPOINTS, ENDPOINT_SLICE) and not are_kept(item, services):
+            return False
+        return rt == ENDPOINTS or self._is_accounted_for(item, doubtful)
+
+    def _is_owners(self, rt: ResourceType, item: Object) -> bool:
+        """Whether the cloud's owner is said to put the object there."""
+        return any(each.matches(rt.group, rt.kind, item["metadata"]["name"]) for each in self.expected)
+
+    async def _altered(self, found: Iterable[Object]) -> list[Stranger]:
+        """Those of the pods that were changed since their controllers made them."""
+        doubtful = [item for item in found if not _is_leaving(item) and pods.may_differ(item)]
+        return [
+            Stranger(
+                pods.finding(item, fields, self._stack_of(item["metadata"]["namespace"])),
+                POD,
+                item["metadata"]["resourceVersion"],
+            )
+            for item, fields in await pods.compare(self.client, doubtful)
+        ]
+
+    def _stack_of(self, namespace: str) -> str:
+        return self.declared.get(("", "Namespace", "", namespace), self.home)
 
     def _is_expected(self, item: Object, spread: Collection[tuple[str, str]]) -> bool:
         """Whether the cluster makes it by itself, or the city keeps it beyond its stacks."""
@@ -267,7 +294,7 @@ class _Look:
     def _is_of_a_template(self, namespace: str, name: str) -> bool:
         """Whether a declared StatefulSet may have made the volume: `<template>-<name>-<ordinal>`."""
         base, _, ordinal = name.rpartition("-")
-        sets = (item[3] for item in self.declared if item[:3] == (_STATEFUL.group, _STATEFUL.kind, namespace))
+        sets = (item[3] for item in self.declared if item[:3] == (STATEFUL.group, STATEFUL.kind, namespace))
         return ordinal.isdigit() and any(base.endswith(f"-{each}") for each in sets)
 
     async def _read_owners(self, items: Sequence[Object]) -> None:
@@ -349,7 +376,7 @@ class _Look:
     async def _still_there(self, found: list[tuple[ResourceType, Object]]) -> list[tuple[ResourceType, Object]]:
         """Without what the cluster is just clearing away, because its owner has gone."""
         for _ in range(_LOOKS):
-            doubtful = [(rt, item) for rt, item in found if rt not in SECURITY and _references(item)]
+            doubtful = [(rt, item) for rt, item in found if not _opens(rt) and (_references(item) or rt == ENDPOINTS)]
             if not doubtful:
                 break
             await asyncio.sleep(_PAUSE)
@@ -369,11 +396,14 @@ class _Look:
         return bool(now["metadata"]["uid"] == meta["uid"]) and not _is_leaving(now)
 
     def _stranger(self, rt: ResourceType, item: Object) -> Stranger:
+        return Stranger(self._finding(rt, item), rt, item["metadata"]["resourceVersion"])
+
+    def _finding(self, rt: ResourceType, item: Object) -> Finding:
         meta = item["metadata"]
         namespace = meta.get("namespace") or ""
-        stack = self.declared.get(("", "Namespace", "", namespace), self.home)
-        finding = Finding(
-            stack,
+        is_the_citys = rt.namespaced or _label(item) == self.city
+        return Finding(
+            self._stack_of(namespace),
             "",
             rt.api_version,
             rt.kind,
@@ -383,9 +413,14 @@ class _Look:
             classify.foreign_managers(item, ""),
             since=str(meta.get("creationTimestamp") or ""),
             uid=meta["uid"],
-            shared=rt is BINDING and _label(item) != self.city and not self._is_ours_alone(item),
+            shared=not is_the_citys
+            and not (rt == BINDING and (self._is_ours_alone(item) or self._gives_command(item))),
         )
-        return Stranger(finding, rt, meta["resourceVersion"])
+
+
+def _opens(rt: ResourceType) -> bool:
+    """Whether objects of the kind give rights, open or limit: an owner reference excuses none of them."""
+    return gives_or_opens(rt.group, rt.kind)
 
 
 def _place_of(item: Object) -> Place:
@@ -406,10 +441,6 @@ def _is_owner(owner: Object, ref: Mapping[str, Any], owned: Object) -> bool:
 
 def _label(item: Object) -> str:
     return str((item["metadata"].get("labels") or {}).get(CITY_LABEL) or "")
-
-
-def _role(binding: Object) -> str:
-    return str((binding.get("roleRef") or {}).get("name") or "")
 
 
 def _is_kept(item: Object) -> bool:

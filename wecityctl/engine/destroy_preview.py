@@ -12,7 +12,8 @@ from functools import partial
 
 from wecityctl.engine import removal
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.marks import Found, Retained
+from wecityctl.engine.beside import TakenDown, look_beside
+from wecityctl.engine.marks import Found
 from wecityctl.engine.retained import find, namespaces_of
 from wecityctl.engine.state import StackState
 from wecityctl.engine.takedown import deletions, is_secrets, kept_objects, left_alone, untouched, with_kept
@@ -50,17 +51,25 @@ def preview_destroy(
     elsewhere = [name for name in kept_at if is_whole and name not in (*names, *leftovers)]
     order = removal.removal_order([*names, *leftovers, *elsewhere], plan)
     sink(RunStarted("destroy", plan.city.name, tuple(order), order))
-    results = []
+    results: list[StackResult] = []
+    taken: list[TakenDown] = []
     for name in order:
         cloud = layers[name].cloud if name in layers else kept_at.get(name, name.rpartition(".")[2])
-        state = backend.read_state(name)
-        result = _of_stack(name, state, clusters.get(cloud), found.get(cloud, Found()).kept, delete_data=delete_data)
+        cluster, state = clusters.get(cloud), backend.read_state(name)
+        whole = with_kept(name, state, found.get(cloud, Found()).kept, cluster) if cluster is not None else state
+        result = _of_stack(name, state, whole, cluster, delete_data=delete_data)
         if result.changes and cloud in unreachable:
             result = replace(result, outcome="skipped", reason=unreachable[cloud].message)
-        sink(StackFinished(result))
+        elif cluster is not None and whole is not None and cloud not in unreachable:
+            taken.append(TakenDown(name, cluster, whole, result.kept))
         results.append(result)
-    doubts = tuple(dict.fromkeys(text for each in found.values() for text in each.doubts))
-    done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, notes=doubts, planned=True)
+    beside = look_beside(plan.city, taken, {name: backend.store.read(name)[0] for name in backend.list_stacks()})
+    beside.tell(sink)
+    results = [beside.within(result, planned=True) for result in results]
+    for result in results:
+        sink(StackFinished(result))
+    notes = (*dict.fromkeys(text for each in found.values() for text in each.doubts), *beside.notes)
+    done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, notes=notes, planned=True)
     sink(RunFinished(done))
     return done
 
@@ -85,10 +94,10 @@ def _found(
 
 
 def _of_stack(
-    name: str, state: StackState | None, cluster: Cluster | None, found: tuple[Retained, ...], *, delete_data: bool
+    name: str, state: StackState | None, whole: StackState | None, cluster: Cluster | None, *, delete_data: bool
 ) -> StackResult:
+    """`whole` is the stack's state with what earlier runs have kept of it."""
     known = state.urns if state is not None else frozenset()
-    whole = with_kept(name, state, found, cluster) if cluster is not None else state
     if why := left_alone(name, whole if delete_data else state, delete_data=delete_data):
         kept = kept_objects(whole, cluster) if whole is not None and whole is not state else ()
         return untouched(name, why, tuple(item for item in kept if item.urn not in known))

@@ -44,12 +44,12 @@ class Keeping:
         state, whole = self._context.state(stack), self.whole(stack)
         known = state.urns if state is not None else frozenset()
         return (
-            tuple(item for item in kept_objects(whole, self._cluster(stack)) if item.urn not in known) if whole else ()
+            tuple(item for item in kept_objects(whole, self.cluster(stack)) if item.urn not in known) if whole else ()
         )
 
     def whole(self, stack: str) -> StackState | None:
         """The stack's state with its retained objects; `None` where it has none that the state lacks."""
-        cluster, state = self._cluster(stack), self._context.state(stack)
+        cluster, state = self.cluster(stack), self._context.state(stack)
         if cluster is None:
             return None
         whole = with_kept(stack, state, self._of(stack, cluster), cluster)
@@ -57,14 +57,14 @@ class Keeping:
 
     def mark(self, stack: str) -> None:
         """Mark what the engine will keep of the stack when it deletes it from the state."""
-        cluster, state = self._cluster(stack), self._context.state(stack)
+        cluster, state = self.cluster(stack), self._context.state(stack)
         if cluster is not None and state is not None and state.deployment is not None:
             mark(state.deployment, cluster)
             self._marked.add(stack)
 
     def restore(self, stack: str) -> bool:
         """Put the stack's retained objects back into its state; whether there were any."""
-        cluster, deployment = self._cluster(stack), self.deployment(stack)
+        cluster, deployment = self.cluster(stack), self.deployment(stack)
         if cluster is None or deployment is None:
             return False
         self._context.backend.ensure_stack(stack)
@@ -74,7 +74,7 @@ class Keeping:
 
     def deployment(self, stack: str) -> Deployment | None:
         """The stack's deployment with its retained objects; `None` where it has none that the state lacks."""
-        cluster = self._cluster(stack)
+        cluster = self.cluster(stack)
         if cluster is None:
             return None
         marked = self._of(stack, cluster)
@@ -93,7 +93,7 @@ class Keeping:
 
     def settle(self, stack: str) -> None:
         """After a run that went well: what the state holds is not retained any more, but managed."""
-        cluster = self._cluster(stack)
+        cluster = self.cluster(stack)
         if cluster is None or stack not in self._marked:
             return
         self._found.pop(cluster.cloud, None)
@@ -113,10 +113,11 @@ class Keeping:
         states = map(self._context.state, self._context.backend.list_stacks())
         return namespaces_of((state for state in states if state is not None), cluster)
 
-    def _cluster(self, stack: str) -> Cluster | None:
+    def cluster(self, stack: str) -> Cluster | None:
+        """The stack's cluster; `None` where it has none, or nobody is there to be asked."""
         planned = self._context.stacks.get(stack)
         if planned is not None and (planned.layer in (LANDING, "secrets") or not planned.cloud):
             return None
         if planned is not None and planned.cloud in self._context.stopped:
-            return None  # nobody is there to be asked
+            return None
         return self._context.cluster_of(stack) or self._at.get(stack)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
+from wecityctl.engine.lost import is_a_providers
 from wecityctl.engine.undeclared import look
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
@@ -31,11 +31,13 @@ def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> lis
     notes = []
     for cluster in _clusters(context, results):
         try:
-            found, _ = look(cluster, backend, deployments, next(iter(results)))
+            found, _ = look(cluster, context.plan.city, deployments, next(iter(results)))
         except WecityError as error:
             notes.append(f"cloud {cluster.cloud}: not looked for what stays of the city: {error.message}")
             continue
-        left = [item for item in found if _is_ours(item) and (item.kind, item.title.partition(" ")[2]) not in kept]
+        left = [
+            item for item in found if is_a_providers(item) and (item.kind, item.title.partition(" ")[2]) not in kept
+        ]
         if left:
             notes.append(_told(cluster, left))
     return notes
@@ -53,10 +55,6 @@ def _clusters(context: Context, results: Mapping[str, StackResult]) -> Iterator[
         if cluster is not None and cluster.identifier not in known:
             known.add(cluster.identifier)
             yield cluster
-
-
-def _is_ours(finding: Finding) -> bool:
-    return any(manager.startswith(PROVIDERS) for manager in finding.managers)
 
 
 def _told(cluster: Cluster, left: list[Finding]) -> str:

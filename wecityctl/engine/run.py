@@ -6,7 +6,7 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
 from wecityctl.engine.keeping import Keeping
+from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead, city_lock
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
@@ -77,10 +78,9 @@ def run(
     leftovers = removal.left_over(backend.list_stacks(), full_plan)
     kept = tuple(name for name in leftovers if not options.confirms(name))
     context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
-    elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
     names = tuple(context.stacks)
     sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, open_landed, before, elsewhere)
+    runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
@@ -120,7 +120,7 @@ class _Runner:
         leftovers: tuple[str, ...],
         open_landed: OpenLanded | None,
         before: Callable[[], None],
-        elsewhere: set[str],
+        full_plan: Plan,
     ) -> None:
         self._context = context
         self._before = before
@@ -128,7 +128,9 @@ class _Runner:
         self._options = context.options
         self._sink = sink
         self._leftovers = leftovers
-        self._elsewhere = elsewhere
+        self._full_plan = full_plan
+        # The city's stacks that this run leaves alone.
+        self._elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
         self._skipper = Skipper(
             context.plan,
             context.options,
@@ -200,15 +202,27 @@ class _Runner:
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
-            self._settle_undeclared(forward.with_kept)
+            self._settle_undeclared(forward.with_kept, engine)
 
-    def _settle_undeclared(self, with_kept: Mapping[str, Deployment]) -> None:
+    def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
         """Last, when the states have whatever the run has made."""
         if any(result.outcome == "cancelled" for result in self.results.values()):
             return
-        control = UndeclaredControl(self._context, self._skipper, self._sink, self._elsewhere, with_kept)
+        control = UndeclaredControl(
+            self._context, self._skipper, self._sink, self._elsewhere, with_kept, lambda: self._registered(engine)
+        )
         self.results = control.settle(self.results)
         self.notes += control.notes
+
+    def _registered(self, engine: Engine) -> Iterator[str]:
+        """The URNs that all the city's stacks would register, as far as their programs tell."""
+        asked = [
+            self._context.inputs(stack, with_secrets=False)
+            for stack in self._full_plan.stacks
+            if stack.layer not in ("secrets", LANDING)
+        ]
+        for found in engine.forecast(tuple(asked)).values():
+            yield from found.urns
 
     @staticmethod
     def _is_work(forward: Forward, stack: str) -> bool:
@@ -330,6 +344,7 @@ class _Runner:
         if not order:
             return
         backward = Backward(self._context, maker, self._skipper, self._sink, keeping)
+        self.notes += backward.look_beside(order)
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
         self.reports |= backward.reports

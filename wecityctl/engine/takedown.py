@@ -81,6 +81,16 @@ def kept_objects(state: StackState, cluster: Cluster | None) -> tuple[KeptObject
     )
 
 
+def namespaces(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[frozenset[str], frozenset[str]]:
+    """The namespaces of a stack that a `destroy` deletes, and those that it keeps among these objects."""
+    stays = {item.urn for item in kept}
+    places = {item.urn: _place(item)[1] for item in state.resources if item.type == NAMESPACE}
+    return (
+        frozenset(name for urn, name in places.items() if urn not in stays),
+        frozenset(name for urn, name in places.items() if urn in stays),
+    )
+
+
 def deletions(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[ResourceChange, ...]:
     """What a `destroy` deletes of a stack of which these objects are kept, in its order."""
     stays = {item.urn for item in kept}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
+from wecityctl.engine.beside import Beside, TakenDown, look_beside
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
@@ -325,11 +327,39 @@ class Backward:
         self._sink = sink
         self._keeping = keeping
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
+        self._beside = Beside()
         self.reports: dict[str, Report] = {}
         self.kept: set[str] = set()
 
+    def look_beside(self, stacks: Iterable[str]) -> tuple[str, ...]:
+        """Name what nobody declared beside these stacks, before any of them is touched; what could not be looked for.
+
+        A stack that cannot be looked at fails in its turn, with its error.
+        """
+        taken: list[TakenDown] = []
+        for stack in stacks:
+            with suppress(WecityError):
+                taken += self._taken_down(stack)
+        states = {name: self._context.state(name) for name in self._context.backend.list_stacks()}
+        deployments = {name: state.deployment for name, state in states.items() if state is not None}
+        self._beside = look_beside(self._context.plan.city, taken, deployments)
+        self._beside.tell(self._sink)
+        return self._beside.notes
+
+    def _taken_down(self, stack: str) -> Iterator[TakenDown]:
+        self._context.require_reachable(stack)
+        cluster = self._keeping.cluster(stack)
+        whole = self._keeping.whole(stack) or self._context.state(stack)
+        if cluster is not None and whole is not None:
+            kept = () if self._context.options.delete_data else kept_objects(whole, cluster)
+            yield TakenDown(stack, cluster, whole, kept)
+
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that is not there, and of the secret store, which has no resources."""
+        left_out = self._left_out(stack)
+        return self._beside.within(left_out) if left_out is not None else None
+
+    def _left_out(self, stack: str) -> StackResult | None:
         delete_data = self._context.options.delete_data
         if delete_data and not is_secrets(stack):
             # What an earlier run has kept of it is to go now.
@@ -402,9 +432,10 @@ class Backward:
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._context.backend.delete_stack(stack)
         result = result_of(stack, report)
-        return replace(
+        result = replace(
             result,
             outcome="succeeded" if result.outcome == "unchanged" else result.outcome,
             seconds=result.seconds + time.monotonic() - begun,
             kept=self._kept.get(stack, ()),
         )
+        return self._beside.within(result)

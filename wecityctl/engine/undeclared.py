@@ -10,17 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine import probe
-from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
+from wecityctl.engine.lost import Registered, is_a_providers, with_their_stacks
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import Finding
 
@@ -62,7 +62,7 @@ def _place(key: str) -> Place:
 
 
 def look(
-    cluster: Cluster, backend: Backend, deployments: Mapping[str, Deployment | None], home: str
+    cluster: Cluster, city: City, deployments: Mapping[str, Deployment | None], home: str
 ) -> tuple[Sequence[Finding], Sequence[str]]:
     """What nobody declared on a cluster, and the kinds that may not be listed; changes nothing.
 
@@ -71,13 +71,20 @@ def look(
     """
     from wecityctl.drift.undeclared import find
 
+    cloud = city.cloud(cluster.cloud)
+
     declared = {
         each: stack
         for stack, deployment in deployments.items()
         if deployment is not None
         for each in declared_in(deployment, cluster)
     }
-    found = ask(cluster, lambda client: find(client, backend.city, declared, home=home))
+    found = ask(
+        cluster,
+        lambda client: find(
+            client, city.name, declared, home=home, expected=cloud.expected, is_own=cloud.provider == "local"
+        ),
+    )
     return [item.finding for item in found.strangers], found.unseen
 
 
@@ -96,9 +103,12 @@ class UndeclaredControl:
         sink: Sink,
         elsewhere: Collection[str],
         with_kept: Mapping[str, Deployment],
+        registered: Registered,
     ) -> None:
         """`elsewhere` are the stacks of the city that this run leaves alone: theirs is not told. `with_kept` are the
-        deployments of those in which a preview takes for granted what an `up` brings back."""
+        deployments of those in which a preview takes for granted what an `up` brings back. `registered` tells the URNs
+        of all the city's stacks, where they are needed."""
+        self._registered = registered
         self._with_kept = with_kept
         self._context = context
         self._elsewhere = elsewhere
@@ -117,12 +127,16 @@ class UndeclaredControl:
                 continue
             if found.unseen:
                 self.notes.append(unseen_note(cluster.cloud, found.unseen))
-            for item in found.strangers:
-                stack = self._stack_of(item.finding, home, done)
-                if self._context.options.operation == "preview" and self._is_to_come(item.finding, results):
-                    continue
-                if stack:
-                    done[stack] = self._within(done[stack], item.finding, removed)
+            is_preview = self._context.options.operation == "preview"
+            told = [
+                item.finding
+                for item in found.strangers
+                if not (is_preview and self._is_to_come(item.finding, results))
+                and self._stack_of(item.finding, home, done)
+            ]
+            for finding in with_their_stacks(told, cluster, self._registered):
+                stack = self._stack_of(finding, home, done)
+                done[stack] = self._within(done[stack], finding, removed)
         return done
 
     def _homes(self, results: Results) -> Iterator[tuple[Cluster, str]]:
@@ -137,7 +151,16 @@ class UndeclaredControl:
     async def _look(self, client: KubeClient, cluster: Cluster, home: str, results: Results) -> tuple[Found, Removed]:
         from wecityctl.drift.undeclared import find, remove
 
-        found = await find(client, self._context.plan.city.name, self._declared(cluster, results), home=home)
+        city = self._context.plan.city
+        cloud = city.cloud(cluster.cloud)
+        found = await find(
+            client,
+            city.name,
+            self._declared(cluster, results),
+            home=home,
+            expected=cloud.expected,
+            is_own=cloud.provider == "local",
+        )
         removed: Removed = {}
         confirmed = [item for item in found.strangers if self._is_confirmed(item.finding, home, results)]
         if obstacle := self._obstacle(results):
@@ -195,7 +218,7 @@ class UndeclaredControl:
         if finding.is_removable:
             return (finding.kind, finding.title.partition(" ")[2]) in created
         # Not every name in a URN is the object's, but all these objects were made by a provider of ours.
-        return bool(created) and any(manager.startswith(PROVIDERS) for manager in finding.managers)
+        return bool(created) and is_a_providers(finding)
 
     def _obstacle(self, results: Results) -> str:
         """Why nothing is removed, although it was confirmed; empty where it is.
@@ -227,8 +250,16 @@ class UndeclaredControl:
             gone = ResourceChange(f"{kind}::{name}", kind, name, "delete")
             outcome = "succeeded" if result.outcome in ("unchanged", "skipped") else result.outcome
             result = replace(result, outcome=outcome, changes=(*result.changes, gone))
+        elif finding.of_stack:
+            text = str(finding)
+        elif finding.what == "altered":
+            text = f"{finding}; left as it is, delete it, and its controller makes it anew"
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
+        elif found.stack not in self._context.stacks and found.stack not in self._elsewhere:
+            # Its namespace belongs to a stack that has left the files.
+            confirm = f"`wecityctl up --confirm={self._context.plan.city.name}`"
+            text = f"{finding}; {confirm} deletes it with {found.stack}, unless a volume keeps its namespace"
         else:
             text = f"{finding}; left as it is"
         self._sink(Diagnostic(result.stack, "warning", text))

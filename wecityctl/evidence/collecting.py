@@ -171,4 +171,13 @@ def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Look | WecityErro
         if answer.whole
         else "what changes objects on admission was not looked for: that needs the right to write, in dry runs"
     )
-    return CloudLook(cloud.name, cloud.provider, "observed", reason, cluster.kubernetes_version, cluster.simulated)
+    return CloudLook(
+        cloud.name,
+        cloud.provider,
+        "observed",
+        reason,
+        cluster.kubernetes_version,
+        cluster.simulated,
+        tuple(item.title for item in answer.expected),
+        answer.altered,
+    )

@@ -16,7 +16,7 @@ from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
-from wecityctl.model.city import City
+from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import FIELD_MANAGER
 from wecityctl.policy.admission import CITY_LABEL
@@ -69,7 +69,8 @@ class Look:
 
     `differs` says of objects that enclose the city what is otherwise than stated; `whole` is false where it could not
     be asked what they would be once they are written, because this identity may not write. `undeclared` is what gives
-    rights, opens or limits and no stack would register.
+    rights, opens or limits and no stack would register; `expected` is what of that the cloud's owner is said to put
+    there. `altered` says of pods what is otherwise than the templates of their controllers.
     """
 
     live: Live
@@ -77,6 +78,8 @@ class Look:
     whole: bool = True
     undeclared: tuple[Finding, ...] = ()
     tried: Mapping[str, Tried] = field(default_factory=dict)
+    expected: tuple[Finding, ...] = ()
+    altered: tuple[str, ...] = ()
 
 
 def look(
@@ -115,9 +118,10 @@ async def _look_at(
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
             live = await _read(client, city, wanted)
             differs, whole = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
-            undeclared = await _undeclared(client, city, wanted, partial)
+            undeclared, expected = await _undeclared(client, city, city.cloud(cluster.cloud), wanted, partial)
+            altered = await _altered(client, live)
             tried = await _try_all(client, city, live, rules)
-            return Look(live, differs, whole, undeclared, tried)
+            return Look(live, differs, whole, undeclared, tried, expected, altered)
     except TimeoutError:
         return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
     except WecityError as error:
@@ -141,17 +145,31 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
     return {key_of(item): item for item in (*own, *kept)}
 
 
-async def _undeclared(client: KubeClient, city: City, wanted: Sequence[Manifest], partial: bool) -> tuple[Finding, ...]:
-    """What encloses the city or opens it and none of its stacks would register."""
-    from wecityctl.drift.undeclared import SECURITY, find, place
+async def _undeclared(
+    client: KubeClient, city: City, cloud: Cloud, wanted: Sequence[Manifest], partial: bool
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """What encloses the city or opens it and none of its stacks would register, and what of it the owner puts there."""
+    from wecityctl.drift.kinds import SECURITY
+    from wecityctl.drift.undeclared import find, place
 
     declared = {place(str(item.get("apiVersion")), *key_of(item)): "" for item in wanted}
-    found = [item.finding for item in (await find(client, city.name, declared, kinds=SECURITY)).strangers]
+    looked = await find(
+        client, city.name, declared, kinds=SECURITY, expected=cloud.expected, is_own=cloud.provider == "local"
+    )
+    found = [item.finding for item in looked.strangers]
     if partial:
         # What is in other namespaces, or in none, may be of a stack that is not known.
         names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
         found = [item for item in found if item.namespace in names]
-    return tuple(found)
+    return tuple(found), looked.expected
+
+
+async def _altered(client: KubeClient, live: Live) -> tuple[str, ...]:
+    """The pods that are otherwise than the templates of their controllers, a sentence for each."""
+    from wecityctl.drift import pods
+
+    candidates = [dict(item) for (kind, _, _), item in live.items() if kind == "Pod" and pods.may_differ(dict(item))]
+    return tuple(str(pods.finding(pod, fields)) for pod, fields in await pods.compare(client, candidates))
 
 
 async def _compare(

@@ -131,7 +131,8 @@ class CloudFigures:
     wrong with a cloud that answers.
 
     `age` is the seconds since the figures were true: read from the cluster, or last written in the files.
-    `latency` is one small request to the API server in seconds.
+    `latency` is one small request to the API server in seconds. `expected` is what the files say that the cloud's owner
+    puts into namespaces.
     """
 
     name: str
@@ -150,6 +151,7 @@ class CloudFigures:
     latency: float | None = None
     read_at: str = ""
     age: float = 0.0
+    expected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

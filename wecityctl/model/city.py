@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from wecityctl.model.vendors import AlicloudSettings, HuaweiCloudSettings, OpenStackSettings, TencentCloudSettings
@@ -214,6 +215,20 @@ VENDORS: tuple[ProviderKind, ...] = ("openstack", "alicloud", "tencentcloud", "h
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What a cloud's owner puts there by himself: objects of a kind (`group` is empty for the core group) whose names
+    match a pattern, in which `*` stands for any characters."""
+
+    kind: str
+    group: str
+    name: str
+
+    def matches(self, group: str, kind: str, name: str) -> bool:
+        """Whether an object is meant."""
+        return (self.group, self.kind) == (group, kind) and fnmatchcase(name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Cloud:
     """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone."""
 
@@ -229,6 +244,7 @@ class Cloud:
     network: Network = Network()
     existing: Existing = Existing()
     crossing: Crossing = field(default_factory=Crossing)
+    expected: tuple[Expected, ...] = ()
     openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
     alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)
     tencentcloud: TencentCloudSettings = field(default_factory=TencentCloudSettings)

@@ -117,9 +117,13 @@ class RunResult:
 
     @property
     def undeclared(self) -> tuple[Finding, ...]:
-        """What nobody declared and is still there."""
+        """What nobody declared and is still there, and pods that somebody changed."""
         found = (item for result in self.results for item in result.findings)
-        return tuple(item for item in found if item.what == "undeclared" and not (item.resolved or item.shared))
+        return tuple(
+            item
+            for item in found
+            if item.what in ("undeclared", "altered") and not (item.resolved or item.shared or item.of_stack)
+        )
 
 
 @dataclass(frozen=True, slots=True)

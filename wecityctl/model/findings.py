@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Literal
 
+from wecityctl.model.security import group_of
+
 # missing: the object is gone. security: a security object differs in any way. conflict: a field that the files state
 # was changed by another manager. addition: another manager added something that the files do not state. undeclared: an
-# object in the city's namespaces, or with rights over them, that no stack has made.
-Drift = Literal["missing", "security", "conflict", "addition", "undeclared"]
+# object in the city's namespaces, or with rights over them, that no stack has made. altered: a pod is not
+# as the template of its controller.
+Drift = Literal["missing", "security", "conflict", "addition", "undeclared", "altered"]
 
 # A security object that was restored so often and changed back each time is left as it is, and its managers named.
 RESTORES = 3
@@ -21,7 +24,14 @@ _SHOWN = 3
 _LONGEST = 120
 _MOST_LINES = 12
 # What opens the city or gives rights in it, and holds no data: removed when that is confirmed, if nobody declared it.
-_REMOVABLE = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ClusterRoleBinding"})
+_REMOVABLE = frozenset(
+    {
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,9 @@ class Finding:
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
     `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
     3339);
-    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove.
+    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a
+    `destroy` deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only that
+    stack's state lacks it.
     """
 
     stack: str
@@ -91,11 +103,17 @@ class Finding:
     since: str = ""
     uid: str = ""
     shared: bool = False
+    with_namespace: bool = False
+    of_stack: str = ""
 
     @property
     def is_removable(self) -> bool:
         """Whether an `up` may remove it once that is confirmed: never a workload, a volume or a Secret."""
-        return self.what == "undeclared" and self.kind in _REMOVABLE and not self.shared
+        return (
+            self.what == "undeclared"
+            and (group_of(self.api_version), self.kind) in _REMOVABLE
+            and not (self.shared or self.of_stack)
+        )
 
     @property
     def is_stopped(self) -> bool:
@@ -139,6 +157,8 @@ class Finding:
             held = f"; finalizers hold it: {', '.join(self.finalizers)}" if self.finalizers else ""
             return f"{self.title} is being deleted{held}"
         by = f" by {self.who}" if self.managers else ""
+        if self.of_stack:
+            return f"{self.title} was made by this city's stack {self.of_stack} and is not in its state; `up` adopts it"
         if self.what == "undeclared":
             made = f": made{by}" + (f" at {self.since}" if self.since else "")
             return f"{self.title} is not declared" + (made if by or self.since else "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.graph import SECRET, UNKNOWN, RecordedResource
+from wecityctl.model.kinds import TRAFFIC
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.evidence import Kind, Observation, State
 from wecityctl.policy.model import Posture, Rule
@@ -20,8 +21,10 @@ from wecityctl.policy.rules.role_bindings import DUTIES, group_name, inner_role_
 Key = tuple[str, str, str]
 _SHOWN = 3
 SERVICE_ACCOUNTS = "service-accounts"
+# Policies of extensions let through what a NetworkPolicy closes; routes of gateways reach only what lets them.
+_POLICIES = tuple(sorted({kind for kinds in TRAFFIC.values() for kind in kinds if kind.endswith("NetworkPolicy")}))
 _RESTS_ON: Mapping[Kind, tuple[str, ...]] = {
-    "network-policy": ("NetworkPolicy",),
+    "network-policy": ("NetworkPolicy", *_POLICIES),
     "pod-security": ("Namespace",),
     "role": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
 }

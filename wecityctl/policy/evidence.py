@@ -102,7 +102,11 @@ class WaiverEvidence:
 
 @dataclass(frozen=True, slots=True)
 class CloudLook:
-    """Whether a cloud was looked at, or why not."""
+    """Whether a cloud was looked at, or why not.
+
+    `expected` names what gives rights, opens or limits in the city's namespaces and is said to be the cloud's owner's;
+    `altered` are sentences on pods that are otherwise than the templates of their controllers.
+    """
 
     cloud: str
     provider: str
@@ -110,6 +114,8 @@ class CloudLook:
     reason: str = ""
     version: str = ""
     simulated: bool = False
+    expected: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ def lines_of(figures: CityFigures) -> Iterator[str]:
         if cloud.remedy:
             yield f"  → {cloud.remedy}"
         yield from (f"  {line}" for line in cloud.conditions)
+        if cloud.expected:
+            yield f"  expected, by the cloud's owner: {', '.join(cloud.expected)}"
         for line in _accelerators(cloud.pools):
             yield f"  {line}"
         if cloud.unattached_storage:
@@ -180,6 +182,7 @@ def _cloud_json(cloud: CloudFigures) -> dict[str, Any]:
         "reason": cloud.reason,
         "remedy": cloud.remedy,
         "conditions": list(cloud.conditions),
+        "expected": list(cloud.expected),
         "api_latency_ms": None if cloud.latency is None else round(cloud.latency * 1000, 1),
         "kubernetes_version": cloud.kubernetes_version,
         "currency": cloud.currency,

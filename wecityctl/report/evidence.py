@@ -154,7 +154,11 @@ def cloud_line(item: CloudLook) -> str:
         line += f", Kubernetes {item.version}"
     if item.simulated:
         line += ", simulated nodes"
-    return f"{line}: {item.reason}" if item.reason else line
+    if item.reason:
+        line += f": {item.reason}"
+    if item.expected:
+        line += f"; expected, by the cloud's owner: {', '.join(item.expected)}"
+    return "; ".join((line, *item.altered))
 
 
 def waiver_row(item: WaiverEvidence) -> tuple[str, ...]:

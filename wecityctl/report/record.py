@@ -11,7 +11,7 @@ from typing import Any
 
 from wecityctl.model.events import Event, RunFinished, RunResult, StackFinished, StackResult
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 
 
 def event_json(event: Event, at: float) -> dict[str, Any]:

@@ -122,7 +122,9 @@ def headline(result: RunResult) -> str:
             return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
         if result.undeclared:
             count = counted(len(result.undeclared), "object")
-            return f"nothing to change in what the files declare; {result.city} has {count} that nobody declared"
+            changed = " or that were changed" if any(item.what == "altered" for item in result.undeclared) else ""
+            had = f"{result.city} has {count} that nobody declared{changed}"
+            return f"nothing to change in what the files declare; {had}"
         if result.additions:
             others = "added" if all(item.what == "addition" for item in result.additions) else "added or changed"
             return f"nothing to change: {result.city} is as its files say, apart from what others have {others}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from wecityctl.model import city as model
 from wecityctl.model import vendors
+from wecityctl.model.kinds import groups_of
 from wecityctl.spec.shapes import apps, city, documents
 from wecityctl.spec.shapes.base import Shape
 
@@ -32,6 +33,7 @@ def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
         network=_network(spec.network) if spec.network is not None else model.Network(),
         existing=_existing(spec.existing) if spec.existing is not None else model.Existing(),
         crossing=_crossing(spec.crossing) if spec.crossing is not None else model.Crossing(),
+        expected=tuple(map(_expected, spec.expected)),
         openstack=vendors.OpenStackSettings(**_frozen(spec.openstack)),
         alicloud=vendors.AlicloudSettings(**_frozen(spec.alicloud)),
         tencentcloud=vendors.TencentCloudSettings(**_frozen(spec.tencentcloud)),
@@ -152,6 +154,11 @@ def _network(item: city.Network) -> model.Network:
 
 def _existing(item: city.Existing) -> model.Existing:
     return model.Existing(item.network, dict(item.subnets), item.cluster)
+
+
+def _expected(item: city.Expected) -> model.Expected:
+    known = groups_of(item.kind)
+    return model.Expected(item.kind, item.group if item.group is not None else next(iter(known), ""), item.name)
 
 
 def _crossing(item: city.Crossing) -> model.Crossing:

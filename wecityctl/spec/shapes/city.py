@@ -216,6 +216,16 @@ class Crossing(Shape):
     encrypted: bool = options("Whether the way is encrypted below us, such as by IPsec.", default=False)
 
 
+class Expected(Shape):
+    """Objects that the cloud's owner puts into namespaces by himself: they are not told as what nobody declared."""
+
+    kind: str = options("The objects' kind.", "RoleBinding")
+    group: str | None = options(
+        "The kind's API group; left out, the API server's own of that kind.", "rbac.authorization.k8s.io", default=None
+    )
+    name: names.NamePattern = options("Their names; * stands for any characters.", "owner-*")
+
+
 class CloudSpec(Shape):
     """An underlying cloud 底层云."""
 
@@ -232,6 +242,11 @@ class CloudSpec(Shape):
     network: Network | None = options("Address ranges of its landing zone.", default=None)
     existing: Existing | None = options("What is there already and is only read.", default=None)
     crossing: Crossing | None = options("How other clouds and this one reach each other.", default=None)
+    expected: list[Expected] = options(
+        "What its owner puts into namespaces by himself.",
+        [{"kind": "RoleBinding", "name": "owner-*"}],
+        default_factory=list,
+    )
     zones: list[names.ZoneName] = options("The zones that the cloud serves.", ["internet"], min_length=1)
     pools: list[Pool] = options("Its nodes.", default_factory=list)
     prices: Prices | None = options("What it costs.", default=None)

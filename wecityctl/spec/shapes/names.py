@@ -81,8 +81,22 @@ SecretName = _name_type(63)
 Word = _name_type(63)
 
 
+# Names of roles and bindings may have nearly any characters.
+_NAME_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._:@*-]{0,251}[A-Za-z0-9*])?"
+
+
 def _checked(check: Callable[[str], str], **schema: Any) -> Any:
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
+
+
+def _name_pattern(text: str) -> str:
+    if re.fullmatch(_NAME_PATTERN, text):
+        return text
+    expected = "letters, digits and . _ : @ - as in names of objects, and * for any of them"
+    raise refuse(f"{shorten(text)!r} is no pattern of names", expected)
+
+
+NamePattern = _checked(_name_pattern, pattern=f"^{_NAME_PATTERN}$")
 
 
 def _domain(text: str) -> str:

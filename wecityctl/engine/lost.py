@@ -1,0 +1,43 @@
+"""The city's own objects that no state has, as after a loss of one: told from strangers' by the field manager.
+
+A field manager is derived from its resource's URN and the cluster, so that only the URNs have to be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from wecityctl.drift.recorded import PROVIDERS
+from wecityctl.engine.events_in import type_of
+from wecityctl.inputs import Cluster
+from wecityctl.model.findings import Finding
+
+# The URNs that the city's stacks would register.
+Registered = Callable[[], Iterable[str]]
+
+
+def is_a_providers(finding: Finding) -> bool:
+    """Whether a Kubernetes provider of Pulumi has made the object, by the name that its manager gives itself."""
+    return any(manager.startswith(PROVIDERS) for manager in finding.managers)
+
+
+def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Registered) -> list[Finding]:
+    """The findings, those of the city's own resources with the stack that lacks the object in its state.
+
+    `registered` is called only where some manager is a provider's.
+    """
+    if not any(item.what == "undeclared" and is_a_providers(item) for item in found):
+        return list(found)
+    from wecityctl.provider.fieldmanager import derive
+
+    stacks: dict[tuple[str, str], str] = {}
+    for urn in registered():
+        kind, stack = type_of(urn).rpartition(":")[2], urn.removeprefix("urn:pulumi:").partition("::")[0]
+        stacks |= {(manager, kind): stack for manager in derive(urn, cluster.identifier)}
+    done = []
+    for item in found:
+        named = (stacks.get((manager, item.kind), "") for manager in item.managers)
+        stack = next(filter(None, named), "") if item.what == "undeclared" else ""
+        done.append(replace(item, of_stack=stack, shared=False) if stack else item)
+    return done

@@ -1,0 +1,87 @@
+"""The kinds that are looked for where nobody declared them, by API group. Pure names; how they are listed is `drift`.
+
+The rule is docs/explanation/drift.md, "What nobody declared".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from wecityctl.model.security import SECURITY_KINDS
+
+# API group and kind.
+GroupKind = tuple[str, str]
+
+# What every API server serves, apart from the security kinds.
+PLAIN: Final[frozenset[GroupKind]] = frozenset(
+    {
+        ("", "Pod"),
+        ("", "PodTemplate"),
+        ("", "ReplicationController"),
+        ("", "Service"),
+        ("", "Endpoints"),
+        ("", "ServiceAccount"),
+        ("", "ConfigMap"),
+        ("", "Secret"),
+        ("", "PersistentVolumeClaim"),
+        ("apps", "ReplicaSet"),
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("batch", "Job"),
+        ("batch", "CronJob"),
+        ("autoscaling", "HorizontalPodAutoscaler"),
+        ("discovery.k8s.io", "EndpointSlice"),
+        ("networking.k8s.io", "Ingress"),
+        ("policy", "PodDisruptionBudget"),
+    }
+)
+# What asks or changes objects on their way into the cluster.
+ADMISSION: Final[frozenset[GroupKind]] = frozenset(
+    {
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+    }
+)
+# Extensions whose objects let traffic through, close it or lead it elsewhere, where the API server serves them.
+TRAFFIC: Final[Mapping[str, frozenset[str]]] = {
+    "cilium.io": frozenset(
+        {
+            "CiliumNetworkPolicy",
+            "CiliumClusterwideNetworkPolicy",
+            "CiliumEnvoyConfig",
+            "CiliumClusterwideEnvoyConfig",
+            "CiliumLocalRedirectPolicy",
+        }
+    ),
+    "crd.projectcalico.org": frozenset({"NetworkPolicy", "GlobalNetworkPolicy"}),
+    "projectcalico.org": frozenset({"NetworkPolicy", "GlobalNetworkPolicy"}),
+    "crd.antrea.io": frozenset({"NetworkPolicy", "ClusterNetworkPolicy"}),
+    "policy.networking.k8s.io": frozenset({"AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"}),
+    "gateway.networking.k8s.io": frozenset(
+        {"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "Gateway", "ListenerSet", "ReferenceGrant"}
+    ),
+    "security.istio.io": frozenset({"AuthorizationPolicy", "PeerAuthentication"}),
+    "networking.istio.io": frozenset({"VirtualService", "DestinationRule", "ServiceEntry", "Gateway"}),
+}
+LOOKED_FOR: Final[frozenset[GroupKind]] = (
+    SECURITY_KINDS | PLAIN | ADMISSION | frozenset((group, kind) for group, kinds in TRAFFIC.items() for kind in kinds)
+)
+
+
+def is_traffic(group: str, kind: str) -> bool:
+    """Whether objects of an extension's kind let traffic through, close it or lead it elsewhere."""
+    return kind in TRAFFIC.get(group, frozenset())
+
+
+def gives_or_opens(group: str, kind: str) -> bool:
+    """Whether an object of that kind may give rights, open or limit: no owner and no pattern for all excuses it."""
+    return (group, kind) in SECURITY_KINDS | ADMISSION or is_traffic(group, kind)
+
+
+def groups_of(kind: str) -> tuple[str, ...]:
+    """The API groups in which a kind of that name is looked for; those of the API server itself first."""
+    found = {group for group, each in LOOKED_FOR if each == kind}
+    return tuple(sorted(found, key=lambda group: (group in TRAFFIC, group)))

@@ -1,0 +1,31 @@
+"""What a cloud's owner puts into namespaces: of kinds that are looked for, and never everything of one that opens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from wecityctl.errors import Problem
+from wecityctl.model.kinds import LOOKED_FOR, gives_or_opens, groups_of
+from wecityctl.spec.draft import Draft
+
+
+def kinds_and_names(draft: Draft) -> Iterator[Problem]:
+    """Each names a kind that is looked for, in a group that has it; for what gives rights or opens, more than `*`."""
+    kinds = sorted({kind for _, kind in LOOKED_FOR})
+    for cloud in draft.clouds:
+        for index, item in enumerate(cloud.value.expected):
+            path = ("spec", "expected", index)
+            if item.kind not in kinds:
+                near = get_close_matches(item.kind, kinds, 1) or [
+                    kind for kind in kinds if kind.lower() == item.kind.lower()
+                ]
+                message = f"objects of kind {item.kind!r} are not looked for"
+                yield cloud.problem((*path, "kind"), message, "a kind that is", near[0] if near else "")
+            elif (item.group, item.kind) not in LOOKED_FOR:
+                groups = groups_of(item.kind)
+                message = f"no {item.kind} is looked for in the API group {item.group!r}"
+                yield cloud.problem((*path, "group"), message, " or ".join(map(repr, groups)))
+            elif not item.name.strip("*") and gives_or_opens(item.group, item.kind):
+                message = f"{item.name!r} would let pass every {item.kind} that anybody makes"
+                yield cloud.problem((*path, "name"), message, "the beginning of the owner's names, such as owner-*")
