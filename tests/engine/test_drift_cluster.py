@@ -17,6 +17,7 @@ from wecityctl.engine.examination import examine
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Event, RunResult, StackResult
+from wecityctl.report.record import run_json
 
 pytestmark = pytest.mark.cluster
 
@@ -130,10 +131,9 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
     assert refused.exit_code == 4
     (text,) = [text for text in (*tenant(refused).errors, *tenant(refused).warnings) if "spec.replicas" in text]
     assert "spec.replicas (3 instead of 2)" in text and "--take-over" in text and "kubectl" in text
-    assert ([change.name for change in tenant(refused).failed], tenant(refused).changes) == (["web"], ())
-    assert {name: outcome for name, outcome in outcomes(refused).items() if outcome == "failed"} == {
-        "tenant.health.main": "failed"
-    }
+    assert [urn.rpartition("::")[2] for urn in tenant(refused).refused] == ["web"]
+    assert (tenant(refused).failed, tenant(refused).changes) == ((), ())
+    assert {name for name, outcome in outcomes(refused).items() if outcome == "refused"} == {"tenant.health.main"}
     # What is there may be written into the files; and then it is the files' again.
     agreed = make_city(city.name, ("health",), backend=city.state.backend, **{**city.labels, "replicas": "3"})
     assert runs.go("up", agreed).exit_code == 0
@@ -181,7 +181,7 @@ def test_what_is_changed_back_each_time_is_restored_three_times(
             assert outcomes(stopped)["entry"] == "unchanged"
         seen = runs.go("preview")
         assert [item.restored for item in tenant(seen).findings] == [3]
-        assert (seen.has_changes, len(seen.conflicts)) == (False, 1)
+        assert (seen.has_changes, len(seen.refused)) == (False, 1)
         assert (runs.go("up", take_over=True).exit_code, runs.ingress()) == (0, "")
         # Found as it should be: counted from the start.
         assert runs.go("up").exit_code == 0
@@ -264,6 +264,59 @@ def test_what_is_deleted_each_time_is_made_again_and_told_from_the_fourth_time_o
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
 
 
+def test_what_needs_a_stack_goes_on_where_something_in_it_was_only_refused(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("driftpast", ("health",), count="1", leaning="base")
+    runs = Runs(city, main_cluster, cluster)
+    base = f"{city.name}.base.main"
+
+    def changing(**labels: str) -> City:
+        return make_city(city.name, ("health",), **{**city.labels, **labels})
+
+    def text(space: str) -> str:
+        return cluster.kubectl("get", "configmap", "c0", "-n", space, "-o", "jsonpath={.data.text}")
+
+    def counts(result: RunResult) -> object:
+        return run_json(result)["counts"]
+
+    def storage_class() -> object:
+        state = open_backend(city).read_state(base)
+        return state and state.outputs and state.outputs["storage_class"]
+
+    try:
+        assert runs.go("up").exit_code == 0
+        patch = ("patch", "configmap", "c0", "--type=merge", "-p", '{"data": {"text": "mine"}}')
+        cluster.kubectl(*patch, "-n", base.replace(".", "-"))
+        # The base's outputs wait for what is refused: the last good ones stand in for them.
+        done = runs.go("up", changing(text="two"))
+        assert (done.exit_code, counts(done)) == (4, {"failed": 0, "refused": 1})
+        assert outcomes(done)["base.main"] == "refused"
+        assert tenant(done).outcome == outcomes(done)["entry"] == "succeeded"
+        assert (text(runs.space), storage_class()) == ("two", "one")
+        # Several stacks with refusals, and one where something else failed too.
+        runs.kubectl(*patch)
+        done = runs.go("up", changing(text="two"))
+        assert counts(done) == {"failed": 0, "refused": 2}
+        assert [outcomes(done)[name] for name in ("base.main", "tenant.health.main")] == ["refused", "refused"]
+        failed = runs.go("up", changing(text="two", broken="health"))
+        assert (counts(failed), tenant(failed).outcome) == ({"failed": 1, "refused": 2}, "failed")
+        # One of two refused fields that the files agree to is refused no more.
+        agreed = runs.go("up", changing(text="mine"))
+        assert (agreed.exit_code, counts(agreed)) == (0, {"failed": 0, "refused": 0})
+        # Without its state nothing is known of the base: nobody goes on, unless the run itself gives the outputs.
+        open_backend(city).delete_stack(base)
+        lost = runs.go("up", changing(text="three"))
+        assert (lost.exit_code, counts(lost)) == (4, {"failed": 0, "refused": 1})
+        assert [outcomes(lost)[name] for name in ("base.main", "tenant.health.main")] == ["refused", "blocked"]
+        given = runs.go("up", changing(text="three", leaning=""))
+        assert (outcomes(given)["base.main"], tenant(given).outcome) == ("refused", "succeeded")
+        assert runs.go("up", changing(text="three", leaning=""), take_over=True).exit_code == 0
+        assert not runs.go("preview", changing(text="three", leaning="")).has_changes
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
 def test_nothing_is_said_of_what_others_did_to_an_object_that_this_run_deletes(
     home: Path, main_cluster: Cluster, cluster: ControlPlane
 ) -> None:
@@ -294,7 +347,7 @@ def test_what_closes_is_made_again_where_the_engine_did_not_come_to_it(
         runs.kubectl("delete", "networkpolicy/closed", "configmap/c0")
         cluster.kubectl("label", "namespace", runs.space, "app.kubernetes.io/managed-by=somebody", "--overwrite")
         failed = runs.go("up")
-        assert (failed.exit_code, tenant(failed).outcome) == (4, "failed")
+        assert (failed.exit_code, tenant(failed).outcome) == (4, "refused")
         assert ("create", "closed") in changed(failed)
         assert any("closed is gone from the cluster; made again" in text for text in tenant(failed).warnings)
         uid = runs.kubectl("get", "networkpolicy", "closed", "-o", "jsonpath={.metadata.uid}")

@@ -7,13 +7,13 @@ apply, which meets the conflict unless the files agree by now with what is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.drift.restored import Restored
 from wecityctl.engine.context import Context
-from wecityctl.engine.events_in import name_of, type_of
+from wecityctl.engine.events_in import is_conflict, name_of, type_of
 from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
@@ -84,31 +84,37 @@ class Settled:
         known = marked_finished(without_resources(deployment, self.missing), self.foreseen)
         return marked_unfinished(known, self.refused)
 
-    def within(self, result: StackResult) -> StackResult:
-        """The result of the stack's run with what was found and done before it, but not of what the run has deleted."""
+    def within(self, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
+        """The result of the stack's run with what was found and done before it, but not of what the run has deleted.
+
+        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        """
         gone = {change.urn for change in result.changes if change.op == "delete"}
-        about_gone = {item.message for item in self.untold if item.urn in gone}
-        self.untold = [item for item in self.untold if item.urn not in gone]
+        self._drop({item.message for item in self.untold if item.urn in gone})
         self.findings = [item for item in self.findings if item.urn not in gone]
-        self.warnings = [text for text in self.warnings if text not in about_gone]
-        self.notices = [text for text in self.notices if text not in about_gone]
         self.changes = [change for change in self.changes if change.urn not in gone]
-        known = {change.urn for change in (*result.changes, *result.failed)}
+        # Where the apply met no conflict, the files say by now what is there.
+        done = {change.urn for change in result.changes}
+        agreed = {urn for urn in self.refused if urn in done or result.outcome in ("succeeded", "unchanged")}
+        self._drop({self.refused[urn] for urn in agreed})
+        known = done | {change.urn for change in result.failed}
         changes = [change for change in self.changes if change.urn not in known]
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
         reason = "" if changes and result.outcome == "unchanged" else result.reason
         warnings, errors = [*self.warnings, *self.notices], [*self.errors, *result.errors]
-        if outcome == "failed" and self.refused:
+        if outcome == "failed" and conflicts:
+            told = {urn: text for urn, text in self.refused.items() if urn not in agreed}
             # Once: as the error that it has become, instead of the engine's words for it.
-            told = [text for text in result.errors if not self._is_refusal(text)]
-            if len(told) < len(result.errors):
-                errors = [*self.errors, *self.refused.values(), *told]
-                warnings = [text for text in warnings if text not in self.refused.values()]
-                reason = first_line(errors)
+            foreseen = [f"{name_of(urn)}: " for urn in conflicts if urn in told]
+            errors = [text for text in result.errors if not (is_conflict(text) and text.startswith(tuple(foreseen)))]
+            errors = [*self.errors, *told.values(), *errors]
+            warnings = [text for text in warnings if text not in told.values()]
+            reason = first_line(errors)
+            if not self.errors and _are_all_refusals(result, conflicts):
+                outcome = "refused"
         if self.errors and outcome != "cancelled":
             outcome, reason = "failed", reason or first_line(self.errors)
-        # Where the apply met no conflict, the files say by now what is there.
-        agreed = self.refused.keys() if outcome != "failed" else ()
+        unforeseen = tuple(_conflict(result.stack, urn) for urn in conflicts if urn not in self.refused)
         return replace(
             result,
             outcome=outcome,
@@ -117,12 +123,18 @@ class Settled:
             unchanged=max(0, result.unchanged - len(changes)),
             errors=tuple(errors),
             warnings=(*warnings, *result.warnings),
-            findings=tuple(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
+            findings=(
+                *(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
+                *unforeseen,
+            ),
+            failed=tuple(change for change in result.failed if change.urn not in conflicts),
         )
 
-    def _is_refusal(self, error: str) -> bool:
-        """Whether an error of the engine tells that an apply met one of the conflicts that were found before."""
-        return "conflict" in error and any(error.startswith(f"{name_of(urn)}: ") for urn in self.refused)
+    def _drop(self, texts: Collection[str]) -> None:
+        """Say nothing of what does not hold any more."""
+        self.untold = [item for item in self.untold if item.message not in texts]
+        self.warnings = [text for text in self.warnings if text not in texts]
+        self.notices = [text for text in self.notices if text not in texts]
 
 
 class DriftControl:
@@ -181,10 +193,13 @@ class DriftControl:
         """What `settle` came to; nothing for a stack that was not examined."""
         return self._settled.get(stack) or Settled()
 
-    def within(self, stack: str, result: StackResult) -> StackResult:
-        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there."""
+    def within(self, stack: str, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
+        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there.
+
+        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        """
         settled = self.settled(stack)
-        whole = settled.within(result)
+        whole = settled.within(result, conflicts)
         for item in settled.untold:
             self._sink(item)
         settled.untold.clear()
@@ -439,6 +454,22 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _are_all_refusals(result: StackResult, conflicts: Collection[str]) -> bool:
+    """Whether nothing failed in a stack's run but applies that met what other managers have changed."""
+    prefixes = tuple(f"{name_of(urn)}: " for urn in conflicts)
+    return {change.urn for change in result.failed} <= {*conflicts} and all(
+        is_conflict(text) and text.startswith(prefixes) for text in result.errors
+    )
+
+
+def _conflict(stack: str, urn: str) -> Finding:
+    """A conflict that the engine has met and no examination had found before."""
+    place, _, kind = type_of(urn).rpartition(":")
+    version = place.rpartition(":")[2]
+    namespace, _, name = name_of(urn).rpartition("/")
+    return Finding(stack, urn, version.removeprefix("core/"), kind, namespace, name, "conflict")
 
 
 def _security_alone(case: Case) -> Case:

@@ -184,7 +184,7 @@ class _Runner:
             self.results |= {
                 name: forward.settle_blocked(result)
                 for name, result in self.results.items()
-                if result.outcome in ("blocked", "failed")
+                if result.outcome in ("blocked", "failed", "refused")
             }
         self.reports |= forward.reports
         self.notes += [*unlanded.notes(), *forward.doubts]

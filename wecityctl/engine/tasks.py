@@ -271,11 +271,12 @@ class Forward:
             self._context.reread(stack)
             if restore_lost(self._context, stack, self._sink, before):
                 report = without_integrity_errors(report)
-        self._context.learn(stack, report.outputs)
         if self._operation == "up":
             self._drift.check_written(stack, report.changes)
         settled = self._drift.settled(stack)
-        result = self._drift.within(stack, result_of(stack, report))
+        result = self._drift.within(stack, result_of(stack, report), report.conflicts)
+        if report.exit_code == 0 or result.outcome == "refused":
+            self._context.learn(stack, report.outputs)
         # Where the files may have taken over what others had written, who owns what is examined once more.
         is_known = not settled.refused and not (settled.notices and report.changes)
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
@@ -287,6 +288,10 @@ class Forward:
         if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
             return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
         return result
+
+    def has_outputs(self, stack: str) -> bool:
+        """Whether those who need the stack can go on with its outputs."""
+        return self._context.typed(stack) is not None
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""
@@ -342,6 +347,10 @@ class Backward:
             self._context.backend.delete_stack(stack)
             return StackResult(stack, "succeeded", reason="was empty")
         return None
+
+    def has_outputs(self, stack: str) -> bool:
+        """Never: nothing is taken down below what is still up."""
+        return False
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Nothing."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from wecityctl.model.events import Event, RunFinished, RunResult, StackFinished, StackResult
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 
 
 def event_json(event: Event, at: float) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "entry_urls": list(result.entry_urls),
         "notes": list(result.notes),
         "starts": list(result.starts),
+        "counts": {"failed": len(result.failed), "refused": len(result.refused)},
         "stacks": [stack_json(item) for item in result.results],
     }
 
