@@ -71,7 +71,7 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
     done = Done(arguments, finished.returncode, finished.stdout, finished.stderr)
     assert done.code == 0, done
     lines = done.lines()
-    assert lines[0] == {"format_version": "1.2", "event": "stream_started"}
+    assert lines[0] == {"format_version": "1.3", "event": "stream_started"}
     assert {"run_started", "stack_started", "resource_finished", "stack_finished", "progress"} <= {
         line["event"] for line in lines
     }

@@ -6,11 +6,11 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from wecityctl.engine import removal, secret_store
+from wecityctl.engine import deeds, removal, secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl
@@ -142,6 +142,8 @@ class _Runner:
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
+        self._deleted: set[str] = set()
+        self._begun = time.time()
         self.timed_out = False
 
     def go(self, engine: Engine) -> None:
@@ -156,6 +158,24 @@ class _Runner:
         if files is not None and self._options.operation != "preview":
             for stack in self.reports:
                 files.prune(stack, self._context.plan.city.state.keep_updates)
+        if self._options.operation in ("up", "destroy"):
+            deeds.note(self._context.backend, self._deeds())
+
+    def _deeds(self) -> Iterator[deeds.Deed]:
+        """What the engine's own history will not tell."""
+        for name, result in self.results.items():
+            objects = deeds.touched_in(result)
+            if name not in self._deleted and not objects:
+                continue
+            yield deeds.Deed(
+                name,
+                "destroy" if name in self._deleted else "update",
+                "succeeded" if result.outcome in ("succeeded", "unchanged", "skipped") else "failed",
+                self._begun,
+                result.seconds,
+                sum(change.op == "delete" for change in result.changes) if name in self._deleted else 0,
+                objects,
+            )
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
@@ -332,6 +352,7 @@ class _Runner:
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
         self.reports |= backward.reports
+        self._deleted |= backward.deleted
         self.removed = tuple(
             name
             for name in order

@@ -324,6 +324,7 @@ class Backward:
         self._sink = sink
         self._keeping = keeping
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
+        self.deleted: set[str] = set()
         self.reports: dict[str, Report] = {}
         self.kept: set[str] = set()
 
@@ -344,7 +345,7 @@ class Backward:
         self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
-            self._context.backend.delete_stack(stack)
+            self._delete(stack)
             return StackResult(stack, "succeeded", reason="was empty")
         return None
 
@@ -359,8 +360,12 @@ class Backward:
     def _drop_secrets(self, stack: str) -> StackResult:
         clear_the_way(self._context, stack, self._sink)
         self._skipper.forget(stack)
-        self._context.backend.delete_stack(stack)
+        self._delete(stack)
         return StackResult(stack, "succeeded", reason="deleted")
+
+    def _delete(self, stack: str) -> None:
+        self._context.backend.delete_stack(stack)
+        self.deleted.add(stack)
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
@@ -403,7 +408,7 @@ class Backward:
         if report.exit_code and restore_lost(self._context, stack, self._sink, before):
             report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
-            self._context.backend.delete_stack(stack)
+            self._delete(stack)
         result = result_of(stack, report)
         return replace(
             result,

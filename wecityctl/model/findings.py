@@ -71,7 +71,8 @@ class Finding:
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
     `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
     3339);
-    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove.
+    `unmade`: a missing object that the files declare and no state has, because no run has come to make it. `shared`: it
+    concerns everybody on the cluster, is told, and is the cluster's owner's to remove.
     """
 
     stack: str
@@ -91,6 +92,7 @@ class Finding:
     since: str = ""
     uid: str = ""
     shared: bool = False
+    unmade: bool = False
 
     @property
     def is_removable(self) -> bool:
@@ -133,6 +135,8 @@ class Finding:
 
     @property
     def _sentence(self) -> str:
+        if self.unmade:
+            return f"{self.title} is not there: no run has come to make it"
         if self.what == "missing":
             if not self.deleting:
                 return f"{self.title} is gone from the cluster"
