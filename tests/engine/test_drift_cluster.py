@@ -208,8 +208,13 @@ def test_what_was_refused_can_be_previewed_and_taken_over_with_what_the_files_ch
         seen = runs.go("preview", take_over=True)
         assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
         changing = make_city(city.name, ("health",), **{**city.labels, "replicas": "1"})
+        runs.kubectl("label", "deployment/web", "cost=7")
         seen = runs.go("preview", changing, take_over=True)
         assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        # From what is there to what will be, and not from what the state has.
+        (change,) = tenant(seen).changes
+        shown = {(item.path, item.kind, item.old, item.new) for item in change.properties}
+        assert {("spec.replicas", "update", 3, 1), ("metadata.labels.cost", "delete", "7", None)} <= shown
         assert runs.go("up", changing, take_over=True).exit_code == 0
         assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "1"
     finally:

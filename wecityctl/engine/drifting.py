@@ -99,6 +99,8 @@ class Settled:
         self._drop({self.refused[urn] for urn in agreed})
         known = done | {change.urn for change in result.failed}
         changes = [change for change in self.changes if change.urn not in known]
+        before = {change.urn: change for change in self.changes}
+        told_by_engine = tuple(_after(change, before.get(change.urn)) for change in result.changes)
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
         reason = "" if changes and result.outcome == "unchanged" else result.reason
         warnings, errors = [*self.warnings, *self.notices], [*self.errors, *result.errors]
@@ -119,7 +121,7 @@ class Settled:
             result,
             outcome=outcome,
             reason=reason,
-            changes=(*changes, *result.changes),
+            changes=(*changes, *told_by_engine),
             unchanged=max(0, result.unchanged - len(changes)),
             errors=tuple(errors),
             warnings=(*warnings, *result.warnings),
@@ -454,6 +456,24 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceChange:
+    """A change of the engine with what was put right in the same object before it, from what is there to what will be.
+
+    The engine compares with its state alone, and does not know what others have made of the object since.
+    """
+    if before is None or change.op != "update":
+        return change
+    new = {item.path: item for item in change.properties}
+    merged = [
+        replace(item, new=new[item.path].new, kind="update" if item.kind == "update" else new[item.path].kind)
+        if item.path in new
+        else item
+        for item in before.properties
+    ]
+    known = {item.path for item in merged}
+    return replace(change, properties=(*merged, *(item for item in change.properties if item.path not in known)))
 
 
 def _are_all_refusals(result: StackResult, conflicts: Collection[str]) -> bool:

@@ -28,7 +28,7 @@ _REMOVABLE = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ClusterRoleBind
 class FieldDrift:
     """A field that differs: its path as the API server writes it, what is there and what the files state.
 
-    `None` on either side: not there. Additions have no values, for they may be anything.
+    `None` on either side: not there.
     """
 
     path: str
@@ -148,7 +148,9 @@ class Finding:
             return f"{self.title} is not declared" + (made if by or self.since else "")
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
-        fields = ", ".join(map(str, self.fields[:_SHOWN]))
+        # What others have added may be anything: where it is, is told here, and what it is when it goes.
+        names = (item.path if self.what == "addition" else str(item) for item in self.fields[:_SHOWN])
+        fields = ", ".join(names)
         if self.admission:
             start = f"{self.title}: cannot be written as stated, {' or '.join(self.admission)} changes it on admission"
         else:
