@@ -18,6 +18,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Event, RunResult, StackResult
 from wecityctl.report.record import run_json
+from wecityctl.report.summary import headline
 
 pytestmark = pytest.mark.cluster
 
@@ -154,6 +155,10 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
         kept = runs.go("up")
         assert (kept.exit_code, kept.has_changes) == (0, False)
         assert any("MORE" in warning for warning in tenant(kept).warnings)
+        # Told alike, whether the stack was left out or looked at.
+        seen = runs.go("preview")
+        assert (tenant(seen).warnings, headline(seen)) == (tenant(kept).warnings, headline(kept))
+        assert told(seen) == told(kept) == [("addition", "Deployment", False)]
     assert runs.go("up", take_over=True).exit_code == 0
     assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}") == ""
     last = runs.go("up")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.drift.restored import Restored
+from wecityctl.engine import probe
 from wecityctl.engine.context import Context
 from wecityctl.engine.events_in import is_conflict, name_of, type_of
 from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
@@ -55,6 +56,8 @@ class Settled:
     refused: dict[str, str] = field(default_factory=dict)
     foreseen: set[str] = field(default_factory=set)
     untold: list[Diagnostic] = field(default_factory=list)
+    # The objects as they were examined, or as the last write of ours was answered; named as the probe names them.
+    seen: dict[str, probe.Seen] = field(default_factory=dict)
 
     @property
     def needs_engine(self) -> bool:
@@ -219,6 +222,7 @@ class DriftControl:
         cluster = self._context.cluster_of(stack)
         if cluster is None or not cases:
             return done
+        done.seen = {key_of(case.recorded): probe.as_seen(case.live) for case in cases if case.live is not None}
         if self._context.options.operation == "preview":
             for case in cases:
                 self._foresee(case, cluster, done)
@@ -367,7 +371,7 @@ class DriftControl:
         judged = [self._judged(found, case, cluster) for found in case.findings]
         takes = any(finding.resolved and finding.what in ("conflict", "addition") for finding in judged)
         if case.lost and not takes:
-            await own_again(client, case)
+            done.seen[key] = probe.as_seen(await own_again(client, case))
         gone = case.recorded.is_security and any(finding.what == "missing" for finding in judged)
         if not gone and not any(found.what == "security" for found in case.findings):
             self._restored.clean(cluster.identifier, key)
@@ -381,8 +385,11 @@ class DriftControl:
                 self._tell_unresolved(finding, done, remake=case.remake)
             elif finding.what == "security":
                 try:
-                    if not await restore(client, case):
+                    restored = await restore(client, case)
+                    if restored is None:
                         done.missing.add(finding.urn)
+                    else:
+                        done.seen[key] = probe.as_seen(restored)
                 except WecityError:
                     done.findings[-1] = replace(finding, resolved=False)
                     raise
@@ -393,7 +400,7 @@ class DriftControl:
                 self._tell(done.warnings, finding, finding.told("restored"))
             else:
                 if not taken:
-                    await take_over(client, case)
+                    done.seen[key] = probe.as_seen(await take_over(client, case))
                     taken = True
                 done.change(finding)
                 self._tell(done.warnings, finding, finding.told(_DONE[finding.what]))
@@ -417,8 +424,8 @@ class DriftControl:
         return replace(finding, resolved=resolved and not finding.admission)
 
     def _tell_unresolved(self, finding: Finding, done: Settled, *, remake: bool = False) -> None:
-        if finding.what == "addition":
-            text = finding.told("left as it is: `wecityctl up --take-over` removes it")
+        if finding.is_left:
+            text = finding.notice
             done.notices.append(text)
             done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_overruled:
@@ -428,10 +435,6 @@ class DriftControl:
                 f"{finding}\nit is left as it is, for whatever is written would be changed again\n"
                 f"remove or narrow {' or '.join(finding.admission)}, then run `wecityctl up` again",
             )
-        elif finding.admission:
-            text = finding.told("left as it is")
-            done.notices.append(text)
-            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_stopped:
             text = (
                 f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"

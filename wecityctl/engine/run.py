@@ -214,7 +214,7 @@ class _Runner:
             self.notes += [note] if note else []
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
-            self._skipper.note(context.backend, forward.good, forward.notices)
+            self._skipper.note(context.backend, forward.good, forward.looks)
         if self._options.operation == "up":
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)

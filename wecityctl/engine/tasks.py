@@ -19,7 +19,7 @@ from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns
-from wecityctl.engine.skip import Skipper
+from wecityctl.engine.skip import Look, Skipper
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.unlanded import Unlanded
@@ -250,10 +250,15 @@ class Forward:
         return result
 
     @property
-    def notices(self) -> dict[str, tuple[str, ...]]:
-        """What others had added to the objects of the stacks that went well."""
-        found = {stack: tuple(self._drift.settled(stack).notices) for stack in self.good}
-        return {stack: notices for stack, notices in found.items() if notices}
+    def looks(self) -> dict[str, Look]:
+        """What the run has seen of the objects of the stacks that went well."""
+        return {stack: self._look_of(stack) for stack in self.good}
+
+    def _look_of(self, stack: str) -> Look:
+        settled = self._drift.settled(stack)
+        written = {change.urn for change in self.reports[stack].changes} if stack in self.reports else set()
+        left = tuple(item for item in settled.findings if item.is_left)
+        return Look(self._skipper.seen(stack) | settled.seen, frozenset(written), left)
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take the outputs; remember the stack for its record if all went well."""

@@ -119,8 +119,7 @@ class RunResult:
     @property
     def additions(self) -> tuple[Finding, ...]:
         """What others have added, or change on admission, and an `up` leaves."""
-        found = (item for result in self.results for item in result.findings)
-        return tuple(item for item in found if item.what == "addition" or (item.admission and not item.is_refused))
+        return tuple(item for result in self.results for item in result.findings if item.is_left)
 
     @property
     def undeclared(self) -> tuple[Finding, ...]:

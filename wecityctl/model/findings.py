@@ -116,6 +116,17 @@ class Finding:
         return not self.resolved and (is_conflict or self.is_stopped or self.is_overruled)
 
     @property
+    def is_left(self) -> bool:
+        """Whether an `up` tells it and leaves it, without failing: others' additions, and what admission changes."""
+        return not self.resolved and not self.is_refused and (self.what == "addition" or bool(self.admission))
+
+    @property
+    def notice(self) -> str:
+        """What is said of what is left, by every run."""
+        way_out = ": `wecityctl up --take-over` removes it" if self.what == "addition" else ""
+        return self.told(f"left as it is{way_out}")
+
+    @property
     def title(self) -> str:
         """`NetworkPolicy shop/default-deny`."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
