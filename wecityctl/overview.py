@@ -111,9 +111,9 @@ def stack_statuses(
     `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
     the clouds that are `away` were not looked at.
     """
-    from wecityctl.engine import deeds
+    from wecityctl.engine import activity
 
-    taken_down = deeds.taken_down(deeds.read(backend))
+    taken_down = activity.taken_down(activity.read(backend))
     planned = {stack.name: stack for stack in plan.stacks}
     names = list(dict.fromkeys([*planned, *backend.list_stacks(), *kept]))
     by_stack: dict[str, tuple[Finding, ...]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.control_plane import ControlPlane
 from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.examination import examine
+from wecityctl.engine.skip import Skipper
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Event, RunResult, StackResult
@@ -323,6 +325,33 @@ def test_what_needs_a_stack_goes_on_where_something_in_it_was_only_refused(
         assert (outcomes(given)["base.main"], tenant(given).outcome) == ("refused", "succeeded")
         assert runs.go("up", changing(text="three", leaning=""), take_over=True).exit_code == 0
         assert not runs.go("preview", changing(text="three", leaning="")).has_changes
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_is_changed_in_the_last_moment_of_a_run_is_found_by_the_next(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = make_city("driftlate", ("health",), closed="health", workload="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    note = Skipper.note
+
+    def late(self: Skipper, *arguments: Any) -> None:
+        # Whoever it is: it says that it is a provider of ours.
+        opened = ("patch", "networkpolicy", "closed", "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+        runs.kubectl(*opened, "--field-manager=pulumi-kubernetes-0")
+        runs.kubectl("scale", "deployment/web", "--replicas=3")
+        note(self, *arguments)
+
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("label", "deployment/web", "cost=7")
+        with monkeypatch.context() as patched:
+            patched.setattr(Skipper, "note", late)
+            assert changed(runs.go("up", skip=False)) == []
+        found = runs.go("up")
+        assert (found.exit_code, changed(found), runs.ingress()) == (4, [("update", "closed")], "")
+        assert [urn.rpartition("::")[2] for urn in found.refused] == ["web"]
     finally:
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
 

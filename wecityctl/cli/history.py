@@ -13,7 +13,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.errors import NoSuchStackError
 
 if TYPE_CHECKING:
-    from wecityctl.engine.deeds import Deed
+    from wecityctl.engine.activity import Activity
 
 app = typer.Typer()
 
@@ -29,7 +29,7 @@ def history(
     They are the engine's own records, with what runs have done beside them: security objects put back, undeclared
     objects removed, stacks taken down.
     """
-    from wecityctl.engine import deeds
+    from wecityctl.engine import activity
     from wecityctl.engine.backend import open_backend
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -37,7 +37,7 @@ def history(
     session = open_session(path, standing)
     backend = open_backend(session.city)
     updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
-    updates += [_row_of_deed(item) for item in deeds.read(backend)]
+    updates += [_row_of_activity(item) for item in activity.read(backend)]
     updates.sort(key=lambda item: str(item["started"]), reverse=True)
     if not updates:
         raise NoSuchStackError(
@@ -63,15 +63,15 @@ def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row_of_deed(deed: Deed) -> dict[str, Any]:
+def _row_of_activity(done: Activity) -> dict[str, Any]:
     return {
-        "stack": deed.stack,
-        "operation": deed.operation,
-        "result": deed.result,
-        "started": datetime.fromtimestamp(int(deed.started), UTC).isoformat(),
-        "seconds": round(deed.seconds),
-        "changes": {"delete": deed.deleted} if deed.deleted else {},
-        "objects": [{**asdict(item), "text": str(item)} for item in deed.objects],
+        "stack": done.stack,
+        "operation": done.operation,
+        "result": done.result,
+        "started": datetime.fromtimestamp(int(done.started), UTC).isoformat(),
+        "seconds": round(done.seconds),
+        "changes": {"delete": done.deleted} if done.deleted else {},
+        "objects": [{**asdict(item), "text": str(item)} for item in done.objects],
     }
 
 

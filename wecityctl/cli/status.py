@@ -26,9 +26,9 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show how the city's stacks are, what its clouds have otherwise than the last run left it, and its workloads.
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
-    last run left it, with 6 when nothing was made yet, and with 4 when something failed, was interrupted, is missing,
-    was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud answers, it ends with the
-    code of that error.
+    last run left it, with 6 when nothing was made yet or all was taken down, and with 4 when something failed, was
+    interrupted, is missing, was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud
+    answers, it ends with the code of that error.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend

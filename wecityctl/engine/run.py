@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from wecityctl.engine import deeds, removal, secret_store
+from wecityctl.engine import activity, removal, secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl
@@ -159,15 +159,15 @@ class _Runner:
             for stack in self.reports:
                 files.prune(stack, self._context.plan.city.state.keep_updates)
         if self._options.operation in ("up", "destroy"):
-            deeds.note(self._context.backend, self._deeds())
+            activity.note(self._context.backend, self._activities())
 
-    def _deeds(self) -> Iterator[deeds.Deed]:
+    def _activities(self) -> Iterator[activity.Activity]:
         """What the engine's own history will not tell."""
         for name, result in self.results.items():
-            objects = deeds.touched_in(result)
+            objects = activity.touched_in(result)
             if name not in self._deleted and not objects:
                 continue
-            yield deeds.Deed(
+            yield activity.Activity(
                 name,
                 "destroy" if name in self._deleted else "update",
                 "succeeded" if result.outcome in ("succeeded", "unchanged", "skipped") else "failed",

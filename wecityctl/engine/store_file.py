@@ -151,7 +151,7 @@ class FileStore:
         """Where our record of the stack lies."""
         return self.root / ".wecity" / "records" / f"{stack}.json"
 
-    def deeds(self, city: str) -> Path:
+    def activity_log(self, city: str) -> Path:
         """Where it lies what runs have done to a city that is in no history of the engine."""
         return self.root / ".wecity" / "history" / f"{city}.jsonl"
 

@@ -37,7 +37,7 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Activity:
     """What one run did to one stack. `started` is seconds since 1970; `result` as in the engine's history."""
 
     stack: str
@@ -72,9 +72,9 @@ def _what(item: Finding, *, made: bool) -> What | None:
     return "made again" if is_back else None
 
 
-def note(backend: Backend, deeds: Iterable[Deed]) -> None:
+def note(backend: Backend, done: Iterable[Activity]) -> None:
     """Add to what was noted. Only while the city is locked. Raises `OSError`."""
-    lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in deeds)
+    lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in done)
     if not lines:
         return
     path = _path(backend)
@@ -83,30 +83,30 @@ def note(backend: Backend, deeds: Iterable[Deed]) -> None:
         stream.write(lines)
 
 
-def read(backend: Backend) -> tuple[Deed, ...]:
+def read(backend: Backend) -> tuple[Activity, ...]:
     """All that was noted, the oldest first. A line that cannot be read, as after a full disk, is passed over."""
     try:
         lines = _path(backend).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ()
-    return tuple(deed for line in lines if (deed := _parsed(line)) is not None)
+    return tuple(item for line in lines if (item := _parsed(line)) is not None)
 
 
-def taken_down(deeds: Iterable[Deed]) -> dict[str, float]:
+def taken_down(done: Iterable[Activity]) -> dict[str, float]:
     """When each stack was taken down last, in seconds since 1970."""
-    return {item.stack: item.started + item.seconds for item in deeds if item.operation == "destroy"}
+    return {item.stack: item.started + item.seconds for item in done if item.operation == "destroy"}
 
 
-def _parsed(line: str) -> Deed | None:
+def _parsed(line: str) -> Activity | None:
     try:
         data = json.loads(line)
         objects = tuple(Touched(**{**item, "managers": tuple(item["managers"])}) for item in data.pop("objects"))
-        return Deed(**data, objects=objects)
+        return Activity(**data, objects=objects)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _path(backend: Backend) -> Path:
     if backend.files is not None:
-        return backend.files.deeds(backend.city)
+        return backend.files.activity_log(backend.city)
     return state_dir() / "history" / f"{backend.city}-{digest(backend.url)}.jsonl"
