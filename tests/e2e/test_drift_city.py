@@ -127,7 +127,8 @@ def test_security_objects_are_restored_whole(home: Machine, city: CityFiles, clu
     put_back = {item["text"] for update in updates for item in update["objects"]}
     assert f"restored {POLICY} (kubectl-patch)" in put_back
     assert {text.split(" ")[2].rpartition("/")[2] for text in put_back if text.startswith("restored")} == changes.keys()
-    assert f"restored {POLICY} (kubectl-patch)" in home.run("history", city).out
+    shown = home.run("history", city)
+    assert "restored NetworkPolicy" in shown.out and f"{SPACE}/default-deny" in shown.out
     done = up(home, city)
     assert done.changes() == set()
     assert not [item for stack in done.result()["stacks"] for item in stack["findings"]]

@@ -7,7 +7,6 @@ It adds to the engine's history, which goes with its stack, and is asked for not
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import digest
 from wecityctl.model.security import is_security_kind
-from wecityctl.paths import private_dir, state_dir
+from wecityctl.paths import state_dir, write_private
 
 What = Literal["restored", "made again", "removed"]
 
@@ -72,19 +71,24 @@ def _what(item: Finding, *, made: bool) -> What | None:
     return "made again" if is_back else None
 
 
-def note(backend: Backend, done: Iterable[Activity]) -> None:
-    """Add to what was noted. Only while the city is locked. Raises `OSError`."""
-    lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in done)
-    if not lines:
+def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
+    """Add to what was noted, of which the last `keep` of each stack stay. Only while the city is locked.
+
+    Raises `OSError`.
+    """
+    new = tuple(done)
+    if not new:
         return
-    path = _path(backend)
-    private_dir(path.parent)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
-        stream.write(lines)
+    by_stack: dict[str, list[Activity]] = {}
+    for item in (*read(backend), *new):
+        by_stack.setdefault(item.stack, []).append(item)
+    kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
+    text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
+    write_private(_path(backend), text.encode("utf-8", "backslashreplace"))
 
 
 def read(backend: Backend) -> tuple[Activity, ...]:
-    """All that was noted, the oldest first. A line that cannot be read, as after a full disk, is passed over."""
+    """All that was noted, the oldest first. A line that cannot be read is passed over."""
     try:
         lines = _path(backend).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

@@ -44,10 +44,13 @@ def load(path: Path) -> Record | None:
     """The record at `path`; `None` for none, or one of another version."""
     try:
         data = json.loads(path.read_bytes())
-        if data.pop("version") != VERSION:
+        version = data.pop("version")
+        if version not in (2, VERSION):
             return None
+        # Until version 2 what was left was noted as texts.
+        data.pop("notices", None)
         data["objects"] = {key: (uid, mark) for key, (uid, mark) in data["objects"].items()}
-        data["names"], data["left"] = tuple(data["names"]), tuple(map(_finding, data["left"]))
+        data["names"], data["left"] = tuple(data["names"]), tuple(map(_finding, data.get("left", ())))
         return Record(**data)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -159,7 +159,7 @@ class _Runner:
             for stack in self.reports:
                 files.prune(stack, self._context.plan.city.state.keep_updates)
         if self._options.operation in ("up", "destroy"):
-            activity.note(self._context.backend, self._activities())
+            activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
 
     def _activities(self) -> Iterator[activity.Activity]:
         """What the engine's own history will not tell."""
