@@ -222,12 +222,11 @@ class DriftControl:
         cluster = self._context.cluster_of(stack)
         if cluster is None or not cases:
             return done
-        done.seen = {key_of(case.recorded): probe.as_seen(case.live) for case in cases if case.live is not None}
         if self._context.options.operation == "preview":
             for case in cases:
                 self._foresee(case, cluster, done)
             return done
-
+        done.seen = {key_of(case.recorded): probe.as_seen(case.live) for case in cases if case.live is not None}
         if any(case.findings or case.lost for case in cases):
             self._put_all_right(cluster, cases, done)
         else:
