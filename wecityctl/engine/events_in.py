@@ -29,8 +29,8 @@ _SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
 _UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 # How both Kubernetes providers begin to tell that other managers own fields that an apply states.
 _CONFLICT = "field conflict detected"
-# How the engine sums up at its end that resources failed, each of which was told.
-_SUMMARY = "update failed"
+# How the engine sums up, of no resource, that some failed and others were skipped for it: each that failed was told.
+_SUMMARY = re.compile(r"update failed|skipped \w+ resource")
 _STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[]+)')
 
 _OPS: Mapping[str, ResourceOp] = {
@@ -207,7 +207,7 @@ class EventReader:
         self._problem(severity.partition("#")[0], message, urn)
 
     def _problem(self, severity: str, message: str, urn: str) -> None:
-        if message == _SUMMARY and self._failed:
+        if self._failed and _SUMMARY.fullmatch(message):
             return
         named = f"{name_of(urn)}: {message}" if urn and is_shown(type_of(urn)) else message
         if severity == "error":
