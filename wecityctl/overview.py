@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from wecityctl.model.words import counted
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
     from wecityctl.engine.lost import Registered
+    from wecityctl.graph import Recording
     from wecityctl.kube.client import KubeClient
     from wecityctl.plan import Plan
 
@@ -30,22 +31,33 @@ WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1",
 
 
 StackState = Literal[
-    "ok", "failed", "incomplete", "drifted", "cloud-stopped", "cloud-unreachable", "never-made", "kept", "not-in-files"
+    "ok",
+    "failed",
+    "incomplete",
+    "drifted",
+    "cloud-stopped",
+    "cloud-unreachable",
+    "never-made",
+    "taken-down",
+    "kept",
+    "not-in-files",
 ]
 # The engine writes its last state a moment after it has noted when the update ended, and notes whole seconds.
 _WRITTEN_LATE = 5.0
 _COMMANDS = {"update": "up"}
+# What a city of which nothing stands consists of.
+_ABSENT: tuple[StackState, ...] = ("never-made", "taken-down", "kept")
 _REPORTED: tuple[Drift, ...] = ("addition",)
 
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that was never made.
+    """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that is not there.
 
     `state` is the worst of what is known: `failed` when its last run did not succeed, `incomplete` when that was
-    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them), `kept` when it was
-    taken down and its data left in the cluster (`kept` names the objects). `reason` says it in a sentence. `last_run`
-    is the operation of the last run that came to an end, `last_result` how it ended.
+    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them), `taken-down` when it
+    was made and taken down, `kept` when its data was left in the cluster then (`kept` names the objects). `reason`
+    says it in a sentence. `last_run` is the operation of the last run that came to an end, `last_result` how it ended.
     """
 
     stack: str
@@ -100,16 +112,28 @@ def stack_statuses(
     `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
     the clouds that are `away` were not looked at.
     """
+    from wecityctl.engine import activity
+
+    taken_down = activity.taken_down(activity.read(backend))
     planned = {stack.name: stack for stack in plan.stacks}
     names = list(dict.fromkeys([*planned, *backend.list_stacks(), *kept]))
     by_stack: dict[str, tuple[Finding, ...]] = {}
     for item in found:
         by_stack[item.stack] = (*by_stack.get(item.stack, ()), item)
-    return tuple(_stack_status(plan, backend, name, away, by_stack.get(name, ()), kept.get(name, ())) for name in names)
+    return tuple(
+        _stack_status(plan, backend, name, away, by_stack.get(name, ()), kept.get(name, ()), taken_down.get(name, 0.0))
+        for name in names
+    )
 
 
 def _stack_status(
-    plan: Plan, backend: Backend, name: str, away: Away, drift: tuple[Finding, ...], kept: tuple[KeptObject, ...]
+    plan: Plan,
+    backend: Backend,
+    name: str,
+    away: Away,
+    drift: tuple[Finding, ...],
+    kept: tuple[KeptObject, ...],
+    taken_down: float,
 ) -> StackStatus:
     from wecityctl.engine.secret_store import needed
 
@@ -119,13 +143,20 @@ def _stack_status(
     state = backend.read_state(name)
     if state is None or not state.last_update:
         judged: StackState = "never-made" if stack else "not-in-files"
+        reason, last = "", _last(backend, name) if state is not None else ("", "")
         if layer == "secrets" and not needed(plan):
             judged = "ok"
-        reason = ""
+        elif stack and last[1] not in ("", "succeeded"):
+            judged, reason = "failed", f"its last `{last[0]}` failed before it made anything"
+        elif stack and taken_down:
+            when = datetime.fromtimestamp(taken_down, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            judged, reason = "taken-down", f"made, and taken down at {when}"
         if kept:
             judged, reason = "kept", f"taken down, {counted(len(kept), 'object')} kept"
             if altered := _drifted(drift):
                 judged, reason = "drifted", f"{reason}; {altered}"
+        elif judged == "failed" and (lacking := _drifted(drift)):
+            reason = f"{reason}; {lacking}"
         elif stack and (altered := _drifted(drift)):
             # Its state is lost: what it had made is there.
             judged, reason = "drifted", altered
@@ -138,11 +169,13 @@ def _stack_status(
             state=judged,
             reason=reason,
             cloud=cloud,
+            last_run=last[0],
+            last_result=last[1],
             drift=drift,
             kept=kept,
         )
     objects = [item for item in state.resources if item.custom and not item.is_provider]
-    last = backend.last_update(name) or {}
+    update = backend.last_update(name) or {}
     known = StackStatus(
         name,
         layer,
@@ -152,14 +185,25 @@ def _stack_status(
         tuple(error for item in objects for error in item.init_errors),
         planned=stack is not None,
         cloud=cloud,
-        last_run=_COMMANDS.get(str(last.get("kind") or ""), str(last.get("kind") or "")),
-        last_result=str(last.get("result") or ""),
+        last_run=_command(update),
+        last_result=str(update.get("result") or ""),
         drift=drift,
     )
-    ended = float(last.get("endTime") or 0)
+    ended = float(update.get("endTime") or 0)
     troubles = tuple(_troubles(known, ended, away))
     reason = "; ".join(text for _, text in troubles)
     return replace(known, state=troubles[0][0] if troubles else "ok", reason=reason)
+
+
+def _command(update: Mapping[str, Any]) -> str:
+    kind = str(update.get("kind") or "")
+    return _COMMANDS.get(kind, kind)
+
+
+def _last(backend: Backend, stack: str) -> tuple[str, str]:
+    """The command of a stack's last run and how it ended; both empty for none."""
+    last = backend.last_update(stack) or {}
+    return _command(last), str(last.get("result") or "")
 
 
 def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[StackState, str]]:
@@ -273,9 +317,36 @@ def examine_clouds(
     return Examined(tuple(found), kept, failed, tuple(notes))
 
 
+def find_lacking(
+    stacks: Sequence[StackStatus],
+    record: Callable[[tuple[str, ...]], Sequence[Recording]],
+    backend: Backend,
+    clusters: Mapping[str, Cluster],
+) -> tuple[Finding, ...]:
+    """What the last runs of `stacks` did not come to make, where they failed or were interrupted.
+
+    `record` runs the programs of stacks offline. A cluster that does not answer is passed over: that is told already.
+    """
+    from wecityctl.engine.unmade import find_unmade
+
+    undone = [item for item in stacks if item.state in ("failed", "incomplete") and item.cloud in clusters]
+    if not undone:
+        return ()
+    recordings = record(tuple(item.stack for item in undone))
+    found: list[Finding] = []
+    for cloud, cluster in clusters.items():
+        here = {item.stack for item in undone if item.cloud == cloud}
+        states = {name: state for name in here if (state := backend.read_state(name)) is not None}
+        try:
+            found += find_unmade(cluster, backend.city, [item for item in recordings if item.stack in here], states)
+        except WecityError:
+            continue
+    return tuple(found)
+
+
 def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:
     """0 when all is as the last run left it, 6 when nothing was made yet, 4 when anything is missing or wrong."""
-    made = [item for item in stacks if item.layer != "secrets" and item.state not in ("never-made", "kept")]
+    made = [item for item in stacks if item.layer != "secrets" and item.state not in _ABSENT]
     if not made:
         return ExitCode.NO_SUCH_STACK
     well = all(item.state in ("ok", "not-in-files") for item in stacks)

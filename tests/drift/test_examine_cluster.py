@@ -363,10 +363,37 @@ async def test_what_controllers_write_is_theirs(place: Place) -> None:
     patch = {"metadata": {"annotations": {"deployment.kubernetes.io/revision": "4"}}}
     await place.patch(item, patch, how="merge", who="kube-controller-manager")
     await place.patch(item, {"status": {"replicas": 2}}, how="merge", who="anybody", subresource="status")
-    await place.patch(item, {"metadata": {"finalizers": ["example.org/held"]}}, how="merge", who="some-operator")
+    patch = {"metadata": {"finalizers": ["service.kubernetes.io/load-balancer-cleanup"]}}
+    await place.patch(service, patch, how="merge", who="cloud-controller-manager")
     for found in (item, service):
         assert (await place.case(found)).findings == ()
-    await place.patch(item, {"metadata": {"finalizers": None}}, how="merge")
+    await place.patch(service, {"metadata": {"finalizers": None}}, how="merge", who="cloud-controller-manager")
+
+
+async def test_finalizers_and_owners_that_others_add_are_additions(place: Place) -> None:
+    item = await place.make("v1", "ConfigMap", "settings", data={"a": "1"})
+    other = await place.live(await place.make("v1", "ConfigMap", "other", data={}))
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": other["metadata"]["uid"]}
+    patch = {"metadata": {"finalizers": ["example.org/held"], "ownerReferences": [owner]}}
+    await place.patch(item, patch, how="merge", who="some-operator")
+    case = await place.case(item)
+    (found,) = case.findings
+    assert (found.what, found.managers) == ("addition", ("some-operator",))
+    values = {field.path: field.live for field in found.fields}
+    assert values == {
+        'metadata.finalizers["example.org/held"]': "example.org/held",
+        f"metadata.ownerReferences[uid={owner['uid']}]": owner,
+    }
+    assert str(found).endswith(f": additions by some-operator: {', '.join(values)}")
+    await take_over(place.client, case)
+    live = (await place.live(item))["metadata"]
+    assert "finalizers" not in live and "ownerReferences" not in live
+    assert (await place.case(item)).findings == ()
+    # What others put into a Secret is not shown.
+    secret = await place.make("v1", "Secret", "shut", stringData={"a": "1"})
+    await place.patch(secret, {"stringData": {"b": "mine"}}, how="merge", who="some-operator")
+    (found,) = (await place.case(secret)).findings
+    assert [(field.path, field.live) for field in found.fields] == [("data.b", "[secret]")]
 
 
 @pytest.mark.parametrize("who", ["kube-controller-manager", "kubelet", "kube-apiserver", "kwok"])

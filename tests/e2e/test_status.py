@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.files import SIMULATED, CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Machine, eventually, refused_by_the_engine
+from tests.support.admission import denying
 
 pytestmark = pytest.mark.cluster
 
@@ -150,11 +151,25 @@ def test_what_others_run_in_our_namespaces_is_judged_too(home: Machine, city: Ci
 def test_an_up_that_failed_is_not_ok(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     city.add("city.yaml", app("mower", "parks"))
     city.save()
-    with refusing(cluster, "CREATE"):
+    # And a tenant that gets no further than its first object, which never had a good run.
+    city.add("city.yaml", tenant("baths"))
+    city.add("city.yaml", app("pool", "baths"))
+    city.save()
+    probe = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "probe"}}
+    with refusing(cluster, "CREATE"), denying(cluster.kubectl, "closed", ("", "namespaces"), probe):
         home.run("up", city, "--yes", code=4)
-    found = states(home, city, 4)[TENANT]
+    seen = states(home, city, 4)
+    found = seen[TENANT]
     assert (found["state"], found["last_run"], found["last_result"]) == ("failed", "up", "failed")
     assert "its last `up` failed" in found["reason"]
+    assert ("Deployment", "mower-web", True) in {
+        (item["kind"], item["name"], item["unmade"]) for item in found["drift"]
+    }
+    found = seen[TENANT.replace("parks", "baths")]
+    assert (found["state"], {item["what"] for item in found["drift"]}) == ("failed", {"missing"})
+    assert f"{len(found['drift'])} missing on the cluster" in found["reason"]
+    text = home.run("status", city, code=4).text
+    assert "NetworkPolicy baths-internet/default-deny is not there: no run has come to make it" in text
     home.run("up", city, "--yes")
     assert {item["state"] for item in states(home, city, 0).values()} == {"ok"}
 
@@ -235,5 +250,9 @@ def test_a_copied_state_directory_leaves_the_original_alone(home: Machine, city:
 def test_destroy_leaves_nothing(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     home.run("destroy", city, f"--confirm={NAME}", "--delete-data")
     assert cluster.objects_of(NAME) == set()
-    assert {item["state"] for item in states(home, city, 6).values()} == {"never-made"}
+    found = states(home, city, 6)
+    assert {item["state"] for item in found.values()} == {"taken-down"}
+    assert all(item["reason"].startswith("made, and taken down at ") for item in found.values())
+    updates = home.run("history", city, "-o", "json").json()["updates"]
+    assert {item["stack"] for item in updates if item["operation"] == "destroy"} >= found.keys()
     assert not Path(home.state / "state" / ".pulumi" / "stacks" / "wecity" / f"{ENTRY}.json").exists()

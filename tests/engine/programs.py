@@ -61,7 +61,8 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     `count`: ConfigMaps a stack · `text`: their content · `chain`: each depends on the one before · `broken`: a tenant
     that gets an object the cluster refuses · `fewer`: a tenant that loses its last ConfigMap · `workload`: a tenant
     with a Deployment · `nowhere`: its pods fit no node · `closed`: a tenant with a network policy that lets nothing in
-    or out · `replicas`: of the Deployment · `claim`: a tenant with a volume that it keeps.
+    or out · `replicas`: of the Deployment · `claim`: a tenant with a volume that it keeps · `leaning`: a layer with an
+    output that is only known once its first ConfigMap is written.
     """
     import pulumi_kubernetes as k8s
 
@@ -86,6 +87,7 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
     below = pulumi.ResourceOptions(provider=kube, parent=part, depends_on=[namespace])
     count = int(options.get("count", "2")) - (options.get("fewer") == stack.subject)
     before: list[pulumi.Resource] = []
+    first: k8s.core.v1.ConfigMap | None = None
     for index in range(count):
         name = f"c{index}"
         made = k8s.core.v1.ConfigMap(
@@ -94,6 +96,7 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
             data={"text": options.get("text", "one"), "i": str(index)},
             opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(depends_on=before)),
         )
+        first = made if index == 0 else first
         before = [made] if options.get("chain") else []
     for name in stack.secrets:
         k8s.core.v1.Secret(
@@ -137,7 +140,10 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
             },
             opts=below,
         )
-    return components_outputs(inputs)
+    outputs = components_outputs(inputs)
+    if options.get("leaning") == stack.layer and first is not None:
+        outputs["storage_class"] = first.data["text"]
+    return outputs
 
 
 def scaled(inputs: StackInputs) -> dict[str, Any]:

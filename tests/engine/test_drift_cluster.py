@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,12 @@ from tests.support.control_plane import ControlPlane
 from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.examination import examine
+from wecityctl.engine.skip import Skipper
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Event, RunResult, StackResult
+from wecityctl.report.record import run_json
+from wecityctl.report.summary import headline
 
 pytestmark = pytest.mark.cluster
 
@@ -130,10 +134,9 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
     assert refused.exit_code == 4
     (text,) = [text for text in (*tenant(refused).errors, *tenant(refused).warnings) if "spec.replicas" in text]
     assert "spec.replicas (3 instead of 2)" in text and "--take-over" in text and "kubectl" in text
-    assert ([change.name for change in tenant(refused).failed], tenant(refused).changes) == (["web"], ())
-    assert {name: outcome for name, outcome in outcomes(refused).items() if outcome == "failed"} == {
-        "tenant.health.main": "failed"
-    }
+    assert [urn.rpartition("::")[2] for urn in tenant(refused).refused] == ["web"]
+    assert (tenant(refused).failed, tenant(refused).changes) == ((), ())
+    assert {name for name, outcome in outcomes(refused).items() if outcome == "refused"} == {"tenant.health.main"}
     # What is there may be written into the files; and then it is the files' again.
     agreed = make_city(city.name, ("health",), backend=city.state.backend, **{**city.labels, "replicas": "3"})
     assert runs.go("up", agreed).exit_code == 0
@@ -154,6 +157,10 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
         kept = runs.go("up")
         assert (kept.exit_code, kept.has_changes) == (0, False)
         assert any("MORE" in warning for warning in tenant(kept).warnings)
+        # Told alike, whether the stack was left out or looked at.
+        seen = runs.go("preview")
+        assert (tenant(seen).warnings, headline(seen)) == (tenant(kept).warnings, headline(kept))
+        assert told(seen) == told(kept) == [("addition", "Deployment", False)]
     assert runs.go("up", take_over=True).exit_code == 0
     assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}") == ""
     last = runs.go("up")
@@ -181,7 +188,7 @@ def test_what_is_changed_back_each_time_is_restored_three_times(
             assert outcomes(stopped)["entry"] == "unchanged"
         seen = runs.go("preview")
         assert [item.restored for item in tenant(seen).findings] == [3]
-        assert (seen.has_changes, len(seen.conflicts)) == (False, 1)
+        assert (seen.has_changes, len(seen.refused)) == (False, 1)
         assert (runs.go("up", take_over=True).exit_code, runs.ingress()) == (0, "")
         # Found as it should be: counted from the start.
         assert runs.go("up").exit_code == 0
@@ -208,8 +215,13 @@ def test_what_was_refused_can_be_previewed_and_taken_over_with_what_the_files_ch
         seen = runs.go("preview", take_over=True)
         assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
         changing = make_city(city.name, ("health",), **{**city.labels, "replicas": "1"})
+        runs.kubectl("label", "deployment/web", "cost=7")
         seen = runs.go("preview", changing, take_over=True)
         assert (seen.exit_code, changed(seen)) == (0, [("update", "web")]), seen
+        # From what is there to what will be, and not from what the state has.
+        (change,) = tenant(seen).changes
+        shown = {(item.path, item.kind, item.old, item.new) for item in change.properties}
+        assert {("spec.replicas", "update", 3, 1), ("metadata.labels.cost", "delete", "7", None)} <= shown
         assert runs.go("up", changing, take_over=True).exit_code == 0
         assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "1"
     finally:
@@ -264,6 +276,86 @@ def test_what_is_deleted_each_time_is_made_again_and_told_from_the_fourth_time_o
         cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
 
 
+def test_what_needs_a_stack_goes_on_where_something_in_it_was_only_refused(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane
+) -> None:
+    city = make_city("driftpast", ("health",), count="1", leaning="base")
+    runs = Runs(city, main_cluster, cluster)
+    base = f"{city.name}.base.main"
+
+    def changing(**labels: str) -> City:
+        return make_city(city.name, ("health",), **{**city.labels, **labels})
+
+    def text(space: str) -> str:
+        return cluster.kubectl("get", "configmap", "c0", "-n", space, "-o", "jsonpath={.data.text}")
+
+    def counts(result: RunResult) -> object:
+        return run_json(result)["counts"]
+
+    def storage_class() -> object:
+        state = open_backend(city).read_state(base)
+        return state and state.outputs and state.outputs["storage_class"]
+
+    try:
+        assert runs.go("up").exit_code == 0
+        patch = ("patch", "configmap", "c0", "--type=merge", "-p", '{"data": {"text": "mine"}}')
+        cluster.kubectl(*patch, "-n", base.replace(".", "-"))
+        # The base's outputs wait for what is refused: the last good ones stand in for them.
+        done = runs.go("up", changing(text="two"))
+        assert (done.exit_code, counts(done)) == (4, {"failed": 0, "refused": 1})
+        assert outcomes(done)["base.main"] == "refused"
+        assert tenant(done).outcome == outcomes(done)["entry"] == "succeeded"
+        assert (text(runs.space), storage_class()) == ("two", "one")
+        # Several stacks with refusals, and one where something else failed too.
+        runs.kubectl(*patch)
+        done = runs.go("up", changing(text="two"))
+        assert counts(done) == {"failed": 0, "refused": 2}
+        assert [outcomes(done)[name] for name in ("base.main", "tenant.health.main")] == ["refused", "refused"]
+        failed = runs.go("up", changing(text="two", broken="health"))
+        assert (counts(failed), tenant(failed).outcome) == ({"failed": 1, "refused": 2}, "failed")
+        # One of two refused fields that the files agree to is refused no more.
+        agreed = runs.go("up", changing(text="mine"))
+        assert (agreed.exit_code, counts(agreed)) == (0, {"failed": 0, "refused": 0})
+        # Without its state nothing is known of the base: nobody goes on, unless the run itself gives the outputs.
+        open_backend(city).delete_stack(base)
+        lost = runs.go("up", changing(text="three"))
+        assert (lost.exit_code, counts(lost)) == (4, {"failed": 0, "refused": 1})
+        assert [outcomes(lost)[name] for name in ("base.main", "tenant.health.main")] == ["refused", "blocked"]
+        given = runs.go("up", changing(text="three", leaning=""))
+        assert (outcomes(given)["base.main"], tenant(given).outcome) == ("refused", "succeeded")
+        assert runs.go("up", changing(text="three", leaning=""), take_over=True).exit_code == 0
+        assert not runs.go("preview", changing(text="three", leaning="")).has_changes
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
+def test_what_is_changed_in_the_last_moment_of_a_run_is_found_by_the_next(
+    home: Path, main_cluster: Cluster, cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = make_city("driftlate", ("health",), closed="health", workload="health", count="1")
+    runs = Runs(city, main_cluster, cluster)
+    note = Skipper.note
+
+    def late(self: Skipper, *arguments: Any) -> None:
+        # Whoever it is: it says that it is a provider of ours.
+        opened = ("patch", "networkpolicy", "closed", "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
+        runs.kubectl(*opened, "--field-manager=pulumi-kubernetes-0")
+        runs.kubectl("scale", "deployment/web", "--replicas=3")
+        note(self, *arguments)
+
+    try:
+        assert runs.go("up").exit_code == 0
+        runs.kubectl("label", "deployment/web", "cost=7")
+        with monkeypatch.context() as patched:
+            patched.setattr(Skipper, "note", late)
+            assert changed(runs.go("up", skip=False)) == []
+        found = runs.go("up")
+        assert (found.exit_code, changed(found), runs.ingress()) == (4, [("update", "closed")], "")
+        assert [urn.rpartition("::")[2] for urn in found.refused] == ["web"]
+    finally:
+        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={city.name}")
+
+
 def test_nothing_is_said_of_what_others_did_to_an_object_that_this_run_deletes(
     home: Path, main_cluster: Cluster, cluster: ControlPlane
 ) -> None:
@@ -294,7 +386,7 @@ def test_what_closes_is_made_again_where_the_engine_did_not_come_to_it(
         runs.kubectl("delete", "networkpolicy/closed", "configmap/c0")
         cluster.kubectl("label", "namespace", runs.space, "app.kubernetes.io/managed-by=somebody", "--overwrite")
         failed = runs.go("up")
-        assert (failed.exit_code, tenant(failed).outcome) == (4, "failed")
+        assert (failed.exit_code, tenant(failed).outcome) == (4, "refused")
         assert ("create", "closed") in changed(failed)
         assert any("closed is gone from the cluster; made again" in text for text in tenant(failed).warnings)
         uid = runs.kubectl("get", "networkpolicy", "closed", "-o", "jsonpath={.metadata.uid}")

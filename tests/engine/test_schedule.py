@@ -52,7 +52,14 @@ def test_fail_fast_starts_nothing_more() -> None:
     schedule.start("platform")
     schedule.finish("b", succeeded=False)
     assert schedule.ready() == []
-    assert schedule.blocked() == {"a": "not started: b failed", "entry": "not started: b failed"}
+    assert set(schedule.blocked().values()) == {"not started: b did not succeed"}
+
+
+def test_what_is_usable_though_it_did_not_succeed_blocks_nobody() -> None:
+    schedule = Schedule(NEEDS)
+    schedule.finish("base", succeeded=False, usable=True)
+    assert schedule.ready() == ["platform", "b"]
+    assert schedule.blocked() == {}
 
 
 def test_a_dependency_outside_the_plan_is_no_obstacle() -> None:

@@ -248,15 +248,32 @@ def test_the_mark_follows_every_write_but_the_status() -> None:
     assert probe.mark({**counted, "spec": {"hard": {"pods": "1000"}}}) != mark(plain)
 
 
-def test_strangers_are_those_who_are_no_part_of_the_cluster() -> None:
-    names = ("pulumi-kubernetes-0123abcd", "kube-controller-manager", "kubectl-edit")
-    fields = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
-    entries = [{"manager": name, "fieldsV1": fields} for name in names]
-    scaled = {"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-    meta = {"managedFields": [*entries, scaled]}
-    assert probe.strangers(meta, "Deployment") == ("kubectl-edit",)
+def test_an_object_is_still_the_same_where_only_controllers_wrote_what_is_theirs() -> None:
+    def entry(manager: str, **more: Any) -> dict[str, Any]:
+        fields = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
+        return {"manager": manager, "time": "2026-11-21T10:00:00Z", "fieldsV1": fields, **more}
+
+    ours, controller = entry("pulumi-kubernetes-0123abcd"), entry("kube-controller-manager")
+    scaled = {"subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+    def is_still(kind: str, *now: dict[str, Any], version: str = "7", uid: str = "u", **more: Any) -> bool:
+        before = {"kind": kind, "metadata": {"uid": "u", "resourceVersion": "7", "managedFields": [ours]}, **more}
+        meta = {"uid": uid, "resourceVersion": version, "managedFields": [*now]}
+        mark = probe.mark({"metadata": meta}, has_status=kind == "Deployment")
+        return probe.is_still(probe.as_seen(before), probe.Seen(uid, mark, probe.writes(meta, kind)))
+
+    assert is_still("Deployment", ours, controller, entry("kubectl", subresource="status"), version="9")
+    assert is_still("Deployment", ours, entry("kube-controller-manager", **scaled), version="9")
+    assert not is_still("Deployment", ours, uid="other")
+    # By hand, by its own manager's name at another time, or by taking something away from it.
+    assert not is_still("Deployment", ours, entry("kubectl", **scaled))
+    assert not is_still("Deployment", {**ours, "time": "2026-11-21T10:00:01Z"})
+    assert not is_still("Deployment", {**ours, "fieldsV1": {}})
     # Under a controller's name, and not its own to write.
-    assert probe.strangers(meta, "Service") == ("kube-controller-manager", "kubectl-edit")
+    assert not is_still("Service", ours, controller)
+    # Without a status and a generation every write counts, but for roles that a controller puts together.
+    assert is_still("ConfigMap", ours) and not is_still("ConfigMap", ours, version="8")
+    assert is_still("ClusterRole", ours, version="8", aggregationRule={"clusterRoleSelectors": []})
 
 
 def test_differences_are_named() -> None:

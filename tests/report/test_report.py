@@ -30,7 +30,7 @@ from wecityctl.model.findings import Finding
 from wecityctl.report.live import LiveReporter
 from wecityctl.report.ndjson import NdjsonReporter
 from wecityctl.report.plain import PlainReporter
-from wecityctl.report.record import stack_json
+from wecityctl.report.record import run_json, stack_json
 from wecityctl.report.summary import headline, print_result
 from wecityctl.report.tables import new_table, print_table
 from wecityctl.report.words import change_lines, duration
@@ -218,10 +218,32 @@ def test_what_failed_or_is_refused_is_not_counted_as_changed() -> None:
     rows = [
         line.split() for line in text_of(RunResult("up", "xc", (failed, refused), 1.0, 4), details=False).splitlines()
     ]
-    assert rows[0] == ["STACK", "OUTCOME", "CHANGES", "FAILED", "UNCHANGED", "TIME"]
-    assert rows[1] == ["xc.base.main", "failed", "~1", "1", "1", "–"]
-    assert rows[2] == ["xc.entry", "refused", "–", "1", "4", "–"]
+    assert rows[0] == ["STACK", "OUTCOME", "CHANGES", "FAILED", "REFUSED", "UNCHANGED", "TIME"]
+    assert rows[1] == ["xc.base.main", "failed", "~1", "1", "–", "1", "–"]
+    assert rows[2] == ["xc.entry", "refused", "–", "–", "1", "4", "–"]
     assert (stack_json(failed)["failed"][0]["urn"], stack_json(refused)["refused"]) == ("u2", ["u3"])
+
+
+def test_refused_objects_of_several_stacks_are_summed_up() -> None:
+    def conflict(stack: str, urn: str) -> Finding:
+        return Finding(stack, urn, "v1", "ConfigMap", "a", urn, "conflict", ("kubectl",))
+
+    # Two findings about one object are one object.
+    base = StackResult(
+        "xc.base.main", "refused", findings=(conflict("xc.base.main", "u1"), conflict("xc.base.main", "u1"))
+    )
+    entry = StackResult("xc.entry", "refused", findings=tuple(conflict("xc.entry", f"u{n}") for n in (2, 3)))
+    blocked = StackResult("xc.other", "blocked", reason="needs xc.base.main, which did not come up")
+    run = RunResult("up", "xc", (base, entry), 1.0, 4)
+    told = "up refused 3 objects that others have changed in 2 of 2 stacks: xc.base.main, xc.entry"
+    assert headline(run) == told
+    assert run_json(run)["counts"] == {"failed": 0, "refused": 3}
+    run = RunResult("up", "xc", (base, blocked), 1.0, 4)
+    assert headline(run).endswith("1 of 2 stacks: xc.base.main; it did not come to xc.other")
+    failed = StackResult("xc.other", "failed", failed=(CHANGE,))
+    assert headline(RunResult("up", "xc", (entry, failed), 1.0, 4)) == (
+        "up failed in 1 of 2 stacks: xc.other; it refused 2 objects that others have changed"
+    )
 
 
 def test_what_is_kept_is_told_with_the_way_to_delete_it() -> None:

@@ -1,4 +1,4 @@
-"""MutatingAdmissionPolicies for tests: in force while a block runs, and only for what a test has made."""
+"""Admission policies for tests: in force while a block runs, and only for what a test has made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,47 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Kubectl = Callable[..., str]
+
+
+@contextlib.contextmanager
+def denying(kubectl: Kubectl, name: str, resources: tuple[str, str], probe: dict[str, Any]) -> Iterator[None]:
+    """A policy that lets nobody create objects of a kind: a group and a plural. `probe` is such an object."""
+    group, plural = resources
+    rule = {"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [plural]}
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": "not today"}],
+        },
+    }
+    binding = {
+        **policy,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }
+
+    def is_denied() -> bool:
+        order = ("create", "--dry-run=server", "-o", "name", "-f", "-")
+        return "/probe" not in kubectl(*order, stdin=json.dumps(probe), code=None)
+
+    for item in (policy, binding):
+        kubectl("create", "-f", "-", stdin=json.dumps(item))
+    try:
+        _until(is_denied, f"{name} does not come into force")
+        yield
+    finally:
+        kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name)
+        _until(lambda: not is_denied(), f"{name} stays in force")
+
+
+def _until(wanted: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 30
+    while not wanted():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -51,18 +92,12 @@ def mutating(
         found["metadata"] = {key: found["metadata"].get(key) for key in ("labels", "annotations")}
         return found
 
-    def until(wanted: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
-        while not wanted():
-            assert time.monotonic() < deadline, f"{name} does not come into force, or stays in it"
-            time.sleep(0.2)
-
     before = answer()
     for item in (policy, binding):
         kubectl("create", "-f", "-", stdin=json.dumps(item))
     try:
-        until(lambda: answer() != before)
+        _until(lambda: answer() != before, f"{name} does not come into force")
         yield
     finally:
         kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", name)
-        until(lambda: answer() == before)
+        _until(lambda: answer() == before, f"{name} stays in force")

@@ -149,7 +149,7 @@ def exit_code(result: RunResult, *, detailed: bool = False) -> int:
         return result.exit_code
     if result.exit_code:
         return 1
-    return 2 if result.has_changes or result.conflicts or result.undeclared else 0
+    return 2 if result.has_changes or result.refused or result.undeclared else 0
 
 
 def check_confirmation(session: Session, confirm: str) -> None:

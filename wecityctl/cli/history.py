@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
 from wecityctl.errors import NoSuchStackError
+
+if TYPE_CHECKING:
+    from wecityctl.engine.activity import Activity
 
 app = typer.Typer()
 
@@ -20,7 +24,12 @@ def history(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many updates, newest first.")] = 20,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show the updates of the city's stacks, newest first, as the engine recorded them."""
+    """Show the updates of the city's stacks, newest first.
+
+    They are the engine's own records, with what runs have done beside them: security objects put back, undeclared
+    objects removed, stacks taken down.
+    """
+    from wecityctl.engine import activity
     from wecityctl.engine.backend import open_backend
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -28,6 +37,7 @@ def history(
     session = open_session(path, standing)
     backend = open_backend(session.city)
     updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
+    updates += [_row_of_activity(item) for item in activity.read(backend)]
     updates.sort(key=lambda item: str(item["started"]), reverse=True)
     if not updates:
         raise NoSuchStackError(
@@ -49,6 +59,19 @@ def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
         "started": datetime.fromtimestamp(started, UTC).isoformat() if started else "",
         "seconds": max(0, ended - started),
         "changes": changes,
+        "objects": [],
+    }
+
+
+def _row_of_activity(done: Activity) -> dict[str, Any]:
+    return {
+        "stack": done.stack,
+        "operation": done.operation,
+        "result": done.result,
+        "started": datetime.fromtimestamp(int(done.started), UTC).isoformat(),
+        "seconds": round(done.seconds),
+        "changes": {"delete": done.deleted} if done.deleted else {},
+        "objects": [{**asdict(item), "text": str(item)} for item in done.objects],
     }
 
 
@@ -57,6 +80,7 @@ def _print(updates: list[dict[str, Any]]) -> None:
 
     table = new_table(("STARTED", "STACK", "OPERATION", "RESULT", "CHANGES"), prose=("CHANGES",))
     for item in updates:
-        changes = " ".join(f"{key} {value}" for key, value in item["changes"].items()) or "–"
+        counts = " ".join(f"{key} {value}" for key, value in item["changes"].items())
+        changes = "; ".join(filter(None, (counts, *(each["text"] for each in item["objects"])))) or "–"
         table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], changes)
     print_table(console(), table)

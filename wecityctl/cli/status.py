@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from wecityctl.overview import Away, StackStatus, WorkloadStatus
     from wecityctl.session import Session
 
+# A stack that failed at its beginning lacks everything.
+_MOST_UNMADE = 20
 app = typer.Typer()
 
 
@@ -24,13 +26,14 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show how the city's stacks are, what its clouds have otherwise than the last run left it, and its workloads.
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
-    last run left it, with 6 when nothing was made yet, and with 4 when something failed, was interrupted, is missing,
-    was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud answers, it ends with the
-    code of that error.
+    last run left it, with 6 when nothing was made yet or all was taken down, and with 4 when something failed, was
+    interrupted, is missing, was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud
+    answers, it ends with the code of that error.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
-    from wecityctl.overview import examine_clouds, exit_code, stack_statuses, workload_statuses
+    from wecityctl.overview import examine_clouds, exit_code, find_lacking, stack_statuses, workload_statuses
+    from wecityctl.recordings import record_what_can_be
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
@@ -43,6 +46,10 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     failed = {**clusters.failed, **read.failed, **examined.failed}
     away = _away(session, clusters, {name: error.message for name, error in failed.items()})
     stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
+    reached = {name: item for name, item in answering.items() if name not in examined.failed}
+    lacking = find_lacking(stacks, lambda names: record_what_can_be(session, names)[0], backend, reached)
+    if lacking:
+        stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
     if output is Output.JSON:
         say_json(
             {
@@ -109,8 +116,11 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
         table.add_row(stack.stack, str(stack.resources or "–"), _utc(stack.last_update), _stack_state(stack))
     print_table(console(), table)
     for stack in stacks:
-        for finding in stack.drift:
+        unmade = [finding for finding in stack.drift if finding.unmade]
+        for finding in (*(item for item in stack.drift if not item.unmade), *unmade[:_MOST_UNMADE]):
             console().print(f"{stack.stack}: {finding}", soft_wrap=True, markup=False, highlight=False)
+        if len(unmade) > _MOST_UNMADE:
+            note(f"{stack.stack}: {len(unmade) - _MOST_UNMADE} more were not made; -o json has them all")
     if not workloads:
         return
     several = len({item.cloud for item in workloads}) > 1

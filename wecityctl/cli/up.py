@@ -63,7 +63,7 @@ def up(
         removable = frozenset(item.uid for item in shown.undeclared if item.is_removable)
         changes = shown.has_changes or bool(confirm and removable)
         # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
-        if shown.exit_code or not (changes or shown.conflicts):
+        if shown.exit_code or not (changes or shown.refused):
             raise typer.Exit(shown.exit_code)
         if changes:
             ask("Make these changes?")

@@ -14,16 +14,14 @@ from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 from wecityctl.drift.recorded import Recorded
 from wecityctl.model.findings import Drift, FieldDrift, Finding
-from wecityctl.model.security import is_security_label
+from wecityctl.model.security import group_of, is_security_label
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-# Written by controllers under whatever name, kept by kubectl for itself, or our own marks of what `destroy` keeps.
+# Kept by kubectl for itself, or our own marks of what `destroy` keeps.
 _NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {
-        "f:finalizers": {},
-        "f:ownerReferences": {},
         "f:annotations": {
             f"f:{name}": {}
             for name in ("kubectl.kubernetes.io/last-applied-configuration", RETAINED_FOR, RETAINED_RECORD)
@@ -218,10 +216,10 @@ def finding(
     *,
     admission: Sequence[str] = (),
 ) -> Finding:
-    """A finding about an object; what is secret is not in it."""
+    """A finding about an object; what is secret is not in it, and nothing that others have put into a Secret."""
     shown = (
         [replace(item, live=_shown(item.live), wanted=_shown(item.wanted)) for item in fields]
-        if recorded.hidden
+        if recorded.hidden or (group_of(recorded.api_version), recorded.kind) == ("", "Secret")
         else fields
     )
     return Finding(

@@ -71,6 +71,13 @@ _MANAGERS: Final = frozenset(manager for manager, _ in _OWN)
 _SUBRESOURCES: Final = ("status", "scale")
 
 
+def is_own(entry: Mapping[str, Any], kind: str) -> bool:
+    """Whether an entry of `managedFields` is a status, or a controller's with nothing but what it writes in a kind."""
+    if entry.get("subresource") == "status":
+        return True
+    return str(entry.get("manager")) in _MANAGERS and not beyond(entry, kind)
+
+
 def beyond(entry: Mapping[str, Any], kind: str) -> Fields:
     """The fields of an entry of `managedFields` that are not some controller's own to write in an object of a kind.
 

@@ -179,7 +179,7 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
         added = fieldset.minus(added, paths)
     if any(fieldset.paths(added)):
         who = classify.managers_of(live, recorded.manager, added)
-        fields = [FieldDrift(fieldset.text(path)) for path in fieldset.paths(added)]
+        fields = [FieldDrift(fieldset.text(path), fieldset.value_at(live, path)) for path in fieldset.paths(added)]
         findings.append(classify.finding(recorded, "addition", who, fields))
     return Case(recorded, live, tuple(findings), lost, added)
 

@@ -6,6 +6,7 @@ Told from their rules alone: their selectors and conditions are not evaluated. R
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -40,18 +41,28 @@ class Mutators:
         names = (name for name, rules in self._found if any(_matches(rule, kind) for rule in rules))
         return tuple(names) or (UNKNOWN,)
 
+    async def digest(self) -> str:
+        """What there is, as a short text that changes when any of it is made, changed or removed."""
+        items = [item for items in await self._lists() for item in items]
+        known = sorted((item["metadata"]["uid"], item["metadata"].get("generation") or 0) for item in items)
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
     async def _read(self) -> list[Mutator]:
-        served: dict[str, ResourceType] = {}
-        for item in await self._client.resources():
-            if item.group == _GROUP and (item.kind not in served or item.version == "v1"):
-                served[item.kind] = item
-        kinds = (_POLICY, _BINDING, _WEBHOOKS)
-        policies, bindings, webhooks = await asyncio.gather(*(self._list(served.get(kind)) for kind in kinds))
+        policies, bindings, webhooks = await self._lists()
         bound = {(item.get("spec") or {}).get("policyName") for item in bindings}
         return [
             *_named(_POLICY, (item for item in policies if item["metadata"]["name"] in bound), _rules_of_policy),
             *_named(_WEBHOOKS, webhooks, _rules_of_webhooks),
         ]
+
+    async def _lists(self) -> Sequence[Sequence[Object]]:
+        """The policies, the bindings and the webhooks."""
+        served: dict[str, ResourceType] = {}
+        for item in await self._client.resources():
+            if item.group == _GROUP and (item.kind not in served or item.version == "v1"):
+                served[item.kind] = item
+        kinds = (_POLICY, _BINDING, _WEBHOOKS)
+        return await asyncio.gather(*(self._list(served.get(kind)) for kind in kinds))
 
     async def _list(self, kind: ResourceType | None) -> Sequence[Object]:
         try:

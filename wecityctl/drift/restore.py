@@ -26,10 +26,10 @@ from wecityctl.model.security import is_security_label
 _ATTEMPTS: Final = 5
 
 
-async def restore(client: KubeClient, case: Case) -> bool:
-    """Make a security object, or a namespace's security labels, what was stated.
+async def restore(client: KubeClient, case: Case) -> Object | None:
+    """Make a security object, or a namespace's security labels, what was stated; the object as it is then.
 
-    Returns False where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors,
+    Returns nothing where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors,
     and `DeploymentError` where the object is not as stated even so.
     """
     recorded, live = case.recorded, case.live
@@ -44,14 +44,12 @@ async def restore(client: KubeClient, case: Case) -> bool:
                 uid=meta["uid"],
                 resource_version=meta["resourceVersion"],
             )
-            return False
+            return None
         if recorded.is_namespace:
-            await _restore_labels(client, recorded, live)
-        else:
-            await _replace(client, recorded, live)
+            return await _restore_labels(client, recorded, live)
+        return await _replace(client, recorded, live)
     except NotFound:
-        return False
-    return True
+        return None
 
 
 async def make_again(client: KubeClient, recorded: Recorded) -> bool:
@@ -75,7 +73,7 @@ async def make_again(client: KubeClient, recorded: Recorded) -> bool:
     return False
 
 
-async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None:
+async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> Object:
     for attempt in range(_ATTEMPTS):
         try:
             await put(client, recorded, live, dry_run=False)
@@ -87,7 +85,7 @@ async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> None
     # The replacement is an update by its own name; the apply makes the resource's manager own what is stated.
     written = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
     await _require(client, recorded, stated.unlike(recorded.body, written))
-    await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
+    return await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
 
 
 def _is_own(entry: Mapping[str, Any], recorded: Recorded) -> bool:
@@ -102,18 +100,19 @@ async def _require(client: KubeClient, recorded: Recorded, otherwise: Sequence[F
         raise DeploymentError(str(found), resolution=f"remove or narrow {' or '.join(causes)}, then run `up` again")
 
 
-async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) -> None:
+async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) -> Object:
     stated_labels = recorded.body["metadata"].get("labels") or {}
     if classify.namespace_labels(recorded, live):
         written = await put_labels(client, recorded, live, dry_run=False)
         await _require(client, recorded, classify.namespace_labels(recorded, written))
     names = [name for name in stated_labels if is_security_label(name)]
-    await claim(client, recorded, {"f:metadata": {"f:labels": {f"f:{name}": {} for name in names}}})
+    return await claim(client, recorded, {"f:metadata": {"f:labels": {f"f:{name}": {} for name in names}}})
 
 
-async def take_over(client: KubeClient, case: Case) -> None:
+async def take_over(client: KubeClient, case: Case) -> Object:
     """Apply what was stated over others' changes, and remove their additions where the object's type lets us own them.
 
+    Returns the object as it is then.
     Raises the client's errors. What the API server refuses is asked first: then nothing is written, not even who owns
     what.
     """
@@ -128,20 +127,21 @@ async def take_over(client: KubeClient, case: Case) -> None:
         # What we own and do not state is removed by the next apply.
         await claim(client, recorded, case.added)
     live = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
-    await claim(client, recorded, classify.owned(live, recorded.manager))
+    return await claim(client, recorded, classify.owned(live, recorded.manager))
 
 
-async def own_again(client: KubeClient, case: Case) -> None:
-    """Own alone what stands as stated but was written by others since. Changes no value."""
+async def own_again(client: KubeClient, case: Case) -> Object:
+    """Own alone what stands as stated but was written by others since. Changes no value; the object as it is then."""
     recorded = case.recorded
     if recorded.is_security:
-        await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
-        return
-    await claim(client, recorded, case.lost)
+        return await _set_owners(
+            client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)]
+        )
+    return await claim(client, recorded, case.lost)
 
 
-async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any]) -> None:
-    """Make the resource's manager the only owner of `fields`."""
+async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any]) -> Object:
+    """Make the resource's manager the only owner of `fields`; the object as it is then."""
 
     def claimed(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         result = []
@@ -168,31 +168,31 @@ async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any
             )
         return result
 
-    await _set_owners(client, recorded, claimed)
+    return await _set_owners(client, recorded, claimed)
 
 
-async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> None:
-    """Rewrite who owns what, as a whole and only if nobody has written since."""
+async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> Object:
+    """Rewrite who owns what, as a whole and only if nobody has written since; the object as it is then."""
     rt = await served(client, recorded)
     for attempt in range(_ATTEMPTS):
         live = await _read(client, recorded)
         before = classify.entries(live)
         after = change(before)
         if after == before:
-            return
+            return live
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
             {"op": "replace", "path": "/metadata/managedFields", "value": after},
         ]
         try:
-            await client.patch(
+            return await client.patch(
                 rt, recorded.name, recorded.namespace or None, patch, field_manager=FIELD_MANAGER, patch_type="json"
             )
-            return
         except (Conflict, Invalid):
             # The test failed: written meanwhile.
             if attempt == _ATTEMPTS - 1:
                 raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _read(client: KubeClient, recorded: Recorded) -> Object:

@@ -7,13 +7,14 @@ apply, which meets the conflict unless the files agree by now with what is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.drift.restored import Restored
+from wecityctl.engine import probe
 from wecityctl.engine.context import Context
-from wecityctl.engine.events_in import name_of, type_of
+from wecityctl.engine.events_in import is_conflict, name_of, type_of
 from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
@@ -55,6 +56,8 @@ class Settled:
     refused: dict[str, str] = field(default_factory=dict)
     foreseen: set[str] = field(default_factory=set)
     untold: list[Diagnostic] = field(default_factory=list)
+    # The objects as they were examined, or as the last write of ours was answered; named as the probe names them.
+    seen: dict[str, probe.Seen] = field(default_factory=dict)
 
     @property
     def needs_engine(self) -> bool:
@@ -84,45 +87,59 @@ class Settled:
         known = marked_finished(without_resources(deployment, self.missing), self.foreseen)
         return marked_unfinished(known, self.refused)
 
-    def within(self, result: StackResult) -> StackResult:
-        """The result of the stack's run with what was found and done before it, but not of what the run has deleted."""
+    def within(self, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
+        """The result of the stack's run with what was found and done before it, but not of what the run has deleted.
+
+        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        """
         gone = {change.urn for change in result.changes if change.op == "delete"}
-        about_gone = {item.message for item in self.untold if item.urn in gone}
-        self.untold = [item for item in self.untold if item.urn not in gone]
+        self._drop({item.message for item in self.untold if item.urn in gone})
         self.findings = [item for item in self.findings if item.urn not in gone]
-        self.warnings = [text for text in self.warnings if text not in about_gone]
-        self.notices = [text for text in self.notices if text not in about_gone]
         self.changes = [change for change in self.changes if change.urn not in gone]
-        known = {change.urn for change in (*result.changes, *result.failed)}
+        # Where the apply met no conflict, the files say by now what is there.
+        done = {change.urn for change in result.changes}
+        agreed = {urn for urn in self.refused if urn in done or result.outcome in ("succeeded", "unchanged")}
+        self._drop({self.refused[urn] for urn in agreed})
+        known = done | {change.urn for change in result.failed}
         changes = [change for change in self.changes if change.urn not in known]
+        before = {change.urn: change for change in self.changes}
+        told_by_engine = tuple(_after(change, before.get(change.urn)) for change in result.changes)
         outcome = "succeeded" if changes and result.outcome == "unchanged" else result.outcome
         reason = "" if changes and result.outcome == "unchanged" else result.reason
         warnings, errors = [*self.warnings, *self.notices], [*self.errors, *result.errors]
-        if outcome == "failed" and self.refused:
+        if outcome == "failed" and conflicts:
+            told = {urn: text for urn, text in self.refused.items() if urn not in agreed}
             # Once: as the error that it has become, instead of the engine's words for it.
-            told = [text for text in result.errors if not self._is_refusal(text)]
-            if len(told) < len(result.errors):
-                errors = [*self.errors, *self.refused.values(), *told]
-                warnings = [text for text in warnings if text not in self.refused.values()]
-                reason = first_line(errors)
+            foreseen = [f"{name_of(urn)}: " for urn in conflicts if urn in told]
+            errors = [text for text in result.errors if not (is_conflict(text) and text.startswith(tuple(foreseen)))]
+            errors = [*self.errors, *told.values(), *errors]
+            warnings = [text for text in warnings if text not in told.values()]
+            reason = first_line(errors)
+            if not self.errors and _are_all_refusals(result, conflicts):
+                outcome = "refused"
         if self.errors and outcome != "cancelled":
             outcome, reason = "failed", reason or first_line(self.errors)
-        # Where the apply met no conflict, the files say by now what is there.
-        agreed = self.refused.keys() if outcome != "failed" else ()
+        unforeseen = tuple(_conflict(result.stack, urn) for urn in conflicts if urn not in self.refused)
         return replace(
             result,
             outcome=outcome,
             reason=reason,
-            changes=(*changes, *result.changes),
+            changes=(*changes, *told_by_engine),
             unchanged=max(0, result.unchanged - len(changes)),
             errors=tuple(errors),
             warnings=(*warnings, *result.warnings),
-            findings=tuple(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
+            findings=(
+                *(replace(item, resolved=item.resolved or item.urn in agreed) for item in self.findings),
+                *unforeseen,
+            ),
+            failed=tuple(change for change in result.failed if change.urn not in conflicts),
         )
 
-    def _is_refusal(self, error: str) -> bool:
-        """Whether an error of the engine tells that an apply met one of the conflicts that were found before."""
-        return "conflict" in error and any(error.startswith(f"{name_of(urn)}: ") for urn in self.refused)
+    def _drop(self, texts: Collection[str]) -> None:
+        """Say nothing of what does not hold any more."""
+        self.untold = [item for item in self.untold if item.message not in texts]
+        self.warnings = [text for text in self.warnings if text not in texts]
+        self.notices = [text for text in self.notices if text not in texts]
 
 
 class DriftControl:
@@ -181,10 +198,13 @@ class DriftControl:
         """What `settle` came to; nothing for a stack that was not examined."""
         return self._settled.get(stack) or Settled()
 
-    def within(self, stack: str, result: StackResult) -> StackResult:
-        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there."""
+    def within(self, stack: str, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
+        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there.
+
+        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        """
         settled = self.settled(stack)
-        whole = settled.within(result)
+        whole = settled.within(result, conflicts)
         for item in settled.untold:
             self._sink(item)
         settled.untold.clear()
@@ -206,7 +226,7 @@ class DriftControl:
             for case in cases:
                 self._foresee(case, cluster, done)
             return done
-
+        done.seen = {key_of(case.recorded): probe.as_seen(case.live) for case in cases if case.live is not None}
         if any(case.findings or case.lost for case in cases):
             self._put_all_right(cluster, cases, done)
         else:
@@ -350,7 +370,7 @@ class DriftControl:
         judged = [self._judged(found, case, cluster) for found in case.findings]
         takes = any(finding.resolved and finding.what in ("conflict", "addition") for finding in judged)
         if case.lost and not takes:
-            await own_again(client, case)
+            done.seen[key] = probe.as_seen(await own_again(client, case))
         gone = case.recorded.is_security and any(finding.what == "missing" for finding in judged)
         if not gone and not any(found.what == "security" for found in case.findings):
             self._restored.clean(cluster.identifier, key)
@@ -364,8 +384,11 @@ class DriftControl:
                 self._tell_unresolved(finding, done, remake=case.remake)
             elif finding.what == "security":
                 try:
-                    if not await restore(client, case):
+                    restored = await restore(client, case)
+                    if restored is None:
                         done.missing.add(finding.urn)
+                    else:
+                        done.seen[key] = probe.as_seen(restored)
                 except WecityError:
                     done.findings[-1] = replace(finding, resolved=False)
                     raise
@@ -376,7 +399,7 @@ class DriftControl:
                 self._tell(done.warnings, finding, finding.told("restored"))
             else:
                 if not taken:
-                    await take_over(client, case)
+                    done.seen[key] = probe.as_seen(await take_over(client, case))
                     taken = True
                 done.change(finding)
                 self._tell(done.warnings, finding, finding.told(_DONE[finding.what]))
@@ -400,8 +423,8 @@ class DriftControl:
         return replace(finding, resolved=resolved and not finding.admission)
 
     def _tell_unresolved(self, finding: Finding, done: Settled, *, remake: bool = False) -> None:
-        if finding.what == "addition":
-            text = finding.told("left as it is: `wecityctl up --take-over` removes it")
+        if finding.is_left:
+            text = finding.notice
             done.notices.append(text)
             done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_overruled:
@@ -411,10 +434,6 @@ class DriftControl:
                 f"{finding}\nit is left as it is, for whatever is written would be changed again\n"
                 f"remove or narrow {' or '.join(finding.admission)}, then run `wecityctl up` again",
             )
-        elif finding.admission:
-            text = finding.told("left as it is")
-            done.notices.append(text)
-            done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
         elif finding.is_stopped:
             text = (
                 f"{finding}\nit was restored {RESTORES} times and changed back each time, and is left as it is\n"
@@ -439,6 +458,40 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceChange:
+    """A change of the engine with what was put right in the same object before it, from what is there to what will be.
+
+    The engine compares with its state alone, and does not know what others have made of the object since.
+    """
+    if before is None or change.op != "update":
+        return change
+    new = {item.path: item for item in change.properties}
+    merged = [
+        replace(item, new=new[item.path].new, kind="update" if item.kind == "update" else new[item.path].kind)
+        if item.path in new
+        else item
+        for item in before.properties
+    ]
+    known = {item.path for item in merged}
+    return replace(change, properties=(*merged, *(item for item in change.properties if item.path not in known)))
+
+
+def _are_all_refusals(result: StackResult, conflicts: Collection[str]) -> bool:
+    """Whether nothing failed in a stack's run but applies that met what other managers have changed."""
+    prefixes = tuple(f"{name_of(urn)}: " for urn in conflicts)
+    return {change.urn for change in result.failed} <= {*conflicts} and all(
+        is_conflict(text) and text.startswith(prefixes) for text in result.errors
+    )
+
+
+def _conflict(stack: str, urn: str) -> Finding:
+    """A conflict that the engine has met and no examination had found before."""
+    place, _, kind = type_of(urn).rpartition(":")
+    version = place.rpartition(":")[2]
+    namespace, _, name = name_of(urn).rpartition("/")
+    return Finding(stack, urn, version.removeprefix("core/"), kind, namespace, name, "conflict")
 
 
 def _security_alone(case: Case) -> Case:

@@ -27,6 +27,10 @@ UNKNOWN = "[unknown]"
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
 _UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+# How both Kubernetes providers begin to tell that other managers own fields that an apply states.
+_CONFLICT = "field conflict detected"
+# How the engine sums up, of no resource, that some failed and others were skipped for it: each that failed was told.
+_SUMMARY = re.compile(r"update failed|skipped \w+ resource")
 _STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[]+)')
 
 _OPS: Mapping[str, ResourceOp] = {
@@ -71,6 +75,7 @@ class EventReader:
         self._waiting: dict[str, str] = {}
         self._active: dict[str, ResourceOp] = {}
         self._under_way: dict[str, str] = {}
+        self._conflicts: set[str] = set()
         self.errors: dict[str, None] = {}
         self.warnings: dict[str, None] = {}
         self.cancelled = False
@@ -85,6 +90,11 @@ class EventReader:
     def failed(self) -> tuple[ResourceChange, ...]:
         """Every resource whose change failed, in the order in which they began."""
         return tuple(change for change in self._told() if change.urn in self._failed)
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """The failed ones (URNs) that state fields which other managers have changed."""
+        return tuple(change.urn for change in self.failed if change.urn in self._conflicts)
 
     def _told(self) -> Iterator[ResourceChange]:
         return (change for change in self._changes.values() if change.op not in ("same", "read"))
@@ -197,13 +207,22 @@ class EventReader:
         self._problem(severity.partition("#")[0], message, urn)
 
     def _problem(self, severity: str, message: str, urn: str) -> None:
+        if self._failed and _SUMMARY.fullmatch(message):
+            return
         named = f"{name_of(urn)}: {message}" if urn and is_shown(type_of(urn)) else message
         if severity == "error":
             self.errors.setdefault(named)
+            if is_conflict(message):
+                self._conflicts.add(urn)
         elif severity == "warning":
             self.warnings.setdefault(named)
         known = severity if severity in ("info", "warning", "error") else "info"
         self._send(Diagnostic(self._stack, cast("Severity", known), message, urn))
+
+
+def is_conflict(error: str) -> bool:
+    """Whether an error of the engine is that other managers own fields which an apply states."""
+    return _CONFLICT in error.lower()
 
 
 def name_of(urn: str) -> str:

@@ -35,6 +35,9 @@ class Task(Protocol):
     def report(self, stack: str, report: Report) -> StackResult:
         """Take what the engine did and make a result of it."""
 
+    def has_outputs(self, stack: str) -> bool:
+        """Whether the stack has outputs, of this run or before, with which those who need it can go on."""
+
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """What has to be done, and may take a while, before those that wait for the stack may start; never raises."""
 
@@ -159,7 +162,9 @@ class Loop:
 
     def _settle(self, result: StackResult) -> None:
         self._results[result.stack] = result
-        self._schedule.finish(result.stack, succeeded=result.outcome in ("succeeded", "unchanged", "skipped"))
+        succeeded = result.outcome in ("succeeded", "unchanged", "skipped")
+        usable = result.outcome == "refused" and self._task.has_outputs(result.stack)
+        self._schedule.finish(result.stack, succeeded=succeeded, usable=usable)
         self._sink(StackFinished(result))
 
     def _pass_interrupts(self) -> None:

@@ -54,7 +54,7 @@ def exit_code_of(
     outcomes = {result.outcome for result in results}
     if "cancelled" in outcomes:
         return ExitCode.CANCELLED
-    if "failed" in outcomes or "blocked" in outcomes:
+    if not outcomes.isdisjoint(("failed", "refused", "blocked")):
         codes = {reports[result.stack].exit_code for result in results if result.stack in reports} | {*refused.values()}
         if timed_out or any(reports[result.stack].timed_out for result in results if result.stack in reports):
             return ExitCode.TIMEOUT

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wecityctl.drift import controllers
-from wecityctl.drift.recorded import PROVIDERS
 from wecityctl.engine.state import StackState
 from wecityctl.model.naming import LABEL_PREFIX, MANAGED_BY
 
@@ -21,15 +20,16 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """An object as the probe saw it: see `mark`; `strangers` have written to it and are no part of the cluster."""
+    """An object as it was seen at one moment; see `mark`, and `writes` for who but the controllers had written it."""
 
     uid: str
     mark: str
-    strangers: tuple[str, ...] = ()
+    writes: str = ""
 
 
 Objects = dict[str, Seen]
 SEPARATOR = "|"
+_VERSION = "version "
 # What of the metadata is no generation's to count.
 _TOLD = ("labels", "annotations", "finalizers", "ownerReferences")
 # Kinds with a status whose generation the API server does not count: their content is looked at.
@@ -97,8 +97,25 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
         key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
         # What is being deleted is as good as gone.
         if "deletionTimestamp" not in meta:
-            found[key] = Seen(meta["uid"], mark(item, has_status=has_status), strangers(meta, kind))
+            found[key] = Seen(meta["uid"], mark(item, has_status=has_status), writes(meta, kind))
     return found
+
+
+def as_seen(obj: Mapping[str, Any]) -> Seen:
+    """A whole object, as it was read or as a write was answered, to be compared by `is_still`.
+
+    Its mark is the one that it would have if its kind had neither a generation nor a status: then every write counts.
+    It has none where a controller puts its content together.
+    """
+    meta = obj["metadata"]
+    version = "" if obj.get("aggregationRule") else f"{_VERSION}{meta.get('resourceVersion')}"
+    return Seen(str(meta.get("uid")), version, writes(meta, str(obj.get("kind"))))
+
+
+def is_still(before: Seen, now: Seen) -> bool:
+    """Whether nobody but controllers, in what is theirs, has written to an object between two looks at it."""
+    versions = before.mark == now.mark or not before.mark or not now.mark.startswith(_VERSION)
+    return before.uid == now.uid and before.writes == now.writes and versions
 
 
 def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
@@ -112,7 +129,7 @@ def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
     owners = meta.get("managedFields") or ()
     generation = meta.get("generation")
     if not generation and not has_status:
-        return f"version {meta.get('resourceVersion')}"
+        return f"{_VERSION}{meta.get('resourceVersion')}"
     writes = [item for item in owners if item.get("subresource") != "status"]
     content = {} if generation else {key: value for key, value in obj.items() if key not in ("metadata", "status")}
     told = (generation, *(meta.get(name) for name in _TOLD), writes, content)
@@ -120,15 +137,11 @@ def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
     return f"fields {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def strangers(meta: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """Who but the provider has written to an object outside its subresources what is no controller's own to write."""
-    return tuple(
-        str(item.get("manager"))
-        for item in meta.get("managedFields") or ()
-        if not item.get("subresource")
-        and not str(item.get("manager")).startswith(PROVIDERS)
-        and controllers.beyond(item, kind)
-    )
+def writes(meta: Mapping[str, Any], kind: str) -> str:
+    """A digest of who has written what and when, without the controllers in what is theirs to write."""
+    told = [item for item in meta.get("managedFields") or () if not controllers.is_own(item, kind)]
+    texts = sorted(json.dumps(item, sort_keys=True, separators=(",", ":")) for item in told)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, Seen]) -> str:

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wecityctl.model.findings import FieldDrift, Finding
 from wecityctl.paths import write_private
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,9 @@ class Record:
 
     `values` is the part of the fingerprint that the city's files make, for landing zones alone.
     `outputs` are the stack's typed outputs, valid while the state's digest is `state`; for the secret store `names`
-    stands in their place. `notices` is what others had added to the objects: told again whenever it is left out.
+    stands in their place. `left` is what the run has told and left, without the values of what others had added: told
+    again whenever the stack is left out. `mutators` stands for what changed objects on admission then (see
+    `drift.mutators`).
     """
 
     stack: str
@@ -33,20 +36,30 @@ class Record:
     names: tuple[str, ...] = ()
     unchanged: int = 0
     values: str = ""
-    notices: tuple[str, ...] = ()
+    left: tuple[Finding, ...] = ()
+    mutators: str = ""
 
 
 def load(path: Path) -> Record | None:
     """The record at `path`; `None` for none, or one of another version."""
     try:
         data = json.loads(path.read_bytes())
-        if data.pop("version") != VERSION:
+        version = data.pop("version")
+        if version not in (2, VERSION):
             return None
+        # Until version 2 what was left was noted as texts.
+        data.pop("notices", None)
         data["objects"] = {key: (uid, mark) for key, (uid, mark) in data["objects"].items()}
-        data["names"], data["notices"] = tuple(data["names"]), tuple(data["notices"])
+        data["names"], data["left"] = tuple(data["names"]), tuple(map(_finding, data.get("left", ())))
         return Record(**data)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _finding(data: Mapping[str, Any]) -> Finding:
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    plain["fields"] = tuple(FieldDrift(**item) for item in data["fields"])
+    return Finding(**plain)
 
 
 def save(path: Path, record: Record) -> None:

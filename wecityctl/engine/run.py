@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from wecityctl.engine import removal, secret_store
+from wecityctl.engine import activity, removal, secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl
@@ -144,6 +144,8 @@ class _Runner:
         self.refused: dict[str, int] = {}
         self.notes: list[str] = []
         self.removed: tuple[str, ...] = ()
+        self._deleted: set[str] = set()
+        self._begun = time.time()
         self.timed_out = False
 
     def go(self, engine: Engine) -> None:
@@ -158,6 +160,24 @@ class _Runner:
         if files is not None and self._options.operation != "preview":
             for stack in self.reports:
                 files.prune(stack, self._context.plan.city.state.keep_updates)
+        if self._options.operation in ("up", "destroy"):
+            activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
+
+    def _activities(self) -> Iterator[activity.Activity]:
+        """What the engine's own history will not tell."""
+        for name, result in self.results.items():
+            objects = activity.touched_in(result)
+            if name not in self._deleted and not objects:
+                continue
+            yield activity.Activity(
+                name,
+                "destroy" if name in self._deleted else "update",
+                "succeeded" if result.outcome in ("succeeded", "unchanged", "skipped") else "failed",
+                self._begun,
+                result.seconds,
+                sum(change.op == "delete" for change in result.changes) if name in self._deleted else 0,
+                objects,
+            )
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
@@ -187,7 +207,7 @@ class _Runner:
             self.results |= {
                 name: forward.settle_blocked(result)
                 for name, result in self.results.items()
-                if result.outcome in ("blocked", "failed")
+                if result.outcome in ("blocked", "failed", "refused")
             }
         self.reports |= forward.reports
         self.notes += [*unlanded.notes(), *forward.doubts]
@@ -197,7 +217,7 @@ class _Runner:
             self.notes += [note] if note else []
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
-            self._skipper.note(context.backend, forward.good, forward.notices)
+            self._skipper.note(context.backend, forward.good, forward.looks)
         if self._options.operation == "up":
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
@@ -348,6 +368,7 @@ class _Runner:
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
         self.reports |= backward.reports
+        self._deleted |= backward.deleted
         self.removed = tuple(
             name
             for name in order

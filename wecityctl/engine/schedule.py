@@ -14,7 +14,7 @@ class Schedule:
     """The order of a run. `needs` has each stack's dependencies; `soft` ones may fail without stopping those who wait.
 
     With `keep_going`, a stack whose dependency failed still runs when `has_last_good` says that the dependency has
-    outputs from before. With `fail_fast`, nothing starts after a failure.
+    outputs from before. With `fail_fast`, nothing starts after a failure or a refusal.
     """
 
     needs: Mapping[str, Collection[str]]
@@ -47,12 +47,12 @@ class Schedule:
         """Note that `name` is running."""
         self._started.add(name)
 
-    def finish(self, name: str, *, succeeded: bool) -> None:
-        """Note how `name` ended."""
+    def finish(self, name: str, *, succeeded: bool, usable: bool = False) -> None:
+        """Note how `name` ended. `usable`: it did not succeed, and those who need it may start all the same."""
         self._started.add(name)
-        self._done[name] = succeeded
+        self._done[name] = succeeded or usable
         if not succeeded and self.fail_fast:
-            self._stopped = f"not started: {name} failed"
+            self._stopped = f"not started: {name} did not succeed"
 
     def stop(self, reason: str) -> None:
         """Start nothing more."""

@@ -52,6 +52,9 @@ class _Write:
     def report(self, stack: str, report: Report) -> StackResult:
         return result_of(stack, report)
 
+    def has_outputs(self, stack: str) -> bool:
+        return False
+
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         return None
 

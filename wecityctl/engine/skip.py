@@ -5,10 +5,13 @@ Never after a failure, with pending operations, past the age limit, or where the
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from wecityctl.engine import probe, records
 from wecityctl.engine.backend import Backend
@@ -23,7 +26,34 @@ from wecityctl.engine.vendors import vendor_sdk
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import StackResult
+from wecityctl.model.findings import Finding
 from wecityctl.plan import Plan, Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a run has seen of a stack's objects: each as the probe names it, as it was when it was examined; those that
+    the engine has `written` since (URNs), which the state has; and the findings that were told and `left`."""
+
+    seen: Mapping[str, probe.Seen] = field(default_factory=dict)
+    written: frozenset[str] = frozenset()
+    left: tuple[Finding, ...] = ()
+
+
+def _written(state: StackState, urns: Collection[str]) -> dict[str, probe.Seen]:
+    """Objects as the engine's writes were answered."""
+    found: dict[str, probe.Seen] = {}
+    for item in state.resources:
+        for key in probe.keys_of(replace(state, resources=(item,))) if item.urn in urns else ():
+            found[key] = probe.as_seen(item.outputs)
+    return found
+
+
+def _without_values(found: Finding) -> Finding:
+    """A finding without what others have added, which may be anything."""
+    if found.what != "addition":
+        return found
+    return replace(found, fields=tuple(replace(item, live=None) for item in found.fields))
 
 
 class Skipper:
@@ -49,6 +79,8 @@ class Skipper:
         self._differences: dict[str, str] = {}
         self._secrets_digest: str | None = None
         self._probed: set[str] = set()
+        self._seen: dict[str, probe.Seen] = {}
+        self._mutators: dict[str, str] = {}
 
     def load(self) -> None:
         """Read the records that may still hold; before an `up`, look at the clusters for all of them at once."""
@@ -58,8 +90,7 @@ class Skipper:
             record = records.load(self._files.record(stack.name))
             if record is not None and record.state == self._state_digest(stack.name):
                 self._records[stack.name] = record
-        if self._may_skip:
-            self._probe()
+        self._probe()
 
     @property
     def _may_skip(self) -> bool:
@@ -80,17 +111,16 @@ class Skipper:
         if record is None or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age:
             return False
         # To take others' additions over, they have to be found again.
-        return not self._differences.get(stack) and not (self._options.take_over and record.notices)
+        return not self._differences.get(stack) and not (self._options.take_over and record.left)
 
     def _probe(self) -> None:
         for cloud, cluster in self._clusters.items():
             stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud and stack.layer != LANDING]
-            noted = {name: self._records[name] for name in stacks if self._is_plausible(name)}
+            noted = {name: self._records[name] for name in stacks if self._may_skip and self._is_plausible(name)}
             kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
-            if not noted:
-                continue
             try:
-                live = self._look(cluster, kinds)
+                # Before anything is examined: what changes objects on admission is noted as it was then.
+                live, self._mutators[cloud] = self._look(cluster, kinds)
             except WecityError as error:
                 # The run itself will say so, with all that belongs to it.
                 self._differences |= dict.fromkeys(noted, error.message)
@@ -98,15 +128,20 @@ class Skipper:
             for name, record in noted.items():
                 if record.cluster != cluster.identifier:
                     self._differences[name] = "the cluster is another one"
+                elif record.mutators != self._mutators.get(cloud, ""):
+                    self._differences[name] = "what changes objects on admission is another"
                 elif difference := probe.differs(record.objects, live):
                     self._differences[name] = difference
                 else:
                     self._probed.add(name)
+                    self._seen |= {key: live[key] for key in record.objects}
 
-    def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> probe.Objects:
-        if not kinds:
-            return {}
-        return ask(cluster, lambda client: probe.look(client, self._plan.city.name, kinds))
+    def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> tuple[probe.Objects, str]:
+        """The city's objects of these kinds, and what changes objects on admission, as a digest."""
+        from wecityctl.drift.mutators import Mutators
+
+        city = self._plan.city.name
+        return ask(cluster, lambda client: asyncio.gather(probe.look(client, city, kinds), Mutators(client).digest()))
 
     def has_same_inputs(self, inputs: StackInputs) -> bool:
         """Whether the stack's program is given what it was given when it last ran well: then it registers the same."""
@@ -129,6 +164,10 @@ class Skipper:
         """The objects of a probed stack, as the probe names them."""
         return tuple(self._records[stack].objects) if stack in self._probed else ()
 
+    def seen(self, stack: str) -> dict[str, probe.Seen]:
+        """The objects of a probed stack as the probe saw them."""
+        return {key: self._seen[key] for key in self.objects(stack)}
+
     def leave_out(self, inputs: StackInputs) -> StackResult | None:
         """The result of a stack that need not be run, or `None` for one that has to be."""
         name = inputs.stack.name
@@ -139,7 +178,10 @@ class Skipper:
         if not record.objects:
             return StackResult(name, "skipped", reason=f"last looked at {when}")
         reason = f"{len(record.objects)} objects are as the run of {when} left them"
-        return StackResult(name, "unchanged", unchanged=record.unchanged, reason=reason, warnings=record.notices)
+        warnings = tuple(item.notice for item in record.left)
+        return StackResult(
+            name, "unchanged", unchanged=record.unchanged, reason=reason, warnings=warnings, findings=record.left
+        )
 
     def is_settled(self, inputs: StackInputs) -> bool:
         """Whether the engine would find nothing to do, whatever has become of the objects on the cluster."""
@@ -203,12 +245,11 @@ class Skipper:
             record = Record(self._secrets_stack, "", digest, time.time(), str(self._provider), "", names=names)
             records.save(self._files.record(self._secrets_stack), record)
 
-    def note(
-        self, backend: Backend, done: Mapping[str, StackInputs], notices: Mapping[str, tuple[str, ...]] = {}
-    ) -> None:
-        """Note the stacks that a run has just brought up or looked at, with the objects as they now are.
+    def note(self, backend: Backend, done: Mapping[str, StackInputs], looks: Mapping[str, Look]) -> None:
+        """Note the stacks that a run has just brought up or looked at, where their objects are still as it saw them.
 
-        `notices` has for each stack what others had added to its objects.
+        `looks` has for each stack what the run has seen of its objects. What somebody has written to since is examined
+        by the next run: then the stack is not noted.
         """
         if self._files is None or self._options.targets:
             return
@@ -218,15 +259,16 @@ class Skipper:
             here = [name for name in states if done[name].stack.cloud == cloud and done[name].stack.layer != LANDING]
             keys = {name: probe.keys_of(states[name]) for name in here}
             try:
-                live = self._look(cluster, probe.kinds_in(key for found in keys.values() for key in found))
+                kinds = probe.kinds_in(key for found in keys.values() for key in found)
+                live = ask(cluster, partial(probe.look, city=self._plan.city.name, kinds=kinds)) if kinds else {}
             except WecityError:
                 # Not noted, so looked at next time.
                 continue
             for name in here:
-                if states[name].pending or any(key not in live for key in keys[name]):
+                seen = dict(looks[name].seen) | _written(states[name], looks[name].written)
+                if states[name].pending or any(key not in live or key not in seen for key in keys[name]):
                     continue
-                # Written to by somebody since the stack was examined: examined again next time.
-                if name not in notices and any(live[key].strangers for key in keys[name]):
+                if not all(probe.is_still(seen[key], live[key]) for key in keys[name]):
                     continue
                 record = Record(
                     name,
@@ -239,7 +281,8 @@ class Skipper:
                     {key: (live[key].uid, live[key].mark) for key in keys[name]},
                     (),
                     len([item for item in states[name].resources if item.parent and not item.is_provider]),
-                    notices=notices.get(name, ()),
+                    left=tuple(map(_without_values, looks[name].left)),
+                    mutators=self._mutators.get(cloud, ""),
                 )
                 records.save(self._files.record(name), record)
 

@@ -151,6 +151,10 @@ class FileStore:
         """Where our record of the stack lies."""
         return self.root / ".wecity" / "records" / f"{stack}.json"
 
+    def activity_log(self, city: str) -> Path:
+        """Where it lies what runs have done to a city that is in no history of the engine."""
+        return self.root / ".wecity" / "history" / f"{city}.jsonl"
+
     def lock_record(self, stack: str) -> Path:
         """Where the owner of the engine's lock is noted."""
         return self.root / ".wecity" / "locks" / f"{stack}.json"

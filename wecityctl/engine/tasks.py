@@ -21,7 +21,7 @@ from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns
-from wecityctl.engine.skip import Skipper
+from wecityctl.engine.skip import Look, Skipper
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.unlanded import Unlanded
@@ -258,10 +258,15 @@ class Forward:
         return result
 
     @property
-    def notices(self) -> dict[str, tuple[str, ...]]:
-        """What others had added to the objects of the stacks that went well."""
-        found = {stack: tuple(self._drift.settled(stack).notices) for stack in self.good}
-        return {stack: notices for stack, notices in found.items() if notices}
+    def looks(self) -> dict[str, Look]:
+        """What the run has seen of the objects of the stacks that went well."""
+        return {stack: self._look_of(stack) for stack in self.good}
+
+    def _look_of(self, stack: str) -> Look:
+        settled = self._drift.settled(stack)
+        written = {change.urn for change in self.reports[stack].changes} if stack in self.reports else set()
+        left = tuple(item for item in settled.findings if item.is_left)
+        return Look(self._skipper.seen(stack) | settled.seen, frozenset(written), left)
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take the outputs; remember the stack for its record if all went well."""
@@ -279,11 +284,12 @@ class Forward:
             self._context.reread(stack)
             if restore_lost(self._context, stack, self._sink, before):
                 report = without_integrity_errors(report)
-        self._context.learn(stack, report.outputs)
         if self._operation == "up":
             self._drift.check_written(stack, report.changes)
         settled = self._drift.settled(stack)
-        result = self._drift.within(stack, result_of(stack, report))
+        result = self._drift.within(stack, result_of(stack, report), report.conflicts)
+        if report.exit_code == 0 or result.outcome == "refused":
+            self._context.learn(stack, report.outputs)
         # Where the files may have taken over what others had written, who owns what is examined once more.
         is_known = not settled.refused and not (settled.notices and report.changes)
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
@@ -295,6 +301,10 @@ class Forward:
         if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
             return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
         return result
+
+    def has_outputs(self, stack: str) -> bool:
+        """Whether those who need the stack can go on with its outputs."""
+        return self._context.typed(stack) is not None
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""
@@ -328,6 +338,7 @@ class Backward:
         self._keeping = keeping
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self._beside = Beside()
+        self.deleted: set[str] = set()
         self.reports: dict[str, Report] = {}
         self.kept: set[str] = set()
 
@@ -375,9 +386,13 @@ class Backward:
         self._context.require_reachable(stack)
         if not state.resources:
             self._skipper.forget(stack)
-            self._context.backend.delete_stack(stack)
+            self._delete(stack)
             return StackResult(stack, "succeeded", reason="was empty")
         return None
+
+    def has_outputs(self, stack: str) -> bool:
+        """Never: nothing is taken down below what is still up."""
+        return False
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Nothing."""
@@ -386,8 +401,12 @@ class Backward:
     def _drop_secrets(self, stack: str) -> StackResult:
         clear_the_way(self._context, stack, self._sink)
         self._skipper.forget(stack)
-        self._context.backend.delete_stack(stack)
+        self._delete(stack)
         return StackResult(stack, "succeeded", reason="deleted")
+
+    def _delete(self, stack: str) -> None:
+        self._context.backend.delete_stack(stack)
+        self.deleted.add(stack)
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         """The job that deletes the stack's resources, but not its data unless that is asked for."""
@@ -430,7 +449,7 @@ class Backward:
         if report.exit_code and restore_lost(self._context, stack, self._sink, before):
             report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
-            self._context.backend.delete_stack(stack)
+            self._delete(stack)
         result = result_of(stack, report)
         result = replace(
             result,

@@ -54,7 +54,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the engine ended: the CLI's exit code, what it did, what it said, and the program's outputs where known."""
+    """How the engine ended: the CLI's exit code, what it did, what it said, and the program's outputs where known.
+
+    `conflicts` are the failed changes (URNs) that state fields which other managers have changed.
+    """
 
     exit_code: int
     changes: tuple[ResourceChange, ...]
@@ -66,6 +69,7 @@ class Report:
     cancelled: bool = False
     timed_out: bool = False
     failed: tuple[ResourceChange, ...] = ()
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,11 +88,12 @@ class _Run:
             self._reader.unchanged,
             errors if code else (),
             tuple(self._reader.warnings),
-            program.outputs if code == 0 else None,
+            program.outputs,
             time.monotonic() - self._begun,
             self._cancels > 0 and not self._overdue,
             bool(self._overdue),
             self._reader.failed,
+            self._reader.conflicts,
         )
 
     def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:

@@ -13,7 +13,7 @@ from wecityctl.model.findings import Finding
 
 Operation = Literal["preview", "up", "destroy", "refresh"]
 ResourceOp = Literal["same", "create", "update", "replace", "delete", "read", "import", "refresh"]
-Outcome = Literal["succeeded", "failed", "unchanged", "skipped", "cancelled", "blocked"]
+Outcome = Literal["succeeded", "failed", "refused", "unchanged", "skipped", "cancelled", "blocked"]
 Severity = Literal["debug", "info", "warning", "error"]
 
 
@@ -51,7 +51,9 @@ class KeptObject:
 class StackResult:
     """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
     not as the run before had left it; `kept` is what a `destroy` leaves in the cluster. `failed` are changes that were
-    begun and did not succeed; they are not among `changes`."""
+    begun and did not succeed; they are not among `changes`, and neither are refused ones among them.
+
+    The outcome `refused`: nothing went wrong but that objects were refused, which others have changed."""
 
     stack: str
     outcome: Outcome
@@ -100,9 +102,14 @@ class RunResult:
         return bool(self.removals or self.starts) or any(result.has_changes for result in self.results)
 
     @property
-    def conflicts(self) -> tuple[Finding, ...]:
-        """What others have changed and an `up` refuses to change back."""
-        return tuple(item for result in self.results for item in result.findings if item.is_refused)
+    def refused(self) -> tuple[str, ...]:
+        """The objects (URNs) of all stacks that others have changed and an `up` does not change back."""
+        return tuple(urn for result in self.results for urn in result.refused)
+
+    @property
+    def failed(self) -> tuple[ResourceChange, ...]:
+        """The changes of all stacks that were begun and did not succeed."""
+        return tuple(change for result in self.results for change in result.failed)
 
     @property
     def kept(self) -> tuple[KeptObject, ...]:
@@ -112,8 +119,7 @@ class RunResult:
     @property
     def additions(self) -> tuple[Finding, ...]:
         """What others have added, or change on admission, and an `up` leaves."""
-        found = (item for result in self.results for item in result.findings)
-        return tuple(item for item in found if item.what == "addition" or (item.admission and not item.is_refused))
+        return tuple(item for result in self.results for item in result.findings if item.is_left)
 
     @property
     def undeclared(self) -> tuple[Finding, ...]:

@@ -38,7 +38,7 @@ _REMOVABLE = frozenset(
 class FieldDrift:
     """A field that differs: its path as the API server writes it, what is there and what the files state.
 
-    `None` on either side: not there. Additions have no values, for they may be anything.
+    `None` on either side: not there.
     """
 
     path: str
@@ -81,9 +81,9 @@ class Finding:
     MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
     `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
     3339);
-    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a
-    `destroy` deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only that
-    stack's state lacks it.
+    `unmade`: a missing object that the files declare and no state has, because no run has come to make it. `shared`: it
+    concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a `destroy`
+    deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only its state lacks it.
     """
 
     stack: str
@@ -105,6 +105,7 @@ class Finding:
     shared: bool = False
     with_namespace: bool = False
     of_stack: str = ""
+    unmade: bool = False
 
     @property
     def is_removable(self) -> bool:
@@ -132,6 +133,17 @@ class Finding:
         return not self.resolved and (is_conflict or self.is_stopped or self.is_overruled)
 
     @property
+    def is_left(self) -> bool:
+        """Whether an `up` tells it and leaves it, without failing: others' additions, and what admission changes."""
+        return not self.resolved and not self.is_refused and (self.what == "addition" or bool(self.admission))
+
+    @property
+    def notice(self) -> str:
+        """What is said of what is left, by every run."""
+        way_out = ": `wecityctl up --take-over` removes it" if self.what == "addition" else ""
+        return self.told(f"left as it is{way_out}")
+
+    @property
     def title(self) -> str:
         """`NetworkPolicy shop/default-deny`."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
@@ -151,6 +163,8 @@ class Finding:
 
     @property
     def _sentence(self) -> str:
+        if self.unmade:
+            return f"{self.title} is not there: no run has come to make it"
         if self.what == "missing":
             if not self.deleting:
                 return f"{self.title} is gone from the cluster"
@@ -164,7 +178,9 @@ class Finding:
             return f"{self.title} is not declared" + (made if by or self.since else "")
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
-        fields = ", ".join(map(str, self.fields[:_SHOWN]))
+        # What others have added may be anything: where it is, is told here, and what it is when it goes.
+        names = (item.path if self.what == "addition" else str(item) for item in self.fields[:_SHOWN])
+        fields = ", ".join(names)
         if self.admission:
             start = f"{self.title}: cannot be written as stated, {' or '.join(self.admission)} changes it on admission"
         else:

@@ -17,11 +17,11 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.report.lines import LineWriter
-from wecityctl.report.words import MARKS, count_changes, count_failed, duration, kind_of, outcome_word
+from wecityctl.report.words import MARKS, count_changes, duration, kind_of, outcome_word
 
 # Less is a stack that nothing was done for.
 _SHOWN_SECONDS = 0.05
-_BAD = ("failed", "blocked", "cancelled")
+_BAD = ("failed", "refused", "blocked", "cancelled")
 # The severities that are told, by verbosity.
 _TOLD = (("error",), ("warning", "error"), ("debug", "info", "warning", "error"))
 
@@ -53,9 +53,10 @@ class PlainReporter:
             case StackFinished(result=result) if self._verbosity or result.outcome in _BAD:
                 why = f": {result.reason}" if result.reason else ""
                 changes = "" if (text := count_changes(result)) == "–" else f" {text}"
-                failed = f", {count_failed(result)} failed" if count_failed(result) != "–" else ""
+                failed = f", {len(result.failed)} failed" if result.failed else ""
+                refused = f", {len(result.refused)} refused" if result.refused else ""
                 took = f" in {duration(result.seconds)}" if result.seconds >= _SHOWN_SECONDS else ""
-                return f"{result.stack}: {outcome_word(result)}{changes}{failed}{took}{why}"
+                return f"{result.stack}: {outcome_word(result)}{changes}{failed}{refused}{took}{why}"
             case ResourceFinished() if self._verbosity and event.op != "same":
                 return f"{event.stack}: {MARKS[event.op]} {kind_of(event.type)} {event.name}" + (
                     " failed" if event.failed else ""

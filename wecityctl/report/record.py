@@ -41,6 +41,7 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "entry_urls": list(result.entry_urls),
         "notes": list(result.notes),
         "starts": list(result.starts),
+        "counts": {"failed": len(result.failed), "refused": len(result.refused)},
         "stacks": [stack_json(item) for item in result.results],
     }
 

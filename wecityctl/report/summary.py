@@ -17,6 +17,7 @@ from wecityctl.report.words import (
     change_lines,
     count_changes,
     count_failed,
+    count_refused,
     duration,
     kind_of,
     legend,
@@ -65,17 +66,21 @@ def change_report(result: RunResult) -> Iterator[Text]:
 
 def stack_table(result: RunResult) -> Table:
     """A row for each stack."""
-    has_failed = any(item.failed or item.refused for item in result.results)
-    table = new_table(("STACK", "OUTCOME", "CHANGES", *(("FAILED",) if has_failed else ()), "UNCHANGED", "TIME"))
+    bad = [
+        (title, count)
+        for title, count, found in (("FAILED", count_failed, result.failed), ("REFUSED", count_refused, result.refused))
+        if found
+    ]
+    table = new_table(("STACK", "OUTCOME", "CHANGES", *(title for title, _ in bad), "UNCHANGED", "TIME"))
     for item in result.results:
         word = outcome_word(item)
-        outcome = Text(word, style=OUTCOME_COLOURS["failed" if word == "refused" else item.outcome])
+        outcome = Text(word, style=OUTCOME_COLOURS[word])
         same = str(item.unchanged) if item.unchanged else "–"
         table.add_row(
             item.stack,
             outcome,
             count_changes(item),
-            *((count_failed(item),) if has_failed else ()),
+            *(count(item) for _, count in bad),
             same,
             duration(item.seconds) if item.seconds else "–",
         )
@@ -102,12 +107,18 @@ def headline(result: RunResult) -> str:
     """One sentence that says how the run ended."""
     failed = [item.stack for item in result.results if item.outcome == "failed"]
     cancelled = any(item.outcome == "cancelled" for item in result.results)
+    refused = [item.stack for item in result.results if item.outcome == "refused"]
+    total = counted(len(result.results), "stack")
     if failed:
-        of_all = f"{len(failed)} of {counted(len(result.results), 'stack')}"
-        return f"{result.operation} failed in {of_all}: {', '.join(failed)}"
+        also = f"; it refused {_objects(result)}" if result.refused else ""
+        return f"{result.operation} failed in {len(failed)} of {total}: {', '.join(failed)}{also}"
     if cancelled:
         return f"{result.operation} was cancelled after {duration(result.seconds)}; run it again to go on"
     blocked = [item.stack for item in result.results if item.outcome == "blocked"]
+    if refused:
+        waiting = f"; it did not come to {', '.join(blocked)}" if blocked else ""
+        told = f"{result.operation} refused {_objects(result)} in {len(refused)} of {total}"
+        return f"{told}: {', '.join(refused)}{waiting}"
     if blocked:
         count = f"{len(blocked)} of {len(result.results)} stacks"
         return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
@@ -117,9 +128,8 @@ def headline(result: RunResult) -> str:
         but = f" but what is kept: {counted(len(result.kept), 'object')}" if result.kept else ""
         return f"nothing to take down of {result.city}{but} ({duration(result.seconds)})"
     if not result.has_changes:
-        if result.conflicts:
-            count = counted(len(result.conflicts), "object")
-            return f"nothing would be changed in {result.city}, and `up` would refuse {count} that others have changed"
+        if result.refused:
+            return f"nothing would be changed in {result.city}, and `up` would refuse {_objects(result)}"
         if result.undeclared:
             count = counted(len(result.undeclared), "object")
             changed = " or that were changed" if any(item.what == "altered" for item in result.undeclared) else ""
@@ -140,6 +150,11 @@ def headline(result: RunResult) -> str:
     return f"{result.city}: {changes}{kept} ({counted_stacks}){took}"
 
 
+def _objects(result: RunResult) -> str:
+    """`2 objects that others have changed`."""
+    return f"{counted(len(result.refused), 'object')} that others have changed"
+
+
 def starts(result: RunResult) -> str:
     """Which stopped clouds an `up` starts before anything else."""
     names = " and ".join(result.starts)
@@ -152,7 +167,7 @@ def errors(result: RunResult) -> Iterator[Text]:
     """The errors of the stacks that failed, few enough for one screen."""
     shown = 0
     for item in result.results:
-        if item.outcome in ("failed", "blocked", "cancelled", "skipped") and item.reason:
+        if item.outcome in ("failed", "refused", "blocked", "cancelled", "skipped") and item.reason:
             style = OUTCOME_COLOURS[item.outcome]
             yield Text(f"{item.outcome}: {item.stack}: {item.reason}", style=style)
         for message in item.errors[: max(0, _MOST_ERRORS - shown)]:

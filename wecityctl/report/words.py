@@ -34,6 +34,7 @@ OUTCOME_COLOURS: dict[Outcome, str] = {
     "unchanged": "green",
     "skipped": "cyan",
     "failed": "red",
+    "refused": "red",
     "cancelled": "yellow",
     "blocked": "yellow",
 }
@@ -74,14 +75,19 @@ def count_changes(result: StackResult) -> str:
     return " ".join(parts) or "–"
 
 
-def outcome_word(result: StackResult) -> str:
+def outcome_word(result: StackResult) -> Outcome:
     """How a stack ended, in one word: one of which an `up` would refuse something is not just unchanged."""
     return "refused" if result.refused and result.outcome in ("succeeded", "unchanged") else result.outcome
 
 
 def count_failed(result: StackResult) -> str:
-    """How many objects could not be changed, or were refused; a dash for none."""
-    return str(len({*result.refused, *(change.urn for change in result.failed)}) or "–")
+    """How many objects could not be changed; a dash for none."""
+    return str(len(result.failed) or "–")
+
+
+def count_refused(result: StackResult) -> str:
+    """How many objects were refused, or would be, because others have changed them; a dash for none."""
+    return str(len(result.refused) or "–")
 
 
 def tally(results: Iterable[StackResult], *, planned: bool) -> str:
