@@ -90,7 +90,8 @@ class Skipper:
             record = records.load(self._files.record(stack.name))
             if record is not None and record.state == self._state_digest(stack.name):
                 self._records[stack.name] = record
-        self._probe()
+        if self._options.operation == "up":
+            self._probe()
 
     @property
     def _may_skip(self) -> bool:
