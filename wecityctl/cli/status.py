@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +14,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 
 if TYPE_CHECKING:
     from wecityctl.clusters import Clusters
+    from wecityctl.graph import Recording
     from wecityctl.overview import Away, StackStatus, WorkloadStatus
     from wecityctl.session import Session
 
@@ -33,7 +35,6 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
     from wecityctl.overview import examine_clouds, exit_code, find_lacking, stack_statuses, workload_statuses
-    from wecityctl.recordings import record_what_can_be
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
@@ -47,7 +48,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     away = _away(session, clusters, {name: error.message for name, error in failed.items()})
     stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
     reached = {name: item for name, item in answering.items() if name not in examined.failed}
-    lacking = find_lacking(stacks, lambda names: record_what_can_be(session, names)[0], backend, reached)
+    lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
     if lacking:
         stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
     if output is Output.JSON:
@@ -75,12 +76,18 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     raise typer.Exit(exit_code(stacks, read.found))
 
 
+def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recording]:
+    """What the stacks' programs register, of all that can be told or of those named. Loads the SDK."""
+    from wecityctl.recordings import record_what_can_be
+
+    return record_what_can_be(session, names)[0]
+
+
 def _registered(session: Session) -> Iterator[str]:
     """The URNs that the city's stacks would register, as far as their programs tell."""
     from wecityctl.engine.forecast import creations
-    from wecityctl.recordings import record_what_can_be
 
-    for recording in record_what_can_be(session)[0]:
+    for recording in _recorded(session):
         yield from (change.urn for change in creations(recording))
 
 
