@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-from wecityctl.engine.process import die_with_parent
+from wecityctl.deathsignal import die_with_parent
 
 
 class CliProcess:

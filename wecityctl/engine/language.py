@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 from typing import Any, cast
 
 import grpc
@@ -25,6 +26,7 @@ from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, language
 from wecityctl.engine.landing import SECRET_OUTPUTS
 from wecityctl.engine.sdk import lighten
 from wecityctl.engine.wire import Job
+from wecityctl.listeners.callers import OwnCallers, is_served_by
 from wecityctl.model.outputs import Outputs, to_json
 
 EXPORT = "wecity"
@@ -131,13 +133,16 @@ def _load(name: str) -> Callable[..., Any]:
 
 
 class LanguageHost(LanguageRuntimeServicer):
-    """A LanguageRuntime server on a free loopback port for one program."""
+    """A LanguageRuntime server on a free loopback port for one program, which the engine with that PID runs once."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, engine: int) -> None:
         self._program = program
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=4), options=_CHANNEL_OPTIONS)
+        self._engine = engine
+        self._begun = Lock()
+        callers = OwnCallers()
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=4), options=_CHANNEL_OPTIONS, interceptors=[callers])
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, self._server)
-        self.port: int = self._server.add_insecure_port("127.0.0.1:0")
+        callers.port = self.port = int(self._server.add_insecure_port("127.0.0.1:0"))
 
     def start(self) -> None:
         """Begin to answer."""
@@ -164,11 +169,20 @@ class LanguageHost(LanguageRuntimeServicer):
         return empty_pb2.Empty()
 
     def Run(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Run the program in an event loop of its own; an error is the answer, not an exception."""
+        """Run the program in an event loop of its own; an error is the answer, not an exception.
+
+        All resources go to the monitor that the request names, so it has to be our own engine's.
+        """
+        engine_address = request.args[0] if request.args else ""
+        for address in filter(None, (request.monitor_address, engine_address)):
+            if not is_served_by(address, self._engine):
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, f"not an address of this run's engine: {address}")
+        if not self._begun.acquire(blocking=False):
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the program has been run already")
         reset_options(
             project=request.project,
             monitor_address=request.monitor_address,
-            engine_address=request.args[0] if request.args else "",
+            engine_address=engine_address,
             stack=request.stack,
             parallel=request.parallel,
             preview=request.dryRun,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from wecityctl.engine.wire import pair
 from wecityctl.errors import WecityError
 
 END_SECONDS = 5.0
+START_SECONDS = 60.0
 
 
 class Pool:
@@ -23,6 +25,7 @@ class Pool:
     def __init__(self, preload: Sequence[str], log: Path) -> None:
         self._log = log
         self._control, theirs = socket.socketpair()
+        self._control.settimeout(START_SECONDS)
         environment = dict(os.environ)
         # The same modules as here, wherever they come from: an installed wheel, a checkout, a test's own directory.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -48,6 +51,16 @@ class Pool:
         finally:
             theirs.close()
         return connection
+
+    @cached_property
+    def unguarded(self) -> str:
+        """Why other users of this machine can connect to what the run listens on; empty where they cannot."""
+        said = b""
+        with contextlib.suppress(OSError):
+            while not said.endswith(b"\n") and (chunk := self._control.recv(1024)):
+                said += chunk
+        # A zygote that has died says so where it is asked for a process.
+        return said.decode(errors="replace").strip()
 
     @property
     def pid(self) -> int:

@@ -1,24 +1,11 @@
-"""Facts about processes on this machine: dying with the parent, and whether a noted process is still the same one."""
+"""Whether a process of this machine that was noted down is still the same one."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` dies; exits at once when it is dead already. Linux."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)

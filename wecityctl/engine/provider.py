@@ -38,7 +38,13 @@ async def _obey(server: Any, order: OpenPort | ClosePort) -> Opened:
     try:
         if isinstance(order, OpenPort):
             rights = order.rights
-            return Opened(await server.open(order.name, replace_data=rights.replace_data, take_over=rights.take_over))
+            port = await server.open(
+                order.name,
+                replace_data=rights.replace_data,
+                take_over=rights.take_over,
+                kubeconfigs=rights.kubeconfigs,
+            )
+            return Opened(port)
         await server.close(order.port)
         return Opened(order.port)
     except Exception as error:

@@ -12,7 +12,7 @@ from wecityctl.engine.beside import Beside, TakenDown, look_beside
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
-from wecityctl.engine.jobs import JobMaker, provider_registrations
+from wecityctl.engine.jobs import JobMaker, known_kubeconfigs, provider_registrations
 from wecityctl.engine.keeping import Keeping
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.landing import is_landing, kubeconfig_of
@@ -62,6 +62,11 @@ def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | 
 def without_integrity_errors(report: Report) -> Report:
     """The report without what the engine said of a state that is whole again."""
     return replace(report, errors=tuple(text for text in report.errors if "snapshot integrity failure" not in text))
+
+
+def _kubeconfigs(context: Context, stack: str) -> frozenset[str]:
+    clusters = (*context.clusters.values(), *context.stopped.values())
+    return known_kubeconfigs(context.backend, context.state(stack), clusters)
 
 
 class OpenLanded(Protocol):
@@ -204,7 +209,7 @@ class Forward:
 
     def _rights(self, stack: str) -> PortRights:
         options = self._context.options
-        return PortRights(options.confirms(stack), options.take_over)
+        return PortRights(options.confirms(stack), options.take_over, _kubeconfigs(self._context, stack))
 
     def _bring_back(self, stack: str) -> frozenset[str]:
         """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
@@ -429,7 +434,7 @@ class Backward:
         state = context.state(stack)
         assert state is not None
         port = (
-            open_port(PortRights(replace_data=True))
+            open_port(PortRights(replace_data=True, kubeconfigs=_kubeconfigs(context, stack)))
             if context.provider.kind == "builtin" and context.needs_provider(stack)
             else 0
         )

@@ -105,10 +105,12 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class PortRights:
     """What a run may do through its port. `replace_data`: replace what holds other objects or data, as the user has
-    confirmed. `take_over`: previews and adoptions apply over other managers' changes."""
+    confirmed. `take_over`: previews and adoptions apply over other managers' changes. `kubeconfigs`: the digests of
+    those it may be configured with."""
 
     replace_data: bool = False
     take_over: bool = False
+    kubeconfigs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

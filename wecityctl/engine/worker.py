@@ -98,7 +98,7 @@ class _Run:
 
     def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:
         """One run of the CLI with a language host of its own; its exit code."""
-        host = LanguageHost(program)
+        host = LanguageHost(program, cli.pid)
         host.start()
         with _fifo(self._job) as (path, log):
             self._note_owner(cli)

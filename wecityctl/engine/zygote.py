@@ -2,7 +2,7 @@
 
 Run as `python -m wecityctl.engine.zygote DESCRIPTOR MODULE…`; `package.*` loads all of a package. It ends, and takes
 every worker and whatever those started with it, as soon as the other end of its socket is closed, however the owner
-died.
+died. What it and they listen on is guarded; what it says first is why it is not, or nothing.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ import socket
 import sys
 from types import FrameType
 
-from wecityctl.engine.process import die_with_parent
+from wecityctl.deathsignal import die_with_parent
+from wecityctl.listeners.guard import divide
 
 MAX_REQUEST = 1 << 12
 
 
 def main(arguments: list[str]) -> None:
     """Load the modules, then fork a process for each request until the owner is gone."""
-    control = socket.socket(fileno=int(arguments[0]))
+    # A terminal's Ctrl-C reaches neither this process nor its guard.
     os.setsid()
+    unguarded = divide()
+    control = socket.socket(fileno=int(arguments[0]))
+    control.sendall(f"{unguarded}\n".encode())
     for name in ("grpc", "pulumi", "wecityctl.engine.worker", *arguments[1:]):
         # A module that cannot be loaded is reported by the worker that needs it, with its traceback.
         with contextlib.suppress(Exception):

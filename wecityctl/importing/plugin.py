@@ -18,6 +18,8 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
 from wecityctl.errors import DeploymentError
+from wecityctl.listeners import guarded
+from wecityctl.listeners.callers import OwnCallers
 from wecityctl.model.naming import PROJECT
 from wecityctl.parts.plugin import first_line
 
@@ -69,7 +71,10 @@ def started(program: Path, package: str, settings: Mapping[str, str]) -> Iterato
     """Start the plug-in, configured; it is ended with the block."""
     with _engine() as address:
         process = subprocess.Popen(
-            [program, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            guarded([str(program), address]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         try:
             port = first_line(process, START_SECONDS)
@@ -88,9 +93,10 @@ def started(program: Path, package: str, settings: Mapping[str, str]) -> Iterato
 
 @contextmanager
 def _engine() -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(max_workers=2))
+    callers = OwnCallers()
+    server = grpc.server(ThreadPoolExecutor(max_workers=2), interceptors=[callers])
     engine_pb2_grpc.add_EngineServicer_to_server(_Engine(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    callers.port = port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         yield f"127.0.0.1:{port}"

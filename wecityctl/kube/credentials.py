@@ -27,6 +27,7 @@ EXEC_SECONDS = 120.0
 END_SECONDS = 5.0
 MINIMUM_EXEC_SECONDS = 5.0
 EXPIRY_LEEWAY_SECONDS = 10.0
+WITHHELD = ("PULUMI_", "WECITYCTL_")
 MAX_EXEC_BYTES = 1_000_000
 
 
@@ -112,6 +113,11 @@ class Credentials:
         return Login(headers, access.client_cert, access.client_key, expires)
 
 
+def plugin_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a credential plug-in gets of our environment: nothing of Pulumi's or our own, such as the passphrase."""
+    return {name: value for name, value in environ.items() if not name.startswith(WITHHELD)}
+
+
 async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
     """The `status` of the ExecCredential that the plug-in prints. Raises `AuthenticationError` naming the command."""
     name = " ".join((plugin.command, *plugin.args))
@@ -120,7 +126,8 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             f"the credential plug-in `{name}` needs a terminal",
             resolution="use a plug-in (or a login made beforehand) that works without one",
         )
-    environment = os.environ | dict(plugin.env) | {"KUBERNETES_EXEC_INFO": _exec_info(plugin, access)}
+    environment = plugin_environment(os.environ) | dict(plugin.env)
+    environment["KUBERNETES_EXEC_INFO"] = _exec_info(plugin, access)
     try:
         process = await asyncio.create_subprocess_exec(
             plugin.command,

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl.listeners import guarded
 from wecityctl.parts import bundle, onpath
 from wecityctl.parts.catalogue import KUBERNETES_PLUGIN, KUBERNETES_PLUGIN_BINARY, KUBERNETES_PLUGIN_RANGE, Catalogue
 from wecityctl.parts.install import Installer
@@ -117,7 +118,10 @@ def ask_version(path: Path) -> str:
     # The address of an engine is expected; a provider only uses it for logging, of which there is none here.
     try:
         process = subprocess.Popen(
-            [path, "127.0.0.1:9"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            guarded([str(path), "127.0.0.1:9"]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
     except OSError:
         # Broken, or for another machine.

@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Final
 
+from wecityctl.listeners.guard import divide
 from wecityctl.provider.server import ProviderServer
 
 _ENGINE: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):\d+")
@@ -49,6 +50,8 @@ def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:
 
 def main() -> None:
     """Entry point."""
+    # Where there can be no guard, the server still asks for each call whose it is.
+    divide()
     engine = next((a for a in reversed(sys.argv[1:]) if _ENGINE.fullmatch(a)), "")
     asyncio.run(serve(engine))
 

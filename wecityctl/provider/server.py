@@ -13,6 +13,7 @@ from google.protobuf.internal import api_implementation
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from wecityctl.kube.transport import HttpPool
+from wecityctl.listeners.callers import AsyncOwnCallers
 from wecityctl.provider.connection import Connections
 from wecityctl.provider.servicer import PortServicer
 from wecityctl.provider.settings import REPLACE_DATA, TAKE_OVER
@@ -57,20 +58,30 @@ class ProviderServer:
         if self._pool is not None:
             await self._pool.aclose()
 
-    async def open(self, name: str, *, replace_data: bool = False, take_over: bool = False) -> int:
+    async def open(
+        self,
+        name: str,
+        *,
+        replace_data: bool = False,
+        take_over: bool = False,
+        kubeconfigs: frozenset[str] | None = None,
+    ) -> int:
         """Serve a stack run; `name` says whose it is in messages. The port goes into PULUMI_DEBUG_PROVIDERS.
 
         With `replace_data` it may replace namespaces, volumes and whatever else holds data; with `take_over` its
         previews and its adoptions apply over other managers' changes; what is in a state the run takes over before.
+        `kubeconfigs` are the digests (`settings.digest`) of those that it may be configured with, `None` for any.
         """
         if self._connections is None:
             raise RuntimeError("the server has not been entered")
         allowed = {REPLACE_DATA: replace_data, TAKE_OVER: take_over}
         environ = {**self._environ, **{name: "true" for name, is_on in allowed.items() if is_on}}
-        servicer = PortServicer(name, self._connections, environ)
-        server = grpc.aio.server(options=_OPTIONS)
+        servicer = PortServicer(name, self._connections, environ, kubeconfigs)
+        callers = AsyncOwnCallers()
+        server = grpc.aio.server(options=_OPTIONS, interceptors=[callers])
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port: int = server.add_insecure_port(f"{_ADDRESS}:0")
+        callers.port = port
         await server.start()
         self._ports[port] = (server, servicer)
         return port

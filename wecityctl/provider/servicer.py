@@ -39,8 +39,15 @@ _KINDS: Final = {
 class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     """One port: the providers of one stack run."""
 
-    def __init__(self, name: str, connections: Connections, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        connections: Connections,
+        environ: Mapping[str, str],
+        kubeconfigs: frozenset[str] | None = None,
+    ) -> None:
         self.name = name
+        self._kubeconfigs = kubeconfigs
         self._connections = connections
         self._environ = environ
         self._log = EngineLog()
@@ -97,6 +104,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         await self._forget(context.peer())
         connection, failure = None, None
         try:
+            config.require_given(found, self._kubeconfigs)
             connection = self._connections.take(access_for(found, self._environ))
             self._taken[context.peer()] = connection
         except WecityError as error:

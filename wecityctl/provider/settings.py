@@ -5,6 +5,7 @@ Opens no connection and reads no kubeconfig file except to tell which cluster it
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from wecityctl.errors import AuthenticationError
 from wecityctl.provider.kinds import not_served
 from wecityctl.provider.properties import Unknown, contains, plain
 
@@ -76,6 +78,25 @@ def read_settings(args: Mapping[str, Any], variables: Mapping[str, str], environ
         replace_data=environ.get(REPLACE_DATA, "").lower() == "true",
         take_over=environ.get(TAKE_OVER, "").lower() == "true",
         suppress_deprecation_warnings=flag("suppressDeprecationWarnings", "PULUMI_K8S_SUPPRESS_DEPRECATION_WARNINGS"),
+    )
+
+
+def digest(kubeconfig: str) -> str:
+    """What a kubeconfig, as text, is known by without being kept."""
+    return hashlib.sha256(kubeconfig.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def require_given(settings: Settings, kubeconfigs: frozenset[str] | None) -> None:
+    """Raise `AuthenticationError` for a kubeconfig that is none of those with these digests; `None` allows any.
+
+    A kubeconfig may name a program to be run. No kubeconfig means the user's own.
+    """
+    if kubeconfigs is None or not settings.kubeconfig or digest(settings.kubeconfig) in kubeconfigs:
+        return
+    raise AuthenticationError(
+        "the built-in provider was given a kubeconfig that is none of this run's, and does not use it",
+        details="this run's are those of the city's clouds and those that the stack's state names",
+        resolution="a program that makes a provider of its own takes the kubeconfig of a cloud of the city",
     )
 
 

@@ -18,8 +18,12 @@ from wecityctl.local import logs
 from wecityctl.local.proctable import Identity
 from wecityctl.local.service import Service
 from wecityctl.local.store import is_elsewhere
+from wecityctl.local.supervisor.child import environment
 
 _LAUNCH_SECONDS = 15.0
+# What the supervisor needs besides what its services get. It lives for weeks: nothing secret of this command's stays
+# in its environment.
+_PASSED = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
 _ANSWER_SECONDS = 30.0
 
 
@@ -82,6 +86,7 @@ def launch(directory: Path, run: Path) -> Found:
         with subprocess.Popen(
             [sys.executable, "-P", "-m", __package__, str(directory), str(run), str(writer)],
             cwd="/",
+            env=environment({name: os.environ[name] for name in _PASSED if name in os.environ}),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
