@@ -29,8 +29,8 @@ class Finding:
 
 
 def check_machine() -> tuple[Finding, ...]:
-    """All findings: directories, room and memory, engine parts, provider, real node, embedded clouds."""
-    return (*_directories(), *_room(), *_parts(), _provider(), *_node(), *_clouds())
+    """All findings: directories, room and memory, engine parts, provider, other users, real node, embedded clouds."""
+    return (*_directories(), *_room(), *_parts(), _provider(), _other_users(), *_node(), *_clouds())
 
 
 def check_clouds(city: City) -> tuple[Finding, ...]:
@@ -97,6 +97,23 @@ def _provider() -> Finding:
     if official is not None:
         return Finding("kubernetes provider", "ok", f"official {official.version}: {official.path}")
     return Finding("kubernetes provider", "ok", "built-in; the official plug-in is not on this machine")
+
+
+def _other_users() -> Finding:
+    from wecityctl.listeners.guard import lacking
+    from wecityctl.listeners.users import other_users
+
+    reason, others = lacking(), other_users()
+    if not reason:
+        return Finding("other users", "ok", "connections to what a run listens on are checked: only this user's pass")
+    if not others:
+        return Finding("other users", "ok", f"no other user can log in; their connections could not be told: {reason}")
+    return Finding(
+        "other users",
+        "warning",
+        f"while a run lasts they can connect to the engine ({', '.join(others)}), because {reason}",
+        "run where nobody else can log in, or on Linux 5.9 or newer without a filter of its own around the container",
+    )
 
 
 def _node() -> Iterator[Finding]:

@@ -129,6 +129,7 @@ def test_a_taint_that_somebody_removed_comes_back_beside_the_others() -> None:
 @pytest.mark.parametrize("kind,count", [("Node", 2), ("Pod", 3)])
 def test_the_stages_are_documents_kwok_can_read(kind: str, count: int) -> None:
     text = resources.files("wecityctl.local.simulated").joinpath("stages.yaml").read_text()
-    documents = list(yaml.safe_load_all(text))
+    options, *documents = yaml.safe_load_all(text)
+    assert (options["apiVersion"], options["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokConfiguration")
     assert all(each["apiVersion"] == "kwok.x-k8s.io/v1alpha1" and each["kind"] == "Stage" for each in documents)
     assert len([each for each in documents if each["spec"]["resourceRef"]["kind"] == kind]) == count

@@ -67,6 +67,11 @@ class Engine:
         if provider and self._provider is None:
             self._provider = self._pool.spawn(f"{_HERE}.provider")
 
+    @property
+    def unguarded(self) -> str:
+        """Why other users of this machine can connect to the run's ports; empty where they cannot."""
+        return self._pool.unguarded if self._pool is not None else ""
+
     def spawn(self, module: str) -> Connection:
         """A process beside this one that has the SDKs loaded and runs `module.main(descriptor)`."""
         self.warm_up()

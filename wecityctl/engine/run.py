@@ -38,10 +38,13 @@ from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.wire import Report
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.listeners.users import other_users
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
 from wecityctl.model.outputs import EntryOutputs
 from wecityctl.plan import Plan, make_plan
+
+UNGUARDED = "the engine's ports are open to the other users of this machine while it runs, because {}"
 
 
 def run(
@@ -200,6 +203,7 @@ class _Runner:
                 drift.look(name for name in work if not self._skipper.is_probed(name))
         self._before()
         if needed:
+            self._note_guard(engine)
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         if self._options.operation == "up":
@@ -256,6 +260,13 @@ class _Runner:
         context = self._context
         is_builtin = context.provider.kind == "builtin"
         engine.warm_up(provider=is_builtin and any(map(context.needs_provider, context.stacks)))
+
+    def _note_guard(self, engine: Engine) -> None:
+        """Say it where other users could reach what this run listens on."""
+        others = other_users() if engine.unguarded else ()
+        if others:
+            text = f"{UNGUARDED.format(engine.unguarded)}: {', '.join(others[:3])}{' …' if others[3:] else ''}"
+            self._sink(Diagnostic("", "warning", text))
 
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""
@@ -341,6 +352,7 @@ class _Runner:
         context = self._context
         self._warm_up(engine)
         context.backend.unlock()
+        self._note_guard(engine)
         self._check_locks(context.stacks)
         require_same_clusters(context)
         forget_old_clusters(context, self._sink)
