@@ -146,11 +146,32 @@ if os.fork() == 0:
     assert is_gone(daemon)
 
 
-def test_a_copy_of_a_port_is_not_kept_when_its_owner_stops_waiting() -> None:
-    with echo("blocking") as address:
-        assert converse(address) == "ok"
-    with pytest.raises(ConnectionRefusedError):
-        converse(address)
+def test_the_port_of_a_process_that_is_killed_while_it_waits_is_closed() -> None:
+    code = """
+import os, signal, socket, time
+server = socket.create_server(("127.0.0.1", 0))
+child = os.fork()
+if child == 0:
+    server.accept()
+print(server.getsockname()[1], flush=True)
+server.close()
+input()
+os.kill(child, signal.SIGKILL)
+os.wait()
+input()
+"""
+    command = guarded([sys.executable, "-c", code])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        port = int(process.stdout.readline())
+        process.stdin.write("\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 20
+        with pytest.raises(ConnectionRefusedError):
+            while time.monotonic() < deadline:
+                converse(("127.0.0.1", port), seconds=0.2)
+                time.sleep(0.1)
+        process.kill()
 
 
 def test_a_call_that_a_signal_interrupts_loses_no_connection() -> None:

@@ -27,7 +27,6 @@ _YES: Final = b"\1"
 _NO: Final = b"\0"
 _LOOK_MILLISECONDS: Final = 1000
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
-_PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def divide() -> str:
@@ -228,8 +227,9 @@ def is_from(connection: socket.socket, uid: int) -> bool:
 def _watch_over(child: int, control: socket.socket, above: int) -> NoReturn:
     """The life of the guard. It ends as the child ends; it stays behind for what the child has left running."""
     process = os.pidfd_open(child)
-    for number in _PASSED_ON:
-        signal.signal(number, lambda number, _: _signal(process, number))
+    # Ctrl-C in a terminal reaches the child by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: _signal(process, number))
     listener = _take_listener(process, control)
     _close_all_but(listener, process, above)
     # What loses its parent comes to this process: it may look only at what is below it where Yama says so.

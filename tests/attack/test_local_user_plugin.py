@@ -1,0 +1,75 @@
+"""Another user of the machine beside plain `pulumi`: the built-in plug-in, as an engine starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from tests.attack.ports import listening
+from tests.attack.stranger import answers_of
+from tests.listeners.second_user import NEEDS_ROOT
+from wecityctl.listeners.guard import lacking
+
+GUARDED = pytest.mark.skipif(bool(lacking()), reason=f"no guard on this machine: {lacking()}")
+
+
+@pytest.fixture
+def plugin() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-P", "-m", "wecityctl.provider", "-v=3", "127.0.0.1:9"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def is_open(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        try:
+            provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(empty_pb2.Empty(), timeout=20)
+        except grpc.RpcError:
+            return False
+    return True
+
+
+@NEEDS_ROOT
+@GUARDED
+def test_nobody_else_is_answered(plugin: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
+    mark = tmp_path / "run-by-a-stranger"
+    _, port = plugin
+    assert is_open(port)
+    found = answers_of([port], str(mark))[port]
+    assert found.pop("hello") == "nothing"
+    assert set(found.values()) <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, found
+    assert not mark.exists()
+    assert is_open(port)
+
+
+def test_a_killed_plugin_leaves_nothing(plugin: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = plugin
+    children = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert set(listening([process.pid, *children])) == {port}
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_open(port)
+
+
+def test_a_plugin_ends_in_order(plugin: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = plugin
+    process.terminate()
+    assert process.wait(30) == 0
+    assert not is_open(port)
