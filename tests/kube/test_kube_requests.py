@@ -544,6 +544,21 @@ async def test_exec_plugin_runs_once_and_again_on_401(tmp_path: Path, version: s
     assert (tmp_path / "count").read_text() == "2"
 
 
+async def test_exec_plugin_gets_nothing_of_pulumis_or_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "WECITYCTL_BUNDLE", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "x")
+    place = tmp_path / "environment"
+    exec_plugin = plugin(
+        tmp_path,
+        f"import json, os; open({str(place)!r}, 'w').write(json.dumps(dict(os.environ)))\n{COUNTING}",
+        env=(("COUNTER", str(tmp_path / "count")), ("PULUMI_OF_THE_KUBECONFIG", "y")),
+    )
+    await Credentials(Access(server="https://x", exec_plugin=exec_plugin)).current()
+    found = json.loads(place.read_text())
+    assert {name for name in found if name.startswith(("PULUMI_", "WECITYCTL_"))} == {"PULUMI_OF_THE_KUBECONFIG"}
+    assert found["AWS_PROFILE"] == "x"
+
+
 async def test_exec_plugin_runs_again_on_expiry(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     clock = [now.timestamp()]

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,6 +27,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _YES: Final = b"\1"
 _NO: Final = b"\0"
 _LOOK_MILLISECONDS: Final = 1000
+_MOST_RESETS: Final = 256
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -102,15 +104,15 @@ class Guard:
         """Wait, and answer what has come; the watched descriptors that are readable, and the listener at its end."""
         told = set()
         for descriptor, event in self._poll.poll(_LOOK_MILLISECONDS if self._blocked else None):
-            if descriptor in self._blocked:
-                self._poll.unregister(descriptor)
-                self._serve(*self._blocked.pop(descriptor))
-            elif descriptor == self._listener and event & select.POLLIN:
-                # A call that was interrupted, or whose process has died, cannot be answered.
-                with contextlib.suppress(OSError):
+            # A call that was interrupted, or whose process has died, cannot be answered.
+            with contextlib.suppress(OSError):
+                if descriptor in self._blocked:
+                    self._poll.unregister(descriptor)
+                    self._serve(*self._blocked.pop(descriptor))
+                elif descriptor == self._listener and event & select.POLLIN:
                     self._answer(seccomp.receive(self._listener))
-            else:
-                told.add(descriptor)
+                else:
+                    told.add(descriptor)
         self._forget_blocked()
         return told
 
@@ -162,13 +164,13 @@ class Guard:
 
     def _next(self, sock: socket.socket, inode: int) -> socket.socket:
         """The next connection from a process of our user; those of others are reset. Raises `OSError`."""
-        kept = self._kept.pop(inode, [])
-        if kept:
-            self._kept[inode] = kept[1:]
+        if kept := self._kept.pop(inode, []):
+            if kept[1:]:
+                self._kept[inode] = kept[1:]
             return kept[0]
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        while True:
+        for _ in range(_MOST_RESETS):
             if not poll.poll(0):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             connection, _ = sock.accept()
@@ -177,6 +179,8 @@ class Guard:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             connection.close()
+        # Others wait for this process too; servers ask again at once.
+        raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
 
     def _hand_over(self, call: Call, inode: int, connection: socket.socket) -> None:
         try:
@@ -198,7 +202,7 @@ class Guard:
         with Path(f"/proc/{call.thread}/mem").open("r+b", buffering=0) as memory:
             if not seccomp.is_waiting(self._listener, call):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            (room,) = struct.unpack("=I", os.pread(memory.fileno(), 4, call.length))
+            room = int.from_bytes(os.pread(memory.fileno(), 4, call.length), sys.byteorder)
             os.pwrite(memory.fileno(), address[:room], call.address)
             os.pwrite(memory.fileno(), struct.pack("=I", len(address)), call.length)
 

@@ -16,21 +16,23 @@ import sys
 from typing import Final
 
 from wecityctl.listeners.guard import divide
-from wecityctl.provider.server import ProviderServer
 
 _ENGINE: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):\d+")
 _PR_SET_PDEATHSIG: Final = 1
 _LOOK: Final = 1.0
 
 
-async def serve(engine: str) -> None:
-    """Serve one port until asked to stop or until the parent process is gone."""
+async def serve(engine: str, *, is_guarded: bool) -> None:
+    """Serve one port until asked to stop or until the parent process is gone, of which a guard tells by itself."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     parent = os.getppid()
-    _wake_when_parent_dies(loop)
+    if not is_guarded:
+        _wake_when_parent_dies(loop)
+    from wecityctl.provider.server import ProviderServer  # after the guard has gone its way, which needs none of it
+
     async with ProviderServer() as server:
         port = await server.open(engine or "plug-in")
         sys.stdout.write(f"{port}\n")
@@ -51,9 +53,9 @@ def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:
 def main() -> None:
     """Entry point."""
     # Where there can be no guard, the server still asks for each call whose it is.
-    divide()
+    is_guarded = not divide()
     engine = next((a for a in reversed(sys.argv[1:]) if _ENGINE.fullmatch(a)), "")
-    asyncio.run(serve(engine))
+    asyncio.run(serve(engine, is_guarded=is_guarded))
 
 
 if __name__ == "__main__":
