@@ -13,7 +13,6 @@ from typing import Any
 from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.state import Deployment
 from wecityctl.errors import AuthenticationError, ExitCode, WecityError
-from wecityctl.listeners import guarded
 from wecityctl.model.naming import PROJECT
 
 PROJECT_FILE = f"name: {PROJECT}\nruntime: python\ndescription: stacks of wecityctl\n"
@@ -104,8 +103,7 @@ def run_cli(cli: Path, arguments: Sequence[str], environment: Mapping[str, str],
     """The CLI's stdout. Raises the error that its exit code stands for."""
     try:
         done = subprocess.run(
-            # It opens ports for plug-ins also where it starts none.
-            guarded([str(cli), *arguments, "--non-interactive", "--color", "never"]),
+            [str(cli), *arguments, "--non-interactive", "--color", "never"],
             env=dict(environment),
             input=text,
             capture_output=True,
