@@ -30,7 +30,7 @@ from wecityctl.engine.secret_write import remove_secret, set_secret
 from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError, WecityError
 from wecityctl.filelock import hold
-from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
+from wecityctl.model.events import Diagnostic, Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
 from wecityctl.overview import Away, stack_statuses
 
 pytestmark = pytest.mark.engine
@@ -55,6 +55,19 @@ def test_a_first_preview_shows_all_layers_and_writes_nothing(home: Path) -> None
     assert isinstance(events[0], RunStarted) and isinstance(events[-1], RunFinished)
     assert next(e.stack for e in events if isinstance(e, StackStarted)) == "one.secrets"
     assert everything_below(home / "state") == []
+
+
+@pytest.mark.parametrize("others", [("wang",), ()])
+def test_a_run_without_a_guard_says_so_where_others_can_log_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("wecityctl.engine.execute.Engine.unguarded", "the kernel is too old")
+    monkeypatch.setattr("wecityctl.engine.run.other_users", lambda: others)
+    events: list[Event] = []
+    assert go(make_city("one", ()), "preview", events=events).exit_code == 0
+    told = [event.message for event in events if isinstance(event, Diagnostic) and event.severity == "warning"]
+    assert [text for text in told if "because the kernel is too old: wang" in text] == told[: len(others)]
+    assert len(told) == len(others)
 
 
 def test_up_then_up_then_destroy(home: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.listeners.second_user import NEEDS_ROOT, as_second_user, converse
+from wecityctl.checkup import check_machine
 from wecityctl.listeners import guarded
 from wecityctl.listeners.guard import lacking
 
@@ -189,3 +190,23 @@ while True:
         assert process.stdout is not None
         address = ("127.0.0.1", int(process.stdout.readline()))
         assert set(pool.map(lambda _: converse(address, seconds=30.0), range(300))) == {"ok"}
+
+
+def test_where_another_answers_such_calls_there_is_no_guard_and_the_program_runs() -> None:
+    code = "from wecityctl.listeners.guard import divide, lacking; print(lacking()); print(divide())"
+    with program("-c", code) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines() == ["the kernel refuses the filter: Device or resource busy"] * 2
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("others,level", [(("wang", "li"), "warning"), ((), "ok")])
+def test_doctor_tells_where_others_could_connect(
+    monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], level: str
+) -> None:
+    monkeypatch.setattr("wecityctl.listeners.guard.lacking", lambda: "it is too old")
+    monkeypatch.setattr("wecityctl.listeners.users.other_users", lambda: others)
+    (found,) = (each for each in check_machine() if each.name == "other users")
+    assert found.level == level
+    assert "it is too old" in found.detail
+    assert not others or ("wang, li" in found.detail and found.remedy)

@@ -118,9 +118,11 @@ class Guard:
 
     def is_used(self) -> bool:
         """Whether any guarded process is left."""
+        if self._listener < 0:
+            return False
         poll = select.poll()
         poll.register(self._listener, 0)
-        return self._listener >= 0 and not poll.poll(0)
+        return not poll.poll(0)
 
     def _answer(self, call: Call) -> None:
         try:
