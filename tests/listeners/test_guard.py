@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import signal
 import socket
 import struct
@@ -18,9 +20,10 @@ import pytest
 from tests.listeners.second_user import NEEDS_ROOT, as_second_user, converse
 from wecityctl.checkup import check_machine
 from wecityctl.listeners import guarded
-from wecityctl.listeners.guard import lacking
+from wecityctl.listeners.guard import divide, lacking
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"no guard on this machine: {lacking()}")
+PR_SET_DUMPABLE = 4
 ECHO = str(Path(__file__).with_name("echo.py"))
 
 
@@ -190,6 +193,26 @@ while True:
         assert process.stdout is not None
         address = ("127.0.0.1", int(process.stdout.readline()))
         assert set(pool.map(lambda _: converse(address, seconds=30.0), range(300))) == {"ok"}
+
+
+@NEEDS_ROOT
+def test_a_user_without_rights_is_guarded_as_well() -> None:
+    def serve() -> tuple[str, str]:
+        # As a process is that began as this user, not as one that root has become.
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+        lacks = divide()
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            server.listen()
+            address = server.getsockname()
+            if not os.fork():
+                converse(address)
+                os._exit(0)
+            server.settimeout(20)
+            connection, _ = server.accept()
+            return lacks, connection.recv(100).decode()
+
+    assert as_second_user(serve) == ("", "hello")
 
 
 def test_where_another_answers_such_calls_there_is_no_guard_and_the_program_runs() -> None:
