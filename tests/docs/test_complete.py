@@ -288,3 +288,14 @@ def test_a_record_has_its_four_parts(record: Path) -> None:
     assert re.match(rf"# (0*{int(record.name[:4])})[.:]? ", text), "the title begins with the record's number"
     for part in ("Context", "Decision", "Consequences", "What would change our mind"):
         assert re.search(rf"^(## {part}|\*\*{part}\.)", text, re.MULTILINE), part
+
+
+def test_the_threat_models_tests_exist() -> None:
+    """Each line is attacked by a test; where none is, it says why."""
+    page = (ROOT / "docs/explanation/threat-model.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9]+/test_[a-z_0-9]+)`", page))
+    assert len(named) > 20
+    assert sorted(name for name in named if not (ROOT / "tests" / f"{name}.py").exists()) == []
+    boundaries = page.partition("\n## Boundaries\n")[2].partition("\n## ")[0]
+    rows = [line for line in boundaries.splitlines() if line.startswith("| ")][2:]
+    assert [row for row in some(rows) if not re.search(r"`[a-z0-9]+/test_[a-z_0-9]+` \|$", row)] == []
