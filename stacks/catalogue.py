@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.catalogue import CapabilityType, Catalogue
+from wecityctl.model.catalogue import CapabilityType, Catalogue, UseLimits
 
 ENTRY_POINT_GROUP = "wecityctl.capabilities"
 
@@ -42,6 +42,7 @@ BUILTIN: tuple[CapabilityType, ...] = (
         cpu="250m",
         memory="512Mi",
         health="pg_isready on 5432",
+        limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
     ),
     CapabilityType(
         name="cache",
@@ -56,6 +57,7 @@ BUILTIN: tuple[CapabilityType, ...] = (
         storage="1Gi",
         memory="256Mi",
         health="PING on 6379",
+        limits=UseLimits(connections=100, memory="32Mi"),
     ),
 )
 
