@@ -43,6 +43,8 @@ BUILTIN: tuple[CapabilityType, ...] = (
         memory="512Mi",
         health="pg_isready on 5432",
         limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
+        # Each takes some megabytes of the server's memory once it is used.
+        connections={"small": 95, "medium": 195, "large": 395},
     ),
     CapabilityType(
         name="cache",

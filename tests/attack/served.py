@@ -108,7 +108,7 @@ class Served:
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for number in (signal.SIGINT, signal.SIGKILL):
                 try:
                     os.killpg(process.pid, number)
                     process.wait(10)

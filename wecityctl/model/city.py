@@ -29,11 +29,12 @@ TenantType = Literal["department", "partner"]
 @dataclass(frozen=True, slots=True)
 class DataRule:
     """Where data of one class may lie. Empty tuples set no limit of their own; `partners`: whether a partner's app may
-    hold it."""
+    hold it; `dedicated`: whether its stores must be one tenant's alone."""
 
     zones: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     partners: bool = True
+    dedicated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

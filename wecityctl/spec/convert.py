@@ -140,7 +140,7 @@ def _compliance(item: city.Compliance) -> model.Compliance:
         registries=tuple(item.registries),
         image_digests=item.image_digests,
         data_classes={
-            name: model.DataRule(tuple(rule.zones), tuple(rule.regions), rule.partners)
+            name: model.DataRule(tuple(rule.zones), tuple(rule.regions), rule.partners, rule.dedicated)
             for name, rule in item.data_classes.items()
         },
         backup=model.Backup(item.backup.target, item.backup.region) if item.backup is not None else model.Backup(),

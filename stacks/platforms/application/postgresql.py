@@ -6,11 +6,8 @@ Databases and roles of the apps are made by the tenants' provisioning Jobs (`sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pulumi
 
-from wecityctl.model.city import Size
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
@@ -32,8 +29,8 @@ from wecityctl.stacks.upstream import base_outputs
 USER = 999
 DATA = "/var/lib/postgresql/data"
 PGDATA = f"{DATA}/pgdata"
-# By size. Each takes some megabytes once it is used.
-CONNECTIONS: Mapping[Size, int] = {"small": 100, "medium": 200, "large": 400}
+# Connections beside the apps': for provisioning, the guard and a person.
+RESERVED = 5
 # Address space of a server process beside the buffers: programs, libraries, tables of locks and processes.
 PROGRAM_BYTES = 128 * 1024**2
 
@@ -145,9 +142,8 @@ def start(context: CapabilityScope) -> str:
         "listen_addresses": "*",
         "jit": "off",
         "shared_buffers": f"{buffers // 1024}kB",
-        "max_connections": CONNECTIONS[context.capability.size],
-        # For provisioning, the guard and a person, whatever the apps hold.
-        "superuser_reserved_connections": 5,
+        "max_connections": context.type.connections[context.capability.size] + RESERVED,
+        "superuser_reserved_connections": RESERVED,
         # A connection that does not say who it is takes the place of one that does.
         "authentication_timeout": "10s",
         "tcp_keepalives_idle": "60s",
