@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -178,3 +179,11 @@ def database_server(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
         except BaseException:
             print("\n".join(served.log[-40:]))
             raise
+
+
+def wait_until(check: Callable[[], bool], seconds: float = 40) -> None:
+    """Wait until `check` is true; fail when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)

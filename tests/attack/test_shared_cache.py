@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.attack.conftest import Unpacked
-from tests.attack.served import ADMIN, PASSWORD, Served, attacked, cache_server
+from tests.attack.served import ADMIN, PASSWORD, Served, attacked, cache_server, wait_until
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Dedicated, Use
 from wecityctl.stacks.platforms.application.cache import probe_password
@@ -61,13 +60,6 @@ def _answers(client: Any) -> bool:
         return bool(client.ping())
     except Exception:
         return False
-
-
-def wait_until(check: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.1)
 
 
 def test_every_command_of_an_app_has_keys_or_channels_or_is_its_connections_own(connect: Connect) -> None:

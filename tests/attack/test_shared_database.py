@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.attack.conftest import Unpacked
-from tests.attack.served import ADMIN, PASSWORD, Attacked, Served, attacked, database_server
-from tests.attack.test_shared_cache import wait_until
+from tests.attack.served import ADMIN, PASSWORD, Attacked, Served, attacked, database_server, wait_until
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Use
 
