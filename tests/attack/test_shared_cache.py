@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,15 @@ def test_liveness_is_an_answer_to_the_probe(connect: Connect, served: Served) ->
     }
     for password, code in ((probe_password(ADMIN), 0), (PASSWORD, 1)):
         assert served.image.run(*command, PORT=str(served.port), PROBE_PASSWORD=password).returncode == code
+
+
+def test_a_guard_waits_for_its_server_and_ends_when_it_is_told_to(served: Served) -> None:
+    guard = {item["name"]: item.get("value", "") for item in served.container("guard")["env"]}
+    with served.image.running(*served.command("guard"), **{**guard, "ADMIN_PASSWORD": ADMIN, "PORT": "1"}) as process:
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 def test_functions_that_were_loaded_when_anybody_could_are_gone(connect: Connect) -> None:

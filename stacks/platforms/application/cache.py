@@ -21,6 +21,7 @@ from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY, perm
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
 from wecityctl.stacks.platforms.stateful import (
     GUARD_REQUESTS,
+    guard_command,
     provisioning_policies,
     server_requests,
     stateful_set,
@@ -108,7 +109,7 @@ class Cache(CapabilityComponent):
         guard = pods.container(
             "guard",
             image,
-            command=["/bin/sh", "-c", cache_guard.script(maxmemory(context))],
+            command=guard_command(cache_guard.script(maxmemory(context))),
             env=[
                 pods.from_secret("ADMIN_PASSWORD", admin, "password"),
                 port,

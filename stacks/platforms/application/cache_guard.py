@@ -66,7 +66,7 @@ cli < asked | sed -u -n -e 's/\r$//;t cut' -e ':cut' \
   -e '/^user /d' -e p > answered &
 exec 3> asked 4< answered
 
-# Prints the answer. A server that is gone, or was started anew without the scripts, ends the guard: it starts again.
+# Prints the answer. A server that is gone, or was started anew without the scripts, ends the script.
 ask() {
   printf '%s\nECHO end-of-answer\n' "$*" >&3
   while :; do

@@ -18,6 +18,7 @@ from wecityctl.stacks.platforms.application.postgresql_access import BINARIES
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
 from wecityctl.stacks.platforms.stateful import (
     GUARD_REQUESTS,
+    guard_command,
     provisioning_policies,
     server_requests,
     stateful_set,
@@ -98,7 +99,7 @@ class PostgreSQL(CapabilityComponent):
         guard = pods.container(
             "guard",
             image,
-            command=["/bin/sh", "-c", postgresql_guard.SCRIPT],
+            command=guard_command(postgresql_guard.SCRIPT),
             env=[
                 pods.from_secret("PGPASSWORD", admin, "password"),
                 {"name": "PGPORT", "value": str(context.type.port)},

@@ -86,7 +86,7 @@ END
 $guard$;
 """  # noqa: S608 - what goes in are constants of these modules
 
-# It takes PGPASSWORD from its environment. A server that is gone ends it, and it starts again.
+# It takes PGPASSWORD from its environment. A server that is gone ends it.
 SCRIPT = f"""set -eu
 export PGUSER=postgres PGHOST=127.0.0.1 PGCONNECT_TIMEOUT=5
 until {BINARIES}/pg_isready --quiet; do sleep 1; done
