@@ -170,6 +170,10 @@ def test_a_full_database_is_read_only_then_closed_and_opens_with_a_higher_limit(
             return str(error)
         return ""
 
+    # Whoever changes a role waits for a transaction that has changed it: the guard does not wait for the app's.
+    holder = connect(EVE)
+    holder.run("BEGIN")
+    holder.run(f"ALTER ROLE {EVE} PASSWORD '{PASSWORD}'")
     # An app that writes is told why it may not any more.
     wait_until(lambda: "read-only transaction" in write(), 120)
     assert state() == "read-only"

@@ -35,7 +35,10 @@ CATALOGUE = {
     for item in (
         _type("gateway", binding="", max_replicas=8),
         _type(
-            "postgresql", engines=("postgresql",), binding="postgresql", limits=UseLimits(connections=20, storage="2Gi")
+            "postgresql",
+            engines=("postgresql",),
+            binding="postgresql",
+            limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
         ),
         _type("cache", engines=("valkey", "redis"), binding="redis", limits=UseLimits(connections=100, memory="32Mi")),
         _type("needy", requires=("postgresql", "queue")),

@@ -40,6 +40,8 @@ _SQL = rf"""
 \getenv stated STORAGE_STATED
 \set statement_timeout :statement_seconds s
 SELECT pg_advisory_lock({LOCK});
+-- A role may change itself in a transaction that it leaves open: then this Job fails, and no other waits for it.
+SET lock_timeout = '5s';
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password'

@@ -33,31 +33,6 @@ DECLARE
   ended integer;
 BEGIN
   LOOP
-    PERFORM pg_advisory_xact_lock({LOCK});
-    FOR item IN
-      SELECT l.*, pg_database_size(d.oid) AS size
-      FROM wecity.limits l JOIN pg_database d ON d.datname = l.role JOIN pg_roles r ON r.rolname = l.role
-    LOOP
-      wanted := CASE
-        WHEN item.size >= item.storage / 100 * {CLOSED} THEN 'closed'
-        WHEN item.size >= item.storage AND item.state <> 'closed' THEN 'read-only'
-        WHEN item.size >= item.storage / 100 * {OPEN} THEN item.state
-        ELSE 'open' END;
-      IF wanted <> item.state THEN
-        EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', item.role,
-          CASE wanted WHEN 'closed' THEN 0 ELSE item.connections END);
-        IF wanted = 'open' THEN
-          EXECUTE format('ALTER ROLE %I RESET default_transaction_read_only', item.role);
-        ELSE
-          EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', item.role);
-        END IF;
-        UPDATE wecity.limits SET state = wanted WHERE role = item.role;
-        RAISE NOTICE 'guard: database % is % with % of % bytes', item.role, wanted, item.size, item.storage;
-      END IF;
-      IF wanted = 'closed' OR (wanted = 'read-only' AND item.state = 'open') THEN
-        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = item.role;
-      END IF;
-    END LOOP;
     SELECT count(pg_terminate_backend(a.pid)) INTO ended
     FROM pg_stat_activity a JOIN wecity.limits l ON l.role = a.usename
     WHERE a.backend_type = 'client backend' AND (
@@ -79,6 +54,37 @@ BEGIN
     ) files
     WHERE whole > {TEMPORARY_FILES_OF_A_ROLE};
     IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions whose temporary files were too many', ended; END IF;
+    -- Jobs hold the lock for seconds. Sessions are ended before their role is changed, which one of them may hold.
+    PERFORM set_config('lock_timeout', '0', true);
+    PERFORM pg_advisory_xact_lock({LOCK});
+    PERFORM set_config('lock_timeout', '2s', true);
+    FOR item IN
+      SELECT l.*, pg_database_size(d.oid) AS size
+      FROM wecity.limits l JOIN pg_database d ON d.datname = l.role JOIN pg_roles r ON r.rolname = l.role
+    LOOP
+      wanted := CASE
+        WHEN item.size >= item.storage / 100 * {CLOSED} THEN 'closed'
+        WHEN item.size >= item.storage AND item.state <> 'closed' THEN 'read-only'
+        WHEN item.size >= item.storage / 100 * {OPEN} THEN item.state
+        ELSE 'open' END;
+      IF wanted = 'closed' OR (wanted = 'read-only' AND item.state = 'open') THEN
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = item.role;
+      END IF;
+      CONTINUE WHEN wanted = item.state;
+      BEGIN
+        EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', item.role,
+          CASE wanted WHEN 'closed' THEN 0 ELSE item.connections END);
+        IF wanted = 'open' THEN
+          EXECUTE format('ALTER ROLE %I RESET default_transaction_read_only', item.role);
+        ELSE
+          EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', item.role);
+        END IF;
+        UPDATE wecity.limits SET state = wanted WHERE role = item.role;
+        RAISE NOTICE 'guard: database % is % with % of % bytes', item.role, wanted, item.size, item.storage;
+      EXCEPTION WHEN OTHERS THEN
+        RAISE NOTICE 'guard: database % is not % yet: %', item.role, wanted, SQLERRM;
+      END;
+    END LOOP;
     COMMIT;
     PERFORM pg_sleep({PERIOD});
   END LOOP;
