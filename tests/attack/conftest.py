@@ -1,4 +1,4 @@
-"""The machines that are attacked are those of the whole runs; of shared servers, the images' programs as directories."""
+"""Machines to attack, as whole runs have them; for shared servers the programs of the images, as directories."""
 
 from __future__ import annotations
 
