@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
@@ -15,6 +16,7 @@ from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, PASSWORD, Served, attacked, cache_server, wait_until
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Dedicated, Use
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.platforms.application.cache import probe_password
 from wecityctl.stacks.platforms.application.cache_access import CHANNELS, CONNECTION, permissions
 
@@ -157,6 +159,29 @@ def test_one_value_cannot_take_the_servers_memory(connect: Connect) -> None:
     for command in (("SETRANGE", f"{EVE}:big", "500000000", "x"), ("SETBIT", f"{EVE}:big", "4000000000", "1")):
         with pytest.raises(Exception, match=r"maximum allowed size|out of range"):
             eve.execute_command(*command)
+
+
+def test_what_an_app_sends_in_part_and_leaves_unread_stays_within_the_servers_memory(
+    connect: Connect, served: Served
+) -> None:
+    eve, admin = connect(EVE), connect("admin", ADMIN)
+    limit = parse_quantity(served.container("cache")["resources"]["limits"]["memory"])
+    eve.set(f"{EVE}:wide", "x" * 10_000_000)
+    login = f"AUTH {EVE} {PASSWORD}\r\n".encode()
+    unread = login + f"GET {EVE}:wide\r\n".encode() * 20
+    half = login + b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10000000\r\n" + b"x" * 9_900_000
+    with contextlib.ExitStack() as stack:
+        for message in [unread] * 15 + [half] * 20:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5))
+            with contextlib.suppress(OSError):
+                client.sendall(message)
+        with contextlib.suppress(Exception):
+            eve.execute_command("MGET", *[f"{EVE}:wide"] * 1000)
+    status = Path(f"/proc/{admin.info('server')['process_id']}/status").read_text()
+    (peak,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < limit
+    assert connect(BOB).set(f"{BOB}:a", "1")
+    connect(EVE).unlink(f"{EVE}:wide")
 
 
 def test_an_app_cannot_hold_more_connections_than_its_limit(connect: Connect, served: Served) -> None:
