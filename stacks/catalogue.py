@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.catalogue import CapabilityType, Catalogue
+from wecityctl.model.catalogue import CapabilityType, Catalogue, UseLimits
 
 ENTRY_POINT_GROUP = "wecityctl.capabilities"
 
@@ -42,6 +42,9 @@ BUILTIN: tuple[CapabilityType, ...] = (
         cpu="250m",
         memory="512Mi",
         health="pg_isready on 5432",
+        limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
+        # Each takes some megabytes of the server's memory once it is used.
+        connections={"small": 95, "medium": 195, "large": 395},
     ),
     CapabilityType(
         name="cache",
@@ -56,6 +59,7 @@ BUILTIN: tuple[CapabilityType, ...] = (
         storage="1Gi",
         memory="256Mi",
         health="PING on 6379",
+        limits=UseLimits(connections=100, memory="32Mi"),
     ),
 )
 

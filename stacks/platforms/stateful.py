@@ -1,8 +1,12 @@
-"""What capabilities with a volume have in common: the claim, the single pod over it, the way in for provisioning."""
+"""What capabilities with a volume have in common: the claim, the single pod over it with its guard, the way in for
+provisioning."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from wecityctl.model import naming
+from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.stacks import network
 from wecityctl.stacks.objects import Manifest
 from wecityctl.stacks.platforms.platform import CapabilityScope
@@ -38,6 +42,28 @@ def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
             "selector": {"matchLabels": context.selector},
             "template": template,
         },
+    }
+
+
+# What the guard beside a server asks for: out of what the capability asks for, not on top of it.
+GUARD_REQUESTS: Mapping[str, str] = {"cpu": "10m", "memory": "32Mi"}
+
+
+def guard_command(body: str) -> list[str]:
+    """The command of a guard whose shell script is `body`.
+
+    A script that ends, because its server is gone, begins again: were the container to end, the pod would not be ready,
+    and the server of all apps with it. The first process of a container ends on a signal only if it says so.
+    """
+    return ["/bin/sh", "-c", f"trap 'exit 0' TERM INT\nwhile :; do\n(\n{body})&\nwait $!\nsleep 2\ndone\n"]
+
+
+def server_requests(context: CapabilityScope) -> dict[str, str]:
+    """CPU and memory of the server itself: the capability's without its guard's."""
+    whole = context.resources()
+    return {
+        "cpu": format_cpu(parse_quantity(whole["cpu"]) - parse_quantity(GUARD_REQUESTS["cpu"])),
+        "memory": format_bytes(parse_quantity(whole["memory"]) - parse_quantity(GUARD_REQUESTS["memory"])),
     }
 
 

@@ -15,49 +15,17 @@ from typing import Any
 import pulumi
 
 from wecityctl.model import naming
-from wecityctl.model.city import App, Use
+from wecityctl.model.catalogue import UseLimits
+from wecityctl.model.city import App, Capability, Use
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.platforms.application import cache_access, postgresql_access
 from wecityctl.stacks.platforms.application.cache import sha256
-from wecityctl.stacks.platforms.application.postgresql import BINARIES
 from wecityctl.stacks.platforms.stateful import provisioning_labels
 from wecityctl.stacks.upstream import KnownEndpoint
 
 USER = 999
-
-# psql reads the password from its own environment (`getenv`), so it is on no command line.
-POSTGRESQL_SQL = r"""
-\getenv role APP_ROLE
-\getenv password APP_PASSWORD
-REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
-SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
-ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
-SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
-  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
-REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
-"""
-
-POSTGRESQL = f"""set -eu
-export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
-tries=0
-until {BINARIES}/pg_isready --quiet; do
-  tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
-done
-{BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'{POSTGRESQL_SQL}SQL
-"""
-
-# The access list stores a hash only, and is saved on the cache's own volume.
-CACHE = r"""set -eu
-export REDISCLI_AUTH="$ADMIN_PASSWORD"
-cli() { valkey-cli --no-auth-warning -e -h "$HOST" -p "$PORT" --user admin "$@"; }
-tries=0
-until cli PING > /dev/null 2>&1; do
-  tries=$((tries + 1)); [ "$tries" -lt 60 ] || { cli PING; exit 1; }; sleep 1
-done
-cli ACL SETUSER "$APP_ROLE" reset on "#$APP_PASSWORD_SHA256" "~$APP_ROLE:*" "&$APP_ROLE:*" \
-  +@all -@admin -@dangerous
-cli ACL SAVE
-"""
 
 
 @dataclass(frozen=True)
@@ -87,11 +55,15 @@ def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoi
 
 @dataclass(frozen=True)
 class Provisioner:
-    """How one kind of capability makes room for an app."""
+    """How one kind of capability makes room for an app.
+
+    `settings` are the variables that the script takes beside address and credentials: what the app may do and take.
+    """
 
     script: str
     role: Callable[[str, str, str], str]
     values: Callable[[str, pulumi.Output[str], KnownEndpoint], Mapping[str, Any]]
+    settings: Callable[[Capability, Use, UseLimits], Mapping[str, str]]
 
 
 def _postgresql_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoint) -> Mapping[str, Any]:
@@ -104,18 +76,50 @@ def _cache_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoi
     return {"username": role, "password": password, "prefix": f"{role}:", "uri": uri}
 
 
+# What stands for a limit that the type of a partner's package does not have.
+_UNBOUNDED = 2**62
+
+
+def _postgresql_settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
+    return {
+        "CONNECTIONS": str(limits.connections or -1),
+        "STATEMENT_SECONDS": str(limits.statement_seconds),
+        "STORAGE": _bytes(limits.storage),
+        "STORAGE_STATED": "yes" if use.storage else "no",
+    }
+
+
+def _cache_settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
+    # Scripts are one name space and one thread: for whoever has the server alone.
+    scripting = capability.dedicated is not None and bool(capability.dedicated.app)
+    return {
+        "CONNECTIONS": str(limits.connections or _UNBOUNDED),
+        "MEMORY": _bytes(limits.memory),
+        "PERMISSIONS": cache_access.permissions(scripting=scripting),
+        "SCRIPTING": "yes" if scripting else "no",
+    }
+
+
+def _bytes(quantity: str) -> str:
+    return str(int(parse_quantity(quantity)) if quantity else _UNBOUNDED)
+
+
 _PROVISIONERS = {
-    "postgresql": Provisioner(POSTGRESQL, naming.database_name, _postgresql_values),
-    "redis": Provisioner(CACHE, naming.cache_user, _cache_values),
+    "postgresql": Provisioner(
+        postgresql_access.PROVISION, naming.database_name, _postgresql_values, _postgresql_settings
+    ),
+    "redis": Provisioner(cache_access.PROVISION, naming.cache_user, _cache_values, _cache_settings),
 }
 
 
 def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix: str) -> tuple[KubernetesObject, ...]:
     """The Secret and the Job in the capability's namespace, their names begun by `prefix`; the Job, where one is
     needed, is what the app has to wait for. It lies there, so it need not wait for the tenant's own namespace."""
-    provisioner = _PROVISIONERS.get(scope.inputs.catalogue[endpoint.type].binding)
+    kind = scope.inputs.catalogue[endpoint.type]
+    provisioner = _PROVISIONERS.get(kind.binding)
     if provisioner is None:
         return ()
+    settings = provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use))
     role, password = provisioner.role(app.tenant, app.name, use.alias), _password(scope, app, use)
     base = naming.fit(f"{prefix}-{app.tenant}-{app.name}-{use.alias}", 50)
     # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
@@ -128,10 +132,12 @@ def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix:
         name=f"{base}-credentials",
     )
     digest = pulumi.Output.all(
-        script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host
+        script=provisioner.script, role=role, password=password, image=endpoint.image, host=endpoint.host, **settings
     ).apply(lambda values: pods.content_digest(values)[:10])
     name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
-    return (scope.after(credentials).add(_job(scope, use, endpoint, provisioner, base, name), name=base),)
+    return (
+        scope.after(credentials).add(_job(scope, use, endpoint, provisioner.script, settings, base, name), name=base),
+    )
 
 
 def _password(scope: Scope, app: App, use: Use) -> pulumi.Output[str]:
@@ -142,7 +148,8 @@ def _job(
     scope: Scope,
     use: Use,
     endpoint: KnownEndpoint,
-    provisioner: Provisioner,
+    script: str,
+    settings: Mapping[str, str],
     credentials: str,
     name: pulumi.Output[str],
 ) -> Manifest:
@@ -150,7 +157,7 @@ def _job(
     runner = pods.container(
         "provision",
         endpoint.image,
-        command=["/bin/sh", "-c", provisioner.script],
+        command=["/bin/sh", "-c", script],
         env=[
             {"name": "HOST", "value": endpoint.host},
             {"name": "PORT", "value": pulumi.Output.from_input(endpoint.port).apply(str)},
@@ -158,6 +165,7 @@ def _job(
             pods.from_secret("APP_ROLE", credentials, "role"),
             pods.from_secret("APP_PASSWORD", credentials, "password"),
             pods.from_secret("APP_PASSWORD_SHA256", credentials, "sha256"),
+            *({"name": key, "value": value} for key, value in settings.items()),
         ],
         requests={"cpu": "20m", "memory": "64Mi"},
     )

@@ -238,12 +238,25 @@ def test_an_apps_cache_user_is_refused_outside_its_own_prefix(real: RealCity) ->
         ("SET", "transport-bureau.bus-arrival.arrivals:visits", "1000000"),
         ("GET", "transport-bureau.bus-arrival.arrivals:visits"),
         ("FLUSHALL",),
+        ("SCAN", "0"),
+        ("EVAL", "return 1", "0"),
         ("ACL", "LIST"),
         ("CONFIG", "GET", "*"),
     ):
         seen = real.check(HEALTH_CODE, "cache", *command)
         assert not seen["ok"]
         assert "permission" in seen["message"].lower(), seen
+
+
+def test_servers_answer_their_probes_and_their_guards_hold_what_the_files_say(real: RealCity) -> None:
+    for name in ("postgresql-0", "cache-0"):
+        statuses = real.cluster.get("pod", name, "-n", APPLICATION)["status"]["containerStatuses"]
+        assert {item["name"] for item in statuses} == {name.removesuffix("-0"), "guard"}
+        assert all(item["ready"] and item["restartCount"] == 0 for item in statuses), statuses
+    limits = real.sql("postgres", "SELECT role, connections, state FROM wecity.limits ORDER BY role").splitlines()
+    assert "health_commission_health_code_db|20|open" in limits
+    statement = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'health_commission_health_code_db'"
+    assert real.sql("postgres", statement) == "20"
 
 
 def test_logs_come_from_every_pod_of_the_app(real: RealCity) -> None:

@@ -1,6 +1,6 @@
 """A catalogue of the tests' own: the built-in types would change the expected messages whenever one is added."""
 
-from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.catalogue import CapabilityType, UseLimits
 from wecityctl.model.city import PlatformName
 
 
@@ -12,6 +12,7 @@ def _type(
     binding: str = "http",
     requires: tuple[str, ...] = (),
     max_replicas: int = 1,
+    limits: UseLimits | None = None,
 ) -> CapabilityType:
     return CapabilityType(
         name=name,
@@ -25,6 +26,7 @@ def _type(
         binding=binding,  # type: ignore[arg-type]
         requires=requires,
         max_replicas=max_replicas,
+        limits=limits or UseLimits(),
     )
 
 
@@ -32,8 +34,13 @@ CATALOGUE = {
     item.name: item
     for item in (
         _type("gateway", binding="", max_replicas=8),
-        _type("postgresql", engines=("postgresql",), binding="postgresql"),
-        _type("cache", engines=("valkey", "redis"), binding="redis"),
+        _type(
+            "postgresql",
+            engines=("postgresql",),
+            binding="postgresql",
+            limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
+        ),
+        _type("cache", engines=("valkey", "redis"), binding="redis", limits=UseLimits(connections=100, memory="32Mi")),
         _type("needy", requires=("postgresql", "queue")),
         _type("hen", requires=("egg",)),
         _type("egg", requires=("hen",)),

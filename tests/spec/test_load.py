@@ -8,7 +8,7 @@ import pytest
 from tests.spec.cases import VALID
 from tests.spec.catalogue import CATALOGUE
 from wecityctl.errors import InvalidCityError
-from wecityctl.model.city import Autoscale, Compliance, Flow, Pool, Prices, Route, Use
+from wecityctl.model.city import Autoscale, Compliance, Dedicated, Flow, Pool, Prices, Route, Use
 from wecityctl.plan import make_plan
 from wecityctl.spec import load_city
 
@@ -32,7 +32,9 @@ def test_every_field_reaches_the_model() -> None:
     tenant = city.tenant("transport")
     assert (tenant.admins, tenant.budget_monthly) == (("alice@testcity.example",), "20000.50")
     (app,) = city.apps
-    assert app.uses == (Use("cache", "cache"), Use("archive", "db", "10Gi"))
+    archive_use = Use("archive", "db", "10Gi", connections=30, statement_seconds=120)
+    assert app.uses == (Use("cache", "cache"), archive_use, Use("cache", "more", memory="64Mi"))
+    assert archive.dedicated == Dedicated("transport", "bus")
     assert (app.route, app.cloud, app.channels) == (Route("bus.app", "/arrivals/v2/"), "main", ("web", "mini-program"))
     (web,) = app.components
     assert (web.autoscale, web.health_path) == (Autoscale(2, 20, 70), "/healthz?deep=1")

@@ -293,3 +293,24 @@ def test_the_recorder_leaves_no_event_loop_open(monkeypatch: pytest.MonkeyPatch)
     record_city(city(app("health-code")))
     assert made
     assert all(loop.is_closed() for loop in made)
+
+
+def test_a_changed_limit_is_a_new_job_under_the_same_name_in_the_state() -> None:
+    def jobs(**limits: int) -> dict[str, tuple[str, str]]:
+        uses = (Use("postgresql", "db", **limits), Use("cache", "cache"))
+        found = objects(record_city(city(app("code", uses=uses))), "Job")
+        return {item.name: (item.urn, item.inputs["metadata"]["name"]) for item in found}
+
+    before, after = jobs(), jobs(connections=7)
+    changed = {name for name in before if before[name][1] != after[name][1]}
+    assert changed == {"provision-health-code-db"}
+    assert {name: urn for name, (urn, _) in before.items()} == {name: urn for name, (urn, _) in after.items()}
+
+
+def test_a_guard_takes_its_part_of_what_the_capability_asks_for(full: dict[str, Recording]) -> None:
+    for name in ("postgresql", "cache"):
+        kind = load_catalogue()[name]
+        containers = one(full, "StatefulSet", f"platform-application/{name}").inputs["spec"]["template"]["spec"]
+        requests = [item["resources"]["requests"] for item in containers["containers"]]
+        for resource, whole in (("cpu", kind.cpu), ("memory", kind.memory)):
+            assert sum(parse_quantity(item[resource]) for item in requests) == parse_quantity(whole)

@@ -6,12 +6,25 @@ Programs are named by `module:attribute` and imported only by the stack that run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from wecityctl.model.city import PlatformName
+from wecityctl.model.city import PlatformName, Size, Use
 
 BindingKind = Literal["", "postgresql", "redis", "http"]
+
+
+@dataclass(frozen=True, slots=True)
+class UseLimits:
+    """The most that one use may take of an instance. Empty and 0: the capability has no such limit.
+
+    `connections` open at a time; bytes of `storage` and `memory` as quantities; `statement_seconds` for one statement.
+    """
+
+    connections: int = 0
+    storage: str = ""
+    memory: str = ""
+    statement_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,8 @@ class CapabilityType:
     `requires` and `provides` are names of capability types; `images` names recipes or public references;
     `binding` is the Service Binding type an app receives (`""`: nothing to bind); `port` is the service's TCP port;
     `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always; `sm`
-    that it offers SM2, SM3 and SM4 for what it stores and sends.
+    that it offers SM2, SM3 and SM4 for what it stores and sends; `limits` are those of a use that states none;
+    `connections` is how many an instance has for all apps together, by size (empty: it is not counted).
     """
 
     name: str
@@ -42,6 +56,13 @@ class CapabilityType:
     health: str = ""
     encrypted: bool = False
     sm: bool = False
+    limits: UseLimits = UseLimits()
+    connections: Mapping[Size, int] = field(default_factory=dict)
+
+    def limits_of(self, use: Use) -> UseLimits:
+        """The limits that hold for `use`: its own where it states them and the type has them, else the type's."""
+        stated = {item.name: getattr(use, item.name) for item in fields(UseLimits) if getattr(self.limits, item.name)}
+        return replace(self.limits, **{name: value for name, value in stated.items() if value})
 
 
 Catalogue = Mapping[str, CapabilityType]

@@ -29,11 +29,12 @@ TenantType = Literal["department", "partner"]
 @dataclass(frozen=True, slots=True)
 class DataRule:
     """Where data of one class may lie. Empty tuples set no limit of their own; `partners`: whether a partner's app may
-    hold it."""
+    hold it; `dedicated`: whether its stores must be one tenant's alone."""
 
     zones: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     partners: bool = True
+    dedicated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +272,28 @@ class PlacementRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Dedicated:
+    """Whose alone an instance is: a tenant's, or one app's of a tenant."""
+
+    tenant: str
+    app: str = ""
+
+    def admits(self, app: App) -> bool:
+        """Whether `app` may use the instance."""
+        return app.tenant == self.tenant and self.app in ("", app.name)
+
+    @property
+    def owner(self) -> str:
+        """`tenant` or `tenant/app`."""
+        return f"{self.tenant}/{self.app}" if self.app else self.tenant
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
-    """An instance of a capability type on a middle platform. Unset optionals are `None`: the type's defaults apply."""
+    """An instance of a capability type on a middle platform. Unset optionals are `None`: the type's defaults apply.
+
+    Without `dedicated` the instance is shared by all apps that use it.
+    """
 
     platform: PlatformName
     name: str
@@ -284,6 +305,7 @@ class Capability:
     zone: str = ""
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
+    dedicated: Dedicated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,11 +371,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One capability that an app calls; `alias` names the binding."""
+    """One capability that an app calls; `alias` names the binding.
+
+    The others are the most that it may take, in the units of `catalogue.UseLimits`. Empty and 0: the type's own limit.
+    """
 
     capability: str
     alias: str
     storage: str = ""
+    connections: int = 0
+    memory: str = ""
+    statement_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

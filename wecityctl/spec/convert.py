@@ -85,7 +85,7 @@ def app_of(document: documents.AppDocument) -> model.App:
         zone=spec.zone,
         data_class=spec.data_class,
         components=tuple(_component(part) for part in spec.components),
-        uses=tuple(model.Use(use.capability, use.as_ or use.capability, use.storage or "") for use in spec.uses),
+        uses=tuple(_use(use) for use in spec.uses),
         channels=tuple(spec.channels),
         route=model.Route(spec.route.host, spec.route.path) if spec.route is not None else None,
         cloud=spec.cloud or "",
@@ -140,7 +140,7 @@ def _compliance(item: city.Compliance) -> model.Compliance:
         registries=tuple(item.registries),
         image_digests=item.image_digests,
         data_classes={
-            name: model.DataRule(tuple(rule.zones), tuple(rule.regions), rule.partners)
+            name: model.DataRule(tuple(rule.zones), tuple(rule.regions), rule.partners, rule.dedicated)
             for name, rule in item.data_classes.items()
         },
         backup=model.Backup(item.backup.target, item.backup.region) if item.backup is not None else model.Backup(),
@@ -197,6 +197,18 @@ def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Ca
         zone=item.zone or "",
         cloud=item.cloud or "",
         placement=_placement(item.placement),
+        dedicated=model.Dedicated(item.dedicated.tenant, item.dedicated.app or "") if item.dedicated else None,
+    )
+
+
+def _use(item: apps.Use) -> model.Use:
+    return model.Use(
+        capability=item.capability,
+        alias=item.as_ or item.capability,
+        storage=item.storage or "",
+        connections=item.connections or 0,
+        memory=item.memory or "",
+        statement_seconds=item.statement_seconds or 0,
     )
 
 

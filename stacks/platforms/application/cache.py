@@ -1,7 +1,8 @@
 """A Redis-compatible cache as a capability: every app has a user and a key prefix of its own, nobody else gets in.
 
 Users live in an access-list file on the volume, so that a restart keeps them. The tenants' provisioning Jobs
-(`stacks.tenants.provisioning`) set and save them.
+(`stacks.tenants.provisioning`) set and save them; what they may do is `cache_access`'s. What the server bounds only for
+itself, the guard beside it (`cache_guard`) bounds for each user.
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.platforms.application import cache_guard
+from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY, permissions
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
-from wecityctl.stacks.platforms.stateful import provisioning_policies, stateful_set, volume_claim
+from wecityctl.stacks.platforms.stateful import (
+    GUARD_REQUESTS,
+    guard_command,
+    provisioning_policies,
+    server_requests,
+    stateful_set,
+    volume_claim,
+)
 from wecityctl.stacks.upstream import base_outputs
 
 # The numeric user of the upstream image and of ours.
@@ -24,17 +34,23 @@ USER = 999
 DATA = "/data"
 CONFIGURATION = "/etc/cache"
 
-# The administrator's line is written anew at every start; the apps' lines, which provisioning saved, are kept.
-PREPARE = f"""set -eu
+# The administrator's and the probe's lines are written anew at every start. The apps' lines, which provisioning saved,
+# are kept; those from before apps had limits get today's rights at once, not when the app's own Job comes to them.
+PREPARE = rf"""set -eu
 umask 077
 touch {DATA}/users.acl
 {{
   echo "user default off resetkeys resetchannels -@all"
   echo "user admin on #$ADMIN_SHA256 ~* &* +@all"
-  grep -v -e '^user default ' -e '^user admin ' {DATA}/users.acl || true
+  echo "user probe on #$PROBE_SHA256 resetkeys resetchannels -@all +ping"
+  sed -e '/^user default /d' -e '/^user admin /d' -e '/^user probe /d' \
+    -e '/%R~{LIMITS_KEY.replace(".", "[.]")}:/!s/ [-+]@.*$/ {permissions(scripting=False)}/' {DATA}/users.acl
 }} > {DATA}/users.acl.new
 mv {DATA}/users.acl.new {DATA}/users.acl
 """
+
+# The answer of a server that computes for somebody, or has no memory left, comes late or is an error.
+PROBE = 'REDISCLI_AUTH="$PROBE_PASSWORD" valkey-cli --no-auth-warning --user probe -p "$PORT" PING | grep -q "^PONG"'
 
 
 class Cache(CapabilityComponent):
@@ -47,7 +63,16 @@ class Cache(CapabilityComponent):
         admin = f"{name}-admin"
         password = secret_value(inputs, context.admin_key)
         credentials = self.scope.add(
-            pods.secret(namespace, admin, {"password": password, "sha256": password.apply(sha256)})
+            pods.secret(
+                namespace,
+                admin,
+                {
+                    "password": password,
+                    "sha256": password.apply(sha256),
+                    "probe": password.apply(probe_password),
+                    "probe-sha256": password.apply(lambda text: sha256(probe_password(text))),
+                },
+            )
         )
         configuration = self.scope.add(
             pods.config_map(namespace, f"{name}-configuration", {"cache.conf": settings(context)})
@@ -65,30 +90,48 @@ class Cache(CapabilityComponent):
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
-        requests = context.resources()
+        requests = server_requests(context)
         data = {"name": "data", "mountPath": DATA}
-        answers: Manifest = {"tcpSocket": {"port": "redis"}, "periodSeconds": 2}
+        port = {"name": "PORT", "value": str(context.type.port)}
+        answers: Manifest = {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "timeoutSeconds": 5}
         server = pods.container(
             "cache",
             image,
             command=["valkey-server", f"{CONFIGURATION}/cache.conf"],
+            env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), port],
             ports={"redis": context.type.port},
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}],
             requests=requests,
-            readiness=answers,
-            liveness={**answers, "periodSeconds": 10},
+            readiness={**answers, "periodSeconds": 2},
+            # A minute without an answer is the longest that one user can keep the server from the others.
+            liveness={**answers, "periodSeconds": 10, "failureThreshold": 6},
+        )
+        guard = pods.container(
+            "guard",
+            image,
+            command=guard_command(cache_guard.script(maxmemory(context))),
+            env=[
+                pods.from_secret("ADMIN_PASSWORD", admin, "password"),
+                port,
+                {"name": "ACCOUNT", "value": cache_guard.ACCOUNT},
+                {"name": "TAKE", "value": cache_guard.TAKE},
+            ],
+            requests=GUARD_REQUESTS,
         )
         prepare = pods.container(
             "prepare",
             image,
             command=["/bin/sh", "-c", PREPARE],
-            env=[pods.from_secret("ADMIN_SHA256", admin, "sha256")],
+            env=[
+                pods.from_secret("ADMIN_SHA256", admin, "sha256"),
+                pods.from_secret("PROBE_SHA256", admin, "probe-sha256"),
+            ],
             mounts=[data],
             requests=requests,
         )
         name = context.capability.name
         spec = pods.pod(
-            [server],
+            [server, guard],
             cluster=self.scope.inputs.cluster,
             init=[prepare],
             volumes=[
@@ -106,9 +149,16 @@ class Cache(CapabilityComponent):
         return stateful_set(context, pods.template(labels, spec, pulumi.Output.unsecret(content)))
 
 
+def maxmemory(context: CapabilityScope) -> int:
+    """Bytes for the server's data and its clients' buffers: what is left of the container's is for snapshots."""
+    return int(parse_quantity(server_requests(context)["memory"]) * 3 / 4)
+
+
 def settings(context: CapabilityScope) -> str:
     """The server's configuration: bounded memory, snapshots, users from the access-list file."""
-    memory = int(parse_quantity(context.resources()["memory"]) * 3 / 4)
+    memory = maxmemory(context)
+    # What one value, one request and one client's unread answers may take.
+    value, request, answers = (max(memory // part, 1024**2) for part in (16, 8, 8))
     return "\n".join(
         (
             "bind * -::*",
@@ -118,7 +168,15 @@ def settings(context: CapabilityScope) -> str:
             # The default user is off, so nobody is without a password; images differ in the default.
             "protected-mode no",
             f"maxmemory {memory}",
-            "maxmemory-policy allkeys-lru",
+            # Values that are read often outlive a flood of values that are written once.
+            "maxmemory-policy allkeys-lfu",
+            f"proto-max-bulk-len {value}",
+            f"client-query-buffer-limit {request}",
+            f"client-output-buffer-limit normal {answers} {answers // 2} 10",
+            f"client-output-buffer-limit pubsub {answers} {answers // 2} 10",
+            # All clients' buffers together; the client with the largest goes first.
+            "maxmemory-clients 25%",
+            "tcp-keepalive 60",
             "save 300 1",
             "appendonly no",
             "",
@@ -129,3 +187,8 @@ def settings(context: CapabilityScope) -> str:
 def sha256(password: str) -> str:
     """A password as the access list stores it."""
     return hashlib.sha256(password.encode()).hexdigest()
+
+
+def probe_password(password: str) -> str:
+    """The password of the user that may ask for a sign of life and nothing else, from the administrator's."""
+    return sha256(f"probe:{password}")

@@ -1,6 +1,7 @@
 """PostgreSQL as a capability: one server with its volume, closed to everybody without a binding.
 
-Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.tenants.provisioning`).
+Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.tenants.provisioning`), as
+`postgresql_access` says. What the server does not bound for each role, the guard beside it (`postgresql_guard`) does.
 """
 
 from __future__ import annotations
@@ -8,18 +9,31 @@ from __future__ import annotations
 import pulumi
 
 from wecityctl.model.outputs import Endpoint
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.platforms.application import postgresql_guard
+from wecityctl.stacks.platforms.application.postgresql_access import BINARIES
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
-from wecityctl.stacks.platforms.stateful import provisioning_policies, stateful_set, volume_claim
+from wecityctl.stacks.platforms.stateful import (
+    GUARD_REQUESTS,
+    guard_command,
+    provisioning_policies,
+    server_requests,
+    stateful_set,
+    volume_claim,
+)
 from wecityctl.stacks.upstream import base_outputs
 
 # The numeric user of Debian's package and of the upstream image.
 USER = 999
-BINARIES = "/usr/lib/postgresql/15/bin"
 DATA = "/var/lib/postgresql/data"
 PGDATA = f"{DATA}/pgdata"
+# Connections beside the apps': for provisioning, the guard and a person.
+RESERVED = 5
+# Address space of a server process beside the buffers: programs, libraries, tables of locks and processes.
+PROGRAM_BYTES = 128 * 1024**2
 
 INITIALISE = f"""set -eu
 if [ ! -s {PGDATA}/PG_VERSION ]; then
@@ -64,7 +78,7 @@ class PostgreSQL(CapabilityComponent):
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
-        requests = context.resources()
+        requests = server_requests(context)
         mounts = [{"name": "data", "mountPath": DATA}]
         ready: Manifest = {
             "exec": {"command": [f"{BINARIES}/pg_isready", "--host=127.0.0.1", "--quiet"]},
@@ -74,23 +88,23 @@ class PostgreSQL(CapabilityComponent):
         server = pods.container(
             "postgresql",
             image,
-            command=[
-                f"{BINARIES}/postgres",
-                "-D",
-                PGDATA,
-                "-c",
-                "listen_addresses=*",
-                "-c",
-                "jit=off",
-                "-k",
-                pods.TEMPORARY,
-            ],
+            command=["/bin/sh", "-c", start(context)],
             ports={"postgresql": context.type.port},
             mounts=mounts,
             requests=requests,
             readiness=ready,
             liveness={**ready, "periodSeconds": 10, "failureThreshold": 6},
             startup={**ready, "periodSeconds": 1, "failureThreshold": 120},
+        )
+        guard = pods.container(
+            "guard",
+            image,
+            command=guard_command(postgresql_guard.SCRIPT),
+            env=[
+                pods.from_secret("PGPASSWORD", admin, "password"),
+                {"name": "PGPORT", "value": str(context.type.port)},
+            ],
+            requests=GUARD_REQUESTS,
         )
         initialise = pods.container(
             "initialise",
@@ -101,7 +115,7 @@ class PostgreSQL(CapabilityComponent):
             requests=requests,
         )
         spec = pods.pod(
-            [server],
+            [server, guard],
             cluster=self.scope.inputs.cluster,
             init=[initialise],
             volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}}],
@@ -115,3 +129,26 @@ class PostgreSQL(CapabilityComponent):
         )
         labels = {**self.scope.labels, **context.selector}
         return stateful_set(context, pods.template(labels, spec, pulumi.Output.unsecret(content)))
+
+
+def start(context: CapabilityScope) -> str:
+    """The shell command that becomes the server, with what it may hold for all its users together.
+
+    No process may have more memory than its part: a query that asks for more fails alone, where the kernel would end
+    the server for everybody.
+    """
+    memory = int(parse_quantity(server_requests(context)["memory"]))
+    buffers = memory // 4
+    settings = {
+        "listen_addresses": "*",
+        "jit": "off",
+        "shared_buffers": f"{buffers // 1024}kB",
+        "max_connections": context.type.connections[context.capability.size] + RESERVED,
+        "superuser_reserved_connections": RESERVED,
+        # A connection that does not say who it is takes the place of one that does.
+        "authentication_timeout": "10s",
+        "tcp_keepalives_idle": "60s",
+    }
+    options = " ".join(f"-c '{name}={value}'" for name, value in settings.items())
+    kilobytes = (buffers + PROGRAM_BYTES + memory // 4) // 1024
+    return f"ulimit -v {kilobytes}; exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"

@@ -16,8 +16,8 @@ clouds whose region is allowed, is backed up only to such a region, is never hel
 store with one; L4 never lies in a zone that the internet reaches and has a store of its own. A vendor's cloud whose
 region is not said is refused; of an adopted or embedded one, whose files may leave the region out, the rule advises
 to say it, since nothing is known to be wrong and nothing to be right. A city may say more for each class under
-compliance.dataClasses. Neither a flag nor a waiver lifts this rule; changing the class of the data is a decision that
-is seen in the files."""
+compliance.dataClasses, such as that its stores are dedicated to one tenant. Neither a flag nor a waiver lifts this
+rule; changing the class of the data is a decision that is seen in the files."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -31,6 +31,7 @@ def check(posture: Posture) -> Iterator[Finding]:
             yield from _zone(posture, place, own)
             yield from _region(city.compliance, place, own)
             yield from _shared(place, sharers, partners)
+            yield from _not_dedicated(place, own)
         yield from _tenant(app, own, app.tenant in partners)
     yield from _backup(posture)
 
@@ -99,6 +100,14 @@ def _shared(place: Lodging, sharers: dict[str, set[str]], partners: set[str]) ->
         message = f"{place.where} holds {app.data_class} data and is shared with {kind}: {', '.join(sorted(refused))}"
         advice = f"give it an instance of its own: another capability with type: {place.capability.type}"
         yield _finding(app, message, advice, place.path)
+
+
+def _not_dedicated(place: Lodging, own: DataRule) -> Iterator[Finding]:
+    """Where the city asks for it, a store is one tenant's by its own file, whoever uses it today."""
+    if own.dedicated and place.capability is not None and place.capability.dedicated is None:
+        message = f"{place.where} is open to every tenant"
+        advice = f"use one with dedicated: {{tenant: {place.app.tenant}}} and type: {place.capability.type}"
+        yield _finding(place.app, message, advice, place.path)
 
 
 def _backup(posture: Posture) -> Iterator[Finding]:

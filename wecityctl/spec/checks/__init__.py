@@ -21,6 +21,7 @@ from wecityctl.spec.checks import (
     references,
     routes,
     texts,
+    uses,
     waivers,
 )
 from wecityctl.spec.draft import Draft
@@ -68,6 +69,9 @@ CHECKS: tuple[Check, ...] = (
     capabilities.requirements,
     capabilities.circles,
     capabilities.one_gateway,
+    uses.owners,
+    uses.dedicated,
+    uses.limits,
     placement.affinities,
     placement.spread_groups,
     placement.zones_of_pools,

@@ -30,6 +30,15 @@ class PlacementRules(Shape):
     )
 
 
+class Dedicated(Shape):
+    """Whose alone the instance is."""
+
+    tenant: names.TenantName = options("The tenant whose apps alone may use it.", "health-commission")
+    app: names.AppName | None = options(
+        "The one app of the tenant that may use it; by default all.", "health-code", default=None
+    )
+
+
 class Capability(Shape):
     """An instance of a capability type on this platform."""
 
@@ -44,6 +53,7 @@ class Capability(Shape):
     zone: names.ZoneName | None = options("The zone it is tied to; by default none.", "extranet", default=None)
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
     placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)
+    dedicated: Dedicated | None = options("Whose alone it is; by default all apps may share it.", default=None)
 
 
 class PlatformSpec(Shape):
@@ -142,7 +152,18 @@ class Use(Shape):
     as_: names.AliasName | None = options(
         "The binding's name; by default the capability's.", "db", alias="as", default=None
     )
-    storage: amounts.BytesQuantity | None = options("Storage the app needs in it.", "10Gi", default=None)
+    storage: amounts.BytesQuantity | None = options(
+        "The most storage the app may fill in it; by default the type's limit.", "10Gi", default=None
+    )
+    connections: amounts.Connections | None = options(
+        "The most connections it may hold at a time; by default the type's limit.", 20, default=None
+    )
+    memory: amounts.MemoryQuantity | None = options(
+        "Its share where memory is short; by default the type's limit.", "64Mi", default=None
+    )
+    statement_seconds: amounts.StatementSeconds | None = options(
+        "The longest that one statement may run, in seconds; by default the type's limit.", 600, default=None
+    )
 
 
 def _use_in_short(value: object) -> object:

@@ -19,6 +19,7 @@ class DataRule(Shape):
     zones: list[names.ZoneName] = options("The only zones it may be in.", ["extranet"], default_factory=list)
     regions: list[names.Word] = options("The only regions it may be in.", ["cn-hunan"], default_factory=list)
     partners: bool = options("Whether partners' apps may hold it.", default=True)
+    dedicated: bool = options("Whether its stores must be dedicated to the tenant.", default=False)
 
 
 class Backup(Shape):

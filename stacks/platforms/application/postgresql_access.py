@@ -1,0 +1,80 @@
+"""An app's database and role in a PostgreSQL server: how they are made, with the limits that hold for them.
+
+The server itself holds a role's number of connections and the temporary files of each session. The limits that a role
+could lift for itself are defaults of its sessions, which tell a well-behaved app why; the guard (`postgresql_guard`)
+holds them against the others. The numbers lie in a table of a database that no app may connect to.
+"""
+
+from __future__ import annotations
+
+# Where Debian's package and the upstream image have the programs.
+BINARIES = "/usr/lib/postgresql/15/bin"
+
+# Seconds that a transaction may wait for its app, and that a session may do nothing.
+IDLE_IN_TRANSACTION, IDLE_SESSION = 300, 3600
+TEMPORARY_FILES_OF_A_SESSION = "512MB"
+
+# Whoever changes roles or the table holds this lock: provisioning Jobs run side by side, and beside the guard.
+LOCK = 1907005
+
+TABLE = """
+CREATE SCHEMA IF NOT EXISTS wecity;
+REVOKE ALL ON SCHEMA wecity FROM PUBLIC;
+CREATE TABLE IF NOT EXISTS wecity.limits (
+  role name PRIMARY KEY,
+  connections integer NOT NULL,
+  statement_seconds integer NOT NULL,
+  storage bigint NOT NULL,
+  stated boolean NOT NULL,
+  state text NOT NULL DEFAULT 'open'
+);
+"""
+
+# psql reads the password from its own environment (`getenv`), so it is on no command line.
+_SQL = rf"""
+\getenv role APP_ROLE
+\getenv password APP_PASSWORD
+\getenv connections CONNECTIONS
+\getenv statement_seconds STATEMENT_SECONDS
+\getenv storage STORAGE
+\getenv stated STORAGE_STATED
+\set statement_timeout :statement_seconds s
+SELECT pg_advisory_lock({LOCK});
+-- A role may change itself in a transaction that it leaves open: then this Job fails, and no other waits for it.
+SET lock_timeout = '5s';
+REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password'
+  CONNECTION LIMIT :connections;
+ALTER ROLE :"role" SET temp_file_limit = '{TEMPORARY_FILES_OF_A_SESSION}';
+ALTER ROLE :"role" SET statement_timeout = :'statement_timeout';
+ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}s';
+ALTER ROLE :"role" SET idle_session_timeout = '{IDLE_SESSION}s';
+ALTER ROLE :"role" RESET default_transaction_read_only;
+SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
+REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+{TABLE}
+-- A database that is older than limits, and whose app states none, is not closed for what it holds already.
+INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage, stated)
+  VALUES (:'role', :connections, :statement_seconds,
+    CASE :'stated' WHEN 'yes' THEN :storage ELSE greatest(:storage, pg_database_size(:'role') * 3 / 2) END,
+    :'stated' = 'yes')
+  ON CONFLICT (role) DO UPDATE SET
+    connections = excluded.connections,
+    statement_seconds = excluded.statement_seconds,
+    storage = CASE WHEN excluded.stated OR old.stated THEN excluded.storage ELSE greatest(old.storage, :storage) END,
+    stated = excluded.stated,
+    state = 'open';
+"""  # noqa: S608 - what goes in are constants of this module
+
+# Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE (bytes) and
+# STORAGE_STATED (yes, no).
+PROVISION = f"""set -eu
+export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
+tries=0
+until {BINARIES}/pg_isready --quiet; do
+  tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
+done
+{BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres --output=/dev/null <<'SQL'{_SQL}SQL
+"""

@@ -1,0 +1,107 @@
+"""Bounds that a role in PostgreSQL could lift for itself, held by a session of the administrator beside the server.
+
+Timeouts are settings that every session may change, and the server knows no quota of a database. The guard looks every
+few seconds: it ends statements, transactions and sessions that last longer than the role's limits and sessions whose
+temporary files fill the volume. A database that has reached its limit of storage becomes read-only by default, so that
+its app sees why and can still delete when it says so (`SET transaction_read_only = off`); one that is beyond it by a
+fifth is closed until the limit is raised. What is written between two looks is not held back.
+"""
+
+from __future__ import annotations
+
+from wecityctl.stacks.platforms.application.postgresql_access import (
+    BINARIES,
+    IDLE_IN_TRANSACTION,
+    IDLE_SESSION,
+    LOCK,
+    TABLE,
+)
+
+# Seconds between two looks, and how much later than a role's own timeout the guard ends a session.
+PERIOD, GRACE = 2, 5
+# A transaction may last this many times as long as one statement: what it has deleted cannot be cleaned up before.
+STATEMENTS_IN_A_TRANSACTION = 6
+# In percent of the limit of storage: closed from here, open again below.
+CLOSED, OPEN = 120, 95
+TEMPORARY_FILES_OF_A_ROLE = 1024**3
+
+_LOOP = f"""
+DO $guard$
+DECLARE
+  item record;
+  wanted text;
+  ended integer;
+BEGIN
+  LOOP
+    SELECT count(pg_terminate_backend(a.pid)) INTO ended
+    FROM pg_stat_activity a JOIN wecity.limits l ON l.role = a.usename
+    WHERE a.backend_type = 'client backend' AND (
+      l.statement_seconds > 0 AND a.state = 'active'
+        AND clock_timestamp() - a.query_start > make_interval(secs => l.statement_seconds + {GRACE})
+      OR a.state LIKE 'idle in transaction%'
+        AND clock_timestamp() - a.state_change > make_interval(secs => {IDLE_IN_TRANSACTION + GRACE})
+      OR a.state = 'idle' AND clock_timestamp() - a.state_change > make_interval(secs => {IDLE_SESSION + GRACE})
+      OR l.statement_seconds > 0 AND clock_timestamp() - a.xact_start
+        > make_interval(secs => l.statement_seconds * {STATEMENTS_IN_A_TRANSACTION} + {GRACE})
+    );
+    IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions that lasted too long', ended; END IF;
+    SELECT count(pg_terminate_backend(pid)) INTO ended
+    FROM (
+      SELECT a.pid, sum(t.size) OVER (PARTITION BY a.usename) AS whole
+      FROM pg_ls_tmpdir() t
+      JOIN pg_stat_activity a ON t.name ~ ('^pgsql_tmp' || a.pid || '[.]')
+      JOIN wecity.limits l ON l.role = a.usename
+    ) files
+    WHERE whole > {TEMPORARY_FILES_OF_A_ROLE};
+    IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions whose temporary files were too many', ended; END IF;
+    -- Jobs hold the lock for seconds. Sessions are ended before their role is changed, which one of them may hold.
+    PERFORM set_config('lock_timeout', '0', true);
+    PERFORM pg_advisory_xact_lock({LOCK});
+    PERFORM set_config('lock_timeout', '2s', true);
+    FOR item IN
+      SELECT l.*, pg_database_size(d.oid) AS size
+      FROM wecity.limits l JOIN pg_database d ON d.datname = l.role JOIN pg_roles r ON r.rolname = l.role
+    LOOP
+      wanted := CASE
+        WHEN item.size >= item.storage / 100 * {CLOSED} THEN 'closed'
+        WHEN item.size >= item.storage AND item.state <> 'closed' THEN 'read-only'
+        WHEN item.size >= item.storage / 100 * {OPEN} THEN item.state
+        ELSE 'open' END;
+      IF wanted = 'closed' OR (wanted = 'read-only' AND item.state = 'open') THEN
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = item.role;
+      END IF;
+      CONTINUE WHEN wanted = item.state;
+      BEGIN
+        EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', item.role,
+          CASE wanted WHEN 'closed' THEN 0 ELSE item.connections END);
+        IF wanted = 'open' THEN
+          EXECUTE format('ALTER ROLE %I RESET default_transaction_read_only', item.role);
+        ELSE
+          EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', item.role);
+        END IF;
+        UPDATE wecity.limits SET state = wanted WHERE role = item.role;
+        RAISE NOTICE 'guard: database % is % with % of % bytes', item.role, wanted, item.size, item.storage;
+      EXCEPTION WHEN OTHERS THEN
+        RAISE NOTICE 'guard: database % is not % yet: %', item.role, wanted, SQLERRM;
+      END;
+    END LOOP;
+    COMMIT;
+    PERFORM pg_sleep({PERIOD});
+  END LOOP;
+END
+$guard$;
+"""  # noqa: S608 - what goes in are constants of these modules
+
+# It takes PGPASSWORD from its environment. A server that is gone ends it.
+SCRIPT = f"""set -eu
+export PGUSER=postgres PGHOST=127.0.0.1 PGCONNECT_TIMEOUT=5
+until {BINARIES}/pg_isready --quiet; do sleep 1; done
+exec {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'
+SET client_min_messages = warning;
+BEGIN;
+SELECT pg_advisory_xact_lock({LOCK}) \\g /dev/null
+{TABLE}
+COMMIT;
+SET client_min_messages = notice;
+{_LOOP}SQL
+"""

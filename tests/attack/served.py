@@ -1,0 +1,189 @@
+"""Shared capabilities as the stacks declare them, served on the loopback interface: the very commands of the manifests,
+run inside the images' files. Only addresses, ports and the administrator's password are the test's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.images.rootfs import RootFilesystem, free_port
+from tests.stacks.cities import app, application, city, objects, one, record_city
+from wecityctl.graph import Recording
+from wecityctl.model import naming
+from wecityctl.model.city import App, Capability, Dedicated, Platform, Use
+from wecityctl.stacks.platforms.application.cache import probe_password, sha256
+
+ADMIN = "administrators-password"
+PASSWORD = "apps-password"
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """The recorded stacks of a city, and the user or role that each provisioning Job makes, by the Job's name."""
+
+    recordings: Mapping[str, Recording]
+    roles: Mapping[str, str]
+
+
+def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) -> Attacked:
+    """A city whose apps (tenant, name, use) share one capability of each type, or whose owner has them alone."""
+    apps: dict[tuple[str, str], App] = {}
+    roles = {}
+    for tenant, name, use in uses:
+        known = apps.get((tenant, name)) or app(name, tenant=tenant, uses=())
+        apps[(tenant, name)] = replace(known, uses=(*known.uses, use))
+        make = naming.database_name if use.capability == "postgresql" else naming.cache_user
+        roles[f"provision-{tenant}-{name}-{use.alias}"] = make(tenant, name, use.alias)
+    platform = application()
+    if dedicated is not None:
+        platform = Platform("application", tuple(_dedicated(item, dedicated) for item in platform.capabilities))
+    return Attacked(record_city(city(*apps.values(), platforms=(platform,))), roles)
+
+
+def _dedicated(item: Capability, owner: Dedicated) -> Capability:
+    return item if item.type == "gateway" else replace(item, dedicated=owner)
+
+
+@dataclass(slots=True)
+class Served:
+    """One capability of recorded stacks, on `port`. `log` has what its containers print, oldest first."""
+
+    city: Attacked
+    name: str
+    image: RootFilesystem
+    port: int = field(default_factory=free_port)
+    log: list[str] = field(default_factory=list)
+
+    def pod(self) -> Mapping[str, Any]:
+        found = one(self.city.recordings, "StatefulSet", f"platform-application/{self.name}")
+        spec: Mapping[str, Any] = found.inputs["spec"]["template"]["spec"]
+        return spec
+
+    def container(self, name: str) -> Mapping[str, Any]:
+        pod = self.pod()
+        return next(item for item in (*pod["containers"], *pod.get("initContainers", ())) if item["name"] == name)
+
+    def command(self, name: str, *replacing: tuple[str, str]) -> list[str]:
+        return [_replaced(text, *replacing) for text in self.container(name)["command"]]
+
+    def provision(self, city: Attacked | None = None) -> None:
+        """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given."""
+        city = city or self.city
+        for job in objects(city.recordings, "Job"):
+            template = job.inputs["spec"]["template"]
+            if template["metadata"]["labels"].get("wecity.dev/provisions") != self.name:
+                continue
+            (container,) = template["spec"]["containers"]
+            values = {item["name"]: item.get("value", "") for item in container["env"]} | {
+                "HOST": "127.0.0.1",
+                "PORT": str(self.port),
+                "ADMIN_PASSWORD": ADMIN,
+                "APP_ROLE": city.roles[job.name],
+                "APP_PASSWORD": PASSWORD,
+                "APP_PASSWORD_SHA256": sha256(PASSWORD),
+            }
+            done = self.image.run(*container["command"], **values)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    @contextmanager
+    def running(self, name: str, command: list[str], shared: list[Path] | None = None, **env: str) -> Iterator[None]:
+        """A container's command for as long as the block lasts; a group of its own, so that no child outlives it."""
+        words = self.image.command(command)
+        values = {**self.image.environment, "WRITABLE": "data" if name == "cache" else "", **env}
+        values["SHARED"] = " ".join(str(path) for path in shared or ())
+        process = subprocess.Popen(
+            words, env=values, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, number)
+                    process.wait(10)
+                except (ProcessLookupError, subprocess.TimeoutExpired):
+                    continue
+            reader.join(5)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.log.append(line.rstrip("\n"))
+
+    def logged(self, text: str) -> bool:
+        return any(text in line for line in list(self.log))
+
+
+def _replaced(text: str, *replacing: tuple[str, str]) -> str:
+    for old, new in replacing:
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def cache_server(city: Attacked, image: RootFilesystem, users: str = "") -> Iterator[Served]:
+    """The cache of `city` with its guard. `users` is what an earlier version left in its access list."""
+    served = Served(city, "cache", image)
+    settings = one(city.recordings, "ConfigMap", "platform-application/cache-configuration").inputs["data"][
+        "cache.conf"
+    ]
+    place = image.root / "etc/cache"
+    place.mkdir(exist_ok=True)
+    (place / "cache.conf").write_text(settings.replace("port 6379", f"port {served.port}"))
+    prepare, server = served.command("prepare"), served.command("cache")
+    # One mount namespace for both, as one volume in the pod.
+    start = f"printf '%s' \"$USERS\" > /data/users.acl; {prepare[-1]} exec {' '.join(server)}"
+    secrets = {"ADMIN_SHA256": sha256(ADMIN), "PROBE_SHA256": sha256(probe_password(ADMIN)), "USERS": users}
+    guard = {item["name"]: item.get("value", "") for item in served.container("guard")["env"]}
+    guard |= {"ADMIN_PASSWORD": ADMIN, "PORT": str(served.port)}
+    with (
+        served.running("cache", ["/bin/sh", "-c", start], **secrets),
+        served.running("guard", served.command("guard"), **guard),
+    ):
+        try:
+            yield served
+        except BaseException:
+            print("\n".join(served.log[-40:]))
+            raise
+
+
+@contextmanager
+def database_server(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
+    """The PostgreSQL server of `city` with its guard."""
+    served = Served(city, "postgresql", image)
+    with ExitStack() as stack:
+        # Not under pytest's own directory, which other users may not enter.
+        data = Path(tempfile.mkdtemp(prefix="attacked-"))
+        stack.callback(shutil.rmtree, data, ignore_errors=True)
+        data.chmod(0o700)
+        os.chown(data, 999, 999)
+        moved = (("/var/lib/postgresql/data", f"/tmp{data}"), ("exec /usr", f"exec env PGPORT={served.port} /usr"))
+        start = f"({served.command('initialise', *moved)[-1]}) && {served.command('postgresql', *moved)[-1]}"
+        stack.enter_context(served.running("postgresql", ["/bin/sh", "-c", start], [data], POSTGRES_PASSWORD=ADMIN))
+        port = str(served.port)
+        stack.enter_context(served.running("guard", served.command("guard"), PGPASSWORD=ADMIN, PGPORT=port))
+        try:
+            yield served
+        except BaseException:
+            print("\n".join(served.log[-40:]))
+            raise
+
+
+def wait_until(check: Callable[[], bool], seconds: float = 40) -> None:
+    """Wait until `check` is true; fail when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
