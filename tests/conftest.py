@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.control_plane import ControlPlane, control_plane
 
-pytest_plugins = ("tests.support.groups",)
+pytest_plugins = ("tests.support.groups", "tests.support.node_cloud")
 
 # A shell starts what it runs in the background with SIGINT ignored, and that passes on to every program that a test
 # starts and then interrupts.

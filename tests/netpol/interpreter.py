@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 _SET = re.compile(r"(set|map) (\S+) \{ type ([^;]+);( flags interval;)?(?: elements = \{ (.*) \})? \}")
-_HOOK = re.compile(r"type filter hook forward priority (-?\d+); policy accept;")
+_HOOK = re.compile(r"type filter hook (forward|input) priority (-?\d+); policy accept;")
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Ruleset:
     intervals: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
     chains: dict[str, list[str]] = field(default_factory=dict)
-    hooks: dict[str, int] = field(default_factory=dict)
+    hooks: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def allows(self, packet: Packet) -> bool:
-        """Whether no base chain drops it."""
-        return all(self._run(chain, packet) != "drop" for chain, _ in sorted(self.hooks.items(), key=lambda x: x[1]))
+    def allows(self, packet: Packet, *, hook: str = "forward") -> bool:
+        """Whether no base chain drops it; `hook` is `input` for a packet to the node itself."""
+        chains = sorted((priority, chain) for chain, (where, priority) in self.hooks.items() if where == hook)
+        return all(self._run(chain, packet) != "drop" for _, chain in chains)
 
     def _run(self, chain: str, packet: Packet) -> str:
         for rule in self.chains[chain]:
@@ -63,6 +64,8 @@ class Ruleset:
             "meta l4proto": packet.protocol,
             "meta nfproto": "ipv4",
             "ct state": "new",
+            "ct direction": "original",
+            "iifname": "a pod's",
         }
         while rest:
             if rest in ("accept", "drop") or re.fullmatch(r"(jump|goto) \S+", rest):
@@ -115,7 +118,7 @@ def read(script: str) -> Ruleset:
             if line == "}":
                 chain = ""
             elif hook := _HOOK.fullmatch(line):
-                found.hooks[chain] = int(hook.group(1))
+                found.hooks[chain] = (hook.group(1), int(hook.group(2)))
             elif not line.startswith("comment "):
                 found.chains[chain].append(line)
         elif line.startswith("chain "):

@@ -107,6 +107,38 @@ def test_the_node_reaches_its_pods_whatever_the_policies(node: World) -> None:
         del node.pods["node"]
 
 
+GATEWAY_IP = "192.0.2.1"
+TO_THE_NODE = objects.policy(
+    "a/scrape",
+    podSelector={"matchLabels": {"app": "web"}},
+    policyTypes=["Egress"],
+    egress=[{"to": [{"ipBlock": {"cidr": f"{GATEWAY_IP}/32"}}], "ports": [{"port": 9100}]}],
+)
+
+
+def test_a_pod_reaches_of_the_node_what_a_policy_names_and_nothing_else(node: World) -> None:
+    """Also a pod that no policy isolates; and a policy that goes ends what it let through."""
+    node.load(script(TO_THE_NODE))
+    node.pods[GATEWAY_IP] = node.node
+    try:
+        named, *others = (
+            Packet(WEB, GATEWAY_IP, "tcp", 9100),
+            Packet(WEB, GATEWAY_IP, "tcp", 10250),
+            Packet(WEB, GATEWAY_IP, "udp", 9100),
+            Packet(OTHER, GATEWAY_IP, "tcp", 9100),
+            Packet(DB, GATEWAY_IP, "udp", 53),
+        )
+        assert ask(node, *others, expect=False) == [False] * len(others)
+        assert ask(node, named, expect=True) == [True]
+        connection = Connection(node.pods[WEB], node.node, GATEWAY_IP, 9100)
+        assert connection.says(b"one") and connection.says(b"two", back=True)
+        node.load(script())
+        assert not connection.says(b"three", seconds=0.5)
+        connection.close()
+    finally:
+        del node.pods[GATEWAY_IP]
+
+
 def test_established_connections_survive_a_reload_and_end_with_their_rule(node: World) -> None:
     node.load(script(ONLY_WEB))
     connection = Connection(node.pods[WEB], node.pods[DB], DB)

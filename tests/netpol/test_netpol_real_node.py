@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.node.conftest import NodeCloud, able, eventually, images, make, pod, state
+from tests.support.node_cloud import NodeCloud, eventually, pod
 from wecityctl.local import cloud
-
-__all__ = ["able", "images", "make", "state"]  # fixtures of the node's own tests
 
 pytestmark = pytest.mark.node
 

@@ -55,8 +55,12 @@ def test_pods_reach_the_neighbours_node_ports_that_are_asked_for_alone() -> None
 
 
 def test_the_node_itself_is_closed_to_its_neighbours() -> None:
-    text = base_ruleset(OWN, 6443, [SERVES]).partition("chain input")[2]
-    assert 'iifname "wcx-*" ct state != { established, related } drop' in text
+    rules = [line.strip() for line in base_ruleset(OWN, 6443, [SERVES]).partition("chain input")[2].splitlines()]
+    answers, closed, pods = (
+        position(rules, text) for text in ("ct direction reply", 'iifname "wcx-*" drop', f"saddr {OWN.pod_cidr} accept")
+    )
+    assert answers < closed < pods
+    assert "policy drop" in rules[1]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.conftest import NodeCloud
+from tests.support.node_cloud import NodeCloud
 from wecityctl import oci
 
 pytestmark = pytest.mark.node

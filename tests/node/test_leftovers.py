@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.conftest import NodeCloud, eventually, pod
+from tests.support.node_cloud import NodeCloud, eventually, pod
 from wecityctl.local import cloud
 from wecityctl.local.node import capabilities
 from wecityctl.local.node.layout import Held

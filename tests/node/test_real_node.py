@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.node.conftest import NodeCloud, eventually, pod
+from tests.support.node_cloud import NodeCloud, eventually, pod
 
 pytestmark = pytest.mark.node
 

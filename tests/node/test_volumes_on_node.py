@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.node.conftest import NodeCloud, eventually, pod
+from tests.support.node_cloud import NodeCloud, eventually, pod
 
 pytestmark = pytest.mark.node
 

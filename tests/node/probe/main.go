@@ -17,7 +17,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: probe pause|serve|get|dial|resolve|write|read|burn")
+		log.Fatal("usage: probe pause|serve|get|dial|ping|resolve|write|read|burn")
 	}
 	command, arguments := os.Args[1], os.Args[2:]
 	var err error
@@ -30,6 +30,8 @@ func main() {
 		err = get(arguments[0])
 	case "dial":
 		err = dial(arguments[0])
+	case "ping":
+		err = ping(arguments[0])
 	case "resolve":
 		err = resolve(arguments[0])
 	case "write":
@@ -89,6 +91,26 @@ func dial(address string) error {
 	}
 	fmt.Println("connected")
 	return connection.Close()
+}
+
+func ping(address string) error {
+	connection, err := net.DialTimeout("ip4:icmp", address, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	// An echo request and its checksum.
+	if _, err = connection.Write([]byte{8, 0, 0xF7, 0xFD, 0, 1, 0, 1}); err != nil {
+		return err
+	}
+	if err = connection.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	if _, err = connection.Read(make([]byte, 100)); err != nil {
+		return err
+	}
+	fmt.Println("answered")
+	return nil
 }
 
 func resolve(name string) error {

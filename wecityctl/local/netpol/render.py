@@ -3,7 +3,8 @@
 Policies are judged by a connection's own ends, on each of its packets in both directions: the source is that of the
 original tuple, destination and port are the source of the reply tuple, that is, after a Service's address has been
 translated and whatever is masqueraded later. So a rule that is gone ends its connections, a reload never breaks one
-that is still allowed, and answers need no rule of their own.
+that is still allowed, and answers need no rule of their own. Between pods and the node itself the direction counts:
+the node's own connections, such as probes, pass, and a pod's need an egress policy that names the node's address.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def _body(program: Program) -> Iterator[str]:
     yield from _known_chain(program.pod_cidr)
     yield from _direction("egress", _SOURCE, _DESTINATION, program.egress)
     yield from _direction("ingress", _DESTINATION, _SOURCE, program.ingress)
+    yield from _node_chain(program.pod_cidr)
 
 
 def _known_chain(pod_cidr: str) -> Iterator[str]:
@@ -60,6 +62,20 @@ def _known_chain(pod_cidr: str) -> Iterator[str]:
     yield f"ip daddr {pod_cidr} ip daddr != @known drop"
     # Such packets have no ends that could be judged.
     yield "ct state invalid,untracked drop"
+    yield "}"
+
+
+def _node_chain(pod_cidr: str) -> Iterator[str]:
+    """Pods to the node's own programs. Stricter than NetworkPolicy: a pod that no policy isolates reaches none."""
+    yield "chain node {"
+    yield "type filter hook input priority 0; policy accept;"
+    yield 'iifname "lo" accept'
+    # Others than pods are the base filter's to judge.
+    yield f"ip saddr != {pod_cidr} accept"
+    yield "ct state established,related ct direction reply accept"
+    yield "ct state invalid,untracked drop"
+    yield f"{_SOURCE} vmap @egress-pods"
+    yield "drop"
     yield "}"
 
 

@@ -1,4 +1,5 @@
-"""The base packet filter of a node's network namespace: what may leave the node, and who may pretend to be whom.
+"""The base packet filter of a node's network namespace: what may leave the node, what may reach the node itself, and
+who may pretend to be whom.
 
 NetworkPolicy is another table (`wecityctl.local.netpol`): a packet must pass both; neither opens what the other closes.
 """
@@ -30,7 +31,8 @@ def base_ruleset(block: Block, api_port: int, neighbours: Sequence[Neighbour] = 
     """An nft script that makes (or replaces, atomically) the base table.
 
     Pods reach each other and, of the world beyond the node, the API server and what neighbours serve them. Packets
-    keep their source address; the host and the neighbours know the way back.
+    keep their source address; the host and the neighbours know the way back. The node's own programs are reached by
+    themselves, by the host's end of the link, and by pods as far as the other table lets them.
     """
     arriving = "".join(f"    {line}\n" for each in neighbours for line in _arriving(block, each))
     leaving = "".join(f"    {line}\n" for each in neighbours for line in _leaving(block, each))
@@ -39,6 +41,7 @@ delete table inet {TABLE}
 table inet {TABLE} {{
   chain forward {{
     type filter hook forward priority -10; policy drop;
+    meta nfproto ipv6 drop
     ct state established,related accept
 {arriving}    iifname "{CROSSING}*" drop comment "neighbours reach what is served to them alone"
     iifname != "{UPLINK}" ip saddr != {block.pod_cidr} drop comment "a pod speaks for itself alone"
@@ -48,8 +51,14 @@ table inet {TABLE} {{
     ip daddr {block.pod_cidr} accept
   }}
   chain input {{
-    type filter hook input priority -10; policy accept;
-    iifname "{CROSSING}*" ct state != {{ established, related }} drop comment "a node is no neighbour's business"
+    type filter hook input priority -10; policy drop;
+    iifname "lo" accept
+    ip daddr 127.0.0.0/8 drop comment "kernel settings for host ports would let pods reach the node's loopback"
+    iifname "{UPLINK}" ip saddr {block.bridge_ip} accept
+    iifname "{UPLINK}" drop comment "of the host its end of the link alone"
+    ct direction reply ct state established,related accept
+    iifname "{CROSSING}*" drop comment "a node is no neighbour's business"
+    ip saddr {block.pod_cidr} accept comment "judged by the pods' network policies"
   }}
 }}
 """

@@ -1,4 +1,7 @@
-"""A real node for the tests of a session: images made here, a cloud of its own in a state directory of its own."""
+"""A real node for the tests of a session: images made here, a cloud of its own in a state directory of its own.
+
+A pytest plug-in, so that the tests of the node, of its network policies and of attacks share images and cloud.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,7 @@ def images(able: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageR
     """Pause, DNS and the tests' own program, each around one static binary."""
     place = tmp_path_factory.mktemp("images")
     program = place / "probe"
-    source = Path(__file__).with_name("probe")
+    source = Path(__file__).parent.with_name("node") / "probe"
     subprocess.run(
         ["go", "build", "-ldflags", "-s -w", "-o", str(program), "."],
         cwd=source,
