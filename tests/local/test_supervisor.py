@@ -349,9 +349,95 @@ def test_probes(supervised: Supervised, tmp_path: Path) -> None:
     )
     assert supervised.wait()[0] == "ready"
     assert supervised.eventually("wrong", lambda each: each.reason == "HTTP 404").state == "starting"
-    # A ready service that stops answering is noticed when somebody asks.
-    os.kill(supervised.status("http").pid, signal.SIGSTOP)
-    assert "no answer" in supervised.status("http").reason
+
+
+# A server by its orders: `deaf` closes its socket and lives on, `mute` accepts and says nothing, `ill` answers 500.
+OBEYS = """
+import http.server, os, sys, threading, time
+order, port = sys.argv[1], int(sys.argv[2])
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        while os.path.exists(order) and open(order).read() == "mute": time.sleep(0.05)
+        self.send_response(500 if os.path.exists(order) else 200); self.end_headers()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+while not os.path.exists(order) or open(order).read() != "deaf": time.sleep(0.02)
+os.remove(order); server.shutdown(); server.server_close(); time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def obeying(supervised: Supervised, tmp_path: Path) -> Iterator[Path]:
+    """A ready server; the file through which it takes orders, which goes with its process when that is ended."""
+    order = tmp_path / "order"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    probe = Probe("http", f"http://127.0.0.1:{port}/", timeout=0.5)
+    script = f"rm -f {order}; exec {sys.executable} -c '{OBEYS}' {order} {port}"
+    supervised.apply(sh("a", script, ready=probe, watch_interval=0.2))
+    assert supervised.wait()[0] == "ready"
+    yield order
+
+
+@pytest.mark.parametrize(("how", "told"), [("deaf", "Connect call failed"), ("mute", "no answer in 0.5 s")])
+def test_a_service_that_falls_silent_is_started_again(
+    supervised: Supervised, obeying: Path, how: str, told: str
+) -> None:
+    """Though its process lives, and though nobody asks for its status."""
+    first = supervised.status("a").pid
+    obeying.write_text(how)
+    eventually(lambda: "did not answer" in (supervised.directory / "logs" / "supervisor.log").read_text(), 20)
+    now = supervised.eventually("a", lambda each: each.state == "ready" and each.pid not in (0, first), 20)
+    assert told in now.deaths[0].how
+    assert "and was killed" in now.deaths[0].how
+    assert gone(first)
+
+
+def test_who_waits_is_told_of_a_silent_service_and_waits_for_the_next(supervised: Supervised, tmp_path: Path) -> None:
+    """What was ready at its last question is asked anew; the next question of the supervisor's own would be far."""
+    supervised.apply(Service("a", FOREVER, watch_interval=100.0))
+    assert supervised.wait()[0] == "ready"
+    time.sleep(1.2)  # an answer that is younger than a second is not asked for again
+    first = supervised.status("a").pid
+    time.sleep(1.2)
+    os.kill(first, signal.SIGSTOP)
+    assert "is stopped" in supervised.status("a").reason
+    result, events = supervised.wait(20)
+    assert result == "ready"
+    assert "is stopped" in events[0]["reason"]
+    assert supervised.status("a").pid not in (0, first)
+
+
+def test_a_service_that_says_no_is_not_ready_and_lives(supervised: Supervised, obeying: Path) -> None:
+    first = supervised.status("a").pid
+    obeying.write_text("ill")
+    ill = supervised.eventually("a", lambda each: each.reason)
+    assert (ill.state, ill.reason) == ("ready", "HTTP 500")
+    result, events = supervised.wait(2.5)
+    assert (result, events[-1]["reason"]) == ("timeout", "HTTP 500")
+    obeying.unlink()
+    assert supervised.wait()[0] == "ready"
+    now = supervised.status("a")
+    assert (now.pid, now.deaths) == (first, ())
+
+
+def test_silence_before_the_first_answer_is_let_pass(supervised: Supervised, tmp_path: Path) -> None:
+    """A service that is ready as soon as it runs may come to answer later; once it has, it must go on."""
+    sockets = [tmp_path / name for name in ("early", "never")]
+    early, never = (Probe("socket", str(path), say="?\n", timeout=0.5) for path in sockets)
+    serve = (
+        "import socket, time; time.sleep(1.5); s = socket.socket(socket.AF_UNIX);"
+        f"s.bind('{sockets[0]}'); s.listen()\n"
+        "for number in range(3): c = s.accept()[0]; c.send(c.recv(10)); c.close()\n"
+        "time.sleep(1000)"
+    )
+    answering = Service("early", (sys.executable, "-c", serve), alive=early, watch_interval=0.1)
+    supervised.apply(answering, Service("never", FOREVER, alive=never, watch_interval=0.1, ready_timeout=2.0))
+    assert supervised.wait()[0] == "ready"
+    assert not supervised.status("early").reason
+    died = supervised.eventually("early", lambda each: each.deaths, 20)
+    assert "no answer in 0.5 s" in died.deaths[0].how
+    assert supervised.eventually("never", lambda each: each.deaths, 20).deaths[0].at - died.since > 1.5
 
 
 def test_old_files_do_not_count_as_ready(supervised: Supervised, tmp_path: Path) -> None:
@@ -364,7 +450,8 @@ def test_old_files_do_not_count_as_ready(supervised: Supervised, tmp_path: Path)
 
 def test_services_survive_json() -> None:
     probe = Probe("exec", argv=("a", "b"), interval=0.5)
-    service = Service("a", ("x",), {"A": "1"}, after=("b",), bound_to=("c",), ready=probe, required=False)
+    alive = Probe("socket", "/x", say="\0?\n")
+    service = Service("a", ("x",), {"A": "1"}, after=("b",), bound_to=("c",), ready=probe, alive=alive, required=False)
     assert Service.from_json(json.loads(json.dumps(service.to_json()))) == service
     assert Service.from_json(json.loads(json.dumps(Service("b", FOREVER).to_json()))) == Service("b", FOREVER)
 

@@ -60,7 +60,9 @@ def _etcd(ctx: Context) -> Service:
         # A rehearsal's state is small; this leaves room for a very large city and still bounds the disk.
         f"--quota-backend-bytes={4 * 1024**3}",
     )
-    return Service(ETCD, argv, cwd=str(ctx.run), ready=Probe("socket", f"{ctx.run}/etcd.sock", interval=0.05))
+    # Any request will do: the socket accepts for a stopped etcd too, and only a running one answers.
+    ready = Probe("socket", f"{ctx.run}/etcd.sock", say="GET /version HTTP/1.0\r\n\r\n", interval=0.05)
+    return Service(ETCD, argv, cwd=str(ctx.run), ready=ready)
 
 
 def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:
@@ -107,6 +109,8 @@ def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:
         # One user on one machine: queueing by fairness would only cost start-up time and writes.
         "enable-priority-and-fairness": "false",
         "profiling": "false",
+        # It would serve this machine's /var/log to whoever may read the cluster's logs.
+        "enable-logs-handler": "false",
     }
     if not real:
         # Simulated nodes are made ready; the taint of a node that is not yet would be one more write for each of them.

@@ -80,13 +80,24 @@ def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the process's start; None when there is no such process (or only its zombie)."""
     if not sys.platform.startswith("linux"):
         return _exists(pid)
+    fields = _stat(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process, so that it does nothing until it is continued."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] == "T"
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on, the process's state; empty without such a process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except OSError:
+        return []
     # The command's name may hold spaces and brackets: fields count from the last one.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return text.rpartition(")")[2].split()
 
 
 def _exists(pid: int) -> int | None:

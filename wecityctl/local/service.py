@@ -10,16 +10,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-ProbeKind = Literal["http", "tcp", "socket", "file", "exec"]
+ProbeKind = Literal["http", "tcp", "socket", "file", "exec", "process"]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How one sees that a service is ready; asked every `interval` seconds until it says yes.
 
-    http: GET `target` (http:// or https://, an IP address) answers 2xx; `ca`, `cert`, `key` are PEM files for https.
-    tcp: `host:port` accepts. socket: the Unix socket `target` accepts. file: the path exists and was written after the
-    start of the service. exec: `argv` (placeholders as in `Service.argv`) exits 0 within `timeout`.
+    http: GET `target` (http:// or https://, an IP address) answers 2xx, with `any_status` anything; `ca`, `cert`, `key`
+    are PEM files for https. tcp: `host:port` accepts. socket: the Unix socket `target` accepts, and where there is
+    something to `say` (characters up to U+00FF, one byte each), answers it. file: the path exists and was written after
+    the start of the service. exec: `argv` (placeholders as in `Service.argv`) exits 0. process: the process whose
+    number the file `target` holds runs and is not stopped. All of them within `timeout` seconds.
+
+    The kernel accepts connections for a process that has been stopped: what is to tell the living from the dead must
+    wait for an answer.
     """
 
     kind: ProbeKind
@@ -28,8 +33,15 @@ class Probe:
     cert: str = ""
     key: str = ""
     argv: tuple[str, ...] = ()
+    say: str = ""
+    any_status: bool = False
     interval: float = 0.1
-    timeout: float = 2.0
+    timeout: float = 5.0
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Probe:
+        """The probe whose fields these are."""
+        return cls(**{**value, "argv": tuple(value["argv"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,9 @@ class Service:
     after        services that must be ready before this one starts.
     bound_to     as `after`, and: when one of these ends, this one is stopped, and starts again with it.
     ready        None: ready as soon as it runs.
+    alive        asked every `watch_interval` seconds once the service is ready; None: as `ready`. While the answer is
+                 no, the service is not ready; several silences in a row (no answer at all, or a stopped process) count
+                 as a death. Where `ready` is None, silence before the first answer is let pass for `ready_timeout`.
     ready_timeout  seconds from start to ready; past it the process is killed and counted as a death.
     stop_signal  sent to the process group; whatever is left of the group after `stop_timeout` gets SIGKILL.
     parent_death the signal this process gets from the kernel if the supervisor dies (0: none).
@@ -57,6 +72,8 @@ class Service:
     after: tuple[str, ...] = ()
     bound_to: tuple[str, ...] = ()
     ready: Probe | None = None
+    alive: Probe | None = None
+    watch_interval: float = 5.0
     ready_timeout: float = 60.0
     stop_signal: int = int(signal.SIGTERM)
     stop_timeout: float = 10.0
@@ -76,7 +93,6 @@ class Service:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Service:
-        probe = value["ready"]
         lists = {name: tuple(value[name]) for name in ("argv", "after", "bound_to")}
-        ready = None if probe is None else Probe(**{**probe, "argv": tuple(probe["argv"])})
-        return cls(**{**value, **lists, "ready": ready})
+        probes = {name: Probe.from_json(value[name]) if value[name] else None for name in ("ready", "alive")}
+        return cls(**{**value, **lists, **probes})

@@ -47,7 +47,9 @@ def follow(found: client.Found, teller: Teller, seconds: float) -> None:
             now = service_status(event)
             before = seen.get(now.name)
             seen[now.name] = now
-            if now.state == "ready" and before is not None and before.state != "ready":
+            if now.state == "ready" and now.reason:
+                teller.tell("warning", f"{now.name} does not answer as it should: {now.reason}", now.name)
+            elif now.state == "ready" and before is not None and before.state != "ready":
                 teller.tell("service", f"{now.name} is ready after {now.seconds:.1f} s", now.name)
         elif event["event"] == "death":
             teller.tell("death", f"{event['name']} {event['how']}", event["name"], tuple(event["lines"]))
@@ -66,7 +68,7 @@ def service_status(value: Mapping[str, Any]) -> ServiceStatus:
 
 
 def _failure(result: str, services: Any) -> WecityError:
-    missing = [each for each in services if each.required and each.state != "ready"]
+    missing = [each for each in services if each.required and (each.state != "ready" or each.reason)]
     culprits = [each for each in missing if each.state == "failed"] or [
         each for each in missing if each.state != "waiting"
     ]

@@ -81,7 +81,7 @@ class RealNode:
             ctx.report(LocalEvent("step", f"images loaded: {', '.join(imported)}"))
         ready.wait("a ready node", lambda: self._label_when_ready(ctx, since), 60)
         # Its socket accepts once the rules are in force; a pod begun before would wait for them.
-        ready.wait("the first rules of the policy agent", lambda: ready.accepts(node.layout.policy_socket), 30)
+        ready.wait("the first rules of the policy agent", lambda: ready.answers(node.layout.policy_socket, "state"), 30)
         self._apply(ctx, objects.dns(standard.dns, node.block.dns_ip))
         ready.wait("an answer of the cluster's DNS", lambda: ready.dns_answers(node.block.dns_ip), 60)
         self._settle(ctx, since)

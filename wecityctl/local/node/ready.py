@@ -69,15 +69,16 @@ def dns_answers(address: str, timeout: float = 1.0) -> bool:
     return answer[:2] == identifier and response_code == 0 and answers > 0
 
 
-def accepts(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
+def answers(path: Path, question: str) -> bool:
+    """Whether somebody answers a line on a Unix socket; it also accepts for a process that has been stopped."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:
             connection.connect(str(path))
+            connection.sendall(question.encode() + b"\n")
+            return bool(connection.recv(1))
         except OSError:
             return False
-    return True
 
 
 def wait(what: str, done: Callable[[], bool], timeout: float) -> None:

@@ -26,6 +26,8 @@ _CONTAINERD = (
     'end=$0; trap "stop=1" TERM; setsid setpriv --pdeathsig KILL "$@" & '
     'wait $!; code=$?; [ -z "$stop" ] || { sh -c "$end"; kill -TERM $!; wait $!; code=$?; }; exit $code'
 )
+# What begins a connection of gRPC, with empty settings (RFC 9113, 3.4); the server sends its own at once.
+_HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\0\0\0\4\0\0\0\0\0"
 _WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
 
 
@@ -53,6 +55,7 @@ def _hold(node: Node) -> Service:
         # It could start before: this way the pods end while the API server still serves them.
         after=(_API,),
         ready=Probe("file", target=str(node.layout.hold_state), interval=0.05),
+        alive=Probe("process", target=str(node.layout.pid_file)),
         ready_timeout=20,
         stop_timeout=STOP_GRACE + 10,
     )
@@ -70,7 +73,7 @@ def _containerd(node: Node) -> Service:
         ),
         env=_path(binary, locate("runc"), locate("nft")),
         bound_to=(HOLD,),
-        ready=Probe("socket", target=str(node.layout.containerd_socket), interval=0.05),
+        ready=Probe("socket", target=str(node.layout.containerd_socket), say=_HTTP2_PREFACE, interval=0.05),
         ready_timeout=30,
         stop_timeout=STOP_GRACE + 10,
     )
@@ -93,7 +96,8 @@ def _kubelet(node: Node) -> Service:
         env=_path(binary, locate("nft")),
         after=(_API,),
         bound_to=("containerd",),
-        ready=Probe("tcp", target=f"{node.block.node_ip}:10250"),
+        # Anybody is answered, and told that he is not known.
+        ready=_https(node, 10250, "healthz"),
         ready_timeout=60,
     )
 
@@ -106,7 +110,7 @@ def _kube_proxy(node: Node) -> Service:
         env=_path(locate("nft")),
         after=(_API,),
         bound_to=(HOLD,),
-        ready=Probe("tcp", target=f"{node.block.node_ip}:10256"),
+        ready=Probe("http", target=f"http://{node.block.node_ip}:10256/livez", any_status=True),
         ready_timeout=60,
     )
 
@@ -127,6 +131,7 @@ def _policy_agent(node: Node) -> Service:
         bound_to=(HOLD,),
         # Ready as soon as it runs: in a new cloud its role is made after this; the driver waits for its socket.
         ready=None,
+        alive=Probe("socket", target=str(node.layout.policy_socket), say="state\n"),
     )
 
 
@@ -152,11 +157,17 @@ def _metrics_server(node: Node) -> Service:
         ),
         after=(_API,),
         bound_to=(HOLD,),
-        ready=Probe("tcp", target=f"{node.block.node_ip}:{METRICS_PORT}"),
+        ready=_https(node, METRICS_PORT, "livez"),
         ready_timeout=300,
         # Figures for autoscalers and `top`; a cloud without them serves all the same.
         required=False,
     )
+
+
+def _https(node: Node, port: int, path: str) -> Probe:
+    """Whether a program of the node answers a request, whatever it says: a stopped one's port still accepts."""
+    ca = str(node.layout.etc / "ca.crt")
+    return Probe("http", target=f"https://{node.block.node_ip}:{port}/{path}", ca=ca, any_status=True)
 
 
 def _once_roles_are_made(node: Node) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from wecityctl.local.service import Service
 from wecityctl.local.supervisor.core import Supervisor, check_services
 
 # Raised when a request or an answer changes its meaning: another number's supervisor is stopped and replaced.
-PROTOCOL = 1
+PROTOCOL = 2
 _LINE_LIMIT = 4 * 1024 * 1024
 
 
@@ -89,11 +89,15 @@ class Control:
             await _send(writer, {"error": f"{type(error).__name__}: {error}"})
 
     async def _status(self, *, probe: bool) -> dict[str, Any]:
-        describe = self._supervisor.describe_probed() if probe else _now(self._supervisor.describe())
-        return {"protocol": PROTOCOL, "pid": os.getpid(), "since": self._began, "services": await describe}
+        if probe:
+            await self._supervisor.probe()
+        services = self._supervisor.describe()
+        return {"protocol": PROTOCOL, "pid": os.getpid(), "since": self._began, "services": services}
 
     async def _wait(self, seconds: float, writer: asyncio.StreamWriter) -> None:
         deadline = time.monotonic() + seconds
+        # What was ready may have fallen silent since it was last asked.
+        await self._supervisor.probe()
         with self._supervisor.listen() as events:
             for each in self._supervisor.describe():
                 await _send(writer, {"event": "service", **each})
@@ -121,7 +125,3 @@ class Control:
 async def _send(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
     writer.write(json.dumps(value).encode() + b"\n")
     await writer.drain()
-
-
-async def _now(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return value

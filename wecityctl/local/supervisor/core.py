@@ -77,14 +77,9 @@ class Supervisor:
     def describe(self) -> list[dict[str, Any]]:
         return [unit.describe() for unit in self._units.values()]
 
-    async def describe_probed(self) -> list[dict[str, Any]]:
-        """`describe`, with each ready service asked once more: one that does not answer says so in `reason`."""
-        units = list(self._units.values())
-        answers = await asyncio.gather(*(unit.probe() for unit in units))
-        return [
-            {**unit.describe(), "reason": answer} if answer else unit.describe()
-            for unit, answer in zip(units, answers, strict=True)
-        ]
+    async def probe(self) -> None:
+        """Ask every ready service now; one that does not answer says so in its `reason` and is not ready."""
+        await asyncio.gather(*(unit.probe() for unit in list(self._units.values())))
 
     def outcome(self) -> str:
         """`ready`, `failed` (a required service is given up) or `` while it is not decided yet."""

@@ -1,4 +1,7 @@
-"""Asking a service whether it is ready. Every probe ends in time and answers with a reason, never with an exception."""
+"""Asking a service whether it is ready. Every probe ends in time and answers with a reason, never with an exception.
+
+What has answered anything at all is alive, if not well: a service that says that it is not ready is not a silent one.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +10,76 @@ import contextlib
 import ssl
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from wecityctl.local.proctable import is_stopped, start_time
 from wecityctl.local.service import Probe
 from wecityctl.local.supervisor.child import environment, exit_of, expand
 
-READY = ""
+_CLOSING_SECONDS = 0.2
 
 
-async def ask(probe: Probe, *, started: float, pid_of: Callable[[str], int]) -> str:
-    """`READY`, or why the service is not ready yet. `started` is the epoch of the process's start."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a probe has learnt: why the service is not ready (empty: it is), and whether it said anything at all."""
+
+    reason: str = ""
+    heard: bool = True
+
+    @property
+    def ready(self) -> bool:
+        return not self.reason
+
+
+READY = Answer()
+
+
+async def ask(probe: Probe, *, started: float, pid_of: Callable[[str], int]) -> Answer:
+    """`READY`, or why the service is not ready. `started` is the epoch of the process's start."""
     try:
         return await asyncio.wait_for(_ask(probe, started, pid_of), probe.timeout)
     except TimeoutError:
-        return f"no answer in {probe.timeout:g} s"
+        return _silent(f"no answer in {probe.timeout:g} s")
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
-        return str(error) or type(error).__name__
+        return _silent(str(error) or type(error).__name__)
 
 
-async def _ask(probe: Probe, started: float, pid_of: Callable[[str], int]) -> str:
+def _silent(reason: str) -> Answer:
+    return Answer(reason, heard=False)
+
+
+async def _ask(probe: Probe, started: float, pid_of: Callable[[str], int]) -> Answer:
     if probe.kind == "file":
         return _look(Path(probe.target), started)
+    if probe.kind == "process":
+        return _see(Path(probe.target))
     if probe.kind == "exec":
         return await _run(expand(probe.argv, pid_of))
     if probe.kind == "socket":
-        _, writer = await asyncio.open_unix_connection(probe.target)
-    elif probe.kind == "tcp":
+        return await _say(probe)
+    if probe.kind == "tcp":
         host, _, port = probe.target.rpartition(":")
         _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    else:
-        return await _get(probe)
-    await _close(writer)
-    return READY
+        await _close(writer)
+        return READY
+    return await _get(probe)
 
 
-async def _get(probe: Probe) -> str:
+async def _say(probe: Probe) -> Answer:
+    reader, writer = await asyncio.open_unix_connection(probe.target)
+    try:
+        if not probe.say:
+            return READY
+        writer.write(probe.say.encode("latin-1"))
+        return READY if await reader.read(1) else _silent("the connection was closed without an answer")
+    finally:
+        await _close(writer)
+
+
+async def _get(probe: Probe) -> Answer:
     parts = urlsplit(probe.target)
     secure = parts.scheme == "https"
     context = _context(probe.ca, probe.cert, probe.key) if secure else None
@@ -54,17 +90,17 @@ async def _get(probe: Probe) -> str:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
         head = (await reader.readline()).decode(errors="replace").split(maxsplit=2)
         if len(head) < 2:
-            return "no HTTP answer"
-        if head[1].startswith("2"):
+            return _silent("no HTTP answer")
+        if probe.any_status or head[1].startswith("2"):
             return READY
         body = (await reader.read(2000)).decode(errors="replace").rpartition("\r\n\r\n")[2]
         failed = [line for line in body.splitlines() if line.startswith("[-]")]
-        return f"HTTP {head[1]}" + (f": {'; '.join(failed)}" if failed else "")
+        return Answer(f"HTTP {head[1]}" + (f": {'; '.join(failed)}" if failed else ""))
     finally:
         await _close(writer)
 
 
-async def _run(argv: tuple[str, ...]) -> str:
+async def _run(argv: tuple[str, ...]) -> Answer:
     process = _start(argv)
     try:
         await exit_of(process)
@@ -72,7 +108,7 @@ async def _run(argv: tuple[str, ...]) -> str:
         if process.poll() is None:
             process.kill()
             process.wait()
-    return READY if process.returncode == 0 else f"{argv[0]} exited with code {process.returncode}"
+    return READY if process.returncode == 0 else _silent(f"{argv[0]} exited with code {process.returncode}")
 
 
 def _start(argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
@@ -81,18 +117,27 @@ def _start(argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env=environment({}), stdin=null, stdout=null, stderr=null)
 
 
-def _look(path: Path, started: float) -> str:
+def _look(path: Path, started: float) -> Answer:
     try:
         fresh = path.stat().st_mtime >= started - 1
     except FileNotFoundError:
-        return f"{path} is not there yet"
-    return READY if fresh else f"{path} is left over from before"
+        return _silent(f"{path} is not there")
+    return READY if fresh else _silent(f"{path} is left over from before")
+
+
+def _see(path: Path) -> Answer:
+    pid = int(path.read_text())
+    if is_stopped(pid):
+        return _silent(f"process {pid} is stopped")
+    return READY if start_time(pid) is not None else _silent(f"there is no process {pid}")
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close the connection; what has stopped says no farewell, for which TLS would wait half a minute."""
     writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), _CLOSING_SECONDS)
+    writer.transport.abort()
 
 
 @lru_cache(maxsize=16)

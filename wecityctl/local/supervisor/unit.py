@@ -1,14 +1,19 @@
-"""The life of one service under the supervisor: waiting, starting, ready, dying, backing off, failing, stopping."""
+"""The life of one service under the supervisor: waiting, starting, ready, dying, backing off, failing, stopping.
+
+Ready is what has answered lately: a ready service is asked for as long as it runs, and killed when it stays silent.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
+from wecityctl.local.proctable import is_stopped
 from wecityctl.local.service import Service
 from wecityctl.local.spec import Death, ServiceState
 from wecityctl.local.supervisor import probe as probes
@@ -17,6 +22,11 @@ from wecityctl.local.supervisor.child import Child, expand
 _KEPT_DEATHS = 10
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
+# A silent service is asked again sooner, and not killed for one answer that a busy machine has kept back.
+_SILENCES = 4
+_AGAIN_SECONDS = 1.0
+# An answer that is younger is not asked for again.
+_FRESH_SECONDS = 1.0
 
 
 class World(Protocol):
@@ -50,10 +60,14 @@ class Unit:
         self.deaths: deque[Death] = deque(maxlen=_KEPT_DEATHS)
         self._world = world
         self._log = log
+        self._heard = False
+        self._asked = 0.0
+        self._hurry = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        return self.state == "ready"
+        """Whether it became ready and answered when it was last asked."""
+        return self.state == "ready" and not self.reason
 
     def describe(self) -> dict[str, Any]:
         """The unit's status as JSON; the shape of `spec.ServiceStatus`."""
@@ -89,11 +103,12 @@ class Unit:
             if self.state != "failed":
                 self._enter("stopped")
 
-    async def probe(self) -> str:
-        """Ask a ready service once more; empty when it answers (or has nothing to ask)."""
-        if self.service.ready is None or not self.ready:
-            return ""
-        return await probes.ask(self.service.ready, started=0.0, pid_of=self._world.pid_of)
+    async def probe(self) -> None:
+        """Ask a ready service now, unless it has just been asked; `reason` says what is wrong with it."""
+        if self.state == "ready" and time.monotonic() - self._asked > _FRESH_SECONDS:
+            answer = await self._ask()
+            if not answer.heard:
+                self._hurry.set()
 
     async def _wait_for_needs(self) -> None:
         self._enter("waiting")
@@ -119,17 +134,17 @@ class Unit:
         tasks = {
             "exit": asyncio.create_task(self.child.wait()),
             "bond": asyncio.create_task(self._bond_broken(bonds)),
-            "ready": asyncio.create_task(self._become_ready()),
+            "serve": asyncio.create_task(self._serve()),
         }
         try:
-            return await self._first_end(tasks)
+            return await self._first_end(self.child, tasks)
         finally:
             for task in tasks.values():
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def _first_end(self, tasks: dict[str, asyncio.Task[Any]]) -> str:
+    async def _first_end(self, child: Child, tasks: dict[str, asyncio.Task[Any]]) -> str:
         pending = set(tasks.values())
         while True:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -138,25 +153,70 @@ class Unit:
             if tasks["bond"] in done:
                 await self._end_child()
                 return ""
-            if tasks["ready"] in done and not tasks["ready"].result():
-                reason = self.reason
-                await self._end_child(keep=True)
-                return f"was not ready after {self.service.ready_timeout:g} s ({reason}) and was killed"
+            if tasks["serve"] in done:
+                number, how = tasks["serve"].result()
+                await child.end(number, self.service.stop_timeout)
+                return str(how)
+
+    async def _serve(self) -> tuple[int, str]:
+        """Until the service must be killed: the signal to begin with, and why, in words."""
+        if not await self._become_ready():
+            return self.service.stop_signal, (
+                f"was not ready after {self.service.ready_timeout:g} s ({self.reason}) and was killed"
+            )
+        await self._fall_silent()
+        # As if it had crashed: what does not answer is not expected to end in order, and what it serves, such as
+        # containerd's containers, outlives a crash.
+        return signal.SIGKILL, f"did not answer {_SILENCES} times in a row ({self.reason}) and was killed"
 
     async def _become_ready(self) -> bool:
         """Probe until ready; False once `ready_timeout` is over."""
         probe, begin = self.service.ready, time.monotonic()
         while probe is not None:
             answer = await probes.ask(probe, started=self.since, pid_of=self._world.pid_of)
-            if answer == probes.READY:
+            if answer.ready:
                 break
-            self.reason = answer
+            self.reason = answer.reason
             if time.monotonic() - begin > self.service.ready_timeout:
                 return False
             await asyncio.sleep(probe.interval)
         self.seconds = time.monotonic() - begin
         self._enter("ready")
         return True
+
+    async def _fall_silent(self) -> None:
+        """Ask the ready service for ever; returns once it has been silent too often in a row."""
+        began, silences = time.monotonic(), 0
+        self._heard = self.service.ready is not None
+        while silences < _SILENCES:
+            await self._pause(again=silences > 0)
+            answer = await self._ask()
+            waited_for = self._heard or time.monotonic() - began > self.service.ready_timeout
+            silences = silences + 1 if waited_for and not answer.heard else 0
+
+    async def _pause(self, *, again: bool) -> None:
+        """Until the service is to be asked: soon after a silence, also one that `probe` has met with."""
+        if again:
+            await asyncio.sleep(min(_AGAIN_SECONDS, self.service.watch_interval))
+            return
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self.service.watch_interval)
+
+    async def _ask(self) -> probes.Answer:
+        """Ask once whether the service is alive, and note what is wrong in `reason`."""
+        answer, epoch, probe = probes.READY, self.epoch, self.service.alive or self.service.ready
+        if self.child is not None and is_stopped(self.child.pid):
+            answer = probes.Answer("its process is stopped", heard=False)
+        elif probe is not None:
+            answer = await probes.ask(probe, started=0.0, pid_of=self._world.pid_of)
+        if self.state == "ready" and self.epoch == epoch:
+            self._asked = time.monotonic()
+            self._heard = self._heard or answer.heard
+            reason = answer.reason if self._heard else ""
+            if reason != self.reason:
+                self._enter("ready", reason)
+        return answer
 
     def _bonds(self) -> dict[str, int]:
         units = ((name, self._world.unit(name)) for name in self.service.bound_to)
@@ -192,12 +252,11 @@ class Unit:
     def _given_up(self) -> bool:
         return self._recent_deaths() > min(self.service.retries, _KEPT_DEATHS - 1)
 
-    async def _end_child(self, *, keep: bool = False) -> None:
+    async def _end_child(self) -> None:
         child = self.child
         if child is not None:
             await child.end(self.service.stop_signal, self.service.stop_timeout)
-            if not keep:
-                self.child = None
+            self.child = None
 
     def _enter(self, state: ServiceState, reason: str = "") -> None:
         self.state, self.reason = state, reason
