@@ -1,7 +1,8 @@
 """The three separate administrators (三员分立): their roles, and where those hold. Pure functions.
 
-Rights over what runs hold in the city's own namespaces alone, by a binding in each of them: on a cluster that others
-use too, whoever could make pods anywhere could take anybody's rights. Cluster-wide they may only look.
+Rights over what runs hold in the city's own namespaces alone, by a binding in each of them. Cluster-wide they may only
+look. None of them may write a pod, or what makes or feeds one: whoever could would read the Secrets that pods mount.
+What each right leads to is docs/reference/administrators.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ Manifest = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "update", "patch", "delete"]
+# A scale is a number of replicas and nothing else.
+_SCALE = ["get", "update", "patch"]
 _WORKLOADS = [
     "pods",
     "pods/log",
@@ -56,7 +59,10 @@ def cluster_roles(city: City) -> Iterator[Manifest]:
     }
     done: Mapping[str, list[Manifest]] = {
         "system": [
-            {"apiGroups": ["", "apps", "batch", "autoscaling"], "resources": _WORKLOADS, "verbs": _READ + _WRITE}
+            {"apiGroups": ["", "apps", "batch", "autoscaling"], "resources": _WORKLOADS, "verbs": _READ},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
+            {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
+            {"apiGroups": ["apps"], "resources": ["deployments/scale", "statefulsets/scale"], "verbs": _SCALE},
         ],
         "security": [
             {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ + _WRITE},

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.attack.roles import city
 from tests.e2e.conftest import ending_in_order, home
 from tests.images.rootfs import RootFilesystem, unpack
 from wecityctl import oci
 
-__all__ = ["ending_in_order", "home"]
+__all__ = ["city", "ending_in_order", "home"]
 
 Unpacked = Callable[[str], RootFilesystem]
 

@@ -297,7 +297,7 @@ def test_bindings_keep_the_three_administrators_apart(
 @pytest.mark.parametrize(
     ("duty", "may"),
     [
-        ("sys", {"create pods", "list nodes"}),
+        ("sys", {"delete pods", "list nodes"}),
         ("sec", {"update networkpolicies", "list clusterrolebindings"}),
         ("aud", {"list events", "list clusterrolebindings"}),
     ],
@@ -307,7 +307,7 @@ def test_the_three_may_do_their_own_duty_in_the_citys_namespaces_alone(
 ) -> None:
     who = f"{duty}@x.example"
     wide = {"list nodes", "list clusterrolebindings"}
-    asked = {"create pods", "update networkpolicies", "list events", *wide}
+    asked = {"create pods", "delete pods", "update networkpolicies", "list events", *wide}
 
     def allowed(namespace: str) -> set[str]:
         return {each for each in asked if not attempt(fenced, "auth", "can-i", *each.split(), "-n", namespace, who=who)}

@@ -72,8 +72,9 @@ def resources(group: str, *names: str, versions: Sequence[str] = ("v1",), delete
 
 
 # Workloads too, not their pods alone: who applies a Deployment is told at once and not by pods that never come.
+# Of their subresources only this one changes containers: a status, a scale and a resize leave them as they are.
 WORKLOADS = (
-    resources("", "pods", "pods/ephemeralcontainers"),
+    resources("", "pods", "pods/ephemeralcontainers", "replicationcontrollers"),
     resources("apps", "deployments", "statefulsets", "daemonsets", "replicasets"),
     resources("batch", "jobs", "cronjobs"),
 )

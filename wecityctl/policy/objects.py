@@ -13,7 +13,10 @@ from wecityctl.policy.model import Posture
 DATA_CLASS_LABEL = f"{naming.LABEL_PREFIX}/data-class"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
+WORKLOADS = (
+    *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
+    *("Job", "CronJob", "Pod"),
+)
 
 
 @dataclass(frozen=True, slots=True)

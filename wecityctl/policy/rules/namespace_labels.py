@@ -41,13 +41,14 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """Namespaces of the city are made, relabelled and removed by its manager alone.
 
     The binding selects by object, before or after the change, so that the city's label cannot be taken off either.
+    Both subresources of a namespace take its labels too; whoever writes them only as they are is let pass.
     """
     guarded = f"{quote(PREFIXES)}.exists(p, k.startsWith(p))"
     manages = may(city, MANAGE)
     return policy(
         city,
         NAME,
-        [resources("", "namespaces", delete=True)],
+        [resources("", "namespaces", "namespaces/status", "namespaces/finalize", delete=True)],
         [
             Validation(
                 f"request.operation == 'UPDATE' || {manages}",
