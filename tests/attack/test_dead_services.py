@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.node_cloud import NodeCloud, eventually, pod
 from wecityctl.local import cloud
-from wecityctl.local.proctable import start_time
+from wecityctl.local.proctable import is_stopped, start_time
 from wecityctl.local.spec import ServiceStatus
 
 pytestmark = pytest.mark.node
@@ -56,6 +56,7 @@ def test_up_asks_the_api_server_and_waits_for_the_next(node: NodeCloud) -> None:
     first = service(node, "kube-apiserver").pid
     time.sleep(1.2)
     os.kill(first, signal.SIGSTOP)
+    eventually(lambda: is_stopped(first))
     stopped = cloud.status(node.spec.name)
     assert stopped.health == "degraded"
     assert "kube-apiserver: its process is stopped" in stopped.message

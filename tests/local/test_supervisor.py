@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from wecityctl.local import store
-from wecityctl.local.proctable import Identity
+from wecityctl.local.proctable import Identity, is_stopped
 from wecityctl.local.service import Probe, Service
 from wecityctl.local.spec import ServiceStatus
 from wecityctl.local.supervisor import client
@@ -401,6 +401,7 @@ def test_who_waits_is_told_of_a_silent_service_and_waits_for_the_next(supervised
     first = supervised.status("a").pid
     time.sleep(1.2)
     os.kill(first, signal.SIGSTOP)
+    eventually(lambda: is_stopped(first))
     assert "is stopped" in supervised.status("a").reason
     result, events = supervised.wait(20)
     assert result == "ready"
@@ -419,6 +420,22 @@ def test_a_service_that_says_no_is_not_ready_and_lives(supervised: Supervised, o
     assert supervised.wait()[0] == "ready"
     now = supervised.status("a")
     assert (now.pid, now.deaths) == (first, ())
+
+
+def test_a_service_falls_with_the_inner_process_that_it_is_about(supervised: Supervised, tmp_path: Path) -> None:
+    """A wrapper need not notice what has become of it."""
+    inner = tmp_path / "inner"
+    alive = Probe("process", str(inner))
+    script = f"rm -f {inner}; sleep 1000 & echo $! > {inner}; wait"
+    supervised.apply(sh("a", script, ready=Probe("file", str(inner)), alive=alive, watch_interval=0.2))
+    assert supervised.wait()[0] == "ready"
+    eventually(lambda: inner.read_text().strip())
+    first = int(inner.read_text())
+    os.kill(first, signal.SIGSTOP)
+    died = supervised.eventually("a", lambda each: each.deaths, 20)
+    assert f"process {first} is stopped" in died.deaths[0].how
+    assert supervised.eventually("a", lambda each: each.state == "ready" and not each.reason)
+    assert gone(first)
 
 
 def test_silence_before_the_first_answer_is_let_pass(supervised: Supervised, tmp_path: Path) -> None:
