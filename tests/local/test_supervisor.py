@@ -219,6 +219,17 @@ def test_sigterm_stops_in_order(supervised: Supervised) -> None:
     assert gone(pid)
 
 
+def test_a_supervisor_that_is_stopped_is_told_at_once_and_can_be_ended(supervised: Supervised) -> None:
+    os.kill(supervised.found.supervisor.pid, signal.SIGSTOP)
+    eventually(lambda: is_stopped(supervised.found.supervisor.pid))
+    began = time.monotonic()
+    with pytest.raises(client.SupervisorError) as caught:
+        client.ask(supervised.found, {"do": "status"})
+    assert "is stopped" in caught.value.details
+    assert time.monotonic() - began < 2
+    assert supervised.found.supervisor.end(0.5)
+
+
 def test_a_service_that_ignores_sigterm_is_killed_with_its_children(supervised: Supervised, tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {inner}; while :; do sleep 0.05; done' & wait; sleep 1000"

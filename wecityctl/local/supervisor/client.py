@@ -15,7 +15,7 @@ from typing import Any
 
 from wecityctl.errors import DeploymentError
 from wecityctl.local import logs
-from wecityctl.local.proctable import Identity
+from wecityctl.local.proctable import Identity, is_stopped
 from wecityctl.local.service import Service
 from wecityctl.local.store import is_elsewhere
 from wecityctl.local.supervisor.child import environment
@@ -119,6 +119,13 @@ def ask(found: Found, request: dict[str, Any], *, seconds: float = _ANSWER_SECON
 def stream(found: Found, request: dict[str, Any], *, seconds: float) -> Iterator[dict[str, Any]]:
     """A request and its answers, to the last. `seconds` bound the wait for each of them."""
     path = found.run / "control.sock"
+    if is_stopped(found.supervisor.pid):
+        # Its socket would accept, and nobody ever answer.
+        raise SupervisorError(
+            "the cloud's supervisor does not answer",
+            details="its process is stopped",
+            resolution="wecityctl local stop",
+        )
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(seconds)
