@@ -6,12 +6,15 @@ That three people are named, and their roles share no rights, is the rule `three
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.objects import name_of, namespace_of
+from wecityctl.policy.secret_ways import ways
 
 NAME = "role-bindings"
 
@@ -19,7 +22,8 @@ WHY = """\
 The roles of a city are made so that a tenant sees its own namespaces, and no administrator can do another's work. One
 binding undoes that: to cluster-admin in a department's namespace, to everybody who can sign in, to a second of the
 three administrators' roles. Bindings are short, easily written and rarely read again, so they are judged when they are
-made, wherever on the cluster they concern the city's administrators, and in all of its namespaces."""
+made, wherever on the cluster they concern the city's administrators, and in all of its namespaces. Nor may the stacks
+give people a right that leads to Secrets: whoever writes a pod, or enters one, reads what it mounts."""
 DUTIES = ("system", "security", "audit")
 # Whoever is one of these is anybody.
 ANYBODY = ("system:anonymous", "system:authenticated", "system:unauthenticated", "system:serviceaccounts")
@@ -61,6 +65,27 @@ def check(posture: Posture) -> Iterable[Finding]:
     for recording, item in posture.objects("Role"):
         if any("*" in entry["verbs"] and "*" in (entry.get("resources") or ()) for entry in item.inputs["rules"] or ()):
             yield about(posture, recording.stack, item, "gives every right over everything", resolution)
+    yield from _ways_to_secrets(posture)
+
+
+def _ways_to_secrets(posture: Posture) -> Iterator[Finding]:
+    """Recorded roles that are bound to people and lead to Secrets. A Role is known by its namespace, too."""
+    bound = {
+        _role_key(item.inputs.get("roleRef") or {}, namespace_of(item))
+        for _, item in posture.objects("RoleBinding", "ClusterRoleBinding")
+        if any(subject.get("kind") != "ServiceAccount" for subject in item.inputs.get("subjects") or ())
+    }
+    for recording, item in posture.objects("Role", "ClusterRole"):
+        if _role_key({"kind": item.inputs["kind"], "name": name_of(item)}, namespace_of(item)) not in bound:
+            continue
+        for words in dict.fromkeys(word for entry in item.inputs.get("rules") or () for word in ways(entry)):
+            resolution = "give people no right to write or enter pods: they restart what runs by deleting its pods"
+            yield about(posture, recording.stack, item, f"{words}, and is bound to people", resolution)
+
+
+def _role_key(role: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
+    kind = str(role.get("kind"))
+    return kind, namespace if kind == "Role" else "", str(role.get("name"))
 
 
 def _faults(role: str, subjects: set[str]) -> Iterator[str]:
