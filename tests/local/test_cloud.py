@@ -164,6 +164,11 @@ def test_strangers_get_nothing_but_health(shared: RunningCloud) -> None:
     assert answers == {"/readyz": "200", "/version": "401", "/api/v1/secrets": "401", "/api/v1/nodes": "401"}
 
 
+def test_the_machines_own_logs_are_not_served(shared: RunningCloud) -> None:
+    """The audit administrators may read `/logs`, which would be this machine's."""
+    assert api("shared").find("/logs/") is None
+
+
 def test_secrets_are_sealed_on_disk(shared: RunningCloud) -> None:
     access = api("shared")
     needle = "a-value-that-must-not-be-found"
