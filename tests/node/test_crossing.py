@@ -60,6 +60,8 @@ def test_the_node_itself_is_closed_to_its_neighbours() -> None:
         position(rules, text) for text in ("ct direction reply", 'iifname "wcx-*" drop', f"saddr {OWN.pod_cidr} accept")
     )
     assert answers < closed < pods
+    # Plug-ins for host ports have the kernel route 127.0.0.0/8 from pods; only what comes from the node itself may.
+    assert position(rules, 'iifname "lo" accept') < position(rules, "ip daddr 127.0.0.0/8 drop") < answers
     assert "policy drop" in rules[1]
 
 
