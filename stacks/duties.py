@@ -21,20 +21,12 @@ _READ = ["get", "list", "watch"]
 _WRITE = ["create", "update", "patch", "delete"]
 # A scale is a number of replicas and nothing else.
 _SCALE = ["get", "update", "patch"]
-_WORKLOADS = [
-    "pods",
-    "pods/log",
-    "services",
-    "configmaps",
-    "persistentvolumeclaims",
-    "deployments",
-    "statefulsets",
-    "daemonsets",
-    "replicasets",
-    "jobs",
-    "cronjobs",
-    "horizontalpodautoscalers",
-]
+_WORKLOADS = {
+    "": ["pods", "pods/log", "services", "configmaps", "persistentvolumeclaims"],
+    "apps": ["deployments", "statefulsets", "daemonsets", "replicasets"],
+    "batch": ["jobs", "cronjobs"],
+    "autoscaling": ["horizontalpodautoscalers"],
+}
 _ROLES = ["roles", "rolebindings", "clusterroles", "clusterrolebindings"]
 _ADMISSION = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
 
@@ -59,7 +51,7 @@ def cluster_roles(city: City) -> Iterator[Manifest]:
     }
     done: Mapping[str, list[Manifest]] = {
         "system": [
-            {"apiGroups": ["", "apps", "batch", "autoscaling"], "resources": _WORKLOADS, "verbs": _READ},
+            *may_read(_WORKLOADS),
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
             {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
             {"apiGroups": ["apps"], "resources": ["deployments/scale", "statefulsets/scale"], "verbs": _SCALE},
@@ -67,7 +59,7 @@ def cluster_roles(city: City) -> Iterator[Manifest]:
         "security": [
             {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ + _WRITE},
         ],
-        "audit": [{"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": _READ}],
+        "audit": may_read({"": ["events"], "events.k8s.io": ["events"]}),
     }
     for duty in DUTIES:
         yield cluster_role(role_name(city, duty), seen[duty])
@@ -91,6 +83,11 @@ def bindings(city: City, namespace: str) -> Iterator[Manifest]:
             "roleRef": _reference(inner_role_name(city, duty)),
             "subjects": _subjects(city, duty),
         }
+
+
+def may_read(resources: Mapping[str, list[str]]) -> list[Manifest]:
+    """Rules that allow reading `resources`, by API group: no pair of a group and a resource that it does not have."""
+    return [{"apiGroups": [group], "resources": names, "verbs": _READ} for group, names in resources.items()]
 
 
 def cluster_role(name: str, rules: list[Manifest]) -> Manifest:

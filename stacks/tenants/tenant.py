@@ -151,17 +151,12 @@ def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
     """What the tenant's own administrators may do: see their apps, and restart them by deleting pods. No pod is theirs
     to write, since whoever writes one reads the Secrets that it mounts."""
     api_group = "rbac.authorization.k8s.io"
-    read = ["get", "list", "watch"]
     yield {
         "apiVersion": f"{api_group}/v1",
         "kind": "Role",
         "metadata": {"name": "tenant-admin", "namespace": namespace},
         "rules": [
-            {
-                "apiGroups": ["", "apps", "batch", "autoscaling", "networking.k8s.io", "policy"],
-                "resources": _VISIBLE,
-                "verbs": read,
-            },
+            *duties.may_read(_VISIBLE),
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
         ],
     }
@@ -175,18 +170,11 @@ def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
         }
 
 
-_VISIBLE = [
-    "pods",
-    "pods/log",
-    "services",
-    "configmaps",
-    "events",
-    "resourcequotas",
-    "limitranges",
-    "deployments",
-    "replicasets",
-    "jobs",
-    "horizontalpodautoscalers",
-    "networkpolicies",
-    "poddisruptionbudgets",
-]
+_VISIBLE = {
+    "": ["pods", "pods/log", "services", "configmaps", "events", "resourcequotas", "limitranges"],
+    "apps": ["deployments", "replicasets"],
+    "batch": ["jobs"],
+    "autoscaling": ["horizontalpodautoscalers"],
+    "networking.k8s.io": ["networkpolicies"],
+    "policy": ["poddisruptionbudgets"],
+}
