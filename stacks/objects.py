@@ -86,7 +86,15 @@ class Scope:
         return KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
 
     def add_all(self, manifests: Sequence[Manifest]) -> list[KubernetesObject]:
-        return [self.add(manifest) for manifest in manifests]
+        """Register objects of one place, a binding after its role: who may not bind every role may bind none that is not
+        there yet."""
+        made: dict[tuple[str, str], KubernetesObject] = {}
+        for manifest in manifests:
+            role = manifest.get("roleRef") or {}
+            first = made.get((role.get("kind", ""), role.get("name", "")))
+            scope = self.after(first) if first is not None else self
+            made[manifest["kind"], manifest["metadata"]["name"]] = scope.add(manifest)
+        return list(made.values())
 
 
 def open_scope(inputs: StackInputs, component: str, part_of: str) -> Scope:
