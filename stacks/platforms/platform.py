@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import Capability
+from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import Scope, open_scope
@@ -98,7 +99,8 @@ class CapabilityComponent(pulumi.ComponentResource):
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the platform's capabilities that are placed on this stack's cloud."""
     platform = next(item for item in inputs.city.platforms if item.name == inputs.stack.subject)
-    here = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
+    placed = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
+    here = [instance for item in placed for instance in _instances(inputs, item)]
     scope = open_scope(inputs, "platform", platform.name)
     scopes = {zone: _open_namespace(scope, platform.name, zone) for zone in sorted({item.zone for item in here})}
     endpoints = []
@@ -110,6 +112,13 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         program = _load(kind.program)
         endpoints.append(program(place, capability.name, pulumi.ResourceOptions()).endpoint)
     return to_json(PlatformOutputs(platform.name, inputs.stack.cloud, tuple(endpoints)))
+
+
+def _instances(inputs: StackInputs, capability: Capability) -> Iterable[Capability]:
+    """The capability itself; of the gateway one for each of the city's entry points, each in its zone's namespace."""
+    if capability.type != GATEWAY:
+        return (capability,)
+    return (entry.gateway for entry in entry_points(inputs.city))
 
 
 def _load(program: str) -> Program:

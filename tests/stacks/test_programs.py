@@ -19,7 +19,7 @@ from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, ou
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.entry.entry import render_routes
+from wecityctl.stacks.entry.nginx import render_routes
 
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
 

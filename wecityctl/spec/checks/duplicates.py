@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from wecityctl.errors import Problem
 from wecityctl.model import naming
+from wecityctl.model.entries import GATEWAY
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.nodes import Document, PathItem, Place, format_path
 from wecityctl.spec.shapes import KINDS
@@ -59,11 +60,23 @@ def capabilities_across_platforms(draft: Draft) -> Iterator[Problem]:
 
 
 def routes(draft: Draft) -> Iterator[Problem]:
-    """One host and path lead to one app."""
+    """One host and path lead to one app, and a host belongs to one tenant unless the City shares it."""
     first: dict[tuple[str, str], Sourced] = {}  # type: ignore[type-arg]
+    owners: dict[str, Sourced] = {}  # type: ignore[type-arg]
+    shared = draft.city.value.entry.shared_hosts if draft.city is not None else {}
     for app in draft.apps:
         route = app.value.route
         if route is None or not app.value.runs:
+            continue
+        owner = owners.setdefault(route.host, app)
+        tenants = {app.value.tenant, owner.value.tenant}
+        if len(tenants) > 1 and draft.knows_all("City") and not tenants <= set(shared.get(route.host, ())):
+            message = (
+                f"host {route.host!r} belongs to tenant {owner.value.tenant!r}, whose app {owner.value.name!r} has it "
+                f"({owner.place('spec', 'route', 'host')})"
+            )
+            expected = f"another host, or {route.host} with both tenants under spec.entry.sharedHosts of the City"
+            yield app.problem(("spec", "route", "host"), message, expected)
             continue
         key = (route.host, route.path.rstrip("/"))
         if key in first:
@@ -82,6 +95,10 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
     for platform, _, item in draft.capabilities():
         for zone in {"", item.zone}:
             platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
+        if item.type == GATEWAY:
+            # Each zone with routes has an entry point of its own there.
+            for zone in draft.zone_names:
+                platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
     namespaces = dict(platforms)
     databases: dict[str, str] = {}
     workloads: dict[tuple[str, str], str] = {}

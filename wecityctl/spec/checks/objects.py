@@ -6,10 +6,12 @@ The names come from `naming` and from the stacks' programs; a test records gener
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
+from wecityctl.model.entries import GATEWAY
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
 
@@ -67,10 +69,15 @@ def apps(draft: Draft) -> Iterator[Problem]:
 
 def capabilities(draft: Draft) -> Iterator[Problem]:
     """Objects of capabilities in one namespace have names of their own."""
-    gateways = {_namespace(item) for _, _, item in draft.capabilities() if item.type == "gateway"}
-    taken: dict[tuple[str, str, str], str] = {
-        (namespace, "Service", _ENTRY_SERVICE): "the city's entry point" for namespace in gateways
-    }
+    taken: dict[tuple[str, str, str], str] = {}
+    for _, _, item in draft.capabilities():
+        if item.type == GATEWAY:
+            taken[(_namespace(item), "Service", _ENTRY_SERVICE)] = "the city's entry point"
+            # Any zone may come to have routes, and then an entry point of its own.
+            for zone in draft.zone_names:
+                own = replace(item, name=naming.zone_gateway(item.name, zone), zone=zone)
+                names = (("Service", _ENTRY_SERVICE), *_objects_of_capability(own, crossing=False))
+                taken |= {(_namespace(own), *each): f"the entry point of zone {zone!r}" for each in names}
     for platform, path, item in draft.capabilities():
         whose = f"capability {item.name!r}"
         for kind, name in _objects_of_capability(item, crossing=len(draft.clouds) > 1):
