@@ -18,6 +18,7 @@ import pulumi
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.entries import (
+    ENTRY_SERVICE,
     EntryPoint,
     certificate_key,
     entry_points,
@@ -31,8 +32,6 @@ from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
 from wecityctl.stacks.platforms.application.gateway import routes_config_map, tls_secret
 from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint
-
-SERVICE = "entry"
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _service(namespace: str, known: KnownEndpoint) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": SERVICE, "namespace": namespace},
+        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace},
         "spec": {
             "type": "NodePort",
             "externalTrafficPolicy": "Local",

@@ -13,6 +13,8 @@ from wecityctl.model.city import Capability, City, Cloud
 from wecityctl.model.outputs import RouteTarget
 
 GATEWAY = "gateway"
+# The Service that leads to a gateway's pods from outside.
+ENTRY_SERVICE = "entry"
 # The certificates of the city's own authority, in the secret store beside what it issues.
 AUTHORITY_KEY = naming.secret_key("entry", "authority")
 

@@ -90,7 +90,7 @@ http {
     listen 8080 default_server;
     error_page 497 = @plain;
     location = /-/health { access_log off; return 200 "ok\\n"; }
-    location = /-/routes { access_log off; alias /tmp/routes.digest; default_type text/plain; }
+    location = /-/routes { access_log off; default_type text/plain; include /tmp/digest.conf; }
     location / {
       if ($astray) { return 421; }
       return 404 "no such service here\\n";
@@ -105,8 +105,10 @@ http {
 """
 )
 
-# A configuration is only taken together with the certificate that it was made for: both reach the pod on their own.
+# A configuration is only taken together with the certificate that it was made for: both reach the pod on their own. Its
+# digest is part of it, so that nginx answers with it once it serves the configuration and not before.
 COMPLETE = f"""content() {{ [ ! -f "$1" ] || cat "$1"; }}
+answer() {{ printf 'return 200 "%s\\\\n";' "$1" > /tmp/digest.conf; }}
 complete() {{ [ "$(content {ROUTES}/certificate)" = "$(content {TLS}/digest)" ]; }}
 """
 
@@ -116,12 +118,15 @@ case "$server" in *:*) server="[$server]" ;; esac
 echo "resolver $server valid=5s ipv6=off;" > /tmp/resolver.conf
 : > /tmp/routes.conf
 : > /tmp/routes.digest
+answer ""
 if [ -f {ROUTES}/routes.conf ] && complete; then
   cp {ROUTES}/routes.conf /tmp/routes.conf
+  answer "$(cat {ROUTES}/digest)"
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
     cat {ROUTES}/digest > /tmp/routes.digest
   else
     : > /tmp/routes.conf
+    answer ""
   fi
 fi
 exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
@@ -133,16 +138,19 @@ LOAD = f"""set -u
 while sleep 1; do
   [ -f {ROUTES}/digest ] && [ -f /tmp/nginx.pid ] && complete || continue
   digest=$(cat {ROUTES}/digest)
-  [ "$digest" != "$(cat /tmp/routes.digest)" ] || continue
+  last=$(cat /tmp/routes.digest)
+  [ "$digest" != "$last" ] || continue
   [ "$digest" != "$(cat /tmp/routes.refused)" ] || continue
   cp /tmp/routes.conf /tmp/routes.last
   cp {ROUTES}/routes.conf /tmp/routes.new && mv /tmp/routes.new /tmp/routes.conf
+  answer "$digest"
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
     kill -HUP "$(cat /tmp/nginx.pid)"
     echo "$digest" > /tmp/routes.digest.new && mv /tmp/routes.digest.new /tmp/routes.digest
     echo "loaded routes $digest"
   else
     mv /tmp/routes.last /tmp/routes.conf
+    answer "$last"
     echo "$digest" > /tmp/routes.refused
     echo "refused routes $digest: they do not pass nginx's own test" >&2
   fi

@@ -11,15 +11,13 @@ from dataclasses import replace
 from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
-from wecityctl.model.entries import GATEWAY
+from wecityctl.model.entries import ENTRY_SERVICE, GATEWAY
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
 
 # Every cluster has these namespaces, and `default` as a service account in every namespace.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _DEFAULT_ACCOUNT = "default"
-# The gateway's Service for the world outside.
-_ENTRY_SERVICE = "entry"
 _EXPECTED = "another name for one of the two"
 
 
@@ -72,11 +70,11 @@ def capabilities(draft: Draft) -> Iterator[Problem]:
     taken: dict[tuple[str, str, str], str] = {}
     for _, _, item in draft.capabilities():
         if item.type == GATEWAY:
-            taken[(_namespace(item), "Service", _ENTRY_SERVICE)] = "the city's entry point"
+            taken[(_namespace(item), "Service", ENTRY_SERVICE)] = "the city's entry point"
             # Any zone may come to have routes, and then an entry point of its own.
             for zone in draft.zone_names:
                 own = replace(item, name=naming.zone_gateway(item.name, zone), zone=zone)
-                names = (("Service", _ENTRY_SERVICE), *_objects_of_capability(own, crossing=False))
+                names = (("Service", ENTRY_SERVICE), *_objects_of_capability(own, crossing=False))
                 taken |= {(_namespace(own), *each): f"the entry point of zone {zone!r}" for each in names}
     for platform, path, item in draft.capabilities():
         whose = f"capability {item.name!r}"
