@@ -92,7 +92,7 @@ class Entry:
     def ask(
         self, host: str, path: str = "/", *, tls: bool = True, sni: str | None = None, **headers: str
     ) -> tuple[int, str, dict[str, str]]:
-        """Status, body and headers of an answer. `sni` is the name that the connection asks for; by default the host."""
+        """Status, body and headers of an answer. `sni` is the name that the connection is for; by default the host."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = plain
@@ -169,7 +169,7 @@ def test_a_configuration_waits_for_its_certificate(entry: Entry) -> None:
 
 
 def test_what_callers_say_of_themselves_does_not_reach_an_app(entry: Entry) -> None:
-    forged = {name: "admin" for name in NOT_THE_CALLERS}
+    forged = dict.fromkeys(NOT_THE_CALLERS, "admin")
     ours = {
         "X-Forwarded-For": "1.2.3.4",
         "X-Real-IP": "1.2.3.4",

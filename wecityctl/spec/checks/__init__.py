@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     duplicates.documents,
     duplicates.names_within_documents,
     duplicates.routes,
+    duplicates.hosts,
     duplicates.derived_names,
     objects.namespaces,
     objects.apps,
