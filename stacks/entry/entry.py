@@ -87,7 +87,7 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
             "certificate": certificate["digest"],
             "digest": pulumi.Output.concat(content, "-", certificate["digest"]),
         }
-        before.append(scope.add(pods.secret(namespace, tls_secret(gateway), certificate, "kubernetes.io/tls")))
+        before.append(scope.add(pods.secret(namespace, tls_secret(gateway), certificate)))
     if pulumi.runtime.is_dry_run() and not complete:
         data |= {"routes.conf": unknown(), "digest": unknown()}
     configuration = scope.after(*before).add(
