@@ -75,7 +75,7 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     inputs = scope.inputs
     city, gateway, namespace = inputs.city, entry.gateway.name, entry.namespace
     known = entry_endpoint(inputs, entry)
-    flows = scope.add_all([*gateway_flows(namespace, gateway, known, routes)])
+    flows = scope.add_all([*gateway_flows(entry, known, routes)])
     key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
     text = render_routes(city.domain, city.name, routes, tls=bool(key))
     content = pods.content_digest({"routes": text})
@@ -119,27 +119,30 @@ def _service(namespace: str, known: KnownEndpoint) -> Manifest:
             "type": "NodePort",
             "externalTrafficPolicy": "Local",
             "selector": known.pod_labels,
-            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": _PORT, "targetPort": "http", "protocol": "TCP"}],
         },
     }
 
 
-def gateway_flows(
-    namespace: str, gateway: str, known: KnownEndpoint, routes: Sequence[RouteTarget]
-) -> Iterator[Manifest]:
-    """One flow from the gateway to each routed app, and nothing else."""
-    for route in routes:
-        target = network.pods_of(
-            route.namespace, {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
-        )
-        leaves = (
-            network.to_outside(route.external_host, route.external_port)
-            if route.external_host
-            else network.to_peer(target, [route.port])
-        )
-        yield network.policy(
-            namespace, naming.fit(f"{gateway}-to-{route.tenant}-{route.app}"), known.pod_labels, egress=[leaves]
-        )
+def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[RouteTarget]) -> Iterator[Manifest]:
+    """The gateway's way to each routed app, and nothing else; into a zone's own gateway anybody's who comes from
+    outside. The main one has its way in from its platform, and a policy for each app."""
+    gateway, namespace = entry.gateway.name, entry.namespace
+    leaves = [(route, _leaves(route)) for route in routes]
+    if entry.is_main:
+        for route, rule in leaves:
+            name = naming.fit(f"{gateway}-to-{route.tenant}-{route.app}")
+            yield network.policy(namespace, name, known.pod_labels, egress=[rule])
+        return
+    arrives = [network.from_anywhere([known.port])]
+    yield network.policy(namespace, gateway, known.pod_labels, ingress=arrives, egress=[rule for _, rule in leaves])
+
+
+def _leaves(route: RouteTarget) -> Manifest:
+    if route.external_host:
+        return network.to_outside(route.external_host, route.external_port)
+    labels = {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
+    return network.to_peer(network.pods_of(route.namespace, labels), [route.port])
 
 
 def loading(
@@ -159,7 +162,8 @@ def loading(
         command=["/bin/bash", "-c", CHECK],
         env=[
             {"name": "HOST", "value": known.host},
-            {"name": "PORT", "value": pulumi.Output.from_input(known.port).apply(str)},
+            # Of a zone's own entry point there is no other Service than that for outside.
+            {"name": "PORT", "value": pulumi.Output.from_input(known.port if entry.is_main else _PORT).apply(str)},
             {"name": "DIGEST", "value": digest},
             {"name": "ANSWERS", "value": str(2 * (entry.gateway.replicas or 1))},
         ],
@@ -195,6 +199,9 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
         "spec": {"ingressClassName": ingress_class, "rules": [{"host": route.host, "http": {"paths": [path]}}]},
     }
 
+
+# The port of the Service for outside, within the cluster.
+_PORT = 80
 
 _PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL)

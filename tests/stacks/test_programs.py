@@ -167,12 +167,14 @@ def test_each_zones_routes_are_served_by_its_own_entry_point(full: dict[str, Rec
 
 
 def test_an_entry_point_reaches_and_is_let_in_by_its_own_zone_alone(full: dict[str, Recording]) -> None:
-    for entry, routed, zone in (
-        ("platform-application/gateway", "health-code", "health-internet/code"),
-        ("platform-application-extranet/gateway-extranet", "health-vaccination", "health-extranet/vaccination"),
+    for policy, gateway, zone in (
+        ("platform-application/gateway-to-health-code", "gateway", "health-internet/code"),
+        ("platform-application-extranet/gateway-extranet", "gateway-extranet", "health-extranet/vaccination"),
     ):
-        namespace, _, gateway = entry.partition("/")
-        leaves = one(full, "NetworkPolicy", f"{entry}-to-{routed}").inputs["spec"]
+        namespace = policy.partition("/")[0]
+        leaves = one(full, "NetworkPolicy", policy).inputs["spec"]
+        (target,) = leaves["egress"][0]["to"]
+        assert target["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": zone.partition("/")[0]}
         assert leaves["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == gateway
         (peer,) = one(full, "NetworkPolicy", f"{zone}-from-entry").inputs["spec"]["ingress"][0]["from"]
         assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}

@@ -6,6 +6,7 @@ configuration and has nginx take it over without dropping a connection; one that
 
 from __future__ import annotations
 
+from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.base.kubernetes import priority_class
@@ -163,19 +164,23 @@ class Gateway(CapabilityComponent):
 
     def build(self, context: CapabilityScope) -> Endpoint:
         namespace, name = context.namespace, context.capability.name
-        self.scope.add(
-            network.policy(
-                namespace, f"{name}-entry", context.selector, ingress=[network.from_anywhere([context.type.port])]
-            )
-        )
         files = {"nginx.conf": NGINX_CONF, "run.sh": RUN, "load.sh": LOAD}
+        is_main = gateway_of(self.scope.inputs.city) == context.capability
+        if is_main:
+            self.scope.add(
+                network.policy(
+                    namespace, f"{name}-entry", context.selector, ingress=[network.from_anywhere([context.type.port])]
+                )
+            )
         configuration = self.scope.add(pods.config_map(namespace, f"{name}-configuration", files))
         ready = self.scope.after(configuration)
         ready.add(self._workload(context, pods.content_digest(files)))
-        self.scope.add(pods.service(namespace, name, context.selector, {"http": context.type.port}))
+        if is_main:
+            self.scope.add(pods.service(namespace, name, context.selector, {"http": context.type.port}))
         if (context.capability.replicas or 1) > 1:
             self.scope.add(pods.disruption_budget(namespace, name, context.selector))
-        return context.endpoint(service=name, image=self.scope.inputs.images["gateway"])
+        # Who comes in to a zone's own gateway, and by which Service, is the entry stack's alone to say.
+        return context.endpoint(service=name if is_main else ENTRY_SERVICE, image=self.scope.inputs.images["gateway"])
 
     def _workload(self, context: CapabilityScope, content: str) -> Manifest:
         image = self.scope.inputs.images["gateway"]
