@@ -18,6 +18,7 @@ import pulumi
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.entries import (
+    AUTHORITY_KEY,
     ENTRY_SERVICE,
     EntryPoint,
     certificate_key,
@@ -49,9 +50,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         for entry in entry_points(city)
         for own in [[route for route in routes if zone_of(city, route) in entry.zones]]
     ]
-    tls = speaks_tls(city, cloud)
     return {
-        **to_json(replace(outputs, tls=tls)),
+        **to_json(replace(outputs, tls=speaks_tls(city, cloud), authority=inputs.secrets.get(AUTHORITY_KEY, ""))),
         **{key: main[key] for key in ("hosts", "node_port")},
         "others": others,
     }
