@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -242,6 +242,14 @@ class Context:
         kept = self.kept_secrets()
         missing = [name for name in secret_store.needed(self.plan) if name not in kept]
         return tuple(dict.fromkeys([*missing, *self._due()]))
+
+    def leave_certificates(self) -> None:
+        """Renew none in this run: the store, which would have to keep them, is left out of it."""
+        self._certificates = {}
+
+    def has_due(self, names: Iterable[str]) -> bool:
+        """Whether one of the values is a certificate that is missing or due."""
+        return not self._due().keys().isdisjoint(names)
 
     def _due(self) -> dict[str, str]:
         """Fresh values for certificates that are missing or due, the same for the whole run."""

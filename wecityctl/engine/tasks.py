@@ -132,6 +132,8 @@ class Forward:
         planned = self._context.stacks[stack]
         if planned.layer in ("secrets", LANDING):
             return False
+        if has_certificates(planned.secrets) and self._context.has_due(planned.secrets):
+            return False
         return self._skipper.is_settled(self._context.inputs(planned, with_secrets=False))
 
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
@@ -153,6 +155,7 @@ class Forward:
         # Certificates come to their end without anybody changing anything.
         is_recent = record is not None and (not has_certificates(needed) or self._skipper.is_recent(stack))
         if record is not None and is_recent and needed <= set(record.names):
+            self._context.leave_certificates()
             return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
         new = self._context.new_secrets()
         count = counted(len(new), "value")
