@@ -13,6 +13,8 @@ import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.city import Capability
+from wecityctl.model.entries import EntryPoint
 from wecityctl.model.outputs import BaseOutputs, Endpoint, PlatformOutputs
 from wecityctl.stacks.objects import unknown
 
@@ -47,16 +49,23 @@ def base_outputs(inputs: StackInputs) -> BaseOutputs | None:
 
 def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:
     """The endpoint of a capability, unknown while its platform's stack has no outputs."""
-    capability = inputs.city.capability(capability_name)
-    cloud = inputs.placement.capabilities[capability_name]
+    return _endpoint(inputs, inputs.city.capability(capability_name), inputs.placement.capabilities[capability_name])
+
+
+def entry_endpoint(inputs: StackInputs, entry: EntryPoint) -> KnownEndpoint:
+    """The endpoint of an entry point's gateway; all of a city's entry points are on one cloud."""
+    return _endpoint(inputs, entry.gateway, inputs.placement.entry)
+
+
+def _endpoint(inputs: StackInputs, capability: Capability, cloud: str) -> KnownEndpoint:
     stack = naming.stack_name(inputs.city.name, "platform", capability.platform, cloud)
     outputs = inputs.upstream.get(stack)
     if isinstance(outputs, PlatformOutputs):
         for found in outputs.endpoints:
-            if found.capability == capability_name:
+            if found.capability == capability.name:
                 return _known(found)
     blank = unknown()
-    return KnownEndpoint(capability_name, capability.type, *[blank] * 10)
+    return KnownEndpoint(capability.name, capability.type, *[blank] * 10)
 
 
 def _known(found: Endpoint) -> KnownEndpoint:

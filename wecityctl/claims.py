@@ -16,6 +16,7 @@ from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
 from wecityctl.model.city import City
+from wecityctl.model.entries import entry_points
 from wecityctl.placement import Placement
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
         for item in city.capabilities
         if placement.capabilities[item.name] == cloud
     }
+    entries = {entry.namespace for entry in entry_points(city) if placement.entry == cloud}
     tenants = {
         naming.tenant_namespace(app.tenant, app.zone)
         for app in city.apps
@@ -61,7 +63,7 @@ def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
         for tenant in city.tenants
         if first.name == cloud and not placement.clouds_of_tenant(tenant.name)
     }
-    return frozenset(platforms | tenants | idle)
+    return frozenset(platforms | entries | tenants | idle)
 
 
 def _taken(city: City, cluster: Cluster, names: frozenset[str]) -> Mapping[str, str]:

@@ -14,8 +14,9 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
+from wecityctl.model.entries import gateway_of
 from wecityctl.placement import Placement
-from wecityctl.placement.crossing import crossing_flow, gateway_of, is_apart, is_closed, route_flow
+from wecityctl.placement.crossing import crossing_flow, is_apart, is_closed, route_flow, serves_entry
 
 # The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
 # (ServiceNodePortStaticSubrange of the default range 30000–32767).
@@ -155,8 +156,10 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
             refused.append(f"{who}, and the ingress class there leads to its own cluster only: a gateway is needed")
         elif is_closed(city, app.zone):
             refused.append(f"{who}: {_closed(app.zone)}")
+        elif not serves_entry(city, city.cloud(placement.entry), app.zone):
+            refused.append(f"{who}, and that cloud does not serve zone {app.zone}, whose entry point would be there")
         elif (flow := route_flow(city, app)) is None:
-            refused.append(f"{who}: {_needed(gateway.zone or app.zone, app.zone, web.port)}")
+            refused.append(f"{who}: {_needed(app.zone, app.zone, web.port)}")
         else:
             yield RouteCrossing(app, placement.entry, target, flow)
 

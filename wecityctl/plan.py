@@ -14,9 +14,9 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
 from wecityctl.placement import Placement, place
-from wecityctl.placement.crossing import gateway_of
 
 LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
 
@@ -116,7 +116,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
     platforms = _platform_stacks(city, placement, bases, store, catalogue)
     crossing = _crossing_stacks(city, crossings, bases, platforms, store)
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, crossings)
-    entry = _entry_stack(city, placement, bases, platforms, tenants, crossings)
+    entry = _entry_stack(city, placement, bases, platforms, tenants, crossings, store)
     stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *crossing, *tenants, *entry)
     return Plan(city, placement, stacks, crossings)
 
@@ -239,6 +239,7 @@ def _entry_stack(
     platforms: dict[tuple[str, str], Stack],
     tenants: list[Stack],
     crossings: Crossings,
+    store: Stack,
 ) -> tuple[Stack, ...]:
     gateway = gateway_of(city)
     cloud = city.cloud(placement.entry)
@@ -249,7 +250,10 @@ def _entry_stack(
         needed.append(platforms[(gateway.platform, placement.capabilities[gateway.name])].name)
     across = {(item.app.tenant, item.target) for item in crossings.routes}
     needed += [stack.name for stack in tenants if stack.cloud == cloud.name or (stack.subject, stack.cloud) in across]
-    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed)),)
+    keys = certificate_keys(city, cloud) if not cloud.kubernetes.ingress_class else ()
+    if keys:
+        needed.insert(0, store.name)
+    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys),)
 
 
 def _ordered(stacks: dict[tuple[str, str], Stack]) -> list[Stack]:

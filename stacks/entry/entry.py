@@ -1,39 +1,60 @@
-"""The single entry point: routes rendered from the outputs of the tenants that are up, and the way in from outside.
+"""The entry points, one for each zone that has routes: what they serve, and the way in from outside.
 
-A tenant that has no outputs yet has no routes yet. On a cluster with an ingress class of its own, Ingress objects take
-the place of the gateway's routes.
+Routes come from the outputs of the tenants that are up; a tenant that has no outputs yet has no routes yet. A route is
+served by the entry point of its app's zone alone. On a cluster with an ingress class of its own, Ingress objects take
+the place of the gateways' routes.
 """
 
 from __future__ import annotations
 
-import html
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
-from wecityctl.model.city import Capability
+from wecityctl.model.entries import (
+    AUTHORITY_KEY,
+    ENTRY_SERVICE,
+    EntryPoint,
+    certificate_key,
+    entry_points,
+    ingress_class_of,
+    speaks_tls,
+    zone_of,
+)
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.stacks import network, pods
-from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope, unknown
-from wecityctl.stacks.platforms.application.gateway import routes_config_map
-from wecityctl.stacks.upstream import KnownEndpoint, endpoint
+from wecityctl.stacks.entry.nginx import render_routes
+from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
+from wecityctl.stacks.platforms.application.gateway import routes_config_map, tls_secret
+from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the entry point of the city."""
+    """Register the entry points of the city."""
+    city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
     scope = open_scope(inputs, "entry", "entry")
     routes, complete = collect_routes(inputs)
-    hosts = tuple(sorted({route.host for route in routes}))
-    ingress_class = inputs.cluster.ingress_class if inputs.cluster else ""
-    if ingress_class:
-        scope.add_all([ingress(route, ingress_class) for route in routes])
-        return _outputs(inputs, hosts, 0)
-    gateway = next(item for item in inputs.city.capabilities if item.type == "gateway")
-    service = _serve(scope, gateway, routes, complete)
-    return _outputs(inputs, hosts, service.spec.apply(_node_port))
+    outputs = EntryOutputs(city.domain, (), 0, inputs.cluster.simulated if inputs.cluster else False)
+    if inputs.cluster and inputs.cluster.ingress_class:
+        served = [(route, ingress_class_of(city, cloud, zone_of(city, route))) for route in routes]
+        scope.add_all([ingress(route, name) for route, name in served if name])
+        return to_json(replace(outputs, hosts=_hosts([route for route, name in served if name])))
+    main, *others = [
+        {"zone": entry.gateway.zone, "hosts": _hosts(own), "node_port": _serve(scope, entry, own, complete)}
+        for entry in entry_points(city)
+        for own in [[route for route in routes if zone_of(city, route) in entry.zones]]
+    ]
+    return {
+        **to_json(replace(outputs, tls=speaks_tls(city, cloud), authority=inputs.secrets.get(AUTHORITY_KEY, ""))),
+        **{key: main[key] for key in ("hosts", "node_port")},
+        "others": others,
+    }
 
 
 def collect_routes(inputs: StackInputs) -> tuple[tuple[RouteTarget, ...], bool]:
@@ -44,76 +65,107 @@ def collect_routes(inputs: StackInputs) -> tuple[tuple[RouteTarget, ...], bool]:
     return tuple(sorted(found, key=lambda route: (route.host, -len(route.path), route.path))), complete
 
 
-def _serve(scope: Scope, gateway: Capability, routes: Sequence[RouteTarget], complete: bool) -> KubernetesObject:
-    """The routes' flows and configuration, then the wait until every gateway pod has taken them over."""
+def _hosts(routes: Sequence[RouteTarget]) -> tuple[str, ...]:
+    return tuple(sorted({route.host for route in routes}))
+
+
+def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], complete: bool) -> pulumi.Output[int]:
+    """The routes' flows and configuration, then the wait until every gateway pod has taken them over. The result is the
+    node port."""
     inputs = scope.inputs
-    known = endpoint(inputs, gateway.name)
-    namespace = naming.platform_namespace(gateway.platform, gateway.zone)
-    flows = scope.add_all([*gateway_flows(namespace, gateway.name, known, routes)])
-    text = render_routes(inputs.city.domain, inputs.city.name, routes)
-    digest = pods.content_digest({"routes": text})
-    data: dict[str, Any] = {"routes.conf": text, "digest": digest}
-    if pulumi.runtime.is_dry_run() and not complete:
-        data = {"routes.conf": unknown(), "digest": unknown()}
-    configuration = scope.after(*flows).add(
-        pods.config_map(namespace, routes_config_map(gateway.name), data), name="routes"
-    )
-    service = scope.add(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "entry", "namespace": namespace},
-            "spec": {
-                "type": "NodePort",
-                "selector": known.pod_labels,
-                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
-            },
+    city, gateway, namespace = inputs.city, entry.gateway.name, entry.namespace
+    known = entry_endpoint(inputs, entry)
+    flows = scope.add_all([*gateway_flows(entry, known, routes)])
+    key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
+    text = render_routes(city.domain, city.name, routes, tls=bool(key))
+    content = pods.content_digest({"routes": text})
+    data: dict[str, Any] = {"routes.conf": text, "digest": content}
+    before = list(flows)
+    if key:
+        certificate = _certificate(inputs, key)
+        data |= {
+            "certificate": certificate["digest"],
+            "digest": pulumi.Output.concat(content, "-", certificate["digest"]),
         }
+        before.append(scope.add(pods.secret(namespace, tls_secret(gateway), certificate)))
+    if pulumi.runtime.is_dry_run() and not complete:
+        data |= {"routes.conf": unknown(), "digest": unknown()}
+    configuration = scope.after(*before).add(
+        pods.config_map(namespace, routes_config_map(gateway), data), name="routes" if entry.is_main else ""
     )
-    scope.after(configuration).add_all([*loading(inputs, namespace, gateway, known, digest)])
-    return service
+    service = scope.add(_service(namespace, known))
+    scope.after(configuration).add_all([*loading(inputs, entry, known, content, data["digest"])])
+    return service.spec.apply(_node_port)
 
 
-def gateway_flows(
-    namespace: str, gateway: str, known: KnownEndpoint, routes: Sequence[RouteTarget]
-) -> Iterator[Manifest]:
-    """One flow from the gateway to each routed app, and nothing else."""
-    for route in routes:
-        target = network.pods_of(
-            route.namespace, {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
-        )
-        leaves = (
-            network.to_outside(route.external_host, route.external_port)
-            if route.external_host
-            else network.to_peer(target, [route.port])
-        )
-        yield network.policy(
-            namespace, naming.fit(f"{gateway}-to-{route.tenant}-{route.app}"), known.pod_labels, egress=[leaves]
-        )
+def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
+    """The data of an entry point's Secret: a certificate with its chain, the key, and a digest of the certificate."""
+    value = inputs.secrets.get(key)
+    if value is None:
+        return {"tls.crt": unknown(secret=True), "tls.key": unknown(secret=True), "digest": unknown()}
+    chain = "".join(_PEM_CERTIFICATE.findall(value))
+    private = "".join(_PEM_KEY.findall(value))
+    digest = hashlib.sha256(chain.encode()).hexdigest()[:16]
+    return {"tls.crt": pulumi.Output.secret(chain), "tls.key": pulumi.Output.secret(private), "digest": digest}
+
+
+def _service(namespace: str, known: KnownEndpoint) -> Manifest:
+    """The way in from outside. `Local` keeps the caller's address, which the log names and apps are told."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace},
+        "spec": {
+            "type": "NodePort",
+            "externalTrafficPolicy": "Local",
+            "selector": known.pod_labels,
+            "ports": [{"name": "http", "port": _PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[RouteTarget]) -> Iterator[Manifest]:
+    """The gateway's way to each routed app, and nothing else; into a zone's own gateway anybody's who comes from
+    outside. The main one has its way in from its platform, and a policy for each app."""
+    gateway, namespace = entry.gateway.name, entry.namespace
+    leaves = [(route, _leaves(route)) for route in routes]
+    if entry.is_main:
+        for route, rule in leaves:
+            name = naming.fit(f"{gateway}-to-{route.tenant}-{route.app}")
+            yield network.policy(namespace, name, known.pod_labels, egress=[rule])
+        return
+    arrives = [network.from_anywhere([known.port])]
+    yield network.policy(namespace, gateway, known.pod_labels, ingress=arrives, egress=[rule for _, rule in leaves])
+
+
+def _leaves(route: RouteTarget) -> Manifest:
+    if route.external_host:
+        return network.to_outside(route.external_host, route.external_port)
+    labels = {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
+    return network.to_peer(network.pods_of(route.namespace, labels), [route.port])
 
 
 def loading(
-    inputs: StackInputs, namespace: str, gateway: Capability, known: KnownEndpoint, digest: str
+    inputs: StackInputs, entry: EntryPoint, known: KnownEndpoint, content: str, digest: pulumi.Input[str]
 ) -> Iterator[Manifest]:
-    """A Job that succeeds when the gateway serves these routes: `up` ends when citizens can use them."""
+    """A Job that succeeds when the gateway serves these routes: `up` ends when citizens can use them.
+
+    `content` names the Job; `digest`, which also knows the certificate, is what the gateway has to answer.
+    """
+    namespace = entry.namespace
     labels = {f"{naming.LABEL_PREFIX}/checks": "entry"}
     target = {"podSelector": {"matchLabels": known.pod_labels}}
     yield network.policy(namespace, "entry-check", labels, egress=[network.to_peer(target, [known.port])])
-    yield network.policy(
-        namespace,
-        "entry-checked",
-        known.pod_labels,
-        ingress=[network.from_peer({"podSelector": {"matchLabels": labels}}, [known.port])],
-    )
     runner = pods.container(
         "check",
         known.image,
         command=["/bin/bash", "-c", CHECK],
         env=[
             {"name": "HOST", "value": known.host},
-            {"name": "PORT", "value": pulumi.Output.from_input(known.port).apply(str)},
+            # Of a zone's own entry point there is no other Service than that for outside.
+            {"name": "PORT", "value": pulumi.Output.from_input(known.port if entry.is_main else _PORT).apply(str)},
             {"name": "DIGEST", "value": digest},
-            {"name": "ANSWERS", "value": str(2 * (gateway.replicas or 1))},
+            {"name": "ANSWERS", "value": str(2 * (entry.gateway.replicas or 1))},
         ],
         requests={"cpu": "10m", "memory": "32Mi"},
     )
@@ -127,22 +179,13 @@ def loading(
     yield {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"entry-routes-{digest[:10]}", "namespace": namespace},
+        "metadata": {"name": f"entry-routes-{content[:10]}", "namespace": namespace},
         "spec": {
             "backoffLimit": 1,
             "activeDeadlineSeconds": 300,
             "template": pods.template({**labels}, spec),
         },
     }
-
-
-def render_routes(domain: str, city: str, routes: Sequence[RouteTarget]) -> str:
-    """nginx's servers. Names resolve when they are used, so a Service that is away breaks its own route alone."""
-    blocks = [_index(domain, city, routes)]
-    for host in sorted({route.host for route in routes}):
-        locations = "".join(_location(route, number) for number, route in enumerate(routes) if route.host == host)
-        blocks.append(f"server {{\n  listen 8080;\n  server_name {host};\n{locations}}}\n")
-    return "".join(blocks)
 
 
 def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
@@ -157,8 +200,11 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
     }
 
 
-# nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
-_NGINX_TEXT = 3500
+# The port of the Service for outside, within the cluster.
+_PORT = 80
+
+_PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+_PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL)
 
 # As many answers in a row as there are gateway pods, twice over: each answer comes from one of them. The images have no
 # HTTP client, but bash can open a connection.
@@ -179,43 +225,5 @@ exit 1
 """
 
 
-def _location(route: RouteTarget, number: int) -> str:
-    upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
-    return (
-        f"  location {route.path} {{\n"
-        f"    set $upstream_{number} {upstream};\n"
-        f"    proxy_pass http://$upstream_{number}:{route.external_port or route.port};\n"
-        "    proxy_http_version 1.1;\n"
-        "    proxy_set_header Host $host;\n"
-        "    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
-        "    proxy_set_header X-Forwarded-Proto $scheme;\n"
-        "    proxy_set_header Upgrade $http_upgrade;\n"
-        "    proxy_set_header Connection $connection_upgrade;\n"
-        "    proxy_connect_timeout 5s;\n"
-        "  }\n"
-    )
-
-
-def _index(domain: str, city: str, routes: Sequence[RouteTarget]) -> str:
-    """The page at the city's own domain: one entry point for everything a citizen needs."""
-    items = "".join(f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>" for route in routes)
-    page = f"<!doctype html><meta charset=utf-8><title>{city}</title><h1>{city}</h1><ul>{items}</ul>"
-    parts = [page[start : start + _NGINX_TEXT] for start in range(0, len(page), _NGINX_TEXT)]
-    answer = f"return 200 '{page}';"
-    if len(parts) > 1:
-        names = "".join(f"$index_{number}" for number in range(len(parts)))
-        answer = "".join(f"set $index_{number} '{part}'; " for number, part in enumerate(parts))
-        answer += f'return 200 "{names}";'
-    return (
-        f"server {{\n  listen 8080;\n  server_name {domain};\n  default_type text/html;\n"
-        f"  location = / {{ {answer} }}\n}}\n"
-    )
-
-
 def _node_port(spec: Any) -> int:
     return int(spec["ports"][0].get("nodePort") or spec["ports"][0].get("node_port") or 0)
-
-
-def _outputs(inputs: StackInputs, hosts: tuple[str, ...], node_port: Any) -> dict[str, Any]:
-    simulated = inputs.cluster.simulated if inputs.cluster else False
-    return {**to_json(EntryOutputs(inputs.city.domain, hosts, 0, simulated)), "node_port": node_port}

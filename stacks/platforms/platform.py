@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import pulumi
@@ -13,6 +14,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import Capability
+from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import Scope, open_scope
@@ -90,6 +92,11 @@ class CapabilityComponent(pulumi.ComponentResource):
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
 
+    def also(self, context: CapabilityScope) -> Endpoint:
+        """Register another instance of the capability, such as the gateway of a zone's own entry point."""
+        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        return self.build(context)
+
     def build(self, context: CapabilityScope) -> Endpoint:
         """Register the capability's objects under `self.scope` and return where it answers."""
         raise TypeError(f"{type(self).__name__} defines no build()")
@@ -99,17 +106,27 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the platform's capabilities that are placed on this stack's cloud."""
     platform = next(item for item in inputs.city.platforms if item.name == inputs.stack.subject)
     here = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
+    others = {item.name: _others(inputs, item) for item in here}
+    zones = {item.zone for item in (*here, *chain.from_iterable(others.values()))}
     scope = open_scope(inputs, "platform", platform.name)
-    scopes = {zone: _open_namespace(scope, platform.name, zone) for zone in sorted({item.zone for item in here})}
+    scopes = {zone: _open_namespace(scope, platform.name, zone) for zone in sorted(zones)}
+
+    def place(item: Capability) -> CapabilityScope:
+        namespace = naming.platform_namespace(platform.name, item.zone)
+        return CapabilityScope(item, inputs.catalogue[item.type], namespace, scopes[item.zone])
+
     endpoints = []
     for capability in here:
-        kind = inputs.catalogue[capability.type]
-        place = CapabilityScope(
-            capability, kind, naming.platform_namespace(platform.name, capability.zone), scopes[capability.zone]
-        )
-        program = _load(kind.program)
-        endpoints.append(program(place, capability.name, pulumi.ResourceOptions()).endpoint)
+        program = _load(inputs.catalogue[capability.type].program)
+        component = program(place(capability), capability.name, pulumi.ResourceOptions())
+        endpoints += [component.endpoint, *(component.also(place(other)) for other in others[capability.name])]
     return to_json(PlatformOutputs(platform.name, inputs.stack.cloud, tuple(endpoints)))
+
+
+def _others(inputs: StackInputs, capability: Capability) -> tuple[Capability, ...]:
+    """Of the gateway, those of the zones that have an entry point of their own; nothing of other capabilities."""
+    entries = entry_points(inputs.city) if capability.type == GATEWAY else ()
+    return tuple(entry.gateway for entry in entries if not entry.is_main)
 
 
 def _load(program: str) -> Program:

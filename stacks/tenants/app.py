@@ -17,6 +17,7 @@ import pulumi
 
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
+from wecityctl.model.entries import entry_of
 from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.variables import BINDING_ROOT, literal, own_variables, secret_variable
 from wecityctl.stacks import network, pods, pools
@@ -24,9 +25,7 @@ from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
-from wecityctl.stacks.upstream import KnownEndpoint, endpoint
-
-GATEWAY_TYPE = "gateway"
+from wecityctl.stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
 
 
 class Application(pulumi.ComponentResource):
@@ -107,12 +106,11 @@ class Application(pulumi.ComponentResource):
         across = inputs.crossings.route(self.app)
         if across is not None:
             return network.from_outside(inputs.reach[across.source].sources, port)
-        city = inputs.city
-        gateway = next((item for item in city.capabilities if item.type == GATEWAY_TYPE), None)
-        if gateway is None:
+        entry = entry_of(inputs.city, self.app.zone)
+        if entry is None:
             # The adopted cluster's own ingress controller serves the app, and where it runs is not ours to know.
             return [network.from_anywhere([port])]
-        known = endpoint(inputs, gateway.name)
+        known = entry_endpoint(inputs, entry)
         return [network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])]
 
     def _flows(self) -> Iterator[Manifest]:

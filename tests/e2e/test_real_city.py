@@ -10,6 +10,8 @@ import contextlib
 import http.client
 import json
 import re
+import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -37,25 +39,47 @@ PSQL = "/usr/lib/postgresql/15/bin/psql"
 
 @dataclass(slots=True)
 class RealCity:
-    """The city, its machine and its cluster; `address` and `port` are the entry point's."""
+    """The city, its machine and its cluster; `address` and `ports` (by host) are the entry points', `authority` the
+    file with the certificates that they are checked with."""
 
     home: Machine
     files: CityFiles
     cluster: Cluster
     address: str = ""
-    port: int = 0
+    ports: dict[str, int] = field(default_factory=dict)
+    authority: str = ""
 
     def up(self, *arguments: str) -> Done:
         done = self.home.run("up", self.files, "--yes", *arguments)
-        entry = re.search(r"http://([0-9.]+):(\d+)/", done.out)
-        assert entry, done
-        self.address, self.port = entry[1], int(entry[2])
+        entries = re.findall(r"curl --cacert (\S+) --resolve ([^:\s]+):(\d+):([0-9.]+) https://", done.out)
+        assert entries, done
+        self.authority, self.address = entries[0][0], entries[0][3]
+        self.ports = {host: int(port) for _, host, port, _ in entries}
         return done
 
-    def get(self, host: str, path: str = "/", timeout: float = 10) -> tuple[int, str]:
-        """Status and body of a request to the entry point, over a connection of its own."""
+    @property
+    def port(self) -> int:
+        """The node port of the internet's entry point."""
+        return self.ports[f"health-code.{DOMAIN}"]
+
+    @property
+    def inner_port(self) -> int:
+        """The node port of the extranet's entry point."""
+        return self.ports[f"vaccination.{DOMAIN}"]
+
+    def get(self, host: str, path: str = "/", timeout: float = 10, port: int = 0) -> tuple[int, str]:
+        """Status and body of a request to the entry point of the host, over a connection of its own.
+
+        A host that no entry point serves is asked for at the internet's, unless `port` says otherwise.
+        """
+        context = ssl.create_default_context(cafile=self.authority)
+        # Any name below the domain is in the certificate; what no certificate has is asked for all the same.
+        context.check_hostname = host.endswith(DOMAIN)
+        plain = socket.create_connection((self.address, port or self.ports.get(host, self.port)), timeout=timeout)
         connection = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+        connection.sock = plain
         try:
+            connection.sock = context.wrap_socket(plain, server_hostname=host)
             connection.request("GET", path, headers={"Host": host})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -159,9 +183,46 @@ def test_the_entry_point_serves_each_apps_page_with_what_it_read_from_its_own_da
     assert f'<strong id="tenant">{tenant}</strong>' in page
     assert f"{title}: {app} / {tenant}" in page
     assert f'<dd id="database-database">{tenant}_{app}_db'.replace("-", "_") in page.replace("-", "_")
-    status, index = real.get(DOMAIN)
+    status, index = real.get(DOMAIN, port=real.ports[f"{host}.{DOMAIN}"])
     assert status == 200
     assert f"//{host}.{DOMAIN}/" in index
+
+
+def test_the_internets_entry_point_knows_nothing_of_the_extranet(real: RealCity) -> None:
+    assert real.inner_port != real.port
+    assert real.get(f"vaccination.{DOMAIN}", port=real.port)[0] == 404
+    assert "vaccination" not in real.get(DOMAIN)[1]
+    assert real.get(f"health-code.{DOMAIN}", port=real.inner_port)[0] == 404
+    assert "health-code" not in real.get(DOMAIN, port=real.inner_port)[1]
+    # Nor would a route that somebody smuggled in: the network lets the gateway reach no pod of another zone.
+    gateway = (APPLICATION, "deploy/gateway", "nginx")
+    for namespace, service, answers in ((HEALTH, "health-code-web", True), (EXTRANET, "vaccination-web", False)):
+        address = real.cluster.get("service", service, "-n", namespace)["spec"]["clusterIP"]
+        line = f"timeout 3 bash -c '</dev/tcp/{address}/8080' && echo reached || echo away"
+        words = ("exec", "-n", gateway[0], gateway[1], "-c", gateway[2], "--", "bash", "-c", line)
+        assert ("reached" in real.cluster.kubectl(*words)) == answers
+
+
+def test_the_entry_point_logs_the_callers_address(real: RealCity) -> None:
+    assert real.get(f"health-code.{DOMAIN}", "/?seen=once")[0] == 200
+
+    def line() -> dict[str, Any] | None:
+        text = real.cluster.kubectl("logs", "deploy/gateway", "-c", "nginx", "-n", APPLICATION, "--tail=200")
+        found = [item for item in text.splitlines() if "seen=once" in item]
+        return json.loads(found[-1]) if found else None
+
+    with socket.create_connection((real.address, real.port), timeout=10) as connection:
+        own = connection.getsockname()[0]
+    assert eventually(line)["client"] == own
+
+
+def test_plain_http_is_sent_to_https(real: RealCity) -> None:
+    connection = http.client.HTTPConnection(real.address, real.port, timeout=10)
+    host = f"health-code.{DOMAIN}:{real.port}"
+    connection.request("GET", "/a", headers={"Host": host})
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Location")) == (308, f"https://{host}/a")
+    connection.close()
 
 
 def test_an_unknown_host_is_not_found(real: RealCity) -> None:

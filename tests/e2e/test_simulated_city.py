@@ -119,9 +119,13 @@ def test_statuses_say_simulated(home: Machine, city: CityFiles, cluster: Cluster
 
 def test_outputs_history_and_graph_speak_of_every_stack(home: Machine, city: CityFiles) -> None:
     outputs = home.run("outputs", city, "-o", "json").json()["outputs"]
-    hosts = outputs[f"{NAME}.entry"]["hosts"]
-    assert [host.split(".")[0] for host in hosts] == ["bus", "health-code", "vaccination"]
-    assert outputs[f"{NAME}.entry"]["simulated"] is True
+    entry = outputs[f"{NAME}.entry"]
+    assert [host.split(".")[0] for host in entry["hosts"]] == ["bus", "health-code"]
+    (inner,) = entry["others"]
+    assert (inner["zone"], [host.split(".")[0] for host in inner["hosts"]]) == ("extranet", ["vaccination"])
+    assert inner["node_port"] != entry["node_port"]
+    assert (entry["simulated"], entry["tls"]) == (True, True)
+    assert entry["authority"].startswith("-----BEGIN CERTIFICATE-----")
     updates = home.run("history", city, "-n", "100", "-o", "json").json()["updates"]
     first = [item for item in updates if item["changes"].get("create")]
     assert {item["stack"] for item in first} >= set(outputs)

@@ -96,6 +96,8 @@ def city(directory: Path) -> CityFiles:
         "domain": DOMAIN,
         "zones": [{"name": "internet", "kind": "internet"}, {"name": "exchange", "kind": "data-exchange"}],
         "flows": list(FLOWS),
+        # The example is tested with HTTPS, this city with plain HTTP.
+        "entry": {"tls": {"enabled": False}},
         "images": {"source": "built", "architectures": ["amd64"]},
     }
     files = {

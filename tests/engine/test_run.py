@@ -17,7 +17,7 @@ import pytest
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city, plan_of
 from tests.support.some import some
-from wecityctl.engine import passphrase
+from wecityctl.engine import certificates, passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.environment import plain_environment
@@ -132,6 +132,9 @@ def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
         "capability/postgresql/admin",
         "binding/health/app/db",
         "binding/traffic/app/db",
+        "city/entry-authority",
+        "entry/authority",
+        "entry/gateway/tls",
     }
     assert all(len(value) >= 43 for value in values.values())
     state = "".join(path.read_text() for path in everything_below(home / "state") if path.suffix == ".json")
@@ -141,6 +144,24 @@ def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
     go(wider, "up")
     later = SecretStore(open_backend(wider)).read()
     assert later.items() > values.items() and "binding/water/app/db" in later
+
+
+def test_a_certificate_is_renewed_by_the_up_that_finds_it_due(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    city, key = make_city("one"), "entry/gateway/tls"
+    go(city, "up")
+    before = SecretStore(open_backend(city)).read()
+    monkeypatch.setattr(certificates, "RENEWED_BEFORE", certificates.VALID)
+    # It was looked at today: no need to open the store again.
+    go(city, "up")
+    assert SecretStore(open_backend(city)).read() == before
+    later = Timeouts(age=0.0)
+    (told,) = [item for item in go(city, "preview", timeouts=later).results if item.stack == "one.secrets"]
+    assert told.reason == "1 value would be generated"
+    assert SecretStore(open_backend(city)).read() == before
+    go(city, "up", timeouts=later)
+    after = SecretStore(open_backend(city)).read()
+    assert after[key] != before[key]
+    assert {**after, key: ""} == {**before, key: ""}
 
 
 def test_values_that_were_lost_are_not_made_anew_in_silence(home: Path) -> None:

@@ -234,7 +234,8 @@ PLACE = "health-commission-extranet"
         (
             "networking.k8s.io/v1",
             "NetworkPolicy",
-            PLACE,
+            # In an extranet the red line entry-zones lets nobody make it.
+            "health-commission-internet",
             {"spec": {"podSelector": {}, "ingress": [{}]}},
             [("network-policy", "flows"), ("network-policy", "default-deny")],
             "8.1.3.2",

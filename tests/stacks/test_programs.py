@@ -14,12 +14,12 @@ from tests.stacks.cities import CLUSTER, WEB, app, city, full_city, inputs_for, 
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
-from wecityctl.model.city import Images, KubernetesSettings, Use
+from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Use
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.entry.entry import render_routes
+from wecityctl.stacks.entry.nginx import render_routes
 
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
 
@@ -152,14 +152,75 @@ def test_declared_flows_open_both_ends(full: dict[str, Recording]) -> None:
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
-def test_the_entry_serves_every_published_app(full: dict[str, Recording]) -> None:
-    routes = one(full, "ConfigMap", "routes").inputs["data"]["routes.conf"]
-    for host in ("code.xc.example", "vaccination.xc.example", "bus.xc.example"):
-        assert f"server_name {host};" in routes
-    assert "proxy_pass http://$upstream_" in routes
+def test_each_zones_routes_are_served_by_its_own_entry_point(full: dict[str, Recording]) -> None:
+    main = one(full, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    own = one(full, "ConfigMap", "platform-application-extranet/gateway-extranet-routes").inputs["data"]["routes.conf"]
+    for host, here, there in (("code", main, own), ("bus", main, own), ("vaccination", own, main)):
+        assert f"server_name {host}.xc.example;" in here
+        # Nor on the index page.
+        assert f"{host}.xc.example" not in there
+    assert "proxy_pass http://$upstream_" in own
     outputs = full["xc.entry"].outputs
     assert isinstance(outputs, EntryOutputs)
-    assert outputs.hosts == ("bus.xc.example", "code.xc.example", "vaccination.xc.example")
+    assert outputs.hosts == ("bus.xc.example", "code.xc.example")
+    assert [(item.zone, item.hosts) for item in outputs.others] == [("extranet", ("vaccination.xc.example",))]
+
+
+def test_an_entry_point_reaches_and_is_let_in_by_its_own_zone_alone(full: dict[str, Recording]) -> None:
+    for policy, gateway, zone in (
+        ("platform-application/gateway-to-health-code", "gateway", "health-internet/code"),
+        ("platform-application-extranet/gateway-extranet", "gateway-extranet", "health-extranet/vaccination"),
+    ):
+        namespace = policy.partition("/")[0]
+        leaves = one(full, "NetworkPolicy", policy).inputs["spec"]
+        (target,) = leaves["egress"][0]["to"]
+        assert target["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": zone.partition("/")[0]}
+        assert leaves["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == gateway
+        (peer,) = one(full, "NetworkPolicy", f"{zone}-from-entry").inputs["spec"]["ingress"][0]["from"]
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
+        assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == gateway
+    names = {item.name for item in objects(full, "NetworkPolicy")}
+    assert "platform-application/gateway-to-health-vaccination" not in names
+    labels = one(full, "Namespace", "platform-application-extranet").inputs["metadata"]["labels"]
+    assert labels["wecity.dev/zone"] == "extranet"
+
+
+def test_a_city_whose_routes_are_all_in_the_internet_has_the_one_entry_point_it_had() -> None:
+    recorded = record_city(city(app("code"), app("inner", zone="extranet", route=None)))
+    assert [item.name for item in objects(recorded, "Deployment") if "gateway" in item.name] == [
+        "platform-application/gateway"
+    ]
+    (service,) = [item for item in objects(recorded, "Service") if item.inputs["spec"].get("type") == "NodePort"]
+    assert service.name == "platform-application/entry"
+    assert service.inputs["spec"]["externalTrafficPolicy"] == "Local"
+
+
+def test_a_gateway_tied_to_a_zone_serves_that_one_and_others_have_their_own() -> None:
+    whole = city(app("code"), app("desk", zone="extranet"), app("hub", zone="ex"))
+    tied = replace(whole.platforms[0].capabilities[0], zone="extranet")
+    platform = replace(whole.platforms[0], capabilities=(tied, *whole.platforms[0].capabilities[1:]))
+    outputs = record_city(replace(whole, platforms=(platform,)))["xc.entry"].outputs
+    assert isinstance(outputs, EntryOutputs)
+    assert outputs.hosts == ("desk.xc.example",)
+    assert {item.zone: item.hosts for item in outputs.others} == {
+        "internet": ("code.xc.example",),
+        "ex": ("hub.xc.example",),
+    }
+
+
+def test_entry_points_have_keys_of_their_own_and_no_stack_is_given_the_authoritys() -> None:
+    plan = make_plan(full_city(), load_catalogue())
+    assert plan.stack("xc.entry").secrets == ("entry/gateway/tls", "entry/gateway-extranet/tls", "entry/authority")
+    keys = {key for stack in plan.stacks if stack.name != "xc.entry" for key in stack.secrets}
+    assert not [key for key in keys if key.startswith(("entry/", "city/entry"))]
+    given = replace(full_city(), entry=Entry(tls=EntryTLS(certificates={"internet": "health/entry-tls"})))
+    assert make_plan(given, load_catalogue()).stack("xc.entry").secrets[0] == "tenant/health/entry-tls"
+    off = replace(full_city(), entry=Entry(tls=EntryTLS(enabled=False)))
+    assert make_plan(off, load_catalogue()).stack("xc.entry").secrets == ()
+    recorded = record_city(off)
+    assert "ssl" not in one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    adopted = replace(full_city(), clouds=(replace(full_city().clouds[0], provider="kubernetes"),))
+    assert make_plan(adopted, load_catalogue()).stack("xc.entry").secrets == ()
 
 
 def test_no_text_of_the_routes_is_longer_than_nginx_reads() -> None:
@@ -230,13 +291,16 @@ def test_an_app_that_does_not_run_has_no_objects(stage: str) -> None:
 
 
 def test_on_a_cluster_with_an_ingress_class_routes_are_ingresses() -> None:
-    settings = KubernetesSettings(ingress_class="nginx")
-    whole = city(app("code"))
+    settings = KubernetesSettings(ingress_class="nginx", zone_ingress_classes={"extranet": "inner"})
+    whole = city(app("code"), app("desk", zone="extranet"), app("hub", zone="ex"))
     whole = replace(whole, clouds=(replace(whole.clouds[0], provider="kubernetes", kubernetes=settings),))
     recorded = record_city(whole, replace(CLUSTER, ingress_class="nginx"))
-    (ingress,) = objects(recorded, "Ingress")
-    assert ingress.inputs["spec"]["ingressClassName"] == "nginx"
-    assert ingress.inputs["spec"]["rules"][0]["host"] == "code.xc.example"
+    found = {item.inputs["spec"]["rules"][0]["host"]: item.inputs["spec"] for item in objects(recorded, "Ingress")}
+    # Of the zone without a class nothing is served; `validate` refuses such files.
+    assert {host: spec["ingressClassName"] for host, spec in found.items()} == {
+        "code.xc.example": "nginx",
+        "desk.xc.example": "inner",
+    }
     assert not [item for item in objects(recorded, "Service") if item.inputs["spec"].get("type") == "NodePort"]
 
 

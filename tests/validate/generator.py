@@ -127,6 +127,7 @@ class Generator:
         self.used: list[str] = []
         self.devices: list[str] = []
         self.entry = False
+        self.hosts: dict[str, str] = {}
         self.providers = [self.weighted({"local": 3, "kubernetes": 3}) for _ in range(self.number({1: 6, 2: 1}))]
         clouds = [self._cloud(f"cloud-{index}" if index else "main", kind) for index, kind in enumerate(self.providers)]
         platform = [self._platform()] if self.chance(0.75) else []
@@ -223,6 +224,9 @@ class Generator:
             names = {key: self.mostly("", CLASSES, 0.4) for key in ("ingressClass", "storageClass")}
             spec["kubernetes"] = {"context": name if self.chance(0.95) else "", **names}
             self.entry = self.entry or bool(names["ingressClass"])
+            if names["ingressClass"]:
+                # No class serves two zones that have entry points of their own.
+                spec["kubernetes"]["zoneIngressClasses"] = {zone: f"own-{zone}" for zone in self.zones}
         if self.chance(0.4):
             self.devices = self.some(ACCELERATORS, 0, 3)
             spec["pools"] = [
@@ -285,7 +289,11 @@ class Generator:
                 {"capability": self.one(self.used), "as": alias, "storage": "1Mi"} for alias in self.some(ALIASES, 1, 2)
             ]
         if self.entry and "port" in components[0] and self.chance(0.8):
-            spec["route"] = {"host": self.mostly(f"h{number}", HOSTS, 0.3), "path": self.mostly("/", ROUTES, 0.4)}
+            host = self.mostly(f"h{number}", HOSTS, 0.3)
+            # A host and what is below it, as a.b is below b, belongs to one tenant.
+            if self.hosts.setdefault(host, tenant) != tenant:
+                host = f"h{number}"
+            spec["route"] = {"host": host, "path": self.mostly("/", ROUTES, 0.4)}
         return self._document("App", {"name": name, "tenant": tenant, "labels": self._labels()}, spec)
 
     def _component(self, name: str) -> Document:

@@ -35,9 +35,9 @@ def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def secrets_of(city: City) -> list[str]:
-    """Every secret that an app of the city names, as `TENANT/NAME`, each once."""
+    """Every secret that an app or an entry point of the city names, as `TENANT/NAME`, each once."""
     named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
-    return sorted(named)
+    return sorted({*named, *city.entry.tls.certificates.values()})
 
 
 def _stack_parts(city: City) -> list[str]:

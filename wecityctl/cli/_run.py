@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +22,8 @@ from wecityctl.session import Session
 
 if TYPE_CHECKING:
     from wecityctl.cli._redlines import Gate
-    from wecityctl.engine.backend import Backend
     from wecityctl.engine.execute import Engine
     from wecityctl.engine.options import RunOptions
-    from wecityctl.inputs import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +234,7 @@ def _gate(request: RunRequest, engine: Engine) -> Iterator[Gate]:
 
 def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResult:
     from wecityctl.claims import respect_claims
+    from wecityctl.cli._entry_urls import entry_urls
     from wecityctl.cli._moves import moves_within, require_confirmed
     from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
     from wecityctl.engine.backend import open_backend
@@ -276,7 +275,8 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
 
     def whole(result: RunResult) -> RunResult:
         told = replace(result, notes=(*map(str, moves), *result.notes))
-        return gate.in_result(replace(told, entry_urls=entry_urls(session, clusters.found, backend)))
+        urls = entry_urls(session, clusters.found, backend, keep=options.operation == "up")
+        return gate.in_result(replace(told, entry_urls=urls))
 
     def tell(event: Event) -> None:
         # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
@@ -297,18 +297,3 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
         engine=engine,
     )
     return whole(result)
-
-
-def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend) -> tuple[str, ...]:
-    """How to reach the entry point from this host: a line of curl for each app, or nothing where there is none."""
-    from wecityctl.model.naming import stack_name
-
-    cluster = clusters.get(session.plan.placement.entry)
-    if cluster is None or not cluster.address:
-        return ()
-    state = backend.read_state(stack_name(session.city.name, "entry"))
-    if state is None or not state.outputs:
-        return ()
-    port = int(state.outputs.get("node_port") or 0)
-    hosts = state.outputs.get("hosts") or ()
-    return tuple(f"curl -H 'Host: {host}' http://{cluster.address}:{port}/" for host in hosts) if port else ()

@@ -51,4 +51,5 @@ def outputs(
     for name, values in found.items():
         say(name)
         for key, value in values.items():
-            say(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+            is_line = isinstance(value, str) and "\n" not in value
+            say(f"  {key}: {value if is_line else json.dumps(value, ensure_ascii=False)}")

@@ -72,7 +72,8 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
     session = _session(path)
     kept = SecretStore(open_backend(session.city)).names()
-    wanted = needed(session.plan)
+    # What begins so is the city's own: what stacks are given is made with it.
+    wanted = (*needed(session.plan), *(name for name in kept if name.startswith("city/")))
     missing = [name for name in wanted if name.startswith(_PREFIX) and name not in kept]
     if output is Output.JSON:
         unused = [name for name in kept if name not in wanted]

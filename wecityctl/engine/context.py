@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from wecityctl.engine import secret_store
@@ -53,6 +54,7 @@ class Context:
         self._outputs: dict[str, Mapping[str, Any] | None] = {}
         self._kept: dict[str, str] | None = None
         self._secrets: dict[str, str] | None = None
+        self._certificates: dict[str, str] | None = None
 
     def require_reachable(self, stack: str) -> None:
         """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others.
@@ -222,17 +224,43 @@ class Context:
         return self._kept
 
     def secrets(self) -> dict[str, str]:
-        """The secrets of this run: those kept, and in an `up` fresh ones for what is missing."""
+        """The secrets of this run: those kept, and in an `up` fresh ones for what is missing or due.
+
+        In a preview those that are due are left out: what hangs on them is only known after an `up`.
+        """
         if self._secrets is None:
-            kept = self.kept_secrets()
-            names = secret_store.needed(self.plan)
-            self._secrets = secret_store.with_generated(names, kept) if self.options.operation == "up" else dict(kept)
+            kept, due = self.kept_secrets(), self._due()
+            if self.options.operation == "up":
+                names = [name for name in secret_store.needed(self.plan) if name not in due]
+                self._secrets = {**secret_store.with_generated(names, kept), **due}
+            else:
+                self._secrets = {name: value for name, value in kept.items() if name not in due}
         return self._secrets
 
     def new_secrets(self) -> tuple[str, ...]:
-        """The names that the plan needs and the store does not have."""
+        """The names that the plan needs and the store does not have, or whose certificates are due."""
         kept = self.kept_secrets()
-        return tuple(name for name in secret_store.needed(self.plan) if name not in kept)
+        missing = [name for name in secret_store.needed(self.plan) if name not in kept]
+        return tuple(dict.fromkeys([*missing, *self._due()]))
+
+    def leave_certificates(self) -> None:
+        """Renew none in this run: the store, which would have to keep them, is left out of it."""
+        self._certificates = {}
+
+    def has_due(self, names: Iterable[str]) -> bool:
+        """Whether one of the values is a certificate that is missing or due."""
+        return not self._due().keys().isdisjoint(names)
+
+    def _due(self) -> dict[str, str]:
+        """Fresh values for certificates that are missing or due, the same for the whole run."""
+        if self._certificates is None:
+            # Only here: most commands have nothing to do with certificates, and reading them takes a library.
+            from wecityctl.engine import certificates
+
+            issues = self.options.operation in ("preview", "up")
+            kept = self.kept_secrets() if issues else {}
+            self._certificates = certificates.renewed(self.plan, kept, datetime.now(UTC)) if issues else {}
+        return self._certificates
 
     def needs_provider(self, stack: str) -> bool:
         """Whether the stack registers a Kubernetes provider, or its state has one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 from wecityctl.engine import activity, removal, secret_store
@@ -287,8 +288,17 @@ class _Runner:
                     store,
                     confirm=f"wecityctl up {options.files} --confirm={context.plan.city.name}",
                 )
+            self._check_certificates()
         if options.operation == "up":
             self._check_deletions(engine)
+
+    def _check_certificates(self) -> None:
+        """Those that people have given; what the city issues is its own business."""
+        context = self._context
+        if context.plan.city.entry.tls.certificates:
+            from wecityctl.engine.certificates import require_readable
+
+            require_readable(context.plan, context.kept_secrets(), datetime.now(UTC))
 
     def _check_deletions(self, engine: Engine) -> None:
         context, options = self._context, self._options
@@ -400,6 +410,6 @@ class _Runner:
         for name, stack in self._context.stacks.items():
             outputs = self._context.typed(name) if stack.layer == "entry" and name in self.results else None
             if isinstance(outputs, EntryOutputs) and self._options.operation == "up":
-                port = f":{outputs.node_port}" if outputs.node_port else ""
-                found += [f"http://{host}{port}/" for host in outputs.hosts]
+                scheme = "https" if outputs.tls else "http"
+                found += [f"{scheme}://{host}{f':{port}' if port else ''}/" for host, port in outputs.addresses]
         return tuple(found)

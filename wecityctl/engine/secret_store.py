@@ -17,6 +17,7 @@ from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
 GIVEN_PREFIX = "tenant/"
+ISSUED_PREFIX = "entry/"
 BYTES = 32
 
 
@@ -45,6 +46,11 @@ class SecretStore:
 def needed(plan: Plan) -> tuple[str, ...]:
     """The names that the plan's stacks use."""
     return tuple(sorted({name for stack in plan.stacks for name in stack.secrets}))
+
+
+def has_certificates(names: Iterable[str]) -> bool:
+    """Whether some of the values are certificates that the city issues, and so come to an end."""
+    return any(name.startswith(ISSUED_PREFIX) for name in names)
 
 
 def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> None:
@@ -77,5 +83,5 @@ def require_not_lost(
 
 
 def with_generated(names: Iterable[str], have: Mapping[str, str]) -> dict[str, str]:
-    """`have` with a fresh value for each generated name that is missing; what is there is never changed."""
+    """`have` with a fresh value for each password of `names` that is missing; what is there is never changed."""
     return {**have, **{name: secrets.token_urlsafe(BYTES) for name in names if name not in have}}

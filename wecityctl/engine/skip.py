@@ -107,9 +107,14 @@ class Skipper:
         """The stack's record if the state is still the one it was written with."""
         return self._records.get(stack)
 
+    def is_recent(self, stack: str) -> bool:
+        """Whether the stack was looked at within the age at which a record is no longer believed."""
+        record = self._records.get(stack)
+        return record is not None and 0 <= time.time() - record.looked_at <= self._options.timeouts.age
+
     def _is_plausible(self, stack: str) -> bool:
         record = self._records.get(stack)
-        if record is None or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age:
+        if record is None or not self.is_recent(stack):
             return False
         # To take others' additions over, they have to be found again.
         return not self._differences.get(stack) and not (self._options.take_over and record.left)
@@ -188,11 +193,7 @@ class Skipper:
         """Whether the engine would find nothing to do, whatever has become of the objects on the cluster."""
         name = inputs.stack.name
         record = self._records.get(name)
-        if (
-            record is None
-            or not self._may_settle
-            or not 0 <= time.time() - record.looked_at <= self._options.timeouts.age
-        ):
+        if record is None or not self._may_settle or not self.is_recent(name):
             return False
         # A landing zone has no cluster to look at: it is left out on its record alone, and never called unchanged.
         if inputs.stack.layer != LANDING and (inputs.cluster is None or inputs.cluster.identifier != record.cluster):

@@ -21,6 +21,7 @@ from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns
+from wecityctl.engine.secret_store import has_certificates
 from wecityctl.engine.skip import Look, Skipper
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
@@ -131,6 +132,8 @@ class Forward:
         planned = self._context.stacks[stack]
         if planned.layer in ("secrets", LANDING):
             return False
+        if has_certificates(planned.secrets) and self._context.has_due(planned.secrets):
+            return False
         return self._skipper.is_settled(self._context.inputs(planned, with_secrets=False))
 
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
@@ -149,7 +152,10 @@ class Forward:
     def _leave_out_secrets(self, stack: str) -> StackResult | None:
         record = self._skipper.record(stack)
         needed = {name for other in self._context.stacks.values() for name in other.secrets}
-        if record is not None and needed <= set(record.names):
+        # Certificates come to their end without anybody changing anything.
+        is_recent = record is not None and (not has_certificates(needed) or self._skipper.is_recent(stack))
+        if record is not None and is_recent and needed <= set(record.names):
+            self._context.leave_certificates()
             return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
         new = self._context.new_secrets()
         count = counted(len(new), "value")

@@ -109,6 +109,26 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryTLS:
+    """HTTPS at the entry points. Where `enabled` is `None`, the cloud decides (`model.entries.speaks_tls`).
+
+    `certificates` are secrets of tenants, `<tenant>/<name>`, by zone; the city's own authority issues the others.
+    """
+
+    enabled: bool | None = None
+    certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entry points. `shared_hosts` names the tenants that may have routes on one host; any other host is one
+    tenant's."""
+
+    shared_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tls: EntryTLS = field(default_factory=EntryTLS)
+
+
+@dataclass(frozen=True, slots=True)
 class Images:
     """Where the city's own services' images come from; `digests` by catalogue name, of those in a registry."""
 
@@ -188,6 +208,7 @@ class KubernetesSettings:
     """An existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current).
 
     `named_in` is the directory of the document that says so.
+    `ingress_class` serves the zones of the main entry point, `zone_ingress_classes` each other zone by name.
     """
 
     kubeconfig: str = ""
@@ -195,6 +216,7 @@ class KubernetesSettings:
     ingress_class: str = ""
     storage_class: str = ""
     named_in: str = ""
+    zone_ingress_classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +462,7 @@ class City:
     take_over: bool = False
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    entry: Entry = field(default_factory=Entry)
 
     def cloud(self, name: str) -> Cloud:
         return next(cloud for cloud in self.clouds if cloud.name == name)

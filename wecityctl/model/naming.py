@@ -46,6 +46,11 @@ def platform_namespace(platform: str, zone: str = "") -> str:
     return fit(f"platform-{platform}-{zone}" if zone else f"platform-{platform}")
 
 
+def zone_gateway(gateway: str, zone: str) -> str:
+    """The name of the gateway of one zone's own entry point."""
+    return fit(f"{gateway}-{zone}", 52)
+
+
 def entry_host(route_host: str, domain: str) -> str:
     """The host name under which the entry point serves an app."""
     return f"{route_host}.{domain}"

@@ -111,13 +111,34 @@ class TenantOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneEntry:
+    """A zone's own entry point: the hosts that it serves, on its own node port."""
+
+    zone: str
+    hosts: tuple[str, ...]
+    node_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class EntryOutputs:
-    """The entry point: node port or ingress address, and the URLs it serves."""
+    """The entry points. `hosts` and `node_port` are the main one's, `others` those of zones with one of their own;
+    a node port is 0 where an ingress class serves. `tls`: whether they speak HTTPS. `authority` has the certificates
+    of the city's own authority in PEM, empty where it has issued none.
+    """
 
     domain: str
     hosts: tuple[str, ...]
     node_port: int
     simulated: bool
+    others: tuple[ZoneEntry, ...] = ()
+    tls: bool = False
+    authority: str = ""
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Every host with the node port at which it is served."""
+        main = [(host, self.node_port) for host in self.hosts]
+        return (*main, *((host, entry.node_port) for entry in self.others for host in entry.hosts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +161,7 @@ _LAYERS: dict[str, type[Outputs]] = {
     "tenant": TenantOutputs,
     "entry": EntryOutputs,
 }
-_ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget}
+_ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget, "others": ZoneEntry}
 
 
 def to_json(outputs: Outputs) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow
-
-GATEWAY = "gateway"
+from wecityctl.model.entries import gateway_of, main_zones
 
 
 def crossing_flow(city: City, catalogue: Catalogue, app: App, capability: Capability) -> Flow | None:
@@ -21,19 +20,18 @@ def crossing_flow(city: City, catalogue: Catalogue, app: App, capability: Capabi
 
 
 def route_flow(city: City, app: App) -> Flow | None:
-    """The first declared flow through which the gateway may reach the app's web component from another cloud, if any.
-
-    A gateway without a zone of its own counts as being in the app's.
+    """The first declared flow through which the entry point may reach the app's web component from another cloud, if
+    any. The entry point is in the app's zone: crossing clouds takes a flow from that zone to itself.
     """
-    gateway, web = gateway_of(city), app.web_component
-    if gateway is None or web is None or web.port is None:
+    web = app.web_component
+    if gateway_of(city) is None or web is None or web.port is None:
         return None
-    return _flow(city, gateway.zone or app.zone, app.zone, web.port)
+    return _flow(city, app.zone, app.zone, web.port)
 
 
-def gateway_of(city: City) -> Capability | None:
-    """The city's one entry point, if it has one of its own."""
-    return next((item for item in city.capabilities if item.type == GATEWAY), None)
+def serves_entry(city: City, cloud: Cloud, zone: str) -> bool:
+    """Whether the entry point for routes of `zone` may be on `cloud`: a zone's own lies where the zone does."""
+    return zone in cloud.zones or zone in main_zones(city)
 
 
 def ingress_cloud(city: City) -> str:

@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Component, PlacementRules
+from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
 
@@ -85,11 +86,14 @@ def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]
 
 
 def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], read: Reader) -> Iterator[Item]:
+    entries = len(entry_points(city))
     for platform in city.platforms:
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
             source = Source("Platform", platform.name, ("spec", "capabilities", index))
             step, replicas = _STEPS[item.size], item.replicas or 1
+            if item.type == GATEWAY:
+                replicas *= entries
             one = {CPU: read(CPU, kind.cpu) * step, MEMORY: read(MEMORY, kind.memory) * step}
             volume = item.storage or kind.storage
             if volume and kind.storage:

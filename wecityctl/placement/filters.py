@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.entries import gateway_of
 from wecityctl.model.words import counted, noun_for
-from wecityctl.placement.crossing import gateway_of, ingress_cloud
+from wecityctl.placement.crossing import ingress_cloud
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.supply import CloudSupply, Test, emptying, passing

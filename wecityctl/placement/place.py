@@ -13,8 +13,9 @@ from decimal import Decimal
 from wecityctl.errors import TimedOutError
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, City
+from wecityctl.model.entries import gateway_of
 from wecityctl.placement.bundles import Bundle, bundle, direct, least_moving, spread_out
-from wecityctl.placement.crossing import gateway_of, ingress_cloud
+from wecityctl.placement.crossing import ingress_cloud
 from wecityctl.placement.crowds import crowd_of
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.model import InfeasiblePlacementError, Limits, Move, Placement

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.entries import gateway_of
 from wecityctl.placement.crossing import (
     crossing_flow,
-    gateway_of,
     is_closed,
     is_private,
     reaches,
     reaches_encrypted,
     route_flow,
+    serves_entry,
 )
 from wecityctl.placement.demand import Item
 from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
@@ -140,14 +141,15 @@ class _Nearness:
         flow = route_flow(self._city, app)
         port = app.web_component.port or 0
         private = is_private(app, gateway)
-        source = gateway.zone or app.zone
-        why = self._shut(app.zone, source, app.zone, port, open_=flow is not None, private=private)
+        why = self._shut(app.zone, app.zone, app.zone, port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
         open_ = flow is not None and not is_closed(self._city, app.zone)
         other = self._numbers[capability_key(gateway.name)]
         open_reach = self._encrypted_backward if private else self._backward
-        yield Near(number, (other,), open_reach if open_ else self._own, constraint)
+        serving = {n for n, cloud in enumerate(self._city.clouds) if serves_entry(self._city, cloud, app.zone)}
+        reach = tuple(here & (serving | {cloud}) for cloud, here in enumerate(open_reach))
+        yield Near(number, (other,), reach if open_ else self._own, constraint)
 
     def _shut(self, offered: str, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
         """Why it does not cross clouds, or how far it does."""

@@ -79,10 +79,14 @@ class Namespaces:
         """The zones of the namespaces that `selector` selects; `None` where it selects none that the city has."""
         key = repr(selector)
         if key not in self._answers:
-            found = [name for name in self._candidates(selector) if self._matches(name, selector)]
+            found = [name for name in self._candidates(selector) if _fits(self._labels[name], selector)]
             zones = frozenset(self.zone(name) for name in found) - {""}
             self._answers[key] = zones if found else None
         return self._answers[key]
+
+    def selects(self, selector: Mapping[str, Any], name: str) -> bool:
+        """Whether `selector` selects the namespace of that name; one that is not recorded has its name alone."""
+        return _fits(self._labels.get(name, {NAME_LABEL: name}), selector)
 
     def _candidates(self, selector: Mapping[str, Any]) -> Iterable[str]:
         """Those that have the rarest of the labels asked for; the rest need not be looked at."""
@@ -91,13 +95,13 @@ class Namespaces:
             return self._labels
         return min((self._by_label.get(pair, set()) for pair in wanted.items()), key=len)
 
-    def _matches(self, name: str, selector: Mapping[str, Any]) -> bool:
-        labels = self._labels[name]
-        exact = selector.get("matchLabels") or {}
-        # What only a run can know may be any of them.
-        if any(value not in (labels.get(key), UNKNOWN) for key, value in exact.items()):
-            return False
-        return all(_holds(item, labels) for item in selector.get("matchExpressions") or ())
+
+def _fits(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
+    exact = selector.get("matchLabels") or {}
+    # What only a run can know may be any of them.
+    if any(value not in (labels.get(key), UNKNOWN) for key, value in exact.items()):
+        return False
+    return all(_holds(item, labels) for item in selector.get("matchExpressions") or ())
 
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -127,7 +127,13 @@ def city_of(
         take_over=spec.engine.take_over,
         waivers=waivers,
         labels=dict(document.metadata.labels),
+        entry=_entry(spec.entry),
     )
+
+
+def _entry(item: city.Entry) -> model.Entry:
+    shared = {host: tuple(tenants) for host, tenants in item.shared_hosts.items()}
+    return model.Entry(shared, model.EntryTLS(item.tls.enabled, dict(item.tls.certificates)))
 
 
 def _compliance(item: city.Compliance) -> model.Compliance:

@@ -6,6 +6,7 @@ configuration and has nginx take it over without dropping a connection; one that
 
 from __future__ import annotations
 
+from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.base.kubernetes import priority_class
@@ -16,9 +17,38 @@ from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityS
 USER = 101
 CONFIGURATION = "/etc/gateway"
 ROUTES = "/etc/gateway-routes"
+TLS = "/etc/gateway-tls"
+
+# What only the gateway, or a sign-in at the gateway, may say of a caller. nginx has no way to leave headers out by a
+# pattern, so each is named; names with an underscore, which some servers read as the same, are dropped as a whole.
+NOT_THE_CALLERS = (
+    *("Forwarded", "Proxy", "Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"),
+    *(f"X-Forwarded-{name}" for name in ("By", "Client-Cert", "Email", "Groups", "Path", "Port", "Prefix")),
+    *(f"X-Forwarded-{name}" for name in ("Preferred-Username", "Protocol", "Scheme", "Server", "Ssl", "Uri", "User")),
+    *("X-Forwarded", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Host"),
+    *("Client-Ip", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Addr", "X-Remote-Ip"),
+    *(
+        "X-Originating-Ip",
+        "Cf-Connecting-Ip",
+        "Fastly-Client-Ip",
+        "X-Envoy-External-Address",
+        "X-Scheme",
+        "Front-End-Https",
+    ),
+    *(f"X-Remote-{name}" for name in ("User", "Email", "Group", "Groups", "Name", "Roles")),
+    *(f"X-Auth-Request-{name}" for name in ("User", "Email", "Groups", "Preferred-Username", "Access-Token")),
+    *("X-Auth-User", "X-Auth-Email", "X-Authenticated-User", "X-Authenticated-Userid", "X-Authenticated-Groups"),
+    *("X-User", "X-User-Id", "X-User-Name", "X-User-Email", "X-User-Roles", "X-Username", "X-Email", "X-Groups"),
+    *("X-Webauth-User", "X-Webauth-Email", "X-Webauth-Name", "X-Webauth-Role", "X-Webauth-Groups"),
+    *("X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Ssl-Cert", "Client-Cert", "Client-Cert-Chain"),
+    *("X-Ssl-Client-Cert", "X-Ssl-Client-Dn", "X-Ssl-Client-S-Dn", "X-Ssl-Client-Verify", "Ssl-Client-Cert"),
+    *("Ssl-Client-Subject-Dn", "Ssl-Client-Verify", "X-Consumer-Id", "X-Consumer-Username"),
+)
+_BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in NOT_THE_CALLERS)
 
 # The resolver's address is known in the pod only. Workers are few: the gateway is replicated, not widened.
-NGINX_CONF = """worker_processes 2;
+NGINX_CONF = (
+    """worker_processes 2;
 pid /tmp/nginx.pid;
 error_log stderr warn;
 events { worker_connections 4096; }
@@ -26,7 +56,11 @@ http {
   include /tmp/resolver.conf;
   include /etc/nginx/mime.types;
   default_type application/octet-stream;
-  access_log /dev/stdout;
+  log_format audit escape=json '{"time":"$time_iso8601","client":"$remote_addr","host":"$host",'
+    '"method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","tls":"$ssl_protocol",'
+    '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
+    '"agent":"$http_user_agent","request":"$request_id"}';
+  access_log /dev/stdout audit;
   server_tokens off;
   client_body_temp_path /tmp/client;
   proxy_temp_path /tmp/proxy;
@@ -35,29 +69,65 @@ http {
   scgi_temp_path /tmp/scgi;
   client_max_body_size 32m;
   server_names_hash_bucket_size 256;
-  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-  server {
+  proxy_headers_hash_max_size 2048;
+  underscores_in_headers off;
+  ignore_invalid_headers on;
+  map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }
+  map $upgrade $connection_upgrade { default upgrade; '' ''; }
+  map "$https:$ssl_server_name:$host" $astray { default 1; ~^: 0; "~*^on:([^:]+):\\1$" 0; }
+  proxy_http_version 1.1;
+  proxy_connect_timeout 5s;
+  proxy_set_header Host $host;
+  proxy_set_header Upgrade $upgrade;
+  proxy_set_header Connection $connection_upgrade;
+  proxy_set_header X-Real-IP $remote_addr;
+  proxy_set_header X-Forwarded-For $remote_addr;
+  proxy_set_header X-Forwarded-Host $host;
+  proxy_set_header X-Forwarded-Proto $scheme;
+  proxy_set_header X-Request-Id $request_id;
+"""
+    + _BLANK
+    + """  server {
     listen 8080 default_server;
+    error_page 497 = @plain;
     location = /-/health { access_log off; return 200 "ok\\n"; }
-    location = /-/routes { access_log off; alias /tmp/routes.digest; default_type text/plain; }
-    location / { return 404 "no such service here\\n"; }
+    location = /-/routes { access_log off; default_type text/plain; include /tmp/digest.conf; }
+    location / {
+      if ($astray) { return 421; }
+      return 404 "no such service here\\n";
+    }
+    location @plain {
+      rewrite ^(/-/(health|routes))$ $1 last;
+      return 404 "no such service here\\n";
+    }
   }
   include /tmp/routes.conf;
 }
 """
+)
+
+# A configuration is only taken together with the certificate that it was made for: both reach the pod on their own. Its
+# digest is part of it, so that nginx answers with it once it serves the configuration and not before.
+COMPLETE = f"""content() {{ [ ! -f "$1" ] || cat "$1"; }}
+answer() {{ printf 'return 200 "%s\\\\n";' "$1" > /tmp/digest.conf; }}
+complete() {{ [ "$(content {ROUTES}/certificate)" = "$(content {TLS}/digest)" ]; }}
+"""
 
 RUN = f"""set -eu
-server=$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf | head -n 1)
+{COMPLETE}server=$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf | head -n 1)
 case "$server" in *:*) server="[$server]" ;; esac
 echo "resolver $server valid=5s ipv6=off;" > /tmp/resolver.conf
 : > /tmp/routes.conf
 : > /tmp/routes.digest
-if [ -f {ROUTES}/routes.conf ]; then
+answer ""
+if [ -f {ROUTES}/routes.conf ] && complete; then
   cp {ROUTES}/routes.conf /tmp/routes.conf
+  answer "$(cat {ROUTES}/digest)"
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
     cat {ROUTES}/digest > /tmp/routes.digest
   else
     : > /tmp/routes.conf
+    answer ""
   fi
 fi
 exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
@@ -65,20 +135,23 @@ exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
 
 # Two containers share /tmp and the process namespace: the loader can signal nginx and nothing else.
 LOAD = f"""set -u
-touch /tmp/routes.refused
+{COMPLETE}touch /tmp/routes.refused
 while sleep 1; do
-  [ -f {ROUTES}/digest ] && [ -f /tmp/nginx.pid ] || continue
+  [ -f {ROUTES}/digest ] && [ -f /tmp/nginx.pid ] && complete || continue
   digest=$(cat {ROUTES}/digest)
-  [ "$digest" != "$(cat /tmp/routes.digest)" ] || continue
+  last=$(cat /tmp/routes.digest)
+  [ "$digest" != "$last" ] || continue
   [ "$digest" != "$(cat /tmp/routes.refused)" ] || continue
   cp /tmp/routes.conf /tmp/routes.last
   cp {ROUTES}/routes.conf /tmp/routes.new && mv /tmp/routes.new /tmp/routes.conf
+  answer "$digest"
   if nginx -e stderr -t -q -c {CONFIGURATION}/nginx.conf; then
     kill -HUP "$(cat /tmp/nginx.pid)"
     echo "$digest" > /tmp/routes.digest.new && mv /tmp/routes.digest.new /tmp/routes.digest
     echo "loaded routes $digest"
   else
     mv /tmp/routes.last /tmp/routes.conf
+    answer "$last"
     echo "$digest" > /tmp/routes.refused
     echo "refused routes $digest: they do not pass nginx's own test" >&2
   fi
@@ -91,19 +164,23 @@ class Gateway(CapabilityComponent):
 
     def build(self, context: CapabilityScope) -> Endpoint:
         namespace, name = context.namespace, context.capability.name
-        self.scope.add(
-            network.policy(
-                namespace, f"{name}-entry", context.selector, ingress=[network.from_anywhere([context.type.port])]
-            )
-        )
         files = {"nginx.conf": NGINX_CONF, "run.sh": RUN, "load.sh": LOAD}
+        is_main = gateway_of(self.scope.inputs.city) == context.capability
+        if is_main:
+            self.scope.add(
+                network.policy(
+                    namespace, f"{name}-entry", context.selector, ingress=[network.from_anywhere([context.type.port])]
+                )
+            )
         configuration = self.scope.add(pods.config_map(namespace, f"{name}-configuration", files))
         ready = self.scope.after(configuration)
         ready.add(self._workload(context, pods.content_digest(files)))
-        self.scope.add(pods.service(namespace, name, context.selector, {"http": context.type.port}))
+        if is_main:
+            self.scope.add(pods.service(namespace, name, context.selector, {"http": context.type.port}))
         if (context.capability.replicas or 1) > 1:
             self.scope.add(pods.disruption_budget(namespace, name, context.selector))
-        return context.endpoint(service=name, image=self.scope.inputs.images["gateway"])
+        # Who comes in to a zone's own gateway, and by which Service, is the entry stack's alone to say.
+        return context.endpoint(service=name if is_main else ENTRY_SERVICE, image=self.scope.inputs.images["gateway"])
 
     def _workload(self, context: CapabilityScope, content: str) -> Manifest:
         image = self.scope.inputs.images["gateway"]
@@ -111,6 +188,7 @@ class Gateway(CapabilityComponent):
         mounts = [
             {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True},
             {"name": "routes", "mountPath": ROUTES, "readOnly": True},
+            {"name": "tls", "mountPath": TLS, "readOnly": True},
         ]
         healthy: Manifest = {"httpGet": {"path": "/-/health", "port": "http"}, "periodSeconds": 2}
         nginx = pods.container(
@@ -137,6 +215,7 @@ class Gateway(CapabilityComponent):
             volumes=[
                 {"name": "configuration", "configMap": {"name": f"{name}-configuration"}},
                 {"name": "routes", "configMap": {"name": routes_config_map(name), "optional": True}},
+                {"name": "tls", "secret": {"secretName": tls_secret(name), "optional": True, "defaultMode": 0o440}},
             ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
@@ -160,3 +239,8 @@ class Gateway(CapabilityComponent):
 def routes_config_map(gateway: str) -> str:
     """The ConfigMap in which the entry stack puts a gateway's routes."""
     return f"{gateway}-routes"
+
+
+def tls_secret(gateway: str) -> str:
+    """The Secret in which the entry stack puts a gateway's certificate and key."""
+    return f"{gateway}-tls"

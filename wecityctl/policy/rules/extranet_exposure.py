@@ -1,10 +1,14 @@
-"""A government extranet offers nothing to the outside: no load balancer, node port, external address or gateway."""
+"""A government extranet is reached through its own entry point alone: no load balancer, external address or gateway,
+and no node port but that of the entry point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.city import City
+from wecityctl.model.entries import ENTRY_SERVICE, entry_of
+from wecityctl.model.naming import stack_name
 from wecityctl.policy.admission import MANAGE, Validation, in_city, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
@@ -31,6 +35,8 @@ def check(posture: Posture) -> Iterable[Finding]:
             continue
         kind, spec = str(item.inputs["kind"]), item.inputs.get("spec") or {}
         fault = ""
+        if _is_entry(posture, recording, item):
+            continue
         if kind == "Service" and spec.get("type", "ClusterIP") not in _INNER:
             fault = f"type {spec['type']} opens a government extranet"
         elif kind == "Service" and spec.get("externalIPs"):
@@ -40,6 +46,20 @@ def check(posture: Posture) -> Iterable[Finding]:
         if fault:
             resolution = "serve it through a route of its app, or from a data-exchange zone with a declared flow"
             yield about(posture, recording.stack, item, fault, resolution)
+
+
+def _is_entry(posture: Posture, recording: Recording, item: RecordedResource) -> bool:
+    """Whether it is the node port of an extranet's own entry point, as the entry stack makes it."""
+    spec = item.inputs.get("spec") or {}
+    made = recording.stack == stack_name(posture.city.name, "entry") and item.inputs.get("kind") == "Service"
+    plain = spec.get("type") == "NodePort" and not spec.get("externalIPs")
+    return made and plain and name_of(item) == ENTRY_SERVICE and namespace_of(item) in _entries(posture.city)
+
+
+def _entries(city: City) -> tuple[str, ...]:
+    """The namespaces of the extranets' own entry points."""
+    found = (entry_of(city, zone) for zone in extranets(city))
+    return tuple(sorted({entry.namespace for entry in found if entry is not None}))
 
 
 def extranets(city: City) -> tuple[str, ...]:
@@ -62,7 +82,9 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         ],
         [
             Validation(
-                f"object.kind != 'Service' || dyn(object).spec.?type.orValue('ClusterIP') in {quote(_INNER)}",
+                f"object.kind != 'Service' || dyn(object).spec.?type.orValue('ClusterIP') in {quote(_INNER)}"
+                f" || (dyn(object).spec.?type.orValue('') == 'NodePort' && request.name == {quote(ENTRY_SERVICE)}"
+                f" && request.namespace in {quote(_entries(city))} && {may(city, MANAGE)})",
                 "a government extranet zone has no load balancer and no node port; serve it through a route of its app",
             ),
             Validation(

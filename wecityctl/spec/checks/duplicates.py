@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from wecityctl.errors import Problem
 from wecityctl.model import naming
+from wecityctl.model.city import App
+from wecityctl.model.entries import GATEWAY
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.nodes import Document, PathItem, Place, format_path
 from wecityctl.spec.shapes import KINDS
@@ -60,20 +63,60 @@ def capabilities_across_platforms(draft: Draft) -> Iterator[Problem]:
 
 def routes(draft: Draft) -> Iterator[Problem]:
     """One host and path lead to one app."""
-    first: dict[tuple[str, str], Sourced] = {}  # type: ignore[type-arg]
+    first: dict[tuple[str, str], Sourced[App]] = {}
+    shared = draft.city.value.entry.shared_hosts if draft.city is not None else {}
     for app in draft.apps:
         route = app.value.route
         if route is None or not app.value.runs:
             continue
         key = (route.host, route.path.rstrip("/"))
-        if key in first:
-            other = first[key]
+        other = first.setdefault(key, app)
+        # Where the host is another tenant's, that is what has to be said.
+        if other is not app and _taken(app, other, shared) is None:
             message = (
                 f"{route.host}{route.path} already leads to app {other.value.tenant}/{other.value.name} "
                 f"({other.place('spec', 'route')})"
             )
             yield app.problem(("spec", "route"), message, "another host or path")
-        first.setdefault(key, app)
+
+
+def hosts(draft: Draft) -> Iterator[Problem]:
+    """A host, with what is below it, belongs to one tenant unless the City shares it.
+
+    A page below another's host can set that one's cookies, as a page beside it can read them.
+    """
+    if draft.city is None or not draft.knows_all("City"):
+        return
+    shared = draft.city.value.entry.shared_hosts
+    owners: dict[str, Sourced[App]] = {}
+    below: dict[str, Sourced[App]] = {}
+    for app in draft.apps:
+        route = app.value.route
+        if route is None or not app.value.runs:
+            continue
+        labels = route.host.split(".")
+        above = [".".join(labels[index:]) for index in range(1, len(labels))]
+        found = [*(owners.get(host) for host in (route.host, *above)), below.get(route.host)]
+        taken = (_taken(app, owner, shared) for owner in found if owner is not None)
+        yield from islice((problem for problem in taken if problem is not None), 1)
+        owners.setdefault(route.host, app)
+        for host in above:
+            below.setdefault(host, app)
+
+
+def _taken(app: Sourced[App], owner: Sourced[App], shared: Mapping[str, tuple[str, ...]]) -> Problem | None:
+    assert app.value.route is not None
+    assert owner.value.route is not None
+    host, other = app.value.route.host, owner.value.route.host
+    tenants = {app.value.tenant, owner.value.tenant}
+    if len(tenants) == 1 or any(tenants <= set(shared.get(name, ())) for name in (host, other)):
+        return None
+    message = (
+        f"host {other!r} belongs to tenant {owner.value.tenant!r}, whose app {owner.value.name!r} has it "
+        f"({owner.place('spec', 'route', 'host')})"
+    )
+    expected = f"another host, or {other} with both tenants under spec.entry.sharedHosts of the City"
+    return app.problem(("spec", "route", "host"), message, expected)
 
 
 def derived_names(draft: Draft) -> Iterator[Problem]:
@@ -82,6 +125,10 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
     for platform, _, item in draft.capabilities():
         for zone in {"", item.zone}:
             platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
+        if item.type == GATEWAY:
+            # Each zone with routes has an entry point of its own there.
+            for zone in draft.zone_names:
+                platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
     namespaces = dict(platforms)
     databases: dict[str, str] = {}
     workloads: dict[tuple[str, str], str] = {}

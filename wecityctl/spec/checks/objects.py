@@ -6,18 +6,18 @@ The names come from `naming` and from the stacks' programs; a test records gener
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
+from wecityctl.model.entries import ENTRY_SERVICE, GATEWAY
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
 
 # Every cluster has these namespaces, and `default` as a service account in every namespace.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _DEFAULT_ACCOUNT = "default"
-# The gateway's Service for the world outside.
-_ENTRY_SERVICE = "entry"
 _EXPECTED = "another name for one of the two"
 
 
@@ -67,10 +67,15 @@ def apps(draft: Draft) -> Iterator[Problem]:
 
 def capabilities(draft: Draft) -> Iterator[Problem]:
     """Objects of capabilities in one namespace have names of their own."""
-    gateways = {_namespace(item) for _, _, item in draft.capabilities() if item.type == "gateway"}
-    taken: dict[tuple[str, str, str], str] = {
-        (namespace, "Service", _ENTRY_SERVICE): "the city's entry point" for namespace in gateways
-    }
+    taken: dict[tuple[str, str, str], str] = {}
+    for _, _, item in draft.capabilities():
+        if item.type == GATEWAY:
+            taken[(_namespace(item), "Service", ENTRY_SERVICE)] = "the city's entry point"
+            # Any zone may come to have routes, and then an entry point of its own.
+            for zone in draft.zone_names:
+                own = replace(item, name=naming.zone_gateway(item.name, zone), zone=zone)
+                names = (("Service", ENTRY_SERVICE), *_objects_of_capability(own, crossing=False))
+                taken |= {(_namespace(own), *each): f"the entry point of zone {zone!r}" for each in names}
     for platform, path, item in draft.capabilities():
         whose = f"capability {item.name!r}"
         for kind, name in _objects_of_capability(item, crossing=len(draft.clouds) > 1):

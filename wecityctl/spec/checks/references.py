@@ -35,6 +35,35 @@ def zones(draft: Draft) -> Iterator[Problem]:
         yield from _missing(app, ("spec", "zone"), "zone", app.value.zone, names)
 
 
+def entry_points(draft: Draft) -> Iterator[Problem]:
+    """Shared hosts and certificates of the entry points name tenants and zones that the files declare."""
+    if draft.city is None or not draft.knows_all("City"):
+        return
+    city, entry = draft.city, draft.city.value.entry
+    tenants = tuple(tenant.value.name for tenant in draft.tenants)
+    for host, names in entry.shared_hosts.items() if draft.knows_all("Tenant") else ():
+        for index, name in enumerate(names):
+            yield from _missing(city, ("spec", "entry", "sharedHosts", host, index), "tenant", name, tenants)
+    for zone, secret in entry.tls.certificates.items():
+        path: tuple[PathItem, ...] = ("spec", "entry", "tls", "certificates", zone)
+        if zone not in draft.zone_names:
+            expected = one_of(draft.zone_names)
+            yield city.problem(
+                path, f"there is no zone {zone!r}", expected, nearest(zone, draft.zone_names), on_key=True
+            )
+        tenant, _, name = secret.rpartition("/")
+        if not tenant:
+            yield city.problem(path, f"{secret!r} is not a secret of a tenant", f"<tenant>/{name}")
+        elif draft.knows_all("Tenant"):
+            yield from _missing(city, path, "tenant", tenant, tenants)
+    for cloud in draft.clouds:
+        for zone in cloud.value.kubernetes.zone_ingress_classes:
+            if zone not in cloud.value.zones:
+                path = ("spec", "kubernetes", "zoneIngressClasses", zone)
+                message = f"the cloud does not serve zone {zone!r}"
+                yield cloud.problem(path, message, one_of(cloud.value.zones), on_key=True)
+
+
 def cloud_pins(draft: Draft) -> Iterator[Problem]:
     """A pin names a cloud that exists and serves the zone."""
     if not draft.knows_all("Cloud"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from wecityctl.errors import Problem
+from wecityctl.model.entries import gateway_of, ingress_class_of
 from wecityctl.spec.draft import Draft
+from wecityctl.spec.nodes import PathItem
 
 
 def routes_lead_somewhere(draft: Draft) -> Iterator[Problem]:
@@ -23,6 +26,30 @@ def routes_lead_somewhere(draft: Draft) -> Iterator[Problem]:
         if not entry:
             message = "the city has no entry point for this route"
             expected = "a capability of type gateway on the application platform, or a cloud with an ingressClass"
+            yield app.problem(("spec", "route"), message, expected, on_key=True)
+
+
+def ingress_classes_of_zones(draft: Draft) -> Iterator[Problem]:
+    """Where ingress classes are the entry points, each zone with routes has its own: none serves two of them."""
+    city = draft.city
+    if city is None or not draft.knows_all("City", "Cloud", "Platform"):
+        return
+    whole = replace(city.value, platforms=tuple(item.value for item in draft.platforms))
+    if gateway_of(whole) is not None:
+        return
+    entry = next((cloud for cloud in draft.clouds if cloud.value.kubernetes.ingress_class), None)
+    if entry is None:
+        return
+    settings = entry.value.kubernetes
+    owners = {settings.ingress_class: "ingressClass"}
+    for zone, name in settings.zone_ingress_classes.items():
+        path: tuple[PathItem, ...] = ("spec", "kubernetes", "zoneIngressClasses", zone)
+        if owners.setdefault(name, zone) != zone:
+            yield entry.problem(path, f"ingress class {name!r} serves {owners[name]} already", "a class of its own")
+    for app in draft.apps:
+        if app.value.is_routed and not ingress_class_of(whole, entry.value, app.value.zone):
+            message = f"no ingress class of cloud {entry.value.name!r} serves zone {app.value.zone!r}"
+            expected = f"one for {app.value.zone} under spec.kubernetes.zoneIngressClasses of the Cloud"
             yield app.problem(("spec", "route"), message, expected, on_key=True)
 
 

@@ -73,6 +73,31 @@ class Flow(Shape):
     reason: names.Title = options("What it is for.", "one-stop service")
 
 
+class EntryTLS(Shape):
+    """HTTPS at the entry points."""
+
+    enabled: bool | None = options(
+        "Whether they speak HTTPS; by default on an embedded cloud, and where a certificate is named.", default=None
+    )
+    certificates: dict[names.ZoneName, names.Subject] = options(
+        "Secrets <tenant>/<name> with a certificate, its chain and its key in PEM, by zone; "
+        "the city's own authority issues the others.",
+        {"internet": "data-bureau/entry-tls"},
+        default_factory=dict,
+    )
+
+
+class Entry(Shape):
+    """The entry points: one for each zone that has routes."""
+
+    shared_hosts: dict[names.RouteHost, list[names.TenantName]] = options(
+        "Tenants that may all have routes on a host; any other host is one tenant's.",
+        {"services": ["health-commission", "transport-bureau"]},
+        default_factory=dict,
+    )
+    tls: EntryTLS = options("HTTPS at the entry points.", default_factory=EntryTLS)
+
+
 class Images(Shape):
     """Where the container images of the city's own services come from."""
 
@@ -122,6 +147,7 @@ class CitySpec(Shape):
     compliance: Compliance = options("What the city must obey.", default_factory=Compliance)
     zones: list[Zone] = options("Security zones.", min_length=1)
     flows: list[Flow] = options("Approved traffic between zones.", default_factory=list)
+    entry: Entry = options("The entry points.", default_factory=Entry)
     images: Images = options("Where container images come from.", default_factory=Images)
     state: State = options("Where state is kept.", default_factory=State)
     engine: Engine = options("How the engine works.", default_factory=Engine)
@@ -143,6 +169,11 @@ class KubernetesSettings(Shape):
     ingress_class: names.ClassName = options("An ingress class to use instead of our gateway.", "nginx", default="")
     storage_class: names.ClassName = options(
         "The storage class for volumes; empty: the default one.", "ssd", default=""
+    )
+    zone_ingress_classes: dict[names.ZoneName, names.ClassName] = options(
+        "Beside ingressClass: the class of each zone that is not the internet's.",
+        {"extranet": "nginx-inner"},
+        default_factory=dict,
     )
 
 

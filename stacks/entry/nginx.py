@@ -1,0 +1,75 @@
+"""The text of an entry point's routes: nginx's servers, one for each host, and the index page of the zone.
+
+What holds for every route – headers, logs, what nginx itself is – is the gateway's (`platforms.application.gateway`).
+Pure functions.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from wecityctl.model.outputs import RouteTarget
+from wecityctl.stacks.platforms.application.gateway import TLS
+
+# nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
+_NGINX_TEXT = 3500
+
+# The port is the one that plain HTTP is asked on: 497 is nginx's code for that, and answers lead back to the same port.
+# Ciphers: those of TLS 1.2 that have forward secrecy and authenticate what they encrypt (RFC 9325, section 4.2).
+_ENCRYPTED = f"""ssl_certificate {TLS}/tls.crt;
+ssl_certificate_key {TLS}/tls.key;
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
+ssl_prefer_server_ciphers off;
+ssl_session_cache shared:tls:4m;
+ssl_session_tickets off;
+error_page 497 =308 https://$http_host$request_uri;
+map $https $strict_transport {{ default ''; on 'max-age=31536000'; }}
+add_header Strict-Transport-Security $strict_transport always;
+proxy_hide_header Strict-Transport-Security;
+"""
+
+
+def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False) -> str:
+    """The servers of one entry point. Names resolve when they are used, so a Service that is away breaks its own route
+    alone.
+    """
+    listen = "listen 8080 ssl;" if tls else "listen 8080;"
+    blocks = [_ENCRYPTED] if tls else []
+    blocks.append(_server(domain, listen, _index(city, routes)))
+    for host in sorted({route.host for route in routes}):
+        locations = "".join(_locations(route, number) for number, route in enumerate(routes) if route.host == host)
+        blocks.append(_server(host, listen, locations))
+    return "".join(blocks)
+
+
+def _server(name: str, listen: str, content: str) -> str:
+    # A request whose Host is not the name that the connection was opened for is sent back (RFC 9110, section 15.5.20).
+    return f"server {{\n  {listen}\n  server_name {name};\n  if ($astray) {{ return 421; }}\n{content}}}\n"
+
+
+def _locations(route: RouteTarget, number: int) -> str:
+    """The route's path and everything below it; what only begins with the same letters is somebody else's."""
+    upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
+    body = (
+        "{\n"
+        f"    set $upstream_{number} {upstream};\n"
+        f"    proxy_pass http://$upstream_{number}:{route.external_port or route.port};\n"
+        "  }\n"
+    )
+    path = route.path.rstrip("/")
+    return f"  location = {path} {body}  location ^~ {path}/ {body}" if path else f"  location / {body}"
+
+
+def _index(city: str, routes: Sequence[RouteTarget]) -> str:
+    """The page at the city's own domain: what this entry point serves."""
+    items = "".join(f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>" for route in routes)
+    page = f"<!doctype html><meta charset=utf-8><title>{city}</title><h1>{city}</h1><ul>{items}</ul>"
+    parts = [page[start : start + _NGINX_TEXT] for start in range(0, len(page), _NGINX_TEXT)]
+    answer = f"return 200 '{page}';"
+    if len(parts) > 1:
+        names = "".join(f"$index_{number}" for number in range(len(parts)))
+        answer = "".join(f"set $index_{number} '{part}'; " for number, part in enumerate(parts))
+        answer += f'return 200 "{names}";'
+    return f"  default_type text/html;\n  location = / {{ {answer} }}\n"

@@ -1,0 +1,117 @@
+"""Certificates of the entry points: who is trusted with what, and when they are made again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from tests.stacks.cities import app, city, full_city
+from wecityctl.engine.certificates import (
+    AUTHORITY_RENEWED_BEFORE,
+    AUTHORITY_VALID,
+    PRIVATE_AUTHORITY,
+    RENEWED_BEFORE,
+    VALID,
+    renewed,
+    require_readable,
+)
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import Entry, EntryTLS, Route
+from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.plan import Plan, make_plan
+from wecityctl.stacks.catalogue import load_catalogue
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+KEY, INNER = "entry/gateway/tls", "entry/gateway-extranet/tls"
+DAY = timedelta(days=1)
+
+
+def plan_of(whole: object = None) -> Plan:
+    return make_plan(whole or full_city(), load_catalogue())  # type: ignore[arg-type]
+
+
+def verify(authority: str, chain: str, host: str, now: datetime) -> None:
+    """Raise `VerificationError` where a client that trusts `authority` would."""
+    store = Store(x509.load_pem_x509_certificates(authority.encode()))
+    leaf, *others = x509.load_pem_x509_certificates(chain.encode())
+    PolicyBuilder().store(store).time(now).build_server_verifier(x509.DNSName(host)).verify(leaf, others)
+
+
+def test_what_is_issued_is_trusted_for_the_citys_hosts_and_no_others() -> None:
+    values = renewed(plan_of(), {}, NOW)
+    assert set(values) == {PRIVATE_AUTHORITY, AUTHORITY_KEY, KEY, INNER}
+    assert "PRIVATE" not in values[AUTHORITY_KEY]
+    for host in ("xc.example", "code.xc.example", "anything.xc.example"):
+        verify(values[AUTHORITY_KEY], values[KEY], host, NOW)
+    for host in ("xc.example.org", "a.b.xc.example"):
+        with pytest.raises(VerificationError):
+            verify(values[AUTHORITY_KEY], values[KEY], host, NOW)
+    keys = {text.partition("-----BEGIN CERTIFICATE")[0] for text in (values[KEY], values[INNER])}
+    assert len(keys) == 2
+
+
+def test_nothing_is_due_until_the_last_third() -> None:
+    plan = plan_of()
+    values = renewed(plan, {}, NOW)
+    assert renewed(plan, values, NOW) == {}
+    assert renewed(plan, values, NOW + VALID - RENEWED_BEFORE - DAY) == {}
+    later = renewed(plan, values, NOW + VALID - RENEWED_BEFORE + DAY)
+    assert set(later) == {KEY, INNER}
+    verify(values[AUTHORITY_KEY], later[KEY], "code.xc.example", NOW + VALID)
+
+
+def test_a_host_below_another_is_in_the_certificate() -> None:
+    values = renewed(plan_of(city(app("code"))), {}, NOW)
+    deep = plan_of(city(app("code"), app("desk", route=Route("desk.code"))))
+    found = renewed(deep, values, NOW)
+    assert set(found) == {KEY}
+    verify(values[AUTHORITY_KEY], found[KEY], "desk.code.xc.example", NOW)
+
+
+def test_what_cannot_be_read_or_is_somebody_elses_is_made_again() -> None:
+    plan = plan_of()
+    values = renewed(plan, {}, NOW)
+    other = renewed(plan, {}, NOW)
+    assert set(renewed(plan, {**values, KEY: "no certificate"}, NOW)) == {KEY}
+    assert set(renewed(plan, {**values, KEY: other[KEY]}, NOW)) == {KEY}
+    assert set(renewed(plan, {**values, AUTHORITY_KEY: other[AUTHORITY_KEY]}, NOW)) == {AUTHORITY_KEY}
+
+
+def test_a_new_authority_is_trusted_by_those_who_know_the_old_one() -> None:
+    plan = plan_of()
+    values = renewed(plan, {}, NOW)
+    later = NOW + AUTHORITY_VALID - AUTHORITY_RENEWED_BEFORE + DAY
+    values |= renewed(plan, values, later - 2 * DAY)
+    found = renewed(plan, values, later)
+    assert set(found) == {PRIVATE_AUTHORITY, AUTHORITY_KEY, KEY, INNER}
+    old, both = values[AUTHORITY_KEY], found[AUTHORITY_KEY]
+    assert both.endswith(old)
+    new = both.removesuffix(old)
+    for trusted in (old, new, both):
+        verify(trusted, found[KEY], "code.xc.example", later)
+    assert renewed(plan, {**values, **found}, later) == {}
+
+
+def test_a_city_without_https_needs_nothing() -> None:
+    assert renewed(plan_of(replace(full_city(), entry=Entry(tls=EntryTLS(enabled=False)))), {}, NOW) == {}
+
+
+def test_a_given_certificate_is_checked_before_anything_is_changed() -> None:
+    whole = replace(full_city(), entry=Entry(tls=EntryTLS(certificates={"internet": "health/entry-tls"})))
+    plan, name = plan_of(whole), "tenant/health/entry-tls"
+    values = renewed(plan, {}, NOW)
+    assert KEY not in values
+    good, other = values[INNER], renewed(plan_of(), {}, NOW)[KEY]
+    require_readable(plan, {**values, name: good}, NOW)
+    key, chain = good.partition("-----BEGIN CERTIFICATE")[0], other[other.index("-----BEGIN CERTIFICATE") :]
+    for value, now, told in (
+        ("no certificate", NOW, "secret health/entry-tls is no certificate"),
+        (key + chain, NOW, "the key is not that of the first certificate"),
+        (good, NOW + VALID, "it ended on 20"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            require_readable(plan, {**values, name: value}, now)

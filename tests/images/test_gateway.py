@@ -1,0 +1,283 @@
+"""The gateway's own scripts and configuration in its real image: what apps are told, who is refused, and what a new
+certificate costs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.stacks.cities import app, city
+from wecityctl.engine.certificates import renewed
+from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.outputs import RouteTarget
+from wecityctl.plan import make_plan
+from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.entry.nginx import render_routes
+from wecityctl.stacks.platforms.application.gateway import CONFIGURATION, LOAD, NGINX_CONF, NOT_THE_CALLERS, RUN
+
+pytestmark = [pytest.mark.build, needs_root]
+
+DOMAIN = "xc.example"
+PLAN = make_plan(city(app("code")), load_catalogue())
+KEY = "entry/gateway/tls"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """An app that answers with what it was sent."""
+
+    def do_GET(self) -> None:
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        body = json.dumps({"port": self.connection.getsockname()[1], "headers": headers})
+        self.send_response(200)
+        self.send_header("Strict-Transport-Security", "max-age=1")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A running gateway: nginx and the loader with the directory that stands for their volumes."""
+
+    place: Path
+    port: int
+    apps: tuple[int, int, int]
+    authority: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+    def routes(self) -> tuple[RouteTarget, ...]:
+        places = (("code", "/login"), ("code", "/"), ("bus", "/lines/"))
+        return tuple(
+            RouteTarget("health", "app", f"{host}.{DOMAIN}", path, "health-internet", "app", 80, "127.0.0.1", port)
+            for (host, path), port in zip(places, self.apps, strict=True)
+        )
+
+    def serve(self, digest: str, *, tls: bool) -> None:
+        """Give it routes as the kubelet would: the certificate and the configuration one after the other."""
+        routes = self.place / "gateway-routes"
+        text = render_routes(DOMAIN, "xc", self.routes(), tls=tls)
+        (routes / "routes.conf").write_text(self.here(text))
+        if tls:
+            (routes / "certificate").write_text(digest)
+        (routes / "digest").write_text(digest)
+
+    def certify(self, digest: str) -> None:
+        self.values = renewed(PLAN, {}, datetime.now(UTC))
+        self.authority = self.values[AUTHORITY_KEY]
+        secret = self.place / "gateway-tls"
+        for name in ("tls.crt", "tls.key"):
+            (secret / name).write_text(self.values[KEY])
+        (secret / "digest").write_text(digest)
+
+    def here(self, text: str) -> str:
+        return text.replace("/etc/gateway", f"/tmp{self.place}/gateway").replace("8080", str(self.port))
+
+    def digest(self) -> str:
+        return self.ask("check", "/-/routes", tls=False)[1].strip()
+
+    def ask(
+        self, host: str, path: str = "/", *, tls: bool = True, sni: str | None = None, **headers: str
+    ) -> tuple[int, str, dict[str, str]]:
+        """Status, body and headers of an answer. `sni` is the name that the connection is for; by default the host."""
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.sock = plain
+        if tls:
+            context = ssl.create_default_context(cadata=self.authority)
+            context.check_hostname = sni != ""
+            connection.sock = context.wrap_socket(plain, server_hostname=(host if sni is None else sni) or None)
+        try:
+            connection.request("GET", path, headers={"Host": host, **headers})
+            answer = connection.getresponse()
+            found = {key.lower(): value for key, value in answer.getheaders()}
+            return answer.status, answer.read().decode(), found
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def entry(unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entry]:
+    image = unpacked("gateway")
+    place = tmp_path_factory.mktemp("gateway")
+    for parent in (place, *place.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Echo) for _ in range(3)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    first, second, third = (server.server_port for server in servers)
+    found = Entry(place, free_port(), (first, second, third))
+    # A name server that nobody asks: the routes' apps are addresses.
+    (image.root / "etc" / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    for name in ("gateway", "gateway-routes", "gateway-tls"):
+        (place / name).mkdir()
+    conf = NGINX_CONF.replace("/dev/stdout", f"/tmp{place}/access.log")
+    (place / "access.log").touch()
+    (place / "access.log").chmod(0o666)
+    for name, text in {"nginx.conf": conf, "run.sh": RUN, "load.sh": LOAD}.items():
+        (place / "gateway" / name).write_text(found.here(text))
+    scripts = found.here(CONFIGURATION)
+    try:
+        # One /tmp for the two, as in the pod.
+        both = f"/bin/sh {scripts}/load.sh & exec /bin/sh {scripts}/run.sh"
+        with image.running("/bin/bash", "-c", both, shared=[place]) as process:
+            wait_for("nginx", lambda: found.ask("check", "/-/health", tls=False)[0] == 200 or None, process)
+            yield found
+    finally:
+        for server in servers:
+            server.shutdown()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    done = threading.Event()
+    for _ in range(int(seconds / 0.1)):
+        if holds():
+            return
+        done.wait(0.1)
+    raise AssertionError("it did not come to hold")
+
+
+def echo(entry: Entry, host: str, path: str, *, tls: bool = True, **headers: str) -> dict[str, str]:
+    status, body, _ = entry.ask(f"{host}.{DOMAIN}", path, tls=tls, **headers)
+    assert status == 200, body
+    found: dict[str, str] = json.loads(body)["headers"]
+    return found
+
+
+def test_a_configuration_waits_for_its_certificate(entry: Entry) -> None:
+    entry.serve("plain", tls=False)
+    wait_until(lambda: entry.digest() == "plain")
+    assert echo(entry, "code", "/", tls=False)["x-forwarded-proto"] == "http"
+    entry.serve("first", tls=True)
+    threading.Event().wait(3)
+    assert entry.digest() == "plain"
+    entry.certify("first")
+    wait_until(lambda: entry.digest() == "first")
+
+
+def test_what_callers_say_of_themselves_does_not_reach_an_app(entry: Entry) -> None:
+    forged = dict.fromkeys(NOT_THE_CALLERS, "admin")
+    ours = {
+        "X-Forwarded-For": "1.2.3.4",
+        "X-Real-IP": "1.2.3.4",
+        "X-Forwarded-Host": "evil",
+        "X-Forwarded-Proto": "http",
+    }
+    seen = echo(entry, "code", "/", **forged, **ours, X_Remote_User="admin", Accept="text/html", Authorization="own")
+    assert "admin" not in seen.values()
+    assert {key: seen[key] for key in ("x-forwarded-for", "x-real-ip", "x-forwarded-host", "x-forwarded-proto")} == {
+        "x-forwarded-for": "127.0.0.1",
+        "x-real-ip": "127.0.0.1",
+        "x-forwarded-host": f"code.{DOMAIN}",
+        "x-forwarded-proto": "https",
+    }
+    assert (seen["accept"], seen["authorization"]) == ("text/html", "own")
+    assert "upgrade" not in echo(entry, "code", "/", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings")
+    assert echo(entry, "code", "/", Upgrade="WebSocket", Connection="Upgrade")["upgrade"] == "websocket"
+
+
+def test_the_log_names_the_caller(entry: Entry) -> None:
+    entry.ask(f"code.{DOMAIN}", '/logged"', **{"X-Forwarded-For": "1.2.3.4"})
+
+    def lines() -> list[dict[str, object]]:
+        text = (entry.place / "access.log").read_text().splitlines()
+        return [found for found in map(json.loads, text) if found["uri"] == '/logged"']
+
+    wait_until(lambda: bool(lines()))
+    (line,) = lines()
+    assert (line["client"], line["status"], line["host"]) == ("127.0.0.1", 200, f"code.{DOMAIN}")
+    assert line["tls"] == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "number"),
+    [
+        ("code", "/", 1),
+        ("code", "/login", 0),
+        ("code", "/login/", 0),
+        ("code", "/login/x", 0),
+        ("code", "/login?next=/", 0),
+        ("code", "/loginfo", 1),
+        ("code", "/login.html", 1),
+        ("code", "/x/../login", 0),
+        ("code", "/login/%2e%2e/x", 1),
+        ("bus", "/lines", 2),
+        ("bus", "/lines/3", 2),
+        ("bus", "/lines3", None),
+    ],
+)
+def test_a_path_ends_where_its_segment_does(entry: Entry, host: str, path: str, number: int | None) -> None:
+    status, body, _ = entry.ask(f"{host}.{DOMAIN}", path)
+    assert status == (404 if number is None else 200)
+    if number is not None:
+        assert json.loads(body)["port"] == entry.apps[number]
+
+
+def test_plain_http_is_sent_to_https_on_the_same_port(entry: Entry) -> None:
+    host = f"code.{DOMAIN}:{entry.port}"
+    status, _, headers = entry.ask(host, "/a?b=c", tls=False)
+    assert (status, headers["location"]) == (308, f"https://{host}/a?b=c")
+    assert "strict-transport-security" not in headers
+    assert entry.ask("nobody.example", "/", tls=False)[0] == 404
+    status, _, headers = entry.ask(f"code.{DOMAIN}")
+    assert (status, headers["strict-transport-security"]) == (200, "max-age=31536000")
+
+
+def test_the_name_of_the_connection_is_that_of_the_request(entry: Entry) -> None:
+    host = f"code.{DOMAIN}"
+    assert entry.ask(host)[0] == 200
+    assert entry.ask(host.upper(), sni=host)[0] == 200
+    assert entry.ask(host, sni=f"bus.{DOMAIN}")[0] == 421
+    assert entry.ask(host, sni="")[0] == 421
+    assert entry.ask("nobody.example", sni=host)[0] == 421
+    assert entry.ask(f"nobody.{DOMAIN}")[0] == 404
+    assert re.search("<h1>xc</h1>", entry.ask(DOMAIN)[1])
+
+
+def test_ciphers_without_authentication_of_what_they_encrypt_are_refused(entry: Entry) -> None:
+    context = ssl.create_default_context(cadata=entry.authority)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-ECDSA-AES256-SHA384:ECDHE-ECDSA-AES128-SHA")
+    with socket.create_connection(("127.0.0.1", entry.port), timeout=10) as plain, pytest.raises(ssl.SSLError):
+        context.wrap_socket(plain, server_hostname=f"code.{DOMAIN}")
+
+
+def test_a_renewed_certificate_is_taken_over_without_a_failed_request(entry: Entry) -> None:
+    over, statuses, old = threading.Event(), [], entry.authority
+
+    def load() -> None:
+        while not over.is_set():
+            context = ssl.create_default_context(cadata=old + entry.authority)
+            with socket.create_connection(("127.0.0.1", entry.port), timeout=10) as plain:
+                connection = http.client.HTTPConnection("127.0.0.1", entry.port)
+                connection.sock = context.wrap_socket(plain, server_hostname=f"code.{DOMAIN}")
+                connection.request("GET", "/", headers={"Host": f"code.{DOMAIN}"})
+                statuses.append(connection.getresponse().status)
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    try:
+        entry.certify("second")
+        threading.Event().wait(2)
+        assert entry.digest() == "first"
+        entry.serve("second", tls=True)
+        wait_until(lambda: entry.digest() == "second")
+        wait_until(lambda: entry.ask(f"code.{DOMAIN}")[0] == 200)
+    finally:
+        over.set()
+        thread.join(10)
+    assert len(statuses) > 10
+    assert set(statuses) == {200}

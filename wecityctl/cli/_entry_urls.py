@@ -1,0 +1,51 @@
+"""How to reach the entry points from this host: a line of curl for each host that they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from wecityctl.model.naming import stack_name
+from wecityctl.model.outputs import EntryOutputs, outputs_from_json
+from wecityctl.paths import state_dir, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wecityctl.engine.backend import Backend
+    from wecityctl.inputs import Cluster
+    from wecityctl.session import Session
+
+
+def authority_file(city: str) -> Path:
+    """Where `up` keeps the certificates of a city's own authority for programs of this machine."""
+    return state_dir() / "authorities" / f"{city}.crt"
+
+
+def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend, *, keep: bool) -> tuple[str, ...]:
+    """A line for each host, or nothing where there is no entry point or nothing answers, as on simulated nodes.
+
+    `keep`: whether the certificates of the city's authority, which the lines name, are written to their file.
+    """
+    cluster = clusters.get(session.plan.placement.entry)
+    if cluster is None or not cluster.address:
+        return ()
+    state = backend.read_state(stack_name(session.city.name, "entry"))
+    try:
+        outputs = outputs_from_json("entry", dict(state.outputs)) if state is not None and state.outputs else None
+    except (ValueError, TypeError):
+        return ()
+    if not isinstance(outputs, EntryOutputs):
+        return ()
+    trusted = authority_file(session.city.name)
+    if keep and outputs.authority:
+        write_private(trusted, outputs.authority.encode())
+    option = f"--cacert {quote(str(trusted))} " if outputs.authority else ""
+    return tuple(_line(host, port, cluster.address, outputs, option) for host, port in outputs.addresses if port)
+
+
+def _line(host: str, port: int, address: str, outputs: EntryOutputs, option: str) -> str:
+    if not outputs.tls:
+        return f"curl -H 'Host: {host}' http://{address}:{port}/"
+    return f"curl {option}--resolve {host}:{port}:{address} https://{host}:{port}/"

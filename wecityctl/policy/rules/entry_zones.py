@@ -1,0 +1,170 @@
+"""A zone's apps are reached from outside through that zone's own entry point, and from no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from wecityctl.graph import UNKNOWN, RecordedResource
+from wecityctl.model.city import City
+from wecityctl.model.entries import GATEWAY, entry_of, gateway_of, main_zones
+from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
+from wecityctl.policy.findings import about
+from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.objects import ZONE_LABEL, cloud_of, namespace_of
+from wecityctl.policy.traffic import NAME_LABEL, Namespaces, is_name_server, namespaces
+
+NAME = "entry-zones"
+
+WHY = """\
+Who serves an app decides who can reach it. A gateway that serves the internet and the government extranet 政务外网 at
+one address puts the departments' systems on the internet, past the data-exchange zone and without any declared flow;
+the zone in the files is then a word. Each zone with routes therefore has an entry point of its own, in a namespace of
+the zone and at a node port of its own, and what is behind another entry point opens nothing to it. From the internet an
+extranet's app is reached through an app of the data-exchange zone and the declared flows to it and from it. Neither a
+flag nor a waiver lifts this rule."""
+_COMPONENT = "app.kubernetes.io/component"
+_RESOLUTION = "take it out; routes of a zone are served by the zone's own entry point, which needs no such policy"
+
+
+def check(posture: Posture) -> Iterable[Finding]:
+    """Recorded policies and Ingresses that let the entry point of one zone reach pods of another."""
+    city = posture.city
+    known, places = namespaces(posture), _places(city)
+    for recording, item in posture.objects("NetworkPolicy") if places else ():
+        here = known[cloud_of(posture, recording)]
+        for message in (*_lets_in(city, here, places, item), *_lets_out(here, places, item)):
+            yield about(posture, recording.stack, item, message, _RESOLUTION)
+    classes = _main_classes(city)
+    for recording, item in posture.objects("Ingress"):
+        zone = known[cloud_of(posture, recording)].zone(namespace_of(item))
+        name = str((item.inputs.get("spec") or {}).get("ingressClassName") or "")
+        if zone in _others(city) and (not name or name in classes):
+            who = f"ingress class {name!r}" if name else "the cluster's default ingress class"
+            message = f"{who} serves zone {zone!r} and the main entry point's zones"
+            yield about(posture, recording.stack, item, message, "name a class under zoneIngressClasses of the Cloud")
+
+
+def _places(city: City) -> Mapping[str, tuple[str, ...]]:
+    """The namespaces of all the entry points that the city may have, each with the zones that it serves."""
+    found = (entry_of(city, zone.name) for zone in city.zones)
+    return {entry.namespace: entry.zones for entry in found if entry is not None}
+
+
+def _others(city: City) -> tuple[str, ...]:
+    """The zones that the main entry point does not serve."""
+    return tuple(zone.name for zone in city.zones if zone.name not in main_zones(city))
+
+
+def _main_classes(city: City) -> tuple[str, ...]:
+    """The ingress classes that serve the main entry point's zones."""
+    return tuple(sorted({cloud.kubernetes.ingress_class for cloud in city.clouds} - {""}))
+
+
+def _lets_in(
+    city: City, here: Namespaces, places: Mapping[str, tuple[str, ...]], item: RecordedResource
+) -> Iterator[str]:
+    """What a policy in a zone that the main entry point does not serve lets in."""
+    zone = here.zone(namespace_of(item))
+    if zone not in _others(city):
+        return
+    for rule in (item.inputs.get("spec") or {}).get("ingress") or ():
+        peers = rule.get("from") or ()
+        if not peers and namespace_of(item) not in places:
+            yield f"lets everybody reach zone {zone!r}, entry points of other zones among them"
+        for peer in peers:
+            for place, zones in places.items():
+                if zone not in zones and _is_gateway(peer.get("podSelector")) and _selects(here, peer, place):
+                    yield f"lets the entry point of zone {zones[0]!r} reach zone {zone!r}"
+
+
+def _lets_out(here: Namespaces, places: Mapping[str, tuple[str, ...]], item: RecordedResource) -> Iterator[str]:
+    """The zones of others that a policy beside a gateway lets it reach."""
+    zones, spec = places.get(namespace_of(item), ()), item.inputs.get("spec") or {}
+    if not zones or not _is_gateway(spec.get("podSelector")):
+        return
+    for rule in spec.get("egress") or ():
+        for peer in rule.get("to") or ():
+            selector = peer.get("namespaceSelector")
+            found = here.zones(selector) if isinstance(selector, Mapping) and not is_name_server(peer) else None
+            for other in sorted((found or frozenset()) - set(zones)):
+                yield f"lets the entry point of zone {zones[0]!r} reach zone {other!r}"
+
+
+def _selects(here: Namespaces, peer: Mapping[str, Any], place: str) -> bool:
+    selector = peer.get("namespaceSelector")
+    return isinstance(selector, Mapping) and here.selects(selector, place)
+
+
+def _is_gateway(selector: Any) -> bool:
+    """Whether a gateway's pods may be meant: no selector, or none that names another component."""
+    labels = (selector or {}).get("matchLabels") or {}
+    return not isinstance(labels, Mapping) or labels.get(_COMPONENT, GATEWAY) in (GATEWAY, UNKNOWN)
+
+
+def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+    """The same at the far end, in the namespaces of the zones that the main entry point does not serve."""
+    others = _others(city)
+    if not others:
+        return
+    validations = [
+        Validation(
+            f"object.kind != 'Ingress' || !(dyn(object).spec.?ingressClassName.orValue('') in"
+            f" {quote(['', *_main_classes(city)])})",
+            "this zone is not served by the main entry point's ingress class; name the zone's own",
+        )
+    ]
+    places = _places(city)
+    if places:
+        own = {zone: place for place, zones in places.items() for zone in zones}
+        ingress = "object.kind != 'NetworkPolicy' || dyn(object).spec.?ingress.orValue([])"
+        named = f"p.namespaceSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('')"
+        zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
+        component = f"p.?podSelector.?matchLabels[?{quote(_COMPONENT)}].orValue({quote(GATEWAY)})"
+        entries = quote(sorted(places))
+        mine = f"{_map(own)}[?namespaceObject.metadata.labels[{quote(ZONE_LABEL)}]].orValue('')"
+        validations += [
+            Validation(
+                f"{ingress}.all(r, size(r.?from.orValue([])) > 0 || request.namespace in {entries})",
+                "nothing in this zone is open to everybody; an app is served by the zone's own entry point",
+            ),
+            Validation(
+                f"{ingress}.all(r, r.?from.orValue([]).all(p, !has(p.namespaceSelector)"
+                f" || {component} != {quote(GATEWAY)} || {zone} != ''"
+                f" || ({named} != '' && (!({named} in {entries}) || {named} == {mine}))))",
+                "another zone's entry point does not reach this zone; give the app a route, which its own zone serves",
+            ),
+        ]
+    yield from policy(
+        city,
+        NAME,
+        [resources("networking.k8s.io", "networkpolicies", "ingresses")],
+        validations,
+        match=in_city(city, others),
+        waivable=False,
+    )
+
+
+def _map(values: Mapping[str, str]) -> str:
+    """A map of strings as a literal of CEL."""
+    return "{" + ", ".join(f"{quote(key)}: {quote(value)}" for key, value in sorted(values.items())) + "}"
+
+
+def evidence(posture: Posture) -> Iterator[str]:
+    """Which entry point serves which zones."""
+    for place, zones in _places(posture.city).items():
+        yield f"zone {', '.join(zones)}: the entry point in namespace {place}"
+
+
+RULE = Rule(
+    name=NAME,
+    title="Each zone has its own entry point 分区入口",
+    why=WHY,
+    check=check,
+    veto=True,
+    controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
+    admission=admission,
+    evidence=evidence,
+    applies=lambda city: bool(_others(city)) and (gateway_of(city) is not None or bool(_main_classes(city))),
+    of_objects=True,
+)
