@@ -86,8 +86,10 @@ class Scope:
         return KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
 
     def add_all(self, manifests: Sequence[Manifest]) -> list[KubernetesObject]:
-        """Register objects of one place, a binding after its role: who may not bind every role may bind none that is not
-        there yet."""
+        """Register objects of one place, a binding after its role.
+
+        To bind a role that is not there yet takes the right to bind every role.
+        """
         made: dict[tuple[str, str], KubernetesObject] = {}
         for manifest in manifests:
             role = manifest.get("roleRef") or {}

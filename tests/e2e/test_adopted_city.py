@@ -35,6 +35,7 @@ NAME = "port"
 PASSPHRASE = "the lighthouse keeper's cat"
 TENANT = f"{NAME}.tenant.parks.main"
 SHARE = 24 << 20
+ROLE = Path(__file__).parents[2] / "docs/reference/operator-role.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,24 @@ def backend(home: Machine) -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def _operator(cluster: Cluster, path: Path) -> Path:
+    """A kubeconfig of somebody with the listed rights, with which all that follows is done."""
+    cluster.kubectl("apply", "-f", str(ROLE))
+    cluster.kubectl("create", "serviceaccount", "operator", "-n", "default")
+    bound = ("--clusterrole=wecityctl", "--serviceaccount=default:operator")
+    cluster.kubectl("create", "clusterrolebinding", "wecityctl", *bound)
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    token = cluster.kubectl("create", "token", "operator", "-n", "default", "--duration=24h").strip()
+    config["users"][0]["user"] = {"token": token}
+    path.write_text(yaml.safe_dump(config))
+    path.chmod(0o600)
+    return path
+
+
 @pytest.fixture(scope="module")
 def port(home: Machine, cluster: Cluster, backend: Path) -> Iterator[Port]:
-    cloud = {"provider": "kubernetes", "kubernetes": {"kubeconfig": str(cluster.kubeconfig)}}
+    operator = _operator(cluster, home.root / "operator.kubeconfig")
+    cloud = {"provider": "kubernetes", "kubernetes": {"kubeconfig": str(operator)}}
     files = hamlet(home.root / "city", NAME, cloud, backend=f"file://{backend}")
     with machine(PASSPHRASE) as one, machine(PASSPHRASE) as two:
         yield Port(one, two, files, backend, cluster)
