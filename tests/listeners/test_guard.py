@@ -96,7 +96,7 @@ def test_a_program_ends_as_without_a_guard() -> None:
         assert process.wait(20) == 7
     with program("-c", "import os; os.kill(os.getpid(), 9)") as process:
         assert process.wait(20) == -signal.SIGKILL
-    with program("-c", "import os; print(os.getpid(), flush=True); input()") as process:
+    with program("-c", "import os, signal; print(os.getpid(), flush=True); signal.pause()") as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         process.send_signal(signal.SIGTERM)
