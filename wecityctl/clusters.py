@@ -373,4 +373,7 @@ def _local_spec(name: str, cloud: Cloud, nodes: NodeKind, images: tuple[ImageRef
         )
         for pool in cloud.pools
     )
+    if nodes == "simulated" and not pools:
+        # Without any node no pod would ever be ready.
+        pools = (PoolSpec("general", zones=cloud.zones),)
     return CloudSpec(name, nodes, cloud.zones, pools, images)

@@ -58,7 +58,8 @@ def home() -> Iterator[Machine]:
 
 @pytest.fixture
 def city(home: Machine) -> CityFiles:
-    return hamlet(home.root / "city", NAME, SIMULATED)
+    # The shortest there is: a new user writes no pools.
+    return hamlet(home.root / "city", NAME, {key: value for key, value in SIMULATED.items() if key != "pools"})
 
 
 @pytest.mark.cluster

@@ -156,7 +156,9 @@ class CitySpec(Shape):
 class LocalSettings(Shape):
     """Settings of the embedded cloud."""
 
-    nodes: model.NodeKind = options("A real node (root on Linux), or simulated nodes as pools say.", default="real")
+    nodes: model.NodeKind = options(
+        "A real node (root on Linux), or simulated nodes as pools say; three where there are none.", default="real"
+    )
 
 
 class KubernetesSettings(Shape):
