@@ -10,6 +10,7 @@ import pytest
 
 from tests.policy.object_cases import OWN_IMAGES, cases, namespace, strict_city
 from tests.policy.test_admission_cluster import as_list
+from tests.support.admission import of_city
 from tests.support.control_plane import ControlPlane
 from wecityctl.model.city import Quota, Tenant
 from wecityctl.policy.admission import held_by
@@ -47,8 +48,8 @@ def city(api_server: ControlPlane) -> Iterator[ControlPlane]:
     }
     made = [*spaces, plain, *cluster_roles(CITY), *manager(CITY), managing, *administration(tenant, SPACE)]
     made += [item for place in (SPACE, PLATFORM) for item in (*bindings(CITY, place), *inhabitants(place))]
-    made += _operator()
-    made += [item for each in RULES for item in held_by(each, CITY, OWN_IMAGES)]
+    made += [of_city(item, CITY.name) for item in _operator()]
+    made += [of_city(item, CITY.name) for each in RULES for item in held_by(each, CITY, OWN_IMAGES)]
     api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
     yield api_server
     api_server.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(reversed(made)))

@@ -45,6 +45,9 @@ class Place:
         meta: Object = {"name": name, "labels": {**LABELS, "of": self.name}}
         if namespaced:
             meta["namespace"] = self.name
+        else:
+            # No stranger of the cities of other tests.
+            meta["labels"]["wecity.dev/city"] = self.name
         inputs = {"apiVersion": api_version, "kind": kind, "metadata": meta, **content}
         return await self.apply(inputs)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
+from tests.support.admission import of_city
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
 from wecityctl.model.city import City, Compliance, Waiver
@@ -39,7 +40,7 @@ GOING = [case for case in cases() if case.going]
 
 
 def held(city: City) -> list[dict[str, Any]]:
-    return [item for each in RULES for item in held_by(each, city, OWN_IMAGES)]
+    return [of_city(item, city.name) for each in RULES for item in held_by(each, city, OWN_IMAGES)]
 
 
 @pytest.fixture(scope="module")

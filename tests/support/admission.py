@@ -11,6 +11,12 @@ from typing import Any
 Kubectl = Callable[..., str]
 
 
+def of_city(item: dict[str, Any], city: str) -> dict[str, Any]:
+    """An object with the label of its city, as stacks give it: another city's lines are no strangers of this one's."""
+    metadata = item["metadata"]
+    return {**item, "metadata": {**metadata, "labels": {"wecity.dev/city": city, **metadata.get("labels", {})}}}
+
+
 @contextlib.contextmanager
 def denying(kubectl: Kubectl, name: str, resources: tuple[str, str], probe: dict[str, Any]) -> Iterator[None]:
     """A policy that lets nobody create objects of a kind: a group and a plural. `probe` is such an object."""
