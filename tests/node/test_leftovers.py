@@ -212,7 +212,8 @@ def test_stop_right_after_a_violent_death(made: NodeCloud) -> None:
     cloud_id, directory = _identity(made)
     begun = time.monotonic()
     made.stop()
-    assert time.monotonic() - begun < 45
+    # It would wait for minutes; on a busy machine the orderly end alone takes most of one.
+    assert time.monotonic() - begun < 100
     left = Snapshot(made, cloud_id, directory)
     assert left.nothing(), left
     made.start()
