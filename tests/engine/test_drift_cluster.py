@@ -161,6 +161,9 @@ def test_every_row_of_the_rule(city: City, main_cluster: Cluster, cluster: Contr
         seen = runs.go("preview")
         assert (tenant(seen).warnings, headline(seen)) == (tenant(kept).warnings, headline(kept))
         assert told(seen) == told(kept) == [("addition", "Deployment", False)]
+    # Also by those that change the object, and by those after them.
+    for _ in range(2):
+        assert told(runs.go("up", agreed)) == [("addition", "Deployment", False)]
     assert runs.go("up", take_over=True).exit_code == 0
     assert runs.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}") == ""
     last = runs.go("up")

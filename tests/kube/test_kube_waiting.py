@@ -184,6 +184,21 @@ async def test_a_service_of_a_paused_deployment_is_not_waited_for(client: KubeCl
     await asyncio.gather(apply(client, service(namespace), seconds=30), apply(client, paused, seconds=30))
 
 
+async def test_a_deployment_that_somebody_paused_fails_while_old_pods_run(client: KubeClient, namespace: str) -> None:
+    """Its pods are ready, and are not those that were asked for. Whoever states the pause asks for just that."""
+    live, _ = await apply(client, deployment(namespace))
+    rt = await client.resource("apps/v1", "Deployment")
+    name, pause = live["metadata"]["name"], {"spec": {"paused": True}}
+    await client.patch(rt, name, namespace, pause, field_manager="kubectl-rollout", patch_type="merge")
+    changed = deployment(namespace)
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "none/web:2"
+    assert (
+        await fails(client, changed) == "somebody has paused it: 0 of 2 pods are updated until `kubectl rollout resume`"
+    )
+    stated = {**changed, "spec": {**changed["spec"], **pause["spec"]}}
+    await apply(client, stated, seconds=30)
+
+
 def service(namespace: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",

@@ -166,6 +166,11 @@ class Skipper:
         """Whether a look at the cluster has just found the stack's objects as its last run left them."""
         return stack in self._probed
 
+    def has_left(self, stack: str) -> bool:
+        """Whether the last run left something of what others had done to the stack: to be told again by the next."""
+        record = self._records.get(stack)
+        return record is not None and bool(record.left)
+
     def objects(self, stack: str) -> tuple[str, ...]:
         """The objects of a probed stack, as the probe names them."""
         return tuple(self._records[stack].objects) if stack in self._probed else ()

@@ -238,7 +238,7 @@ class Forward:
         """
         if with_kept is not None:
             self._drift.look_again(with_kept)
-        elif self._operation == "refresh" or self._skipper.is_probed(stack):
+        elif self._operation == "refresh" or (self._skipper.is_probed(stack) and not self._skipper.has_left(stack)):
             return Settled()
         else:
             self._drift.look([stack])

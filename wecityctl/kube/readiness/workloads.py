@@ -21,10 +21,12 @@ def deployment(obj: Object, related: Related) -> Readiness:
     if progressing is not None and progressing.get("reason") == "ProgressDeadlineExceeded":
         return failed(_with_pods(f"its progress deadline has passed: {told(progressing)}", related))
     spec, status = spec_of(obj), status_of(obj)
-    if spec.get("paused"):
-        return READY
     wanted = spec.get("replicas", 1)
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    if spec.get("paused"):
+        if not status.get("replicas") or updated >= wanted or _states_pause(obj):
+            return READY
+        return failed(f"somebody has paused it: {updated} of {wanted} pods are updated until `kubectl rollout resume`")
     refused = condition(obj, "ReplicaFailure")
     if refused is not None and refused.get("status") == "True":
         return waiting(f"pods cannot be made: {told(refused)}")
@@ -40,6 +42,14 @@ def deployment(obj: Object, related: Related) -> Readiness:
     if wanted and reached is not None and reached.get("status") != "True":
         return waiting(_with_pods(told(reached) or "not available", related))
     return READY
+
+
+def _states_pause(obj: Object) -> bool:
+    """Whether a program states the pause, by its field manager; then nobody waits for pods of a new template."""
+    return any(
+        entry.get("operation") == "Apply" and "f:paused" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        for entry in obj["metadata"].get("managedFields") or ()
+    )
 
 
 def stateful_set(obj: Object, related: Related) -> Readiness:
