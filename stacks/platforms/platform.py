@@ -107,9 +107,10 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     platform = next(item for item in inputs.city.platforms if item.name == inputs.stack.subject)
     here = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
     others = {item.name: _others(inputs, item) for item in here}
-    zones = {item.zone for item in (*here, *chain.from_iterable(others.values()))}
+    own = {item.zone for item in here}
+    zones = own | {item.zone for item in chain.from_iterable(others.values())}
     scope = open_scope(inputs, "platform", platform.name)
-    scopes = {zone: _open_namespace(scope, platform.name, zone) for zone in sorted(zones)}
+    scopes = {zone: _open_namespace(scope, platform.name, zone, retain=zone in own) for zone in sorted(zones)}
 
     def place(item: Capability) -> CapabilityScope:
         namespace = naming.platform_namespace(platform.name, item.zone)
@@ -135,18 +136,20 @@ def _load(program: str) -> Program:
     return loaded
 
 
-def _open_namespace(scope: Scope, platform: str, zone: str) -> Scope:
-    """The namespace of a platform (in a zone), closed before anything runs in it."""
+def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> Scope:
+    """The namespace of a platform (in a zone), closed before anything runs in it.
+
+    `retain`: volumes may live there, and both stay behind a destroy unless the user asks for the data to go.
+    """
     name = naming.platform_namespace(platform, zone)
     labels = {f"{naming.LABEL_PREFIX}/platform": platform}
     if zone:
         labels[network.ZONE_LABEL] = zone
-    # Volumes live here; both stay behind a destroy unless the user asks for the data to go.
-    namespace = scope.add(pods.namespace(name, labels), protect=True, retain=True)
+    namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
     inside.add_all([*duties.bindings(scope.inputs.city, name)])
     # What stays is as closed as it was.
-    return inside.after(inside.add(network.default_deny(name), retain=True), inside.add(network.allow_dns(name)))
+    return inside.after(inside.add(network.default_deny(name), retain=retain), inside.add(network.allow_dns(name)))
 
 
 def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:
