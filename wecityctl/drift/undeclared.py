@@ -176,11 +176,13 @@ class _Look:
 
     async def _lists(self, kinds: Sequence[ResourceType]) -> tuple[Objects | None, dict[ResourceType, Objects | None]]:
         """The cluster's namespaces, and everything of these kinds and those of extensions."""
-        async with asyncio.TaskGroup() as group:
-            served = group.create_task(self.client.resources())
-            tasks = {rt: group.create_task(self._everywhere(rt)) for rt in (NAMESPACE, *kinds)}
-            tasks |= {rt: group.create_task(self._everywhere(rt)) for rt in extensions(await served)}
-        found = {rt: task.result() for rt, task in tasks.items()}
+        asked = (NAMESPACE, *kinds)
+        served, lists = await asyncio.gather(
+            self.client.resources(), asyncio.gather(*(self._everywhere(rt) for rt in asked))
+        )
+        more = extensions(served)
+        lists += await asyncio.gather(*(self._everywhere(rt) for rt in more))
+        found = dict(zip((*asked, *more), lists, strict=True))
         return found.pop(NAMESPACE), found
 
     async def _everywhere(self, rt: ResourceType) -> Objects | None:
