@@ -414,7 +414,7 @@ def test_a_failure_while_drift_is_taken_over_ends_the_run(
     result = up(city, main_cluster, refresh=True, timeouts=Timeouts(stack=60, cancel=5))
     assert result.exit_code == ExitCode.DEPLOYMENT, result
     health = of(result, "health.main")
-    assert health.outcome == "failed"
+    assert health.outcome == "refused"
     assert "someone" in "".join(health.errors)
     assert of(result, "entry").outcome == "unchanged"
 

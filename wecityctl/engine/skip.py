@@ -267,7 +267,11 @@ class Skipper:
             keys = {name: probe.keys_of(states[name]) for name in here}
             try:
                 kinds = probe.kinds_in(key for found in keys.values() for key in found)
-                live = ask(cluster, partial(probe.look, city=self._plan.city.name, kinds=kinds)) if kinds else {}
+                if cloud not in self._mutators:
+                    # A landing zone has made the cluster in this very run.
+                    live, self._mutators[cloud] = self._look(cluster, kinds)
+                else:
+                    live = ask(cluster, partial(probe.look, city=self._plan.city.name, kinds=kinds)) if kinds else {}
             except WecityError:
                 # Not noted, so looked at next time.
                 continue
