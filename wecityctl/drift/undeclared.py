@@ -31,7 +31,7 @@ from wecityctl.drift.kinds import (
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, Objects, ResourceType
-from wecityctl.model.city import Expected
+from wecityctl.model.city import City, Expected
 from wecityctl.model.findings import Finding
 from wecityctl.model.kinds import gives_or_opens, is_traffic
 from wecityctl.model.naming import LABEL_PREFIX
@@ -100,6 +100,28 @@ async def find(
     """
     look = _Look(client, city, declared, home, tuple(expected), is_own)
     return await look.go(kinds)
+
+
+async def find_on(
+    client: KubeClient,
+    city: City,
+    cloud: str,
+    declared: Mapping[Place, str],
+    *,
+    kinds: Sequence[ResourceType] = ALL,
+    home: str = "",
+) -> Found:
+    """`find` on one of the city's clouds: the files say what its owner puts there; an embedded one is the city's."""
+    of_files = city.cloud(cloud)
+    return await find(
+        client,
+        city.name,
+        declared,
+        kinds=kinds,
+        home=home,
+        expected=of_files.expected,
+        is_own=of_files.provider == "local",
+    )
 
 
 async def remove(client: KubeClient, stranger: Stranger) -> bool:

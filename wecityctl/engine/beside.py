@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import namespaces
-from wecityctl.engine.undeclared import look, unseen_note
+from wecityctl.engine.undeclared import look, unasked_note, unseen_note
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
@@ -78,7 +78,7 @@ def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str
         try:
             strangers, unseen = look(cluster, city, whole, stacks[0].stack)
         except WecityError as error:
-            notes.append(f"cloud {cluster.cloud}: not looked for undeclared objects: {error.message}")
+            notes.append(unasked_note(cluster.cloud, error))
             continue
         notes += [unseen_note(cluster.cloud, unseen)] if unseen else []
         for one in strangers:

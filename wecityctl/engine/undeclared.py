@@ -69,9 +69,7 @@ def look(
     `deployments` are those of all the city's stacks, `home` the stack that is named for what belongs to none. Raises
     the Kubernetes client's errors.
     """
-    from wecityctl.drift.undeclared import find
-
-    cloud = city.cloud(cluster.cloud)
+    from wecityctl.drift.undeclared import find_on
 
     declared = {
         each: stack
@@ -79,18 +77,18 @@ def look(
         if deployment is not None
         for each in declared_in(deployment, cluster)
     }
-    found = ask(
-        cluster,
-        lambda client: find(
-            client, city.name, declared, home=home, expected=cloud.expected, is_own=cloud.provider == "local"
-        ),
-    )
+    found = ask(cluster, lambda client: find_on(client, city, cluster.cloud, declared, home=home))
     return [item.finding for item in found.strangers], found.unseen
 
 
 def unseen_note(cloud: str, kinds: Iterable[str]) -> str:
     """What is said where kinds may not be listed."""
     return f"cloud {cloud}: not looked for undeclared objects of {', '.join(kinds)}: this identity may not list them"
+
+
+def unasked_note(cloud: str, error: WecityError) -> str:
+    """What is said where a cloud could not be asked."""
+    return f"cloud {cloud}: not looked for undeclared objects: {error.message}"
 
 
 class UndeclaredControl:
@@ -123,7 +121,7 @@ class UndeclaredControl:
             try:
                 found, removed = ask(cluster, partial(self._look, cluster=cluster, home=home, results=results))
             except WecityError as error:
-                self.notes.append(f"cloud {cluster.cloud}: not looked for undeclared objects: {error.message}")
+                self.notes.append(unasked_note(cluster.cloud, error))
                 continue
             if found.unseen:
                 self.notes.append(unseen_note(cluster.cloud, found.unseen))
@@ -149,18 +147,10 @@ class UndeclaredControl:
                 yield cluster, name
 
     async def _look(self, client: KubeClient, cluster: Cluster, home: str, results: Results) -> tuple[Found, Removed]:
-        from wecityctl.drift.undeclared import find, remove
+        from wecityctl.drift.undeclared import find_on, remove
 
-        city = self._context.plan.city
-        cloud = city.cloud(cluster.cloud)
-        found = await find(
-            client,
-            city.name,
-            self._declared(cluster, results),
-            home=home,
-            expected=cloud.expected,
-            is_own=cloud.provider == "local",
-        )
+        city, declared = self._context.plan.city, self._declared(cluster, results)
+        found = await find_on(client, city, cluster.cloud, declared, home=home)
         removed: Removed = {}
         confirmed = [item for item in found.strangers if self._is_confirmed(item.finding, home, results)]
         if obstacle := self._obstacle(results):

@@ -16,7 +16,7 @@ from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
-from wecityctl.model.city import City, Cloud
+from wecityctl.model.city import City
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import FIELD_MANAGER
 from wecityctl.policy.admission import CITY_LABEL
@@ -118,7 +118,7 @@ async def _look_at(
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
             live = await _read(client, city, wanted)
             differs, whole = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
-            undeclared, expected = await _undeclared(client, city, city.cloud(cluster.cloud), wanted, partial)
+            undeclared, expected = await _undeclared(client, city, cluster.cloud, wanted, partial)
             altered = await _altered(client, live)
             tried = await _try_all(client, city, live, rules)
             return Look(live, differs, whole, undeclared, tried, expected, altered)
@@ -146,16 +146,14 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
 
 
 async def _undeclared(
-    client: KubeClient, city: City, cloud: Cloud, wanted: Sequence[Manifest], partial: bool
+    client: KubeClient, city: City, cloud: str, wanted: Sequence[Manifest], partial: bool
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """What encloses the city or opens it and none of its stacks would register, and what of it the owner puts there."""
     from wecityctl.drift.kinds import SECURITY
-    from wecityctl.drift.undeclared import find, place
+    from wecityctl.drift.undeclared import find_on, place
 
     declared = {place(str(item.get("apiVersion")), *key_of(item)): "" for item in wanted}
-    looked = await find(
-        client, city.name, declared, kinds=SECURITY, expected=cloud.expected, is_own=cloud.provider == "local"
-    )
+    looked = await find_on(client, city, cloud, declared, kinds=SECURITY)
     found = [item.finding for item in looked.strangers]
     if partial:
         # What is in other namespaces, or in none, may be of a stack that is not known.
