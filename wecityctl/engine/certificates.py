@@ -14,13 +14,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wecityctl.engine.secret_store import ISSUED_PREFIX
+from wecityctl import issuing
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.entries import AUTHORITY_KEY, ISSUED_PREFIX
 from wecityctl.plan import Plan
 
 PRIVATE_AUTHORITY = naming.secret_key("city", "entry-authority")
@@ -114,8 +115,7 @@ def require_readable(plan: Plan, have: Mapping[str, str], now: datetime) -> None
 
 def _fault(text: str, now: datetime) -> str:
     try:
-        certificates = x509.load_pem_x509_certificates(text.encode())
-        key = serialization.load_pem_private_key(text.encode(), None)
+        certificates, key = _loaded(text)
     except (ValueError, TypeError) as error:
         return str(error) or "it cannot be read"
     if key.public_key() != certificates[0].public_key():
@@ -126,11 +126,16 @@ def _fault(text: str, now: datetime) -> str:
 def _read(text: str) -> Pair | None:
     """A pair of ours; `None` for nothing, or for what cannot be read and is made anew."""
     try:
-        key = serialization.load_pem_private_key(text.encode(), None)
-        certificates = tuple(x509.load_pem_x509_certificates(text.encode()))
+        certificates, key = _loaded(text)
     except (ValueError, TypeError):
         return None
     return Pair(key, certificates) if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
+def _loaded(text: str) -> tuple[tuple[x509.Certificate, ...], PrivateKeyTypes]:
+    """The certificates and the private key in a PEM text. Raises `ValueError` or `TypeError`."""
+    data = text.encode()
+    return tuple(x509.load_pem_x509_certificates(data)), serialization.load_pem_private_key(data, None)
 
 
 def _is_good(certificate: x509.Certificate, authority: Pair, names: tuple[str, ...], now: datetime) -> bool:
@@ -165,7 +170,7 @@ def _authority(
     return (
         _builder(subject, issuer, key, now, until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_usage(issues=True), critical=True)
+        .add_extension(issuing.key_usage(signs=False, issues=True), critical=True)
         .add_extension(x509.NameConstraints([x509.DNSName(city.domain)], None), critical=True)
     )
 
@@ -182,7 +187,7 @@ def _issue(authority: Pair, names: tuple[str, ...], now: datetime) -> Pair:
         # The domain may be longer than a common name: what counts are the alternative names, critical where it is none.
         _builder(x509.Name([]), issuer.subject, key.public_key(), now, now - _EARLIER + VALID)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(issues=False), critical=True)
+        .add_extension(issuing.key_usage(signs=True, issues=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found), critical=False)
@@ -195,30 +200,8 @@ def _issue(authority: Pair, names: tuple[str, ...], now: datetime) -> Pair:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _EARLIER)
-        .not_valid_after(until)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _usage(*, issues: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not issues,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=issues,
-        crl_sign=issues,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    builder = issuing.certificate(subject, issuer, key, now - _EARLIER, until)
+    return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
 
 
 def _name(text: str) -> x509.Name:

@@ -12,12 +12,12 @@ from shlex import quote
 
 from wecityctl.engine.backend import Backend
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.entries import ISSUED_PREFIX
 from wecityctl.model.naming import stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
 GIVEN_PREFIX = "tenant/"
-ISSUED_PREFIX = "entry/"
 BYTES = 32
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wecityctl import issuing
 from wecityctl.errors import WecityError
 from wecityctl.paths import private_dir, write_private
 
@@ -79,9 +80,9 @@ class Pki:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(f"wecity-{self._cloud}-{name}", ())
         builder = (
-            self._builder(subject, subject, key.public_key(), _CA_LIFE)
+            issuing.certificate(subject, subject, key.public_key(), self._now - _CLOCK_SKEW, self._now + _CA_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(sign_certificates=True), critical=True)
+            .add_extension(issuing.key_usage(signs=True, issues=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
         self._store(pair, builder.sign(key, hashes.SHA256()), key)
@@ -148,9 +149,15 @@ class Pki:
         assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
         identifier = issuer_certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
-            self._builder(subject, issuer_certificate.subject, key.public_key(), _LEAF_LIFE)
+            issuing.certificate(
+                subject,
+                issuer_certificate.subject,
+                key.public_key(),
+                self._now - _CLOCK_SKEW,
+                self._now + _LEAF_LIFE,
+            )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(sign_certificates=False), critical=True)
+            .add_extension(issuing.key_usage(signs=True, issues=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         )
@@ -180,19 +187,6 @@ class Pki:
             and certificate.not_valid_after_utc - self._now > _RENEW_BEFORE
             and _hosts_of(certificate) == set(_names(hosts))
             and _usages_of(certificate) == set(usages)
-        )
-
-    def _builder(
-        self, subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, life: datetime.timedelta
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - _CLOCK_SKEW)
-            .not_valid_after(self._now + life)
         )
 
     def _pair(self, file: str) -> KeyPair:
@@ -232,20 +226,6 @@ def _usages_of(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
         return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return set()
-
-
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=sign_certificates,
-        crl_sign=sign_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -15,6 +15,8 @@ from wecityctl.model.outputs import RouteTarget
 GATEWAY = "gateway"
 # The Service that leads to a gateway's pods from outside.
 ENTRY_SERVICE = "entry"
+# How the names of those values of the secret store begin that the city's own authority issues.
+ISSUED_PREFIX = "entry/"
 # The certificates of the city's own authority, in the secret store beside what it issues.
 AUTHORITY_KEY = naming.secret_key("entry", "authority")
 
@@ -103,4 +105,4 @@ def certificate_key(city: City, cloud: Cloud, entry: EntryPoint) -> str:
 def certificate_keys(city: City, cloud: Cloud) -> tuple[str, ...]:
     """The names of all that the entry points on `cloud` need of the secret store; none for plain HTTP."""
     keys = tuple(filter(None, (certificate_key(city, cloud, entry) for entry in entry_points(city))))
-    return (*keys, AUTHORITY_KEY) if any(key.startswith("entry/") for key in keys) else keys
+    return (*keys, AUTHORITY_KEY) if any(key.startswith(ISSUED_PREFIX) for key in keys) else keys
