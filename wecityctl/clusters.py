@@ -224,9 +224,8 @@ def _open_elsewhere(cloud: Cloud, landed: _Landed, seconds: float) -> Cluster | 
         return open_landed(cloud, kubeconfig) if kubeconfig is not None else None
     settings = cloud.kubernetes
     access = load_access(settings.kubeconfig or None, settings.context or None)
-    if settings.kubeconfig:
-        path = Path(settings.kubeconfig).expanduser()
-        require_trusted(access, path, Path(settings.named_in), trusted=is_set(VARIABLE, os.environ))
+    if settings.kubeconfig and not is_set(VARIABLE, os.environ):
+        require_trusted(access, Path(settings.kubeconfig).expanduser(), Path(settings.named_in))
     return _cluster(cloud, access, identify(access, seconds))
 
 

@@ -15,11 +15,11 @@ from wecityctl.kube.config import Access
 VARIABLE = "WECITYCTL_TRUST_KUBECONFIG"
 
 
-def require_trusted(access: Access, kubeconfig: Path, named_in: Path, *, trusted: bool = False) -> None:
+def require_trusted(access: Access, kubeconfig: Path, named_in: Path) -> None:
     """Raise `AuthenticationError` where `access` runs a program or sends a file, and another may have written it.
 
     `kubeconfig` is the file that `access` was read from, `named_in` the directory of the document that names it. A file
-    in that directory or in the same Git work tree comes with the city's files. `trusted` says that somebody has looked.
+    in that directory or in the same Git work tree comes with the city's files.
     """
     if access.exec_plugin is not None:
         what = f"runs a program ({access.exec_plugin.command})"
@@ -27,11 +27,9 @@ def require_trusted(access: Access, kubeconfig: Path, named_in: Path, *, trusted
         what = f"sends the content of {access.token_file} to {access.server}"
     else:
         return
-    if trusted:
-        return
     if any(_is_below(kubeconfig, root) for root in (named_in, _work_tree(named_in))):
         why = "comes with the city's files"
-    elif _owner(kubeconfig) not in (os.geteuid(), 0):
+    elif kubeconfig.stat().st_uid not in (os.geteuid(), 0):
         why = "belongs to another user"
     else:
         return
@@ -43,15 +41,10 @@ def require_trusted(access: Access, kubeconfig: Path, named_in: Path, *, trusted
 
 def _is_below(path: Path, root: Path) -> bool:
     """Whether a path lies below `root`, as it is written or with its links followed."""
-    home = root.resolve()
-    return path.absolute().is_relative_to(root.absolute()) or path.resolve().is_relative_to(home)
+    return path.absolute().is_relative_to(root.absolute()) or path.resolve().is_relative_to(root.resolve())
 
 
 def _work_tree(directory: Path) -> Path:
     """The Git work tree that a directory is in; itself where there is none."""
     here = directory.resolve()
     return next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
-
-
-def _owner(path: Path) -> int:
-    return path.stat().st_uid

@@ -33,8 +33,8 @@ _KINDS = (
 class SourceFile:
     """A file of the city; `name` is how messages call it: the user's path and what is below it.
 
-    `root` is the city's directory: what is outside of it is neither read nor quoted, whatever links say. None: the
-    directory that the file is named in.
+    `root` is the city's directory without links: what is outside of it is neither read nor quoted, whatever links say.
+    None: the directory that the file is named in.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class SourceFile:
     @property
     def home(self) -> Path:
         """The directory that the file must lie in, without links. Raises `OSError`."""
-        return (self.path.parent if self.root is None else self.root).resolve(strict=True)
+        return self.root or self.path.parent.resolve(strict=True)
 
 
 def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]:
@@ -100,7 +100,7 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                 problems.append(_not_regular(printable(path), kind))
             elif stat.S_ISREG(status.st_mode) and _is_new(status, seen):
                 files += 1
-                yield SourceFile(path, printable(path), root)
+                yield SourceFile(path, printable(path), home)
         if files > MAX_FILES or len(seen) > MAX_FILES + MAX_DIRECTORIES:
             problems.append(_whole_file(printable(root), f"more than {MAX_FILES:,} files", "the directory of one city"))
             return
