@@ -10,7 +10,7 @@ import pytest
 
 from tests.policy.object_cases import OWN_IMAGES, cases, namespace, strict_city
 from tests.policy.test_admission_cluster import as_list
-from tests.support.admission import of_city
+from tests.support.admission import of_city, operator
 from tests.support.control_plane import ControlPlane
 from wecityctl.model.city import Quota, Tenant
 from wecityctl.policy.admission import held_by
@@ -48,7 +48,7 @@ def city(api_server: ControlPlane) -> Iterator[ControlPlane]:
     }
     made = [*spaces, plain, *cluster_roles(CITY), *manager(CITY), managing, *administration(tenant, SPACE)]
     made += [item for place in (SPACE, PLATFORM) for item in (*bindings(CITY, place), *inhabitants(place))]
-    made += [of_city(item, CITY.name) for item in _operator()]
+    made += [of_city(item, CITY.name) for item in operator(OPERATOR, ["", "apps", "batch"])]
     made += [of_city(item, CITY.name) for each in RULES for item in held_by(each, CITY, OWN_IMAGES)]
     api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
     yield api_server
@@ -79,16 +79,4 @@ def inhabitants(place: str) -> Iterator[dict[str, Any]]:
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },
-    }
-
-
-def _operator() -> Iterator[dict[str, Any]]:
-    rules = [{"apiGroups": ["", "apps", "batch"], "resources": ["*"], "verbs": ["*"]}]
-    yield {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": OPERATOR}, "rules": rules}
-    yield {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": OPERATOR},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": OPERATOR},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": OPERATOR}],
     }

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
-from tests.support.admission import of_city
+from tests.support.admission import of_city, operator
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
 from wecityctl.model.city import City, Compliance, Waiver
@@ -49,24 +49,11 @@ def fenced(api_server: ControlPlane) -> Iterator[ControlPlane]:
     made: list[dict[str, Any]] = []
     for city in (CITY, OTHER):
         made += [*cluster_roles(city), *manager(city), *held(city)]
-    made += [*_operator(), *_namespaces(), *bindings(CITY, NAMESPACE)]
+    made += [*operator(OPERATOR, GROUPS), *_namespaces(), *bindings(CITY, NAMESPACE)]
     api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
     until(lambda: all(refusal(api_server, case) for case in last_of_each_rule()))
     yield api_server
     api_server.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(reversed(made)))
-
-
-def _operator() -> Iterator[dict[str, Any]]:
-    group = "rbac.authorization.k8s.io"
-    rules = [{"apiGroups": GROUPS, "resources": ["*"], "verbs": ["*"]}]
-    yield {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": OPERATOR}, "rules": rules}
-    yield {
-        "apiVersion": f"{group}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": OPERATOR},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": OPERATOR},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}],
-    }
 
 
 def _namespaces() -> Iterator[dict[str, Any]]:
@@ -174,7 +161,12 @@ def test_what_is_being_deleted_may_go_and_not_change(fenced: ControlPlane, leavi
 def test_foreground_deletion_of_a_network_policy_ends(cluster: ControlPlane) -> None:
     """The cluster's garbage collector, which is not the city's manager, takes the last finalizer off."""
     city = strict_city("leaving")
-    policies = [*cluster_roles(city), *manager(city), *held_by(rule("network-fences"), city, OWN_IMAGES), *_operator()]
+    policies = [
+        *cluster_roles(city),
+        *manager(city),
+        *held_by(rule("network-fences"), city, OWN_IMAGES),
+        *operator(OPERATOR, GROUPS),
+    ]
     space = namespace(city.name, "leaving-space")
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(policies))
     cluster.kubectl("create", "-f", "-", stdin=as_list([space, _default_deny("leaving-space")]))

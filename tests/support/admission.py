@@ -17,6 +17,20 @@ def of_city(item: dict[str, Any], city: str) -> dict[str, Any]:
     return {**item, "metadata": {**metadata, "labels": {"wecity.dev/city": city, **metadata.get("labels", {})}}}
 
 
+def operator(name: str, groups: list[str]) -> Iterator[dict[str, Any]]:
+    """Somebody who operates the cluster: every right in some API groups, and none over a city."""
+    api = "rbac.authorization.k8s.io"
+    rules = [{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]
+    yield {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+    yield {
+        "apiVersion": f"{api}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": name}],
+    }
+
+
 @contextlib.contextmanager
 def denying(kubectl: Kubectl, name: str, resources: tuple[str, str], probe: dict[str, Any]) -> Iterator[None]:
     """A policy that lets nobody create objects of a kind: a group and a plural. `probe` is such an object."""
