@@ -13,6 +13,7 @@ from typing import Any, Final
 from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.unrecorded import NOBODY
 from wecityctl.model.findings import Drift, FieldDrift, Finding
 from wecityctl.model.security import group_of, is_security_label
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
@@ -20,7 +21,7 @@ from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 # Kept by kubectl for itself, or our own marks of what `destroy` keeps.
-_NEVER_ADDITIONS: Final[Fields] = {
+NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {
         "f:annotations": {
             f"f:{name}": {}
@@ -56,7 +57,7 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
         # Replicas that are not stated are an autoscaler's, whoever scaled last.
         fields = fieldset.minus(controllers.beyond(entry, str(live.get("kind"))), stated)
         fields = fieldset.minus(fields, fieldset.below_of(fields, stated))
-        found = fieldset.union(found, fieldset.less(fields, _NEVER_ADDITIONS))
+        found = fieldset.union(found, fieldset.less(fields, NEVER_ADDITIONS))
     return found
 
 
@@ -67,8 +68,8 @@ def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
     """
     ours = owned(live, manager)
     theirs: dict[str, Any] = {}
-    for entry in _foreign(live, manager):
-        if entry.get("operation") == "Update":
+    for entry in entries(live):
+        if entry.get("operation") == "Update" and entry.get("subresource") != "status":
             theirs = fieldset.union(theirs, entry.get("fieldsV1") or {})
     return fieldset.minus(ours, fieldset.minus(ours, theirs))
 
@@ -90,7 +91,7 @@ def foreign_managers(live: Mapping[str, Any], manager: str) -> tuple[str, ...]:
 
 def _foreign(live: Mapping[str, Any], manager: str) -> Iterator[dict[str, Any]]:
     for entry in entries(live):
-        if not is_ours(entry, manager) and entry.get("subresource") != "status":
+        if not is_ours(entry, manager) and entry.get("subresource") != "status" and entry.get("manager") != NOBODY:
             yield entry
 
 

@@ -6,7 +6,7 @@ only where it is the controller's to write. Status and the numbers of `scale` ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from wecityctl.drift import fieldset
@@ -69,6 +69,11 @@ _OWN: Final[Mapping[tuple[str, str], Fields]] = {
 _OWN_OF_ANY: Final[Fields] = {"f:metadata": {"f:finalizers": {}, "f:ownerReferences": {}}, "f:status": {}}
 _MANAGERS: Final = frozenset(manager for manager, _ in _OWN)
 _SUBRESOURCES: Final = ("status", "scale")
+
+
+def owned_in(kind: str) -> Iterator[Fields]:
+    """What any controller writes in objects of a kind."""
+    yield from (fields for (_, of), fields in _OWN.items() if of == kind)
 
 
 def is_own(entry: Mapping[str, Any], kind: str) -> bool:

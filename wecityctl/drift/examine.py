@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wecityctl.drift import classify, fieldset, stated
+from wecityctl.drift import classify, fieldset, stated, unrecorded
 from wecityctl.drift.mutators import Mutators
 from wecityctl.drift.recorded import Recorded
 from wecityctl.kube.client import KubeClient
@@ -175,6 +175,9 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
     if not findings:
         lost = fieldset.union(lost, classify.shared(live, recorded.manager))
     added = classify.additions(live, recorded.manager, ours)
+    told = {item.path for found in findings for item in found.fields}
+    nobodys = fieldset.paths(await _unrecorded(client, recorded, live, ours))
+    added = fieldset.union(added, fieldset.of(path for path in nobodys if fieldset.text(path) not in told))
     if labels:
         added = fieldset.minus(added, paths)
     if any(fieldset.paths(added)):
@@ -182,6 +185,24 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
         fields = [FieldDrift(fieldset.text(path), fieldset.value_at(live, path)) for path in fieldset.paths(added)]
         findings.append(classify.finding(recorded, "addition", who, fields))
     return Case(recorded, live, tuple(findings), lost, added)
+
+
+async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours: fieldset.Fields) -> dict[str, Any]:
+    """Additions that nobody is on record for; the API server is asked only where there may be any."""
+    doubtful = unrecorded.doubtful(live, recorded.body, recorded.outputs, ours)
+    doubtful = fieldset.less(doubtful, classify.NEVER_ADDITIONS)
+    if not doubtful:
+        return {}
+    body = recorded.body
+    # The longest name that every kind takes.
+    body["metadata"] = {**body["metadata"], "name": f"{recorded.name[:50].rstrip('-.')}-as-stated"}
+    try:
+        fresh = await client.apply(
+            body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
+        )
+    except (BadRequest, Conflict, Forbidden, Invalid, NotFound):
+        fresh = dict(recorded.outputs)
+    return unrecorded.added(live, doubtful, fresh)
 
 
 async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> tuple[str, ...]:

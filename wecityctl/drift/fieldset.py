@@ -7,7 +7,7 @@ empty tree is a leaf, which stands for all that is below it. How a list is merge
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 Fields = Mapping[str, Any]
@@ -89,6 +89,37 @@ def text(path: Path) -> str:
     return result.removeprefix(".")
 
 
+def of(found: Iterable[Path]) -> dict[str, Any]:
+    """The set that has these paths as its leaves."""
+    result: dict[str, Any] = {}
+    for path in found:
+        node = result
+        for key in path:
+            node = node.setdefault(key, {})
+    return result
+
+
+def children(value: Any, structure: Fields) -> Iterator[tuple[str, Any]]:
+    """What is directly below a value, each with its key; `structure` is a set of the same object.
+
+    An element of a list that is not in the structure is told apart as those are that are in it.
+    """
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            yield f"f:{name}", below
+    elif isinstance(value, list):
+        known = [key for key in structure if key != SELF]
+        for index, item in enumerate(value):
+            yield next((key for key in known if _names(key, item, index)), None) or _key_like(known, item, index), item
+
+
+def _key_like(known: Sequence[str], item: Any, index: int) -> str:
+    kind, _, rest = known[0].partition(":") if known else ("i", "", "")
+    if kind == "k" and isinstance(item, Mapping):
+        return "k:" + json.dumps({name: item.get(name) for name in json.loads(rest)}, separators=(",", ":"))
+    return "v:" + json.dumps(item, separators=(",", ":")) if kind == "v" else f"i:{index}"
+
+
 def contains(fields: Fields, path: Path) -> bool:
     """Whether a set has a path, or a leaf above it."""
     for key in path:
@@ -108,6 +139,12 @@ def value_at(value: Any, path: Path) -> Any:
             return None
         value = found
     return value
+
+
+def child_of(value: Any, key: str) -> Any:
+    """What a tree's key names in a value; `None` where it is not there."""
+    found = child(value, key)
+    return None if found is _ABSENT else found
 
 
 def child(value: Any, key: str) -> Any:

@@ -184,5 +184,6 @@ class Finding:
         if self.admission:
             start = f"{self.title}: cannot be written as stated, {' or '.join(self.admission)} changes it on admission"
         else:
-            start = f"{self.title}: {verb}{by}"
+            unknown = " that nobody is on record for" if self.what == "addition" and not by else ""
+            start = f"{self.title}: {verb}{by}{unknown}"
         return start + (f": {fields}{more}" if fields else "")
