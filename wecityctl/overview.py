@@ -279,7 +279,7 @@ def examine_clouds(
     from wecityctl.engine.lost import with_their_stacks
     from wecityctl.engine.retained import find, namespaces_of
     from wecityctl.engine.takedown import kept_objects, kept_of
-    from wecityctl.engine.undeclared import look, unseen_note
+    from wecityctl.engine.undeclared import look, unseen_notes
 
     states = {name: state for name in backend.list_stacks() if (state := backend.read_state(name)) is not None}
     deployments = {name: state.deployment for name, state in states.items()}
@@ -306,11 +306,11 @@ def examine_clouds(
             # One cluster may be two clouds.
             there = (*made, *wholes)
             if there and cluster.identifier not in looked:
-                undeclared, unseen = look(cluster, plan.city, deployments, there[0])
-                told = with_their_stacks(undeclared, cluster, registered)
+                undeclared = look(cluster, plan.city, deployments, there[0])
+                told = with_their_stacks(undeclared.findings, cluster, registered)
                 # A stack's own is told by the stack, whatever namespace it is in.
                 found += [replace(item, stack=item.of_stack or item.stack) for item in told]
-                notes += [unseen_note(cloud, unseen)] if unseen else []
+                notes += unseen_notes(cloud, undeclared)
                 looked.add(cluster.identifier)
         except WecityError as error:
             failed[cloud] = error

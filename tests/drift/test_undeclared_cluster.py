@@ -16,6 +16,7 @@ import pytest_asyncio
 from tests.support.control_plane import ControlPlane
 from wecityctl.drift.kinds import ALL
 from wecityctl.drift.undeclared import CITY_LABEL, Place, Stranger, find, place, remove
+from wecityctl.engine.undeclared import unseen_notes
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import NotFound
@@ -657,6 +658,27 @@ async def test_a_namespace_that_has_lost_its_label_is_still_the_citys(city: City
     await city.client.patch(rt, city.name, None, patch, field_manager="mallory-tool")
     await city.put(*NETWORK, "open", spec=OPEN)
     assert await city.titles() == {"NetworkPolicy CITY/open"}
+
+
+async def test_an_extension_that_does_not_answer_is_told_and_not_taken_for_empty(city: City) -> None:
+    """Calico's own API server is down: its policies are there, and may open what ours close."""
+    service = {"name": "none", "namespace": city.name}
+    broken = {"version": "v3", "groupPriorityMinimum": 1000, "versionPriority": 10, "insecureSkipTLSVerify": True}
+    for group in ("projectcalico.org", "metrics.example"):
+        spec = {"group": group, "service": service, **broken}
+        await city.put("apiregistration.k8s.io/v1", "APIService", f"v3.{group}", space="", spec=spec)
+    for _ in range(100):
+        # The API server names a new group once it has asked it.
+        async with HttpPool() as pool, KubeClient(city.client.access, pool) as client:
+            found = await find(client, city.name, city.declared)
+        if found.silent:
+            break
+        await asyncio.sleep(0.2)
+    assert found.silent == ("projectcalico.org",)
+    assert list(unseen_notes("main", found)) == [
+        "cloud main: not looked for undeclared objects of projectcalico.org: the extension that serves them does not"
+        " answer"
+    ]
 
 
 async def test_who_may_not_list_everywhere_looks_into_each_namespace(city: City, api_server: ControlPlane) -> None:

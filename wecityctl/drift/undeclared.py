@@ -33,7 +33,7 @@ from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, Objects, ResourceType
 from wecityctl.model.city import City, Expected
 from wecityctl.model.findings import Finding
-from wecityctl.model.kinds import gives_or_opens, is_traffic
+from wecityctl.model.kinds import TRAFFIC, gives_or_opens, is_traffic
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
 from wecityctl.provider.adoption import RETAINED_FOR
@@ -67,12 +67,19 @@ class Stranger:
 class Found:
     """What nobody declared, and pods that were changed; `expected` is what the cloud's owner is said to put there.
 
-    `unseen` are kinds that this identity may not list.
+    `unseen` are kinds that this identity may not list; `silent` are API groups of extensions that let traffic through
+    and whose API server does not answer: nothing is known of what they hold.
     """
 
     strangers: tuple[Stranger, ...] = ()
     unseen: tuple[str, ...] = ()
     expected: tuple[Finding, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of the strangers."""
+        return tuple(item.finding for item in self.strangers)
 
 
 def place(api_version: str, kind: str, namespace: str, name: str) -> Place:
@@ -194,7 +201,9 @@ class _Look:
         told = [(rt, item) for rt, item in left if not self._is_owners(rt, item)]
         expected = tuple(self._finding(rt, item) for rt, item in left if self._is_owners(rt, item))
         altered = await self._altered(item for rt, item in kept if rt == POD and (rt, item) not in left)
-        return Found((*(self._stranger(rt, item) for rt, item in told), *altered), tuple(self.unseen), expected)
+        strangers = (*(self._stranger(rt, item) for rt, item in told), *altered)
+        silent = tuple(sorted(self.client.silent_groups & TRAFFIC.keys()))
+        return Found(strangers, tuple(self.unseen), expected, silent)
 
     async def _lists(self, kinds: Sequence[ResourceType]) -> tuple[Objects | None, dict[ResourceType, Objects | None]]:
         """The cluster's namespaces, and everything of these kinds and those of extensions."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import namespaces
-from wecityctl.engine.undeclared import look, unasked_note, unseen_note
+from wecityctl.engine.undeclared import look, unasked_note, unseen_notes
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
@@ -76,12 +76,12 @@ def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str
         cluster = stacks[0].cluster
         whole = {**deployments, **{item.stack: item.state.deployment for item in stacks}}
         try:
-            strangers, unseen = look(cluster, city, whole, stacks[0].stack)
+            looked = look(cluster, city, whole, stacks[0].stack)
         except WecityError as error:
             notes.append(unasked_note(cluster.cloud, error))
             continue
-        notes += [unseen_note(cluster.cloud, unseen)] if unseen else []
-        for one in strangers:
+        notes += unseen_notes(cluster.cloud, looked)
+        for one in looked.findings:
             if one.what != "undeclared":
                 continue
             if stack := going.get(one.namespace):

@@ -31,12 +31,14 @@ def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> lis
     notes = []
     for cluster in _clusters(context, results):
         try:
-            found, _ = look(cluster, context.plan.city, deployments, next(iter(results)))
+            found = look(cluster, context.plan.city, deployments, next(iter(results)))
         except WecityError as error:
             notes.append(f"cloud {cluster.cloud}: not looked for what stays of the city: {error.message}")
             continue
         left = [
-            item for item in found if is_a_providers(item) and (item.kind, item.title.partition(" ")[2]) not in kept
+            item
+            for item in found.findings
+            if is_a_providers(item) and (item.kind, item.title.partition(" ")[2]) not in kept
         ]
         if left:
             notes.append(_told(cluster, left))

@@ -5,7 +5,7 @@ What is undeclared is `drift.undeclared`'s rule; here it meets what the states h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -61,10 +61,8 @@ def _place(key: str) -> Place:
     return place(*key.split(probe.SEPARATOR))
 
 
-def look(
-    cluster: Cluster, city: City, deployments: Mapping[str, Deployment | None], home: str
-) -> tuple[Sequence[Finding], Sequence[str]]:
-    """What nobody declared on a cluster, and the kinds that may not be listed; changes nothing.
+def look(cluster: Cluster, city: City, deployments: Mapping[str, Deployment | None], home: str) -> Found:
+    """What nobody declared on a cluster, and what could not be looked at; changes nothing.
 
     `deployments` are those of all the city's stacks, `home` the stack that is named for what belongs to none. Raises
     the Kubernetes client's errors.
@@ -77,13 +75,16 @@ def look(
         if deployment is not None
         for each in declared_in(deployment, cluster)
     }
-    found = ask(cluster, lambda client: find_on(client, city, cluster.cloud, declared, home=home))
-    return [item.finding for item in found.strangers], found.unseen
+    return ask(cluster, lambda client: find_on(client, city, cluster.cloud, declared, home=home))
 
 
-def unseen_note(cloud: str, kinds: Iterable[str]) -> str:
-    """What is said where kinds may not be listed."""
-    return f"cloud {cloud}: not looked for undeclared objects of {', '.join(kinds)}: this identity may not list them"
+def unseen_notes(cloud: str, found: Found) -> Iterator[str]:
+    """What is said where kinds may not be listed, or the API server of an extension does not answer."""
+    start = f"cloud {cloud}: not looked for undeclared objects of"
+    if found.unseen:
+        yield f"{start} {', '.join(found.unseen)}: this identity may not list them"
+    if found.silent:
+        yield f"{start} {', '.join(found.silent)}: the extension that serves them does not answer"
 
 
 def unasked_note(cloud: str, error: WecityError) -> str:
@@ -123,8 +124,7 @@ class UndeclaredControl:
             except WecityError as error:
                 self.notes.append(unasked_note(cluster.cloud, error))
                 continue
-            if found.unseen:
-                self.notes.append(unseen_note(cluster.cloud, found.unseen))
+            self.notes += unseen_notes(cluster.cloud, found)
             is_preview = self._context.options.operation == "preview"
             told = [
                 item.finding

@@ -121,6 +121,8 @@ def _measure(item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, L
         elif isinstance(answer, Look):
             seen = observe(there.cloud, wanted, answer.live, answer.differs)
             seen = _with_undeclared(seen, [one for one in answer.undeclared if item.rests_on(one.kind)])
+            if answer.silent and item.rests_on("NetworkPolicy"):
+                seen = _with_silent(seen, answer.silent)
             if item.kind == "admission":
                 seen = _with_trial(seen, answer.tried.get(item.name))
             observations.append(seen)
@@ -148,6 +150,13 @@ def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     detail = f"undeclared: {', '.join(item.title for item in found[:_SHOWN])}{more}"
     state = "undeclared" if seen.state == "observed" else seen.state
+    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+
+
+def _with_silent(seen: Observation, groups: Sequence[str]) -> Observation:
+    """What an extension holds that does not answer may let through what the declared policies close."""
+    detail = f"policies of {', '.join(groups)} could not be read: the extension does not answer"
+    state = "not-looked-at" if seen.state == "observed" else seen.state
     return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 

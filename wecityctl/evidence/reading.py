@@ -25,6 +25,7 @@ from wecityctl.policy.model import Manifest
 from wecityctl.policy.trials import trial
 
 if TYPE_CHECKING:
+    from wecityctl.drift.undeclared import Found
     from wecityctl.kube.client import KubeClient
 
 Live = Mapping[Key, Mapping[str, Any]]
@@ -70,7 +71,8 @@ class Look:
     `differs` says of objects that enclose the city what is otherwise than stated; `whole` is false where it could not
     be asked what they would be once they are written, because this identity may not write. `undeclared` is what gives
     rights, opens or limits and no stack would register; `expected` is what of that the cloud's owner is said to put
-    there. `altered` says of pods what is otherwise than the templates of their controllers.
+    there. `altered` says of pods what is otherwise than the templates of their controllers; `silent` are extensions for
+    network policies whose API server does not answer.
     """
 
     live: Live
@@ -80,6 +82,7 @@ class Look:
     tried: Mapping[str, Tried] = field(default_factory=dict)
     expected: tuple[Finding, ...] = ()
     altered: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 def look(
@@ -118,10 +121,10 @@ async def _look_at(
             client = KubeClient(load_access(cluster.kubeconfig), pool, retry=retry)
             live = await _read(client, city, wanted)
             differs, whole = await _compare(client, f"{CITY_LABEL}={city.name}", wanted, live)
-            undeclared, expected = await _undeclared(client, city, cluster.cloud, wanted, partial)
+            undeclared, looked = await _undeclared(client, city, cluster.cloud, wanted, partial)
             altered = await _altered(client, live)
             tried = await _try_all(client, city, live, rules)
-            return Look(live, differs, whole, undeclared, tried, expected, altered)
+            return Look(live, differs, whole, undeclared, tried, looked.expected, altered, looked.silent)
     except TimeoutError:
         return TimedOutError(f"no answer within {seconds:g} s", resolution=f"give it more time with {VARIABLE}")
     except WecityError as error:
@@ -147,19 +150,19 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
 
 async def _undeclared(
     client: KubeClient, city: City, cloud: str, wanted: Sequence[Manifest], partial: bool
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """What encloses the city or opens it and none of its stacks would register, and what of it the owner puts there."""
+) -> tuple[tuple[Finding, ...], Found]:
+    """What encloses the city or opens it and none of its stacks would register, and all that was found with it."""
     from wecityctl.drift.kinds import SECURITY
     from wecityctl.drift.undeclared import find_on, place
 
     declared = {place(str(item.get("apiVersion")), *key_of(item)): "" for item in wanted}
     looked = await find_on(client, city, cloud, declared, kinds=SECURITY)
-    found = [item.finding for item in looked.strangers]
+    found = list(looked.findings)
     if partial:
         # What is in other namespaces, or in none, may be of a stack that is not known.
         names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
         found = [item for item in found if item.namespace in names]
-    return tuple(found), looked.expected
+    return tuple(found), looked
 
 
 async def _altered(client: KubeClient, live: Live) -> tuple[str, ...]:

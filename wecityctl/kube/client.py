@@ -103,6 +103,11 @@ class KubeClient:
         """Every type the cluster serves, in all versions, without groups whose extension server does not answer."""
         return await self._discovery.all(refresh=refresh)
 
+    @property
+    def silent_groups(self) -> frozenset[str]:
+        """The API groups that `resources` has left out, because their extension server does not answer."""
+        return self._discovery.silent
+
     async def serves(self, api_version: str, kind: str) -> bool:
         """Whether the kind can be asked for at this moment; never answered from the cache of discovery."""
         return await self._discovery.serves(api_version, kind)

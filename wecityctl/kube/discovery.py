@@ -1,6 +1,6 @@
 """Which kinds the cluster serves: the aggregated discovery where there is one, the classic one otherwise.
 
-A group whose extension server does not answer is left out; it never hides the others.
+A group whose extension server does not answer is left out and told as silent; it never hides the others.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Discovery:
     def __init__(self, requester: Requester) -> None:
         self._requester = requester
         self._types: dict[_Key, ResourceType] = {}
+        self._silent: set[str] = set()
         self._round = 0
         self._lock = asyncio.Lock()
 
@@ -73,7 +74,13 @@ class Discovery:
                 await self._refresh()
         return list(self._types.values())
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The groups whose server did not answer the last refresh: what they serve is not known."""
+        return frozenset(self._silent)
+
     async def _refresh(self) -> None:
+        self._silent.clear()
         core, groups = await asyncio.gather(self._read("/api"), self._read("/apis"))
         self._types = {(t.api_version, t.kind): t for t in (*core, *groups)}
         self._round += 1
@@ -81,6 +88,7 @@ class Discovery:
     async def _read(self, path: str) -> list[ResourceType]:
         answer = await self._requester.send(Call("GET", path, accept=_AGGREGATED))
         if answer.get("kind") == "APIGroupDiscoveryList":
+            self._silent |= set(_stale(answer))
             return list(_aggregated(answer))
         if answer.get("kind") == "APIVersions":
             versions = [str(v) for v in answer.get("versions") or ()]
@@ -94,6 +102,7 @@ class Discovery:
         try:
             return list(_classic(await self._requester.send(Call("GET", path), retry_seconds=0)))
         except ApiError:
+            self._silent.add(api_version.rpartition("/")[0])
             return []
 
     async def _ask_group_version(self, api_version: str, kind: str) -> ResourceType | None:
@@ -112,6 +121,12 @@ class Discovery:
         served = {(t.api_version, t.kind): t for t in _classic(answer)}
         self._types.update(served)
         return served.get((api_version, kind))
+
+
+def _stale(answer: dict[str, Any]) -> Iterable[str]:
+    for group in answer.get("items") or ():
+        if any(version.get("freshness") == "Stale" for version in group.get("versions") or ()):
+            yield str((group.get("metadata") or {}).get("name") or "")
 
 
 def _aggregated(answer: dict[str, Any]) -> Iterable[ResourceType]:
