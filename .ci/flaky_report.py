@@ -1,6 +1,7 @@
 """What a test run of CI leaves for the next: failed tests, seconds by file; and which failures did not come back.
 
-A pytest plug-in for `.ci/run`; as a program, the files to run again, or why they are not.
+A pytest plug-in for `.ci/run`; as a program, the files to run again, or why they are not. What fails is printed at once,
+with the minute, and so is how far the run has come: a run that is ended from outside prints no summary.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -17,15 +19,18 @@ import pytest
 
 LIST = Path(__file__).with_name("flaky.toml")
 # A run of CI may take this long; a second run is begun only if it will have ended by then.
-END_SECONDS = 85 * 60
+END_SECONDS = 75 * 60
 # A file by itself makes what it shared with others anew: clusters, images.
 LONGER, AGAIN_SECONDS = 1.5, 90
+PROGRESS_SECONDS = 300
 
 
 class Report:
     """Collects on the controlling process, which hears of every worker's tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._begun = self._told = time.monotonic()
         self.seconds: dict[str, float] = defaultdict(float)
         self.outcomes: dict[str, str] = {}
         self.not_collected: list[str] = []
@@ -37,8 +42,18 @@ class Report:
         self.seconds[test.partition("::")[0]] += report.duration
         if report.failed:
             self.outcomes[test] = "failed"
-        elif report.when == "call":
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self._tell(f"FAILED {test} ({report.when}): {getattr(crash, 'message', report.longrepr)!s:.500}")
+        elif time.monotonic() - self._told > PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            self._tell(f"{len(self.outcomes)} tests have ended, the last of them {test}")
+        if report.when == "call":
             self.outcomes.setdefault(test, report.outcome)
+
+    def _tell(self, text: str) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(f"\nminute {(time.monotonic() - self._begun) / 60:.0f}: {text}")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -60,7 +75,7 @@ class Report:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Report(), "ci-flaky-report")
+        config.pluginmanager.register(Report(config), "ci-flaky-report")
 
 
 def known(text: str) -> dict[str, str]:

@@ -3,10 +3,9 @@
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
-from tests.support.forks import Forks
+from tests.support.forks import shared
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +23,7 @@ def wecityctl(
     env = {**base, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **environment}
     words = [str(each) for each in arguments]
     if not any(name.startswith("PYTHON") for name in environment):
-        return _forks().run(words, cwd=cwd, env=env, timeout=60)
+        return shared().run(words, cwd=cwd, env=env, timeout=60)
     return subprocess.run(
         [sys.executable, "-c", "from wecityctl.cli.main import main; main()", *words],
         capture_output=True,
@@ -35,9 +34,3 @@ def wecityctl(
         env=env,
         check=False,
     )
-
-
-@cache
-def _forks() -> Forks:
-    """One server of forks for the whole test run; it ends with it."""
-    return Forks()

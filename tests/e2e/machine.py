@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import forks
 from tests.support.cache import make_cache
 from wecityctl import paths
 from wecityctl.parts import locate
@@ -77,10 +78,14 @@ class Done:
 
 @dataclass(slots=True)
 class Machine:
-    """One home directory with what belongs to it. `passphrase` is given by the environment when it is set."""
+    """One home directory with what belongs to it. `passphrase` is given by the environment when it is set.
+
+    `anew`: calls start the installed program; else they are forks of a process that has it loaded.
+    """
 
     root: Path
     passphrase: str = ""
+    anew: bool = False
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -111,20 +116,30 @@ class Machine:
     ) -> Done:
         """Call the command line; fails unless it ends with `code` (None: any) and without a traceback."""
         words = tuple(str(item) for item in arguments)
-        finished = subprocess.run(
+        finished = (self._start if self.anew else self._fork)(words, self.environment(**env), timeout, stdin)
+        done = Done(words, finished.returncode, finished.stdout, finished.stderr)
+        assert "Traceback" not in done.text, done
+        assert "internal error" not in done.text, done
+        assert code is None or done.code == code, done
+        return done
+
+    def _start(
+        self, words: Sequence[str], env: Mapping[str, str], timeout: float, stdin: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [str(PROGRAM), *words],
-            env=self.environment(**env),
+            env=env,
             input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
-        done = Done(words, finished.returncode, finished.stdout, finished.stderr)
-        assert "Traceback" not in done.text, done
-        assert "internal error" not in done.text, done
-        assert code is None or done.code == code, done
-        return done
+
+    def _fork(
+        self, words: Sequence[str], env: Mapping[str, str], timeout: float, stdin: str
+    ) -> subprocess.CompletedProcess[str]:
+        return forks.shared().run(words, cwd=Path.cwd(), env=env, timeout=timeout, stdin=stdin)
 
     @contextlib.contextmanager
     def running(
@@ -187,9 +202,9 @@ def ancestors(pid: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def machine(passphrase: str = "") -> Iterator[Machine]:
+def machine(passphrase: str = "", *, anew: bool = False) -> Iterator[Machine]:
     """A machine with short paths (unix sockets lie below them), cleaned at the end whatever happened."""
-    made = Machine(Path(tempfile.mkdtemp(prefix="we-")), passphrase)
+    made = Machine(Path(tempfile.mkdtemp(prefix="we-")), passphrase, anew)
     (made.root / "h").mkdir(mode=0o700)
     try:
         yield made

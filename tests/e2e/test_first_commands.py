@@ -52,7 +52,7 @@ LIGHT = (
 @pytest.fixture
 def home() -> Iterator[Machine]:
     """A machine of its own for each test: a command is the first one on it."""
-    with machine() as made:
+    with machine(anew=True) as made:
         yield made
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 
 NAME = "sixty"
 SECONDS = 800.0
-READ_SECONDS = 30.0
+READ_SECONDS = 120.0
 ZONES = {cloud.name: set(cloud.zones.split(", ")) for cloud in CLOUDS}
 DOMESTIC = {cloud.name for cloud in CLOUDS if any(pool.domestic for pool in cloud.pools)}
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,8 @@ import pytest
 
 from tests.engine.drive import go, make_city
 from tests.engine.test_run import outcomes
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import ControlPlane, free_ports
+from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl.engine import passphrase
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.examination import examine
@@ -27,16 +33,18 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def object_store() -> Iterator[str]:
-    """An S3 server with a bucket `state`; the URL of a back end in it."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        yield f"s3://state?region=us-east-1&endpoint=http://127.0.0.1:{port}&use_path_style=true"
-    finally:
-        server.stop()
+    """An S3 server in a process of its own; the URL of a back end in its bucket `state`."""
+    (port,) = free_ports(1)
+    command = (*ENDING_WITH_PARENT, sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(300):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.1)
+            yield f"s3://state?region=us-east-1&endpoint=http://127.0.0.1:{port}&use_path_style=true"
+        finally:
+            server.kill()
 
 
 @pytest.fixture(params=["files", "object store"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -18,8 +19,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from tests.support.processes import ENDING_WITH_PARENT
@@ -30,14 +33,21 @@ _NOT_OURS = ("wecityctl.images", "wecityctl.toolchain")
 _READS_THE_ENVIRONMENT = "typer.rich_utils"
 
 
+@cache
+def shared() -> Forks:
+    """One server for the whole test run; it ends with it."""
+    return Forks()
+
+
 class ServerEndedError(Exception):
     """The server of forks is no more."""
 
 
 class Forks:
-    """A running server of forks. One call at a time."""
+    """A running server of forks. One call at a time: others wait."""
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self._start()
 
     @property
@@ -60,12 +70,19 @@ class Forks:
         self._socket = ours
 
     def run(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """`wecityctl ARGUMENTS`; raises subprocess.TimeoutExpired after `timeout` seconds, and the process is gone."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with (
+            self._turn,
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            given.write(stdin.encode())
+            given.seek(0)
             order = json.dumps([list(arguments), str(cwd), dict(env)]).encode(errors="surrogateescape")
-            descriptors = array.array("i", [out.fileno(), err.fileno()])
+            descriptors = array.array("i", [given.fileno(), out.fileno(), err.fileno()])
             try:
                 pid = self._begin(order, descriptors)
             except (ServerEndedError, OSError) as error:
@@ -115,8 +132,10 @@ def serve(connection: socket.socket) -> None:
     for name in (*_LIBRARIES, *_modules_below(wecityctl.__path__, "wecityctl.")):
         importlib.import_module(name)
     assert _READS_THE_ENVIRONMENT not in sys.modules
+    # What is loaded is never collected, so forks go on sharing its memory.
+    gc.freeze()
     while True:
-        order, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 2)
+        order, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not order:
             return
         pid = os.fork()
@@ -139,23 +158,24 @@ def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
             yield from _modules_below(importlib.import_module(each.name).__path__, f"{each.name}.")
 
 
-def _run(arguments: list[str], cwd: str, env: dict[str, str], out: int, err: int) -> None:
+def _run(arguments: list[str], cwd: str, env: dict[str, str], given: int, out: int, err: int) -> None:
     """Be a new process of the program; does not return."""
     code: object = 70
     try:
-        for source, target in ((out, 1), (err, 2)):
+        for source, target in ((given, 0), (out, 1), (err, 2)):
             os.dup2(source, target)
             os.close(source)
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
+        sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         for number, name in ((1, "stdout"), (2, "stderr")):
             errors = "backslashreplace" if number == 2 else "strict"
             stream = open(number, "w", encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         sys.argv = ["wecityctl", *arguments]
-        from wecityctl.cli.main import main
+        from wecityctl.entry import main
 
         main()
     except SystemExit as end:

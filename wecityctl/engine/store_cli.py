@@ -28,6 +28,8 @@ class CliStore:
         self.public_url = url
         self._environment = environment
         self._secrets_provider = secrets_provider
+        # As listed last and changed since by this store; another run's stacks are told by the next `names`.
+        self._known: set[str] | None = None
 
     def prepare(self) -> None:
         """Nothing to do: the back end is there or the first call says so."""
@@ -35,10 +37,11 @@ class CliStore:
     def names(self) -> list[str]:
         """Every stack of the project."""
         found = json.loads(self._run("stack", "ls", "--json", "--project", PROJECT) or "[]")
-        return sorted(str(item["name"]).rpartition("/")[2] for item in found)
+        self._known = {str(item["name"]).rpartition("/")[2] for item in found}
+        return sorted(self._known)
 
     def exists(self, stack: str) -> bool:
-        return stack in self.names()
+        return stack in (self._known if self._known is not None else self.names())
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
         """The stack's deployment with secrets in plain text; there are no stored bytes to see."""
@@ -62,6 +65,8 @@ class CliStore:
     def create(self, stack: str) -> None:
         """An empty stack."""
         self._run("stack", "init", "--no-select", "--secrets-provider", self._secrets_provider, stack)
+        if self._known is not None:
+            self._known.add(stack)
 
     def write(self, stack: str, deployment: Deployment) -> None:
         """Replace the state; the CLI takes the lock. Raises for a state that the engine would refuse.
@@ -75,6 +80,8 @@ class CliStore:
     def remove(self, stack: str) -> None:
         """Remove a stack with no resources left."""
         self._run("stack", "rm", "--yes", "--preserve-config", "--stack", stack)
+        if self._known is not None:
+            self._known.discard(stack)
 
     def history(self, stack: str, count: int = 100) -> list[dict[str, Any]]:
         """The stack's last `count` updates, newest first, with times as seconds since 1970, as they are stored."""
