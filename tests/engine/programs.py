@@ -12,7 +12,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import BaseOutputs, TenantOutputs
 from wecityctl.stacks import pods
-from wecityctl.stacks.objects import Scope
+from wecityctl.stacks.objects import KubernetesObject, Scope, type_token
 from wecityctl.stacks.tenants.app import autoscaler
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 
@@ -51,6 +51,17 @@ def components(inputs: StackInputs) -> dict[str, Any]:
     return {"domain": inputs.city.domain, "hosts": tenants, "node_port": 30080, "simulated": True}
 
 
+class ConfigMap(KubernetesObject):
+    """Registered as the city's own stacks do it: loading the SDK's typed classes takes longer than a small run."""
+
+    data: pulumi.Output[Any]
+
+
+def _made(name: str, api_version: str, kind: str, opts: pulumi.ResourceOptions, **content: Any) -> KubernetesObject:
+    manifest = {"apiVersion": api_version, "kind": kind, **content}
+    return KubernetesObject(type_token(manifest), name, manifest, opts)
+
+
 def _labels(inputs: StackInputs) -> dict[str, str]:
     return {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": inputs.city.name}
 
@@ -79,54 +90,59 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
             enable_secret_mutable=True,
         ),
     )
-    mine = pulumi.ResourceOptions(provider=kube)
     space = stack.name.replace(".", "-")
     labels = _labels(inputs)
-    namespace = k8s.core.v1.Namespace("space", metadata={"name": space, "labels": labels}, opts=mine)
+
+    def metadata(name: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "namespace": space, "labels": labels, **more}
+
+    whole = {"name": space, "labels": labels}
+    namespace = _made("space", "v1", "Namespace", pulumi.ResourceOptions(provider=kube), metadata=whole)
     part = Part("part")
     below = pulumi.ResourceOptions(provider=kube, parent=part, depends_on=[namespace])
     count = int(options.get("count", "2")) - (options.get("fewer") == stack.subject)
     before: list[pulumi.Resource] = []
-    first: k8s.core.v1.ConfigMap | None = None
+    first: ConfigMap | None = None
     for index in range(count):
         name = f"c{index}"
-        made = k8s.core.v1.ConfigMap(
+        made = ConfigMap(
+            "kubernetes:core/v1:ConfigMap",
             name,
-            metadata={"name": name, "namespace": space, "labels": labels},
-            data={"text": options.get("text", "one"), "i": str(index)},
-            opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(depends_on=before)),
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": metadata(name),
+                "data": {"text": options.get("text", "one"), "i": str(index)},
+            },
+            pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(depends_on=before)),
         )
         first = made if index == 0 else first
         before = [made] if options.get("chain") else []
     for name in stack.secrets:
-        k8s.core.v1.Secret(
-            name,
-            metadata={"name": name.replace("/", "-"), "namespace": space, "labels": labels},
-            string_data={"value": pulumi.Output.secret(inputs.secrets[name]) if name in inputs.secrets else "?"},
-            opts=below,
-        )
+        value = pulumi.Output.secret(inputs.secrets[name]) if name in inputs.secrets else "?"
+        _made(name, "v1", "Secret", below, metadata=metadata(name.replace("/", "-")), stringData={"value": value})
     if options.get("claim") == stack.subject:
         # Nothing binds it here, so nothing is waited for.
-        claim = {"name": "data", "namespace": space, "labels": labels, "annotations": {"pulumi.com/skipAwait": "true"}}
-        k8s.core.v1.PersistentVolumeClaim(
+        _made(
             "data",
-            metadata=claim,
+            "v1",
+            "PersistentVolumeClaim",
+            pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(retain_on_delete=True)),
+            metadata=metadata("data", annotations={"pulumi.com/skipAwait": "true"}),
             spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-            opts=pulumi.ResourceOptions.merge(below, pulumi.ResourceOptions(retain_on_delete=True)),
         )
     if options.get("broken") == stack.subject:
-        k8s.core.v1.ConfigMap("broken", metadata={"name": "Not A Name", "namespace": space}, opts=below)
+        _made("broken", "v1", "ConfigMap", below, metadata={"name": "Not A Name", "namespace": space})
     if options.get("closed") == stack.subject:
-        k8s.networking.v1.NetworkPolicy(
-            "closed",
-            metadata={"name": "closed", "namespace": space, "labels": labels},
-            spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-            opts=below,
-        )
+        spec: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        _made("closed", "networking.k8s.io/v1", "NetworkPolicy", below, metadata=metadata("closed"), spec=spec)
     if options.get("workload") == stack.subject:
-        k8s.apps.v1.Deployment(
+        _made(
             "web",
-            metadata={"name": "web", "namespace": space, "labels": labels},
+            "apps/v1",
+            "Deployment",
+            below,
+            metadata=metadata("web"),
             spec={
                 "replicas": int(options.get("replicas", "2")),
                 "selector": {"matchLabels": {"app": "web"}},
@@ -138,7 +154,6 @@ def objects(inputs: StackInputs) -> dict[str, Any]:
                     },
                 },
             },
-            opts=below,
         )
     outputs = components_outputs(inputs)
     if options.get("leaning") == stack.layer and first is not None:
