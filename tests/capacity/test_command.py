@@ -68,6 +68,7 @@ def test_clouds_that_do_not_run_show_what_the_files_declare(tmp_path: Path) -> N
     assert lines[-1] == "domestic 信创: 24 of 152 CPUs (16 %)"
 
 
+@pytest.mark.slow
 def test_programs_get_numbers_and_null_for_what_is_not_known(tmp_path: Path) -> None:
     done = wecityctl("clouds", city(tmp_path), "--cloud", "near", "-o", "json", home=tmp_path)
     said = json.loads(done.stdout)

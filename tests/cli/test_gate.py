@@ -15,6 +15,8 @@ from wecityctl.errors import PolicyError
 from wecityctl.model.events import Diagnostic, Event, RunResult
 from wecityctl.session import Session, open_session
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "policy" / "cases"
 # A type whose program refuses the files, as a landing zone does whose SDK is missing.

@@ -19,6 +19,8 @@ from wecityctl.parts.catalogue import VENDOR_VERSIONS
 from wecityctl.spec import load_city
 from wecityctl.stacks.catalogue import load_catalogue
 
+pytestmark = pytest.mark.program
+
 CREDENTIALS = {"TENCENTCLOUD_SECRET_ID": "id", "TENCENTCLOUD_SECRET_KEY": "the-secret-key"}
 TENCENT = ("import", "tencentcloud", "--region", "ap-guangzhou", "--network", "vpc-1")
 SETTINGS = ("--set", "appId=1250000000")

@@ -7,7 +7,11 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.cli.program import ROOT, wecityctl
+
+pytestmark = pytest.mark.program
 
 CASES = ROOT / "tests" / "placement" / "cases"
 

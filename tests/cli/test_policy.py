@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.program import ROOT, wecityctl
 
+pytestmark = pytest.mark.program
+
 CASES = ROOT / "tests" / "policy" / "cases"
 EXAMPLE = "examples/xingcheng"
 FOUND = "6:126: three-administrators: city: root@case.example is system administrator and audit administrator"

@@ -150,6 +150,7 @@ def _readings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         yield node.comparators[0], node.left
 
 
+@pytest.mark.slow
 def test_the_search_for_variables_finds_every_way_of_reading() -> None:
     source = (
         'V = "A_A"\nos.environ["B_B"]\nenviron.get("C_C")\n"D_D" in env\nos.environ[V]\n_xdg("XDG_E", "")\nx.get("F")'

@@ -83,6 +83,7 @@ def test_sick_clouds_hold_up_no_healthy_one_and_each_says_what_it_has(
     assert "no-such-file" in found.failed["nowhere"].message
 
 
+@pytest.mark.slow
 def test_the_time_is_bounded_without_being_told(black_hole: int, tmp_path: Path) -> None:
     silent = adopted("silent", written(tmp_path / "silent", f"https://127.0.0.1:{black_hole}", Authority().cert))
     found, seconds = opened(city_of(silent))

@@ -46,6 +46,7 @@ def test_three_zones_in_two_availability_zones(three_zones: Recording) -> None:
     support.check_snapshot("huaweicloud", three_zones)
 
 
+@pytest.mark.slow
 def test_the_sdk_knows_every_input(three_zones: Recording) -> None:
     assert support.unknown_inputs(three_zones) == []
     assert support.unknown_inputs(support.recorded(city(EXTRANET, sm=True))) == []

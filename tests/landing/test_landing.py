@@ -265,6 +265,7 @@ ZONES = st.lists(
 WAYS_OUT = {"NatGateway", "EipAddress", "EipAssociation", "SnatEntry", "FloatingIp"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["alicloud", "openstack"])
 @settings(max_examples=12, deadline=None)
 @given(zones=ZONES, wired=st.booleans())
@@ -289,6 +290,7 @@ GROUPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["alicloud", "openstack"])
 @settings(max_examples=12, deadline=None)
 @given(zones=ZONES, data=st.data())

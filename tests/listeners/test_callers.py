@@ -45,6 +45,7 @@ async def test_the_provider_answers_its_own_user_only(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.slow
 async def test_no_call_of_our_own_is_refused_under_load() -> None:
     async with ProviderServer() as server:
         port = await server.open("s")

@@ -22,7 +22,10 @@ from wecityctl.checkup import check_machine
 from wecityctl.listeners import guarded
 from wecityctl.listeners.guard import divide, lacking
 
-pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"no guard on this machine: {lacking()}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(lacking()), reason=f"no guard on this machine: {lacking()}"),
+]
 PR_SET_DUMPABLE = 4
 ECHO = str(Path(__file__).with_name("echo.py"))
 

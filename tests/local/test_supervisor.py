@@ -23,6 +23,8 @@ from wecityctl.local.spec import ServiceStatus
 from wecityctl.local.supervisor import client
 from wecityctl.local.watch import service_status
 
+pytestmark = pytest.mark.slow
+
 FOREVER = ("sleep", "1000")
 NEVER = Probe("file", "/no/such/file")
 

@@ -71,6 +71,7 @@ def test_passes(): pass
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", "-n 2 --dist loadgroup"], ids=["one-worker", "two-workers"])
 def test_a_run_with_a_flaky_test_closes_with_pytests_count(tmp_path: Path, more: str) -> None:
     """The whole script on a project of one test file."""

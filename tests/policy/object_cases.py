@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ class Case:
         return f"{self.rule}/{self.path.stem}"
 
 
+@cache
 def cases() -> list[Case]:
     """Every case, by rule and name."""
     return [_load(path) for path in sorted(DIRECTORY.rglob("*.yaml"))]
 
 
 def _load(path: Path) -> Case:
-    head, *objects = yaml.safe_load_all(path.read_text())
+    head, *objects = yaml.load_all(path.read_text(), yaml.CSafeLoader)
     assert set(head) <= {"refused", "found", "as", "going"}, path
     going = head.get("going", False)
     assert not going or len(objects) == 2, path

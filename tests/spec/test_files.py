@@ -193,6 +193,7 @@ def test_dangling_link_is_reported(tmp_path: Path) -> None:
     assert problems(tmp_path) == [f"{tmp_path}/lost.yaml: no such file or directory"]
 
 
+@pytest.mark.slow
 def test_too_many_files(tmp_path: Path) -> None:
     (tmp_path / "city.yaml").write_bytes(BASE)
     for number in range(10_001):

@@ -115,6 +115,7 @@ def test_texts_that_no_container_takes(tmp_path: Path, field: str, message: str)
     assert [problem.message for problem in caught.value.problems] == [message]
 
 
+@pytest.mark.slow
 def test_a_city_of_a_thousand_documents(tmp_path: Path) -> None:
     documents = (VALID / "base.yaml").read_text().split("---\n")
     common, (tenant, app) = documents[:3], documents[3:]

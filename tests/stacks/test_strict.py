@@ -65,6 +65,7 @@ def key(manifest: dict[str, Any]) -> tuple[str, str, str]:
     return manifest["kind"], metadata.get("namespace", ""), name
 
 
+@pytest.mark.slow
 def test_both_sources_give_the_same_manifests_but_for_the_references() -> None:
     built, upstream = ({key(item): item for item in rendered(source)} for source in ("built", "upstream"))
     assert built.keys() == upstream.keys()

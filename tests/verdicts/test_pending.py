@@ -24,6 +24,8 @@ from wecityctl.session import Session, open_session
 from wecityctl.verdicts import begin
 from wecityctl.verdicts.judging import judge_session
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CITY = ROOT / "tests" / "policy" / "cases" / "three-administrators" / "fail-two-offices.yaml"
 DAY = date(2026, 11, 21)
