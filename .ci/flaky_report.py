@@ -1,7 +1,7 @@
 """What a test run of CI leaves for the next: failed tests, seconds by file; and which failures did not come back.
 
-A pytest plug-in for `.ci/run`; as a program, the files to run again, or why they are not. What fails is printed at once,
-with the minute, and so is how far the run has come: a run that is ended from outside prints no summary.
+A pytest plug-in for `.ci/run`; as a program, the files to run again, or why they are not. What fails is printed at
+once, with the minute, and so is how far the run has come: a run that is ended from outside prints no summary.
 """
 
 from __future__ import annotations
