@@ -42,6 +42,7 @@ BUILTIN: tuple[CapabilityType, ...] = (
         cpu="250m",
         memory="512Mi",
         health="pg_isready on 5432",
+        tls=True,
         limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
         # Each takes some megabytes of the server's memory once it is used.
         connections={"small": 95, "medium": 195, "large": 395},
@@ -59,6 +60,7 @@ BUILTIN: tuple[CapabilityType, ...] = (
         storage="1Gi",
         memory="256Mi",
         health="PING on 6379",
+        tls=True,
         limits=UseLimits(connections=100, memory="32Mi"),
     ),
 )

@@ -15,6 +15,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
+from wecityctl.model.service_tls import speaks_tls
 from wecityctl.placement import Placement
 from wecityctl.placement.crossing import crossing_flow, is_apart, is_closed, route_flow, serves_entry
 
@@ -118,7 +119,9 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
 
 
 def _encrypted(city: City, catalogue: Catalogue, item: AnyCrossing) -> bool:
-    by_protocol = isinstance(item, UseCrossing) and catalogue[item.capability.type].encrypted
+    by_protocol = isinstance(item, UseCrossing) and (
+        catalogue[item.capability.type].encrypted or speaks_tls(item.capability, catalogue)
+    )
     return by_protocol or all(city.cloud(name).crossing.encrypted for name in (item.source, item.target))
 
 

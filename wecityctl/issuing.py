@@ -1,4 +1,4 @@
-"""What the certificates of all our own authorities have in common: the embedded clouds' and the entry points'."""
+"""What the certificates of all our own authorities have in common: the embedded clouds' and the cities'."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
+from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
 
 LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
@@ -144,7 +146,10 @@ def _platform_stacks(
                 platform.name,
                 cloud,
                 (store.name, bases[cloud].name, *sorted(others)),
-                tuple(naming.secret_key("capability", item.name, "admin") for item in here),
+                (
+                    *(naming.secret_key("capability", item.name, "admin") for item in here),
+                    *service_certificate_keys(here, catalogue),
+                ),
             )
     return stacks
 
@@ -215,6 +220,7 @@ def _tenant_stacks(
                 for app, use in uses
                 if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
             ]
+            is_tls = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
             own = [
                 naming.secret_key("tenant", tenant.name, name)
                 for name in sorted({name for app in apps for part in app.components for name in part.secrets})
@@ -226,7 +232,12 @@ def _tenant_stacks(
                     tenant.name,
                     cloud,
                     (store.name, bases[cloud].name, *sorted(needed)),
-                    (*bindings, *own, *((naming.DIGEST_KEY,) if own else ())),
+                    (
+                        *bindings,
+                        *((SERVICE_AUTHORITY_KEY,) if is_tls else ()),
+                        *own,
+                        *((naming.DIGEST_KEY,) if own else ()),
+                    ),
                 )
             )
     return stacks

@@ -8,7 +8,6 @@ the place of the gateways' routes.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +30,7 @@ from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
+from wecityctl.stacks.pem import certificates_of, key_of
 from wecityctl.stacks.platforms.application.gateway import routes_config_map, tls_secret
 from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint
 
@@ -103,8 +103,8 @@ def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
     value = inputs.secrets.get(key)
     if value is None:
         return {"tls.crt": unknown(secret=True), "tls.key": unknown(secret=True), "digest": unknown()}
-    chain = "".join(_PEM_CERTIFICATE.findall(value))
-    private = "".join(_PEM_KEY.findall(value))
+    chain = certificates_of(value)
+    private = key_of(value)
     digest = hashlib.sha256(chain.encode()).hexdigest()[:16]
     return {"tls.crt": pulumi.Output.secret(chain), "tls.key": pulumi.Output.secret(private), "digest": digest}
 
@@ -203,8 +203,6 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
 # The port of the Service for outside, within the cluster.
 _PORT = 80
 
-_PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
-_PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL)
 
 # As many answers in a row as there are gateway pods, twice over: each answer comes from one of them. The images have no
 # HTTP client, but bash can open a connection.

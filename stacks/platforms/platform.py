@@ -16,6 +16,7 @@ from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import Capability
 from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.model.service_tls import speaks_tls
 from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import Scope, open_scope
 
@@ -46,6 +47,11 @@ class CapabilityScope:
     def admin_key(self) -> str:
         """The name of the administrator's password in the city's secret store."""
         return naming.secret_key("capability", self.capability.name, "admin")
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server has a certificate of the city's own, and refuses plain connections."""
+        return speaks_tls(self.capability, self.scope.inputs.catalogue)
 
     def resources(self) -> dict[str, str]:
         """CPU and memory requests by size: the type's own for small, four times that for each step."""

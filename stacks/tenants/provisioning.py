@@ -18,8 +18,11 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import App, Capability, Use
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
+from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.stacks import pods
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.platforms.application import cache_access, postgresql_access
 from wecityctl.stacks.platforms.application.cache import sha256
 from wecityctl.stacks.platforms.stateful import provisioning_labels
@@ -43,10 +46,14 @@ def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoi
     kind = scope.inputs.catalogue[endpoint.type].binding
     values: dict[str, Any] = {"type": kind or endpoint.type, "provider": "wecity"}
     values |= {"host": endpoint.host, "port": pulumi.Output.from_input(endpoint.port).apply(str)}
+    is_tls = _is_tls(scope, use)
+    if is_tls:
+        values["ca.crt"] = secret_value(scope.inputs, SERVICE_AUTHORITY_KEY)
     if kind in _PROVISIONERS:
         provisioner = _PROVISIONERS[kind]
         role = provisioner.role(app.tenant, app.name, use.alias)
-        values |= provisioner.values(role, _password(scope, app, use), endpoint)
+        authority = f"{BINDING_ROOT}/{use.alias}/ca.crt" if is_tls else ""
+        values |= provisioner.values(role, _password(scope, app, use), endpoint, authority)
     name = naming.binding_secret(app.name, use.alias)
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{kind or endpoint.type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
@@ -57,22 +64,34 @@ def bind(scope: Scope, app: App, use: Use, namespace: str, endpoint: KnownEndpoi
 class Provisioner:
     """How one kind of capability makes room for an app.
 
-    `settings` are the variables that the script takes beside address and credentials: what the app may do and take.
+    `values` makes the binding's entries of role, password, endpoint and the path of the authority's certificates (empty
+    for a plain connection). `settings` are the variables that the script takes beside address and credentials: what the
+    app may do and take; `connecting` those that say how it knows the server, with TLS and without.
     """
 
     script: str
     role: Callable[[str, str, str], str]
-    values: Callable[[str, pulumi.Output[str], KnownEndpoint], Mapping[str, Any]]
+    values: Callable[[str, pulumi.Output[str], KnownEndpoint, str], Mapping[str, Any]]
     settings: Callable[[Capability, Use, UseLimits], Mapping[str, str]]
+    connecting: Callable[[bool], Mapping[str, str]]
 
 
-def _postgresql_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoint) -> Mapping[str, Any]:
-    uri = pulumi.Output.format("postgresql://{0}:{1}@{2}:{3}/{0}", role, password, endpoint.host, endpoint.port)
-    return {"database": role, "username": role, "password": password, "uri": uri}
+def _postgresql_values(
+    role: str, password: pulumi.Output[str], endpoint: KnownEndpoint, authority: str
+) -> Mapping[str, Any]:
+    checks = {"sslmode": "verify-full", "sslrootcert": authority} if authority else {}
+    query = "?" + "&".join(f"{key}={value}" for key, value in checks.items()) if checks else ""
+    uri = pulumi.Output.format(
+        "postgresql://{0}:{1}@{2}:{3}/{0}{4}", role, password, endpoint.host, endpoint.port, query
+    )
+    return {"database": role, "username": role, "password": password, "uri": uri, **checks}
 
 
-def _cache_values(role: str, password: pulumi.Output[str], endpoint: KnownEndpoint) -> Mapping[str, Any]:
-    uri = pulumi.Output.format("redis://{0}:{1}@{2}:{3}/0", role, password, endpoint.host, endpoint.port)
+def _cache_values(
+    role: str, password: pulumi.Output[str], endpoint: KnownEndpoint, authority: str
+) -> Mapping[str, Any]:
+    scheme = "rediss" if authority else "redis"
+    uri = pulumi.Output.format("{4}://{0}:{1}@{2}:{3}/0", role, password, endpoint.host, endpoint.port, scheme)
     return {"username": role, "password": password, "prefix": f"{role}:", "uri": uri}
 
 
@@ -100,15 +119,31 @@ def _cache_settings(capability: Capability, use: Use, limits: UseLimits) -> Mapp
     }
 
 
+def _postgresql_connecting(is_tls: bool) -> Mapping[str, str]:
+    return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": tls.AUTHORITY} if is_tls else {}
+
+
+def _cache_connecting(is_tls: bool) -> Mapping[str, str]:
+    return {"TLS": cache_access.TLS_OPTIONS if is_tls else ""}
+
+
+def _is_tls(scope: Scope, use: Use) -> bool:
+    return speaks_tls(scope.inputs.city.capability(use.capability), scope.inputs.catalogue)
+
+
 def _bytes(quantity: str) -> str:
     return str(int(parse_quantity(quantity)) if quantity else _UNBOUNDED)
 
 
 _PROVISIONERS = {
     "postgresql": Provisioner(
-        postgresql_access.PROVISION, naming.database_name, _postgresql_values, _postgresql_settings
+        postgresql_access.PROVISION,
+        naming.database_name,
+        _postgresql_values,
+        _postgresql_settings,
+        _postgresql_connecting,
     ),
-    "redis": Provisioner(cache_access.PROVISION, naming.cache_user, _cache_values, _cache_settings),
+    "redis": Provisioner(cache_access.PROVISION, naming.cache_user, _cache_values, _cache_settings, _cache_connecting),
 }
 
 
@@ -119,7 +154,10 @@ def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix:
     provisioner = _PROVISIONERS.get(kind.binding)
     if provisioner is None:
         return ()
-    settings = provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use))
+    settings = {
+        **provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use)),
+        **provisioner.connecting(_is_tls(scope, use)),
+    }
     role, password = provisioner.role(app.tenant, app.name, use.alias), _password(scope, app, use)
     base = naming.fit(f"{prefix}-{app.tenant}-{app.name}-{use.alias}", 50)
     # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
@@ -153,7 +191,7 @@ def _job(
     credentials: str,
     name: pulumi.Output[str],
 ) -> Manifest:
-    admin_secret = endpoint.admin_secret
+    admin_secret, is_tls = endpoint.admin_secret, _is_tls(scope, use)
     runner = pods.container(
         "provision",
         endpoint.image,
@@ -167,12 +205,14 @@ def _job(
             pods.from_secret("APP_PASSWORD_SHA256", credentials, "sha256"),
             *({"name": key, "value": value} for key, value in settings.items()),
         ],
+        mounts=[tls.MOUNT] if is_tls else [],
         requests={"cpu": "20m", "memory": "64Mi"},
     )
     labels = {**scope.labels, **provisioning_labels(use.capability)}
     spec = pods.pod(
         [runner],
         cluster=scope.inputs.cluster,
+        volumes=[tls.authority_volume(use.capability)] if is_tls else [],
         user=USER,
         architectures=scope.inputs.city.images.architectures,
         restart="OnFailure",

@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -13,14 +16,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
+from wecityctl.engine.certificates import renewed
 from wecityctl.graph import Recording
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Dedicated, Platform, Use
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
+from wecityctl.plan import Plan, make_plan
+from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.pem import certificates_of, key_of
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.platforms.application.cache import probe_password, sha256
 
 ADMIN = "administrators-password"
@@ -29,8 +39,10 @@ PASSWORD = "apps-password"
 
 @dataclass(frozen=True, slots=True)
 class Attacked:
-    """The recorded stacks of a city, and the user or role that each provisioning Job makes, by the Job's name."""
+    """The plan and the recorded stacks of a city, and the user or role that each provisioning Job makes, by the Job's
+    name."""
 
+    plan: Plan
     recordings: Mapping[str, Recording]
     roles: Mapping[str, str]
 
@@ -47,7 +59,8 @@ def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) ->
     platform = application()
     if dedicated is not None:
         platform = Platform("application", tuple(_dedicated(item, dedicated) for item in platform.capabilities))
-    return Attacked(record_city(city(*apps.values(), platforms=(platform,))), roles)
+    whole = city(*apps.values(), platforms=(platform,))
+    return Attacked(make_plan(whole, load_catalogue()), record_city(whole), roles)
 
 
 def _dedicated(item: Capability, owner: Dedicated) -> Capability:
@@ -63,6 +76,31 @@ class Served:
     image: RootFilesystem
     port: int = field(default_factory=free_port)
     log: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def authority(self) -> str:
+        """The certificates that clients check the server with, which are in their bindings."""
+        return self.values[SERVICE_AUTHORITY_KEY]
+
+    def certify(self, *, by_others: bool = False) -> None:
+        """Put a fresh certificate for the loopback address where the kubelet would; `by_others`: one of an authority
+        that nobody here knows."""
+        key = certificate_key(self.name)
+        kept = {} if by_others else {name: value for name, value in self.values.items() if name != key}
+        values = {**kept, **renewed(self.city.plan, kept, datetime.now(UTC), {self.name: "127.0.0.1"})}
+        if not by_others:
+            self.values = values
+        files = {"ca.crt": self.authority, "tls.key": key_of(values[key]), "tls.crt": certificates_of(values[key])}
+        # Owned and readable as the pod's volume is; the certificate last, by which its guard sees that it is another.
+        place = self.image.root / tls.DIRECTORY.lstrip("/")
+        place.mkdir(exist_ok=True)
+        for name, text in files.items():
+            new = place / f".{name}"
+            new.write_text(text)
+            os.chown(new, 0, 999)
+            new.chmod(0o440)
+            new.replace(place / name)
 
     def pod(self) -> Mapping[str, Any]:
         found = one(self.city.recordings, "StatefulSet", f"platform-application/{self.name}")
@@ -76,8 +114,24 @@ class Served:
     def command(self, name: str, *replacing: tuple[str, str]) -> list[str]:
         return [_replaced(text, *replacing) for text in self.container(name)["command"]]
 
-    def provision(self, city: Attacked | None = None) -> None:
-        """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given."""
+    def certificate(self) -> bytes:
+        """The certificate that the server shows, whoever has issued it."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", self.port), 10) as plain:
+            if self.name == "postgresql":
+                # Source: PostgreSQL's documentation, message formats, SSLRequest.
+                plain.sendall(struct.pack("!ii", 8, 80877103))
+                assert plain.recv(1) == b"S"
+            with context.wrap_socket(plain) as secured:
+                return secured.getpeercert(binary_form=True) or b""
+
+    def provision(self, city: Attacked | None = None, code: int = 0, tries: int = 60) -> str:
+        """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given.
+
+        Returns what they have said. `tries` is how often they ask for the server.
+        """
+        said = ""
         city = city or self.city
         for job in objects(city.recordings, "Job"):
             template = job.inputs["spec"]["template"]
@@ -92,8 +146,11 @@ class Served:
                 "APP_PASSWORD": PASSWORD,
                 "APP_PASSWORD_SHA256": sha256(PASSWORD),
             }
-            done = self.image.run(*container["command"], **values)
-            assert done.returncode == 0, done.stdout + done.stderr
+            words = [_replaced(text, ("-lt 60", f"-lt {tries}")) for text in container["command"]]
+            done = self.image.run(*words, **values)
+            said += done.stdout + done.stderr
+            assert (done.returncode != 0) == (code != 0), said
+        return said
 
     @contextmanager
     def running(self, name: str, command: list[str], shared: list[Path] | None = None, **env: str) -> Iterator[None]:
@@ -136,6 +193,7 @@ def _replaced(text: str, *replacing: tuple[str, str]) -> str:
 def cache_server(city: Attacked, image: RootFilesystem, users: str = "") -> Iterator[Served]:
     """The cache of `city` with its guard. `users` is what an earlier version left in its access list."""
     served = Served(city, "cache", image)
+    served.certify()
     settings = one(city.recordings, "ConfigMap", "platform-application/cache-configuration").inputs["data"][
         "cache.conf"
     ]
@@ -163,6 +221,7 @@ def cache_server(city: Attacked, image: RootFilesystem, users: str = "") -> Iter
 def database_server(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
     """The PostgreSQL server of `city` with its guard."""
     served = Served(city, "postgresql", image)
+    served.certify()
     with ExitStack() as stack:
         # Not under pytest's own directory, which other users may not enter.
         data = Path(tempfile.mkdtemp(prefix="attacked-"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.images.rootfs import needs_root
 from wecityctl.model.city import Dedicated, Use
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.platforms.application.cache import probe_password
-from wecityctl.stacks.platforms.application.cache_access import CHANNELS, CONNECTION, permissions
+from wecityctl.stacks.platforms.application.cache_access import CHANNELS, CONNECTION, TLS_OPTIONS, permissions
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
 
@@ -45,9 +46,9 @@ def connect(served: Served, drivers: Path) -> Connect:
     redis = pytest.importorskip("redis")
 
     def client(user: str, password: str = PASSWORD, **options: Any) -> Any:
-        return redis.Redis(
-            port=served.port, username=user, password=password, socket_timeout=20, decode_responses=True, **options
-        )
+        where = {"host": "127.0.0.1", "port": served.port, "ssl": True, "ssl_ca_data": served.authority}
+        who = {"username": user, "password": password}
+        return redis.Redis(**{**where, **who, "socket_timeout": 20, "decode_responses": True, **options})
 
     admin = client("admin", ADMIN)
     wait_until(lambda: _answers(admin))
@@ -128,8 +129,9 @@ def test_liveness_is_an_answer_to_the_probe(connect: Connect, served: Served) ->
     (command,) = {
         tuple(served.container("cache")[f"{kind}Probe"]["exec"]["command"]) for kind in ("liveness", "readiness")
     }
+    where = {"PORT": str(served.port), "TLS": TLS_OPTIONS}
     for password, code in ((probe_password(ADMIN), 0), (PASSWORD, 1)):
-        assert served.image.run(*command, PORT=str(served.port), PROBE_PASSWORD=password).returncode == code
+        assert served.image.run(*command, PROBE_PASSWORD=password, **where).returncode == code
 
 
 def test_a_guard_waits_for_its_server_and_ends_when_it_is_told_to(served: Served) -> None:
@@ -139,6 +141,45 @@ def test_a_guard_waits_for_its_server_and_ends_when_it_is_told_to(served: Served
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_who_does_not_speak_tls_gets_no_answer(connect: Connect, served: Served) -> None:
+    with pytest.raises(Exception, match=r"closed|reset|refused"):
+        connect(EVE, ssl=False).ping()
+    with socket.create_connection(("127.0.0.1", served.port), 10) as plain:
+        plain.sendall(f"AUTH {EVE} {PASSWORD}\r\nPING\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            assert b"PONG" not in plain.recv(100)
+    old = ssl.create_default_context(cadata=served.authority)
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", served.port), 10) as plain, pytest.raises(OSError):
+        old.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(connect: Connect, served: Served) -> None:
+    held, admin = connect(EVE, single_connection_client=True), connect("admin", ADMIN)
+    assert held.set(f"{EVE}:a", "1")
+    process, before = admin.info("server")["process_id"], served.certificate()
+    served.certify()
+    wait_until(lambda: served.certificate() != before)
+    assert connect(BOB).ping()
+    assert held.get(f"{EVE}:a") == "1"
+    assert admin.info("server")["process_id"] == process
+    wait_until(lambda: served.logged("takes over its renewed certificate"))
+
+
+def test_a_server_of_another_authority_is_refused(connect: Connect, served: Served) -> None:
+    before = served.certificate()
+    served.certify(by_others=True)
+    try:
+        wait_until(lambda: served.certificate() != before)
+        with pytest.raises(Exception, match="certificate verify failed"):
+            connect(EVE).ping()
+        assert "certificate verify failed" in served.provision(code=1, tries=1)
+    finally:
+        other = served.certificate()
+        served.certify()
+        wait_until(lambda: served.certificate() != other)
 
 
 def test_functions_that_were_loaded_when_anybody_could_are_gone(connect: Connect) -> None:
@@ -170,9 +211,11 @@ def test_what_an_app_sends_in_part_and_leaves_unread_stays_within_the_servers_me
     login = f"AUTH {EVE} {PASSWORD}\r\n".encode()
     unread = login + f"GET {EVE}:wide\r\n".encode() * 20
     half = login + b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10000000\r\n" + b"x" * 9_900_000
+    context = ssl.create_default_context(cadata=served.authority)
     with contextlib.ExitStack() as stack:
         for message in [unread] * 15 + [half] * 20:
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5))
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 5))
+            client = stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
             with contextlib.suppress(OSError):
                 client.sendall(message)
         with contextlib.suppress(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,14 @@ def _opens(make: Callable[[], Any]) -> bool:
     return True
 
 
+def from_elsewhere(served: Served, authority: str = "") -> Any:
+    """Eve's connection from an address that is not the server's own, checked with `authority`, else in plain text."""
+    native = pytest.importorskip("pg8000.native")
+    where = {"host": "127.0.0.1", "port": served.port, "database": EVE, "source_address": ("127.0.0.2", 0)}
+    context = ssl.create_default_context(cadata=authority) if authority else False
+    return native.Connection(EVE, password=PASSWORD, timeout=20, ssl_context=context, **where)
+
+
 def hold(connect: Connect, role: str, wanted: int) -> list[Any]:
     """As many connections as the server gives, `wanted` at most."""
     held: list[Any] = []
@@ -77,6 +86,41 @@ def hold(connect: Connect, role: str, wanted: int) -> list[Any]:
 
 def test_what_was_there_before_limits_is_untouched(connect: Connect) -> None:
     assert connect(EVE).run("SELECT note FROM kept") == [["from before"]]
+
+
+def test_who_comes_from_elsewhere_speaks_tls_or_is_refused(connect: Connect, served: Served) -> None:
+    with pytest.raises(Exception, match="no encryption"):
+        from_elsewhere(served)
+    with contextlib.closing(from_elsewhere(served, served.authority)) as eve:
+        query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        assert eve.run(query) == [[True, "TLSv1.3"]]
+        assert eve.run("SHOW ssl_min_protocol_version") == [["TLSv1.2"]]
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(connect: Connect, served: Served) -> None:
+    held, admin = from_elsewhere(served, served.authority), connect("postgres", ADMIN)
+    started, before = admin.run("SELECT pg_postmaster_start_time()"), served.certificate()
+    served.certify()
+    wait_until(lambda: served.certificate() != before)
+    with contextlib.closing(held), contextlib.closing(from_elsewhere(served, served.authority)) as eve:
+        assert held.run("SELECT 1") == eve.run("SELECT 1") == [[1]]
+    assert admin.run("SELECT pg_postmaster_start_time()") == started
+    wait_until(lambda: served.logged("takes over its renewed certificate"))
+    admin.close()
+
+
+def test_a_server_of_another_authority_is_refused(connect: Connect, served: Served) -> None:
+    before = served.certificate()
+    served.certify(by_others=True)
+    try:
+        wait_until(lambda: served.certificate() != before)
+        with pytest.raises(Exception, match="certificate verify failed"):
+            from_elsewhere(served, served.authority)
+        assert "certificate verify failed" in served.provision(code=1)
+    finally:
+        other = served.certificate()
+        served.certify()
+        wait_until(lambda: served.certificate() != other)
 
 
 def test_a_role_gets_its_connections_and_leaves_the_others_theirs(connect: Connect, served: Served) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ import pytest
 
 from tests.e2e.files import CityFiles, app, example
 from tests.e2e.machine import Cluster, Done, Machine, eventually
+from tests.stacks import cities
 from tests.support.real_node import require_real_node
+from wecityctl.engine.certificates import renewed
+from wecityctl.plan import make_plan
+from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.pem import certificates_of, key_of
 
 pytestmark = pytest.mark.node
 
@@ -246,6 +252,45 @@ def test_the_cache_counts_from_one_visit_to_the_next(real: RealCity) -> None:
 def test_a_bound_pod_reaches_its_capabilities(real: RealCity) -> None:
     assert real.check(HEALTH_CODE, "postgresql", "SELECT 41 + 1")["rows"] == [[42]]
     assert real.check(HEALTH_CODE, "cache", "PING")["ok"]
+
+
+def test_apps_speak_tls_to_their_capabilities_and_nothing_else(real: RealCity) -> None:
+    query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    assert real.check(HEALTH_CODE, "postgresql", query)["rows"] == [[True]]
+    for kind, told in (("postgresql", "no encryption"), ("cache", "onnection")):
+        seen = real.check(HEALTH_CODE, kind, "--plain")
+        assert not seen["ok"]
+        assert told in seen["message"], seen
+        # The certificate is for the Service's names.
+        seen = real.check(HEALTH_CODE, kind, "--host", real.service_address(kind))
+        assert "certificate verify failed" in seen["message"], seen
+
+
+def test_a_server_takes_over_another_certificate_without_a_restart_and_apps_refuse_a_strangers(real: RealCity) -> None:
+    where, pod = ("secret", "postgresql-tls", "-n", APPLICATION), ("pod", "postgresql-0", "-n", APPLICATION)
+    kept = real.cluster.get(*where)["data"]
+    before = real.cluster.get(*pod)
+    strange = renewed(make_plan(cities.city(cities.app("code")), load_catalogue()), {}, datetime.now(UTC))[
+        "service/postgresql/tls"
+    ]
+    texts = {"tls.crt": certificates_of(strange), "tls.key": key_of(strange)}
+    other = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    for number, data in enumerate((other, {name: kept[name] for name in other})):
+        real.cluster.kubectl("patch", *where, "--type=merge", "-p", json.dumps({"data": data}))
+        # The kubelet looks at a pod that was changed at once, at others about every minute.
+        real.cluster.kubectl("annotate", *pod, f"e2e={number}", "--overwrite")
+
+        def served(wanted: bool = number == 1) -> bool | None:
+            seen = real.check(HEALTH_CODE, "postgresql")
+            return True if seen["ok"] == wanted else None
+
+        eventually(served, 150)
+        seen = real.check(HEALTH_CODE, "postgresql")
+        assert seen["ok"] or "certificate verify failed" in seen["message"], seen
+    real.cluster.kubectl("annotate", *pod, "e2e-")
+    after = real.cluster.get(*pod)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [item["restartCount"] for item in after["status"]["containerStatuses"]] == [0, 0]
 
 
 @pytest.mark.parametrize(("service", "pod", "port"), [("postgresql", "postgresql-0", 5432), ("cache", "cache-0", 6379)])

@@ -167,6 +167,10 @@ def test_the_binding_is_an_address_and_the_administrators_secret_stays(two: TwoC
     service = two.south.get("service", "postgresql-crossing", "-n", DATABASE)["spec"]
     assert [str(item["nodePort"]) for item in service["ports"]] == [binding["port"]]
     assert f"@{binding['host']}:{binding['port']}/" in binding["uri"]
+    # The address is in the server's certificate, so that the app checks who answers there.
+    assert binding["sslmode"] == "verify-full"
+    query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    assert two.check(two.north, PORTS, HARBOUR, "postgresql", query)["rows"] == [[True]]
     held = two.north.get("secrets", "-A")["items"]
     assert not [item for item in held if item["metadata"]["name"] == "postgresql-admin"]
     jobs = two.south.get("jobs", "-n", DATABASE)["items"]

@@ -1,7 +1,8 @@
-"""Certificates of the entry points: who is trusted with what, and when they are made again."""
+"""Certificates of entry points and shared capabilities: who is trusted with what, and when they are made again."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,23 +11,30 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from tests.stacks.cities import app, city, full_city
+from wecityctl.engine.certificate_names import names_digest
 from wecityctl.engine.certificates import (
     AUTHORITY_RENEWED_BEFORE,
     AUTHORITY_VALID,
     PRIVATE_AUTHORITY,
+    PRIVATE_SERVICE_AUTHORITY,
     RENEWED_BEFORE,
     VALID,
     renewed,
     require_readable,
 )
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.city import Entry, EntryTLS, Route
+from wecityctl.model.city import Entry, EntryTLS, Platform, Route
 from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 KEY, INNER = "entry/gateway/tls", "entry/gateway-extranet/tls"
+DATABASE, CACHE = "service/postgresql/tls", "service/cache/tls"
+SERVICE = "postgresql.platform-application.svc"
+ENTRIES = {PRIVATE_AUTHORITY, AUTHORITY_KEY, KEY, INNER}
+SERVICES = {PRIVATE_SERVICE_AUTHORITY, SERVICE_AUTHORITY_KEY, DATABASE, CACHE}
 DAY = timedelta(days=1)
 
 
@@ -38,12 +46,13 @@ def verify(authority: str, chain: str, host: str, now: datetime) -> None:
     """Raise `VerificationError` where a client that trusts `authority` would."""
     store = Store(x509.load_pem_x509_certificates(authority.encode()))
     leaf, *others = x509.load_pem_x509_certificates(chain.encode())
-    PolicyBuilder().store(store).time(now).build_server_verifier(x509.DNSName(host)).verify(leaf, others)
+    name = x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+    PolicyBuilder().store(store).time(now).build_server_verifier(name).verify(leaf, others)
 
 
 def test_what_is_issued_is_trusted_for_the_citys_hosts_and_no_others() -> None:
     values = renewed(plan_of(), {}, NOW)
-    assert set(values) == {PRIVATE_AUTHORITY, AUTHORITY_KEY, KEY, INNER}
+    assert set(values) == ENTRIES | SERVICES
     assert "PRIVATE" not in values[AUTHORITY_KEY]
     for host in ("xc.example", "code.xc.example", "anything.xc.example"):
         verify(values[AUTHORITY_KEY], values[KEY], host, NOW)
@@ -60,7 +69,7 @@ def test_nothing_is_due_until_the_last_third() -> None:
     assert renewed(plan, values, NOW) == {}
     assert renewed(plan, values, NOW + VALID - RENEWED_BEFORE - DAY) == {}
     later = renewed(plan, values, NOW + VALID - RENEWED_BEFORE + DAY)
-    assert set(later) == {KEY, INNER}
+    assert set(later) == {KEY, INNER, DATABASE, CACHE}
     verify(values[AUTHORITY_KEY], later[KEY], "code.xc.example", NOW + VALID)
 
 
@@ -87,7 +96,7 @@ def test_a_new_authority_is_trusted_by_those_who_know_the_old_one() -> None:
     later = NOW + AUTHORITY_VALID - AUTHORITY_RENEWED_BEFORE + DAY
     values |= renewed(plan, values, later - 2 * DAY)
     found = renewed(plan, values, later)
-    assert set(found) == {PRIVATE_AUTHORITY, AUTHORITY_KEY, KEY, INNER}
+    assert set(found) == ENTRIES | SERVICES
     old, both = values[AUTHORITY_KEY], found[AUTHORITY_KEY]
     assert both.endswith(old)
     new = both.removesuffix(old)
@@ -96,8 +105,39 @@ def test_a_new_authority_is_trusted_by_those_who_know_the_old_one() -> None:
     assert renewed(plan, {**values, **found}, later) == {}
 
 
-def test_a_city_without_https_needs_nothing() -> None:
-    assert renewed(plan_of(replace(full_city(), entry=Entry(tls=EntryTLS(enabled=False)))), {}, NOW) == {}
+def test_a_capability_is_trusted_for_the_names_of_its_service_by_another_authority_than_pages() -> None:
+    plan = plan_of()
+    values = renewed(plan, {}, NOW)
+    roots = values[SERVICE_AUTHORITY_KEY]
+    assert "PRIVATE" not in roots
+    for host in (SERVICE, f"{SERVICE}.cluster.local"):
+        verify(roots, values[DATABASE], host, NOW)
+        for trusted, chain in ((roots, values[CACHE]), (values[AUTHORITY_KEY], values[DATABASE])):
+            with pytest.raises(VerificationError):
+                verify(trusted, chain, host, NOW)
+    with pytest.raises(VerificationError):
+        verify(roots, values[KEY], "code.xc.example", NOW)
+
+
+def test_an_address_at_which_other_clouds_find_a_capability_is_in_its_certificate() -> None:
+    plan, where = plan_of(), {"postgresql": "198.18.8.2"}
+    values = renewed(plan, {}, NOW)
+    found = renewed(plan, values, NOW, where)
+    assert set(found) == {DATABASE}
+    for host in (SERVICE, "198.18.8.2"):
+        verify(values[SERVICE_AUTHORITY_KEY], found[DATABASE], host, NOW)
+    assert renewed(plan, {**values, **found}, NOW, where) == {}
+    # Without an address, as where its cloud does not run, what there is stays.
+    assert renewed(plan, {**values, **found}, NOW) == {}
+    # What is noted of the store notices it without opening the store.
+    assert len({names_digest(plan, where), names_digest(plan, {}), names_digest(plan_of(city(app("a.b"))), {})}) == 3
+
+
+def test_a_city_without_tls_needs_nothing() -> None:
+    whole = replace(full_city(), entry=Entry(tls=EntryTLS(enabled=False)))
+    assert set(renewed(plan_of(whole), {}, NOW)) == SERVICES
+    plain = tuple(replace(item, tls=False) for item in whole.capabilities)
+    assert renewed(plan_of(replace(whole, platforms=(Platform("application", plain),))), {}, NOW) == {}
 
 
 def test_a_given_certificate_is_checked_before_anything_is_changed() -> None:

@@ -10,11 +10,11 @@ from decimal import Decimal
 
 import pytest
 
-from tests.stacks.cities import CLUSTER, WEB, app, city, full_city, inputs_for, objects, one, record_city
+from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
-from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Use
+from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Platform, Use
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
@@ -378,3 +378,55 @@ def test_a_guard_takes_its_part_of_what_the_capability_asks_for(full: dict[str, 
         requests = [item["resources"]["requests"] for item in containers["containers"]]
         for resource, whole in (("cpu", kind.cpu), ("memory", kind.memory)):
             assert sum(parse_quantity(item[resource]) for item in requests) == parse_quantity(whole)
+
+
+def test_a_capability_has_its_own_certificate_and_an_app_the_authority_alone(full: dict[str, Recording]) -> None:
+    plan = make_plan(full_city(), load_catalogue())
+    services = {stack.name: {key for key in stack.secrets if key.startswith("service/")} for stack in plan.stacks}
+    own = {"service/postgresql/tls", "service/cache/tls", "service/authority"}
+    assert {name: keys for name, keys in services.items() if keys} == {
+        "xc.platform.application.main": own,
+        "xc.tenant.health.main": {"service/authority"},
+        "xc.tenant.transport.main": {"service/authority"},
+    }
+    assert not [key for stack in plan.stacks for key in stack.secrets if key.startswith("city/service")]
+    for name in ("postgresql", "cache"):
+        secret = one(full, "Secret", f"platform-application/{name}-tls")
+        assert secret.urn in one(full, "StatefulSet", f"platform-application/{name}").depends_on
+    pods = [item.inputs["spec"]["template"]["spec"] for item in objects(full, "Job")]
+    (volumes,) = {json.dumps(volume) for pod in pods for volume in pod["volumes"] if "postgresql" in json.dumps(volume)}
+    # A Job that knows the administrator's password has no use for the server's key.
+    assert json.loads(volumes)["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
+def test_a_renewed_certificate_restarts_no_server(full: dict[str, Recording]) -> None:
+    plan = make_plan(full_city(), load_catalogue())
+    inputs = inputs_for(plan, "xc.platform.application.main", {"xc.base.main": full["xc.base.main"].outputs})
+    other = {key: "another" if key.startswith("service/") else value for key, value in inputs.secrets.items()}
+    after = {"x": record(replace(inputs, secrets=other))}
+    for name in ("postgresql", "cache"):
+        where = f"platform-application/{name}"
+        assert one(full, "StatefulSet", where).inputs == one(after, "StatefulSet", where).inputs
+
+
+def test_tls_can_be_turned_off_for_one_capability() -> None:
+    def recorded(tls: bool | None) -> dict[str, Recording]:
+        items = tuple(replace(item, tls=None if item.type == "gateway" else tls) for item in application().capabilities)
+        uses = (Use("postgresql", "db"), Use("cache", "cache"))
+        return record_city(city(app("code", uses=uses), platforms=(Platform("application", items),)))
+
+    on, off = recorded(None), recorded(False)
+    assert {item.name for item in objects(on)} - {item.name for item in objects(off)} == {
+        "platform-application/postgresql-tls",
+        "platform-application/cache-tls",
+    }
+    for found, access, port in ((on, "hostssl all all all", "tls-port 6379"), (off, "host all all all", "port 6379")):
+        pod = one(found, "StatefulSet", "platform-application/postgresql").inputs["spec"]["template"]["spec"]
+        lines = pod["initContainers"][0]["command"][-1].splitlines()
+        assert [line for line in lines if "all all all" in line] == [f"{access} scram-sha-256"]
+        settings = one(found, "ConfigMap", "platform-application/cache-configuration").inputs["data"]["cache.conf"]
+        assert port in settings.splitlines()
+        assert ("port 0" in settings.splitlines()) == ("ssl=on" in pod["containers"][0]["command"][-1])
+    # The Job is another: what it has made is made again over the other kind of connection.
+    names = [{item.inputs["metadata"]["name"] for item in objects(found, "Job")} for found in (on, off)]
+    assert len(names[0] | names[1]) == 4

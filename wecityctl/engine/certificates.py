@@ -1,12 +1,15 @@
-"""Certificates of the entry points: the city's own authority, what it issues, and when that is due again.
+"""Certificates of entry points and shared capabilities: the city's own authorities, what they issue, and when that is
+due again.
 
-The authority's key is a value of the city's secret store, which no stack is given: it stays in the state, and each
-entry point gets a certificate and a key of its own. Values are PEM texts: the key, then certificates.
+There are two, for the city's domain and for the names of Services, so that whoever trusts the one for its pages does
+not trust it for a database. Their keys are values of the city's secret store, which no stack is given: they stay in the
+state, and each server gets a certificate and a key of its own. Values are PEM texts: the key, then certificates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,13 +21,16 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wecityctl import issuing
+from wecityctl.engine.certificate_names import Names, issued, wanted_names
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.entries import AUTHORITY_KEY, ISSUED_PREFIX
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, SERVICE_PREFIX
 from wecityctl.plan import Plan
 
 PRIVATE_AUTHORITY = naming.secret_key("city", "entry-authority")
+PRIVATE_SERVICE_AUTHORITY = naming.secret_key("city", "service-authority")
 
 # Browsers take no longer one. Source: CA/Browser Forum, Baseline Requirements 2.0, section 6.3.2.
 VALID = timedelta(days=397)
@@ -56,44 +62,66 @@ class Pair:
         return key.decode() + "".join(map(_pem, self.certificates))
 
 
-def issued(plan: Plan) -> tuple[str, ...]:
-    """The names of the values that the city's authority issues for this plan."""
-    return tuple(name for stack in plan.stacks for name in stack.secrets if name.startswith(ISSUED_PREFIX))
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One of the city's own authorities.
 
-
-def renewed(plan: Plan, have: Mapping[str, str], now: datetime) -> dict[str, str]:
-    """The values of the store that are missing or due at `now`: the authority's and the certificates'.
-
-    Empty where everything that the plan needs is good.
+    `key` and `roots` are the names of its key and of its certificates in the secret store, `prefix` is how those of
+    what it issues begin; it may issue names of the domains that `permitted` answers for a city, and no others.
     """
-    wanted = issued(plan)
-    if not wanted:
-        return {}
+
+    title: str
+    key: str
+    roots: str
+    prefix: str
+    permitted: Callable[[City], tuple[str, ...]]
+
+
+AUTHORITIES = (
+    Authority("entry point", PRIVATE_AUTHORITY, AUTHORITY_KEY, ISSUED_PREFIX, lambda city: (city.domain,)),
+    Authority(
+        "service",
+        PRIVATE_SERVICE_AUTHORITY,
+        SERVICE_AUTHORITY_KEY,
+        SERVICE_PREFIX,
+        lambda _: ("svc.cluster.local", "svc"),
+    ),
+)
+
+
+def renewed(
+    plan: Plan, have: Mapping[str, str], now: datetime, addresses: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The values of the store that are missing or due at `now`: the authorities' and the certificates'.
+
+    `addresses`: where capabilities answer other clouds, by capability. Empty where everything that the plan needs is
+    good.
+    """
+    needed, names = issued(plan), wanted_names(plan, addresses or {})
     found: dict[str, str] = {}
-    authority = _read(have.get(PRIVATE_AUTHORITY, ""))
-    if authority is None or _ends(authority.certificate) - now < AUTHORITY_RENEWED_BEFORE:
-        authority = _new_authority(plan.city, authority, now)
-        found[PRIVATE_AUTHORITY] = authority.text
-    roots = "".join(_pem(item) for item in authority.certificates if _is_root(item) and _ends(item) > now)
-    if have.get(AUTHORITY_KEY) != roots:
-        found[AUTHORITY_KEY] = roots
-    names = server_names(plan.city)
-    for name in wanted:
-        if name == AUTHORITY_KEY:
-            continue
-        pair = _read(have.get(name, ""))
-        if pair is None or not _is_good(pair.certificate, authority, names, now):
-            found[name] = _issue(authority, names, now).text
+    for authority in AUTHORITIES:
+        if any(key.startswith(authority.prefix) for key in needed):
+            own = {key: value for key, value in names.items() if key.startswith(authority.prefix)}
+            found |= _renewed(authority, plan.city, own, have, now)
     return found
 
 
-def server_names(city: City) -> tuple[str, ...]:
-    """What a certificate is for: the city's domain, everything one label below it, and hosts further below.
-
-    A `*` stands for one label (RFC 9525, section 6.3).
-    """
-    hosts = {app.route.host for app in city.apps if app.route is not None and app.is_routed and "." in app.route.host}
-    return (city.domain, f"*.{city.domain}", *sorted(naming.entry_host(host, city.domain) for host in hosts))
+def _renewed(
+    authority: Authority, city: City, wanted: Mapping[str, Names], have: Mapping[str, str], now: datetime
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    issuer = _read(have.get(authority.key, ""))
+    if issuer is None or _ends(issuer.certificate) - now < AUTHORITY_RENEWED_BEFORE:
+        issuer = _new_authority(authority, city, issuer, now)
+        found[authority.key] = issuer.text
+    roots = "".join(_pem(item) for item in issuer.certificates if _is_root(item) and _ends(item) > now)
+    if have.get(authority.roots) != roots:
+        found[authority.roots] = roots
+    for key, names in wanted.items():
+        pair = _read(have.get(key, ""))
+        if pair is None or not _is_good(pair.certificate, issuer, names, now):
+            found[key] = _issue(issuer, names, now).text
+    return found
 
 
 def require_readable(plan: Plan, have: Mapping[str, str], now: datetime) -> None:
@@ -138,7 +166,7 @@ def _loaded(text: str) -> tuple[tuple[x509.Certificate, ...], PrivateKeyTypes]:
     return tuple(x509.load_pem_x509_certificates(data)), serialization.load_pem_private_key(data, None)
 
 
-def _is_good(certificate: x509.Certificate, authority: Pair, names: tuple[str, ...], now: datetime) -> bool:
+def _is_good(certificate: x509.Certificate, authority: Pair, names: Names, now: datetime) -> bool:
     if _ends(certificate) - now < RENEWED_BEFORE:
         return False
     try:
@@ -146,32 +174,39 @@ def _is_good(certificate: x509.Certificate, authority: Pair, names: tuple[str, .
     except (ValueError, TypeError, InvalidSignature):
         return False
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(names) <= set(found.get_values_for_type(x509.DNSName))
+    hosts, addresses = found.get_values_for_type(x509.DNSName), found.get_values_for_type(x509.IPAddress)
+    return set(names.hosts) <= set(hosts) and set(names.addresses) <= set(map(str, addresses))
 
 
-def _new_authority(city: City, old: Pair | None, now: datetime) -> Pair:
+def _new_authority(authority: Authority, city: City, old: Pair | None, now: datetime) -> Pair:
     """A new authority; where there is an old one that still holds, with a certificate from it."""
     key = ec.generate_private_key(ec.SECP256R1())
     # The year tells two authorities apart that are handed out together.
-    name = _name(f"{city.name} entry point CA {now:%Y}")
-    builder = _authority(city, name, name, key.public_key(), now, now - _EARLIER + AUTHORITY_VALID)
+    name = _name(f"{city.name} {authority.title} CA {now:%Y}")
+    permitted = authority.permitted(city)
+    builder = _authority(permitted, name, name, key.public_key(), now, now - _EARLIER + AUTHORITY_VALID)
     certificates = [builder.sign(key, hashes.SHA256())]
     if old is not None and _ends(old.certificate) > now:
         issuer, until = old.certificate.subject, _ends(old.certificate)
-        builder = _authority(city, name, issuer, key.public_key(), now, until)
+        builder = _authority(permitted, name, issuer, key.public_key(), now, until)
         certificates += [builder.sign(old.key, hashes.SHA256()), *filter(_is_root, old.certificates)]
     return Pair(key, tuple(certificates))
 
 
 def _authority(
-    city: City, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
+    permitted: tuple[str, ...],
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    until: datetime,
 ) -> x509.CertificateBuilder:
-    """A certificate for an authority that may issue names of the city's domain and no other."""
+    """A certificate for an authority that may issue names of the `permitted` domains and no other."""
     return (
         _builder(subject, issuer, key, now, until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(issuing.key_usage(signs=False, issues=True), critical=True)
-        .add_extension(x509.NameConstraints([x509.DNSName(city.domain)], None), critical=True)
+        .add_extension(x509.NameConstraints([x509.DNSName(name) for name in permitted], None), critical=True)
     )
 
 
@@ -179,7 +214,7 @@ def _is_root(certificate: x509.Certificate) -> bool:
     return certificate.issuer == certificate.subject
 
 
-def _issue(authority: Pair, names: tuple[str, ...], now: datetime) -> Pair:
+def _issue(authority: Pair, names: Names, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = authority.certificate
     found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -189,12 +224,17 @@ def _issue(authority: Pair, names: tuple[str, ...], now: datetime) -> Pair:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(issuing.key_usage(signs=True, issues=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
+        .add_extension(_alternatives(names), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
     vouched = [item for item in authority.certificates if item.subject == issuer.subject and not _is_root(item)]
     return Pair(key, (certificate, *vouched))
+
+
+def _alternatives(names: Names) -> x509.SubjectAlternativeName:
+    addresses = (x509.IPAddress(ipaddress.ip_address(address)) for address in names.addresses)
+    return x509.SubjectAlternativeName([*map(x509.DNSName, names.hosts), *addresses])
 
 
 def _builder(

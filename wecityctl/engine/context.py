@@ -8,6 +8,7 @@ from typing import Any
 
 from wecityctl.engine import secret_store
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.certificate_names import names_digest
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.landing import narrowed
 from wecityctl.engine.options import RunOptions
@@ -15,7 +16,7 @@ from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import DeploymentError, WecityError
-from wecityctl.inputs import Cluster, StackInputs, reaches
+from wecityctl.inputs import Cluster, StackInputs, reach_of, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.plan import Plan, Stack
@@ -243,6 +244,18 @@ class Context:
         missing = [name for name in secret_store.needed(self.plan) if name not in kept]
         return tuple(dict.fromkeys([*missing, *self._due()]))
 
+    def certificate_names(self) -> str:
+        """A digest of the names that the plan's certificates are for; empty where it needs none."""
+        return names_digest(self.plan, self._addresses())
+
+    def _addresses(self) -> dict[str, str]:
+        """Where capabilities answer other clouds, by capability, as far as it is known."""
+        clusters = {**self.stopped, **self.clusters}
+        return {
+            item.capability.name: reach_of(self.plan.city.cloud(item.target), clusters.get(item.target)).address
+            for item in self.plan.crossings.uses
+        }
+
     def leave_certificates(self) -> None:
         """Renew none in this run: the store, which would have to keep them, is left out of it."""
         self._certificates = {}
@@ -259,7 +272,8 @@ class Context:
 
             issues = self.options.operation in ("preview", "up")
             kept = self.kept_secrets() if issues else {}
-            self._certificates = certificates.renewed(self.plan, kept, datetime.now(UTC)) if issues else {}
+            now, addresses = datetime.now(UTC), self._addresses()
+            self._certificates = certificates.renewed(self.plan, kept, now, addresses) if issues else {}
         return self._certificates
 
     def needs_provider(self, stack: str) -> bool:

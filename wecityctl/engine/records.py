@@ -18,7 +18,8 @@ VERSION = 3
 class Record:
     """A run's trace. `looked_at` is seconds since 1970; `objects` maps each object to its uid and mark (see `probe`).
 
-    `values` is the part of the fingerprint that the city's files make, for landing zones alone.
+    `values` is the part of the fingerprint that the city's files make, for landing zones alone; for the secret store
+    a digest of what its certificates are for.
     `outputs` are the stack's typed outputs, valid while the state's digest is `state`; for the secret store `names`
     stands in their place. `left` is what the run has told and left, without the values of what others had added: told
     again whenever the stack is left out. `mutators` stands for what changed objects on admission then (see

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from shlex import quote
 
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.certificate_names import ISSUED_PREFIXES
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.entries import ISSUED_PREFIX
 from wecityctl.model.naming import stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
@@ -50,7 +50,7 @@ def needed(plan: Plan) -> tuple[str, ...]:
 
 def has_certificates(names: Iterable[str]) -> bool:
     """Whether some of the values are certificates that the city issues, and so come to an end."""
-    return any(name.startswith(ISSUED_PREFIX) for name in names)
+    return any(name.startswith(ISSUED_PREFIXES) for name in names)
 
 
 def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> None:

@@ -246,10 +246,19 @@ class Skipper:
         found = records.load(self._files.record(self._secrets_stack)) if self._files is not None else None
         return found.names if found is not None else ()
 
-    def note_secrets(self, names: tuple[str, ...]) -> None:
-        """Note what the secret store holds, by name."""
+    def note_secrets(self, names: tuple[str, ...], certificate_names: str) -> None:
+        """Note what the secret store holds, by name, and a digest of what its certificates are for."""
         if self._files is not None and (digest := self._state_digest(self._secrets_stack)):
-            record = Record(self._secrets_stack, "", digest, time.time(), str(self._provider), "", names=names)
+            record = Record(
+                self._secrets_stack,
+                "",
+                digest,
+                time.time(),
+                str(self._provider),
+                "",
+                names=names,
+                values=certificate_names,
+            )
             records.save(self._files.record(self._secrets_stack), record)
 
     def note(self, backend: Backend, done: Mapping[str, StackInputs], looks: Mapping[str, Look]) -> None:

@@ -154,7 +154,8 @@ class Forward:
         needed = {name for other in self._context.stacks.values() for name in other.secrets}
         # Certificates come to their end without anybody changing anything.
         is_recent = record is not None and (not has_certificates(needed) or self._skipper.is_recent(stack))
-        if record is not None and is_recent and needed <= set(record.names):
+        names = self._context.certificate_names()
+        if record is not None and is_recent and needed <= set(record.names) and record.values == names:
             self._context.leave_certificates()
             return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
         new = self._context.new_secrets()
@@ -163,7 +164,7 @@ class Forward:
             return None
         if not new:
             if self._operation == "up":
-                self._skipper.note_secrets(tuple(self._context.kept_secrets()))
+                self._skipper.note_secrets(tuple(self._context.kept_secrets()), names)
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
@@ -284,7 +285,7 @@ class Forward:
         self.reports[stack] = report
         if self._context.layer(stack) == "secrets":
             if report.exit_code == 0 and self._operation == "up":
-                self._skipper.note_secrets(tuple(self._context.secrets()))
+                self._skipper.note_secrets(tuple(self._context.secrets()), self._context.certificate_names())
             new = len(self._context.new_secrets())
             result = result_of(stack, report)
             reason = result.reason or f"{counted(new, 'value')} generated"

@@ -33,8 +33,9 @@ class CapabilityType:
 
     `requires` and `provides` are names of capability types; `images` names recipes or public references;
     `binding` is the Service Binding type an app receives (`""`: nothing to bind); `port` is the service's TCP port;
-    `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always; `sm`
-    that it offers SM2, SM3 and SM4 for what it stores and sends; `limits` are those of a use that states none;
+    `program` is `module:attribute` of the component resource; `encrypted` says that its protocol is, always; `tls`
+    that its server takes a certificate of the city's own and refuses plain connections; `sm` that it offers SM2, SM3
+    and SM4 for what it stores and sends; `limits` are those of a use that states none;
     `connections` is how many an instance has for all apps together, by size (empty: it is not counted).
     """
 
@@ -55,6 +56,7 @@ class CapabilityType:
     max_replicas: int = 1
     health: str = ""
     encrypted: bool = False
+    tls: bool = False
     sm: bool = False
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)

@@ -314,7 +314,8 @@ class Dedicated:
 class Capability:
     """An instance of a capability type on a middle platform. Unset optionals are `None`: the type's defaults apply.
 
-    Without `dedicated` the instance is shared by all apps that use it.
+    Without `dedicated` the instance is shared by all apps that use it. `tls`: whether it
+    speaks TLS; `None` where its type can.
     """
 
     platform: PlatformName
@@ -328,6 +329,7 @@ class Capability:
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
     dedicated: Dedicated | None = None
+    tls: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

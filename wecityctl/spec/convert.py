@@ -204,6 +204,7 @@ def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Ca
         cloud=item.cloud or "",
         placement=_placement(item.placement),
         dedicated=model.Dedicated(item.dedicated.tenant, item.dedicated.app or "") if item.dedicated else None,
+        tls=item.tls,
     )
 
 

@@ -16,8 +16,9 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.platforms.application import cache_guard
-from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY, permissions
+from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY, TLS_OPTIONS, permissions
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
 from wecityctl.stacks.platforms.stateful import (
     GUARD_REQUESTS,
@@ -50,7 +51,9 @@ mv {DATA}/users.acl.new {DATA}/users.acl
 """
 
 # The answer of a server that computes for somebody, or has no memory left, comes late or is an error.
-PROBE = 'REDISCLI_AUTH="$PROBE_PASSWORD" valkey-cli --no-auth-warning --user probe -p "$PORT" PING | grep -q "^PONG"'
+PROBE = (
+    'REDISCLI_AUTH="$PROBE_PASSWORD" valkey-cli --no-auth-warning $TLS --user probe -p "$PORT" PING | grep -q "^PONG"'
+)
 
 
 class Cache(CapabilityComponent):
@@ -84,7 +87,8 @@ class Cache(CapabilityComponent):
             retain=True,
         )
         self.scope.add_all(provisioning_policies(context))
-        ready = self.scope.after(credentials, configuration, claim)
+        certificate = self.scope.add_all([tls.secret(context)] if context.tls else [])
+        ready = self.scope.after(credentials, configuration, claim, *certificate)
         ready.add(self._workload(context, image, admin))
         self.scope.add(pods.service(namespace, name, context.selector, {"redis": context.type.port}))
         return context.endpoint(service=name, admin_secret=admin, image=image)
@@ -92,15 +96,19 @@ class Cache(CapabilityComponent):
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
         data = {"name": "data", "mountPath": DATA}
-        port = {"name": "PORT", "value": str(context.type.port)}
+        own: list[Manifest] = [tls.MOUNT] if context.tls else []
+        port = [
+            {"name": "PORT", "value": str(context.type.port)},
+            {"name": "TLS", "value": TLS_OPTIONS if context.tls else ""},
+        ]
         answers: Manifest = {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "timeoutSeconds": 5}
         server = pods.container(
             "cache",
             image,
             command=["valkey-server", f"{CONFIGURATION}/cache.conf"],
-            env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), port],
+            env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), *port],
             ports={"redis": context.type.port},
-            mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}],
+            mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}, *own],
             requests=requests,
             readiness={**answers, "periodSeconds": 2},
             # A minute without an answer is the longest that one user can keep the server from the others.
@@ -112,10 +120,11 @@ class Cache(CapabilityComponent):
             command=guard_command(cache_guard.script(maxmemory(context))),
             env=[
                 pods.from_secret("ADMIN_PASSWORD", admin, "password"),
-                port,
+                *port,
                 {"name": "ACCOUNT", "value": cache_guard.ACCOUNT},
                 {"name": "TAKE", "value": cache_guard.TAKE},
             ],
+            mounts=own,
             requests=GUARD_REQUESTS,
         )
         prepare = pods.container(
@@ -137,6 +146,7 @@ class Cache(CapabilityComponent):
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{name}-data"}},
                 {"name": "configuration", "configMap": {"name": f"{name}-configuration"}},
+                *([tls.volume(context)] if context.tls else []),
             ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
@@ -162,7 +172,7 @@ def settings(context: CapabilityScope) -> str:
     return "\n".join(
         (
             "bind * -::*",
-            f"port {context.type.port}",
+            *(_tls_settings(context) if context.tls else (f"port {context.type.port}",)),
             f"dir {DATA}",
             f"aclfile {DATA}/users.acl",
             # The default user is off, so nobody is without a password; images differ in the default.
@@ -181,6 +191,17 @@ def settings(context: CapabilityScope) -> str:
             "appendonly no",
             "",
         )
+    )
+
+
+def _tls_settings(context: CapabilityScope) -> tuple[str, ...]:
+    return (
+        "port 0",
+        f"tls-port {context.type.port}",
+        f"tls-cert-file {tls.CERTIFICATE}",
+        f"tls-key-file {tls.KEY}",
+        "tls-auth-clients no",
+        'tls-protocols "TLSv1.2 TLSv1.3"',
     )
 
 

@@ -3,11 +3,12 @@
 The server knows one limit of connections and one of memory. The guard is a shell script in the server's own image and
 pod. Over one connection that it keeps, so that a server without a free one does not shut it out, it closes what an app
 opens beyond its limit and, once memory runs short, takes from those apps that hold more than their share. What it does
-not bound is computing time: a server has one thread.
+not bound is computing time: a server has one thread. It also has the server take over a renewed certificate.
 """
 
 from __future__ import annotations
 
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY
 
 # Seconds between two looks.
@@ -52,7 +53,7 @@ return {'cursor ' .. step[1], 'freed ' .. string.format('%d', freed)}
 _SCRIPT = r"""set -eu
 export REDISCLI_AUTH="$ADMIN_PASSWORD" LC_ALL=C
 cd /tmp
-cli() { valkey-cli --no-auth-warning -h 127.0.0.1 -p "$PORT" --user admin "$@"; }
+cli() { valkey-cli --no-auth-warning $TLS -h 127.0.0.1 -p "$PORT" --user admin "$@"; }
 until cli PING 2> /dev/null | grep -q PONG; do sleep 1; done
 account=$(printf '%s' "$ACCOUNT" | cli -x SCRIPT LOAD)
 take=$(printf '%s' "$TAKE" | cli -x SCRIPT LOAD)
@@ -153,10 +154,20 @@ take_from() {
   echo "guard: took $freed bytes from $1, which held $2 more than its share" >&2
 }
 
-round=0
+# Once at the start as well: it may have been renewed while no guard was there.
+take_certificate() {
+  certificate=$(cksum < TLS_CERTIFICATE)
+  [ "$certificate" != "$loaded" ] || return 0
+  ask CONFIG SET tls-cert-file TLS_CERTIFICATE tls-key-file TLS_KEY > /dev/null
+  [ -z "$loaded" ] || echo "guard: the server takes over its renewed certificate" >&2
+  loaded=$certificate
+}
+
+round=0 loaded=''
 while :; do
   # Users and their limits change when an app comes, goes or is given others.
   [ $((round % 10)) != 0 ] || ask ACL LIST > limits
+  [ -z "$TLS" ] || [ $((round % 10)) != 0 ] || take_certificate
   round=$((round + 1))
   lowest=$(sed -n 's/^limit [^ ]* \([0-9]*\) .*/\1/p' limits | sort -n | head -n 1)
   [ "$(figure clients connected_clients)" -le "${lowest:-5}" ] || close_connections
@@ -169,7 +180,8 @@ done
 def script(maxmemory: int) -> str:
     """The guard's shell script for a server of `maxmemory` bytes.
 
-    It takes ADMIN_PASSWORD, PORT, ACCOUNT and TAKE from its environment.
+    It takes ADMIN_PASSWORD, PORT, ACCOUNT and TAKE from its environment, and in TLS the options by which it knows the
+    server, empty for a plain connection.
     """
     values = {
         "LIMITS_KEY": LIMITS_KEY.replace(".", r"\."),
@@ -179,6 +191,8 @@ def script(maxmemory: int) -> str:
         "MAXMEMORY": maxmemory,
         "PRESSURE": PRESSURE,
         "PERIOD": PERIOD,
+        "TLS_CERTIFICATE": tls.CERTIFICATE,
+        "TLS_KEY": tls.KEY,
     }
     text = _SCRIPT
     for name, value in values.items():

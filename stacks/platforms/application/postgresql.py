@@ -1,7 +1,8 @@
 """PostgreSQL as a capability: one server with its volume, closed to everybody without a binding.
 
 Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.tenants.provisioning`), as
-`postgresql_access` says. What the server does not bound for each role, the guard beside it (`postgresql_guard`) does.
+`postgresql_access` says. What the server does not bound for each role, the guard beside it (`postgresql_guard`) does,
+which also has the server take over a renewed certificate.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.platforms.application import postgresql_guard
 from wecityctl.stacks.platforms.application.postgresql_access import BINARIES
 from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
@@ -35,16 +37,22 @@ RESERVED = 5
 # Address space of a server process beside the buffers: programs, libraries, tables of locks and processes.
 PROGRAM_BYTES = 128 * 1024**2
 
+# Written anew at every start, so that older volumes have it, too. Plain connections come from the pod itself alone.
+ACCESS = """local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+REMOTE all all all scram-sha-256
+"""
+
 INITIALISE = f"""set -eu
+umask 077
 if [ ! -s {PGDATA}/PG_VERSION ]; then
   # A directory without PG_VERSION is what an interrupted first start leaves: nothing of value is in it.
   rm -rf {PGDATA} {PGDATA}.new
-  umask 077
   printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
   {BINARIES}/initdb --pgdata={PGDATA}.new --username=postgres --pwfile=/tmp/password \\
     --auth-local=scram-sha-256 --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --data-checksums
   rm -f /tmp/password
-  echo "host all all all scram-sha-256" >> {PGDATA}.new/pg_hba.conf
   mv {PGDATA}.new {PGDATA}
 else
   rm -f {PGDATA}/postmaster.pid
@@ -52,6 +60,8 @@ else
   printf "ALTER ROLE postgres PASSWORD '%s';\\n" "$POSTGRES_PASSWORD" |
     {BINARIES}/postgres --single -D {PGDATA} -c jit=off postgres > /dev/null
 fi
+cat > {PGDATA}/pg_hba.conf <<'END'
+{ACCESS}END
 """
 
 
@@ -72,16 +82,16 @@ class PostgreSQL(CapabilityComponent):
             retain=True,
         )
         self.scope.add_all(provisioning_policies(context))
-        ready = self.scope.after(credentials, claim)
+        ready = self.scope.after(credentials, claim, *self.scope.add_all([tls.secret(context)] if context.tls else []))
         ready.add(self._workload(context, image, admin))
         self.scope.add(pods.service(namespace, name, context.selector, {"postgresql": context.type.port}))
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
-        mounts = [{"name": "data", "mountPath": DATA}]
+        data: Manifest = {"name": "data", "mountPath": DATA}
         ready: Manifest = {
-            "exec": {"command": [f"{BINARIES}/pg_isready", "--host=127.0.0.1", "--quiet"]},
+            "exec": {"command": [f"{BINARIES}/pg_isready", "--host=127.0.0.1", "--dbname=sslmode=disable", "--quiet"]},
             "periodSeconds": 2,
             "failureThreshold": 3,
         }
@@ -90,7 +100,7 @@ class PostgreSQL(CapabilityComponent):
             image,
             command=["/bin/sh", "-c", start(context)],
             ports={"postgresql": context.type.port},
-            mounts=mounts,
+            mounts=[data, tls.MOUNT] if context.tls else [data],
             requests=requests,
             readiness=ready,
             liveness={**ready, "periodSeconds": 10, "failureThreshold": 6},
@@ -109,16 +119,19 @@ class PostgreSQL(CapabilityComponent):
         initialise = pods.container(
             "initialise",
             image,
-            command=["/bin/sh", "-c", INITIALISE],
+            command=["/bin/sh", "-c", INITIALISE.replace("REMOTE", "hostssl" if context.tls else "host")],
             env=[pods.from_secret("POSTGRES_PASSWORD", admin, "password")],
-            mounts=mounts,
+            mounts=[data],
             requests=requests,
         )
         spec = pods.pod(
             [server, guard],
             cluster=self.scope.inputs.cluster,
             init=[initialise],
-            volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}}],
+            volumes=[
+                {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
+                *([tls.volume(context)] if context.tls else []),
+            ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
             architectures=self.scope.inputs.city.images.architectures,
@@ -149,6 +162,13 @@ def start(context: CapabilityScope) -> str:
         "authentication_timeout": "10s",
         "tcp_keepalives_idle": "60s",
     }
+    if context.tls:
+        settings |= {
+            "ssl": "on",
+            "ssl_cert_file": tls.CERTIFICATE,
+            "ssl_key_file": tls.KEY,
+            "ssl_min_protocol_version": "TLSv1.2",
+        }
     options = " ".join(f"-c '{name}={value}'" for name, value in settings.items())
     kilobytes = (buffers + PROGRAM_BYTES + memory // 4) // 1024
     return f"ulimit -v {kilobytes}; exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"

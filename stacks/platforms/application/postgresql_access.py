@@ -69,11 +69,12 @@ INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage,
 """  # noqa: S608 - what goes in are constants of this module
 
 # Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE (bytes) and
-# STORAGE_STATED (yes, no).
+# STORAGE_STATED (yes, no); what psql itself reads, PGSSLMODE and PGSSLROOTCERT, says how it knows the server.
 PROVISION = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
 tries=0
-until {BINARIES}/pg_isready --quiet; do
+# Whether somebody answers; who it is, psql checks.
+until {BINARIES}/pg_isready --dbname=sslmode=prefer --quiet; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
 done
 {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres --output=/dev/null <<'SQL'{_SQL}SQL

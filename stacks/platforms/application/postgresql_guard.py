@@ -5,6 +5,9 @@ few seconds: it ends statements, transactions and sessions that last longer than
 temporary files fill the volume. A database that has reached its limit of storage becomes read-only by default, so that
 its app sees why and can still delete when it says so (`SET transaction_read_only = off`); one that is beyond it by a
 fifth is closed until the limit is raised. What is written between two looks is not held back.
+
+It also looks at the certificate in the server's files: the server reads a renewed one when it is told to, and goes on
+with its sessions.
 """
 
 from __future__ import annotations
@@ -31,8 +34,19 @@ DECLARE
   item record;
   wanted text;
   ended integer;
+  loaded bytea;
+  certificate bytea;
 BEGIN
   LOOP
+    IF current_setting('ssl') = 'on' THEN
+      certificate := sha256(pg_read_binary_file(current_setting('ssl_cert_file')));
+      -- Once at the start as well: it may have been renewed while no guard was there.
+      IF certificate IS DISTINCT FROM loaded THEN
+        PERFORM pg_reload_conf();
+        IF loaded IS NOT NULL THEN RAISE NOTICE 'guard: the server takes over its renewed certificate'; END IF;
+        loaded := certificate;
+      END IF;
+    END IF;
     SELECT count(pg_terminate_backend(a.pid)) INTO ended
     FROM pg_stat_activity a JOIN wecity.limits l ON l.role = a.usename
     WHERE a.backend_type = 'client backend' AND (
@@ -94,7 +108,7 @@ $guard$;
 
 # It takes PGPASSWORD from its environment. A server that is gone ends it.
 SCRIPT = f"""set -eu
-export PGUSER=postgres PGHOST=127.0.0.1 PGCONNECT_TIMEOUT=5
+export PGUSER=postgres PGHOST=127.0.0.1 PGSSLMODE=disable PGCONNECT_TIMEOUT=5
 until {BINARIES}/pg_isready --quiet; do sleep 1; done
 exec {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'
 SET client_min_messages = warning;

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.crossings import RouteCrossing, UseCrossing, find_crossings
+from wecityctl.crossings import AnyCrossing, RouteCrossing, UseCrossing, find_crossings
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 Within a cluster traffic stays on its own nodes and behind its network policies. Between clouds it leaves what the city
-runs: lines, switches and vendors in between see every byte that is not encrypted. PostgreSQL, Redis and the gateway's
-way to an app speak plain text here, so an app that holds data of class L3 or L4 stays on the cloud of what it uses and
-of the gateway, uses a capability whose protocol is encrypted, or crosses between clouds that both declare their way to
-be encrypted below us (spec.crossing.encrypted: IPsec, MACsec, an encrypted private line) – a statement that its owner
-answers for, and that no waiver replaces."""
+runs: lines, switches and vendors in between see every byte that is not encrypted. The gateway's way to an app is plain
+text, and so is a capability with `tls: false` or without TLS. So an app that holds data of class L3 or L4 stays on the
+cloud of what it uses and of the gateway, uses capabilities that speak TLS, or crosses between clouds that both declare
+their way to be encrypted below us (spec.crossing.encrypted: IPsec, MACsec, an encrypted private line) – a statement
+that its owner answers for, and that no waiver replaces."""
 
 _PLAIN_ENOUGH = ("L1", "L2")
 
@@ -29,15 +29,21 @@ def check(posture: Posture) -> Iterator[Finding]:
             subject=f"{app.tenant}/{app.name}",
             message=f"data of class {app.data_class} crosses from cloud {item.source} to {item.target} in plain text: "
             + _what(item),
-            resolution="pin both to one cloud (spec.cloud), or encrypt the way and say so of both clouds "
-            "(spec.crossing.encrypted)",
+            resolution=_advice(posture, item),
             stack=f"{city.name}.tenant.{app.tenant}.{posture.placement.apps[(app.tenant, app.name)]}",
             document=("App", f"{app.tenant}/{app.name}"),
             path=("spec", "route") if isinstance(item, RouteCrossing) else ("spec", "uses", app.uses.index(item.use)),
         )
 
 
-def _what(item: UseCrossing | RouteCrossing) -> str:
+def _advice(posture: Posture, item: AnyCrossing) -> str:
+    apart = "pin both to one cloud (spec.cloud), or encrypt the way and say so of both clouds (spec.crossing.encrypted)"
+    if isinstance(item, UseCrossing) and posture.catalogue[item.capability.type].tls:
+        return f"remove tls: false of {item.capability.name}; or {apart}"
+    return apart
+
+
+def _what(item: AnyCrossing) -> str:
     if isinstance(item, RouteCrossing):
         return "the entry point's way to it"
     return f"its use of {item.capability.name}"

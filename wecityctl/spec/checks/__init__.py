@@ -67,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     capabilities.types,
     capabilities.image_digests,
     capabilities.engines_and_replicas,
+    capabilities.tls,
     capabilities.requirements,
     capabilities.circles,
     capabilities.one_gateway,

@@ -64,6 +64,15 @@ def engines_and_replicas(draft: Draft) -> Iterator[Problem]:
             yield platform.problem((*path, "replicas"), message, f"at most {kind.max_replicas}")
 
 
+def tls(draft: Draft) -> Iterator[Problem]:
+    """TLS is turned on or off for capabilities whose type has it."""
+    for platform, path, item in draft.capabilities():
+        kind = draft.catalogue.get(item.type)
+        if kind is not None and not kind.tls and item.tls is not None:
+            message = f"capability type {item.type!r} takes no certificate, so TLS is not to be turned on or off there"
+            yield platform.problem((*path, "tls"), message, on_key=True)
+
+
 def requirements(draft: Draft) -> Iterator[Problem]:
     """What a type requires is provided by some capability of the city."""
     if not draft.knows_all("Platform"):

@@ -54,6 +54,9 @@ class Capability(Shape):
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
     placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)
     dedicated: Dedicated | None = options("Whose alone it is; by default all apps may share it.", default=None)
+    tls: bool | None = options(
+        "Whether its server speaks TLS and refuses plain connections; by default where its type can.", default=None
+    )
 
 
 class PlatformSpec(Shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,12 @@ class Binding:
             if self.entries.get(name):
                 return self.entries[name]
         return self._from_uri(names[0]) or default
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What the server is checked with, its name included; `None` where the binding brings no authority."""
+        authority = self.entries.get("ca.crt")
+        return ssl.create_default_context(cadata=authority) if authority else None
 
     def _from_uri(self, name: str) -> str:
         parts = urlsplit(self.entries.get("uri", ""))

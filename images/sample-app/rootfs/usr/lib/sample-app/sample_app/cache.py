@@ -31,7 +31,9 @@ class Cache:
 
 
 def connect(binding: Binding, timeout: float = TIMEOUT_SECONDS) -> redis.Redis:
-    """A client by the binding's entries; connects when first used."""
+    """A client by the binding's entries; connects when first used. With an authority it checks the server."""
+    authority = binding.get("ca.crt")
+    checks = {"ssl": True, "ssl_ca_data": authority, "ssl_check_hostname": True} if authority else {}
     return redis.Redis(
         host=binding.get("host"),
         port=int(binding.get("port", default="6379")),
@@ -41,4 +43,5 @@ def connect(binding: Binding, timeout: float = TIMEOUT_SECONDS) -> redis.Redis:
         socket_connect_timeout=timeout,
         decode_responses=True,
         protocol=2,
+        **checks,
     )

@@ -79,7 +79,9 @@ def _binding(options: argparse.Namespace, types: tuple[str, ...]) -> Binding:
     given = {name: getattr(options, name) for name in ("uri", "host", "port", "username", "password", "database")}
     changes = {name: str(value) for name, value in given.items() if value is not None}
     kept = {} if "uri" in changes else found.entries
-    return Binding(found.name, found.type, {**kept, **changes})
+    # Another server than the binding's is checked with the same authority.
+    authority = "" if options.plain else found.entries.get("ca.crt", "")
+    return Binding(found.name, found.type, {**kept, "ca.crt": authority, **changes})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--binding", help="name of a binding; otherwise the first of its type")
+    parser.add_argument("--plain", action="store_true", help="without TLS, whatever the binding says")
     for name in ("uri", "host", "port", "username", "password", "database"):
         parser.add_argument(f"--{name}", help="instead of the binding's")
 

@@ -106,7 +106,8 @@ class Database:
 
 
 def connect(binding: Binding, timeout: float = TIMEOUT_SECONDS) -> pg8000.native.Connection:
-    """A connection by the binding's entries; raises what the driver raises."""
+    """A connection by the binding's entries; raises what the driver raises. With an authority it checks the server,
+    without one it speaks plainly."""
     return pg8000.native.Connection(
         user=binding.get("username"),
         password=binding.get("password"),
@@ -115,4 +116,5 @@ def connect(binding: Binding, timeout: float = TIMEOUT_SECONDS) -> pg8000.native
         database=binding.get("database") or None,
         timeout=timeout,
         application_name="sample-app",
+        ssl_context=binding.tls or False,
     )

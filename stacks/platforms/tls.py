@@ -1,0 +1,45 @@
+"""A capability's certificate in its cluster: the Secret beside its pods, and how pods mount it.
+
+The kubelet brings a renewed certificate into running pods; servers have to take it over from the same files.
+"""
+
+from __future__ import annotations
+
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
+from wecityctl.stacks import pods
+from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.pem import certificates_of, key_of
+from wecityctl.stacks.platforms.platform import CapabilityScope
+
+# Where servers find their certificate with its chain, its key and the authority's certificates.
+DIRECTORY = "/etc/tls"
+CERTIFICATE, KEY, AUTHORITY = (f"{DIRECTORY}/{name}" for name in ("tls.crt", "tls.key", "ca.crt"))
+MOUNT: Manifest = {"name": "tls", "mountPath": DIRECTORY, "readOnly": True}
+
+
+def secret_name(capability: str) -> str:
+    """The name of the Secret with a capability's certificate, in the capability's namespace."""
+    return f"{capability}-tls"
+
+
+def secret(context: CapabilityScope) -> Manifest:
+    """The Secret with the certificate and key of a capability that speaks TLS."""
+    inputs, name = context.scope.inputs, context.capability.name
+    value = secret_value(inputs, certificate_key(name))
+    content = {
+        "tls.crt": value.apply(certificates_of),
+        "tls.key": value.apply(key_of),
+        "ca.crt": secret_value(inputs, SERVICE_AUTHORITY_KEY),
+    }
+    return pods.secret(context.namespace, secret_name(name), content)
+
+
+def volume(context: CapabilityScope) -> Manifest:
+    """The volume of a server's pod, to be mounted as `MOUNT`: readable to the group of the pod's processes alone."""
+    return {"name": "tls", "secret": {"secretName": secret_name(context.capability.name), "defaultMode": 0o440}}
+
+
+def authority_volume(capability: str) -> Manifest:
+    """The volume of a pod beside a capability that only has to know its server: the authority's certificates."""
+    items = [{"key": "ca.crt", "path": "ca.crt"}]
+    return {"name": "tls", "secret": {"secretName": secret_name(capability), "items": items}}

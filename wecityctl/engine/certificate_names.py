@@ -1,0 +1,65 @@
+"""What the city's own authorities issue for a plan, and for which names: entry points and shared capabilities.
+
+Without the library that makes certificates, so that it costs nothing to see that none is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wecityctl.model import naming
+from wecityctl.model.city import City
+from wecityctl.model.entries import AUTHORITY_KEY, ISSUED_PREFIX
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, SERVICE_PREFIX, certificate_key, service_names
+from wecityctl.plan import Plan
+
+ISSUED_PREFIXES = (ISSUED_PREFIX, SERVICE_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What one certificate is for: host names, in which a leading `*` stands for one label, and IP addresses."""
+
+    hosts: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+
+
+def issued(plan: Plan) -> tuple[str, ...]:
+    """The names of the values that the city's authorities issue for this plan."""
+    found = (name for stack in plan.stacks for name in stack.secrets if name.startswith(ISSUED_PREFIXES))
+    return tuple(dict.fromkeys(found))
+
+
+def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
+    """The names that each certificate of this plan is for, by its name in the secret store.
+
+    `addresses`: where capabilities answer other clouds, by capability.
+    """
+    entries = Names(server_names(plan.city))
+    found: dict[str, Names] = {}
+    services = {certificate_key(item.name): item for item in plan.city.capabilities}
+    for key in issued(plan):
+        if key.startswith(SERVICE_PREFIX) and key in services:
+            item = services[key]
+            address = addresses.get(item.name, "")
+            found[key] = Names(service_names(item), (address,) if address else ())
+        elif key not in (AUTHORITY_KEY, SERVICE_AUTHORITY_KEY):
+            found[key] = entries
+    return found
+
+
+def names_digest(plan: Plan, addresses: Mapping[str, str]) -> str:
+    """A digest of all names that the plan's certificates are for; empty where it needs none."""
+    wanted = wanted_names(plan, addresses)
+    return naming.digest(*(f"{key} {value}" for key, value in sorted(wanted.items()))) if wanted else ""
+
+
+def server_names(city: City) -> tuple[str, ...]:
+    """What an entry point's certificate is for: the city's domain, everything one label below it, and hosts further
+    below.
+
+    A `*` stands for one label (RFC 9525, section 6.3).
+    """
+    hosts = {app.route.host for app in city.apps if app.route is not None and app.is_routed and "." in app.route.host}
+    return (city.domain, f"*.{city.domain}", *sorted(naming.entry_host(host, city.domain) for host in hosts))
