@@ -124,7 +124,7 @@ def _postgresql_connecting(is_tls: bool) -> Mapping[str, str]:
 
 
 def _cache_connecting(is_tls: bool) -> Mapping[str, str]:
-    return {"TLS": cache_access.TLS_OPTIONS if is_tls else ""}
+    return {"TLS": cache_access.TLS_OPTIONS} if is_tls else {}
 
 
 def _is_tls(scope: Scope, use: Use) -> bool:

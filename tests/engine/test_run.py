@@ -135,6 +135,9 @@ def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
         "city/entry-authority",
         "entry/authority",
         "entry/gateway/tls",
+        "city/service-authority",
+        "service/authority",
+        "service/postgresql/tls",
     }
     assert all(len(value) >= 43 for value in values.values())
     state = "".join(path.read_text() for path in everything_below(home / "state") if path.suffix == ".json")
@@ -147,7 +150,7 @@ def test_secrets_are_generated_once_and_kept_encrypted(home: Path) -> None:
 
 
 def test_a_certificate_is_renewed_by_the_up_that_finds_it_due(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    city, key = make_city("one"), "entry/gateway/tls"
+    city, keys = make_city("one"), ("entry/gateway/tls", "service/postgresql/tls")
     go(city, "up")
     before = SecretStore(open_backend(city)).read()
     monkeypatch.setattr(certificates, "RENEWED_BEFORE", certificates.VALID)
@@ -156,12 +159,12 @@ def test_a_certificate_is_renewed_by_the_up_that_finds_it_due(home: Path, monkey
     assert SecretStore(open_backend(city)).read() == before
     later = Timeouts(age=0.0)
     (told,) = [item for item in go(city, "preview", timeouts=later).results if item.stack == "one.secrets"]
-    assert told.reason == "1 value would be generated"
+    assert told.reason == "2 values would be generated"
     assert SecretStore(open_backend(city)).read() == before
     go(city, "up", timeouts=later)
     after = SecretStore(open_backend(city)).read()
-    assert after[key] != before[key]
-    assert {**after, key: ""} == {**before, key: ""}
+    assert {key for key in before if after[key] != before[key]} == set(keys)
+    assert after.keys() == before.keys()
 
 
 def test_values_that_were_lost_are_not_made_anew_in_silence(home: Path) -> None:

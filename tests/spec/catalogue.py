@@ -13,6 +13,7 @@ def _type(
     requires: tuple[str, ...] = (),
     max_replicas: int = 1,
     limits: UseLimits | None = None,
+    tls: bool = False,
 ) -> CapabilityType:
     return CapabilityType(
         name=name,
@@ -27,6 +28,7 @@ def _type(
         requires=requires,
         max_replicas=max_replicas,
         limits=limits or UseLimits(),
+        tls=tls,
     )
 
 

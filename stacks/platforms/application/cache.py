@@ -97,16 +97,14 @@ class Cache(CapabilityComponent):
         requests = server_requests(context)
         data = {"name": "data", "mountPath": DATA}
         own: list[Manifest] = [tls.MOUNT] if context.tls else []
-        port = [
-            {"name": "PORT", "value": str(context.type.port)},
-            {"name": "TLS", "value": TLS_OPTIONS if context.tls else ""},
-        ]
+        where = {"PORT": str(context.type.port), **({"TLS": TLS_OPTIONS} if context.tls else {})}
+        reaching = [{"name": key, "value": value} for key, value in where.items()]
         answers: Manifest = {"exec": {"command": ["/bin/sh", "-c", PROBE]}, "timeoutSeconds": 5}
         server = pods.container(
             "cache",
             image,
             command=["valkey-server", f"{CONFIGURATION}/cache.conf"],
-            env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), *port],
+            env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), *reaching],
             ports={"redis": context.type.port},
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}, *own],
             requests=requests,
@@ -120,7 +118,7 @@ class Cache(CapabilityComponent):
             command=guard_command(cache_guard.script(maxmemory(context))),
             env=[
                 pods.from_secret("ADMIN_PASSWORD", admin, "password"),
-                *port,
+                *reaching,
                 {"name": "ACCOUNT", "value": cache_guard.ACCOUNT},
                 {"name": "TAKE", "value": cache_guard.TAKE},
             ],

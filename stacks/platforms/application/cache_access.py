@@ -78,11 +78,11 @@ def permissions(*, scripting: bool) -> str:
 
 
 # Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD_SHA256, PERMISSIONS, CONNECTIONS, MEMORY (bytes) and
-# SCRIPTING (yes, no); TLS has the options by which it knows the server, empty for a plain connection. The access list
-# stores a hash only, and is saved on the cache's own volume.
+# SCRIPTING (yes, no); TLS has the options by which it knows the server, and is not set for a plain connection. The
+# access list stores a hash only, and is saved on the cache's own volume.
 PROVISION = rf"""set -euf
 export REDISCLI_AUTH="$ADMIN_PASSWORD"
-cli() {{ valkey-cli --no-auth-warning -e $TLS -h "$HOST" -p "$PORT" --user admin "$@"; }}
+cli() {{ valkey-cli --no-auth-warning -e ${{TLS-}} -h "$HOST" -p "$PORT" --user admin "$@"; }}
 tries=0
 until cli PING > /dev/null 2>&1; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || {{ cli PING; exit 1; }}; sleep 1

@@ -53,7 +53,7 @@ return {'cursor ' .. step[1], 'freed ' .. string.format('%d', freed)}
 _SCRIPT = r"""set -eu
 export REDISCLI_AUTH="$ADMIN_PASSWORD" LC_ALL=C
 cd /tmp
-cli() { valkey-cli --no-auth-warning $TLS -h 127.0.0.1 -p "$PORT" --user admin "$@"; }
+cli() { valkey-cli --no-auth-warning ${TLS-} -h 127.0.0.1 -p "$PORT" --user admin "$@"; }
 until cli PING 2> /dev/null | grep -q PONG; do sleep 1; done
 account=$(printf '%s' "$ACCOUNT" | cli -x SCRIPT LOAD)
 take=$(printf '%s' "$TAKE" | cli -x SCRIPT LOAD)
@@ -167,7 +167,7 @@ round=0 loaded=''
 while :; do
   # Users and their limits change when an app comes, goes or is given others.
   [ $((round % 10)) != 0 ] || ask ACL LIST > limits
-  [ -z "$TLS" ] || [ $((round % 10)) != 0 ] || take_certificate
+  [ -z "${TLS-}" ] || [ $((round % 10)) != 0 ] || take_certificate
   round=$((round + 1))
   lowest=$(sed -n 's/^limit [^ ]* \([0-9]*\) .*/\1/p' limits | sort -n | head -n 1)
   [ "$(figure clients connected_clients)" -le "${lowest:-5}" ] || close_connections
@@ -180,8 +180,8 @@ done
 def script(maxmemory: int) -> str:
     """The guard's shell script for a server of `maxmemory` bytes.
 
-    It takes ADMIN_PASSWORD, PORT, ACCOUNT and TAKE from its environment, and in TLS the options by which it knows the
-    server, empty for a plain connection.
+    It takes ADMIN_PASSWORD, PORT, ACCOUNT and TAKE from its environment, and from TLS the options by which it knows the
+    server, which is not set for a plain connection.
     """
     values = {
         "LIMITS_KEY": LIMITS_KEY.replace(".", r"\."),
