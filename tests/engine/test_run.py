@@ -183,7 +183,7 @@ def test_values_that_were_lost_are_not_made_anew_in_silence(home: Path) -> None:
     for put in (path.unlink, lambda: path.write_text(never_run)):
         put()
         for operation in ("preview", "up"):
-            with pytest.raises(ConfigurationError, match="the secret store has lost 4 values") as caught:
+            with pytest.raises(ConfigurationError, match="the secret store has lost 8 values") as caught:
                 go(city, operation)
         assert "capability/postgresql/admin" in caught.value.details
         assert "--confirm=one" in caught.value.resolution
