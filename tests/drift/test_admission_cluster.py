@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import asyncio
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.drift.test_examine_cluster import (
     CLOSED,
     DNS,
     LIMITS,
+    MANAGER,
     NETWORK,
     QUOTA,
     RBAC,
@@ -27,6 +29,7 @@ from tests.support.admission import mutating
 from tests.support.control_plane import ControlPlane
 from wecityctl.drift.restore import restore
 from wecityctl.errors import DeploymentError
+from wecityctl.kube.errors import WebhookUnreachable
 
 __all__ = ["client", "place"]
 pytestmark = pytest.mark.cluster
@@ -309,3 +312,41 @@ def _policy(rule: Object) -> Object:
         "matchConstraints": {"resourceRules": [rule], "excludeResourceRules": [{**rule, "resources": ["secrets"]}]},
         "validations": [{"expression": "true"}],
     }
+
+
+async def test_a_webhook_that_is_down_does_not_hide_what_others_have_changed(place: Place) -> None:
+    """It must be asked for every write, dry runs too: reading goes on, and each object is told as itself."""
+    policy = await place.make(*NETWORK, "closed", spec=CLOSED)
+    other = await place.make(*NETWORK, "left", spec=CLOSED)
+    workload = await deployment(place)
+    await place.patch(policy, {"spec": {"ingress": [{}]}})
+    await place.patch(workload, {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "evil:1"}]}}}})
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": place.name}}
+    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}
+    hook = {
+        "name": "down.example.org",
+        "clientConfig": {"service": {"name": "none", "namespace": place.name}},
+        "rules": [rule],
+        "namespaceSelector": selector,
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    kind = ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
+    await place.make(*kind, place.name, namespaced=False, webhooks=[hook])
+    try:
+        for _ in range(100):
+            # The API server asks it some moments after it was made.
+            with suppress(WebhookUnreachable):
+                await place.client.apply(policy.body, field_manager=MANAGER, force=True, dry_run=True)
+                await asyncio.sleep(0.1)
+                continue
+            break
+        told = [what(await place.case(item)) for item in (policy, other, workload)]
+    finally:
+        await place.client.delete(await place.client.resource(*kind), place.name)
+    assert told == [
+        [("security", ("kubectl-edit",), ["spec.ingress"])],
+        [],
+        [("conflict", ("kubectl-edit",), ["spec.template.spec.containers[0].image"])],
+    ]

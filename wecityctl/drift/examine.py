@@ -14,12 +14,23 @@ from wecityctl.drift import classify, fieldset, stated, unrecorded
 from wecityctl.drift.mutators import Mutators
 from wecityctl.drift.recorded import Recorded
 from wecityctl.kube.client import KubeClient
-from wecityctl.kube.errors import ApiError, BadRequest, Conflict, Forbidden, Invalid, KindNotFound, NotFound
+from wecityctl.kube.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KindNotFound,
+    NotFound,
+    WebhookUnreachable,
+)
 from wecityctl.kube.resource import Object, ResourceType
 from wecityctl.model.findings import FieldDrift, Finding
 from wecityctl.model.naming import FIELD_MANAGER
 
 _ATTEMPTS: Final = 5
+# What a dry run is refused with. A webhook that is down refuses it as a write, and must not hide what can be read.
+_REFUSED: Final = (BadRequest, Forbidden, Invalid, WebhookUnreachable)
 Live = Mapping[tuple[str, str, str, str], Object]
 
 
@@ -100,7 +111,7 @@ async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, 
             break
         except NotFound:
             return Case(recorded, None, (classify.gone(recorded, None),))
-        except (Forbidden, Invalid, BadRequest) as error:
+        except _REFUSED as error:
             if fields := _fixed_fields(error):
                 # As the role of a binding: the object has to be made anew.
                 who = classify.foreign_managers(live, recorded.manager)
@@ -200,7 +211,7 @@ async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours
         fresh = await client.apply(
             body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
         )
-    except (BadRequest, Conflict, Forbidden, Invalid, NotFound):
+    except (*_REFUSED, Conflict, NotFound):
         fresh = dict(recorded.outputs)
     return unrecorded.added(live, doubtful, fresh)
 
@@ -209,7 +220,7 @@ async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Record
     """What changes a namespace's security labels whenever they are written as they are stated; nothing mostly."""
     try:
         answer = await put_labels(client, recorded, live, dry_run=True)
-    except (BadRequest, Conflict, Forbidden, Invalid, NotFound):
+    except (*_REFUSED, Conflict, NotFound):
         return ()
     return await mutators.of(await served(client, recorded)) if classify.namespace_labels(recorded, answer) else ()
 
@@ -236,7 +247,7 @@ async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
         return await client.apply(
             recorded.body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
         )
-    except (Forbidden, Invalid, BadRequest) as error:
+    except _REFUSED as error:
         if _fixed_fields(error):
             raise
         return None

@@ -183,7 +183,7 @@ async def _compare(
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import examine, put
     from wecityctl.drift.recorded import Recorded
-    from wecityctl.kube.errors import ApiError, Forbidden
+    from wecityctl.kube.errors import ApiError, Forbidden, WebhookUnreachable
 
     objects, found = [], {}
     for item in wanted:
@@ -206,7 +206,7 @@ async def _compare(
     try:
         first = objects[0]
         await put(client, first, dict(live[key_of(first.inputs)]), dry_run=True)
-    except Forbidden:
+    except (Forbidden, WebhookUnreachable):
         return found, False
     except ApiError:
         # Such as a field that cannot be changed: the comparison tells it.

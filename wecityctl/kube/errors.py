@@ -144,6 +144,10 @@ class ServerError(ApiError):
     """5xx, after the retries."""
 
 
+class WebhookUnreachable(ServerError):
+    """500, after the retries: an admission webhook that must be asked did not answer, so the write was refused."""
+
+
 class KindNotFound(DeploymentError):
     """The cluster serves no such kind (yet)."""
 
@@ -213,6 +217,8 @@ def from_status(status: int, body: Mapping[str, Any] | str, *, what: str, server
             body,
         )
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    if status == 500 and "failed calling webhook" in message:
+        kind = WebhookUnreachable
     if status == 409 and reason == "AlreadyExists":
         kind = AlreadyExists
     if status == 410 or reason == "Expired":
