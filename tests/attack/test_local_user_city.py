@@ -70,12 +70,14 @@ def stopped(process: int) -> Iterator[None]:
 
 
 def engine_ports(home: Machine) -> dict[int, int]:
-    """The run's ports, once an engine, a language host and the built-in provider listen; empty before."""
+    """The run's ports, once an engine listens for its plug-ins and its program, and a language host and the built-in
+    provider listen too; empty before."""
     found = listening(home.processes())
     owners = {process: words_of(process) for process in found.values()}
     engines = [process for process, words in owners.items() if "/pulumi " in words and " up " in words]
     others = [process for process in owners if process not in engines]
-    return found if engines and len(others) > 1 else {}
+    of_engines = [process for process in found.values() if process in engines]
+    return found if len(of_engines) > 1 and len(others) > 1 else {}
 
 
 def test_during_up_nobody_else_is_answered(home: Machine, city: CityFiles, cloud: Path, tmp_path: Path) -> None:

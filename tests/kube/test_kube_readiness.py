@@ -11,6 +11,7 @@ import yaml
 from wecityctl.errors import ConfigurationError
 from wecityctl.kube.readiness import Related, assess, jsonpath, wait_plan
 from wecityctl.kube.readiness.annotations import all_met, parse_wish
+from wecityctl.kube.readiness.wait import why_held
 
 CASES = [
     pytest.param(case, id=f"{path.stem}: {case['name']}")
@@ -124,3 +125,19 @@ def test_plan() -> None:
 def test_bad_plan(annotations: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         wait_plan(annotated(**annotations))
+
+
+def test_a_namespace_that_an_extension_holds_says_so() -> None:
+    """An aggregated API whose server is down: nothing is left in the namespace, and it stays."""
+    message = "Discovery failed for some groups, 1 failing: projectcalico.org/v3: stale GroupVersion discovery"
+    failing = {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "reason": "DiscoveryFailed"}
+    others = {"type": "NamespaceContentRemaining", "status": "False", "reason": "ContentRemoved"}
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "shop", "deletionTimestamp": "2026-11-26T12:00:00Z"},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Terminating", "conditions": [{**failing, "message": message}, others]},
+    }
+    assert message in why_held(namespace)
+    assert why_held({**namespace, "status": {}}) == "its contents are being deleted"

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from typing import Final
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
@@ -109,6 +110,16 @@ async def wait_deleted(
             obj = newer
 
 
+# Conditions of a namespace that is being deleted. An extension whose API server does not answer holds it as well.
+_HOLDS: Final = (
+    "NamespaceDeletionDiscoveryFailure",
+    "NamespaceDeletionGroupVersionParsingFailure",
+    "NamespaceContentRemaining",
+    "NamespaceFinalizersRemaining",
+    "NamespaceDeletionContentFailure",
+)
+
+
 def gone_at_once(answer: Object) -> bool:
     """Whether a DELETE's answer says that nothing is left to wait for (a Status, not the object on its way out)."""
     return answer.get("kind") == "Status"
@@ -120,8 +131,7 @@ def why_held(obj: Object) -> str:
     if not meta(obj).get("deletionTimestamp"):
         return "its deletion has not begun"
     if group_kind(obj) == ("", "Namespace"):
-        kinds = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure")
-        found = [c for c in (condition(obj, k) for k in kinds) if c is not None and c.get("status") == "True"]
+        found = [c for c in (condition(obj, k) for k in _HOLDS) if c is not None and c.get("status") == "True"]
         return "; ".join(told(c) for c in found) or "its contents are being deleted"
     if finalizers:
         return f"held by {noun_for(len(finalizers), 'finalizer')} {', '.join(map(str, finalizers))}"
