@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from wecityctl.errors import OutOfTimeError, TimedOutError
+from wecityctl.errors import CancelledError, OutOfTimeError, TimedOutError, WecityError
 
 
 @contextlib.contextmanager
@@ -68,6 +68,23 @@ def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     return False
 
 
+_current: Interrupts | None = None
+
+
+def end_of_waiting() -> WecityError | None:
+    """Why nothing is waited for any more: the run's time is over, or the user has pressed Ctrl-C twice.
+
+    `None` while neither is so, and outside of `Interrupts`.
+    """
+    if _current is None:
+        return None
+    if _current.timed_out:
+        return TimedOutError("not waited for any longer: the time of the run is over")
+    if _current.count > 1:
+        return CancelledError("not waited for any longer: the run was interrupted")
+    return None
+
+
 class Interrupts:
     """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero.
 
@@ -81,6 +98,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        global _current
+        _current = self
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 self._before[number] = signal.signal(number, self._take)
@@ -89,6 +108,8 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        global _current
+        _current = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._read.close()
