@@ -116,7 +116,7 @@ def test_it_validates_and_renders_the_example(installed: Path, tmp_path: Path) -
     assert run(installed, "validate", city, home=tmp_path).returncode == 0
     rendered = run(installed, "render", city, home=tmp_path)
     assert rendered.returncode == 0, rendered.stderr
-    assert rendered.stdout.count("\nkind: Deployment\n") == 4
+    assert rendered.stdout.count("\nkind: Deployment\n") == 5
     assert json.loads(run(installed, "schema", home=tmp_path).stdout)["$schema"].startswith("http://json-schema.org/")
 
 

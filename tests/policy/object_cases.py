@@ -41,6 +41,8 @@ class Case:
     found: str = ""
     who: str = ""
     going: bool = False
+    # Another rule that refuses it as well: which of two policies answers is the API server's to choose.
+    also: str = ""
 
     @property
     def rule(self) -> str:
@@ -58,10 +60,11 @@ def cases() -> list[Case]:
 
 def _load(path: Path) -> Case:
     head, *objects = yaml.load_all(path.read_text(), yaml.CSafeLoader)
-    assert set(head) <= {"refused", "found", "as", "going"}, path
+    assert set(head) <= {"refused", "found", "as", "going", "also"}, path
     going = head.get("going", False)
     assert not going or len(objects) == 2, path
-    return Case(path, tuple(objects), head.get("refused", ""), head.get("found", ""), head.get("as", ""), going)
+    texts = (head.get(name, "") for name in ("refused", "found", "as"))
+    return Case(path, tuple(objects), *texts, going, head.get("also", ""))
 
 
 def strict_city(name: str = "redline", **changes: Any) -> City:

@@ -122,9 +122,11 @@ def test_the_api_server_judges_as_the_case_says(fenced: ControlPlane, case: Case
 
 
 def assert_refused(case: Case, answer: str) -> None:
+    assert "Forbidden" in answer
+    if case.also and f"red line {case.also}: " in answer:
+        return
     assert case.refused in answer
     assert f"red line {case.rule}: " in answer
-    assert "Forbidden" in answer
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +236,9 @@ def test_default_deny_stays(fenced: ControlPlane, who: str, told: str) -> None:
     assert told in deleting
     opened = json.dumps([{"op": "add", "path": "/spec/ingress", "value": [{}]}])
     opening = ("patch", "networkpolicy", "default-deny", "-n", NAMESPACE, "--type=json", "-p", opened)
-    assert told in attempt(fenced, *opening, "--dry-run=server", who=who)
+    answer = attempt(fenced, *opening, "--dry-run=server", who=who)
+    # Which of the two policies answers is the API server's to choose.
+    assert told in answer or "red line entry-zones: nothing in this zone is open to everybody" in answer
 
 
 def test_somebody_who_looks_into_a_pod_is_judged_too(fenced: ControlPlane) -> None:
