@@ -85,10 +85,12 @@ def test_during_up_nobody_else_is_answered(home: Machine, city: CityFiles, cloud
         deadline = time.monotonic() + 200
         while up.poll() is None and time.monotonic() < deadline:
             # While the API server stands still the stack's run waits for it: there is time for every attempt.
-            if engine_ports(home) and (server := services(cloud).get("kube-apiserver")):
-                with stopped(server):
+            known = services(cloud) if engine_ports(home) else {}
+            if server := known.get("kube-apiserver"):
+                # Its supervisor too, which would start a server anew that does not answer.
+                with stopped(known["supervisor"]), stopped(server):
                     # The engine may have opened one of its ports, and not yet the other.
-                    for _ in range(20):
+                    for _ in range(10):
                         time.sleep(0.3)
                         ports = engine_ports(home)
                         if len(ports) >= 4:
