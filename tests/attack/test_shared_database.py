@@ -204,12 +204,12 @@ def test_a_full_database_is_read_only_then_closed_and_opens_with_a_higher_limit(
         found = admin.run("SELECT state FROM wecity.limits WHERE role = :role", role=EVE)
         return str(found[0][0])
 
-    def write(*before: str) -> str:
+    def write(*before: str, rows: int = 60000) -> str:
         """Some megabytes; the answer is why it did not work."""
         try:
             eve = connect(EVE)
             with contextlib.closing(eve):
-                for statement in (*before, "INSERT INTO filler SELECT md5(i::text) FROM generate_series(1, 60000) i"):
+                for statement in (*before, f"INSERT INTO filler SELECT md5(i::text) FROM generate_series(1, {rows}) i"):
                     eve.run(statement)
         except Exception as error:
             return str(error)
@@ -219,8 +219,8 @@ def test_a_full_database_is_read_only_then_closed_and_opens_with_a_higher_limit(
     holder = connect(EVE)
     holder.run("BEGIN")
     holder.run(f"ALTER ROLE {EVE} PASSWORD '{PASSWORD}'")
-    # An app that writes is told why it may not any more.
-    wait_until(lambda: "read-only transaction" in write(), 120)
+    # An app that writes is told why it may not any more; so little at once that it is not beyond that by the next look.
+    wait_until(lambda: "read-only transaction" in write(rows=8000), 180)
     assert state() == "read-only"
     # It can still make room, when it says that it means to.
     insist = "SET default_transaction_read_only = off"
