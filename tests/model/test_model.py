@@ -138,5 +138,6 @@ def test_a_pin_wins_and_a_zone_nobody_serves_is_refused() -> None:
 
 def test_generated_secrets_are_those_of_bindings_and_administrators() -> None:
     plan = plan_of(app("code", uses=(Use("postgresql", "db"),)))
-    assert plan.stack("xc.tenant.health.main").secrets == ("binding/health/code/db",)
+    # What issues the servers' certificates is known to whoever connects.
+    assert plan.stack("xc.tenant.health.main").secrets == ("binding/health/code/db", "service/authority")
     assert "capability/postgresql/admin" in plan.stack("xc.platform.application.main").secrets
