@@ -102,6 +102,19 @@ class Served:
             new.chmod(0o440)
             new.replace(place / name)
 
+    @contextmanager
+    def certified_by_others(self) -> Iterator[None]:
+        """The server shows a certificate of an authority that nobody here knows; afterwards its own again."""
+        before = self.certificate()
+        self.certify(by_others=True)
+        try:
+            wait_until(lambda: self.certificate() != before)
+            yield
+        finally:
+            other = self.certificate()
+            self.certify()
+            wait_until(lambda: self.certificate() != other)
+
     def pod(self) -> Mapping[str, Any]:
         found = one(self.city.recordings, "StatefulSet", f"platform-application/{self.name}")
         spec: Mapping[str, Any] = found.inputs["spec"]["template"]["spec"]

@@ -166,17 +166,10 @@ def test_a_renewed_certificate_is_served_without_a_restart(connect: Connect, ser
 
 
 def test_a_server_of_another_authority_is_refused(connect: Connect, served: Served) -> None:
-    before = served.certificate()
-    served.certify(by_others=True)
-    try:
-        wait_until(lambda: served.certificate() != before)
+    with served.certified_by_others():
         with pytest.raises(Exception, match="certificate verify failed"):
             connect(EVE).ping()
         assert "certificate verify failed" in served.provision(code=1, tries=1)
-    finally:
-        other = served.certificate()
-        served.certify()
-        wait_until(lambda: served.certificate() != other)
 
 
 def test_functions_that_were_loaded_when_anybody_could_are_gone(connect: Connect) -> None:

@@ -111,17 +111,10 @@ def test_a_renewed_certificate_is_served_without_a_restart(connect: Connect, ser
 
 
 def test_a_server_of_another_authority_is_refused(connect: Connect, served: Served) -> None:
-    before = served.certificate()
-    served.certify(by_others=True)
-    try:
-        wait_until(lambda: served.certificate() != before)
+    with served.certified_by_others():
         with pytest.raises(Exception, match="certificate verify failed"):
             from_elsewhere(served, served.authority)
         assert "certificate verify failed" in served.provision(code=1)
-    finally:
-        other = served.certificate()
-        served.certify()
-        wait_until(lambda: served.certificate() != other)
 
 
 def test_a_role_gets_its_connections_and_leaves_the_others_theirs(connect: Connect, served: Served) -> None:
