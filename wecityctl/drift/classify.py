@@ -13,13 +13,14 @@ from typing import Any, Final
 from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 from wecityctl.drift.recorded import Recorded
-from wecityctl.drift.unrecorded import NOBODY
 from wecityctl.model.findings import Drift, FieldDrift, Finding
 from wecityctl.model.security import group_of, is_security_label
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+# Under this name the API server keeps what was there before the first apply: whatever was on no record.
+NOBODY: Final = "before-first-apply"
 # Kept by kubectl for itself, or our own marks of what `destroy` keeps.
 NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {

@@ -201,16 +201,13 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
 async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours: fieldset.Fields) -> dict[str, Any]:
     """Additions that nobody is on record for; the API server is asked only where there may be any."""
     doubtful = unrecorded.doubtful(live, recorded.body, recorded.outputs, ours)
-    doubtful = fieldset.less(doubtful, classify.NEVER_ADDITIONS)
     if not doubtful:
         return {}
     body = recorded.body
     # The longest name that every kind takes.
     body["metadata"] = {**body["metadata"], "name": f"{recorded.name[:50].rstrip('-.')}-as-stated"}
     try:
-        fresh = await client.apply(
-            body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
-        )
+        fresh = await _tried(client, body, recorded.manager)
     except (*_REFUSED, Conflict, NotFound):
         fresh = dict(recorded.outputs)
     return unrecorded.added(live, doubtful, fresh)
@@ -244,13 +241,16 @@ async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
 
     Raises `Invalid` for fields that cannot be changed back."""
     try:
-        return await client.apply(
-            recorded.body, field_manager=recorded.manager, force=True, dry_run=True, field_validation="Ignore"
-        )
+        return await _tried(client, recorded.body, recorded.manager)
     except _REFUSED as error:
         if _fixed_fields(error):
             raise
         return None
+
+
+async def _tried(client: KubeClient, body: Object, manager: str) -> Object:
+    """What an object would be if `manager` applied it over everybody's changes."""
+    return await client.apply(body, field_manager=manager, force=True, dry_run=True, field_validation="Ignore")
 
 
 def _fixed_fields(error: ApiError) -> list[str]:

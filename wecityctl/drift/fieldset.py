@@ -141,12 +141,6 @@ def value_at(value: Any, path: Path) -> Any:
     return value
 
 
-def child_of(value: Any, key: str) -> Any:
-    """What a tree's key names in a value; `None` where it is not there."""
-    found = child(value, key)
-    return None if found is _ABSENT else found
-
-
 def child(value: Any, key: str) -> Any:
     """What a tree's key names in a value; a private mark where it is not there."""
     kind, _, rest = key.partition(":")

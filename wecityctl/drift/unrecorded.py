@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from wecityctl.drift import controllers, fieldset
+from wecityctl.drift import classify, controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 
-# Under this name the API server keeps what was there before the first apply: whatever was on no record.
-NOBODY: Final = "before-first-apply"
 # Never the same in two objects: counted, stamped, or handed out by the API server.
 _OF_ONE_OBJECT: Final[Fields] = {
     "f:apiVersion": {},
@@ -156,16 +154,17 @@ def doubtful(
     lists are told apart by the keys that it uses.
     """
     owners: Fields = {}
-    for entry in (live.get("metadata") or {}).get("managedFields") or ():
-        if isinstance(entry, Mapping) and entry.get("manager") != NOBODY:
+    for entry in classify.entries(live):
+        if entry.get("manager") != classify.NOBODY:
             owners = fieldset.union(owners, entry.get("fieldsV1") or {})
     kind = str(live.get("kind"))
     passed: list[Fields] = [_OF_ONE_OBJECT, _HANDED_OUT.get(kind, {}), *controllers.owned_in(kind)]
-    return fieldset.of(
+    found = fieldset.of(
         path
         for path in _without_owner(live, stated, owners, fieldset.union(structure, owners))
         if not any(fieldset.contains(fields, path) for fields in passed) and not _is_filled_in(path, live, applied)
     )
+    return fieldset.less(found, classify.NEVER_ADDITIONS)
 
 
 def added(live: Mapping[str, Any], doubtful: Fields, fresh: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +181,7 @@ def _is_filled_in(path: Path, live: Mapping[str, Any], applied: Mapping[str, Any
 def _without_owner(value: Any, stated: Any, owners: Fields, structure: Fields, above: Path = ()) -> Iterator[Path]:
     for key, below in fieldset.children(value, structure):
         path, mine, inner = (*above, key), owners.get(key), structure.get(key) or {}
-        there = fieldset.child_of(stated, key)
+        there = fieldset.value_at(stated, (key,))
         if mine is not None and not mine:
             # Owned as a whole; what is more in it than was stated was written by somebody else.
             yield from _beyond(below, there, path)

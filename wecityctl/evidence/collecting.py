@@ -24,6 +24,7 @@ from wecityctl.policy.evidence import (
     Measure,
     Observation,
     Outcome,
+    State,
     WaiverEvidence,
     standing_of,
 )
@@ -133,6 +134,11 @@ def _measure(item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, L
     return Measure(item.kind, item.name, item.title, outcome, notes, tuple(observations))
 
 
+def _said(seen: Observation, state: State, detail: str) -> Observation:
+    """The observation in another state, with one thing more that is to be said of it."""
+    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+
+
 def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
     """A policy that is there and refuses nothing is not observed to hold, whatever the objects say."""
     if tried is None or seen.state == "missing":
@@ -140,7 +146,7 @@ def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
     words = {"refused": "a trial was refused", "accepted": "a trial was let pass", "not-tried": "not tried"}
     detail = ": ".join(filter(None, (words[tried.outcome], tried.detail)))
     state = "inactive" if tried.outcome == "accepted" else seen.state
-    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+    return _said(seen, state, detail)
 
 
 def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation:
@@ -150,14 +156,14 @@ def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     detail = f"undeclared: {', '.join(item.title for item in found[:_SHOWN])}{more}"
     state = "undeclared" if seen.state == "observed" else seen.state
-    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+    return _said(seen, state, detail)
 
 
 def _with_silent(seen: Observation, groups: Sequence[str]) -> Observation:
     """What an extension holds that does not answer may let through what the declared policies close."""
     detail = f"policies of {', '.join(groups)} could not be read: the extension does not answer"
     state = "not-looked-at" if seen.state == "observed" else seen.state
-    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+    return _said(seen, state, detail)
 
 
 def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:
