@@ -81,13 +81,15 @@ def _room_for_large(
         for workload, landing_on in zip(each.workloads, landings[item][number], strict=True)
         if landing_on and landing_on <= pools
     ]
-    for resource in (CPU, MEMORY):
+    for resource in sorted({name for _, workload in large for name in workload.replica} - {STORAGE}):
         most = max(cloud.pools[index].node.get(resource, 0) for index in pools)
         sizes = {workload.replica.get(resource, 0) for _, workload in large}
-        parts = range(2, _FEW_A_NODE + 2)
+        # Of whole devices a node has so few that each number of replicas counts.
+        parts = range(2, (_FEW_A_NODE if resource in (CPU, MEMORY) else most) + 2)
         least = {min((size for size in sizes if size * part > most), default=0) for part in parts} - {0}
         for size in sorted(least):
-            limit = sum(cloud.pools[index].pool.nodes * (cloud.pools[index].node[resource] // size) for index in pools)
+            nodes = ((cloud.pools[index].pool.nodes, cloud.pools[index].node.get(resource, 0)) for index in pools)
+            limit = sum(many * (each // size) for many, each in nodes)
             of_item: dict[int, int] = {}
             for item, workload in large:
                 if workload.replica.get(resource, 0) >= size:
