@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.errors import ExitCode, TimedOutError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.kube.resource import Object, ResourceType
+from wecityctl.model.city import City
 from wecityctl.model.events import KeptObject
 from wecityctl.model.findings import Drift, Finding
 from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.waivers import holds
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
     from wecityctl.engine.lost import Registered
+    from wecityctl.engine.state import StackState as EngineState
     from wecityctl.graph import Recording
     from wecityctl.kube.client import KubeClient
     from wecityctl.plan import Plan
@@ -190,7 +193,7 @@ def _stack_status(
         drift=drift,
     )
     ended = float(update.get("endTime") or 0)
-    troubles = tuple(_troubles(known, ended, away))
+    troubles = (*_troubles(known, ended, away), *(_ended_waivers(plan.city, state) if layer == "base" else ()))
     reason = "; ".join(text for _, text in troubles)
     return replace(known, state=troubles[0][0] if troubles else "ok", reason=reason)
 
@@ -225,6 +228,21 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
         yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
     if told := _drifted(known.drift):
         yield "drifted", told
+
+
+def _ended_waivers(city: City, state: EngineState) -> Iterator[tuple[StackState, str]]:
+    """The waivers whose last day is over, and which the admission policies of the stack's last run still follow."""
+    from wecityctl.policy.admission import lets_pass, policy_name
+
+    policies = [item.inputs for item in state.resources if item.type.endswith(":ValidatingAdmissionPolicy")]
+    for waiver in city.waivers:
+        if holds(waiver, date.today()):
+            continue
+        start = policy_name(city, waiver.rule)
+        own = (item for item in policies if str((item.get("metadata") or {}).get("name")).startswith(start))
+        if any(lets_pass(waiver, item) for item in own):
+            text = f"waiver {waiver.name} ended on {waiver.expires}, and the cluster lets pass what it covers: run `up`"
+            yield "drifted", text
 
 
 def _drifted(drift: Iterable[Finding]) -> str:

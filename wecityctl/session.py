@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.waivers import as_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import Plan, make_plan
 from wecityctl.spec.load import Positions
@@ -47,7 +49,7 @@ class Session:
         """The inputs of one stack's program."""
         chosen = self.plan.stack(stack)
         return StackInputs(
-            city=self.city,
+            city=as_of(self.city, date.today()),
             stack=chosen,
             placement=self.plan.placement,
             catalogue=self.catalogue,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from wecityctl.engine import secret_store
@@ -19,6 +19,7 @@ from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.inputs import Cluster, StackInputs, reach_of, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.model.waivers import as_of
 from wecityctl.plan import Plan, Stack
 
 
@@ -47,6 +48,7 @@ class Context:
         self.backend = backend
         self.provider = provider
         self.stacks = {stack.name: stack for stack in plan.stacks}
+        self._city = as_of(plan.city, date.today())
         self._unreachable = dict(unreachable or {})
         self._kept_stacks = kept
         self._catalogue = catalogue
@@ -187,7 +189,7 @@ class Context:
         """What the stack's program is given."""
         secrets = self.secrets() if with_secrets and stack.secrets else {}
         found = StackInputs(
-            self.plan.city,
+            self._city,
             stack,
             self.plan.placement,
             self._catalogue,

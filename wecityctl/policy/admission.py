@@ -10,12 +10,13 @@ kinds and the API server would otherwise warn of every field that one of them la
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.model.city import City
+from wecityctl.model.city import City, Waiver
 from wecityctl.policy.model import Manifest, Rule
 
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
@@ -214,13 +215,40 @@ def _escaped(character: str) -> str:
 def waived_expression(city: City, rule: str) -> str:
     """Whether one of the object's subjects is covered by a waiver of `rule`; empty where there is none.
 
-    Expiry is judged when the city is checked, before anything is brought up: here there is no calendar.
+    Here there is no calendar: stacks are given a city with the waivers that hold on the day of the run.
     """
     patterns = sorted({text for waiver in city.waivers if waiver.rule == rule for text in waiver.subjects})
     if not patterns:
         return ""
-    expression = "^(" + "|".join(".*".join(map(_escape, text.split("*"))) for text in patterns) + ")$"
-    return f"variables.subjects.exists(s, s.matches({quote(expression)}))"
+    expression = "^(" + "|".join(map(_matching, patterns)) + ")$"
+    return f"{_COVERED}{quote(expression)}))"
+
+
+# How the part of an expression begins that lets pass what waivers cover: a pattern of RE2 follows.
+_COVERED = "variables.subjects.exists(s, s.matches("
+
+
+def lets_pass(waiver: Waiver, policy: Mapping[str, Any]) -> bool:
+    """Whether an admission policy of the waiver's rule lets pass what the waiver covers."""
+    patterns = {quote(_matching(text))[1:-1] for text in waiver.subjects}
+    for text in _texts(policy.get("spec")):
+        # Alternatives are told apart by bars that are no literal text.
+        _, _, covered = text.partition(f'{_COVERED}"^(')
+        if patterns & set(re.split(r"(?<!\\)[|]", covered.partition(')$"')[0])):
+            return True
+    return False
+
+
+def _matching(pattern: str) -> str:
+    return ".*".join(map(_escape, pattern.split("*")))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 # The same names as a finding's subject (`wecityctl.policy.objects.source_of`). In a tenant's namespace the tenant is

@@ -14,6 +14,7 @@ from typing import Literal
 
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Waiver
+from wecityctl.model.waivers import holds
 from wecityctl.policy.model import Finding, Level, Posture, Rule
 
 # A waiver that ends so soon is worth a word while there is time to mend what it covers.
@@ -128,11 +129,6 @@ def _waiver_for(rule: str, finding: Finding, city: City, today: date) -> str:
     return next(
         (item.name for item in city.waivers if item.rule == rule and holds(item, today) and covers(item, finding)), ""
     )
-
-
-def holds(waiver: Waiver, today: date) -> bool:
-    """Whether the waiver's last day is not over; that day is included."""
-    return today <= date.fromisoformat(waiver.expires)
 
 
 def covers(waiver: Waiver, finding: Finding) -> bool:
