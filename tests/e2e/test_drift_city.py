@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import SIMULATED, CityFiles, hamlet
+from tests.e2e.files import SIMULATED, CityFiles, document, hamlet
 from tests.e2e.machine import Cluster, Done, Machine
 from tests.support.admission import denying, mutating
 
@@ -505,3 +505,35 @@ def test_a_destroy_tells_what_it_leaves_because_no_state_has_it(
     done = home.run("destroy", city, f"--confirm={NAME}", "--only", "parks", "--delete-data", "-o", "json")
     assert not [text for text in done.result()["notes"] if "of the city stay" in text]
     up(home, city)
+
+
+def test_a_waiver_that_has_ended_is_taken_out_of_the_cluster(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    """The day comes without a change of the files, and what it lets pass must not go on being let pass."""
+    spec = {
+        "rule": "privileged-pods",
+        "subjects": ["parks/legacy-map"],
+        "owner": "alice@drifting.example",
+        "reason": "the supplier is late",
+        "expires": "2099-12-31",
+    }
+    waiver = document("Waiver", "legacy", spec)
+    city.add("waivers.yaml", waiver)
+    city.save()
+    policy = ("validatingadmissionpolicy", f"{NAME}-privileged-pods")
+    try:
+        up(home, city)
+        assert "parks/legacy-map" in json.dumps(cluster.get(*policy)["spec"])
+        home.run("status", city)
+        spec["expires"] = "2026-01-01"
+        city.save()
+        told = home.run("status", city, code=4).text
+        assert "waiver legacy ended on 2026-01-01, and the cluster lets pass what it covers" in told
+        assert home.run("policy", "refresh", city, "--yes", "-o", "json").changes() == {
+            f"update ValidatingAdmissionPolicy {NAME}-privileged-pods"
+        }
+        assert "parks/legacy-map" not in json.dumps(cluster.get(*policy)["spec"])
+        home.run("status", city)
+        assert up(home, city).changes() == set()
+    finally:
+        city.remove("Waiver", "legacy")
+        city.save()

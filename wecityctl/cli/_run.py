@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run as the user asked for it. `advised`: the red lines' advice was shown by the preview before it."""
+    """A run as the user asked for it. `advised`: the red lines' advice was shown by the preview before it. `judged`:
+    the red lines may stop it; not where it only makes what holds them."""
 
     session: Session
     options: RunOptions
@@ -38,6 +39,7 @@ class RunRequest:
     details: bool = False
     start_clouds: bool = False
     advised: bool = False
+    judged: bool = True
 
 
 def operate(request: RunRequest) -> RunResult:
@@ -226,7 +228,8 @@ def _gate(request: RunRequest, engine: Engine) -> Iterator[Gate]:
 
     gate = Gate(request.session, request.options.operation, request.advised, request.options.keep_going)
     try:
-        gate.begin(engine)
+        if request.judged:
+            gate.begin(engine)
         yield gate
     finally:
         gate.close()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, json_text, note, say, say_json
 
 
@@ -169,3 +170,44 @@ def _no_rule(name: str, names: list[str]) -> Exception:
         details=f"did you mean {near!r}?" if near else "",
         resolution="wecityctl policy list shows them",
     )
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl policy refresh examples/xingcheng --yes",
+        "wecityctl policy refresh examples/xingcheng --yes --timeout 10m -o json",
+    )
+)
+def refresh(
+    path: CityPath = HERE,
+    yes: o.Yes = False,
+    timeout: o.Timeout = None,
+    output: o.Stream = o.StreamFormat.TEXT,
+    report_file: o.ReportFile = None,
+) -> None:
+    """Bring what holds the red lines in the clouds to what the files say today, and nothing else.
+
+    Waivers end with a day, and clusters have no calendar: until the next run they let pass what an ended waiver
+    covers. This runs the base stacks alone, also where `up` is stopped because the finding is back, so that a nightly
+    job can run it. On a terminal the changes are shown first and you are asked. Elsewhere --yes is required.
+    """
+    from wecityctl.cli._approval import ask, require_can_ask
+    from wecityctl.cli._run import RunRequest, exit_code, operate
+    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.session import open_session
+    from wecityctl.standing import standing
+
+    session = open_session(path, standing)
+    bases = tuple(stack.name for stack in session.plan.stacks if stack.layer == "base")
+    timeouts = Timeouts(run=timeout or 0.0)
+    if not yes:
+        require_can_ask(f"refreshing the red lines of {session.city.name}", output)
+        shown = operate(
+            RunRequest(session, RunOptions("preview", timeouts=timeouts), bases, details=True, judged=False)
+        )
+        if shown.exit_code or not (shown.has_changes or shown.refused):
+            raise typer.Exit(shown.exit_code)
+        if shown.has_changes:
+            ask("Make these changes?")
+    options = RunOptions("up", timeouts=timeouts)
+    raise typer.Exit(exit_code(operate(RunRequest(session, options, bases, output, report_file, judged=False))))
