@@ -15,6 +15,7 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import BaseOutputs, to_json
 from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
 from wecityctl.policy.rules import RULES
+from wecityctl.policy.rules.role_bindings import manager_name
 from wecityctl.stacks.duties import cluster_role, cluster_roles
 from wecityctl.stacks.objects import Manifest, open_scope
 
@@ -65,7 +66,7 @@ def manager(city: City) -> Iterator[Manifest]:
 
     Nobody is bound to it here: who that is, the cluster's owner decides.
     """
-    yield cluster_role(naming.fit(f"{city.name}-manager"), [right(city, MANAGE, FENCE)])
+    yield cluster_role(manager_name(city), [right(city, MANAGE, FENCE)])
 
 
 def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:

@@ -44,6 +44,16 @@ def group_name(city: City, duty: str) -> str:
     return f"wecity:{city.name}:{duty}-admins"
 
 
+def manager_name(city: City) -> str:
+    """The ClusterRole that holds the right over the city that `up` needs, and that lifts its fences."""
+    return naming.fit(f"{city.name}-manager")
+
+
+def bearers(city: City, duty: str) -> tuple[str, ...]:
+    """Everybody who has a duty: its group, and those whom the files name for it."""
+    return (group_name(city, duty), *people(city, duty))
+
+
 def people(city: City, duty: str) -> tuple[str, ...]:
     """Those whom the files name for a duty."""
     named: Mapping[str, tuple[str, ...]] = {
@@ -60,7 +70,7 @@ def check(posture: Posture) -> Iterable[Finding]:
     for recording, item in posture.objects("RoleBinding", "ClusterRoleBinding"):
         role = str((item.inputs.get("roleRef") or {}).get("name"))
         subjects = {str(subject.get("name")) for subject in item.inputs.get("subjects") or ()}
-        for message in _faults(role, subjects):
+        for message in _faults(posture.city, role, subjects):
             yield about(posture, recording.stack, item, message, resolution)
     for recording, item in posture.objects("Role"):
         if any("*" in entry["verbs"] and "*" in (entry.get("resources") or ()) for entry in item.inputs["rules"] or ()):
@@ -88,9 +98,11 @@ def _role_key(role: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
     return kind, namespace if kind == "Role" else "", str(role.get("name"))
 
 
-def _faults(role: str, subjects: set[str]) -> Iterator[str]:
+def _faults(city: City, role: str, subjects: set[str]) -> Iterator[str]:
     if role == "cluster-admin":
         yield "gives every right there is"
+    if sum(not subjects.isdisjoint(bearers(city, duty)) for duty in DUTIES) > 1:
+        yield "gives two of the three administrators the same role"
     anybody = subjects.intersection(ANYBODY)
     if anybody:
         yield f"gives rights to {', '.join(sorted(anybody))}"
@@ -100,14 +112,16 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """One policy over bindings that touch the three duties, wherever they are; one over the city's own namespaces."""
     names = {duty: (role_name(city, duty), inner_role_name(city, duty)) for duty in DUTIES}
     roles = [role for duty in DUTIES for role in names[duty]]
-    groups = [group_name(city, duty) for duty in DUTIES]
+    duties = [list(bearers(city, duty)) for duty in DUTIES]
+    known = [name for each in duties for name in each]
     others = {
-        role: [name for other in DUTIES if other != duty for name in (group_name(city, other), *people(city, other))]
+        role: [name for other in DUTIES if other != duty for name in bearers(city, other)]
         for duty in DUTIES
         for role in names[duty]
     }
     subjects = "dyn(object).?subjects.orValue([])"
-    ours = f"object.roleRef.name in {quote(roles)}"
+    ours = f"object.roleRef.name in {quote([*roles, manager_name(city)])}"
+    of_duty = f"object.roleRef.name in {quote(roles)}"
     rbac = "rbac.authorization.k8s.io"
     yield from policy(
         city,
@@ -119,23 +133,27 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 f"the three administrators of {city.name} are named in its files, under compliance.administrators",
             ),
             Validation(
-                f"!({ours}) || !{subjects}.exists(s, s.name in {quote(others)}[object.roleRef.name])",
+                f"!({of_duty}) || !{subjects}.exists(s, s.name in {quote(others)}[object.roleRef.name])",
                 "the binding gives one administrator the duty of another; system, security and audit stay apart",
             ),
             Validation(
-                f"{quote(groups)}.filter(g, {subjects}.exists(s, s.name == g)).size() < 2",
+                f"{quote(duties)}.filter(d, {subjects}.exists(s, s.name in d)).size() < 2",
                 "the binding gives two of the three administrators the same role; bind what each needs by itself",
             ),
             Validation(
-                f"object.roleRef.name != 'cluster-admin' || !{subjects}.exists(s, s.name in {quote(groups)})",
+                f"object.roleRef.name != 'cluster-admin' || !{subjects}.exists(s, s.name in {quote(known)})",
                 "the binding gives an administrator every right there is; the three duties stay apart",
+            ),
+            Validation(
+                f"!({ours}) || !{subjects}.exists(s, s.name in {quote(ANYBODY)})",
+                "the binding gives a duty of the city to everybody; name those who have it",
             ),
         ],
         match={},
         conditions=[
             {
                 "name": "of-the-three",
-                "expression": f"{ours} || {subjects}.exists(s, s.name in {quote(groups)})",
+                "expression": f"{ours} || {subjects}.exists(s, s.name in {quote(known)})",
             }
         ],
     )
