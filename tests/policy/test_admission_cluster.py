@@ -379,19 +379,20 @@ def _definition(kind: str) -> dict[str, Any]:
 
 
 def test_a_gateway_in_an_extranet_is_refused_and_a_route_is_the_managers(fenced: ControlPlane) -> None:
-    kinds = [_definition("Gateway"), _definition("HTTPRoute")]
+    kinds = [_definition("Gateway"), _definition("HTTPRoute"), _definition("ListenerSet")]
     fenced.kubectl("apply", "-f", "-", stdin=as_list(kinds))
     try:
-        gateway, route = (
+        gateway, route, listeners = (
             {
                 "apiVersion": f"{GATEWAY_GROUP}/v1",
                 "kind": kind,
                 "metadata": {"name": "way", "namespace": NAMESPACE},
                 "spec": {},
             }
-            for kind in ("Gateway", "HTTPRoute")
+            for kind in ("Gateway", "HTTPRoute", "ListenerSet")
         )
         until(lambda: "has no gateway of its own" in create(fenced, gateway))
+        until(lambda: "has no gateway of its own" in create(fenced, listeners))
         until(lambda: create(fenced, route) == "")
         elsewhere = {**gateway, "metadata": {"name": "way", "namespace": "nobodys"}}
         assert create(fenced, elsewhere) == ""

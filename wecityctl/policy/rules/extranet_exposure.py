@@ -21,8 +21,30 @@ The government extranet carries the departments' own systems. One Service of typ
 system on the internet, past the single entry point, the data-exchange zone and everything that is logged and
 inspected there. What citizens are to reach has a route in the files, which the entry point serves; objects that open
 a way of their own are refused, whoever makes them."""
-_GATEWAY_GROUP = "gateway.networking.k8s.io"
-_ROUTES = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
+# What opens a listener of its own, and what leads traffic to somebody's pods: kinds with their plurals, by API group.
+# Beside Gateway API those of wide-spread ingress controllers. Kinds of others are not known here, and held by nothing.
+_GATEWAYS: Mapping[str, Mapping[str, str]] = {
+    "gateway.networking.k8s.io": {"Gateway": "gateways", "ListenerSet": "listenersets"},
+    "gateway.networking.x-k8s.io": {"XListenerSet": "xlistenersets"},
+    "networking.istio.io": {"Gateway": "gateways"},
+}
+_ROUTES: Mapping[str, Mapping[str, str]] = {
+    "gateway.networking.k8s.io": {
+        f"{name}Route": f"{name.lower()}routes" for name in ("HTTP", "GRPC", "TLS", "TCP", "UDP")
+    },
+    "networking.istio.io": {"VirtualService": "virtualservices"},
+    "traefik.io": {f"IngressRoute{name}": f"ingressroute{name.lower()}s" for name in ("", "TCP", "UDP")},
+    "projectcontour.io": {"HTTPProxy": "httpproxies"},
+    "k8s.nginx.org": {
+        "VirtualServer": "virtualservers",
+        "VirtualServerRoute": "virtualserverroutes",
+        "TransportServer": "transportservers",
+    },
+    "route.openshift.io": {"Route": "routes"},
+    "configuration.konghq.com": {"TCPIngress": "tcpingresses", "UDPIngress": "udpingresses"},
+}
+_GATEWAY_KINDS = tuple(sorted({kind for kinds in _GATEWAYS.values() for kind in kinds}))
+_ROUTE_KINDS = tuple(sorted({kind for kinds in _ROUTES.values() for kind in kinds}))
 _INNER = ("ClusterIP", "ExternalName")
 
 
@@ -30,7 +52,7 @@ def check(posture: Posture) -> Iterable[Finding]:
     """Recorded objects in an extranet that open it. Routes of apps are the entry stack's, and nobody else's."""
     zones = extranets(posture.city)
     inside = {name_of(item) for _, item in posture.objects("Namespace") if labels_of(item).get(ZONE_LABEL) in zones}
-    for recording, item in posture.objects("Service", "Gateway", "Ingress", *_ROUTES):
+    for recording, item in posture.objects("Service", "Ingress", *_GATEWAY_KINDS, *_ROUTE_KINDS):
         if namespace_of(item) not in inside:
             continue
         kind, spec = str(item.inputs["kind"]), item.inputs.get("spec") or {}
@@ -41,7 +63,7 @@ def check(posture: Posture) -> Iterable[Finding]:
             fault = f"type {spec['type']} opens a government extranet"
         elif kind == "Service" and spec.get("externalIPs"):
             fault = "an external address opens a government extranet"
-        elif kind == "Gateway" or (kind in ("Ingress", *_ROUTES) and not recording.stack.endswith(".entry")):
+        elif kind in _GATEWAY_KINDS or (kind in ("Ingress", *_ROUTE_KINDS) and not recording.stack.endswith(".entry")):
             fault = f"a {kind} opens a government extranet past the city's single entry point"
         if fault:
             resolution = "serve it through a route of its app, or from a data-exchange zone with a declared flow"
@@ -78,7 +100,11 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         [
             resources("", "services"),
             resources("networking.k8s.io", "ingresses"),
-            resources(_GATEWAY_GROUP, "gateways", *(f"{kind.lower()}s" for kind in _ROUTES), versions=["*"]),
+            *(
+                resources(group, *kinds.values(), versions=["*"])
+                for table in (_GATEWAYS, _ROUTES)
+                for group, kinds in table.items()
+            ),
         ],
         [
             Validation(
@@ -92,11 +118,11 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "a government extranet zone has no external address; serve it through a route of its app",
             ),
             Validation(
-                "object.kind != 'Gateway'",
+                f"!(object.kind in {quote(_GATEWAY_KINDS)})",
                 "a government extranet zone has no gateway of its own; serve it through a route of its app",
             ),
             Validation(
-                f"object.kind in ['Service', 'Gateway'] || {may(city, MANAGE)}",
+                f"object.kind in {quote(['Service', *_GATEWAY_KINDS])} || {may(city, MANAGE)}",
                 "what a government extranet zone serves is declared in the city's files; give the app a route there",
             ),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy
@@ -24,6 +25,12 @@ VALIDATIONS = (
         "a pod carries the token of the namespace's default service account; name an account of its own, or set"
         " automountServiceAccountToken: false",
     ),
+    Validation(
+        "!(variables.spec.?serviceAccountName.orValue('') in ['', 'default'])"
+        " || !variables.spec.?volumes.orValue([]).exists(v, v.?projected.?sources.orValue([])"
+        ".exists(s, has(s.serviceAccountToken)))",
+        "a volume has a token of the namespace's default service account; name an account of its own",
+    ),
 )
 
 
@@ -39,6 +46,21 @@ def check(posture: Posture) -> Iterable[Finding]:
                 "its pods carry the token of the default service account",
                 "name an account of its own, or set automountServiceAccountToken: false",
             )
+        elif shared and _projects_a_token(workload.pod):
+            yield about(
+                posture,
+                workload.stack,
+                workload.resource,
+                "a volume of its pods has a token of the default service account",
+                "name an account of its own, or take the volume out",
+            )
+
+
+def _projects_a_token(pod: Mapping[str, Any]) -> bool:
+    sources = (
+        source for volume in pod.get("volumes") or () for source in (volume.get("projected") or {}).get("sources") or ()
+    )
+    return any("serviceAccountToken" in source for source in sources)
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
