@@ -155,6 +155,7 @@ def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix:
     if provisioner is None:
         return ()
     settings = {
+        "OWNER": f"{app.tenant}/{app.name}/{use.alias}",
         **provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use)),
         **provisioner.connecting(_is_tls(scope, use)),
     }

@@ -6,6 +6,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def hold(connect: Connect, role: str, wanted: int) -> list[Any]:
 
 def test_what_was_there_before_limits_is_untouched(connect: Connect) -> None:
     assert connect(EVE).run("SELECT note FROM kept") == [["from before"]]
+
+
+def test_what_an_app_has_left_is_not_handed_to_another(connect: Connect, served: Served) -> None:
+    """Another tenant's app, at a later time, whose names come to the same database."""
+    other = attacked(("transport", "bus", Use("postgresql", "db")))
+    said = served.provision(replace(other, roles=dict.fromkeys(other.roles, EVE)), code=3)
+    assert f"database {EVE} holds what health/code/db has left" in said
+    with contextlib.closing(connect("postgres", ADMIN)) as admin:
+        assert admin.run("SELECT owner FROM wecity.limits WHERE role = :role", role=EVE) == [["health/code/db"]]
+        assert admin.run("SELECT rolconnlimit FROM pg_roles WHERE rolname = :role", role=EVE) == [[8]]
 
 
 def test_who_comes_from_elsewhere_speaks_tls_or_is_refused(connect: Connect, served: Served) -> None:

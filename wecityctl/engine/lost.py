@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from wecityctl.drift.recorded import PROVIDERS
-from wecityctl.engine.events_in import type_of
+from wecityctl.engine.events_in import name_of, type_of
 from wecityctl.inputs import Cluster
 from wecityctl.model.findings import Finding
+from wecityctl.model.kinds import gives_or_opens
+from wecityctl.model.security import group_of
 
 # The URNs that the city's stacks would register.
 Registered = Callable[[], Iterable[str]]
@@ -31,13 +33,27 @@ def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Re
         return list(found)
     from wecityctl.provider.fieldmanager import derive
 
-    stacks: dict[tuple[str, str], str] = {}
+    urns: dict[tuple[str, str], str] = {}
     for urn in registered():
-        kind, stack = type_of(urn).rpartition(":")[2], urn.removeprefix("urn:pulumi:").partition("::")[0]
-        stacks |= {(manager, kind): stack for manager in derive(urn, cluster.identifier)}
+        kind = type_of(urn).rpartition(":")[2]
+        urns |= {(manager, kind): urn for manager in derive(urn, cluster.identifier)}
     done = []
     for item in found:
-        named = (stacks.get((manager, item.kind), "") for manager in item.managers)
-        stack = next(filter(None, named), "") if item.what == "undeclared" else ""
+        named = (urns.get((manager, item.kind), "") for manager in item.managers)
+        urn = next((each for each in named if each and _may_have_made(each, item)), "")
+        stack = urn.removeprefix("urn:pulumi:").partition("::")[0] if item.what == "undeclared" else ""
         done.append(replace(item, of_stack=stack, shared=False) if stack else item)
     return done
+
+
+def _may_have_made(urn: str, item: Finding) -> bool:
+    """Whether the object has the name that its resource gives it. Anybody may write under the resource's manager.
+
+    What opens or gives rights is called by its own name in the URN; of other objects some have a digest at the end.
+    """
+    logical = name_of(urn)
+    if logical in (item.name, f"{item.namespace}/{item.name}"):
+        return True
+    own = logical.rpartition("/")[2]
+    is_alike = item.name.startswith(f"{own}-") or own.startswith(f"{item.name}-")
+    return is_alike and not gives_or_opens(group_of(item.api_version), item.kind)

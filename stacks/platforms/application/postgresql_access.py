@@ -28,6 +28,24 @@ CREATE TABLE IF NOT EXISTS wecity.limits (
   stated boolean NOT NULL,
   state text NOT NULL DEFAULT 'open'
 );
+ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS owner text;
+"""
+
+# Names of databases are made of the names of tenant, app and binding, and two apps at different times may come to the
+# same one: what an app has left behind is never handed to another. What is older than this record is its app's of now.
+_OWNED = """
+SELECT set_config('wecity.role', :'role', false), set_config('wecity.owner', :'owner', false);
+DO $owned$
+DECLARE
+  known text;
+BEGIN
+  SELECT owner INTO known FROM wecity.limits WHERE role = current_setting('wecity.role');
+  IF known <> current_setting('wecity.owner') THEN
+    RAISE EXCEPTION 'database % holds what % has left: give the binding of % another name, or drop the database first',
+      current_setting('wecity.role'), known, current_setting('wecity.owner');
+  END IF;
+END
+$owned$;
 """
 
 # psql reads the password from its own environment (`getenv`), so it is on no command line.
@@ -38,11 +56,13 @@ _SQL = rf"""
 \getenv statement_seconds STATEMENT_SECONDS
 \getenv storage STORAGE
 \getenv stated STORAGE_STATED
+\getenv owner OWNER
 \set statement_timeout :statement_seconds s
 SELECT pg_advisory_lock({LOCK});
 -- A role may change itself in a transaction that it leaves open: then this Job fails, and no other waits for it.
 SET lock_timeout = '5s';
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+{TABLE}{_OWNED}
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password'
   CONNECTION LIMIT :connections;
@@ -54,22 +74,23 @@ ALTER ROLE :"role" RESET default_transaction_read_only;
 SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
 REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
-{TABLE}
 -- A database that is older than limits, and whose app states none, is not closed for what it holds already.
-INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage, stated)
+INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage, stated, owner)
   VALUES (:'role', :connections, :statement_seconds,
     CASE :'stated' WHEN 'yes' THEN :storage ELSE greatest(:storage, pg_database_size(:'role') * 3 / 2) END,
-    :'stated' = 'yes')
+    :'stated' = 'yes', :'owner')
   ON CONFLICT (role) DO UPDATE SET
     connections = excluded.connections,
     statement_seconds = excluded.statement_seconds,
     storage = CASE WHEN excluded.stated OR old.stated THEN excluded.storage ELSE greatest(old.storage, :storage) END,
     stated = excluded.stated,
+    owner = excluded.owner,
     state = 'open';
 """  # noqa: S608 - what goes in are constants of this module
 
-# Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE (bytes) and
-# STORAGE_STATED (yes, no); what psql itself reads, PGSSLMODE and PGSSLROOTCERT, says how it knows the server.
+# Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE (bytes),
+# STORAGE_STATED (yes, no) and OWNER (tenant, app and binding); what psql itself reads, PGSSLMODE and PGSSLROOTCERT,
+# says how it knows the server.
 PROVISION = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
 tries=0

@@ -43,6 +43,20 @@ def _people(posture: Posture) -> Iterator[Finding]:
     for one, other, both in _in_two_offices(posture):
         message = f"{both} is {one} administrator and {other} administrator"
         yield _finding(posture, message, "give one of the two offices to somebody else", other)
+    for tenant in posture.city.tenants:
+        own = {name.lower() for name in tenant.admins}
+        for office, names in people.items():
+            # Whoever runs the platform may run a tenant's apps, too; who sets its rules or looks at it may not.
+            for both in sorted(own & {name.lower() for name in names}) if office != "system" else ():
+                message = f"{both} is {office} administrator and administers tenant {tenant.name}"
+                resolution = "let somebody else administer the tenant"
+                yield Finding(
+                    f"tenant {tenant.name}",
+                    message,
+                    resolution,
+                    document=("Tenant", tenant.name),
+                    path=("spec", "admins"),
+                )
 
 
 def _in_two_offices(posture: Posture) -> Iterator[tuple[str, str, str]]:

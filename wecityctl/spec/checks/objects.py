@@ -58,11 +58,22 @@ def apps(draft: Draft) -> Iterator[Problem]:
             yield app.problem(path, message, "another name")
         namespace = naming.tenant_namespace(value.tenant, value.zone)
         owner = f"app {value.tenant}/{value.name}"
-        for kind, name, of in _objects_of(value, crossing=len(draft.clouds) > 1):
+        found = [(namespace, *each) for each in _objects_of(value, crossing=len(draft.clouds) > 1)]
+        if value.is_routed:
+            # The entry point's way to the app lies beside those to all other apps that it serves.
+            name = naming.fit(f"{value.tenant}-{value.name}")
+            found.append((f"the entry point of {_entry(draft, value.zone)}", "NetworkPolicy", name, "the route"))
+        for place, kind, name, of in found:
             whose = f"{of} of {owner}"
-            other = taken.setdefault((namespace, kind, name), whose)
+            other = taken.setdefault((place, kind, name), whose)
             if other != whose:
                 yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _EXPECTED)
+
+
+def _entry(draft: Draft, zone: str) -> str:
+    """The zone's own, or the one that several zones of the internet may share."""
+    kinds = {item.name: item.kind for city in draft.cities for item in city.value.zones}
+    return "the internet" if kinds.get(zone) == "internet" else zone
 
 
 def capabilities(draft: Draft) -> Iterator[Problem]:
