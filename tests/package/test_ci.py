@@ -14,8 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 REPORT: dict[str, Any] = {
-    "failed": ["tests/a/test_a.py::test_1", "tests/b/test_b.py::test_2[x]"],
+    "failed": {"tests/a/test_a.py::test_1": 10.0, "tests/b/test_b.py::test_2[x]": 20.0},
     "seconds": {"tests/a/test_a.py": 60.0, "tests/b/test_b.py": 120.0, "tests/c/test_c.py": 999.0},
+    "around": {"tests/a/test_a.py": 30.0, "tests/c/test_c.py": 99.0},
     "not_collected": [],
     "line": "2 failed, 7 passed",
 }
@@ -30,14 +31,16 @@ def report() -> ModuleType:
     return module
 
 
-def test_failed_files_are_run_again_only_if_that_ends_in_time(report: ModuleType) -> None:
+def test_what_failed_is_run_again_only_if_that_ends_in_time(report: ModuleType) -> None:
+    end = report.END_SECONDS
     files = ["tests/a/test_a.py", "tests/b/test_b.py"]
-    latest = 75 * 60 - 90 - 1.5 * 180
-    assert report.files_again(REPORT, latest) == files
-    with pytest.raises(ValueError, match="not run again: 69 minutes are used"):
-        report.files_again(REPORT, latest + 1)
+    assert report.again(REPORT, end - 90 - 1.5 * 180) == files
+    assert report.again(REPORT, end - 90 - 1.5 * 180 + 1) == sorted(REPORT["failed"])
+    assert report.again(REPORT, end - 90 - 1.5 * 60) == sorted(REPORT["failed"])
+    with pytest.raises(ValueError, match="not run again: 76 minutes are used"):
+        report.again(REPORT, end - 90 - 1.5 * 60 + 1)
     with pytest.raises(ValueError, match="could not be collected: tests/d"):
-        report.files_again({**REPORT, "not_collected": ["tests/d"]}, 0)
+        report.again({**REPORT, "not_collected": ["tests/d"]}, 0)
 
 
 def test_each_failure_is_told_with_what_became_of_it(report: ModuleType) -> None:
@@ -91,7 +94,7 @@ def test_a_run_with_a_flaky_test_closes_with_pytests_count(tmp_path: Path, more:
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "--- once more, because a test in them failed: tests/test_x.py" in lines
+    assert "--- once more, because a test failed: tests/test_x.py" in lines
     (flaky,) = [line for line in lines if line.startswith("FLAKY ")]
     assert flaky.startswith("FLAKY tests/test_x.py::test_fails_once: A DEFECT TO MEND")
     assert "first run: 1 failed, 1 passed" in lines
