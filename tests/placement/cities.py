@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import strategies as st
@@ -58,8 +59,8 @@ FLOWS = (
 )
 
 pools = st.builds(
-    lambda number, arch, nodes, cpu, zones, domestic, gpu: Pool(
-        f"p{number}", arch, nodes, str(cpu), "64Gi", "1Ti", {}, {"gpu": 1} if gpu else {}, zones, domestic
+    lambda number, arch, nodes, cpu, zones, domestic, gpu, disk: Pool(
+        f"p{number}", arch, nodes, str(cpu), f"{cpu}Gi", disk, {}, {"gpu": gpu} if gpu else {}, zones, domestic
     ),
     st.integers(0, 0),
     st.sampled_from(["amd64", "arm64"]),
@@ -67,7 +68,8 @@ pools = st.builds(
     st.integers(1, 6),
     st.sampled_from([(), ("internet",), ("office",)]),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from([0, 0, 2, 3]),
+    st.sampled_from(["1536Mi", "1Ti"]),
 )
 
 
@@ -161,13 +163,13 @@ def cities(draw: st.DrawFn, *, most: int = 4) -> City:
 
 
 def _component(draw: st.DrawFn) -> Component:
-    gpu = {"gpu": 1} if draw(st.integers(0, 9)) == 0 else {}
+    gpu = {"gpu": draw(st.integers(1, 2))} if draw(st.integers(0, 5)) == 0 else {}
     return Component(
         "web",
         "web:1",
-        draw(st.integers(1, 2)),
+        draw(st.integers(1, 3)),
         8080,
-        Resources(draw(st.sampled_from(["500m", "1", "2", "3"])), "1Gi", gpu),
+        Resources(draw(st.sampled_from(["500m", "1", "2", "3"])), draw(st.sampled_from(["512Mi", "1Gi", "2Gi"])), gpu),
         architectures=draw(st.sampled_from([("amd64",), ("arm64",), ("amd64", "arm64")])),
     )
 
@@ -179,8 +181,13 @@ def assignments(problem: Problem) -> Iterator[Assignment]:
 
 def best(problem: Problem) -> Score | None:
     """The best score of all placements that obey everything."""
+    plain, crowded = _without_nodes(problem), _crowded(problem)
     return min(
-        (score(problem, found) for found in assignments(problem) if next(broken(problem, found), None) is None),
+        (
+            score(problem, found)
+            for found in assignments(problem)
+            if next(broken(plain, found), None) is None and not any(crowded(found))
+        ),
         default=None,
     )
 
@@ -190,7 +197,30 @@ def can_hold(problem: Problem, wanted: set[Constraint]) -> bool:
 
     Of a clause, all constraints are broken or none: it takes one that is not wanted to let it go.
     """
-    return any(_obeys(problem, found, wanted) for found in assignments(problem))
+    plain, crowded = _without_nodes(problem), _crowded(problem)
+    return any(
+        _obeys(plain, found, wanted) and not any(constraint in wanted for constraint in crowded(found))
+        for found in assignments(problem)
+    )
+
+
+def _without_nodes(problem: Problem) -> Problem:
+    return replace(problem, nodes=tuple(None for _ in problem.nodes))
+
+
+def _crowded(problem: Problem) -> Callable[[Assignment], Iterator[Constraint]]:
+    """The clouds of an assignment whose pods do not all have a node, by their constraint."""
+    known: dict[tuple[int, tuple[int, ...]], bool] = {}
+
+    def crowded(assignment: Assignment) -> Iterator[Constraint]:
+        for cloud, nodes in enumerate(problem.nodes):
+            here = tuple(item for item, chosen in enumerate(assignment) if chosen == cloud)
+            if nodes is not None and (cloud, here) not in known:
+                known[cloud, here] = packs(problem, here, cloud)
+            if nodes is not None and not known[cloud, here]:
+                yield nodes.constraint
+
+    return crowded
 
 
 def _obeys(problem: Problem, found: Assignment, wanted: set[Constraint]) -> bool:
@@ -215,3 +245,45 @@ def assignment_of(problem: Problem, placement: Placement) -> Assignment:
 
 def every_constraint(problem: Problem) -> set[Constraint]:
     return set(constraints_of(problem))
+
+
+def packs(problem: Problem, items: Sequence[int], cloud: int) -> bool:
+    """Whether each pod of the items has a node of the cloud, by trying every pod on every node, one after the other.
+
+    Volumes lie on the nodes of an embedded cloud alone.
+    """
+    offer = problem.clouds[cloud]
+    free = [
+        (index, {**each.node, **({} if offer.cloud.provider == "local" else {"storage": 10**18})})
+        for index, each in enumerate(offer.pools)
+        for _ in range(each.pool.nodes)
+    ]
+    pods = [
+        (workload.replica, problem.landings[item][cloud][number])
+        for item in items
+        for number, workload in enumerate(problem.items[item].workloads)
+        if problem.landings[item][cloud][number]
+        for _ in range(workload.room["cpu"] // workload.replica["cpu"])
+    ]
+
+    def put(number: int) -> bool:
+        if number == len(pods):
+            return True
+        size, landing = pods[number]
+        tried = []
+        for pool, left in free:
+            if pool not in landing or any(left.get(name, 0) < amount for name, amount in size.items()):
+                continue
+            if (pool, left) in tried:
+                continue
+            tried.append((pool, dict(left)))
+            for name, amount in size.items():
+                left[name] -= amount
+            found = put(number + 1)
+            for name, amount in size.items():
+                left[name] += amount
+            if found:
+                return True
+        return False
+
+    return put(0)

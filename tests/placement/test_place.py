@@ -347,6 +347,48 @@ def test_replicas_larger_than_half_a_node_need_a_node_each() -> None:
     ]
 
 
+def _asking(cpu: str, memory: str, replicas: int, **accelerators: int) -> Component:
+    return replace(WEB, replicas=replicas, resources=Resources(cpu, memory, accelerators))
+
+
+def test_pods_that_fit_by_every_sum_and_not_side_by_side_go_elsewhere() -> None:
+    """Two pods want most of a node's memory, and neither leaves the CPUs that the third wants."""
+    nodes = replace(HERE, pools=(Pool("general", "amd64", 2, "4", "8Gi", "1Ti"),))
+    apps = (
+        app("memory", components=(_asking("1500m", "5Gi", 2),), route=None),
+        app("compute", components=(_asking("3", "1Gi", 1),), route=None),
+    )
+    found = place(city(*apps, clouds=(nodes, THERE), platforms=()), CATALOGUE, explain=True)
+    assert sorted(found.apps.values()) == ["here", "there"]
+    (away,) = (decision for decision in found.decisions if decision.cloud == "there")
+    (refusal,) = away.refused
+    assert (refusal.cloud, refusal.kind) == ("here", "capacity")
+    assert refusal.text.startswith("its nodes do not hold the pods side by side; cloud here")
+    assert _clash_texts(city(*apps, clouds=(nodes,), platforms=())) == [
+        "cloud here holds only pods that fit on its nodes side by side: general has 2 nodes of 4 CPU and 8Gi of memory"
+    ]
+
+
+def test_accelerators_are_packed_with_what_else_a_pod_wants() -> None:
+    nodes = replace(HERE, pools=(Pool("gpu", "amd64", 2, "32", "128Gi", "1Ti", {}, {"gpu": 8}),))
+
+    def fits(*parts: Component) -> bool:
+        try:
+            place(city(app("a", components=parts, route=None), clouds=(nodes,), platforms=()), CATALOGUE)
+        except InfeasiblePlacementError:
+            return False
+        return True
+
+    five, three = (replace(_asking("4", "8Gi", many, gpu=gpus), name=f"gpu-{gpus}") for gpus, many in ((5, 2), (3, 2)))
+    assert fits(five, three)
+    assert not fits(replace(five, replicas=3))
+    assert not fits(five, replace(three, resources=Resources("4", "8Gi", {"gpu": 4})))
+    # There are accelerators and CPUs enough, and none of the nodes has both left.
+    wide = replace(_asking("22", "8Gi", 2), name="wide")
+    assert fits(wide, replace(three, replicas=2, resources=Resources("6", "8Gi", {"gpu": 3})))
+    assert not fits(wide, replace(three, replicas=1, resources=Resources("11", "8Gi", {"gpu": 3})))
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 8), st.integers(1, 2)), min_size=1, max_size=3),

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import pickle
+from itertools import combinations
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.placement.cities import CATALOGUE, assignment_of, best, can_hold, cities, every_constraint
+from tests.placement.cities import (
+    CATALOGUE,
+    assignment_of,
+    best,
+    can_hold,
+    cities,
+    every_constraint,
+    packs,
+)
 from wecityctl.model.city import City
 from wecityctl.placement import InfeasiblePlacementError, Limits, Placement, place
 from wecityctl.placement.clash import constraints_of
 from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.measure import broken, score
+from wecityctl.placement.packing import conflicts
 from wecityctl.placement.problem import build_problem
 
 pytestmark = pytest.mark.slow
@@ -43,6 +53,20 @@ def test_a_placement_obeys_everything_and_none_is_better(city: City) -> None:
     assert list(broken(problem, assignment)) == []
     assert score(problem, assignment) == wanted
     assert found.gap == 0
+
+
+@settings(thorough, max_examples=60)
+@given(cities(most=3))
+def test_pods_fit_on_the_nodes_where_they_do_one_by_one(city: City) -> None:
+    """Every set of items on every cloud, those that are refused it for other reasons among them."""
+    problem = build_problem(city, CATALOGUE)
+    numbers = range(len(problem.items))
+    for cloud, nodes in enumerate(problem.nodes):
+        for many in numbers if nodes is not None else ():
+            for items in combinations(numbers, many + 1):
+                alone = [cloud if number in items else -1 for number in numbers]
+                crowded = [conflict.cloud for conflict in conflicts(problem.nodes, alone)]
+                assert crowded == ([] if packs(problem, items, cloud) else [cloud])
 
 
 @thorough

@@ -5,7 +5,7 @@ And the direct way: where one cloud is left for everything, there is nothing to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wecityctl.placement.measure import LOADED, item_load
@@ -18,7 +18,7 @@ NearKey = tuple[tuple[int, ...], tuple[frozenset[int], ...]]
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """Items that share a cloud. `moves` and `cost` are by cloud, `loads` by room, `spread` counts members of groups,
-    `near` names other bundles."""
+    `near` names other bundles, `conflicts` counts members of a conflict's groups: conflict, group, how many."""
 
     items: tuple[int, ...]
     clouds: tuple[int, ...]
@@ -29,13 +29,14 @@ class Bundle:
     spread: tuple[tuple[str, int], ...]
     near: tuple[NearKey, ...]
     apart: tuple[int, ...]
+    conflicts: tuple[tuple[int, int, int], ...]
 
     @property
     def kind(self) -> object:
         """Equal for bundles of which one is as good as the other; those that others name stand for themselves."""
         if self.apart:
             return self.items
-        return (self.clouds, self.moves, self.cost, self.loads, self.weight, self.spread, self.near)
+        return (self.clouds, self.moves, self.cost, self.loads, self.weight, self.spread, self.near, self.conflicts)
 
 
 def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
@@ -87,9 +88,17 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
                 tuple(sorted(counts.items())),
                 tuple(sorted(near[number], key=repr)),
                 tuple(sorted(apart[number])),
+                tuple(_conflicts(problem, frozenset(items))),
             )
         )
     return tuple(bundles)
+
+
+def _conflicts(problem: Problem, items: frozenset[int]) -> Iterator[tuple[int, int, int]]:
+    for number, conflict in enumerate(problem.conflicts):
+        for group, (members, _) in enumerate(conflict.groups):
+            if mine := len(members & items):
+                yield number, group, mine
 
 
 def least_moving(bundles: Sequence[Bundle]) -> tuple[Bundle, ...]:
@@ -112,6 +121,7 @@ def _restricted(item: Bundle, kept: Sequence[int]) -> Bundle:
         item.spread,
         item.near,
         item.apart,
+        item.conflicts,
     )
 
 

@@ -16,6 +16,7 @@ from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.crowds import clash_of_crowd, crowd_of
 from wecityctl.placement.families import Family, as_one, family_of
 from wecityctl.placement.model import Constraint
+from wecityctl.placement.packing import Conflict, conflicts
 from wecityctl.placement.problem import Problem, restricted
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ def _clash_of(problem: Problem) -> Clash:
     return Clash(_in_order(as_one(families[name]) for name in core), search.is_minimal)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A model, the literals of its active groups, and whether an item is on a cloud."""
+
+    model: cp_model.CpModel
+    literals: dict[Family | None, cp_model.IntVar]
+    on: list[list[cp_model.IntVar]]
+
+
 class _Search:
     """Which of the named groups of constraints clash; constraints without a name are left out."""
 
@@ -94,6 +104,7 @@ class _Search:
         self._names = names
         self._all = tuple(dict.fromkeys(names.values()))
         self._left = _BUDGET
+        self._conflicts = list(problem.conflicts)
         self.is_minimal = True
 
     def smallest(self) -> tuple[Family, ...]:
@@ -121,13 +132,13 @@ class _Search:
 
     def _whole(self) -> tuple[Family, ...]:
         """Those that the solver names of all; all of them where it can name none within its limit."""
-        model, literals = self._model(self._all)
-        model.add_assumptions(literals.values())
-        solver, status = self._solve(model)
+        question = self._question(self._all)
+        question.model.add_assumptions(question.literals.values())
+        solver, status = self._ask(question)
         if status in (self._cp.OPTIMAL, self._cp.FEASIBLE):
             raise ValueError("the constraints can hold together")
         if status == self._cp.INFEASIBLE:
-            return self._named(solver, literals)
+            return self._named(solver, question.literals)
         self.is_minimal = False
         return self._all
 
@@ -150,14 +161,14 @@ class _Search:
 
     def _core(self, active: Sequence[Family]) -> tuple[Family, ...] | None:
         """Those of the active groups that clash, or `None` when they can hold together (or nobody can tell)."""
-        model, literals = self._model(active)
-        model.add_assumptions(literals.values())
-        solver, status = self._solve(model)
+        question = self._question(active)
+        question.model.add_assumptions(question.literals.values())
+        solver, status = self._ask(question)
         if status != self._cp.INFEASIBLE:
             # Who cannot tell keeps all: what is shown must clash.
             self.is_minimal &= status in (self._cp.OPTIMAL, self._cp.FEASIBLE)
             return None
-        return self._named(solver, literals)
+        return self._named(solver, question.literals)
 
     @staticmethod
     def _named(solver: cp_model.CpSolver, literals: Mapping[Family, cp_model.IntVar]) -> tuple[Family, ...]:
@@ -179,11 +190,12 @@ class _Search:
 
     def _correction(self, kept: Iterable[Family]) -> frozenset[Family]:
         """As few groups as can be whose absence lets all others hold, `kept` among them."""
-        model, literals = self._model(self._all)
+        question = self._question(self._all)
+        literals = question.literals
         for name in kept:
-            model.add(literals[name] == 1)
-        model.maximize(sum(literals.values()))
-        solver, status = self._solve(model)
+            question.model.add(literals[name] == 1)
+        question.model.maximize(sum(literals.values()))
+        solver, status = self._ask(question)
         if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
             return frozenset()
         return frozenset(name for name, literal in literals.items() if not solver.boolean_value(literal))
@@ -197,7 +209,43 @@ class _Search:
         self._left -= solver.response_proto.deterministic_time
         return solver, status
 
-    def _model(self, active: Sequence[Family]) -> tuple[cp_model.CpModel, dict[Family, cp_model.IntVar]]:
+    def _ask(self, question: _Question) -> tuple[cp_model.CpSolver, object]:
+        """The answer in which pods fit on the nodes of those clouds whose nodes are to be obeyed."""
+        while True:
+            solver, status = self._solve(question.model)
+            if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
+                return solver, status
+            assignment = [[solver.boolean_value(each) for each in row].index(True) for row in question.on]
+            obeyed = [
+                own if own is not None and self._holds_in(question, own.constraint, solver) else None
+                for own in self._problem.nodes
+            ]
+            found = tuple(conflicts(obeyed, assignment))
+            if not found:
+                return solver, status
+            if self._left <= 0:
+                return solver, self._cp.UNKNOWN
+            self._conflicts += found
+            for conflict in found:
+                self._part(question, conflict)
+
+    def _holds_in(self, question: _Question, constraint: Constraint, solver: cp_model.CpSolver) -> bool:
+        literal = question.literals.get(self._names.get(constraint))
+        return literal is not None and solver.boolean_value(literal)
+
+    def _part(self, question: _Question, conflict: Conflict) -> None:
+        """Of one group at least, fewer are on the cloud than it takes for the conflict."""
+        condition = question.literals.get(self._names.get(conflict.constraint))
+        if condition is None:
+            return
+        fewer = []
+        for members, many in conflict.groups:
+            fewer.append(question.model.new_bool_var(""))
+            here = [question.on[item][conflict.cloud] for item in sorted(members)]
+            question.model.add(sum(here) < many).only_enforce_if(fewer[-1])
+        question.model.add_bool_or([~condition, *fewer])
+
+    def _question(self, active: Sequence[Family]) -> _Question:
         """Every item on one cloud, and each active group obeyed if its literal holds."""
         problem, model = self._problem, self._cp.CpModel()
         clouds = range(len(problem.clouds))
@@ -231,7 +279,10 @@ class _Search:
             if (condition := holds(room.constraint)) is not None:
                 load = sum(on[item][room.cloud] * amount for item, amount in room.loads)
                 model.add(load <= room.limit).only_enforce_if(condition)
-        return model, literals
+        question = _Question(model, literals, on)
+        for conflict in self._conflicts:
+            self._part(question, conflict)
+        return question
 
 
 def constraints_of(problem: Problem) -> tuple[Constraint, ...]:
@@ -244,6 +295,7 @@ def constraints_of(problem: Problem) -> tuple[Constraint, ...]:
     found |= dict.fromkeys(near.constraint for near in problem.near)
     found |= dict.fromkeys(apart.constraint for apart in problem.apart)
     found |= dict.fromkeys(room.constraint for room in problem.rooms)
+    found |= dict.fromkeys(own.constraint for own in problem.nodes if own is not None and any(own.pods))
     return tuple(found)
 
 

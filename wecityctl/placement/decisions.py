@@ -12,6 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from wecityctl.placement.filters import amount_text, listed
 from wecityctl.placement.measure import FULL, LOADED, balance_weights, capacity, item_load, squared
 from wecityctl.placement.model import Constraint, Decision, Preference, Refusal
+from wecityctl.placement.packing import Pods, fits, holds_more, left_over, shapes_of
 from wecityctl.placement.problem import Problem, own_cost
 from wecityctl.placement.relations import Near
 from wecityctl.placement.supply import MICRO
@@ -52,6 +53,15 @@ class _Explainer:
                 self._rooms_of.setdefault(item, []).append((number, amount))
                 if assignment[item] == room.cloud:
                     self._taken[number] += amount
+        self._pods = [
+            Counter(own.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud) if own else Counter()
+            for cloud, own in enumerate(problem.nodes)
+        ]
+        self._fitting: dict[tuple[int, frozenset[tuple[Pods, int]]], bool] = {}
+        self._left_over = [
+            left_over(own, shapes_of(pods)) if own else None
+            for own, pods in zip(problem.nodes, self._pods, strict=True)
+        ]
         self._weights = balance_weights(problem)
         self._load = [[0] * len(LOADED) for _ in self._clouds]
         for item, cloud in enumerate(assignment):
@@ -106,6 +116,7 @@ class _Explainer:
             self._of_company(company, cloud),
             self._of_relations(company, cloud),
             self._of_room(company, cloud),
+            self._of_nodes(company, cloud),
         ):
             if refusal is not None:
                 return refusal
@@ -155,6 +166,21 @@ class _Explainer:
                 text = f"{room.offer}, {left} free, and {amount_text(room.resource, amount)} asked for"
                 return Refusal(self._name(cloud), "capacity", text, (room.constraint,))
         return None
+
+    def _of_nodes(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> Refusal | None:
+        nodes = self._problem.nodes[cloud]
+        if nodes is None:
+            return None
+        pods = Counter(nodes.pods[item] for item in company)
+        asked = (cloud, frozenset(pods.items()))
+        if asked not in self._fitting:
+            left = self._left_over[cloud]
+            fit = left is not None and holds_more(nodes, left, pods)
+            self._fitting[asked] = fit or fits(nodes, self._pods[cloud] + pods)
+        if self._fitting[asked]:
+            return None
+        text = f"its nodes do not hold the pods side by side; {nodes.constraint.text}"
+        return Refusal(self._name(cloud), "capacity", text, (nodes.constraint,))
 
     def _preferred(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> Refusal:
         problem, name = self._problem, self._name(cloud)

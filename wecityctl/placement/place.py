@@ -19,10 +19,13 @@ from wecityctl.placement.crossing import ingress_cloud
 from wecityctl.placement.crowds import crowd_of
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.model import InfeasiblePlacementError, Limits, Move, Placement
+from wecityctl.placement.packing import conflicts
 from wecityctl.placement.problem import Assignment, Problem, build_problem
 from wecityctl.placement.supply import MICRO
 
 DEFAULT_LIMITS = Limits()
+# Searches for one placement: each is told what of the last one did not fit on the nodes.
+_MOST_SEARCHES = 200
 
 
 def place(
@@ -49,19 +52,24 @@ def place(
 
 def _assign(problem: Problem, limits: Limits) -> tuple[Assignment, int]:
     """The clouds of the items, and the proven bound of the cost."""
-    bundles = bundle(problem)
-    if bundles is None:
-        raise clash_of(problem)
-    settled = least_moving(bundles)
-    only = direct(problem, settled)
-    if only is not None and next(broken(problem, only), None) is None:
-        return only, score(problem, only).cost
-    if crowd_of(problem):
-        raise clash_of(problem)
-    found = _search(problem, bundles, settled, limits)
-    if found is None:
-        raise clash_of(problem)
-    return found
+    for _ in range(_MOST_SEARCHES):
+        bundles = bundle(problem)
+        if bundles is None:
+            raise clash_of(problem)
+        settled = least_moving(bundles)
+        only = direct(problem, settled)
+        if only is not None and next(broken(problem, only), None) is None:
+            return only, score(problem, only).cost
+        if crowd_of(problem):
+            raise clash_of(problem)
+        found = _search(problem, bundles, settled, limits)
+        if found is None:
+            raise clash_of(problem)
+        more = tuple(conflicts(problem.nodes, found[0]))
+        if not more:
+            return found
+        problem = replace(problem, conflicts=(*problem.conflicts, *more))
+    raise _out_of_limits(problem)
 
 
 def _search(
@@ -75,14 +83,18 @@ def _search(
         if found is None and any(len(a.clouds) < len(b.clouds) for a, b in zip(settled, bundles, strict=True)):
             found = solve(problem, bundles, limits, weigh_moves=True)
     except TimeoutError as error:
-        raise TimedOutError(
-            "no placement was found within the solver's limit",
-            details=f"capabilities and apps: {len(problem.items)}, clouds: {len(problem.clouds)}",
-            resolution="pin some of them to clouds (spec.cloud), or give the clouds more room",
-        ) from error
+        raise _out_of_limits(problem) from error
     if found is None:
         return None
     return spread_out(problem, bundles, found.chosen), found.bound
+
+
+def _out_of_limits(problem: Problem) -> TimedOutError:
+    return TimedOutError(
+        "no placement was found within the solver's limit",
+        details=f"capabilities and apps: {len(problem.items)}, clouds: {len(problem.clouds)}",
+        resolution="pin some of them to clouds (spec.cloud), or give the clouds more room",
+    )
 
 
 def clash_of(problem: Problem) -> InfeasiblePlacementError:

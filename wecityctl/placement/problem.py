@@ -5,7 +5,7 @@ Built once from the city; looked at by the direct way, the solver, the explanati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from wecityctl.model.catalogue import Catalogue
@@ -13,6 +13,7 @@ from wecityctl.model.city import City
 from wecityctl.placement.demand import Item, Reader, items_of
 from wecityctl.placement.filters import Clause, filters_of
 from wecityctl.placement.model import Placement
+from wecityctl.placement.packing import Conflict, Nodes, nodes_of
 from wecityctl.placement.relations import Apart, Near, apart_of, near_of
 from wecityctl.placement.rooms import Room, landings_of, rooms_of
 from wecityctl.placement.supply import CloudSupply, supply_of
@@ -26,6 +27,7 @@ class Problem:
 
     `refusals[i][c]` are the clauses that keep item i off cloud c (none: it may go there); `landings[i][c]` the pools
     for each of its workloads; `cost[i][c]` micro-units per hour; `standing[i]` the cloud it stands on, or -1.
+    `conflicts` are what is known not to fit on the nodes of a cloud side by side; the search finds more of them.
     """
 
     city: City
@@ -39,6 +41,8 @@ class Problem:
     spread: Mapping[str, tuple[int, ...]]
     cost: tuple[tuple[int, ...], ...]
     standing: tuple[int, ...]
+    nodes: tuple[Nodes | None, ...]
+    conflicts: tuple[Conflict, ...] = ()
 
     def allowed(self, item: int) -> tuple[int, ...]:
         """The clouds that nothing of the item's own refuses."""
@@ -75,6 +79,7 @@ def build_problem(city: City, catalogue: Catalogue, previous: Placement | None =
         {name: tuple(members) for name, members in spread.items() if len(members) > 1},
         tuple(_costs(item, clouds) for item in items),
         tuple(names.get(previous.cloud_of(item.key), -1) if previous else -1 for item in items),
+        nodes_of(items, clouds, landings),
     )
 
 
@@ -121,4 +126,19 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
         {name: tuple(number[item] for item in members if item in number) for name, members in problem.spread.items()},
         tuple(problem.cost[item] for item in kept),
         tuple(problem.standing[item] for item in kept),
+        tuple(
+            None if each is None else replace(each, pods=tuple(each.pods[item] for item in kept))
+            for each in problem.nodes
+        ),
+        tuple(_conflicts(problem, number)),
     )
+
+
+def _conflicts(problem: Problem, number: Mapping[int, int]) -> Iterator[Conflict]:
+    """The conflicts that the numbered items still can have."""
+    for conflict in problem.conflicts:
+        groups = tuple(
+            (frozenset(number[item] for item in items if item in number), many) for items, many in conflict.groups
+        )
+        if all(len(items) >= many for items, many in groups):
+            yield replace(conflict, groups=groups)

@@ -1,7 +1,7 @@
 """An integer program and its minima: CP-SAT, with a linear relaxation first where there is much to choose.
 
 Deterministic: one worker, a fixed seed, limits in the solver's deterministic time and none by the clock. The only
-importer of OR-tools beside `clash`; knows nothing of clouds.
+importer of OR-tools beside `clash` and `packing`; knows nothing of clouds.
 """
 
 from __future__ import annotations

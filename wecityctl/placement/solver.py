@@ -11,6 +11,7 @@ from wecityctl.placement.crowds import cliques
 from wecityctl.placement.greedy import greedy
 from wecityctl.placement.measure import FULL, LOADED, TANGENTS, balance_weights, capacity
 from wecityctl.placement.model import Limits
+from wecityctl.placement.packing import Conflict
 from wecityctl.placement.problem import Problem
 from wecityctl.placement.program import Count, Linear, Program, Term
 
@@ -77,11 +78,25 @@ class _Search:
                 self._near(kind, others, reach)
         for room, parts in zip(self._problem.rooms, rooms, strict=True):
             self._program.at_most(parts, room.limit)
+        for number, conflict in enumerate(self._problem.conflicts):
+            self._part(number, conflict)
         # A row for all that are apart from each other: pairs alone leave the relaxation half of everything everywhere.
         for crowd in cliques({number: item.apart for number, item in enumerate(self._bundles) if item.apart}):
             for cloud in range(len(self._problem.clouds)):
                 here = [self._count[self._kind_of[number]].get(cloud, 0) for number in crowd]
                 self._program.at_most([(count, 1) for count in here], 1)
+
+    def _part(self, number: int, conflict: Conflict) -> None:
+        """Of one group at least, fewer are on the cloud than it takes for the conflict."""
+        here: list[list[Term]] = [[] for _ in conflict.groups]
+        for kind, numbers in enumerate(self._kinds):
+            for other, group, many in self._bundles[numbers[0]].conflicts:
+                if other == number and conflict.cloud in self._count[kind]:
+                    here[group].append((self._count[kind][conflict.cloud], many))
+        fewer = [self._program.variable(1) for _ in here]
+        for terms, (members, many), variable in zip(here, conflict.groups, fewer, strict=True):
+            self._program.at_most([*terms, (variable, len(members) - many + 1)], len(members))
+        self._program.at_most([(variable, -1) for variable in fewer], -1)
 
     def _near(self, kind: int, others: Sequence[int], reach: Sequence[frozenset[int]]) -> None:
         many = len(self._kinds[kind])

@@ -1,0 +1,244 @@
+"""Whether the pods of a cloud fit side by side on its nodes: every resource of each node at once.
+
+The sums of a set of pools (`rooms`) say nothing of what is left over on each node: three pods of five GPUs are fewer
+than the sixteen of two nodes, and one of them has no node. Here pods are put on nodes. That is tried in a greedy way
+first; where it fails, the solver finds a way or proves that there is none. What no assignment may have together is told
+as a `Conflict`, which the search then obeys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from wecityctl.model.words import counted
+from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item
+from wecityctl.placement.filters import Landings, amount_text, listed
+from wecityctl.placement.model import Constraint, Source
+from wecityctl.placement.supply import CloudSupply
+
+Size = tuple[int, ...]
+# A pod's size by resource, and the pools that it may land on.
+Shape = tuple[Size, frozenset[int]]
+# Nodes by their pool and what is left of each.
+Left = Counter[tuple[int, Size]]
+# The pods of one item: its shapes and how many there are of each. Items with equal pods are as good as each other.
+Pods = tuple[tuple[Shape, int], ...]
+# The solver is asked where shapes times nodes are no more than this; beyond it the scheduler has the last word.
+_MOST_CHOICES = 3000
+# The parts of a size by which a node is called empty: CPU and memory.
+_COMPUTE = (0, 1)
+# What one question may cost in the solver's deterministic time.
+_LIMIT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a cloud's pools, how many and of which size, and the items' pods as they would be there.
+
+    `resources` names the parts of sizes, those of `devices` are accelerators.
+    """
+
+    resources: tuple[str, ...]
+    pools: tuple[tuple[int, Size], ...]
+    pods: tuple[Pods, ...]
+    devices: slice
+    constraint: Constraint
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Items that a cloud's nodes cannot all hold: of each group of alike items, so many are too many together."""
+
+    cloud: int
+    groups: tuple[tuple[frozenset[int], int], ...]
+    constraint: Constraint
+
+
+def nodes_of(items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Landings) -> tuple[Nodes | None, ...]:
+    """For each cloud its nodes; `None` for one without pools, which says nothing of its nodes."""
+    return tuple(
+        _nodes(cloud, items, [each[number] for each in landings]) if cloud.pools else None
+        for number, cloud in enumerate(clouds)
+    )
+
+
+def _nodes(cloud: CloudSupply, items: Sequence[Item], landings: Sequence[Sequence[frozenset[int]]]) -> Nodes:
+    # Volumes of an embedded cloud lie on a node's disk. Those of others are in a storage of the cloud's.
+    plain = [CPU, MEMORY, *([STORAGE] if cloud.cloud.provider == "local" else [])]
+    resources = [*plain, *sorted({name for pool in cloud.pools for name in pool.pool.accelerators})]
+
+    def shapes(item: Item, pools: Sequence[frozenset[int]]) -> Pods:
+        found: Counter[Shape] = Counter()
+        for workload, landing in zip(item.workloads, pools, strict=True):
+            size = tuple(workload.replica.get(name, 0) for name in resources)
+            many = next((workload.room[name] // one for name, one in workload.replica.items() if one), 0)
+            if many and landing:
+                found[size, landing] += many
+        return tuple(sorted(found.items(), key=repr))
+
+    pods = tuple(shapes(item, pools) for item, pools in zip(items, landings, strict=True))
+    pools = tuple((each.pool.nodes, tuple(each.node.get(name, 0) for name in resources)) for each in cloud.pools)
+    return Nodes(tuple(resources), pools, pods, slice(len(plain), None), _constraint(cloud))
+
+
+def _constraint(cloud: CloudSupply) -> Constraint:
+    pools = [
+        f"{each.pool.name} has {counted(each.pool.nodes, 'node')} of"
+        f" {listed([amount_text(name, amount) for name, amount in each.node.items() if amount and name != STORAGE])}"
+        for each in cloud.pools
+    ]
+    text = f"cloud {cloud.name} holds only pods that fit on its nodes side by side: {listed(pools)}"
+    return Constraint("capacity", (f"cloud {cloud.name}",), text, Source("Cloud", cloud.name, ("spec", "pools")))
+
+
+def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Iterator[Conflict]:
+    """What does not fit, a smallest set for each cloud whose pods have no room side by side."""
+    for cloud, own in enumerate(nodes):
+        if own is None:
+            continue
+        here = Counter(own.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud and own.pods[item])
+        if not fits(own, here):
+            least = _smallest(own, here)
+            groups = {pods: frozenset(item for item, each in enumerate(own.pods) if each == pods) for pods in least}
+            yield Conflict(cloud, tuple((groups[pods], many) for pods, many in least.items()), own.constraint)
+
+
+def _smallest(nodes: Nodes, here: Mapping[Pods, int]) -> dict[Pods, int]:
+    """As many of each kind as it takes for them not to fit: without any one of them, they do."""
+    kept = dict(here)
+    for pods in here:
+        low, high = 0, kept[pods]
+        while low < high:
+            middle = (low + high) // 2
+            if fits(nodes, {**kept, pods: middle}):
+                low = middle + 1
+            else:
+                high = middle
+        kept[pods] = low
+    return {pods: many for pods, many in kept.items() if many}
+
+
+def fits(nodes: Nodes, items: Mapping[Pods, int]) -> bool:
+    """Whether so many items of each kind fit on the nodes side by side. Where it is too much to be proven, and a greedy
+    way finds no room, they are taken to fit."""
+    shapes = shapes_of(items)
+    if left_over(nodes, shapes) is not None:
+        return True
+    choices = len(shapes) * sum(many for many, _ in nodes.pools)
+    return choices > _MOST_CHOICES or _fits(nodes, shapes)
+
+
+def shapes_of(items: Mapping[Pods, int]) -> Counter[Shape]:
+    """How many pods there are of each shape."""
+    shapes: Counter[Shape] = Counter()
+    for pods, many in items.items():
+        for shape, each in pods:
+            shapes[shape] += each * many
+    return shapes
+
+
+def left_over(nodes: Nodes, shapes: Mapping[Shape, int]) -> Left | None:
+    """What is left of the nodes with the pods on them, put there in a greedy way; `None` where that finds no room.
+
+    Pods that have fewest pools, want devices or are large come first. They are spread over the nodes, as the scheduler
+    does it; where that finds no room, each is put on the fullest node that has some.
+    """
+    largest = tuple(max((size[part] for _, size in nodes.pools), default=0) for part in range(len(nodes.resources)))
+
+    def order(shape: Shape) -> tuple[object, ...]:
+        size, pools = shape
+        share = sum(part / most for part, most in zip(size, largest, strict=True) if part and most)
+        return (len(pools), not any(size[nodes.devices]), -share, size, sorted(pools))
+
+    ordered = sorted(shapes, key=order)
+    for put in (_spread, _stack):
+        left = Counter({(pool, size): many for pool, (many, size) in enumerate(nodes.pools) if many})
+        if all(put(nodes, left, shape, shapes[shape]) for shape in ordered):
+            return left
+    return None
+
+
+def holds_more(nodes: Nodes, left: Left, items: Mapping[Pods, int]) -> bool:
+    """Whether the items fit into what is left over, as it is."""
+    rest = left.copy()
+    return all(_spread(nodes, rest, shape, many) for shape, many in shapes_of(items).items())
+
+
+def _spread(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
+    """Put `many` pods of a shape on the emptiest nodes, one on each of those that are alike, unwanted devices last."""
+    size, pools = shape
+    wanted = any(size[nodes.devices])
+    while many:
+        best: tuple[int, float, Size] = (0, 0.0, ())
+        found = None
+        for node in left:
+            pool, free = node
+            if pool not in pools or any(have < want for have, want in zip(free, size, strict=True)):
+                continue
+            whole = nodes.pools[pool][1]
+            emptiness = min((free[part] - size[part]) / whole[part] if whole[part] else 0.0 for part in _COMPUTE)
+            rank = (0 if wanted else -sum(free[nodes.devices]), emptiness, free)
+            if found is None or rank > best:
+                best, found = rank, node
+        if found is None:
+            return False
+        many -= _take(left, found, size, min(left[found], many))
+    return True
+
+
+def _stack(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
+    """Put `many` pods of a shape on the fullest nodes that have room, as many on each as fit, unwanted devices last."""
+    size, pools = shape
+    wanted = any(size[nodes.devices])
+    while many:
+        rooms = [node for node in left if node[0] in pools and all(h >= w for h, w in zip(node[1], size, strict=True))]
+        if not rooms:
+            return False
+        node = min(rooms, key=lambda node: (0 if wanted else sum(node[1][nodes.devices]), node[1], node[0]))
+        each = min((have // want for have, want in zip(node[1], size, strict=True) if want), default=many)
+        each = min(each, many)
+        taken = min(left[node], many // each)
+        many -= each * _take(left, node, tuple(part * each for part in size), taken)
+    return True
+
+
+def _take(left: Left, node: tuple[int, Size], size: Size, many: int) -> int:
+    """Take `size` of `many` of the nodes that are as `node`; returns how many these are."""
+    left[node] -= many
+    if not left[node]:
+        del left[node]
+    left[node[0], tuple(have - want for have, want in zip(node[1], size, strict=True))] += many
+    return many
+
+
+def _fits(nodes: Nodes, shapes: Mapping[Shape, int]) -> bool:
+    """Whether the solver has a way, or none to say within its limit."""
+    from ortools.sat.python import cp_model
+
+    model = cp_model.CpModel()
+    places = [(pool, size) for pool, (many, size) in enumerate(nodes.pools) for _ in range(many)]
+    on: dict[tuple[int, int], cp_model.IntVar] = {}
+    order = list(shapes)
+    for number, shape in enumerate(order):
+        size, pools = shape
+        for place, (pool, free) in enumerate(places):
+            if pool in pools:
+                most = min((have // want for have, want in zip(free, size, strict=True) if want), default=shapes[shape])
+                on[number, place] = model.new_int_var(0, min(most, shapes[shape]), "")
+        model.add(sum(on[number, place] for place in range(len(places)) if (number, place) in on) == shapes[shape])
+    for place, (_, free) in enumerate(places):
+        for part, have in enumerate(free):
+            taken = [
+                on[number, place] * shape[0][part]
+                for number, shape in enumerate(order)
+                if (number, place) in on and shape[0][part]
+            ]
+            if taken:
+                model.add(sum(taken) <= have)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = 0
+    solver.parameters.max_deterministic_time = _LIMIT
+    return bool(solver.solve(model) != cp_model.INFEASIBLE)
