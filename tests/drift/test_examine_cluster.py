@@ -430,6 +430,23 @@ async def test_replicas_that_are_not_stated_are_an_autoscalers(place: Place) -> 
     assert (await place.case(item)).findings == ()
 
 
+@pytest.mark.parametrize("replicas", [None, 4], ids=["never-scaled", "scaled-before"])
+async def test_no_replicas_at_all_switch_an_autoscaler_off_and_are_told(place: Place, replicas: int | None) -> None:
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": pods()}
+    item = await place.make("apps/v1", "Deployment", "web", spec=spec)
+    if replicas is not None:
+        scaling = {"spec": {"replicas": replicas}}
+        await place.patch(item, scaling, how="merge", who="kube-controller-manager", subresource="scale")
+    await place.patch(item, {"spec": {"replicas": 0}}, how="merge", who="kubectl", subresource="scale")
+    case = await place.case(item)
+    (found,) = case.findings
+    assert (found.what, len(found.fields)) == ("addition", 1)
+    assert "spec.replicas" in str(found)
+    live = await take_over(place.client, case)
+    assert live["spec"]["replicas"] == 1
+    assert (await place.case(item)).findings == ()
+
+
 async def test_values_of_secrets_are_never_told(place: Place) -> None:
     item = await place.make("v1", "Secret", "key", data={"password": "b2xk"})
     hidden = Recorded(

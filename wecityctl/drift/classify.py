@@ -62,6 +62,16 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
     return found
 
 
+def switched_off(live: Mapping[str, Any], stated: Fields) -> dict[str, Any]:
+    """The number of replicas where it is nobody's to state and is 0: an autoscaler does nothing as long as it is.
+
+    A number without an owner has none when it is scaled, so that it is not among the additions of any manager.
+    """
+    if (live.get("spec") or {}).get("replicas") != 0:
+        return {}
+    return fieldset.minus({"f:spec": {"f:replicas": {}}}, stated)
+
+
 def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
     """What stands as stated and was also written by others: a later apply would conflict with them.
 

@@ -186,6 +186,7 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
     if not findings:
         lost = fieldset.union(lost, classify.shared(live, recorded.manager))
     added = classify.additions(live, recorded.manager, ours)
+    added = fieldset.union(added, classify.switched_off(live, ours))
     told = {item.path for found in findings for item in found.fields}
     nobodys = fieldset.paths(await _unrecorded(client, recorded, live, ours))
     added = fieldset.union(added, fieldset.of(path for path in nobodys if fieldset.text(path) not in told))
