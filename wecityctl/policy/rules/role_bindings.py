@@ -123,6 +123,8 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     ours = f"object.roleRef.name in {quote([*roles, manager_name(city)])}"
     of_duty = f"object.roleRef.name in {quote(roles)}"
     rbac = "rbac.authorization.k8s.io"
+    apart = f"{quote(duties)}.filter(d, {subjects}.exists(s, s.name in d)).size() < 2"
+    both = "the binding gives two of the three administrators the same role; bind what each needs by itself"
     yield from policy(
         city,
         NAME,
@@ -136,12 +138,11 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 f"!({of_duty}) || !{subjects}.exists(s, s.name in {quote(others)}[object.roleRef.name])",
                 "the binding gives one administrator the duty of another; system, security and audit stay apart",
             ),
+            # What others do in namespaces of their own on a shared cluster is theirs.
+            Validation(f"object.kind == 'RoleBinding' || {apart}", both),
             Validation(
-                f"{quote(duties)}.filter(d, {subjects}.exists(s, s.name in d)).size() < 2",
-                "the binding gives two of the three administrators the same role; bind what each needs by itself",
-            ),
-            Validation(
-                f"object.roleRef.name != 'cluster-admin' || !{subjects}.exists(s, s.name in {quote(known)})",
+                "object.kind == 'RoleBinding' || object.roleRef.name != 'cluster-admin'"
+                f" || !{subjects}.exists(s, s.name in {quote(known)})",
                 "the binding gives an administrator every right there is; the three duties stay apart",
             ),
             Validation(
@@ -162,6 +163,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         NAME,
         [resources(rbac, "rolebindings", "roles")],
         [
+            Validation(f"object.kind != 'RoleBinding' || {apart}", both),
             Validation(
                 "object.kind != 'RoleBinding' || dyn(object).roleRef.name != 'cluster-admin'",
                 "nobody is cluster-admin in a city's namespace; bind a role with the rights that are needed",
