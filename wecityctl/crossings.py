@@ -119,9 +119,10 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
 
 
 def _encrypted(city: City, catalogue: Catalogue, item: AnyCrossing) -> bool:
-    by_protocol = isinstance(item, UseCrossing) and (
-        catalogue[item.capability.type].encrypted or speaks_tls(item.capability, catalogue)
-    )
+    if isinstance(item, UseCrossing):
+        by_protocol = catalogue[item.capability.type].encrypted or speaks_tls(item.capability, catalogue)
+    else:
+        by_protocol = item.app.serves_tls
     return by_protocol or all(city.cloud(name).crossing.encrypted for name in (item.source, item.target))
 
 

@@ -16,7 +16,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
-from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_keys, speaks_tls
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
 
@@ -220,7 +220,9 @@ def _tenant_stacks(
                 for app, use in uses
                 if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
             ]
-            is_tls = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
+            certificates = app_certificate_keys(apps)
+            if not certificates and any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses):
+                certificates = (SERVICE_AUTHORITY_KEY,)
             own = [
                 naming.secret_key("tenant", tenant.name, name)
                 for name in sorted({name for app in apps for part in app.components for name in part.secrets})
@@ -234,7 +236,7 @@ def _tenant_stacks(
                     (store.name, bases[cloud].name, *sorted(needed)),
                     (
                         *bindings,
-                        *((SERVICE_AUTHORITY_KEY,) if is_tls else ()),
+                        *certificates,
                         *own,
                         *((naming.DIGEST_KEY,) if own else ()),
                     ),
@@ -262,6 +264,8 @@ def _entry_stack(
     across = {(item.app.tenant, item.target) for item in crossings.routes}
     needed += [stack.name for stack in tenants if stack.cloud == cloud.name or (stack.subject, stack.cloud) in across]
     keys = certificate_keys(city, cloud) if not cloud.kubernetes.ingress_class else ()
+    if any(app.serves_tls for app in city.apps):
+        keys = (*keys, SERVICE_AUTHORITY_KEY)
     if keys:
         needed.insert(0, store.name)
     return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys),)

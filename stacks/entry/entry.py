@@ -27,11 +27,12 @@ from wecityctl.model.entries import (
     zone_of,
 )
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
 from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.application.gateway import routes_config_map, tls_secret
+from wecityctl.stacks.platforms.application.gateway import APPS_AUTHORITY, routes_config_map, tls_secret
 from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint
 
 
@@ -78,8 +79,9 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     flows = scope.add_all([*gateway_flows(entry, known, routes)])
     key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
     text = render_routes(city.domain, city.name, routes, tls=bool(key))
-    content = pods.content_digest({"routes": text})
-    data: dict[str, Any] = {"routes.conf": text, "digest": content}
+    texts = {"routes": text, **_apps_authority(inputs, routes)}
+    content = pods.content_digest(texts)
+    data: dict[str, Any] = {"routes.conf": text, "digest": content, **_apps_authority(inputs, routes)}
     before = list(flows)
     if key:
         certificate = _certificate(inputs, key)
@@ -96,6 +98,12 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     service = scope.add(_service(namespace, known))
     scope.after(configuration).add_all([*loading(inputs, entry, known, content, data["digest"])])
     return service.spec.apply(_node_port)
+
+
+def _apps_authority(inputs: StackInputs, routes: Sequence[RouteTarget]) -> dict[str, str]:
+    """The certificates with which the gateway knows the apps that serve TLS; nothing where none does."""
+    text = inputs.secrets.get(SERVICE_AUTHORITY_KEY, "")
+    return {APPS_AUTHORITY: text} if text and any(route.tls for route in routes) else {}
 
 
 def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:

@@ -10,7 +10,7 @@ import html
 from collections.abc import Sequence
 
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.stacks.platforms.application.gateway import TLS
+from wecityctl.stacks.platforms.application.gateway import APPS_AUTHORITY, ROUTES, TLS
 
 # nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
 _NGINX_TEXT = 3500
@@ -55,11 +55,23 @@ def _locations(route: RouteTarget, number: int) -> str:
     body = (
         "{\n"
         f"    set $upstream_{number} {upstream};\n"
-        f"    proxy_pass http://$upstream_{number}:{route.external_port or route.port};\n"
-        "  }\n"
+        f"    proxy_pass {'https' if route.tls else 'http'}://$upstream_{number}:{route.external_port or route.port};\n"
+        + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "")
+        + "  }\n"
     )
     path = route.path.rstrip("/")
     return f"  location = {path} {body}  location ^~ {path}/ {body}" if path else f"  location / {body}"
+
+
+def _known_by(name: str) -> str:
+    """Connect to nothing but what has the city's certificate for `name`, wherever it answers."""
+    return (
+        "    proxy_ssl_verify on;\n"
+        f"    proxy_ssl_trusted_certificate {ROUTES}/{APPS_AUTHORITY};\n"
+        f"    proxy_ssl_name {name};\n"
+        "    proxy_ssl_server_name on;\n"
+        "    proxy_ssl_protocols TLSv1.2 TLSv1.3;\n"
+    )
 
 
 def _index(city: str, routes: Sequence[RouteTarget]) -> str:

@@ -19,10 +19,12 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.model.variables import BINDING_ROOT, literal, own_variables, secret_variable
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key
+from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
 from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.pem import certificates_of, key_of
 from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
@@ -153,6 +155,10 @@ class Application(pulumi.ComponentResource):
             values = {name: self._own_secret(name) for name in component.secrets}
             before.append(home.add(pods.secret(self.namespace, f"{workload}-secrets", values)))
             content["secrets"] = pulumi.Output.all(self._digest_key(), pulumi.Output.all(**values)).apply(_keyed)
+        if self._serves_tls(component):
+            certificate, secret = self._certificate(workload)
+            before.append(home.add(secret))
+            content["certificate"] = certificate
         template = self._template(home.labels, component, workload, bindings, content)
         ready.after(*before).add(self._deployment(component, workload, template))
         if component.port is not None:
@@ -210,6 +216,10 @@ class Application(pulumi.ComponentResource):
                 {"name": "files", "mountPath": path, "subPath": file_key(path), "readOnly": True}
                 for path in component.files
             ]
+        if self._serves_tls(component):
+            name = tls_secret(workload)
+            volumes.append({"name": "tls", "secret": {"secretName": name, "defaultMode": 0o440}})
+            mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
         accelerators = {name: str(count) for name, count in component.resources.accelerators.items()}
         runner = pods.container(
             component.name,
@@ -221,7 +231,7 @@ class Application(pulumi.ComponentResource):
             requests={"cpu": component.resources.cpu, "memory": component.resources.memory, **accelerators},
             # Of whole devices there is no more than what is asked for, and the API server wants to hear both.
             limits={"memory": component.resources.memory, **accelerators},
-            **_probes(component),
+            **_probes(component, tls=self._serves_tls(component)),
         )
         spec = pods.pod(
             [runner],
@@ -249,6 +259,22 @@ class Application(pulumi.ComponentResource):
             pods.from_secret(secret_variable(name), f"{workload}-secrets", name) for name in component.secrets
         ]
 
+    def _serves_tls(self, component: Component) -> bool:
+        return self.app.serves_tls and component is self.app.web_component
+
+    def _certificate(self, workload: str) -> tuple[pulumi.Output[str], Manifest]:
+        """A digest of the routed component's certificate, so that its pods roll when it is renewed, and its Secret."""
+        inputs = self.scope.inputs
+        value = secret_value(inputs, app_certificate_key(self.app))
+        chain = value.apply(certificates_of)
+        content = {
+            "tls.crt": chain,
+            "tls.key": value.apply(key_of),
+            "ca.crt": secret_value(inputs, SERVICE_AUTHORITY_KEY),
+        }
+        digest = pulumi.Output.unsecret(chain).apply(lambda text: pods.content_digest({"certificate": text}))
+        return digest, pods.secret(self.namespace, tls_secret(workload), content)
+
     def _own_secret(self, name: str) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.secret_key("tenant", self.app.tenant, name))
 
@@ -261,7 +287,9 @@ class Application(pulumi.ComponentResource):
             return ()
         host = naming.entry_host(route.host, self.scope.inputs.city.domain)
         workload = naming.component_workload(self.app.name, web.name)
-        target = RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port)
+        target = RouteTarget(
+            self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port, tls=route.tls
+        )
         if not self._node_port:
             return (target,)
         inputs = self.scope.inputs
@@ -307,12 +335,19 @@ def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
     }
 
 
-def _probes(component: Component) -> dict[str, Any]:
+def tls_secret(workload: str) -> str:
+    """The Secret with the certificate and key of a component that serves TLS."""
+    return naming.fit(f"{workload}-tls")
+
+
+def _probes(component: Component, *, tls: bool) -> dict[str, Any]:
     if component.port is None:
         return {}
     if not component.health_path:
         return {"readiness": {"tcpSocket": {"port": "http"}, "periodSeconds": 2}}
-    check: Manifest = {"httpGet": {"path": component.health_path, "port": "http"}}
+    # The kubelet takes any certificate. Source: "HTTP probes" in the Kubernetes documentation.
+    scheme = {"scheme": "HTTPS"} if tls else {}
+    check: Manifest = {"httpGet": {"path": component.health_path, "port": "http", **scheme}}
     return {
         "readiness": {**check, "periodSeconds": 2},
         "liveness": {**check, "periodSeconds": 10},

@@ -25,7 +25,7 @@ from wecityctl.engine.certificates import (
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import Entry, EntryTLS, Platform, Route
 from wecityctl.model.entries import AUTHORITY_KEY
-from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
@@ -131,6 +131,19 @@ def test_an_address_at_which_other_clouds_find_a_capability_is_in_its_certificat
     assert renewed(plan, {**values, **found}, NOW) == {}
     # What is noted of the store notices it without opening the store.
     assert len({names_digest(plan, where), names_digest(plan, {}), names_digest(plan_of(city(app("a.b"))), {})}) == 3
+
+
+def test_an_app_that_serves_tls_is_trusted_for_the_names_of_its_service() -> None:
+    secure = app("code", route=Route("code", tls=True))
+    plan = plan_of(city(secure, app("plain")))
+    values = renewed(plan, {}, NOW)
+    roots, chain = values[SERVICE_AUTHORITY_KEY], values[app_certificate_key(secure)]
+    for host in ("code-web.health-internet.svc", "code-web.health-internet.svc.cluster.local"):
+        verify(roots, chain, host, NOW)
+    with pytest.raises(VerificationError):
+        verify(roots, chain, "plain-web.health-internet.svc", NOW)
+    suspended = replace(secure, stage="suspended")
+    assert app_certificate_key(secure) not in renewed(plan_of(city(suspended)), {}, NOW)
 
 
 def test_a_city_without_tls_needs_nothing() -> None:

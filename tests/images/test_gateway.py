@@ -8,8 +8,10 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,17 +22,29 @@ import pytest
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.stacks.cities import app, city
 from wecityctl.engine.certificates import renewed
+from wecityctl.model.city import App, Route
 from wecityctl.model.entries import AUTHORITY_KEY
 from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key, app_service_names
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 from wecityctl.stacks.entry.nginx import render_routes
-from wecityctl.stacks.platforms.application.gateway import CONFIGURATION, LOAD, NGINX_CONF, NOT_THE_CALLERS, RUN
+from wecityctl.stacks.pem import certificates_of, key_of
+from wecityctl.stacks.platforms.application.gateway import (
+    APPS_AUTHORITY,
+    CONFIGURATION,
+    LOAD,
+    NGINX_CONF,
+    NOT_THE_CALLERS,
+    RUN,
+)
 
 pytestmark = [pytest.mark.build, needs_root]
 
 DOMAIN = "xc.example"
-PLAN = make_plan(city(app("code")), load_catalogue())
+# An app that serves TLS by itself, and another one.
+SECURE, OTHER = app("vault", route=Route("vault", tls=True)), app("other", route=Route("other", tls=True))
+PLAN = make_plan(city(app("code"), SECURE, OTHER), load_catalogue())
 KEY = "entry/gateway/tls"
 
 
@@ -58,19 +72,25 @@ class Entry:
     apps: tuple[int, int, int]
     authority: str = ""
     values: dict[str, str] = field(default_factory=dict)
+    secure: int = field(default_factory=free_port)
 
     def routes(self) -> tuple[RouteTarget, ...]:
         places = (("code", "/login"), ("code", "/"), ("bus", "/lines/"))
-        return tuple(
+        plain = (
             RouteTarget("health", "app", f"{host}.{DOMAIN}", path, "health-internet", "app", 80, "127.0.0.1", port)
             for (host, path), port in zip(places, self.apps, strict=True)
         )
+        service, namespace, *_ = app_service_names(SECURE)[0].split(".")
+        host = f"vault.{DOMAIN}"
+        secure = RouteTarget("health", "vault", host, "/", namespace, service, 8080, "127.0.0.1", self.secure, tls=True)
+        return (*plain, secure) if self.values else (*plain,)
 
     def serve(self, digest: str, *, tls: bool) -> None:
         """Give it routes as the kubelet would: the certificate and the configuration one after the other."""
         routes = self.place / "gateway-routes"
         text = render_routes(DOMAIN, "xc", self.routes(), tls=tls)
         (routes / "routes.conf").write_text(self.here(text))
+        (routes / APPS_AUTHORITY).write_text(self.values.get(SERVICE_AUTHORITY_KEY, ""))
         if tls:
             (routes / "certificate").write_text(digest)
         (routes / "digest").write_text(digest)
@@ -281,3 +301,47 @@ def test_a_renewed_certificate_is_taken_over_without_a_failed_request(entry: Ent
         thread.join(10)
     assert len(statuses) > 10
     assert set(statuses) == {200}
+
+
+@contextmanager
+def secure_app(
+    entry: Entry, image: RootFilesystem, values: Mapping[str, str], of: App, place: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """The sample app with an app's certificate, where its Secret would be."""
+    pair = values[app_certificate_key(of)]
+    for name, text in {"tls.crt": certificates_of(pair), "tls.key": key_of(pair)}.items():
+        (place / name).write_text(text)
+    settings = {"PORT": str(entry.secure), "TLS_DIRECTORY": f"/tmp{place}", "APP_NAME": "vault"}
+    with image.running("/usr/bin/python3", "-m", "sample_app", shared=[place], **settings) as process:
+        wait_for("the app", lambda: socket.create_connection(("127.0.0.1", entry.secure), 5), process).close()
+        yield process
+
+
+def test_an_app_that_serves_tls_is_known_by_its_own_certificate(
+    entry: Entry, unpacked: Callable[[str], RootFilesystem], tmp_path: Path
+) -> None:
+    image, host, place = unpacked("sample-app"), f"vault.{DOMAIN}", tmp_path / "tls"
+    place.mkdir()
+    for parent in (place, *place.parents[:4]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    entry.certify("apps")
+    entry.serve("apps", tls=True)
+    wait_until(lambda: entry.digest() == "apps")
+    wait_until(lambda: entry.ask(host)[0] == 502)
+    with secure_app(entry, image, entry.values, SECURE, place):
+        status, body, _ = entry.ask(host, "/api/state")
+        assert (status, json.loads(body)["app"]) == (200, "vault")
+        # One who says nothing keeps nobody waiting.
+        with socket.create_connection(("127.0.0.1", entry.secure), 5):
+            assert entry.ask(host, "/healthz")[0] == 200
+    with secure_app(entry, image, entry.values, OTHER, place):
+        assert entry.ask(host)[0] == 502
+    with secure_app(entry, image, renewed(PLAN, {}, datetime.now(UTC)), SECURE, place):
+        assert entry.ask(host)[0] == 502
+    server = ThreadingHTTPServer(("127.0.0.1", entry.secure), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert entry.ask(host)[0] == 502
+    finally:
+        server.shutdown()
+        server.server_close()

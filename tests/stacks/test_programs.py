@@ -14,7 +14,7 @@ from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city,
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
-from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Platform, Use
+from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Platform, Route, Use
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
@@ -206,6 +206,34 @@ def test_a_gateway_tied_to_a_zone_serves_that_one_and_others_have_their_own() ->
         "internet": ("code.xc.example",),
         "ex": ("hub.xc.example",),
     }
+
+
+def test_an_app_that_serves_tls_has_a_certificate_which_the_gateway_asks_for() -> None:
+    parts = (replace(WEB, health_path="/healthz"), replace(WEB, name="worker", port=9090))
+    secure = app("code", route=Route("code", tls=True), components=parts)
+    whole = city(secure, app("plain"))
+    recorded = record_city(whole)
+    web = one(recorded, "Deployment", "health-internet/code-web").inputs["spec"]["template"]["spec"]
+    (container,) = web["containers"]
+    mount = next(item for item in container["volumeMounts"] if item["mountPath"] == "/tls")
+    volume = next(item for item in web["volumes"] if item["name"] == mount["name"])
+    assert one(recorded, "Secret", f"health-internet/{volume['secret']['secretName']}")
+    assert {"name": "TLS_DIRECTORY", "value": "/tls"} in container["env"]
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    for other in ("code-worker", "plain-web"):
+        spec = one(recorded, "Deployment", f"health-internet/{other}").inputs["spec"]["template"]["spec"]
+        assert "/tls" not in {item["mountPath"] for item in spec["containers"][0]["volumeMounts"]}
+    data = one(recorded, "ConfigMap", "routes").inputs["data"]
+    assert data["routes.conf"].count("proxy_pass https://") == 1
+    assert data["routes.conf"].count("proxy_pass http://") == 1
+    assert "proxy_ssl_name code-web.health-internet.svc;" in data["routes.conf"]
+    assert data["apps-authority.crt"] == "value-of-service/authority"
+    plan = make_plan(whole, load_catalogue())
+    holders = [stack.name for stack in plan.stacks if "service/health/code/tls" in stack.secrets]
+    assert holders == ["xc.tenant.health.main"]
+    # Nobody else's routes change by it.
+    assert "apps-authority.crt" not in one(record_city(city(app("plain"))), "ConfigMap", "routes").inputs["data"]
 
 
 def test_entry_points_have_keys_of_their_own_and_no_stack_is_given_the_authoritys() -> None:

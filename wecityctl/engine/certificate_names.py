@@ -1,4 +1,4 @@
-"""What the city's own authorities issue for a plan, and for which names: entry points and shared capabilities.
+"""What the city's own authorities issue for a plan, and for which names: entry points, shared capabilities, apps.
 
 Without the library that makes certificates, so that it costs nothing to see that none is needed.
 """
@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.entries import AUTHORITY_KEY, ISSUED_PREFIX
-from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, SERVICE_PREFIX, certificate_key, service_names
+from wecityctl.model.service_tls import (
+    SERVICE_AUTHORITY_KEY,
+    SERVICE_PREFIX,
+    app_certificate_key,
+    app_service_names,
+    certificate_key,
+    service_names,
+)
 from wecityctl.plan import Plan
 
 ISSUED_PREFIXES = (ISSUED_PREFIX, SERVICE_PREFIX)
@@ -39,11 +46,14 @@ def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
     entries = Names(server_names(plan.city))
     found: dict[str, Names] = {}
     services = {certificate_key(item.name): item for item in plan.city.capabilities}
+    apps = {app_certificate_key(app): app for app in plan.city.apps if app.serves_tls}
     for key in issued(plan):
         if key.startswith(SERVICE_PREFIX) and key in services:
             item = services[key]
             address = addresses.get(item.name, "")
             found[key] = Names(service_names(item), (address,) if address else ())
+        elif key in apps:
+            found[key] = Names(app_service_names(apps[key]))
         elif key not in (AUTHORITY_KEY, SERVICE_AUTHORITY_KEY):
             found[key] = entries
     return found

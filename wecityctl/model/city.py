@@ -410,10 +410,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the single entry point serves the app: `<host>.<city domain><path>`."""
+    """Where the single entry point serves the app: `<host>.<city domain><path>`. `tls`: the app speaks TLS itself."""
 
     host: str
     path: str = "/"
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +441,11 @@ class App:
     def is_routed(self) -> bool:
         """Whether citizens reach the app through the entry point."""
         return self.stage == "published" and self.route is not None
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether the routed component has a certificate, with which the entry point knows it."""
+        return self.is_routed and self.route is not None and self.route.tls and self.web_component is not None
 
     @property
     def web_component(self) -> Component | None:

@@ -77,6 +77,7 @@ class RouteTarget:
     """One line of the entry point: a host and path, and the Service behind it.
 
     `external_host` and `external_port` are where it answers a gateway on another cloud; empty and 0 on the same one.
+    `tls`: it shows a certificate for its Service's name.
     """
 
     tenant: str
@@ -88,6 +89,7 @@ class RouteTarget:
     port: int
     external_host: str = ""
     external_port: int = 0
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from wecityctl.model.city import App, Component
 
 # Where bindings are mounted, by alias. Source: the Service Binding specification.
 BINDING_ROOT = "/bindings"
+# Where a component that serves TLS finds tls.crt, tls.key and ca.crt.
+TLS_DIRECTORY = "/tls"
 
 _EXPANDED = re.compile(r"\$(?=[$(])")
 
@@ -21,6 +23,8 @@ def own_variables(app: App, component: Component) -> Mapping[str, str]:
     variables = {"APP_NAME": app.name, "APP_TENANT": app.tenant}
     if component.port is not None:
         variables["PORT"] = str(component.port)
+    if app.serves_tls and component is app.web_component:
+        variables["TLS_DIRECTORY"] = TLS_DIRECTORY
     if app.uses:
         variables["SERVICE_BINDING_ROOT"] = BINDING_ROOT
     return variables

@@ -87,7 +87,7 @@ def app_of(document: documents.AppDocument) -> model.App:
         components=tuple(_component(part) for part in spec.components),
         uses=tuple(_use(use) for use in spec.uses),
         channels=tuple(spec.channels),
-        route=model.Route(spec.route.host, spec.route.path) if spec.route is not None else None,
+        route=model.Route(spec.route.host, spec.route.path, spec.route.tls) if spec.route is not None else None,
         cloud=spec.cloud or "",
         placement=_placement(spec.placement),
         labels=dict(document.metadata.labels),

@@ -18,6 +18,8 @@ USER = 101
 CONFIGURATION = "/etc/gateway"
 ROUTES = "/etc/gateway-routes"
 TLS = "/etc/gateway-tls"
+# Beside the routes: the certificates with which apps that serve TLS are known.
+APPS_AUTHORITY = "apps-authority.crt"
 
 # What only the gateway, or a sign-in at the gateway, may say of a caller. nginx has no way to leave headers out by a
 # pattern, so each is named; names with an underscore, which some servers read as the same, are dropped as a whole.

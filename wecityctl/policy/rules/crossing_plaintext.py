@@ -10,10 +10,10 @@ from wecityctl.policy.model import Finding, Posture, Rule
 WHY = """\
 Within a cluster traffic stays on its own nodes and behind its network policies. Between clouds it leaves what the city
 runs: lines, switches and vendors in between see every byte that is not encrypted. The gateway's way to an app is plain
-text, and so is a capability with `tls: false` or without TLS. So an app that holds data of class L3 or L4 stays on the
-cloud of what it uses and of the gateway, uses capabilities that speak TLS, or crosses between clouds that both declare
-their way to be encrypted below us (spec.crossing.encrypted: IPsec, MACsec, an encrypted private line) – a statement
-that its owner answers for, and that no waiver replaces."""
+text unless its route says `tls: true`, and so is a capability with `tls: false` or without TLS. So an app that holds
+data of class L3 or L4 stays on the cloud of what it uses and of the gateway, speaks TLS and uses what does, or crosses
+between clouds that both declare their way to be encrypted below us (spec.crossing.encrypted: IPsec, MACsec, an
+encrypted private line) – a statement that its owner answers for, and that no waiver replaces."""
 
 _PLAIN_ENOUGH = ("L1", "L2")
 
@@ -40,6 +40,8 @@ def _advice(posture: Posture, item: AnyCrossing) -> str:
     apart = "pin both to one cloud (spec.cloud), or encrypt the way and say so of both clouds (spec.crossing.encrypted)"
     if isinstance(item, UseCrossing) and posture.catalogue[item.capability.type].tls:
         return f"remove tls: false of {item.capability.name}; or {apart}"
+    if isinstance(item, RouteCrossing):
+        return f"let the app serve TLS (spec.route.tls); or {apart}"
     return apart
 
 

@@ -86,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     containers.texts_fit,
     routes.routes_lead_somewhere,
     routes.ingress_classes_of_zones,
+    routes.tls_needs_the_gateway,
     routes.health_needs_a_port,
     routes.flows_between_zones,
     waivers.rules_of_waivers,

@@ -53,6 +53,18 @@ def ingress_classes_of_zones(draft: Draft) -> Iterator[Problem]:
             yield app.problem(("spec", "route"), message, expected, on_key=True)
 
 
+def tls_needs_the_gateway(draft: Draft) -> Iterator[Problem]:
+    """Apps that serve TLS are known to the city's own gateway; an adopted cluster's controller is not told of them."""
+    if not draft.knows_all("Platform"):
+        return
+    if any(item.type == "gateway" for item in draft.capability_by_name.values()):
+        return
+    for app in draft.apps:
+        if app.value.route is not None and app.value.route.tls:
+            message = "the entry point is a cluster's ingress controller, which does not know the app's certificate"
+            yield app.problem(("spec", "route", "tls"), message, "no tls, or a capability of type gateway")
+
+
 def health_needs_a_port(draft: Draft) -> Iterator[Problem]:
     """A health path is asked on the component's port."""
     for app in draft.apps:

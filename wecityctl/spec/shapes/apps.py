@@ -178,6 +178,11 @@ class Route(Shape):
 
     host: names.RouteHost = options("The part of the host name before the city's domain.", "health-code")
     path: names.RoutePath = options("The path's beginning.", "/", default="/")
+    tls: bool = options(
+        "Whether the component serves HTTPS with the certificate that it finds in TLS_DIRECTORY. The entry point then "
+        "connects to nothing that does not show it.",
+        default=False,
+    )
 
 
 class AppSpec(Shape):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import sys
 import threading
 import time
@@ -36,10 +38,11 @@ class Settings:
     port: int
     bindings: str
     path: str
+    tls: str = ""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
-        """Read APP_NAME, APP_TENANT, APP_TITLE, APP_PATH, PORT and SERVICE_BINDING_ROOT."""
+        """Read APP_NAME, APP_TENANT, APP_TITLE, APP_PATH, PORT, SERVICE_BINDING_ROOT and TLS_DIRECTORY."""
         name = env.get("APP_NAME") or "sample-app"
         return cls(
             name=name,
@@ -48,6 +51,7 @@ class Settings:
             port=int(env.get("PORT") or 8080),
             bindings=env.get("SERVICE_BINDING_ROOT", ""),
             path=(env.get("APP_PATH") or "/").rstrip("/"),
+            tls=env.get("TLS_DIRECTORY", ""),
         )
 
 
@@ -98,7 +102,11 @@ class App:
 
 
 class Server(ThreadingHTTPServer):
-    """A thread per connection; `busy` counts requests under way, so that a stop can wait for them."""
+    """A thread per connection; `busy` counts requests under way, so that a stop can wait for them.
+
+    With a directory for TLS it serves nothing but HTTPS. Connections are agreed on in their own threads, where one that
+    says nothing holds nobody up.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -108,6 +116,16 @@ class Server(ThreadingHTTPServer):
         self.app = app
         self.busy = 0
         self._change = threading.Condition()
+        self._tls: ssl.SSLContext | None = None
+        if app.settings.tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(f"{app.settings.tls}/tls.crt", f"{app.settings.tls}/tls.key")
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def began(self) -> None:
         with self._change:
