@@ -35,7 +35,11 @@ def test_every_field_reaches_the_model() -> None:
     archive_use = Use("archive", "db", "10Gi", connections=30, statement_seconds=120)
     assert app.uses == (Use("cache", "cache"), archive_use, Use("cache", "more", memory="64Mi"))
     assert (archive.dedicated, archive.tls) == (Dedicated("transport", "bus"), False)
-    assert (app.route, app.cloud, app.channels) == (Route("bus.app", "/arrivals/v2/", tls=True), "main", ("web", "mini-program"))
+    assert (app.route, app.cloud, app.channels) == (
+        Route("bus.app", "/arrivals/v2/", tls=True),
+        "main",
+        ("web", "mini-program"),
+    )
     (web,) = app.components
     assert (web.autoscale, web.health_path) == (Autoscale(2, 20, 70), "/healthz?deep=1")
     assert (web.secrets, web.command) == (("sms-key",), ("/app/web", "--port=8080"))
