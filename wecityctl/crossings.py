@@ -17,7 +17,14 @@ from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.placement import Placement
-from wecityctl.placement.crossing import crossing_flow, is_apart, is_closed, route_flow, serves_entry
+from wecityctl.placement.crossing import (
+    crossing_flow,
+    is_apart,
+    is_closed,
+    offered_zone,
+    route_flow,
+    serves_entry,
+)
 
 # The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
 # (ServiceNodePortStaticSubrange of the default range 30000–32767).
@@ -137,11 +144,11 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
                 continue
             who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
             flow = crossing_flow(city, catalogue, app, capability)
-            if is_closed(city, capability.zone):
-                refused.append(f"{who}: {_closed(capability.zone)}")
+            zone = offered_zone(app, capability)
+            if is_closed(city, zone):
+                refused.append(f"{who}: {_closed(zone)}")
             elif flow is None:
-                port = catalogue[capability.type].port
-                refused.append(f"{who}: {_needed(app.zone, capability.zone or app.zone, port)}")
+                refused.append(f"{who}: {_needed(app.zone, zone, catalogue[capability.type].port)}")
             else:
                 yield UseCrossing(app, use, capability, source, target, flow)
 

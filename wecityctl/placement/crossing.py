@@ -10,13 +10,17 @@ from wecityctl.model.city import App, Capability, City, Cloud, Flow
 from wecityctl.model.entries import gateway_of, main_zones
 
 
+def offered_zone(app: App, capability: Capability) -> str:
+    """The zone in which the app meets the capability: one that names none counts as being in the app's."""
+    return capability.zone or app.zone
+
+
 def crossing_flow(city: City, catalogue: Catalogue, app: App, capability: Capability) -> Flow | None:
     """The first declared flow from the app's zone to the capability's that names the capability's port, if any.
 
-    A capability without a zone of its own serves every zone, so it counts as being in the app's: crossing to it takes
-    a flow from that zone to itself.
+    Crossing to a capability without a zone takes a flow from the app's zone to itself.
     """
-    return _flow(city, app.zone, capability.zone or app.zone, catalogue[capability.type].port)
+    return _flow(city, app.zone, offered_zone(app, capability), catalogue[capability.type].port)
 
 
 def route_flow(city: City, app: App) -> Flow | None:

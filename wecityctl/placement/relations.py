@@ -12,6 +12,7 @@ from wecityctl.placement.crossing import (
     crossing_flow,
     is_closed,
     is_private,
+    offered_zone,
     reaches,
     reaches_encrypted,
     route_flow,
@@ -117,10 +118,9 @@ class _Nearness:
             port = self._catalogue[capability.type].port
             text = f"{item.subject} uses capability {use.capability}, and {{}}"
             private = is_private(app, capability, encrypted=self._catalogue[capability.type].encrypted)
-            why = self._shut(
-                capability.zone, app.zone, capability.zone or app.zone, port, open_=flow is not None, private=private
-            )
-            open_ = flow is not None and not is_closed(self._city, capability.zone)
+            zone = offered_zone(app, capability)
+            why = self._shut(app.zone, zone, port, open_=flow is not None, private=private)
+            open_ = flow is not None and not is_closed(self._city, zone)
             constraint = Constraint(
                 "uses",
                 (item.subject, f"capability {use.capability}"),
@@ -141,7 +141,7 @@ class _Nearness:
         flow = route_flow(self._city, app)
         port = app.web_component.port or 0
         private = is_private(app, gateway)
-        why = self._shut(app.zone, app.zone, app.zone, port, open_=flow is not None, private=private)
+        why = self._shut(app.zone, app.zone, port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
         open_ = flow is not None and not is_closed(self._city, app.zone)
@@ -151,10 +151,10 @@ class _Nearness:
         reach = tuple(here & (serving | {cloud}) for cloud, here in enumerate(open_reach))
         yield Near(number, (other,), reach if open_ else self._own, constraint)
 
-    def _shut(self, offered: str, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
+    def _shut(self, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
         """Why it does not cross clouds, or how far it does."""
-        if is_closed(self._city, offered):
-            return f"nothing in the government extranet {offered} is offered to other clouds"
+        if is_closed(self._city, target):
+            return f"nothing in the government extranet {target} is offered to other clouds"
         if open_ and private:
             return "data of its class crosses only between clouds whose spec.crossing says that the way is encrypted"
         if open_:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import App, Capability, City, Cloud
 from wecityctl.policy.model import Posture
 
-# Bindings behind which data is kept; an http service answers and keeps nothing of its caller's.
-STORES = frozenset({"postgresql", "redis"})
 CITIZENS = frozenset({"L3", "L4"})
+# Bindings behind which data is kept. An http service answers and keeps nothing of its caller's, unless its type has a
+# volume.
+_DATA_BINDINGS = frozenset({"postgresql", "redis"})
 
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
     """One place in which an app's data lies. `capability` is `None` for the app's own pods; `use` is its index.
 
-    `cloud` is `None` where nothing can be placed and the files leave more than one to choose from."""
+    `cloud` is `None` where nothing can be placed and the files leave more than one to choose from. `zone` is empty for
+    a store that names none. Such a store counts as in every zone of the running apps that use it (`user_zones`) and of
+    the nodes that it may run on (`node_zones`); both are empty where `zone` is named.
+    """
 
     app: App
     cloud: Cloud | None
     zone: str
     capability: Capability | None = None
     use: int = -1
+    user_zones: tuple[str, ...] = ()
+    node_zones: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -34,22 +41,70 @@ class Lodging:
         """What in the App document leads there."""
         return ("spec", "uses", self.use) if self.capability is not None else ("spec", "zone")
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Every zone that the place counts as in."""
+        return (self.zone,) if self.zone else tuple(dict.fromkeys((*self.user_zones, *self.node_zones)))
+
+    def lies_in(self, zone: str) -> str:
+        """Why the place counts as in `zone`, one of `zones`, in words."""
+        if self.zone:
+            return f"{self.where} is in zone {zone!r}"
+        if zone in self.user_zones:
+            return f"{self.where} names no zone and is used from zone {zone!r}"
+        return f"{self.where} names no zone and may run on nodes of zone {zone!r}"
+
 
 def running(posture: Posture) -> tuple[App, ...]:
     """The apps that have workloads and so hold data."""
     return tuple(app for app in posture.city.apps if app.runs)
 
 
-def lodgings(posture: Posture, app: App) -> Iterator[Lodging]:
-    """The app's own place first, then those of the stores it uses."""
-    city, placement = posture.city, posture.placement
-    own = placement.apps.get((app.tenant, app.name), app.cloud)
-    yield Lodging(app, _cloud(city, own), app.zone)
-    for index, use in enumerate(app.uses):
-        capability = city.capability(use.capability)
-        if posture.catalogue[capability.type].binding in STORES:
-            chosen = placement.capabilities.get(capability.name, capability.cloud)
-            yield Lodging(app, _cloud(city, chosen), capability.zone, capability, index)
+def is_store(kind: CapabilityType) -> bool:
+    """Whether a capability of this type keeps data of the apps that are bound to it."""
+    return kind.binding in _DATA_BINDINGS or bool(kind.binding and kind.storage)
+
+
+def store_users(posture: Posture) -> Mapping[str, tuple[App, ...]]:
+    """The running apps that keep data in each store, by the store's name, in file order."""
+    stores = {item.name for item in posture.city.capabilities if is_store(posture.catalogue[item.type])}
+    found: dict[str, list[App]] = {}
+    for app in running(posture):
+        for name in dict.fromkeys(use.capability for use in app.uses):
+            if name in stores:
+                found.setdefault(name, []).append(app)
+    return {name: tuple(apps) for name, apps in found.items()}
+
+
+def zones_of(apps: tuple[App, ...]) -> tuple[str, ...]:
+    """The zones of the apps, each once, in file order."""
+    return tuple(dict.fromkeys(app.zone for app in apps))
+
+
+def lodgings(posture: Posture) -> Iterator[Lodging]:
+    """Each running app's own place first, then those of the stores it uses."""
+    city, placement, users = posture.city, posture.placement, store_users(posture)
+    capabilities = {item.name: item for item in city.capabilities}
+    for app in running(posture):
+        yield Lodging(app, _cloud(city, placement.apps.get((app.tenant, app.name), app.cloud)), app.zone)
+        for index, use in enumerate(app.uses):
+            store = capabilities[use.capability]
+            if store.name not in users:
+                continue
+            cloud = _cloud(city, placement.capabilities.get(store.name, store.cloud))
+            if store.zone:
+                yield Lodging(app, cloud, store.zone, store, index)
+            else:
+                nodes = _node_zones((cloud,) if cloud is not None else city.clouds)
+                yield Lodging(app, cloud, "", store, index, zones_of(users[store.name]), nodes)
+
+
+def _node_zones(clouds: tuple[Cloud, ...]) -> tuple[str, ...]:
+    """The zones that nodes of these clouds serve: a pool that names none serves all of its cloud's."""
+    served = (
+        zones for cloud in clouds for zones in [pool.zones or cloud.zones for pool in cloud.pools] or [cloud.zones]
+    )
+    return tuple(dict.fromkeys(zone for zones in served for zone in zones))
 
 
 def _cloud(city: City, name: str) -> Cloud | None:

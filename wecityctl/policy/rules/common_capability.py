@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.model.words import some
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -12,8 +13,6 @@ that run the same image for one of their components each pay for it, patch it an
 see; as a capability it is run once, has an owner and is open to the next app. The rule compares images without their
 tag or digest. Images of the city's own catalogue are common already. It is advice: the same base image under two
 different programs is no service."""
-
-_SHOWN = 4
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -31,16 +30,11 @@ def check(posture: Posture) -> Iterator[Finding]:
             _, document, path = next(place for place in places if place[0] == apps[1])
             yield Finding(
                 subject=f"image {image}",
-                message=f"{_words(apps)} each run a component of their own from it",
+                message=f"{some(apps)} each run a component of their own from it",
                 resolution="make it a capability of a platform and let the apps use it",
                 document=document,
                 path=path,
             )
-
-
-def _words(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more apps" if more > 0 else "")
 
 
 def repository(image: str) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from wecityctl.model.city import App, Compliance, DataRule
-from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running
+from wecityctl.model.city import App, City, Compliance, DataRule
+from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running, store_users
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department
 that owns it, in the regions that the city named. Data of class L3 (sensitive) and L4 (core) therefore lies only on
 clouds whose region is allowed, is backed up only to such a region, is never held by a partner's app, and shares no
-store with one; L4 never lies in a zone that the internet reaches and has a store of its own. A vendor's cloud whose
-region is not said is refused; of an adopted or embedded one, whose files may leave the region out, the rule advises
-to say it, since nothing is known to be wrong and nothing to be right. A city may say more for each class under
+store with one. L4 never lies in a zone that the internet reaches, by its kind or by a declared flow, and has a store
+of its own: no data of another tenant or of another class is in it. A store that names no zone counts as in the zones
+of all apps that use it and of all nodes that it may run on. A vendor's cloud whose region is not said is refused; for
+an adopted or embedded one the rule advises to say it. A city may say more for each class under
 compliance.dataClasses, such as that its stores are dedicated to one tenant. Neither a flag nor a waiver lifts this
 rule; changing the class of the data is a decision that is seen in the files."""
 
@@ -24,27 +25,45 @@ def check(posture: Posture) -> Iterator[Finding]:
     """Every place and tenant that a running app's data must not be with."""
     city = posture.city
     partners = {tenant.name for tenant in city.tenants if tenant.type == "partner"}
-    sharers = _sharers(posture)
+    users, reached = store_users(posture), _reached_from_the_internet(city)
+    for place in lodgings(posture):
+        own = _rule_of(city.compliance, place.app)
+        yield from _zone(place, own, reached)
+        yield from _region(city.compliance, place, own)
+        if place.capability is not None:
+            yield from _shared(place, users[place.capability.name], partners)
+        yield from _not_dedicated(place, own)
     for app in running(posture):
-        own = city.compliance.data_classes.get(app.data_class, DataRule())
-        for place in lodgings(posture, app):
-            yield from _zone(posture, place, own)
-            yield from _region(city.compliance, place, own)
-            yield from _shared(place, sharers, partners)
-            yield from _not_dedicated(place, own)
-        yield from _tenant(app, own, app.tenant in partners)
+        yield from _tenant(app, _rule_of(city.compliance, app), app.tenant in partners)
     yield from _backup(posture)
 
 
-def _zone(posture: Posture, place: Lodging, own: DataRule) -> Iterator[Finding]:
-    app = place.app
-    kind = posture.city.zone(place.zone).kind if place.zone else ""
-    if app.data_class == "L4" and kind == "internet":
-        message = f"{place.where} is in zone {place.zone!r}, which the internet reaches"
-        yield _finding(app, message, "move it to a zone of the government extranet", place.path)
-    elif own.zones and place.zone and place.zone not in own.zones:
-        message = f"{place.where} is in zone {place.zone!r}, not in {_any_of(own.zones)}"
-        yield _finding(app, message, "move it to one of the zones that compliance.dataClasses names", place.path)
+def _rule_of(compliance: Compliance, app: App) -> DataRule:
+    """What the city says of the app's class of data beside what holds anyway."""
+    return compliance.data_classes.get(app.data_class, DataRule())
+
+
+def _reached_from_the_internet(city: City) -> Mapping[str, str]:
+    """The zones that the internet reaches, each with how: by its kind, or by a flow from a zone of that kind."""
+    public = {zone.name for zone in city.zones if zone.kind == "internet"}
+    flows = {
+        flow.target: f"which a flow from zone {flow.source!r} reaches" for flow in city.flows if flow.source in public
+    }
+    return {**flows, **dict.fromkeys(public, "which the internet reaches")}
+
+
+def _zone(place: Lodging, own: DataRule, reached: Mapping[str, str]) -> Iterator[Finding]:
+    """At most one finding for a place, which counts as in several zones where it names none."""
+    app, here = place.app, place.zone
+    open_ = next((zone for zone in place.zones if zone in reached), "") if app.data_class == "L4" else ""
+    other = next((zone for zone in place.zones if zone not in own.zones), "") if own.zones else ""
+    apart = "name its zone in the Platform, and give apps of other zones a store of their own"
+    if open_:
+        advice = "move it to a zone of the government extranet" if here else apart
+        yield _finding(app, f"{place.lies_in(open_)}, {reached[open_]}", advice, place.path)
+    elif other:
+        advice = "move it to one of the zones that compliance.dataClasses names" if here else apart
+        yield _finding(app, f"{place.lies_in(other)}, not in {_any_of(own.zones)}", advice, place.path)
 
 
 def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[Finding]:
@@ -78,26 +97,19 @@ def _tenant(app: App, own: DataRule, is_partner: bool) -> Iterator[Finding]:
         yield _finding(app, message, "give the app to the department, and let the partner provide a capability to it")
 
 
-def _sharers(posture: Posture) -> dict[str, set[str]]:
-    """The tenants that keep data in each store."""
-    found: dict[str, set[str]] = {}
-    for app in running(posture):
-        for place in lodgings(posture, app):
-            if place.capability is not None:
-                found.setdefault(place.capability.name, set()).add(app.tenant)
-    return found
-
-
-def _shared(place: Lodging, sharers: dict[str, set[str]], partners: set[str]) -> Iterator[Finding]:
-    """L3 and L4 share no store with partners; L4 shares none at all."""
+def _shared(place: Lodging, users: tuple[App, ...], partners: set[str]) -> Iterator[Finding]:
+    """L3 and L4 share no store with partners; L4 shares none with another tenant or another class of data."""
     app = place.app
     if place.capability is None or app.data_class not in CITIZENS:
         return
-    others = sharers[place.capability.name] - {app.tenant}
-    refused = others if app.data_class == "L4" else others & partners
-    if refused:
+    others = {user.tenant for user in users} - {app.tenant}
+    tenants = sorted(others if app.data_class == "L4" else others & partners)
+    lower = [f"{user.tenant}/{user.name} ({user.data_class})" for user in users if user.data_class != "L4"]
+    own = lower if app.data_class == "L4" and not tenants else []
+    if tenants or own:
         kind = "tenants" if app.data_class == "L4" else "partners"
-        message = f"{place.where} holds {app.data_class} data and is shared with {kind}: {', '.join(sorted(refused))}"
+        who = f"{kind}: {', '.join(tenants)}" if tenants else f"apps of other classes: {', '.join(own)}"
+        message = f"{place.where} holds {app.data_class} data and is shared with {who}"
         advice = f"give it an instance of its own: another capability with type: {place.capability.type}"
         yield _finding(app, message, advice, place.path)
 
@@ -118,7 +130,7 @@ def _backup(posture: Posture) -> Iterator[Finding]:
         return
     for name in sorted({app.data_class for app in running(posture)}):
         app = next(item for item in running(posture) if item.data_class == name)
-        regions = _regions(city.compliance, app, city.compliance.data_classes.get(name, DataRule()))
+        regions = _regions(city.compliance, app, _rule_of(city.compliance, app))
         if regions is not None and backup.region not in regions:
             yield Finding(
                 subject="city",
@@ -143,11 +155,10 @@ def _any_of(names: tuple[str, ...]) -> str:
 def evidence(posture: Posture) -> Iterator[str]:
     """Where the data of each class lies."""
     places: dict[str, set[str]] = {}
-    for app in running(posture):
-        for place in lodgings(posture, app):
-            if place.cloud is not None:
-                region = f" ({place.cloud.region})" if place.cloud.region else ""
-                places.setdefault(app.data_class, set()).add(f"{place.cloud.name}{region}")
+    for place in lodgings(posture):
+        if place.cloud is not None:
+            region = f" ({place.cloud.region})" if place.cloud.region else ""
+            places.setdefault(place.app.data_class, set()).add(f"{place.cloud.name}{region}")
     for name, clouds in sorted(places.items()):
         yield f"{name} data lies on {', '.join(sorted(clouds))}"
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import permutations
 
 from wecityctl.model.city import City
+from wecityctl.model.words import some
+from wecityctl.policy.data import store_users, zones_of
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import source_of
+from wecityctl.policy.rules.through_exchange import joins
 from wecityctl.policy.traffic import UNNUMBERED, Allowance, allowances
 
 WHY = """\
@@ -15,7 +19,8 @@ departments' systems. Traffic from one to another is allowed only as a flow that
 approved it and why. This rule works out from the NetworkPolicies that the stacks would register which zones they join,
 and on which ports, and holds every one of them against the declared flows. So a policy that an app, a capability of a
 partner or a mistake of ours brings along cannot open a way that nobody approved, and neither can a way out to the
-world, which only a zone with egress may have."""
+world, which only a zone with egress may have. A store that names no zone counts as in the zones of all apps that use
+it: where these are several, each needs a flow to the others with the store's port."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -37,6 +42,7 @@ def check(posture: Posture) -> Iterator[Finding]:
             elif item.ranges and item.zone not in leaving:
                 yield _crosses(posture, item)
     yield from _both_open(posture, found, flows)
+    yield from _shared_stores(posture, flows)
 
 
 def _declared(city: City) -> dict[tuple[str, str], frozenset[int]]:
@@ -117,6 +123,28 @@ def _both_open(
             ports = _undeclared(item, flows.get((zone, item.zone), frozenset()))
             if cloud == item.cloud and zone != item.zone and ports:
                 yield _joins(posture, item, zone, ports)
+
+
+def _shared_stores(posture: Posture, flows: dict[tuple[str, str], frozenset[int]]) -> Iterator[Finding]:
+    """Stores without a zone that apps of several zones use: no policy shows that the zones meet there.
+
+    What joins the internet and a government extranet takes no flow at all; rule through-exchange refuses it.
+    """
+    users, kinds = store_users(posture), {zone.name: zone.kind for zone in posture.city.zones}
+    for platform in posture.city.platforms:
+        for index, store in enumerate(platform.capabilities):
+            zones, port = zones_of(users.get(store.name, ())), posture.catalogue[store.type].port
+            pairs = (ends for ends in permutations(zones, 2) if not joins(kinds, *ends))
+            missing = [ends for ends in pairs if port not in flows.get(ends, frozenset())]
+            if missing and not store.zone:
+                ways = some([f"{start} → {end}" for start, end in missing])
+                yield Finding(
+                    subject=f"capability {store.name}",
+                    message=f"names no zone and is used from several; no flow says so on port {port}: {ways}",
+                    resolution="name its zone, and declare a flow to it from each other zone of the apps that use it",
+                    document=("Platform", platform.name),
+                    path=("spec", "capabilities", index),
+                )
 
 
 def evidence(posture: Posture) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.city import DataRule
-from wecityctl.policy.data import CITIZENS, lodgings, running
+from wecityctl.policy.data import CITIZENS, lodgings, store_users
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -19,18 +19,13 @@ tenant's app can bind to. The rule is advice; a city makes it mandatory, with a 
 def check(posture: Posture) -> Iterator[Finding]:
     """Stores of sensitive data that other tenants' running apps use, where the city does not forbid it anyway."""
     classes = posture.city.compliance.data_classes
-    users: dict[str, set[str]] = {}
-    for app in running(posture):
-        for use in app.uses:
-            users.setdefault(use.capability, set()).add(app.tenant)
-    for app in running(posture):
-        if app.data_class not in CITIZENS or classes.get(app.data_class, DataRule()).dedicated:
+    users = store_users(posture)
+    for place in lodgings(posture):
+        app, store = place.app, place.capability
+        if store is None or app.data_class not in CITIZENS or classes.get(app.data_class, DataRule()).dedicated:
             continue
-        for place in lodgings(posture, app):
-            store = place.capability
-            others = users[store.name] - {app.tenant} if store is not None else set()
-            if store is None or not others:
-                continue
+        others = {user.tenant for user in users[store.name]} - {app.tenant}
+        if others:
             name, together = f"{app.tenant}/{app.name}", ", ".join(sorted(others))
             yield Finding(
                 subject=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.policy.data import lodgings, running
+from wecityctl.policy.data import lodgings
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -18,8 +18,7 @@ residency too. All of this is advice: nothing takes backups yet, so what the fil
 def check(posture: Posture) -> Iterator[Finding]:
     """No backup target, or one that may be in the region of the data."""
     city = posture.city
-    kept = (place for app in running(posture) for place in lodgings(posture, app) if place.capability)
-    clouds = {place.cloud.name for place in kept if place.cloud is not None}
+    clouds = {place.cloud.name for place in lodgings(posture) if place.capability and place.cloud is not None}
     backup = city.compliance.backup
     document = ("City", city.name)
     if clouds and not backup.target:

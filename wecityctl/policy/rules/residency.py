@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.city import DataRule
-from wecityctl.policy.data import CITIZENS, lodgings, running
+from wecityctl.policy.data import CITIZENS, lodgings
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -22,11 +22,11 @@ def check(posture: Posture) -> Iterator[Finding]:
     if compliance.regions:
         return
     anywhere = {
-        app.data_class
-        for app in running(posture)
-        if app.data_class in CITIZENS
-        and not compliance.data_classes.get(app.data_class, DataRule()).regions
-        and any(place.cloud is not None and place.cloud.provider != "local" for place in lodgings(posture, app))
+        place.app.data_class
+        for place in lodgings(posture)
+        if place.app.data_class in CITIZENS
+        and not compliance.data_classes.get(place.app.data_class, DataRule()).regions
+        and (place.cloud is None or place.cloud.provider != "local")
     }
     if anywhere:
         yield Finding(

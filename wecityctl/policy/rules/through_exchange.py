@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from wecityctl.model.words import some
+from wecityctl.policy.data import store_users, zones_of
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
 The government extranet 政务外网 is kept apart from the internet so that a hole in a public service does not open the
 departments' systems and the citizens' data in them. What has to pass goes through a data-exchange zone, where it is
-inspected, recorded and handed on by a service of its own. A flow that joins the two directly takes that zone out of the
-way, whoever approved it, so no waiver lifts this rule. In the other direction a department's systems reach out through
-the zone's own egress, never through a zone that the internet can talk to."""
+inspected, recorded and handed on by a service of its own. A flow that joins the two directly, in either direction,
+takes that zone out of the way, and so does a database or cache that apps of both use: what one of them writes the
+other reads. A store that names no zone counts as in the zones of all apps that use it. No waiver lifts this rule,
+whoever approved the flow. A department's systems reach out through the zone's own egress, never through a zone that
+the internet can talk to."""
+
+_ENDS = frozenset({"internet", "government-extranet"})
+_RESOLUTION = "declare a flow into a data-exchange zone and another one from there"
 
 
 def check(posture: Posture) -> Iterator[Finding]:
-    """Declared flows from an internet zone straight into a government extranet."""
+    """Declared flows between an internet zone and a government extranet, and stores that apps of both use."""
     city = posture.city
     kinds = {zone.name: zone.kind for zone in city.zones}
     for index, flow in enumerate(city.flows):
-        if kinds[flow.source] == "internet" and kinds[flow.target] == "government-extranet":
+        if joins(kinds, flow.source, flow.target):
+            inwards = kinds[flow.source] == "internet"
             yield Finding(
                 subject=f"flow {flow.source} → {flow.target}",
-                message=f"the flow leads from the internet straight into the government extranet {flow.target!r}",
-                resolution="declare a flow into a data-exchange zone and another one from there",
+                message=f"the flow leads from the internet straight into the government extranet {flow.target!r}"
+                if inwards
+                else f"the flow leads from the government extranet {flow.source!r} straight into the internet's zone",
+                resolution=_RESOLUTION,
                 document=("City", city.name),
                 path=("spec", "flows", index),
             )
+    yield from _stores(posture, kinds)
+
+
+def joins(kinds: Mapping[str, str], one: str, other: str) -> bool:
+    """Whether of two zones one is an internet zone and the other a government extranet. `kinds` are those of zones."""
+    return {kinds[one], kinds[other]} == _ENDS
+
+
+def _stores(posture: Posture, kinds: Mapping[str, str]) -> Iterator[Finding]:
+    """Stores that lie, as they say or by their users, in the one zone and are used from the other."""
+    users = store_users(posture)
+    for platform in posture.city.platforms:
+        for index, store in enumerate(platform.capabilities):
+            apps = users.get(store.name, ())
+            zones = (store.zone,) if store.zone else zones_of(apps)
+            past = [app for app in apps if any(joins(kinds, app.zone, zone) for zone in zones)]
+            if past:
+                where = f"is in zone {store.zone!r}" if store.zone else "names no zone"
+                names = [f"{app.tenant}/{app.name} ({app.zone})" for app in past]
+                yield Finding(
+                    subject=f"capability {store.name}",
+                    message=f"{where} and joins the internet and the government extranet for {some(names)}",
+                    resolution="give each of the two a store of its own with its zone, and exchange what has to pass",
+                    document=("Platform", platform.name),
+                    path=("spec", "capabilities", index),
+                )
 
 
 RULE = Rule(
@@ -37,5 +73,5 @@ RULE = Rule(
     veto=True,
     of_files=True,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
-    applies=lambda city: bool(city.flows),
+    applies=lambda city: bool(city.flows) or any(app.uses for app in city.apps),
 )
