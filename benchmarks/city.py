@@ -61,7 +61,16 @@ def _base(name: str) -> list[dict[str, object]]:
         _document(
             "Platform",
             {"name": "application"},
-            {"capabilities": [{"name": "gateway"}, {"name": "postgresql"}, {"name": "cache"}]},
+            {
+                "capabilities": [
+                    {"name": "gateway"},
+                    {"name": "postgresql"},
+                    {"name": "cache"},
+                    # Apps of the internet and of the extranet share no store.
+                    {"name": "inner-postgresql", "type": "postgresql", "zone": "extranet"},
+                    {"name": "inner-cache", "type": "cache", "zone": "extranet"},
+                ]
+            },
         ),
     ]
 
@@ -81,13 +90,14 @@ def _tenant(number: int) -> list[dict[str, object]]:
         )
     ]
     for index in range(APPS_PER_TENANT):
+        zone, stores = ("extranet", "inner-") if index % 2 else ("internet", "")
         documents.append(
             _document(
                 "App",
                 {"name": f"app-{index}", "tenant": tenant},
                 {
                     "stage": "published",
-                    "zone": "internet" if index % 2 == 0 else "extranet",
+                    "zone": zone,
                     "dataClass": "L2",
                     "components": [
                         {
@@ -99,7 +109,10 @@ def _tenant(number: int) -> list[dict[str, object]]:
                             "files": {"/etc/app/app.conf": f"bureau: {number}\napp: {index}\n"},
                         }
                     ],
-                    "uses": ["postgresql", "cache"],
+                    "uses": [
+                        {"capability": f"{stores}postgresql", "as": "postgresql"},
+                        {"capability": f"{stores}cache", "as": "cache"},
+                    ],
                     "route": {"host": f"{tenant}-app-{index}", "path": "/"},
                 },
             )

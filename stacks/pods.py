@@ -73,10 +73,14 @@ def pod(
     user: int | None = None,
     priority_class: pulumi.Input[str] = "",
     architectures: Sequence[str] = (),
+    affinity: Manifest | None = None,
     restart: str = "",
     grace_seconds: int | None = None,
 ) -> Manifest:
-    """A pod spec. `user` is the numeric user and group of every container and of the volumes; `None` is the image's."""
+    """A pod spec. `user` is the numeric user and group of every container and of the volumes; `None` is the image's.
+
+    An `affinity` says more of the nodes than `architectures` alone, and takes their place.
+    """
     security: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if user is not None:
         security |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
@@ -93,7 +97,7 @@ def pod(
         "priorityClassName": priority_class,
         "restartPolicy": restart,
         "terminationGracePeriodSeconds": grace_seconds,
-        "affinity": _architecture_affinity(architectures),
+        "affinity": affinity or _architecture_affinity(architectures),
         "tolerations": _tolerations(cluster),
     }
     spec.update({key: value for key, value in optional.items() if value})

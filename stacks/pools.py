@@ -1,4 +1,4 @@
-"""On which pools of its cloud a component's pods may run: what placement counted on, said to the scheduler.
+"""On which pools of its cloud pods of apps and capabilities may run: what placement counted on, said to the scheduler.
 
 Which cloud it is, is placement's; what a pod asks of a node in numbers is in its requests.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wecityctl.model import naming
-from wecityctl.model.city import App, Cloud, Component, Pool
+from wecityctl.model.city import App, Capability, Cloud, Component, PlacementRules, Pool
 from wecityctl.stacks.objects import Manifest
 
 POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
@@ -17,11 +17,8 @@ _ARCHITECTURE = "kubernetes.io/arch"
 
 def affinity(cloud: Cloud, app: App, component: Component) -> Manifest | None:
     """The node affinity of a component of `app` on `cloud`; `None` where any node will do."""
-    suitable = [pool for pool in cloud.pools if _suits(pool, app)]
-    terms = _terms(cloud, component.architectures, suitable)
-    found: Manifest = {}
-    if terms:
-        found["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
+    suitable = [pool for pool in cloud.pools if _suits(pool, app.zone, app.placement)]
+    found = _required(cloud, component.architectures, suitable)
     spared = [pool.name for pool in suitable if _is_wasted(pool, app, component)]
     if _are_labelled(cloud) and spared and len(spared) < len(suitable):
         # Scarce hardware is left to those who need it as long as other nodes have room.
@@ -30,8 +27,24 @@ def affinity(cloud: Cloud, app: App, component: Component) -> Manifest | None:
     return {"nodeAffinity": found} if found else None
 
 
-def _suits(pool: Pool, app: App) -> bool:
-    return (pool.domestic or not app.placement.domestic) and (not pool.zones or app.zone in pool.zones)
+def capability_affinity(cloud: Cloud, capability: Capability, architectures: Sequence[str]) -> Manifest | None:
+    """The node affinity of a capability on `cloud`: one that names its zone stays off the nodes of other zones.
+
+    `architectures` are those of its image. `None` where any node will do.
+    """
+    suitable = [pool for pool in cloud.pools if _suits(pool, capability.zone, capability.placement)]
+    found = _required(cloud, architectures, suitable)
+    return {"nodeAffinity": found} if found else None
+
+
+def _required(cloud: Cloud, architectures: Sequence[str], suitable: Sequence[Pool]) -> Manifest:
+    terms = _terms(cloud, architectures, suitable)
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}} if terms else {}
+
+
+def _suits(pool: Pool, zone: str, rules: PlacementRules) -> bool:
+    """Whether the pool is what the rules ask for and serves the zone; an empty one is served by all."""
+    return (pool.domestic or not rules.domestic) and (not zone or not pool.zones or zone in pool.zones)
 
 
 def _is_wasted(pool: Pool, app: App, component: Component) -> bool:

@@ -18,7 +18,8 @@ from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.stacks import duties, network, pods
-from wecityctl.stacks.objects import Scope, open_scope
+from wecityctl.stacks.objects import Manifest, Scope, open_scope
+from wecityctl.stacks.pools import capability_affinity
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class CapabilityScope:
         """CPU and memory requests by size: the type's own for small, four times that for each step."""
         factor = {"small": 1, "medium": 4, "large": 16}[self.capability.size]
         return {"cpu": _times(self.type.cpu, factor), "memory": _times(self.type.memory, factor)}
+
+    @property
+    def affinity(self) -> Manifest | None:
+        """The nodes that its pods may run on: of its image's architectures, and of its zone where it names one."""
+        inputs = self.scope.inputs
+        cloud = inputs.city.cloud(inputs.stack.cloud)
+        return capability_affinity(cloud, self.capability, inputs.city.images.architectures)
 
     def endpoint(self, *, service: str, admin_secret: str = "", image: str = "") -> Endpoint:
         return Endpoint(

@@ -313,8 +313,11 @@ def test_the_unfenced_stranger_has_a_network_otherwise(real: RealCity, strangers
 
 
 def test_an_app_cannot_connect_to_a_capability_it_has_no_use_for(real: RealCity) -> None:
-    seen = real.check(VACCINATION, "--timeout", "2", "tcp", real.service_address("cache"), "6379")
-    assert seen["error"] == "TimeoutError", seen
+    inner = real.cluster.get("service", "records-db", "-n", f"{APPLICATION}-extranet")["spec"]["clusterIP"]
+    assert real.check(VACCINATION, "tcp", inner, "5432")["ok"]
+    for place, target, port in ((VACCINATION, real.service_address("cache"), "6379"), (HEALTH_CODE, inner, "5432")):
+        seen = real.check(place, "--timeout", "2", "tcp", target, port)
+        assert seen["error"] == "TimeoutError", seen
 
 
 def test_a_bound_pod_reaches_the_databases_port_alone(real: RealCity) -> None:
@@ -324,7 +327,7 @@ def test_a_bound_pod_reaches_the_databases_port_alone(real: RealCity) -> None:
         assert seen["error"] == "TimeoutError", seen
 
 
-@pytest.mark.parametrize("database", ["health_commission_vaccination_db", "postgres", "template1"])
+@pytest.mark.parametrize("database", ["transport_bureau_bus_arrival_db", "postgres", "template1"])
 def test_an_apps_credentials_are_refused_on_any_other_database(real: RealCity, database: str) -> None:
     seen = real.check(HEALTH_CODE, "postgresql", "--database", database)
     assert not seen["ok"]
@@ -332,7 +335,7 @@ def test_an_apps_credentials_are_refused_on_any_other_database(real: RealCity, d
 
 
 def test_one_apps_password_does_not_open_another_apps_role(real: RealCity) -> None:
-    role = "health_commission_vaccination_db"
+    role = "transport_bureau_bus_arrival_db"
     seen = real.check(HEALTH_CODE, "postgresql", "--database", role, "--username", role)
     assert not seen["ok"]
     assert "password authentication failed" in seen["message"], seen

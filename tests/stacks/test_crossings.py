@@ -278,6 +278,11 @@ def test_a_government_extranet_offers_nothing_to_other_clouds_whatever_flows_say
     )
     whole = replace(whole, platforms=(Platform("application", inner),))
     assert "in the government extranet extranet nothing is offered" in refused(whole)
+    shared = (*inner[:1], capability("postgresql", "south"), inner[2])
+    whole = two_clouds(TO_DATABASE, TO_APPS, *flows, Flow("extranet", "extranet", (5432,), "x", "y"))
+    inside = tuple(replace(item, zone="extranet") if item.uses else item for item in whole.apps)
+    told = refused(replace(whole, platforms=(Platform("application", shared),), apps=inside))
+    assert "in the government extranet extranet nothing is offered" in told, "a store without a zone is in its user's"
     hidden = replace(two_clouds(TO_DATABASE, TO_APPS, *flows).apps[3], zone="extranet")
     whole = two_clouds(TO_DATABASE, TO_APPS, *flows)
     assert "in the government extranet extranet nothing" in refused(replace(whole, apps=(*whole.apps[:3], hidden)))

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 
 from tests.capacity.objects import cloud, pool
-from wecityctl.model.city import App, Cloud, Component, KubernetesSettings, LocalSettings, PlacementRules, Resources
-from wecityctl.stacks.pools import POOL_LABEL, affinity
+from tests.stacks import cities
+from wecityctl.model.city import (
+    App,
+    Capability,
+    Cloud,
+    Component,
+    KubernetesSettings,
+    LocalSettings,
+    PlacementRules,
+    Platform,
+    Resources,
+)
+from wecityctl.stacks.pools import POOL_LABEL, affinity, capability_affinity
 
 ARCH = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
 
@@ -92,6 +103,45 @@ def test_an_adopted_clusters_nodes_are_told_apart_by_the_pools_own_labels(
     assert spared(made, app()) == []
 
 
+@pytest.mark.parametrize(
+    ("zone", "domestic", "expected"),
+    [
+        ("", False, [[ARCH]]),
+        ("internet", False, [[ARCH, only("plain", "hygon", "cards")]]),
+        ("extranet", False, [[ARCH]]),
+        ("internet", True, [[ARCH, only("hygon")]]),
+    ],
+)
+def test_a_capability_stays_on_the_pools_of_its_zone(zone: str, domestic: bool, expected: list[object]) -> None:
+    store = Capability("application", "db", "postgresql", zone=zone, placement=PlacementRules(domestic=domestic))
+    found = capability_affinity(MIXED, store, ("amd64",))
+    assert found is not None
+    required = found["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [term["matchExpressions"] for term in required] == expected
+    assert list(found["nodeAffinity"]) == ["requiredDuringSchedulingIgnoredDuringExecution"]
+
+
 def test_one_real_node_stands_for_all_pools() -> None:
     made = cloud(pool("plain"), pool("hygon", domestic=True), local=LocalSettings("real"))
     assert required(made, app(domestic=True)) == [[ARCH]]
+
+
+def test_stores_and_gateways_of_a_zone_are_registered_with_its_pools() -> None:
+    zones = ("internet", "extranet", "ex")
+    pools = (pool("outer", zones=("internet",)), pool("inner", zones=("extranet", "ex")))
+    main = Cloud("main", "local", zones, pools, local=LocalSettings("simulated"))
+    stores = (
+        Capability("application", "postgresql", "postgresql", zone="extranet"),
+        Capability("application", "gateway", "gateway"),
+    )
+    routed = cities.app("code", zone="extranet")
+    recorded = cities.record_city(cities.city(routed, clouds=(main,), platforms=(Platform("application", stores),)))
+    inner = [[ARCH, only("inner")]]
+    for kind, name, expected in (
+        ("StatefulSet", "platform-application-extranet/postgresql", inner),
+        ("Deployment", "platform-application-extranet/gateway-extranet", inner),
+        ("Deployment", "platform-application/gateway", [[ARCH]]),
+    ):
+        node_affinity = cities.one(recorded, kind, name).inputs["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+        terms = node_affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert [term["matchExpressions"] for term in terms] == expected, name

@@ -148,7 +148,7 @@ class Cache(CapabilityComponent):
             ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
-            architectures=self.scope.inputs.city.images.architectures,
+            affinity=context.affinity,
         )
         content = secret_value(self.scope.inputs, context.admin_key).apply(
             lambda password: pods.content_digest({"conf": settings(context), "admin": sha256(password)})

@@ -221,7 +221,7 @@ class Gateway(CapabilityComponent):
             ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
-            architectures=self.scope.inputs.city.images.architectures,
+            affinity=context.affinity,
             grace_seconds=30,
         )
         spec["shareProcessNamespace"] = True

@@ -134,7 +134,7 @@ class PostgreSQL(CapabilityComponent):
             ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
-            architectures=self.scope.inputs.city.images.architectures,
+            affinity=context.affinity,
             grace_seconds=60,
         )
         content = secret_value(self.scope.inputs, context.admin_key).apply(
