@@ -106,7 +106,18 @@ def test_a_waiver_for_more_than_a_year_is_told(expires: str, kinds: list[str]) -
     assert found.exit_code is ExitCode.OK
 
 
-@pytest.mark.parametrize(("subject", "kinds"), [("*", ["wide"]), ("**", ["wide"]), ("health/*", [])])
+@pytest.mark.parametrize(
+    ("subject", "kinds"),
+    [
+        ("*", ["wide"]),
+        ("**", ["wide"]),
+        ("*/*", ["wide"]),
+        ("h*", ["wide"]),
+        ("h*/*", ["wide"]),
+        ("health/*", []),
+        ("hea*/*", []),
+    ],
+)
 def test_a_waiver_for_everything_is_told(subject: str, kinds: list[str]) -> None:
     found = verdict(waiver(subjects=(subject,)))
     assert len(found.waived) == 2

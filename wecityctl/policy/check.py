@@ -14,6 +14,7 @@ from typing import Literal
 
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Waiver
+from wecityctl.model.patterns import is_broad
 from wecityctl.model.waivers import holds
 from wecityctl.policy.model import Finding, Level, Posture, Rule
 
@@ -180,6 +181,6 @@ def _generous(waiver: Waiver, today: date) -> Iterable[WaiverNote]:
         message = f"it ends on {waiver.expires}, more than a year from now; {waiver.owner} answers for it"
         yield WaiverNote(waiver.name, "long", message)
     for text in waiver.subjects:
-        if text and not text.strip("*"):
+        if text and is_broad(text):
             message = f"subject {text!r} lets pass whatever rule {waiver.rule!r} will find, too; name what is meant"
             yield WaiverNote(waiver.name, "wide", message)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from typing import TypeGuard
 
 from wecityctl.graph import SECRET, UNKNOWN
-from wecityctl.model.disclosure import holds_a_secret, names_a_secret
+from wecityctl.model.disclosure import holds_a_secret, names_a_secret, value_holds_a_secret, words_hold_a_secret
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import Workload, name_of, namespace_of, source_of, workloads
 from wecityctl.policy.plain_secrets_admission import admission
@@ -15,8 +17,9 @@ What stands in clear in a ConfigMap, in a container's environment or on its comm
 list pods, lies unencrypted in the cluster's store and in backups, and is shown by previews and logs. A secret belongs
 into the city's secret store: the state keeps it encrypted, and pods get it as a Secret that only they mount. The files
 of the city are checked for secrets in clear when they are read; this rule looks at what comes of them, so that a
-capability's program or a template that puts one into a ConfigMap is found too. Marks go by the names of variables and
-by the shape of private keys and of URLs with passwords: what looks like a secret and is none gets a waiver."""
+capability's program or a template that puts one into a ConfigMap is found too. Marks go by the names of variables, of
+keys in JSON and of options (`--password=…`), and by the shape of private keys, of URLs and of connection strings with
+passwords: what looks like a secret and is none gets a waiver."""
 
 ADVICE = "name it in the component's `secrets`; the value belongs in the city's secret store"
 
@@ -26,7 +29,8 @@ def check(posture: Posture) -> Iterator[Finding]:
     for recording, item in posture.objects("ConfigMap"):
         for kind in ("data", "binaryData"):
             for key, value in (item.inputs.get(kind) or {}).items():
-                if _discloses(key, value):
+                text = _decoded(value) if kind == "binaryData" else value
+                if _is_clear(text) and (names_a_secret(key, text) or holds_a_secret(text)):
                     source = source_of(posture, item)
                     place = f"ConfigMap {namespace_of(item)}/{name_of(item)}"
                     message = f"{place} has a secret in clear under {key!r}"
@@ -43,17 +47,27 @@ def _in_clear(workload: Workload) -> Iterator[str]:
     for container in workload.containers:
         name = container.get("name", "")
         for entry in container.get("env") or ():
-            if _discloses(str(entry.get("name", "")), entry.get("value")):
+            value = entry.get("value")
+            if _is_clear(value) and (names_a_secret(str(entry.get("name", "")), value) or value_holds_a_secret(value)):
                 yield f"variable {entry['name']!r} of container {name!r}"
         for kind in ("command", "args"):
-            if any(isinstance(text, str) and holds_a_secret(text) for text in container.get(kind) or ()):
+            if words_hold_a_secret([text for text in container.get(kind) or () if _is_clear(text)]):
                 yield f"the {kind} of container {name!r}"
 
 
-def _discloses(name: str, value: object) -> bool:
-    if not isinstance(value, str) or value in (SECRET, UNKNOWN):
-        return False
-    return names_a_secret(name, value) or holds_a_secret(value)
+def _is_clear(value: object) -> TypeGuard[str]:
+    """Whether it is a text whose letters are known."""
+    return isinstance(value, str) and value not in (SECRET, UNKNOWN)
+
+
+def _decoded(value: object) -> object:
+    """What a value of `binaryData` stands for; what is no base64, as it is."""
+    if not _is_clear(value):
+        return value
+    try:
+        return b64decode(value).decode("latin-1")
+    except ValueError:
+        return value
 
 
 def evidence(posture: Posture) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
+from wecityctl.model.people import person
 from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
@@ -101,7 +102,8 @@ def _role_key(role: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
 def _faults(city: City, role: str, subjects: set[str]) -> Iterator[str]:
     if role == "cluster-admin":
         yield "gives every right there is"
-    if sum(not subjects.isdisjoint(bearers(city, duty)) for duty in DUTIES) > 1:
+    known = {person(name) for name in subjects}
+    if sum(not known.isdisjoint(map(person, bearers(city, duty))) for duty in DUTIES) > 1:
         yield "gives two of the three administrators the same role"
     anybody = subjects.intersection(ANYBODY)
     if anybody:

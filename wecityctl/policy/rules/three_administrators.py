@@ -9,6 +9,7 @@ from typing import Any
 
 from wecityctl.graph import RecordedResource
 from wecityctl.model import naming
+from wecityctl.model.people import person
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import name_of
 
@@ -18,7 +19,7 @@ who sets its rules, and an audit administrator who looks at what both did. The s
 different people and if none of the three roles contains the rights of another: whoever can both act and change the
 record of it cannot be held to anything. So each set of people should be named (one that is not is advised), the sets
 must share nobody, and in the graph no role may hold all of another's rights, nor one subject be bound to two of the
-roles."""
+roles. Capitals, full-width letters, `mailto:` and `+tag` make no other person of an address."""
 
 ROLES = {"system": "system-admin", "security": "security-admin", "audit": "audit-admin"}
 
@@ -44,10 +45,10 @@ def _people(posture: Posture) -> Iterator[Finding]:
         message = f"{both} is {one} administrator and {other} administrator"
         yield _finding(posture, message, "give one of the two offices to somebody else", other)
     for tenant in posture.city.tenants:
-        own = {name.lower() for name in tenant.admins}
+        own = set(map(person, tenant.admins))
         for office, names in people.items():
             # Whoever runs the platform may run a tenant's apps, too; who sets its rules or looks at it may not.
-            for both in sorted(own & {name.lower() for name in names}) if office != "system" else ():
+            for both in sorted(own & set(map(person, names))) if office != "system" else ():
                 message = f"{both} is {office} administrator and administers tenant {tenant.name}"
                 resolution = "let somebody else administer the tenant"
                 yield Finding(
@@ -64,7 +65,7 @@ def _in_two_offices(posture: Posture) -> Iterator[tuple[str, str, str]]:
     three = posture.city.compliance.administrators
     people = {"system": three.system, "security": three.security, "audit": three.audit}
     for one, other in combinations(people, 2):
-        for both in sorted({name.lower() for name in people[one]} & {name.lower() for name in people[other]}):
+        for both in sorted(set(map(person, people[one])) & set(map(person, people[other]))):
             yield one, other, both
 
 
@@ -110,9 +111,9 @@ def _bindings(posture: Posture) -> Iterator[Finding]:
             for subject in item.inputs.get("subjects") or ():
                 kind, name = str(subject.get("kind")), str(subject.get("name"))
                 who = f"{kind} {name}"
-                first = held.setdefault(who, role)
-                if first != role and (kind, name.lower(), frozenset({first, role})) not in said:
-                    message = f"{who} is bound to {held[who]} and to {role}"
+                first = held.setdefault(f"{kind} {person(name)}", role)
+                if first != role and (kind, person(name), frozenset({first, role})) not in said:
+                    message = f"{who} is bound to {first} and to {role}"
                     resolution = "bind each of the three roles to people of its own"
                     yield Finding(f"ClusterRoleBinding {name_of(item)}", message, resolution, recording.stack)
 

@@ -7,11 +7,12 @@ from difflib import get_close_matches
 
 from wecityctl.errors import Problem
 from wecityctl.model.kinds import LOOKED_FOR, gives_or_opens, groups_of
+from wecityctl.model.patterns import is_broad
 from wecityctl.spec.draft import Draft
 
 
 def kinds_and_names(draft: Draft) -> Iterator[Problem]:
-    """Each names a kind that is looked for, in a group that has it; for what gives rights or opens, more than `*`."""
+    """Each names a kind that is looked for, in a group that has it; for what gives rights or opens, more than `h*`."""
     kinds = sorted({kind for _, kind in LOOKED_FOR})
     for cloud in draft.clouds:
         for index, item in enumerate(cloud.value.expected):
@@ -26,6 +27,6 @@ def kinds_and_names(draft: Draft) -> Iterator[Problem]:
                 groups = groups_of(item.kind)
                 message = f"no {item.kind} is looked for in the API group {item.group!r}"
                 yield cloud.problem((*path, "group"), message, " or ".join(map(repr, groups)))
-            elif not item.name.strip("*") and gives_or_opens(item.group, item.kind):
-                message = f"{item.name!r} would let pass every {item.kind} that anybody makes"
+            elif is_broad(item.name) and gives_or_opens(item.group, item.kind):
+                message = f"{item.name!r} would let pass {item.kind} objects that anybody makes"
                 yield cloud.problem((*path, "name"), message, "the beginning of the owner's names, such as owner-*")

@@ -1,0 +1,20 @@
+"""Spellings of one person's address."""
+
+from __future__ import annotations
+
+import pytest
+
+from wecityctl.model.people import person
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a@x", "A@X", "a+sec@x", "ａ@x", "MAILTO:a@x", "a\u200b@x", "mailto:Ａ+b+c@x", "a@Ｘ"],
+)
+def test_one_person_however_the_address_is_written(name: str) -> None:
+    assert person(name) == "a@x"
+
+
+def test_others_stay_others() -> None:
+    names = ["a@x", "b@x", "a@y", "a.b@x", "+a@x", "+b@x", "system:serviceaccount:a:b", "a+b"]
+    assert len({person(name) for name in names}) == len(names)
