@@ -108,6 +108,16 @@ def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> b
     return any("bucketServerSideEncryption" in item.type for item in recording.resources)
 
 
+def encrypts_volumes(storage_class: RecordedResource) -> bool:
+    """Whether a StorageClass says that its volumes are encrypted, in the parameters of its vendor's driver."""
+    parameters = storage_class.inputs.get("parameters") or {}
+    return any(
+        ("crypt-key-id" in name and bool(value))
+        or (name.lower() in ("encrypted", "encrypt") and str(value).lower() in ("true", "encrypt"))
+        for name, value in parameters.items()
+    )
+
+
 def is_sm_key(item: RecordedResource) -> bool:
     """Whether the key is of an SM algorithm."""
     values = (item.inputs.get(name) for name in ("keySpec", "keyUsage", "keyAlgorithm", "algorithm"))

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.model.city import Cloud
+from wecityctl.model.words import some
 from wecityctl.policy.landing import (
     BUCKETS,
     CLUSTERS,
+    encrypts_volumes,
     keeps_objects_encrypted,
     keeps_secrets_encrypted,
     landing_zones,
 )
 from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.objects import cloud_of, name_of
 
 WHY = """\
 Disks are replaced, snapshots are copied, buckets are opened by mistake: data that lies encrypted with a key of the
 city's own is then of no use to anybody else, and is gone for good once the key is. From level 3 on GB/T 22239 asks that
 important data stays confidential where it is stored. The rule reads what a landing zone would create: the cluster's
-store, in which Kubernetes keeps Secrets, and the bucket must each name a key. Clouds that are only adopted, or are
-embedded, are encrypted by whoever runs their machines; that cannot be seen from here and is for the assessor to ask."""
+store, in which Kubernetes keeps Secrets, and the bucket must each name a key. The volumes that hold the databases are
+their storage class's: where no class that the stacks register says that it encrypts, the rule advises to look, for
+nothing shows that they are encrypted. Clouds that are only adopted, or are embedded, are encrypted by whoever runs
+their machines; that cannot be seen from here and is for the assessor to ask."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
-    """Clusters and buckets of landing zones without a key."""
+    """Clusters and buckets of landing zones without a key, and volumes there of which nobody knows."""
     for cloud, recording in landing_zones(posture):
         for item in recording.resources:
             what = ""
@@ -40,13 +46,39 @@ def check(posture: Posture) -> Iterator[Finding]:
                     path=("spec", "provider"),
                 )
 
+        unknown = [name for name, is_encrypted in _volumes(posture, cloud) if not is_encrypted]
+        if unknown:
+            yield Finding(
+                subject=f"cloud {cloud.name}",
+                message=f"nothing says that its volumes are encrypted: {some(unknown)}",
+                resolution="see to it that their storage class encrypts with a key of the city's own, and show it",
+                document=("Cloud", cloud.name),
+                path=("spec", "provider"),
+                unsaid=True,
+            )
+
+
+def _volumes(posture: Posture, cloud: Cloud) -> Iterator[tuple[str, bool]]:
+    """The volume claims on a cloud, each with whether its storage class is registered as one that encrypts."""
+    encrypting = {
+        name_of(item)
+        for recording, item in posture.objects("StorageClass")
+        if cloud_of(posture, recording) == cloud.name and encrypts_volumes(item)
+    }
+    for recording, item in posture.objects("PersistentVolumeClaim"):
+        if cloud_of(posture, recording) == cloud.name:
+            yield item.name, (item.inputs.get("spec") or {}).get("storageClassName") in encrypting
+
 
 def evidence(posture: Posture) -> Iterator[str]:
-    """The landing zones whose stores name a key."""
+    """The landing zones whose stores name a key, and the volumes whose class encrypts."""
     for cloud, recording in landing_zones(posture):
         kept = [item for item in recording.resources if item.type in (*CLUSTERS, *BUCKETS)]
         if kept and not any(finding.stack == recording.stack for finding in check(posture)):
             yield f"landing zone {cloud.name}: {', '.join(item.name for item in kept)} encrypted with the city's key"
+        volumes = [name for name, is_encrypted in _volumes(posture, cloud) if is_encrypted]
+        if volumes:
+            yield f"cloud {cloud.name}: volumes of a storage class that encrypts: {', '.join(volumes)}"
 
 
 RULE = Rule(
