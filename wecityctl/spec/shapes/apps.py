@@ -50,7 +50,11 @@ class Capability(Shape):
     size: model.Size = options("How large.", default="small")
     replicas: amounts.Replicas | None = options("How many; by default the type's.", 2, default=None)
     storage: amounts.BytesQuantity | None = options("Storage; by default the type's.", "50Gi", default=None)
-    zone: names.ZoneName | None = options("The zone it is tied to; by default none.", "extranet", default=None)
+    zone: names.ZoneName | None = options(
+        "The zone it is tied to; by default none: a store then counts as in those of all its apps.",
+        "extranet",
+        default=None,
+    )
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
     placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)
     dedicated: Dedicated | None = options("Whose alone it is; by default all apps may share it.", default=None)
