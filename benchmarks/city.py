@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 API_VERSION = "wecity.dev/v1alpha1"
-# A tenant of this shape renders to about 44 objects, the rest of the city to about 50.
+# A tenant of this shape renders to about 44 objects, the rest of the city to about 75.
 APPS_PER_TENANT = 2
 
 

@@ -26,7 +26,6 @@ NAME = "sim"
 OBJECTS = 139
 PLATFORM, HEALTH, TRANSPORT, ENTRY = "platform.application.main", "health-commission.main", "bureau.main", "entry"
 APPLICATION = "platform-application"
-INNER = f"{APPLICATION}-extranet"
 
 
 @pytest.fixture(scope="module")
@@ -415,9 +414,6 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
         f"NetworkPolicy {APPLICATION}/default-deny",
         f"PersistentVolumeClaim {APPLICATION}/cache-data",
         f"PersistentVolumeClaim {APPLICATION}/postgresql-data",
-        f"Namespace {INNER}",
-        f"NetworkPolicy {INNER}/default-deny",
-        f"PersistentVolumeClaim {INNER}/records-db-data",
     }
     assert cluster.objects_of(NAME) == kept
     for run in (shown, done):
