@@ -51,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     networks.extranets_stay_inside,
     networks.ranges_apart,
     networks.ranges_private,
+    networks.ranges_not_reserved,
     networks.ranges_suffice,
     networks.crossings_lead_home,
     networks.subnets_fit,

@@ -9,12 +9,14 @@ from itertools import combinations
 from wecityctl.errors import Problem
 from wecityctl.model.addresses import SMALLEST_SUBNET, NoSpaceError, subnet_ranges
 from wecityctl.model.city import Cloud
+from wecityctl.model.reserved import PREFIXES, reserved_on
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 
 _NETWORK = ("spec", "network")
 _EXISTING = ("spec", "existing")
-# RFC 1918, and RFC 6598 for what lies behind somebody's address translation.
+# RFC 1918, and RFC 6598 for what lies behind somebody's address translation; some vendors keep the latter
+# (`model.reserved`).
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # The fewest addresses for pods that a vendor's network sets aside for a node at once: Calico's block.
 _OF_A_NODE = 64
@@ -27,13 +29,32 @@ def ranges_private(draft: Draft) -> Iterator[Problem]:
         network = cloud.value.network
         for name, cidr in (("cidr", network.cidr), ("pods", network.pods), ("services", network.services)):
             found = IPv4Network(cidr)
+            takes_shared = reserved_on(cloud.value.provider, str(_PRIVATE[-1])) is None
             owned = name == "cidr" and cloud.value.existing.network and found.is_global and not found.is_multicast
             if not owned and not any(found.subnet_of(private) for private in _PRIVATE):
-                yield cloud.problem(
-                    (*_NETWORK, name),
-                    f"{cidr} is not a private range",
-                    f"a part of {', '.join(map(str, _PRIVATE[:-1]))} or {_PRIVATE[-1]}",
-                )
+                *most, last = _PRIVATE if takes_shared else _PRIVATE[:-1]
+                wanted = f"a part of {', '.join(map(str, most))} or {last}"
+                yield cloud.problem((*_NETWORK, name), f"{cidr} is not a private range", wanted)
+
+
+def ranges_not_reserved(draft: Draft) -> Iterator[Problem]:
+    """No range is one that the vendor keeps for itself. What exists already has been taken by the vendor."""
+    for cloud in _landing(draft):
+        network, existing, vendor = cloud.value.network, cloud.value.existing, cloud.value.provider
+        made = {
+            "cidr": "" if existing.network else network.cidr,
+            "pods": "" if existing.cluster else network.pods,
+            "services": "" if existing.cluster else network.services,
+        }
+        for name, cidr in made.items():
+            found = reserved_on(vendor, cidr) if cidr else None
+            if found is not None:
+                message = f"{cidr} overlaps {found.range}, which on {vendor} {found.what}"
+                yield cloud.problem((*_NETWORK, name), message, f"a range outside {found.range}")
+        shortest, longest = PREFIXES.get(vendor, (0, 32))
+        if made["cidr"] and not shortest <= IPv4Network(network.cidr).prefixlen <= longest:
+            message = f"{vendor} makes no network of the size of {network.cidr}"
+            yield cloud.problem((*_NETWORK, "cidr"), message, f"a prefix of /{shortest} to /{longest}")
 
 
 def ranges_suffice(draft: Draft) -> Iterator[Problem]:
