@@ -85,9 +85,10 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
         pod_vswitch_ids=[switch.id for switch in network.pods],
         service_cidr=zone.cloud.network.services,
         security_group_id=network.nodes.id,
-        # Both are on where nothing is said: a NAT gateway for everybody, and an API server on the internet.
+        # Both are on where nothing is said: a NAT gateway for everybody, and an API server on the internet, to which the
+        # SDK could set no access list.
         new_nat_gateway=False,
-        slb_internet_enabled=zone.has_public_api,
+        slb_internet_enabled=False,
         encryption_provider_key=key.id,
         disable_encryption=False,
         # Credentials do not belong into a state's plain attributes; they are asked for when they are needed.
@@ -158,17 +159,13 @@ def _bucket(zone: LandingZone, provider: Provider, key: Key) -> Bucket:
 
 
 def _kubeconfig(zone: LandingZone, provider: Provider, cluster: ManagedKubernetes) -> pulumi.Output[str]:
-    """A kubeconfig for the API server's public address where it has one, otherwise for the private one."""
+    """A kubeconfig for the API server's private address."""
     credential = get_cluster_credential_output(
         cluster_id=cluster.id, opts=pulumi.InvokeOutputOptions(provider=provider)
     )
     certificates = credential.apply(lambda found: _first(found.certificate_authorities))
     addresses = cluster.connections.apply(_first)
-    server = addresses.apply(
-        lambda found: (
-            (zone.has_public_api and _read(found, "api_server_internet")) or _read(found, "api_server_intranet")
-        )
-    )
+    server = addresses.apply(partial(_read, name="api_server_intranet"))
     return landing.kubeconfig(
         zone.name,
         server,

@@ -119,10 +119,10 @@ class LandingZone:
 
     @property
     def has_public_api(self) -> bool:
-        """Whether the cluster's API may have an address on the internet: a city's own wish for an internet zone, never
-        where an extranet's workloads run."""
+        """Whether the cluster's API has an address on the internet, for the ranges of its access list: the file's wish,
+        never where an extranet's workloads run."""
         kinds = {zone.kind for zone in self.zones}
-        return "internet" in kinds and "government-extranet" not in kinds
+        return bool(self.cloud.public_api.allow_from) and "government-extranet" not in kinds
 
     @property
     def wants_sm(self) -> bool:

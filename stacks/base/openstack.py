@@ -241,8 +241,6 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
         return Cluster.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
     settings = zone.cloud.openstack
     home = zone.cluster_subnets[0]
-    # An address outside needs a way out of the subnet that the load balancer is in.
-    public = zone.has_public_api and any(planned.name == home for planned in zone.egress_subnets)
     template = ClusterTemplate(
         "cluster",
         name=zone.name,
@@ -263,7 +261,7 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
         tls_disabled=False,
         public=False,
         registry_enabled=False,
-        labels=_labels(zone, public),
+        labels=_labels(zone),
         opts=landing.options(provider),
     )
     cluster = Cluster(
@@ -284,14 +282,18 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
     return cluster
 
 
-def _labels(zone: LandingZone, public: bool) -> dict[str, str]:
+def _labels(zone: LandingZone) -> dict[str, str]:
     labels = {
         "calico_ipv4pool": zone.cloud.network.pods,
         "service_cluster_ip_range": zone.cloud.network.services,
-        "master_lb_floating_ip_enabled": "true" if public else "false",
+        "master_lb_floating_ip_enabled": "true" if zone.has_public_api else "false",
         "cinder_csi_enabled": "true",
         "kubelet_options": _node_labels({landing.POOL_LABEL: _SYSTEM_POOL, landing.SIMULATED_LABEL: "false"}),
     }
+    if zone.has_public_api:
+        # Nodes and pods ask the API at the same balancer.
+        inside = (zone.cloud.network.cidr, zone.cloud.network.pods)
+        labels["master_lb_allowed_cidrs"] = ",".join((*inside, *zone.cloud.public_api.allow_from))
     if zone.cloud.openstack.availability_zone:
         labels["availability_zone"] = zone.cloud.openstack.availability_zone
     return labels

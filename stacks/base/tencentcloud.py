@@ -29,6 +29,8 @@ with landing.needs_sdk("tencentcloud"):
 NAME_SERVERS = ("183.60.83.19/32", "183.60.82.98/32")
 VENDOR_RANGE = "169.254.0.0/16"
 PODS_PER_NODE = 64
+# Where the public address of a managed cluster's API answers.
+_API_PORT = 443
 # The limits of `clusterMaxServiceNum`.
 SERVICES = (32, 32768)
 # A bucket's whole name has at most 60 characters.
@@ -166,15 +168,42 @@ def _cluster(
     if not pools:
         # The vendor opens an endpoint only for a cluster that has nodes.
         return cluster.id, ""
+    callers, rules = _callers(zone, provider) if zone.has_public_api else (None, ())
     endpoint = kubernetes.ClusterEndpoint(
         "endpoint",
         cluster_id=cluster.id,
-        cluster_internet=False,
+        cluster_internet=zone.has_public_api,
+        cluster_internet_security_group=callers,
         cluster_intranet=True,
         cluster_intranet_subnet_id=network.subnets[zone.cluster_subnets[0]],
-        opts=options(provider, after=pools, timeout=_CLUSTER_TIMEOUT),
+        opts=options(provider, after=[*pools, *rules], timeout=_CLUSTER_TIMEOUT),
     )
-    return cluster.id, endpoint.kube_config_intranet.apply(lambda text: text or "")
+    kubeconfig = endpoint.kube_config if zone.has_public_api else endpoint.kube_config_intranet
+    return cluster.id, kubeconfig.apply(lambda text: text or "")
+
+
+def _callers(
+    zone: LandingZone, provider: pulumi.ProviderResource
+) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
+    """The group at the API's public address, with the file's access list, and its rules."""
+    why = f"who may reach the API of {zone.name} from the internet"
+    group = security.Group(
+        "group-api",
+        name=zone.physical_name("api", limit=60),
+        description=why,
+        tags=zone.tags_of(purpose="api"),
+        opts=options(provider),
+    ).id
+    allowed = [
+        accept(why, protocol="tcp", port=_API_PORT, cidr_block=cidr) for cidr in zone.cloud.public_api.allow_from
+    ]
+    rules = security.GroupRuleSet(
+        "rules-api",
+        security_group_id=group,
+        ingresses=[security.GroupRuleSetIngressArgs(**rule) for rule in allowed],
+        opts=options(provider),
+    )
+    return group, (rules,)
 
 
 def _nodes(zone: LandingZone, provider: pulumi.ProviderResource, network: Network) -> _Nodes:

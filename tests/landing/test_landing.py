@@ -27,9 +27,11 @@ from wecityctl.model.city import (
     Flow,
     Network,
     Pool,
+    ProviderKind,
     Use,
     Zone,
 )
+from wecityctl.policy.landing import is_public_endpoint, public_parts
 from wecityctl.stacks.base import landing
 
 SDKS = {
@@ -245,6 +247,16 @@ def test_a_missing_sdk_says_how_to_bring_it(provider: str, monkeypatch: pytest.M
     with pytest.raises(ConfigurationError) as caught:
         import_module(f"wecityctl.stacks.base.{provider}")
     assert caught.value.resolution == f"pip install 'wecityctl[{provider}]'"
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+@pytest.mark.parametrize("zones", [(INTERNET,), (INTERNET, EXCHANGE), (INTERNET, EXTRANET)])
+def test_an_api_is_private_unless_the_file_says_who_may_reach_it(
+    provider: ProviderKind, zones: tuple[Zone, ...]
+) -> None:
+    found = support.recorded(support.city(support.cloud(provider, *zones)))
+    assert found.resources
+    assert not [item.name for item, what in public_parts(found) if is_public_endpoint(what)]
 
 
 ZONES = st.lists(

@@ -11,6 +11,7 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
 from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import PublicApi
 
 TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 
@@ -43,9 +44,13 @@ def test_an_extranet_alone_has_no_router_and_no_floating_address() -> None:
     assert template["labels"]["master_lb_floating_ip_enabled"] == "false"
 
 
-def test_an_internet_zone_alone_has_a_public_api() -> None:
-    found = support.recorded(support.city(support.cloud("openstack", INTERNET)))
-    assert support.by_type(found, TEMPLATE)["cluster"].inputs["labels"]["master_lb_floating_ip_enabled"] == "true"
+def test_an_api_on_the_internet_has_an_access_list() -> None:
+    allowed = PublicApi(("203.0.113.0/24", "198.51.100.7/32"))
+    found = support.recorded(support.city(support.cloud("openstack", INTERNET, public_api=allowed)))
+    labels = support.by_type(found, TEMPLATE)["cluster"].inputs["labels"]
+    assert labels["master_lb_floating_ip_enabled"] == "true"
+    # Nodes and pods come by the same balancer.
+    assert labels["master_lb_allowed_cidrs"] == "10.8.0.0/16,172.20.0.0/16,203.0.113.0/24,198.51.100.7/32"
     cluster = support.by_type(found, "openstack:containerinfra/cluster:Cluster")["cluster"]
     assert any(urn.endswith("::out-internet") for urn in cluster.depends_on)
 

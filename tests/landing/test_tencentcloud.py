@@ -14,7 +14,7 @@ from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
-from wecityctl.model.city import City, Existing, Network, Zone
+from wecityctl.model.city import City, Existing, Network, PublicApi, Zone
 from wecityctl.model.vendors import TencentCloudSettings
 
 OUTSIDE = {
@@ -96,6 +96,21 @@ def test_the_api_server_and_the_nodes_are_never_on_the_internet(zones: tuple[Zon
     for pool in support.by_type(found, POOL).values():
         assert pool.inputs["autoScalingConfig"]["publicIpAssigned"] is False
         assert pool.inputs["autoScalingConfig"]["internetMaxBandwidthOut"] == 0
+
+
+def test_an_api_on_the_internet_has_an_access_list() -> None:
+    outputs = {ENDPOINT: {"kubeConfig": "public", "kubeConfigIntranet": "private"}}
+    found = watched(city(INTERNET, public_api=PublicApi(("203.0.113.0/24",))), outputs=outputs).recording
+    endpoint = support.by_type(found, ENDPOINT)["endpoint"]
+    assert (endpoint.inputs["clusterInternet"], endpoint.inputs["clusterInternetSecurityGroup"]) == (
+        True,
+        "group-api-id",
+    )
+    rules = support.by_type(found, RULES)["rules-api"]
+    assert [(rule["cidrBlock"], rule["port"]) for rule in rules.inputs["ingresses"]] == [("203.0.113.0/24", "443")]
+    assert rules.urn in endpoint.depends_on
+    assert support.unknown_inputs(found) == []
+    assert support.outputs_of(found).kubeconfig == "public"
 
 
 def test_the_kubeconfig_is_that_of_the_private_endpoint() -> None:

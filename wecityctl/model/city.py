@@ -234,6 +234,13 @@ class Crossing:
     encrypted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PublicApi:
+    """Who may reach a cluster's API from the internet, as CIDR ranges; nobody: the API has no public address."""
+
+    allow_from: tuple[str, ...] = ()
+
+
 VENDORS: tuple[ProviderKind, ...] = ("openstack", "alicloud", "tencentcloud", "huaweicloud")
 
 
@@ -267,6 +274,7 @@ class Cloud:
     network: Network = Network()
     existing: Existing = Existing()
     crossing: Crossing = field(default_factory=Crossing)
+    public_api: PublicApi = PublicApi()
     expected: tuple[Expected, ...] = ()
     openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
     alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)

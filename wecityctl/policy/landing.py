@@ -5,6 +5,7 @@ vendors' SDKs, in one place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
 from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
@@ -13,6 +14,13 @@ from wecityctl.policy.model import Posture
 
 # Alibaba makes a NAT gateway and a public API server where nothing is said.
 _ON_BY_DEFAULT = "alicloud:cs/managedKubernetes:ManagedKubernetes"
+
+_TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
+_ENDPOINT = "tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint"
+# A range that is no access list.
+_WIDEST = 16
+# What no caller on the internet comes from.
+_INSIDE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 PUBLIC_RESOURCES: Mapping[str, str] = {
     "alicloud:ecs/eipAddress:EipAddress": "a public address",
@@ -25,10 +33,10 @@ PUBLIC_RESOURCES: Mapping[str, str] = {
 }
 # Inputs whose value makes something public, and what that is.
 _PUBLIC_INPUTS: tuple[tuple[str, str, str], ...] = (
-    ("tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint", "clusterInternet", "a public API endpoint"),
+    (_ENDPOINT, "clusterInternet", "a public API endpoint"),
     ("huaweicloud:Cce/cluster:Cluster", "eip", "a public API endpoint"),
     ("openstack:networking/router:Router", "externalNetworkId", "a router to the outside"),
-    ("openstack:containerinfra/clusterTemplate:ClusterTemplate", "floatingIpEnabled", "floating addresses for nodes"),
+    (_TEMPLATE, "floatingIpEnabled", "floating addresses for nodes"),
     ("openstack:containerinfra/cluster:Cluster", "floatingIpEnabled", "floating addresses for nodes"),
 )
 _PUBLIC_ADDRESS_FLAGS = ("publicIpAssigned", "internetMaxBandwidthOut")
@@ -75,6 +83,8 @@ def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]
                 yield item, "a NAT gateway"
             if item.inputs.get("slbInternetEnabled") is not False:
                 yield item, "a public API endpoint"
+        if item.type == _TEMPLATE and _labels_of(item).get("master_lb_floating_ip_enabled") == "true":
+            yield item, "a public API endpoint"
         scaling = item.inputs.get("autoScalingConfig")
         if isinstance(scaling, Mapping) and any(scaling.get(flag) for flag in _PUBLIC_ADDRESS_FLAGS):
             yield item, "public addresses for nodes"
@@ -82,6 +92,33 @@ def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]
 
 def is_public_endpoint(what: str) -> bool:
     return what == "a public API endpoint"
+
+
+def is_open_to_all(recording: Recording, endpoint: RecordedResource) -> bool:
+    """Whether a public API endpoint has no access list, or one with a range that is too wide to be one."""
+    allowed = _access_list(recording, endpoint)
+    return not allowed or any(IPv4Network(cidr, strict=False).prefixlen < _WIDEST for cidr in allowed)
+
+
+def _access_list(recording: Recording, endpoint: RecordedResource) -> tuple[str, ...]:
+    """The ranges outside that may reach a public API endpoint; none where nothing says so."""
+    if endpoint.type == _TEMPLATE:
+        given = str(_labels_of(endpoint).get("master_lb_allowed_cidrs") or "").split(",")
+        return tuple(cidr for cidr in given if cidr and not _is_inside(cidr))
+    if endpoint.type != _ENDPOINT:
+        return ()
+    group = endpoint.inputs.get("clusterInternetSecurityGroup")
+    rules = (item for item in recording.resources if group and item.inputs.get("securityGroupId") == group)
+    return tuple(str(rule.get("cidrBlock")) for item in rules for rule in item.inputs.get("ingresses") or ())
+
+
+def _is_inside(cidr: str) -> bool:
+    return any(IPv4Network(cidr, strict=False).subnet_of(inside) for inside in _INSIDE)
+
+
+def _labels_of(template: RecordedResource) -> Mapping[str, Any]:
+    labels = template.inputs.get("labels")
+    return labels if isinstance(labels, Mapping) else {}
 
 
 def keeps_secrets_encrypted(recording: Recording, cluster: RecordedResource) -> bool:

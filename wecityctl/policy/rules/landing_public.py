@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.city import City, Cloud
-from wecityctl.policy.landing import is_public_endpoint, landing_zones, public_parts
+from wecityctl.policy.landing import is_open_to_all, is_public_endpoint, landing_zones, public_parts
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -13,8 +13,9 @@ In a government extranet there is no public load balancer, address or NAT: what 
 used to carry data out, whatever the network policies inside the cluster say. Vendors make such things unasked; one
 makes a NAT gateway and puts the API server of a new cluster on the internet unless told otherwise. The rule reads what
 the landing zone would create: none of it may be public where no zone of the cloud is open to the internet or may reach
-out, and the API server has no public address wherever an extranet is carried. A zone of the extranet that asks for
-egress is refused for the same reason."""
+out. The API server has a public address only where the file asks for one with an access list, and where the cloud
+carries internet zones alone: with an extranet or an exchange zone the way to it is a private one. A zone of the
+extranet that asks for egress is refused for the same reason."""
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -32,7 +33,17 @@ def check(posture: Posture) -> Iterator[Finding]:
     for cloud, recording in landing_zones(posture):
         kinds = {city.zone(name).kind for name in cloud.zones}
         for item, what in public_parts(recording):
-            if is_closed(city, cloud) or (is_public_endpoint(what) and "government-extranet" in kinds):
+            endpoint = is_public_endpoint(what)
+            if endpoint and kinds == {"internet"} and is_open_to_all(recording, item):
+                yield Finding(
+                    subject=f"cloud {cloud.name}",
+                    message=f"{item.name} ({item.type}) has {what}, and everybody may reach it",
+                    resolution="name who may reach it under publicApi.allowFrom, or leave publicApi out",
+                    stack=recording.stack,
+                    document=("Cloud", cloud.name),
+                    path=("spec", "provider"),
+                )
+            elif is_closed(city, cloud) or (endpoint and kinds != {"internet"}):
                 yield Finding(
                     subject=f"cloud {cloud.name}",
                     message=f"{item.name} ({item.type}) has {what}, and the cloud carries {', '.join(cloud.zones)}",

@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     landings.openstack_settings,
     landings.tencentcloud_settings,
     landings.huaweicloud_settings,
+    landings.public_apis,
     landings.sm_keys,
     capabilities.types,
     capabilities.image_digests,

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 from wecityctl.errors import Problem
 from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
-from wecityctl.model.city import Cloud
+from wecityctl.model.city import City, Cloud
 from wecityctl.spec.draft import Draft, Sourced
 
 # Vendors whose key management has no SM4 keys.
 _WITHOUT_SM = ("openstack",)
+# Vendors on which a landing zone can give an API a public address, but no access list with it.
+_WITHOUT_ACCESS_LIST = {
+    "alicloud": "it belongs to a balancer that ACK makes, which its SDK cannot change",
+    "huaweicloud": "it is a security group that CCE makes, which its SDK cannot change",
+}
 
 
 def regions(draft: Draft) -> Iterator[Problem]:
@@ -87,6 +92,38 @@ def huaweicloud_settings(draft: Draft) -> Iterator[Problem]:
         if makes_nodes and not value.huaweicloud.key_pair:
             message = "nodes of Huawei Cloud need a key pair"
             yield cloud.problem(("spec", "huaweicloud", "keyPair"), message, "the name of one of the account's")
+
+
+def public_apis(draft: Draft) -> Iterator[Problem]:
+    """An API on the internet is one that a landing zone makes, with an access list, and not beside an extranet."""
+    path = ("spec", "publicApi")
+    for cloud in draft.clouds:
+        value = cloud.value
+        if not value.public_api.allow_from:
+            continue
+        if not value.has_landing_zone or value.existing.cluster:
+            message = "no landing zone makes this cluster's API, so none can open it"
+            yield cloud.problem(path, message, "a cloud whose cluster a landing zone makes", on_key=True)
+        elif value.provider in _WITHOUT_ACCESS_LIST:
+            message = f"{value.provider} has an access list for its API, but {_WITHOUT_ACCESS_LIST[value.provider]}"
+            yield cloud.problem(path, message, "a private way to the API, such as a VPN or a bastion", on_key=True)
+        elif draft.city is not None:
+            yield from _unfit_for_public_api(cloud, draft.city.value)
+
+
+def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem]:
+    path = ("spec", "publicApi")
+    zones = [zone for zone in city.zones if zone.name in cloud.value.zones]
+    kinds = {zone.kind for zone in zones}
+    if "government-extranet" in kinds:
+        yield cloud.problem(path, "an extranet's cluster must not be on the internet", "a private API", on_key=True)
+    elif "internet" not in kinds:
+        message = "no zone of the cloud is open to the internet"
+        yield cloud.problem(path, message, "a private API, or a zone of kind internet", on_key=True)
+    elif cloud.value.provider == "openstack" and not all(zone.egress for zone in zones):
+        # Magnum's balancer is in the strictest zone's subnet, and a floating address takes a router there.
+        message = "a public API on openstack takes a way out for every zone of the cloud"
+        yield cloud.problem(path, message, "egress: true at its zones, or a private API", on_key=True)
 
 
 def sm_keys(draft: Draft) -> Iterator[Problem]:

@@ -250,6 +250,12 @@ class Crossing(Shape):
     encrypted: bool = options("Whether the way is encrypted below us, such as by IPsec.", default=False)
 
 
+class PublicApi(Shape):
+    """The address of the cluster's API on the internet; without this block it has none."""
+
+    allow_from: list[names.Caller] = options("Who may reach it, as ranges.", ["203.0.113.0/24"], min_length=1)
+
+
 class Expected(Shape):
     """Objects that the cloud's owner puts into namespaces by himself: they are not told as what nobody declared."""
 
@@ -276,6 +282,9 @@ class CloudSpec(Shape):
     network: Network | None = options("Address ranges of its landing zone.", default=None)
     existing: Existing | None = options("What is there already and is only read.", default=None)
     crossing: Crossing | None = options("How other clouds and this one reach each other.", default=None)
+    public_api: PublicApi | None = options(
+        "Who may reach the cluster's API from the internet; left out: nobody.", default=None
+    )
     expected: list[Expected] = options(
         "What its owner puts into namespaces by himself.",
         [{"kind": "RoleBinding", "name": "owner-*"}],

@@ -329,6 +329,12 @@ def _source(text: str) -> str:
     return text
 
 
+def _caller(text: str) -> str:
+    if ipaddress.IPv4Network(_cidr(text)).prefixlen < 16:
+        raise refuse(f"{text} lets in more than one organisation", "ranges of /16 and longer")
+    return text
+
+
 def _address(text: str) -> str:
     expected = "an IPv4 address such as 10.8.0.9"
     try:
@@ -379,6 +385,7 @@ Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
 VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
 Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
 Source = _checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
+Caller = _checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
 Address = _checked(_address, pattern=r"^([0-9.]+)?$")
 Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = _checked(_date, format="date")
