@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wecityctl.crossings import Crossings
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.outputs import Outputs
@@ -85,7 +86,8 @@ class StackInputs:
     `upstream` has an entry for each stack it depends on: its typed outputs, or `None` while that stack does not exist
     yet (first preview): values derived from it are then unknown. `secrets` holds just the values this stack names.
     `images` maps catalogue image names to references. `provider_version` is the plug-in version resources ask for.
-    `crossings` are the city's, `reach` is that of the clouds which this stack's has to do with.
+    `crossings` are the city's, `reach` is that of the clouds which this stack's has to do with. `balancers` are those
+    that a landing zone makes; only its program is given them.
     """
 
     city: City
@@ -99,3 +101,4 @@ class StackInputs:
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
     crossings: Crossings = field(default_factory=Crossings)
     reach: Mapping[str, Reach] = field(default_factory=dict)
+    balancers: tuple[Balancer, ...] = ()

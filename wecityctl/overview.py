@@ -285,6 +285,31 @@ class Examined:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BalancerStatus:
+    """The load balancer of the entry point of `zone`: its identifier at the vendor, and where it answers: on the
+    internet if it is `public`."""
+
+    cloud: str
+    zone: str
+    balancer: str
+    address: str
+    public: bool
+
+
+def balancer_statuses(city: City, backend: Backend) -> tuple[BalancerStatus, ...]:
+    """The load balancers that the city's landing zones have made, as their states have them."""
+    from wecityctl.engine.landing import kept_outputs
+
+    landed = [(cloud.name, kept_outputs(backend, cloud.name)) for cloud in city.clouds if cloud.has_landing_zone]
+    return tuple(
+        BalancerStatus(cloud, zone, identifier, found.addresses.get(zone, ""), zone in found.public_zones)
+        for cloud, found in landed
+        if found is not None
+        for zone, identifier in sorted(found.balancers.items())
+    )
+
+
 def examine_clouds(
     plan: Plan, backend: Backend, clusters: Mapping[str, Cluster], registered: Registered = tuple
 ) -> Examined:

@@ -258,7 +258,9 @@ def _entry_stack(
     cloud = city.cloud(placement.entry)
     if gateway is None and not cloud.kubernetes.ingress_class:
         return ()
-    needed = [bases[cloud.name].name]
+    # A landing zone's balancers lead to the entry points.
+    landing = [name for name in bases[cloud.name].depends_on if cloud.has_landing_zone]
+    needed = [*landing, bases[cloud.name].name]
     if gateway is not None:
         needed.append(platforms[(gateway.platform, placement.capabilities[gateway.name])].name)
     across = {(item.app.tenant, item.target) for item in crossings.routes}

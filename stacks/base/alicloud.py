@@ -16,6 +16,7 @@ from typing import Any
 import pulumi
 
 from wecityctl.inputs import StackInputs
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.alicloud_network import Network, make_network
@@ -29,6 +30,7 @@ with landing.needs_sdk("alicloud"):
     from pulumi_alicloud.kms.key import Key
     from pulumi_alicloud.oss.bucket import Bucket
     from pulumi_alicloud.oss.bucket_public_access_block import BucketPublicAccessBlock
+    from pulumi_alicloud.slb.application_load_balancer import ApplicationLoadBalancer
 
 _IMAGES = {"amd64": "AliyunLinux3", "arm64": "AliyunLinux3Arm64"}
 _SYSTEM_DISK_GIB = 120
@@ -38,7 +40,7 @@ _CLUSTER_TIMEOUT = "90m"
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
     provider = Provider("cloud", region=zone.cloud.region)
     key = _key(zone, provider)
     network = make_network(zone, provider)
@@ -52,6 +54,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         cluster=cluster.id,
         bucket=bucket.id,
         key=key.id,
+        balancers={item.zone: _balancer(zone, provider, network, item) for item in zone.balancers},
     )
 
 
@@ -85,8 +88,8 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
         pod_vswitch_ids=[switch.id for switch in network.pods],
         service_cidr=zone.cloud.network.services,
         security_group_id=network.nodes.id,
-        # Both are on where nothing is said: a NAT gateway for everybody, and an API server on the internet, to which the
-        # SDK could set no access list.
+        # Both are on where nothing is said: a NAT gateway for everybody, and an API server on the internet, to which
+        # the SDK could set no access list.
         new_nat_gateway=False,
         slb_internet_enabled=False,
         encryption_provider_key=key.id,
@@ -106,6 +109,22 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
     for pool in zone.pools:
         _pool(zone, provider, network, cluster, pool)
     return cluster
+
+
+def _balancer(zone: LandingZone, provider: Provider, network: Network, item: Balancer) -> landing.MadeBalancer:
+    """A CLB for an entry point. It reaches nodes and pods from the vendor's own range, which their group lets in."""
+    made = ApplicationLoadBalancer(
+        f"balancer-{item.zone}",
+        load_balancer_name=zone.physical_name(item.zone),
+        address_type="internet" if item.public else "intranet",
+        internet_charge_type="PayByTraffic" if item.public else None,
+        vswitch_id=None if item.public else network.subnets[item.zone],
+        payment_type="PayAsYouGo",
+        instance_charge_type="PayByCLCU",
+        tags=zone.tags_of(zone=item.zone),
+        opts=landing.options(provider),
+    )
+    return landing.MadeBalancer(made.id, made.address)
 
 
 def _pool(

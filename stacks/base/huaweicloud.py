@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 
 from wecityctl.inputs import StackInputs
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.huaweicloud_network import Direction, add_rule, make_group, make_network
@@ -20,7 +21,7 @@ from wecityctl.stacks.base.landing import LandingZone, NodePool, options
 from wecityctl.stacks.base.vpc import Network, check_needs
 
 with landing.needs_sdk("huaweicloud"):
-    from pulumi_huaweicloud import _utilities, cce, dew, obs
+    from pulumi_huaweicloud import _utilities, cce, dedicatedelb, dew, obs, vpc
 
 # The vendor's own services, as every VPC sees them: names, time, images, objects.
 _VENDOR_RANGES = ("100.125.0.0/16", "198.19.128.0/17")
@@ -30,11 +31,13 @@ _DISK = "SSD"
 _ROOT_DISK_GIB = 100
 _SMALLEST_DISK_GIB = 100
 _CLUSTER_TIMEOUT = "60m"
+# The limit of a balancer's address; the bill is by traffic.
+_BALANCER_MBIT = 100
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
     _check(zone)
     pulumi.log.warn("Huawei Cloud is experimental: the vendor's SDK has had no release since March 2025")
     defaults = _utilities.get_resource_opts_defaults()
@@ -54,6 +57,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         cluster=cluster,
         bucket=bucket.id,
         key=key.id,
+        balancers={item.zone: _balancer(zone, provider, network, item) for item in zone.balancers},
     )
 
 
@@ -63,6 +67,8 @@ def _check(zone: LandingZone) -> None:
     missing = [] if zone.cloud.region else ["region"]
     if zone.makes_cluster and zone.pools and not settings.key_pair:
         missing.append("huaweicloud.keyPair")
+    if zone.balancers and not settings.availability_zones:
+        missing.append("huaweicloud.availabilityZones, in which a load balancer stands,")
     check_needs(zone, "Huawei Cloud", missing, _ARCHITECTURES)
 
 
@@ -114,6 +120,37 @@ def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: dew.Key) 
         tags=zone.tags,
         opts=options(provider, protect=True),
     )
+
+
+def _balancer(
+    zone: LandingZone, provider: pulumi.ProviderResource, network: Network, item: Balancer
+) -> landing.MadeBalancer:
+    """A dedicated ELB for an entry point, in its zone's subnet. The nodes' group lets that subnet in."""
+    name, tags = zone.physical_name(item.zone, limit=64), zone.tags_of(zone=item.zone)
+    address = (
+        vpc.Eip(
+            f"balancer-address-{item.zone}",
+            name=name,
+            publicip=vpc.EipPublicipArgs(type="5_bgp"),
+            bandwidth=vpc.EipBandwidthArgs(share_type="PER", name=name, size=_BALANCER_MBIT, charge_mode="traffic"),
+            tags=tags,
+            opts=options(provider),
+        )
+        if item.public
+        else None
+    )
+    made = dedicatedelb.Loadbalancer(
+        f"balancer-{item.zone}",
+        name=name,
+        description=f"the entry point of {item.zone}",
+        vpc_id=network.id,
+        ipv4_subnet_id=network.ports[item.zone],
+        ipv4_eip_id=address.id if address is not None else None,
+        availability_zones=list(zone.availability_zones),
+        tags=tags,
+        opts=options(provider),
+    )
+    return landing.MadeBalancer(made.id, address.address if address is not None else made.ipv4_address)
 
 
 def _cluster(
@@ -190,6 +227,11 @@ def _needs(
         for direction in both:
             tunnel = {"protocol": "udp", "ports": "4789", "remote_ip_prefix": cidr}
             yield f"tunnel-{name}", direction, "the pods' tunnel network", tunnel
+    for item in zone.balancers:
+        # Health checks come from the balancer's subnet; what callers send passes without a rule.
+        ports = "-".join(map(str, landing.NODE_PORTS))
+        asked = {"protocol": "tcp", "ports": ports, "remote_ip_prefix": network.ranges[item.zone]}
+        yield f"balancer-{item.zone}", "ingress", f"the load balancer of {item.zone}", asked
     for number, cidr in enumerate(_VENDOR_RANGES):
         yield f"vendor-{number}", "egress", "the vendor's names, time, images and objects", {"remote_ip_prefix": cidr}
 

@@ -60,7 +60,8 @@ def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Networ
         for item in zone.zones
     }
     rules = tuple(_declared(provider, rule, groups) for rule in zone.rules)
-    return Network(network, subnets, ranges, groups, rules, _ways_out(zone, provider, network, subnets))
+    ports = {name: item.ipv4_subnet_id for name, item in made.items()}
+    return Network(network, subnets, ranges, groups, rules, _ways_out(zone, provider, network, subnets), ports)
 
 
 def _subnet(

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pulumi
@@ -28,10 +29,15 @@ from wecityctl.crossings import Crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.addresses import availability_zones, subnet_ranges
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
 from wecityctl.model.outputs import LandingOutputs, to_json
 
 ANYWHERE = "0.0.0.0/0"
+# Where entry points answer at a balancer: plain HTTP and HTTPS.
+ENTRY_PORTS = (80, 443)
+# Kubernetes' default range of node ports.
+NODE_PORTS = (30000, 32767)
 _DESCRIPTION = 100
 POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
@@ -90,6 +96,14 @@ class NodePool:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeBalancer:
+    """A load balancer of an entry point: the vendor's identifier, and the address at which people reach it."""
+
+    id: pulumi.Input[str]
+    address: pulumi.Input[str]
+
+
+@dataclass(frozen=True, slots=True)
 class LandingZone:
     """The plan of one landing zone. `name` begins the physical names of what is made; `tags` go on everything."""
 
@@ -103,6 +117,7 @@ class LandingZone:
     cluster_subnets: tuple[str, ...]
     rules: tuple[Rule, ...]
     pools: tuple[NodePool, ...]
+    balancers: tuple[Balancer, ...] = ()
 
     @property
     def makes_network(self) -> bool:
@@ -146,9 +161,11 @@ class LandingZone:
         return tuple(rule for rule in self.rules if rule.zone == zone)
 
 
-def plan_landing(city: City, cloud_name: str, crossings: Crossings | None = None) -> LandingZone:
+def plan_landing(
+    city: City, cloud_name: str, crossings: Crossings | None = None, balancers: tuple[Balancer, ...] = ()
+) -> LandingZone:
     """The landing zone of a cloud of the city. `crossings` are what lies on different clouds and has to do with each
-    other."""
+    other, `balancers` those of the entry points on this cloud."""
     cloud = city.cloud(cloud_name)
     zones = tuple(city.zone(name) for name in cloud.zones)
     subnets = plan_subnets(city, cloud)
@@ -164,6 +181,7 @@ def plan_landing(city: City, cloud_name: str, crossings: Crossings | None = None
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
         rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud, crossings or Crossings()))),
         pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
+        balancers=balancers,
     )
 
 
@@ -356,8 +374,9 @@ def outputs(
     cluster: pulumi.Input[str],
     bucket: pulumi.Input[str] = "",
     key: pulumi.Input[str] = "",
+    balancers: Mapping[str, MadeBalancer] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The stack's outputs. `subnets` is by logical name; the first subnet of each zone is told."""
+    """The stack's outputs. `subnets` is by logical name; the first subnet of each zone is told. `balancers` by zone."""
     first = {subnet.zone: subnets[subnet.name] for subnet in reversed(zone.subnets)}
     values: dict[str, Any] = {
         "kubeconfig": pulumi.Output.secret(kubeconfig),
@@ -366,8 +385,16 @@ def outputs(
         "cluster": cluster,
         "bucket": bucket,
         "key": key,
+        "balancers": {name: made.id for name, made in balancers.items()},
+        "addresses": {name: _text(made.address) for name, made in balancers.items()},
+        "public_zones": tuple(item.zone for item in zone.balancers if item.public and item.zone in balancers),
     }
     return to_json(LandingOutputs(zone.cloud.name, zone.cloud.provider, zone.cloud.region, **values))
+
+
+def _text(value: pulumi.Input[str]) -> pulumi.Output[str]:
+    """What a vendor says of a resource; empty where it says nothing."""
+    return pulumi.Output.from_input(value).apply(lambda found: str(found or ""))
 
 
 def kubeconfig(

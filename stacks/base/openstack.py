@@ -17,6 +17,7 @@ from typing import Any
 import pulumi
 
 from wecityctl.inputs import StackInputs
+from wecityctl.model.balancers import Balancer
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
 from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
@@ -27,6 +28,8 @@ with landing.needs_sdk("openstack"):
     from pulumi_openstack.containerinfra.cluster_template import ClusterTemplate
     from pulumi_openstack.containerinfra.node_group import NodeGroup
     from pulumi_openstack.keymanager.order_v1 import OrderV1
+    from pulumi_openstack.loadbalancer.load_balancer import LoadBalancer
+    from pulumi_openstack.networking.floating_ip import FloatingIp
     from pulumi_openstack.networking.get_network import get_network_output
     from pulumi_openstack.networking.network import Network
     from pulumi_openstack.networking.port import Port
@@ -55,7 +58,7 @@ class _Network:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
     landing.refuse_sm(zone, "OpenStack's key manager")
     provider = Provider("cloud", cloud=zone.cloud.openstack.cloud or None, region=zone.cloud.region or None)
     network = _network(zone, provider)
@@ -70,6 +73,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         cluster=cluster.id,
         bucket=bucket.name,
         key=key.secret_ref.apply(lambda found: str(found or "")) if key is not None else "",
+        balancers={item.zone: _balancer(zone, provider, network, item) for item in zone.balancers},
     )
 
 
@@ -280,6 +284,31 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
     for pool in zone.pools:
         previous = _pool(zone, provider, cluster, pool, previous)
     return cluster
+
+
+def _balancer(zone: LandingZone, provider: Provider, network: _Network, item: Balancer) -> landing.MadeBalancer:
+    """A balancer of Octavia in the zone's subnet, with a floating address where the zone is the internet's. Magnum's
+    own group lets node ports in."""
+    made = LoadBalancer(
+        f"balancer-{item.zone}",
+        name=zone.physical_name(item.zone),
+        description=f"the entry point of {item.zone}",
+        vip_subnet_id=network.subnets[item.zone],
+        tags=_tags(zone, zone=item.zone),
+        opts=landing.options(provider, after=network.ready),
+    )
+    if not item.public:
+        return landing.MadeBalancer(made.id, made.vip_address)
+    pool = get_network_output(network_id=network.external, opts=pulumi.InvokeOutputOptions(provider=provider))
+    address = FloatingIp(
+        f"balancer-{item.zone}",
+        pool=pool.apply(lambda found: str(found.name or "")),
+        port_id=made.vip_port_id,
+        description=f"the entry point of {item.zone}",
+        tags=_tags(zone, zone=item.zone),
+        opts=landing.options(provider, after=network.ready),
+    )
+    return landing.MadeBalancer(made.id, address.address)
 
 
 def _labels(zone: LandingZone) -> dict[str, str]:

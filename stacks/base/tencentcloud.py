@@ -16,6 +16,7 @@ import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
@@ -23,12 +24,14 @@ from wecityctl.stacks.base.tencentcloud_network import accept, make_network
 from wecityctl.stacks.base.vpc import Network, check_needs
 
 with landing.needs_sdk("tencentcloud"):
-    from tencentcloud_iac_pulumi import _utilities, cos, kms, kubernetes, security
+    from tencentcloud_iac_pulumi import _utilities, clb, cos, kms, kubernetes, security
 
 # The vendor's name servers and its own range, in which the control plane of a managed cluster answers its nodes.
 NAME_SERVERS = ("183.60.83.19/32", "183.60.82.98/32")
 VENDOR_RANGE = "169.254.0.0/16"
 PODS_PER_NODE = 64
+# The limit of a balancer's address; the bill is by traffic.
+_BALANCER_MBIT = 100
 # Where the public address of a managed cluster's API answers.
 _API_PORT = 443
 # The limits of `clusterMaxServiceNum`.
@@ -50,7 +53,7 @@ class _Nodes:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
     _check(zone)
     defaults = _utilities.get_resource_opts_defaults()
     provider = landing.make_provider("tencentcloud", defaults, region=zone.cloud.region)
@@ -69,6 +72,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         cluster=cluster,
         bucket=bucket.id,
         key=key.id,
+        balancers={item.zone: _balancer(zone, provider, network, item) for item in zone.balancers},
     )
 
 
@@ -115,6 +119,42 @@ def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: kms.Key) 
         **encryption,
         opts=options(provider, protect=True),
     )
+
+
+def _balancer(
+    zone: LandingZone, provider: pulumi.ProviderResource, network: Network, item: Balancer
+) -> landing.MadeBalancer:
+    """A CLB for an entry point, behind a group of its own. What that lets in passes the nodes' groups, which need not
+    be opened to anybody else."""
+    why = f"who may reach the entry point of {item.zone}"
+    group = security.Group(
+        f"group-balancer-{item.zone}",
+        name=zone.physical_name("balancer", item.zone, limit=60),
+        description=why,
+        tags=zone.tags_of(zone=item.zone, purpose="balancer"),
+        opts=options(provider),
+    ).id
+    let_in = [accept(why, protocol="tcp", port=port, cidr_block=landing.ANYWHERE) for port in landing.ENTRY_PORTS]
+    rules = security.GroupRuleSet(
+        f"rules-balancer-{item.zone}",
+        security_group_id=group,
+        ingresses=[security.GroupRuleSetIngressArgs(**rule) for rule in let_in],
+        opts=options(provider),
+    )
+    made = clb.Instance(
+        f"balancer-{item.zone}",
+        clb_name=zone.physical_name(item.zone, limit=60),
+        network_type="OPEN" if item.public else "INTERNAL",
+        vpc_id=network.id,
+        subnet_id=None if item.public else network.subnets[item.zone],
+        internet_charge_type="TRAFFIC_POSTPAID_BY_HOUR" if item.public else None,
+        internet_bandwidth_max_out=_BALANCER_MBIT if item.public else None,
+        security_groups=[group],
+        load_balancer_pass_to_target=True,
+        tags=zone.tags_of(zone=item.zone),
+        opts=options(provider, after=[rules]),
+    )
+    return landing.MadeBalancer(made.id, made.clb_vips.apply(lambda found: str(found[0]) if found else ""))
 
 
 def _cluster(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -16,7 +16,8 @@ Identifiers = Mapping[str, pulumi.Input[str]]
 @dataclass(frozen=True, slots=True)
 class Network:
     """What a cluster is put into: subnets and their ranges by logical name, security groups by zone. `rules` and
-    `ways_out` are what must stand before there are nodes."""
+    `ways_out` are what must stand before there are nodes. `ports` are the subnets as what takes an address in one names
+    them, where that is another identifier."""
 
     id: pulumi.Input[str]
     subnets: Identifiers
@@ -24,6 +25,7 @@ class Network:
     groups: Identifiers
     rules: tuple[pulumi.Resource, ...]
     ways_out: tuple[pulumi.Resource, ...]
+    ports: Identifiers = field(default_factory=dict)
 
 
 def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str], architectures: Collection[str]) -> None:

@@ -16,6 +16,7 @@ import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.balancers import BALANCER_ANNOTATIONS, Balancer, balancer_of, service_annotations
 from wecityctl.model.entries import (
     AUTHORITY_KEY,
     ENTRY_SERVICE,
@@ -26,7 +27,7 @@ from wecityctl.model.entries import (
     speaks_tls,
     zone_of,
 )
-from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
+from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.entry.nginx import render_routes
@@ -72,7 +73,7 @@ def _hosts(routes: Sequence[RouteTarget]) -> tuple[str, ...]:
 
 def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], complete: bool) -> pulumi.Output[int]:
     """The routes' flows and configuration, then the wait until every gateway pod has taken them over. The result is the
-    node port."""
+    node port, 0 behind a load balancer."""
     inputs = scope.inputs
     city, gateway, namespace = inputs.city, entry.gateway.name, entry.namespace
     known = entry_endpoint(inputs, entry)
@@ -95,9 +96,10 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     configuration = scope.after(*before).add(
         pods.config_map(namespace, routes_config_map(gateway), data), name="routes" if entry.is_main else ""
     )
-    service = scope.add(_service(namespace, known))
+    balancer = balancer_of(city, inputs.stack.cloud, entry)
+    service = scope.add(_service(namespace, known, _at_balancer(inputs, balancer, bool(key)) if balancer else {}))
     scope.after(configuration).add_all([*loading(inputs, entry, known, content, data["digest"])])
-    return service.spec.apply(_node_port)
+    return service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
 
 
 def _apps_authority(inputs: StackInputs, routes: Sequence[RouteTarget]) -> dict[str, str]:
@@ -117,19 +119,39 @@ def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
     return {"tls.crt": pulumi.Output.secret(chain), "tls.key": pulumi.Output.secret(private), "digest": digest}
 
 
-def _service(namespace: str, known: KnownEndpoint) -> Manifest:
-    """The way in from outside. `Local` keeps the caller's address, which the log names and apps are told."""
+def _service(namespace: str, known: KnownEndpoint, balanced: Manifest) -> Manifest:
+    """The way in from outside: a node port, or with `balanced`, what a load balancer asks for. `Local` keeps the
+    caller's address, which the log names and apps are told."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace},
+        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace, **balanced.get("metadata", {})},
         "spec": {
             "type": "NodePort",
             "externalTrafficPolicy": "Local",
             "selector": known.pod_labels,
-            "ports": [{"name": "http", "port": _PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [_port("http", _PORT)],
+            **balanced.get("spec", {}),
         },
     }
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"name": name, "port": number, "targetPort": "http", "protocol": "TCP"}
+
+
+def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest:
+    """What the Service says to be served at the balancer that the landing zone has made. The gateway speaks TLS and
+    plain HTTP, which it sends to HTTPS, on one port."""
+    city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
+    landed = inputs.upstream.get(naming.stack_name(city.name, "landing", cloud.name))
+    known = landed.balancers.get(balancer.zone) if isinstance(landed, LandingOutputs) else None
+    annotations = {
+        BALANCER_ANNOTATIONS[cloud.provider]: known or unknown(),
+        **service_annotations(cloud.provider, public=balancer.public),
+    }
+    ports = [_port("http", _PORT), *([_port("https", _TLS_PORT)] if tls else [])]
+    return {"metadata": {"annotations": annotations}, "spec": {"type": "LoadBalancer", "ports": ports}}
 
 
 def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[RouteTarget]) -> Iterator[Manifest]:
@@ -210,6 +232,7 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
 
 # The port of the Service for outside, within the cluster.
 _PORT = 80
+_TLS_PORT = 443
 
 
 # As many answers in a row as there are gateway pods, twice over: each answer comes from one of them. The images have no

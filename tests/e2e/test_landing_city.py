@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from tests.e2e.files import CityFiles, Document, app, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine
 from tests.support.some import some
-from tests.support.vendor_plugin import launcher
+from tests.support.vendor_plugin import BALANCER_ADDRESS, launcher
 from wecityctl.engine.vendors import VENDORS, sdk_version
 from wecityctl.local.simulated.nodes import SIMULATED
 from wecityctl.parts.vendor import engine_place
@@ -61,6 +63,11 @@ def test_four_clouds_are_previewed_with_nothing_at_hand(home: Machine) -> None:
         "Key",
     } <= made["ali"]
     assert {"Gateway", "Cluster", "NodePool", "Bucket", "Key"} <= made["tencent"]
+    # The gateway is there, and so is the way in.
+    balanced = [
+        change["name"] for change in stacks["yunhai.landing.tencent"]["changes"] if "balancer" in change["name"]
+    ]
+    assert sorted(balanced) == ["balancer-internet", "group-balancer-internet", "rules-balancer-internet"]
     assert {"Vpc", "Subnet", "Secgroup", "Cluster", "NodePool", "Bucket", "Key"} <= made["huawei"]
     assert {"Network", "Subnet", "Cluster", "NodeGroup", "Container"} <= made["gov"]
     # No way out of an extranet.
@@ -119,6 +126,29 @@ def delta() -> Iterator[Delta]:
         yield Delta(home, files, cluster, home.root / "vendor.log")
 
 
+@contextmanager
+def cloud_controller(cluster: Cluster) -> Iterator[None]:
+    """What the vendor's cloud controller does: a Service of type LoadBalancer is given the address of its balancer."""
+    done = Event()
+
+    def work() -> None:
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": BALANCER_ADDRESS}]}}}
+        while not done.wait(2):
+            for item in cluster.get("services", "-A")["items"]:
+                if item["spec"]["type"] == "LoadBalancer" and not item["status"]["loadBalancer"]:
+                    name, place = item["metadata"]["name"], item["metadata"]["namespace"]
+                    patch = ["--subresource=status", "--type=merge", "-p", json.dumps(status)]
+                    cluster.kubectl("patch", "service", name, "-n", place, *patch)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 @pytest.mark.cluster
 def test_without_the_plug_in_nothing_is_begun_and_it_is_named(delta: Delta) -> None:
     done = delta.run("up", delta.files, "--yes", "-o", "json", code=4)
@@ -138,7 +168,8 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     shown = delta.run("preview", delta.files, "-o", "json")
     assert "once the landing zone of main is up" in shown.stack("tenant.parks.main")["reason"]
     assert delta.calls() == []
-    done = delta.run("up", delta.files, "--yes", "-o", "json")
+    with cloud_controller(delta.cluster):
+        done = delta.run("up", delta.files, "--yes", "-o", "json")
     assert {item["outcome"] for item in done.result()["stacks"]} <= {"succeeded", "unchanged"}, done
     calls = delta.calls()
     assert "create alicloud:cs/managedKubernetes:ManagedKubernetes cluster" in calls
@@ -146,6 +177,22 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     # What was shown is what was made, on the vendor's side and on the cluster.
     assert done.changes() == shown.changes()
     assert len(delta.cluster.objects_of(NAME)) > 30
+    # People reach the city at the landing zone's balancer, which the Service names, and not at a node port.
+    service = delta.cluster.get("service", "entry", "-n", f"{NAME}-platform-application")
+    annotations = service["metadata"]["annotations"]
+    assert annotations["service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id"] == "id-balancer-internet"
+    assert service["spec"]["type"] == "LoadBalancer"
+    status = delta.run("status", delta.files, "-o", "json", credentials=False).json()
+    assert status["balancers"] == [
+        {
+            "cloud": "main",
+            "zone": "internet",
+            "balancer": "id-balancer-internet",
+            "address": BALANCER_ADDRESS,
+            "public": True,
+        }
+    ]
+    assert f"{BALANCER_ADDRESS} (on the internet)" in delta.run("status", delta.files, credentials=False).out
     # Nothing of the stand-in is where another city would take it for the vendor's own.
     everybodys = engine_place("alicloud", version) / stand_in.name
     assert not (everybodys.is_symlink() and everybodys.readlink() == stand_in)

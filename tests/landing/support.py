@@ -19,12 +19,14 @@ import yaml
 from wecityctl.engine.recorder import Answers, record
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import StackInputs
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Compliance, Flow, Network, Pool, ProviderKind, Zone
 from wecityctl.model.outputs import LandingOutputs
 from wecityctl.model.vendors import AlicloudSettings, HuaweiCloudSettings, OpenStackSettings, TencentCloudSettings
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
+_OUTPUTS = ("region", "network", "subnets", "cluster", "bucket", "key", "balancers", "addresses", "public_zones")
 EXPECTED = Path(__file__).parent / "expected"
 INTERNET = Zone("internet", "internet", egress=True)
 EXTRANET = Zone("extranet", "government-extranet")
@@ -75,7 +77,7 @@ def city(*clouds: Cloud, sm: bool = False, **changes: Any) -> City:
     return replace(base, **changes)
 
 
-def inputs_of(base: City, name: str = "main") -> StackInputs:
+def inputs_of(base: City, name: str = "main", balancers: tuple[Balancer, ...] = ()) -> StackInputs:
     """What the landing stack of a cloud is given."""
     catalogue = load_catalogue()
     plan = make_plan(base, catalogue)
@@ -88,12 +90,15 @@ def inputs_of(base: City, name: str = "main") -> StackInputs:
         upstream={},
         images={},
         provider_version="",
+        balancers=balancers,
     )
 
 
-def recorded(base: City, name: str = "main", answers: Answers | None = None) -> Recording:
+def recorded(
+    base: City, name: str = "main", answers: Answers | None = None, balancers: tuple[Balancer, ...] = ()
+) -> Recording:
     """The landing stack of a cloud, recorded."""
-    return record(inputs_of(base, name), answers=answers)
+    return record(inputs_of(base, name, balancers), answers=answers)
 
 
 def outputs_of(recording: Recording) -> LandingOutputs:
@@ -124,7 +129,7 @@ def snapshot(recording: Recording) -> str:
         entry["inputs"] = _sorted(item.inputs)
         lines.append(entry)
     found = outputs_of(recording)
-    outputs = {name: getattr(found, name) for name in ("region", "network", "subnets", "cluster", "bucket", "key")}
+    outputs = {name: getattr(found, name) for name in _OUTPUTS}
     return yaml.safe_dump({"resources": lines, "outputs": outputs}, sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -11,6 +11,7 @@ from pulumi.runtime import mocks
 from tests.landing import support
 from wecityctl.engine.recorder import Answers
 from wecityctl.graph import Recording
+from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City
 
 
@@ -29,6 +30,7 @@ def watched(
     *,
     outputs: Mapping[str, Mapping[str, Any]] | None = None,
     answers: Mapping[str, dict[str, Any]] | None = None,
+    balancers: tuple[Balancer, ...] = (),
 ) -> Watched:
     """Record the landing stack. `outputs` adds what the cloud itself gives a resource, by token; `answers` is what data
     functions say, by token."""
@@ -47,7 +49,7 @@ def watched(
             calls[args.token] = dict(args.args)
             return (answers or {}).get(args.token, {}), []
 
-    return Watched(support.recorded(city, answers=Seen()), reads, calls)
+    return Watched(support.recorded(city, answers=Seen(), balancers=balancers), reads, calls)
 
 
 def values_of(recording: Recording) -> set[str]:

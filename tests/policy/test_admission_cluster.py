@@ -16,7 +16,8 @@ from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namesp
 from tests.support.admission import of_city, operator
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
-from wecityctl.model.city import City, Compliance, Waiver
+from wecityctl.model import naming
+from wecityctl.model.city import City, Cloud, Compliance, Waiver
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.rules import RULES, rule
 from wecityctl.stacks.base.kubernetes import manager
@@ -186,6 +187,36 @@ def test_nothing_is_judged_in_a_namespace_that_is_nobodys(fenced: ControlPlane) 
         item = case.objects[-1]
         elsewhere = {**item, "metadata": {**item["metadata"], "namespace": "nobodys"}}
         assert create(fenced, elsewhere) == "", str(case)
+
+
+def test_an_extranets_entry_point_may_be_at_a_balancer_that_is_there_already(fenced: ControlPlane) -> None:
+    vendor = Cloud("main", "tencentcloud", ("internet", "extranet", "ex"), region="ap-guangzhou")
+    harbour = strict_city("harbour", clouds=(vendor,))
+    place = naming.platform_namespace("application", "extranet")
+    space = namespace(harbour.name, place)
+    space["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce")
+    held = [of_city(item, harbour.name) for item in held_by(rule("extranet-exposure"), harbour, OWN_IMAGES)]
+    made = [*cluster_roles(harbour), *manager(harbour), space, *held]
+    fenced.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
+
+    def service(name: str, kind: str, **annotations: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": place, "annotations": annotations}
+        spec = {"type": kind, "ports": [{"port": 80}]}
+        return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+    named = {"service.kubernetes.io/tke-existed-lbid": "lb-1"}
+    try:
+        until(lambda: bool(create(fenced, service("entry", "LoadBalancer"))))
+        # Without a name the vendor's controller would make one, on the internet.
+        assert "no load balancer" in create(fenced, service("entry", "LoadBalancer"))
+        assert "no load balancer" in create(
+            fenced, service("entry", "LoadBalancer", **{"kubernetes.io/elb.id": "lb-1"})
+        )
+        assert "no load balancer" in create(fenced, service("other", "LoadBalancer", **named))
+        assert create(fenced, service("entry", "LoadBalancer", **named)) == ""
+        assert create(fenced, service("entry", "NodePort")) == ""
+    finally:
+        fenced.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(reversed(made)))
 
 
 def test_each_city_holds_its_own_lines(fenced: ControlPlane) -> None:

@@ -24,7 +24,7 @@ from wecityctl.model.city import (
     Use,
     Zone,
 )
-from wecityctl.model.outputs import Outputs
+from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
@@ -104,13 +104,16 @@ def inputs_for(
     )
 
 
-def record_city(whole: City, cluster: Clusters = CLUSTER) -> dict[str, Recording]:
-    """Every stack of a city, recorded in order."""
+def record_city(whole: City, cluster: Clusters = CLUSTER, landed: LandingOutputs | None = None) -> dict[str, Recording]:
+    """Every stack of a city, recorded in order; `landed` stands for what each landing zone has put out."""
     plan = make_plan(whole, load_catalogue())
     outputs: dict[str, Outputs | None] = {}
     recordings = {}
     for stack in plan.stacks:
         if stack.layer == "secrets":
+            continue
+        if stack.layer == "landing" and landed is not None:
+            outputs[stack.name] = landed
             continue
         recordings[stack.name] = record(inputs_for(plan, stack.name, outputs, cluster))
         outputs[stack.name] = recordings[stack.name].outputs

@@ -14,8 +14,20 @@ from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city,
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
-from wecityctl.model.city import Entry, EntryTLS, Images, KubernetesSettings, Platform, Route, Use
-from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
+from wecityctl.model.balancers import BALANCER_ANNOTATIONS
+from wecityctl.model.city import (
+    VENDORS,
+    Cloud,
+    Entry,
+    EntryTLS,
+    Images,
+    KubernetesSettings,
+    Platform,
+    ProviderKind,
+    Route,
+    Use,
+)
+from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
@@ -193,6 +205,26 @@ def test_a_city_whose_routes_are_all_in_the_internet_has_the_one_entry_point_it_
     (service,) = [item for item in objects(recorded, "Service") if item.inputs["spec"].get("type") == "NodePort"]
     assert service.name == "platform-application/entry"
     assert service.inputs["spec"]["externalTrafficPolicy"] == "Local"
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(provider: ProviderKind) -> None:
+    zones = {"internet": "lb-1", "extranet": "lb-2"}
+    landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", balancers=zones)
+    cloud = Cloud("main", provider, ("internet", "extranet", "ex"))
+    whole = city(app("code"), app("desk", zone="extranet"), app("hub", zone="ex"), clouds=(cloud,))
+    recorded = record_city(replace(whole, entry=Entry(tls=EntryTLS(enabled=True))), landed=landed)
+    spaces = {"internet": "platform-application", "extranet": "platform-application-extranet"}
+    for zone, space in spaces.items():
+        service = one(recorded, "Service", f"{space}/entry").inputs
+        assert service["metadata"]["annotations"][BALANCER_ANNOTATIONS[provider]] == zones[zone]
+        assert service["spec"]["type"] == "LoadBalancer"
+        assert [port["port"] for port in service["spec"]["ports"]] == [80, 443]
+    # Nobody asked for one at the exchange: its apps are reached by declared flows.
+    assert one(recorded, "Service", "platform-application-ex/entry").inputs["spec"]["type"] == "NodePort"
+    outputs = recorded["xc.entry"].outputs
+    assert isinstance(outputs, EntryOutputs)
+    assert (outputs.node_port, outputs.others[0].node_port) == (0, 0)
 
 
 def test_a_gateway_tied_to_a_zone_serves_that_one_and_others_have_their_own() -> None:

@@ -15,7 +15,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 if TYPE_CHECKING:
     from wecityctl.clusters import Clusters
     from wecityctl.graph import Recording
-    from wecityctl.overview import Away, StackStatus, WorkloadStatus
+    from wecityctl.overview import Away, BalancerStatus, StackStatus, WorkloadStatus
     from wecityctl.session import Session
 
 # A stack that failed at its beginning lacks everything.
@@ -34,7 +34,14 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
-    from wecityctl.overview import examine_clouds, exit_code, find_lacking, stack_statuses, workload_statuses
+    from wecityctl.overview import (
+        balancer_statuses,
+        examine_clouds,
+        exit_code,
+        find_lacking,
+        stack_statuses,
+        workload_statuses,
+    )
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
@@ -51,12 +58,14 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
     if lacking:
         stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
+    balancers = balancer_statuses(session.city, backend)
     if output is Output.JSON:
         say_json(
             {
                 "city": session.city.name,
                 "stacks": [_stack_json(item) for item in stacks],
                 "workloads": [asdict(item) for item in read.found],
+                "balancers": [asdict(item) for item in balancers],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
                 "notes": list(examined.notes),
@@ -64,6 +73,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         )
     else:
         _print(stacks, read.found)
+        _print_balancers(balancers)
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)
@@ -143,6 +153,19 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
             f"{item.ready}/{item.wanted}",
             item.state + mark + why,
         )
+    console().print()
+    print_table(console(), table)
+
+
+def _print_balancers(balancers: tuple[BalancerStatus, ...]) -> None:
+    from wecityctl.report.tables import new_table, print_table
+
+    if not balancers:
+        return
+    table = new_table(("ENTRY POINT OF", "CLOUD", "LOAD BALANCER", "ADDRESS"))
+    for item in balancers:
+        where = "on the internet" if item.public else "internal"
+        table.add_row(item.zone, item.cloud, item.balancer, f"{item.address or 'none yet'} ({where})")
     console().print()
     print_table(console(), table)
 

@@ -14,6 +14,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.state import StackState
 from wecityctl.graph import SECRET
 from wecityctl.inputs import StackInputs
+from wecityctl.model.balancers import balancers_of
 from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
 from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
@@ -41,13 +42,24 @@ def kept_kubeconfig(backend: Backend, cloud: str) -> str | None:
     return kubeconfig_of(state.outputs) if state is not None else None
 
 
+def kept_outputs(backend: Backend, cloud: str) -> LandingOutputs | None:
+    """What the cloud's landing zone has put out, as the state has it; `None` where there is nothing of this version."""
+    state = backend.read_state(stack_name(backend.city, LAYER, cloud))
+    return _outputs_of(state.outputs) if state is not None else None
+
+
 def kubeconfig_of(outputs: Mapping[str, Any] | None) -> str | None:
     """The kubeconfig in a landing zone's outputs; `None` where there are none of this version."""
+    found = _outputs_of(outputs)
+    return found.kubeconfig if found is not None else None
+
+
+def _outputs_of(outputs: Mapping[str, Any] | None) -> LandingOutputs | None:
     try:
         found = outputs_from_json(LAYER, dict(outputs)) if outputs is not None else None
     except (ValueError, TypeError):
         return None
-    return found.kubeconfig if isinstance(found, LandingOutputs) else None
+    return found if isinstance(found, LandingOutputs) else None
 
 
 def redacted(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +68,8 @@ def redacted(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:
-    """What a landing zone's program is given: its own cloud, the networks of the others, and what holds for all.
+    """What a landing zone's program is given: its own cloud, the networks of the others, what holds for all, and which
+    entry points get a load balancer.
 
     Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
     has no credentials of the vendor at hand to the vendor.
@@ -70,6 +83,7 @@ def narrowed(inputs: StackInputs) -> StackInputs:
         images={},
         crossings=Crossings(),
         reach={},
+        balancers=balancers_of(inputs.city, inputs.stack.cloud, inputs.placement.entry),
     )
 
 

@@ -260,7 +260,8 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone."""
+    """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone. `balancers`
+    names the zones whose entry points get a load balancer; `None`: those that people reach."""
 
     name: str
     provider: ProviderKind
@@ -275,6 +276,7 @@ class Cloud:
     existing: Existing = Existing()
     crossing: Crossing = field(default_factory=Crossing)
     public_api: PublicApi = PublicApi()
+    balancers: tuple[str, ...] | None = None
     expected: tuple[Expected, ...] = ()
     openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
     alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)

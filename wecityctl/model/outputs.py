@@ -15,7 +15,8 @@ LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenan
 @dataclass(frozen=True, slots=True)
 class LandingOutputs:
     """A vendor's landing zone. `kubeconfig` is text and secret; the others are the vendor's identifiers, `subnets` by
-    zone; empty where the landing zone has no such thing."""
+    zone; empty where the landing zone has no such thing. `balancers` are the entry points' load balancers by zone,
+    `addresses` where they answer, `public_zones` the zones of those that answer on the internet."""
 
     cloud: str
     provider: str
@@ -26,6 +27,9 @@ class LandingOutputs:
     cluster: str
     bucket: str = ""
     key: str = ""
+    balancers: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    public_zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,8 @@ class ZoneEntry:
 @dataclass(frozen=True, slots=True)
 class EntryOutputs:
     """The entry points. `hosts` and `node_port` are the main one's, `others` those of zones with one of their own;
-    a node port is 0 where an ingress class serves. `tls`: whether they speak HTTPS. `authority` has the certificates
-    of the city's own authority in PEM, empty where it has issued none.
+    a node port is 0 where an ingress class or a load balancer serves. `tls`: whether they speak HTTPS. `authority` has
+    the certificates of the city's own authority in PEM, empty where it has issued none.
     """
 
     domain: str

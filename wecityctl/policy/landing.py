@@ -35,11 +35,22 @@ PUBLIC_RESOURCES: Mapping[str, str] = {
 _PUBLIC_INPUTS: tuple[tuple[str, str, str], ...] = (
     (_ENDPOINT, "clusterInternet", "a public API endpoint"),
     ("huaweicloud:Cce/cluster:Cluster", "eip", "a public API endpoint"),
+    ("huaweicloud:DedicatedElb/loadbalancer:Loadbalancer", "ipv4EipId", "a public load balancer"),
     ("openstack:networking/router:Router", "externalNetworkId", "a router to the outside"),
     (_TEMPLATE, "floatingIpEnabled", "floating addresses for nodes"),
     ("openstack:containerinfra/cluster:Cluster", "floatingIpEnabled", "floating addresses for nodes"),
 )
+# The input of a balancer that says where it answers, and the values that mean the internet.
+_BALANCER_INPUTS: Mapping[str, str] = {
+    "alicloud:slb/applicationLoadBalancer:ApplicationLoadBalancer": "addressType",
+    "tencentcloud:Clb/instance:Instance": "networkType",
+}
+_PUBLIC_BALANCERS = ("internet", "OPEN")
+# How the names of balancers begin; the zone follows.
+BALANCER = "balancer-"
 _PUBLIC_ADDRESS_FLAGS = ("publicIpAssigned", "internetMaxBandwidthOut")
+
+# What vendors' CSI drivers call the encryption of a volume.
 
 CLUSTERS = (
     "alicloud:cs/managedKubernetes:ManagedKubernetes",
@@ -78,6 +89,8 @@ def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]
         for token, name, what in _PUBLIC_INPUTS:
             if item.type == token and item.inputs.get(name):
                 yield item, what
+        if item.inputs.get(_BALANCER_INPUTS.get(item.type, "")) in _PUBLIC_BALANCERS:
+            yield item, "a public load balancer"
         if item.type == _ON_BY_DEFAULT:
             if item.inputs.get("newNatGateway") is not False:
                 yield item, "a NAT gateway"
@@ -88,6 +101,11 @@ def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]
         scaling = item.inputs.get("autoScalingConfig")
         if isinstance(scaling, Mapping) and any(scaling.get(flag) for flag in _PUBLIC_ADDRESS_FLAGS):
             yield item, "public addresses for nodes"
+
+
+def balanced_zone(item: RecordedResource) -> str:
+    """The zone whose entry point a balancer leads to; empty for what is no balancer of an entry point."""
+    return item.name.removeprefix(BALANCER) if item.name.startswith(BALANCER) else ""
 
 
 def is_public_endpoint(what: str) -> bool:
@@ -145,10 +163,12 @@ def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> b
     return any("bucketServerSideEncryption" in item.type for item in recording.resources)
 
 
-def encrypts_volumes(storage_class: RecordedResource) -> bool:
-    """Whether a StorageClass says that its volumes are encrypted, in the parameters of its vendor's driver."""
+def keeps_volumes_encrypted(storage_class: RecordedResource) -> bool:
+    """Whether a StorageClass says that its volumes are encrypted, in the parameters of its vendor's driver. Of Cinder's
+    types a name is all that can be seen."""
     parameters = storage_class.inputs.get("parameters") or {}
-    return any(
+    cinder = storage_class.inputs.get("provisioner") == "cinder.csi.openstack.org"
+    return (cinder and _is_set(parameters, "type")) or any(
         ("crypt-key-id" in name and bool(value))
         or (name.lower() in ("encrypted", "encrypt") and str(value).lower() in ("true", "encrypt"))
         for name, value in parameters.items()

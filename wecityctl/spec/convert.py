@@ -34,6 +34,7 @@ def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
         existing=_existing(spec.existing) if spec.existing is not None else model.Existing(),
         crossing=_crossing(spec.crossing) if spec.crossing is not None else model.Crossing(),
         public_api=model.PublicApi(tuple(spec.public_api.allow_from) if spec.public_api is not None else ()),
+        balancers=tuple(spec.balancers) if spec.balancers is not None else None,
         expected=tuple(map(_expected, spec.expected)),
         openstack=vendors.OpenStackSettings(**_frozen(spec.openstack)),
         alicloud=vendors.AlicloudSettings(**_frozen(spec.alicloud)),

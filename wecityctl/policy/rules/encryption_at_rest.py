@@ -9,9 +9,9 @@ from wecityctl.model.words import some
 from wecityctl.policy.landing import (
     BUCKETS,
     CLUSTERS,
-    encrypts_volumes,
     keeps_objects_encrypted,
     keeps_secrets_encrypted,
+    keeps_volumes_encrypted,
     landing_zones,
 )
 from wecityctl.policy.model import Finding, Posture, Rule
@@ -63,7 +63,7 @@ def _volumes(posture: Posture, cloud: Cloud) -> Iterator[tuple[str, bool]]:
     encrypting = {
         name_of(item)
         for recording, item in posture.objects("StorageClass")
-        if cloud_of(posture, recording) == cloud.name and encrypts_volumes(item)
+        if cloud_of(posture, recording) == cloud.name and keeps_volumes_encrypted(item)
     }
     for recording, item in posture.objects("PersistentVolumeClaim"):
         if cloud_of(posture, recording) == cloud.name:

@@ -1,11 +1,12 @@
-"""A government extranet is reached through its own entry point alone: no load balancer, external address or gateway,
-and no node port but that of the entry point."""
+"""A government extranet is reached through its own entry point alone: no external address or gateway, and no node port
+or load balancer but that of the entry point."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model.balancers import BALANCER_ANNOTATIONS
 from wecityctl.model.city import City
 from wecityctl.model.entries import ENTRY_SERVICE, entry_of
 from wecityctl.model.naming import stack_name
@@ -71,10 +72,12 @@ def check(posture: Posture) -> Iterable[Finding]:
 
 
 def _is_entry(posture: Posture, recording: Recording, item: RecordedResource) -> bool:
-    """Whether it is the node port of an extranet's own entry point, as the entry stack makes it."""
+    """Whether it is the node port of an extranet's own entry point, or its balancer, as the entry stack makes it."""
     spec = item.inputs.get("spec") or {}
     made = recording.stack == stack_name(posture.city.name, "entry") and item.inputs.get("kind") == "Service"
-    plain = spec.get("type") == "NodePort" and not spec.get("externalIPs")
+    named = set((item.inputs.get("metadata") or {}).get("annotations") or ()) & set(_balancers(posture.city))
+    balanced = spec.get("type") == "LoadBalancer" and bool(named)
+    plain = (spec.get("type") == "NodePort" or balanced) and not spec.get("externalIPs")
     return made and plain and name_of(item) == ENTRY_SERVICE and namespace_of(item) in _entries(posture.city)
 
 
@@ -84,9 +87,25 @@ def _entries(city: City) -> tuple[str, ...]:
     return tuple(sorted({entry.namespace for entry in found if entry is not None}))
 
 
+def _balancers(city: City) -> tuple[str, ...]:
+    """The annotations by which a Service names a balancer that a landing zone has made: an extranet's are internal."""
+    zones = set(extranets(city))
+    vendors = {item.provider for item in city.clouds if item.has_landing_zone and zones & set(item.zones)}
+    return tuple(sorted(BALANCER_ANNOTATIONS[vendor] for vendor in vendors))
+
+
 def extranets(city: City) -> tuple[str, ...]:
     """The city's zones that are government extranets."""
     return tuple(zone.name for zone in city.zones if zone.kind == "government-extranet")
+
+
+def _outside(city: City) -> str:
+    """What the Service of an extranet's entry point may be: a node port, or at a balancer that is there already."""
+    kind, balancers = "dyn(object).spec.?type.orValue('')", _balancers(city)
+    if not balancers:
+        return f"{kind} == 'NodePort'"
+    named = f"{quote(balancers)}.exists(key, key in dyn(object).metadata.?annotations.orValue({{}}))"
+    return f"({kind} == 'NodePort' || ({kind} == 'LoadBalancer' && {named}))"
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
@@ -109,7 +128,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         [
             Validation(
                 f"object.kind != 'Service' || dyn(object).spec.?type.orValue('ClusterIP') in {quote(_INNER)}"
-                f" || (dyn(object).spec.?type.orValue('') == 'NodePort' && request.name == {quote(ENTRY_SERVICE)}"
+                f" || ({_outside(city)} && request.name == {quote(ENTRY_SERVICE)}"
                 f" && request.namespace in {quote(_entries(city))} && {may(city, MANAGE)})",
                 "a government extranet zone has no load balancer and no node port; serve it through a route of its app",
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.city import City, Cloud
-from wecityctl.policy.landing import is_open_to_all, is_public_endpoint, landing_zones, public_parts
+from wecityctl.policy.landing import balanced_zone, is_open_to_all, is_public_endpoint, landing_zones, public_parts
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -32,6 +32,7 @@ def check(posture: Posture) -> Iterator[Finding]:
             )
     for cloud, recording in landing_zones(posture):
         kinds = {city.zone(name).kind for name in cloud.zones}
+        inner = {name for name in cloud.zones if city.zone(name).kind != "internet"}
         for item, what in public_parts(recording):
             endpoint = is_public_endpoint(what)
             if endpoint and kinds == {"internet"} and is_open_to_all(recording, item):
@@ -43,7 +44,7 @@ def check(posture: Posture) -> Iterator[Finding]:
                     document=("Cloud", cloud.name),
                     path=("spec", "provider"),
                 )
-            elif is_closed(city, cloud) or (endpoint and kinds != {"internet"}):
+            elif is_closed(city, cloud) or (endpoint and kinds != {"internet"}) or balanced_zone(item) in inner:
                 yield Finding(
                     subject=f"cloud {cloud.name}",
                     message=f"{item.name} ({item.type}) has {what}, and the cloud carries {', '.join(cloud.zones)}",

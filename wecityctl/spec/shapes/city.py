@@ -285,6 +285,11 @@ class CloudSpec(Shape):
     public_api: PublicApi | None = options(
         "Who may reach the cluster's API from the internet; left out: nobody.", default=None
     )
+    balancers: list[names.ZoneName] | None = options(
+        "Zones whose entry points get a load balancer of the vendor's; left out: the internet's and extranets.",
+        ["internet"],
+        default=None,
+    )
     expected: list[Expected] = options(
         "What its owner puts into namespaces by himself.",
         [{"kind": "RoleBinding", "name": "owner-*"}],
