@@ -13,6 +13,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.storage import landed_class
 from wecityctl.plan import Plan
 from wecityctl.spec.load import Positions
 from wecityctl.spec.nodes import PathItem, Place, format_path
@@ -55,7 +56,9 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
                 yield _problem(positions, "Platform", stack.subject, _path(plan, capability), message, expected)
             cloud = plan.city.cloud(stack.cloud)
             old, new = _text(claim, "spec", "storageClassName"), cloud.kubernetes.storage_class
-            if cloud.provider == "kubernetes" and old != new:
+            if landed := landed_class(plan.city, cloud):
+                new = landed
+            if (cloud.provider == "kubernetes" or landed) and old != new:
                 message = f"the volume of {capability.name!r} has {_class(old)}, and no volume changes its class"
                 path = ("spec", "kubernetes", "storageClass")
                 yield _problem(positions, "Cloud", cloud.name, path, message, _class(old))

@@ -1,7 +1,8 @@
 """The base of a cloud that is a Kubernetes cluster: what every platform and tenant on it stands on.
 
-It holds cluster-wide objects only: priorities, the three separate administrators (三员分立), and the admission policies
-of the red lines, which are the rules' own. Namespaces and their network policies belong to who lives in them.
+It holds cluster-wide objects only: priorities, a storage class on a landing zone's cluster, the three separate
+administrators (三员分立), and the admission policies of the red lines, which are the rules' own. Namespaces and their
+network policies belong to who lives in them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.outputs import BaseOutputs, to_json
+from wecityctl.model.storage import landed_class
 from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.rules.role_bindings import manager_name
+from wecityctl.stacks.base.storage import storage_class
 from wecityctl.stacks.duties import cluster_role, cluster_roles
 from wecityctl.stacks.objects import Manifest, open_scope
 
@@ -28,7 +31,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     scope = open_scope(inputs, "base", inputs.stack.cloud)
     city = inputs.city
     fixed = [*priority_classes(city), *cluster_roles(city), *manager(city)]
-    scope.add_all([*fixed, *admission(city, inputs.images)])
+    made = storage_class(inputs)
+    scope.add_all([*fixed, *([made] if made else []), *admission(city, inputs.images)])
     cloud = city.cloud(inputs.stack.cloud)
     cluster = inputs.cluster
     return to_json(
@@ -36,7 +40,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
             cloud=cloud.name,
             provider=cloud.provider,
             zones=cloud.zones,
-            storage_class=cluster.storage_class if cluster else cloud.kubernetes.storage_class,
+            storage_class=landed_class(city, cloud)
+            or (cluster.storage_class if cluster else cloud.kubernetes.storage_class),
             ingress_class=cluster.ingress_class if cluster else cloud.kubernetes.ingress_class,
             simulated=cluster.simulated if cluster else cloud.local.nodes == "simulated",
         )

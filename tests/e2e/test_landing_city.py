@@ -20,6 +20,7 @@ from tests.e2e.machine import Cluster, Done, Machine, machine
 from tests.support.some import some
 from tests.support.vendor_plugin import BALANCER_ADDRESS, launcher
 from wecityctl.engine.vendors import VENDORS, sdk_version
+from wecityctl.local.node.provisioner.volumes import STORAGE_CLASS
 from wecityctl.local.simulated.nodes import SIMULATED
 from wecityctl.parts.vendor import engine_place
 
@@ -32,6 +33,8 @@ ALICLOUD: Document = {
     "region": "cn-shenzhen",
     "alicloud": {"availabilityZones": ["cn-shenzhen-e"]},
     "network": {"cidr": "10.8.0.0/16", "pods": "10.80.0.0/16"},
+    # The embedded cluster's, which has none of the vendor's drivers.
+    "kubernetes": {"storageClass": STORAGE_CLASS},
     "pools": [
         {
             "name": "general",

@@ -18,6 +18,7 @@ from wecityctl.model.balancers import BALANCER_ANNOTATIONS
 from wecityctl.model.city import (
     VENDORS,
     Cloud,
+    Compliance,
     Entry,
     EntryTLS,
     Images,
@@ -29,10 +30,13 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.vendors import OpenStackSettings
 from wecityctl.plan import make_plan
+from wecityctl.policy.landing import keeps_volumes_encrypted
 from wecityctl.stacks.catalogue import load_catalogue
 from wecityctl.stacks.entry.nginx import render_routes
 
+LANDED = LandingOutputs("main", "alicloud", "", "", "net-1", {}, "c-1", key="key-1")
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
 
 
@@ -225,6 +229,38 @@ def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(prov
     outputs = recorded["xc.entry"].outputs
     assert isinstance(outputs, EntryOutputs)
     assert (outputs.node_port, outputs.others[0].node_port) == (0, 0)
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+def test_claims_on_a_landing_zones_cluster_name_a_class_that_is_made_and_encrypted(provider: ProviderKind) -> None:
+    landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", key="key-1")
+    settings = OpenStackSettings(volume_type="luks")
+    cloud = Cloud("main", provider, ("internet", "extranet", "ex"), openstack=settings)
+    whole = city(app("code"), clouds=(cloud,))
+    recorded = record_city(whole, landed=landed)
+    (made,) = objects(recorded, "StorageClass")
+    assert keeps_volumes_encrypted(made)
+    assert made.inputs["volumeBindingMode"] == "WaitForFirstConsumer"
+    parameters = made.inputs["parameters"]
+    assert {"alicloud": "kmsKeyId", "huaweicloud": "everest.io/crypt-key-id"}.get(provider, "") in {*parameters, ""}
+    assert {parameters[name] for name in parameters if "key" in name.lower()} <= {"key-1"}
+    claims = some(objects(recorded, "PersistentVolumeClaim"))
+    assert {item.inputs["spec"]["storageClassName"] for item in claims} == {made.inputs["metadata"]["name"]}
+    # What the file names is taken as it is.
+    named = replace(cloud, kubernetes=KubernetesSettings(storage_class="gold"))
+    other = record_city(replace(whole, clouds=(named,)), replace(CLUSTER, storage_class="gold"), landed)
+    assert not objects(other, "StorageClass")
+    assert {item.inputs["spec"]["storageClassName"] for item in objects(other, "PersistentVolumeClaim")} == {"gold"}
+
+
+def test_volumes_that_cannot_be_encrypted_are_not_said_to_be() -> None:
+    plain = record_city(
+        city(app("code"), clouds=(Cloud("main", "openstack", ("internet", "extranet", "ex")),)), landed=LANDED
+    )
+    assert not keeps_volumes_encrypted(*objects(plain, "StorageClass"))
+    clouds = (Cloud("main", "alicloud", ("internet", "extranet", "ex")),)
+    sm = record_city(city(app("code"), clouds=clouds, compliance=Compliance(sm=True)), landed=LANDED)
+    assert not keeps_volumes_encrypted(*objects(sm, "StorageClass"))
 
 
 def test_a_gateway_tied_to_a_zone_serves_that_one_and_others_have_their_own() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class OpenStackSettings:
     """`cloud` is an entry of clouds.yaml (empty: the OS_* variables); `image` is the control plane's and the nodes',
-    `images` by architecture are for nodes of another; `key_manager` says whether Barbican is there."""
+    `images` by architecture are for nodes of another; `key_manager` says whether Barbican is there; `volume_type` is
+    the Cinder type of the city's volumes."""
 
     cloud: str = ""
     external_network: str = ""
@@ -23,6 +24,7 @@ class OpenStackSettings:
     key_pair: str = ""
     availability_zone: str = ""
     key_manager: bool = False
+    volume_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

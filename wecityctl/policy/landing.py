@@ -50,8 +50,6 @@ _PUBLIC_BALANCERS = ("internet", "OPEN")
 BALANCER = "balancer-"
 _PUBLIC_ADDRESS_FLAGS = ("publicIpAssigned", "internetMaxBandwidthOut")
 
-# What vendors' CSI drivers call the encryption of a volume.
-
 CLUSTERS = (
     "alicloud:cs/managedKubernetes:ManagedKubernetes",
     "tencentcloud:Kubernetes/cluster:Cluster",

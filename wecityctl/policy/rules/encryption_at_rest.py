@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.graph import RecordedResource
+from wecityctl.model import naming
 from wecityctl.model.city import Cloud
 from wecityctl.model.words import some
 from wecityctl.policy.landing import (
@@ -45,8 +47,17 @@ def check(posture: Posture) -> Iterator[Finding]:
                     document=("Cloud", cloud.name),
                     path=("spec", "provider"),
                 )
-
-        unknown = [name for name, is_encrypted in _volumes(posture, cloud) if not is_encrypted]
+        for item, is_encrypted in _classes(posture, cloud):
+            if not is_encrypted:
+                yield Finding(
+                    subject=f"cloud {cloud.name}",
+                    message=f"volumes are kept without encryption (StorageClass {item.name})",
+                    resolution="name an encrypted type of volumes where the vendor has such a setting, or waive it",
+                    stack=naming.stack_name(posture.city.name, "base", cloud.name),
+                    document=("Cloud", cloud.name),
+                    path=("spec", "provider"),
+                )
+        unknown = [name for name, is_encrypted in _volumes(posture, cloud) if is_encrypted is None]
         if unknown:
             yield Finding(
                 subject=f"cloud {cloud.name}",
@@ -58,16 +69,20 @@ def check(posture: Posture) -> Iterator[Finding]:
             )
 
 
-def _volumes(posture: Posture, cloud: Cloud) -> Iterator[tuple[str, bool]]:
-    """The volume claims on a cloud, each with whether its storage class is registered as one that encrypts."""
-    encrypting = {
-        name_of(item)
-        for recording, item in posture.objects("StorageClass")
-        if cloud_of(posture, recording) == cloud.name and keeps_volumes_encrypted(item)
-    }
+def _volumes(posture: Posture, cloud: Cloud) -> Iterator[tuple[str, bool | None]]:
+    """The volume claims on a cloud, each with whether its storage class encrypts; `None` for one that no stack
+    registers."""
+    classes = {name_of(item): is_encrypted for item, is_encrypted in _classes(posture, cloud)}
     for recording, item in posture.objects("PersistentVolumeClaim"):
         if cloud_of(posture, recording) == cloud.name:
-            yield item.name, (item.inputs.get("spec") or {}).get("storageClassName") in encrypting
+            yield item.name, classes.get(str((item.inputs.get("spec") or {}).get("storageClassName")))
+
+
+def _classes(posture: Posture, cloud: Cloud) -> Iterator[tuple[RecordedResource, bool]]:
+    """The storage classes that the stacks register on a cloud, each with whether it encrypts."""
+    for recording, item in posture.objects("StorageClass"):
+        if cloud_of(posture, recording) == cloud.name:
+            yield item, keeps_volumes_encrypted(item)
 
 
 def evidence(posture: Posture) -> Iterator[str]:

@@ -23,6 +23,9 @@ class OpenStackSettings(Shape):
     key_pair: names.VendorWord = options("A key pair for the nodes.", "ops", default="")
     availability_zone: names.VendorWord = options("Where nodes are made.", "nova", default="")
     key_manager: bool = options("Whether Barbican is there to keep keys.", default=False)
+    volume_type: names.VendorWord = options(
+        "The type of the city's volumes in Cinder, an encrypted one; empty: the cloud's default.", "luks", default=""
+    )
 
 
 class AlicloudSettings(Shape):
