@@ -303,7 +303,8 @@ def _pool(
         desired_capacity=pool.nodes,
         wait_node_ready=True,
         delete_keep_instance=False,
-        deletion_protection=True,
+        # A pool holds nothing that its cluster does not, and one that leaves the files goes with an `up`.
+        deletion_protection=False,
         labels=dict(item.labels),
         tags=zone.tags_of(pool=item.name),
         auto_scaling_config=kubernetes.NodePoolAutoScalingConfigArgs(

@@ -249,8 +249,11 @@ def test_down_goes_the_landing_zone_last_and_not_without_being_asked_for_its_dat
     assert "kept with its data" in kept.stack("landing.main")["reason"]
     assert delta.calls() == []
     done = delta.run("destroy", delta.files, f"--confirm={NAME}", "--delete-data", "-o", "json")
-    calls = delta.calls()
+    # The vendor deletes nothing that it protects: that is lifted first, and of nothing else.
+    lifted, *calls = delta.calls()
+    assert lifted == "update alicloud:cs/managedKubernetes:ManagedKubernetes cluster"
     assert calls and all(call.startswith("delete ") for call in calls)
+    assert "delete alicloud:cs/managedKubernetes:ManagedKubernetes cluster" in calls
     assert done.stack("landing.main")["outcome"] == "succeeded"
     order = [json.dumps(line) for line in done.lines() if line["event"] == "stack_finished"]
     assert LANDING in order[-2] or LANDING in order[-1]

@@ -105,6 +105,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if _plain(request.properties).get("deletionProtection") is True:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "deletion protection is enabled")
         _note("delete", request.urn)
         return empty_pb2.Empty()
 

@@ -11,7 +11,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment, StackState
-from wecityctl.engine.wire import Job
+from wecityctl.engine.wire import Job, Lifted
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
 from wecityctl.provider.settings import digest
@@ -54,9 +54,11 @@ class JobMaker:
         guarded: frozenset[str] = frozenset(),
         port: int = 0,
         shown: Deployment | None = None,
+        lifted: tuple[Lifted, ...] = (),
     ) -> Job:
         """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
-        that shall see another state than the stack's, `shown`.
+        that shall see another state than the stack's, `shown`. `lifted` is what a `destroy` first takes the vendor's
+        protection from.
 
         With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
         so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
@@ -92,8 +94,17 @@ class JobMaker:
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
             self.options.timeouts.idle,
-            tuple(self._arguments(stack, "refresh")) if self.options.refresh and operation == "up" else (),
+            self._before(stack, operation, lifted),
+            lifted,
         )
+
+    def _before(self, stack: str, operation: Operation, lifted: tuple[Lifted, ...]) -> tuple[str, ...]:
+        if self.options.refresh and operation == "up":
+            return tuple(self._arguments(stack, "refresh"))
+        if lifted:
+            targets = (word for item in lifted for word in ("--target", item.urn))
+            return ("up", *_CHANGING, *_COMMON, "--stack", stack, *targets)
+        return ()
 
     def _arguments(self, stack: str, operation: Operation) -> list[str]:
         arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]

@@ -43,10 +43,14 @@ class GuardError(pulumi.RunError):
 
 
 class Program:
-    """The program of one job. After a run `outputs` holds its resolved outputs, or `None` where they are not known."""
+    """The program of one job. After a run `outputs` holds its resolved outputs, or `None` where they are not known.
 
-    def __init__(self, job: Job) -> None:
+    `lifting`: it is the job's first run of two, which registers what shall lose its vendor's protection, if anything.
+    """
+
+    def __init__(self, job: Job, *, lifting: bool = False) -> None:
         self._job = job
+        self._lifted = job.lifted if lifting else ()
         self._resources: list[pulumi.Resource] = []
         self.outputs: Mapping[str, Any] | None = None
 
@@ -62,7 +66,7 @@ class Program:
             self.outputs = {"values": dict(self._job.values)}
             return
         if not self._job.program:
-            self._register_providers()
+            self._lift(self._register_providers())
             return
         returned = _load(self._job.program)(self._job.inputs)
         if inspect.isawaitable(returned):
@@ -100,9 +104,9 @@ class Program:
             city = self._job.stack.partition(".")[0]
             raise GuardError(f"not deleted without a confirmation: {names}\nto delete them, add --confirm={city}")
 
-    def _register_providers(self) -> None:
-        for provider in self._job.providers:
-            pulumi.ProviderResource(
+    def _register_providers(self) -> dict[str, pulumi.ProviderResource]:
+        return {
+            provider["name"]: pulumi.ProviderResource(
                 provider["package"],
                 provider["name"],
                 {
@@ -111,6 +115,13 @@ class Program:
                 },
                 pulumi.ResourceOptions(version=provider.get("version") or None),
             )
+            for provider in self._job.providers
+        }
+
+    def _lift(self, providers: Mapping[str, pulumi.ProviderResource]) -> None:
+        for item in self._lifted:
+            options = pulumi.ResourceOptions(provider=providers.get(item.provider), protect=True)
+            pulumi.CustomResource(item.type, item.name, dict(item.inputs), options)
 
 
 def _sealed(outputs: Mapping[str, Any]) -> dict[str, Any]:

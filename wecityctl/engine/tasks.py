@@ -19,6 +19,7 @@ from wecityctl.engine.landing import is_landing, kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.pending import resolve_pending, restore_providers
+from wecityctl.engine.protection import lifted_of, vendor_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns
 from wecityctl.engine.secret_store import has_certificates
@@ -446,7 +447,9 @@ class Backward:
             else 0
         )
         providers = provider_registrations(context.backend, state, context.clusters)
-        return self._maker.make(stack, "destroy", state=state, providers=providers, port=port)
+        lifted = lifted_of(context.backend, state) if is_landing(stack) and context.options.delete_data else ()
+        providers += vendor_providers(context.backend, state, [item.provider for item in lifted])
+        return self._maker.make(stack, "destroy", state=state, providers=providers, port=port, lifted=lifted)
 
     def _write(self, stack: str, state: StackState, deployment: Deployment) -> None:
         if state.deployment is not None and deployment != state.deployment:

@@ -22,12 +22,25 @@ copyreg.pickle(MappingProxyType, lambda mapping: (MappingProxyType, (dict(mappin
 
 
 @dataclass(frozen=True, slots=True)
+class Lifted:
+    """A resource to be registered without its vendor's protection: its type and name, its inputs, and the name of its
+    provider in the state."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: Mapping[str, Any] = field(repr=False)
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One stack's run, complete: a worker needs nothing else.
 
     `program` is empty where the engine works from the state alone. `last_good` are the outputs that a failed run must
     not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
     `arguments` go to the CLI as they are; `before` are those of a run of the CLI that must succeed first (or empty).
+    `lifted` are resources which that first run registers, beside the `providers`, instead of the program.
     `lock_record` is where the owner of the state's lock is noted (or empty). Timeouts are seconds, 0 for none:
     `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine may have nothing under way and say
     nothing, `cancel_timeout` the time from an interrupt until the engine is killed.
@@ -50,6 +63,7 @@ class Job:
     cancel_timeout: float = 60.0
     idle_timeout: float = 0.0
     before: tuple[str, ...] = ()
+    lifted: tuple[Lifted, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

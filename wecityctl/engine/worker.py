@@ -65,12 +65,12 @@ class _Run:
 
     def report(self, stages: Sequence[tuple[CliProcess, tuple[str, ...]]]) -> Report:
         code, program = 0, Program(self._job)
-        for cli, arguments in stages:
+        for number, (cli, arguments) in enumerate(stages):
             if self._cancels:
                 # Between two runs of the CLI: what the job is for has not been done.
                 code = 1
                 break
-            program = Program(self._job)
+            program = Program(self._job, lifting=number == 0 and len(stages) > 1)
             code = self._stage(cli, arguments, program)
             if code:
                 break

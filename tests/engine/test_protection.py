@@ -1,0 +1,65 @@
+"""What a vendor protects against deletion is found in a state, whatever the vendor calls it, and lifted there alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wecityctl.engine.protection import lifted_of, vendor_providers
+from wecityctl.engine.state import StackState, parse_state
+
+PROVIDER = "urn:pulumi:xc.landing.main::wecity::pulumi:providers:tencentcloud::cloud"
+CLUSTER = "urn:pulumi:xc.landing.main::wecity::tencentcloud:Kubernetes/cluster:Cluster::cluster"
+
+
+class Plain:
+    """A back end whose states hold no secrets."""
+
+    def reveal(self, deployment: Any, value: Any) -> Any:
+        return value
+
+
+def state_of(**inputs: Any) -> StackState:
+    provider = {"urn": PROVIDER, "type": "pulumi:providers:tencentcloud", "id": "p-1", "custom": True}
+    made = {
+        "urn": CLUSTER,
+        "type": "tencentcloud:Kubernetes/cluster:Cluster",
+        "id": "cls-1",
+        "custom": True,
+        "protect": True,
+        "provider": f"{PROVIDER}::p-1",
+        "inputs": inputs,
+    }
+    resources = [{**provider, "inputs": {"region": "ap-guangzhou", "version": "0.2.3", "__internal": {}}}, made]
+    found = parse_state("xc.landing.main", {"resources": resources}, None, b"")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "on", "off"),
+    [
+        ("deletionProtection", True, False),
+        ("deletionProtection", "Enabled", "Disabled"),
+        ("deletionProtectionEnable", True, False),
+        ("deleteProtect", True, False),
+        ("deleteProtection", "on", "off"),
+    ],
+)
+def test_the_switch_is_off_and_all_else_as_it_was(name: str, on: Any, off: Any) -> None:
+    state = state_of(vpcId="vpc-1", tags={"a": "b", "__defaults": []}, __defaults=["x"], **{name: on})
+    (found,) = lifted_of(Plain(), state)  # type: ignore[arg-type]
+    assert dict(found.inputs) == {"vpcId": "vpc-1", "tags": {"a": "b"}, name: off}
+    assert (found.urn, found.provider) == (CLUSTER, "cloud")
+    (provider,) = vendor_providers(Plain(), state, [found.provider])  # type: ignore[arg-type]
+    assert provider == {
+        "package": "tencentcloud",
+        "name": "cloud",
+        "inputs": {"region": "ap-guangzhou"},
+        "version": "0.2.3",
+    }
+
+
+def test_what_is_not_protected_is_left_alone() -> None:
+    assert lifted_of(Plain(), state_of(deletionProtection=False, vpcId="vpc-1")) == ()  # type: ignore[arg-type]

@@ -1,0 +1,66 @@
+"""The vendors' own protection against deletion, and how a confirmed `destroy` lifts it.
+
+A vendor refuses to delete what it protects, so the protection is taken off by an update of just those resources, in a
+run of the CLI before the one that deletes. Everything is read from the state: the stack may have left the files.
+Nothing else lifts it: programs switch it on in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.state import StackState, StateResource
+from wecityctl.engine.wire import Lifted
+
+# Inputs by which vendors protect a resource, and their values for it and for none.
+_SWITCHES: Mapping[str, tuple[tuple[Any, Any], ...]] = {
+    "deletionProtection": ((True, False), ("Enabled", "Disabled")),
+    "deletionProtectionEnable": ((True, False),),
+    "deleteProtect": ((True, False),),
+    "deleteProtection": (("on", "off"),),
+}
+
+
+def lifted_of(backend: Backend, state: StackState) -> tuple[Lifted, ...]:
+    """What of a stack its vendor protects against deletion, as it would be without."""
+    raw = {str(item.get("urn")): item for item in (state.deployment or {}).get("resources") or ()}
+    found = []
+    for item in state.resources:
+        inputs = _unprotected(item)
+        if inputs is not None and state.deployment is not None:
+            known = backend.reveal(state.deployment, inputs)
+            provider = str(raw[item.urn].get("provider") or "").rpartition("::")[0].rpartition("::")[2]
+            found.append(Lifted(item.urn, item.type, item.name, _without_marks(known), provider))
+    return tuple(found)
+
+
+def vendor_providers(backend: Backend, state: StackState, names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+    """The state's providers of these names, to be registered as they are."""
+    found = []
+    for item in state.resources:
+        if item.is_provider and item.name in names and state.deployment is not None:
+            inputs = _without_marks(backend.reveal(state.deployment, dict(item.inputs)))
+            version = inputs.pop("version", "")
+            package = item.type.rpartition(":")[2]
+            found.append({"package": package, "name": item.name, "inputs": inputs, "version": version})
+    return tuple(found)
+
+
+def _unprotected(item: StateResource) -> dict[str, Any] | None:
+    """The inputs of a resource without its vendor's protection; `None` where it has none."""
+    off = {
+        name: without
+        for name, values in _SWITCHES.items()
+        for protected, without in values
+        if item.custom and item.inputs.get(name) == protected and type(item.inputs.get(name)) is type(protected)
+    }
+    return {**item.inputs, **off} if off else None
+
+
+def _without_marks(value: Any) -> Any:
+    """Inputs without the notes that plug-ins leave beside them, such as which are defaults."""
+    if isinstance(value, Mapping):
+        return {key: _without_marks(item) for key, item in value.items() if not str(key).startswith("__")}
+    return [_without_marks(item) for item in value] if isinstance(value, list) else value
