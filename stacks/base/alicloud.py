@@ -59,17 +59,25 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _key(zone: LandingZone, provider: Provider) -> Key:
-    """The key of the bucket and of the cluster's Secrets. The vendor keeps SM4 keys in hardware only."""
+    """The key of the bucket, volumes and the cluster's Secrets, which rotates once a year where the vendor rotates. The
+    vendor keeps SM4 keys in hardware only, and rotates none there."""
+    settings = zone.cloud.alicloud
+    hardware = zone.wants_sm or settings.kms_hardware
     return Key(
         "key",
         description=f"{zone.name}: Secrets and objects",
         key_spec="Aliyun_SM4" if zone.wants_sm else "Aliyun_AES_256",
-        protection_level="HSM" if zone.wants_sm else "SOFTWARE",
+        protection_level="HSM" if hardware else "SOFTWARE",
+        dkms_instance_id=settings.kms_instance or None,
+        automatic_rotation=None if hardware else "Enabled",
+        # The only period that the region's default key takes.
+        rotation_interval=None if hardware else "365d",
         key_usage="ENCRYPT/DECRYPT",
         # What a lost key encrypted is lost: a month to notice.
         pending_window_in_days=30,
         tags=zone.tags_of(),
-        opts=landing.options(provider, protect=True),
+        # Where a region has hardware the vendor uses it whatever was asked, and a key is never made anew for that.
+        opts=landing.options(provider, protect=True, ignore=("protectionLevel",)),
     )
 
 
@@ -142,6 +150,7 @@ def _pool(
         instance_types=list(pool.pool.instance_types),
         desired_size=str(pool.pool.nodes),
         image_type=_IMAGES[pool.pool.architecture],
+        key_name=zone.cloud.alicloud.key_pair or None,
         labels=[{"key": key, "value": value} for key, value in sorted(pool.labels.items())],
         system_disk_category="cloud_essd",
         system_disk_size=_SYSTEM_DISK_GIB,

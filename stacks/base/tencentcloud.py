@@ -311,6 +311,7 @@ def _pool(
             instance_type=first,
             backup_instance_types=others or None,
             orderly_security_group_ids=[*(network.groups[name] for name in item.zones), nodes.group],
+            key_ids=[key_pair] if (key_pair := zone.cloud.tencentcloud.key_pair) else None,
             public_ip_assigned=False,
             internet_max_bandwidth_out=0,
             system_disk_type="CLOUD_PREMIUM",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
@@ -12,6 +16,11 @@ from tests.support.some import some
 from wecityctl.graph import Recording
 
 KUBERNETES = "alicloud:cs/managedKubernetes:ManagedKubernetes"
+KEY_PAIRS = [
+    ("alicloud", "alicloud:cs/nodePool:NodePool", ("keyName",)),
+    ("tencentcloud", "tencentcloud:Kubernetes/nodePool:NodePool", ("autoScalingConfig", "keyIds")),
+    ("huaweicloud", "huaweicloud:Cce/nodePool:NodePool", ("keyPair",)),
+]
 PRIVATE = "https://10.8.0.7:6443"
 
 
@@ -53,6 +62,34 @@ def test_nodes_come_after_the_ways_out_and_are_of_their_pools_architecture() -> 
     assert all(ways <= set(pool.depends_on) for pool in some(pools.values()))
     assert pools["pool-general"].inputs["imageType"] == "AliyunLinux3"
     assert pools["pool-kunpeng"].inputs["imageType"] == "AliyunLinux3Arm64"
+
+
+def test_the_key_rotates_where_the_vendor_rotates_and_is_in_the_instance_that_the_file_names() -> None:
+    base = support.cloud("alicloud", EXTRANET)
+
+    def key(sm: bool = False, **changes: Any) -> Mapping[str, Any]:
+        there = replace(base, alicloud=replace(base.alicloud, **changes))
+        return support.by_type(support.recorded(support.city(there, sm=sm)), "alicloud:kms/key:Key")["key"].inputs
+
+    plain = key()
+    assert (plain["automaticRotation"], plain["rotationInterval"]) == ("Enabled", "365d")
+    assert "dkmsInstanceId" not in plain
+    assert key(kms_instance="kst-1")["dkmsInstanceId"] == "kst-1"
+    for hardware in (key(kms_instance="kst-1", kms_hardware=True), key(sm=True)):
+        assert hardware["protectionLevel"] == "HSM" and "automaticRotation" not in hardware
+
+
+@pytest.mark.parametrize(("provider", "token", "path"), KEY_PAIRS)
+def test_nodes_have_the_key_pair_that_the_file_names(provider: str, token: str, path: tuple[str, ...]) -> None:
+    base = support.cloud(provider, EXTRANET)  # type: ignore[arg-type]
+    settings = replace(getattr(base, provider), key_pair="ops-2")
+    found = support.recorded(support.city(replace(base, **{provider: settings})))
+    for pool in some(support.by_type(found, token).values()):
+        value: Any = pool.inputs
+        for name in path:
+            value = value[name]
+        assert value in ("ops-2", ["ops-2"])
+    assert support.unknown_inputs(found) == []
 
 
 def test_sm_means_sm4_throughout_and_no_aes_anywhere() -> None:

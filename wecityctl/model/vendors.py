@@ -29,19 +29,26 @@ class OpenStackSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlicloudSettings:
+    """`kms_instance` is where the key is made (empty: the region's own), `kms_hardware` whether that instance keeps
+    keys in hardware; `key_pair` is for the nodes."""
+
     availability_zones: tuple[str, ...] = ()
     kubernetes_version: str = ""
     cluster_spec: str = "ack.pro.small"
+    kms_instance: str = ""
+    kms_hardware: bool = False
+    key_pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TencentCloudSettings:
-    """`app_id` ends the names of buckets, which the vendor demands."""
+    """`app_id` ends the names of buckets, which the vendor demands. `key_pair` is for the nodes."""
 
     availability_zones: tuple[str, ...] = ()
     kubernetes_version: str = ""
     cluster_level: str = "L20"
     app_id: str = ""
+    key_pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)

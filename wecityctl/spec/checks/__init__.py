@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     landings.places,
     landings.machine_types,
     landings.openstack_settings,
+    landings.alicloud_settings,
     landings.tencentcloud_settings,
     landings.huaweicloud_settings,
     landings.public_apis,

@@ -76,6 +76,23 @@ def openstack_settings(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(("spec", "openstack", "images"), message, f"one under images.{architecture}")
 
 
+def alicloud_settings(draft: Draft) -> Iterator[Problem]:
+    """A key in hardware is one of an instance, and SM keys are in hardware."""
+    sm = draft.city is not None and draft.city.value.compliance.sm
+    for cloud in _landing(draft):
+        value, settings = cloud.value, cloud.value.alicloud
+        if value.provider != "alicloud":
+            continue
+        if settings.kms_hardware and not settings.kms_instance:
+            message = "hardware of which KMS instance is not said"
+            yield cloud.problem(("spec", "alicloud", "kmsInstance"), message, "the instance's identifier")
+        if sm and settings.kms_instance and not settings.kms_hardware:
+            message = "the city requires SM cryptography, and a KMS instance of software keys has no SM4 keys"
+            yield cloud.problem(
+                ("spec", "alicloud", "kmsInstance"), message, "an instance of hardware keys, kmsHardware: true"
+            )
+
+
 def tencentcloud_settings(draft: Draft) -> Iterator[Problem]:
     """The vendor's buckets end with the account's number."""
     for cloud in _landing(draft):

@@ -34,6 +34,11 @@ class AlicloudSettings(Shape):
     availability_zones: list[names.VendorWord] = options(_ZONES, ["cn-hangzhou-h"], default_factory=list)
     kubernetes_version: names.VendorWord = options(_VERSION, "1.34.1-aliyun.1", default="")
     cluster_spec: names.VendorWord = options("The cluster's edition.", default="ack.pro.small")
+    kms_instance: names.VendorWord = options(
+        "The KMS instance in which the key is made; empty: the region's default key.", "kst-0a1b", default=""
+    )
+    kms_hardware: bool = options("Whether that instance keeps keys in hardware.", default=False)
+    key_pair: names.VendorWord = options("A key pair of the account, for the nodes.", "ops", default="")
 
 
 class TencentCloudSettings(Shape):
@@ -43,6 +48,7 @@ class TencentCloudSettings(Shape):
     kubernetes_version: names.VendorWord = options(_VERSION, "1.34.1", default="")
     cluster_level: names.VendorWord = options("The cluster's size.", default="L20")
     app_id: names.VendorWord = options("The account's APPID; it ends buckets' names.", "1250000000", default="")
+    key_pair: names.VendorWord = options("A key pair of the account, for the nodes.", "skey-0a1b", default="")
 
 
 class HuaweiCloudSettings(Shape):
