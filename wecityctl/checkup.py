@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from wecityctl import paths
 from wecityctl.errors import WecityError
-from wecityctl.model.city import City
+from wecityctl.model.city import City, Cloud
+from wecityctl.model.offers import Comparison
 
 Level = Literal["ok", "warning", "error"]
 _ROOM = 5 * 1024**3
 _MEMORY_KIB = 4 * 1024**2
+# How many of a vendor's words are named where one of the files' is not among them.
+_MOST_KNOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +36,35 @@ def check_machine() -> tuple[Finding, ...]:
     return (*_directories(), *_room(), *_parts(), _provider(), _other_users(), *_node(), *_clouds())
 
 
-def check_clouds(city: City) -> tuple[Finding, ...]:
-    """What the landing zones of the city's clouds need here. A lack is a warning, as it stops that one cloud only."""
+def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Finding, ...]:
+    """What the landing zones of the city's clouds need here, and what their vendors say of the files' words where they
+    can be asked, which `ask` does. A lack is a warning, as it stops that one cloud only."""
+    return tuple(finding for cloud in city.clouds if cloud.has_landing_zone for finding in _landing_zone(cloud, ask))
+
+
+def _landing_zone(cloud: Cloud, ask: Callable[[Cloud], Comparison]) -> Iterator[Finding]:
     from wecityctl.engine.vendors import lacks
 
-    return tuple(
-        finding
-        for cloud in city.clouds
-        if cloud.has_landing_zone
-        for finding in (
-            tuple(
-                Finding(f"landing zone {cloud.name}", "warning", each.message, each.resolution) for each in lacks(cloud)
-            )
-            or (Finding(f"landing zone {cloud.name}", "ok", f"SDK, plug-in and credentials of {cloud.provider}"),)
-        )
-    )
+    name = f"landing zone {cloud.name}"
+    lacking = lacks(cloud)
+    for each in lacking:
+        yield Finding(name, "warning", each.message, each.resolution)
+    if lacking:
+        detail = f"{cloud.provider} was not asked for its availability zones, machine types and versions"
+        yield Finding(name, "warning", detail, "mend what is missing, and ask again")
+        return
+    yield Finding(name, "ok", f"SDK, plug-in and credentials of {cloud.provider}")
+    try:
+        found = ask(cloud)
+    except WecityError as error:
+        yield Finding(name, "warning", f"{error.message}: {error.details}", "see what the vendor says of the account")
+        return
+    for item in found.missing:
+        detail = f"{item.what} {item.word}: {cloud.provider} has none in {cloud.region}"
+        remedy = f"one of {', '.join(item.known[:_MOST_KNOWN])}" if item.known else "ask the vendor for its name"
+        yield Finding(name, "warning", f"{detail} ({item.said})" if item.said else detail, remedy)
+    compared = f"compared with {cloud.region} of {cloud.provider}: {', '.join(found.asked)}"
+    yield Finding(name, "ok", "; not asked: ".join((compared, *found.not_asked)))
 
 
 def _directories() -> Iterator[Finding]:

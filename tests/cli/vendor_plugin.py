@@ -51,6 +51,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             answer.properties.update(found)
         return answer
 
+    def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.note("Invoke", request.tok, json.dumps(MessageToDict(request.args), sort_keys=True))
+        found = self.cloud["answers"].get(request.tok)
+        if found is None:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "AuthFailure.UnauthorizedOperation")
+        answer = provider_pb2.InvokeResponse()
+        getattr(answer, "return").update(found)
+        return answer
+
     def Cancel(self, request: Any, context: Any) -> Any:  # noqa: N802
         return empty_pb2.Empty()
 

@@ -181,7 +181,7 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     assert done.changes() == shown.changes()
     assert len(delta.cluster.objects_of(NAME)) > 30
     # People reach the city at the landing zone's balancer, which the Service names, and not at a node port.
-    service = delta.cluster.get("service", "entry", "-n", f"{NAME}-platform-application")
+    service = delta.cluster.get("service", "entry", "-n", "platform-application")
     annotations = service["metadata"]["annotations"]
     assert annotations["service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id"] == "id-balancer-internet"
     assert service["spec"]["type"] == "LoadBalancer"

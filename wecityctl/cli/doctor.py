@@ -26,7 +26,7 @@ def doctor(
         Path | None,
         typer.Argument(
             metavar="PATH",
-            help="A city's files: also look at what the landing zones of its clouds need here.",
+            help="A city's files: also look at what its landing zones need here, and ask their vendors.",
             autocompletion=complete_city_path,
             show_default=False,
         ),
@@ -35,16 +35,18 @@ def doctor(
 ) -> None:
     """Check this machine: directories, engine parts, the Kubernetes provider, what a real node needs.
 
-    Exits with 1 when something that every command needs is missing. What only a real node needs is a warning: without
-    it nodes are simulated.
+    With a city, the vendors of its landing zones are asked whether they have the availability zones, machine types and
+    versions of the files, where there are credentials. Exits with 1 when something that every command needs is missing.
+    What only a real node needs is a warning: without it nodes are simulated.
     """
     from wecityctl.checkup import check_clouds, check_machine
 
     clouds: tuple[Finding, ...] = ()
     if path is not None:
+        from wecityctl.importing.reading import compare_offers
         from wecityctl.session import open_session
 
-        clouds = check_clouds(open_session(path).city)
+        clouds = check_clouds(open_session(path).city, compare_offers)
     findings = (*check_machine(), *clouds)
     if output is Output.JSON:
         say_json({"findings": [asdict(item) for item in findings]})

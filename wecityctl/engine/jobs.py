@@ -57,8 +57,8 @@ class JobMaker:
         lifted: tuple[Lifted, ...] = (),
     ) -> Job:
         """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
-        that shall see another state than the stack's, `shown`. `lifted` is what a `destroy` first takes the vendor's
-        protection from.
+        that shall see another state than the stack's, `shown`. `lifted` is what the stack has made, of which a
+        `destroy` first takes the vendor's protection.
 
         With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
         so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
@@ -102,7 +102,7 @@ class JobMaker:
         if self.options.refresh and operation == "up":
             return tuple(self._arguments(stack, "refresh"))
         if lifted:
-            targets = (word for item in lifted for word in ("--target", item.urn))
+            targets = (word for item in lifted if item.protected for word in ("--target", item.urn))
             return ("up", *_CHANGING, *_COMMON, "--stack", stack, *targets)
         return ()
 

@@ -119,9 +119,17 @@ class Program:
         }
 
     def _lift(self, providers: Mapping[str, pulumi.ProviderResource]) -> None:
+        made: dict[str, pulumi.Resource] = {}
         for item in self._lifted:
-            options = pulumi.ResourceOptions(provider=providers.get(item.provider), protect=True)
-            pulumi.CustomResource(item.type, item.name, dict(item.inputs), options)
+            timeouts = {name: f"{seconds:.0f}s" for name, seconds in item.timeouts.items()}
+            options = pulumi.ResourceOptions(
+                provider=providers.get(item.provider),
+                protect=item.kept,
+                # What goes first when all of it is deleted.
+                depends_on=[made[urn] for urn in item.dependencies if urn in made],
+                custom_timeouts=pulumi.CustomTimeouts(**timeouts) if timeouts else None,
+            )
+            made[item.urn] = pulumi.CustomResource(item.type, item.name, dict(item.inputs), options)
 
 
 def _sealed(outputs: Mapping[str, Any]) -> dict[str, Any]:

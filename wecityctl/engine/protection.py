@@ -1,13 +1,13 @@
 """The vendors' own protection against deletion, and how a confirmed `destroy` lifts it.
 
-A vendor refuses to delete what it protects, so the protection is taken off by an update of just those resources, in a
-run of the CLI before the one that deletes. Everything is read from the state: the stack may have left the files.
-Nothing else lifts it: programs switch it on in every run.
+A vendor refuses to delete what it protects, so the protection is taken off by an update of just those resources, the
+targets of a run of the CLI before the one that deletes. Everything is read from the state: the stack may have left the
+files. Nothing else lifts it: programs switch it on in every run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from wecityctl.engine.backend import Backend
@@ -24,19 +24,36 @@ _SWITCHES: Mapping[str, tuple[tuple[Any, Any], ...]] = {
 
 
 def lifted_of(backend: Backend, state: StackState) -> tuple[Lifted, ...]:
-    """What of a stack its vendor protects against deletion, as it would be without."""
+    """All that a stack has made, as it would be without its vendor's protection; nothing where none is protected.
+
+    All of it, in the order of the state, because the engine takes what depends on a target and is not registered for
+    something that is to be deleted with it.
+    """
     raw = {str(item.get("urn")): item for item in (state.deployment or {}).get("resources") or ()}
-    found = []
+    found: list[Lifted] = []
     for item in state.resources:
-        inputs = _unprotected(item)
-        if inputs is not None and state.deployment is not None:
-            known = backend.reveal(state.deployment, inputs)
-            provider = str(raw[item.urn].get("provider") or "").rpartition("::")[0].rpartition("::")[2]
-            found.append(Lifted(item.urn, item.type, item.name, _without_marks(known), provider))
-    return tuple(found)
+        known = raw.get(item.urn, {})
+        if not item.custom or item.is_provider or known.get("external") or state.deployment is None:
+            continue
+        changed = _unprotected(item)
+        inputs = backend.reveal(state.deployment, dict(item.inputs) if changed is None else changed)
+        found.append(
+            Lifted(
+                item.urn,
+                item.type,
+                item.name,
+                _without_marks(inputs),
+                str(known.get("provider") or "").rpartition("::")[0].rpartition("::")[2],
+                changed is not None,
+                tuple(map(str, known.get("dependencies") or ())),
+                {str(name): float(value) for name, value in (known.get("customTimeouts") or {}).items() if value},
+                item.protect,
+            )
+        )
+    return tuple(found) if any(item.protected for item in found) else ()
 
 
-def vendor_providers(backend: Backend, state: StackState, names: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+def vendor_providers(backend: Backend, state: StackState, names: Collection[str]) -> tuple[Mapping[str, Any], ...]:
     """The state's providers of these names, to be registered as they are."""
     found = []
     for item in state.resources:

@@ -448,7 +448,7 @@ class Backward:
         )
         providers = provider_registrations(context.backend, state, context.clusters)
         lifted = lifted_of(context.backend, state) if is_landing(stack) and context.options.delete_data else ()
-        providers += vendor_providers(context.backend, state, [item.provider for item in lifted])
+        providers += vendor_providers(context.backend, state, {item.provider for item in lifted})
         return self._maker.make(stack, "destroy", state=state, providers=providers, port=port, lifted=lifted)
 
     def _write(self, stack: str, state: StackState, deployment: Deployment) -> None:

@@ -23,14 +23,21 @@ copyreg.pickle(MappingProxyType, lambda mapping: (MappingProxyType, (dict(mappin
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """A resource to be registered without its vendor's protection: its type and name, its inputs, and the name of its
-    provider in the state."""
+    """A resource to be registered as its state has it, or, if it is `protected`, without its vendor's protection.
+
+    `provider` is the name of its provider, `dependencies` are URNs, `timeouts` seconds by operation, `kept` whether the
+    engine protects it.
+    """
 
     urn: str
     type: str
     name: str
     inputs: Mapping[str, Any] = field(repr=False)
     provider: str
+    protected: bool
+    dependencies: tuple[str, ...] = ()
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Job:
     `program` is empty where the engine works from the state alone. `last_good` are the outputs that a failed run must
     not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
     `arguments` go to the CLI as they are; `before` are those of a run of the CLI that must succeed first (or empty).
-    `lifted` are resources which that first run registers, beside the `providers`, instead of the program.
+    `lifted` is what that first run registers, beside the `providers`, in the place of a program.
     `lock_record` is where the owner of the state's lock is noted (or empty). Timeouts are seconds, 0 for none:
     `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine may have nothing under way and say
     nothing, `cancel_timeout` the time from an interrupt until the engine is killed.

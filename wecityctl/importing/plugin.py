@@ -1,4 +1,4 @@
-"""A vendor's plug-in, started to read: the provider protocol's own `Configure` and `Read`, and nothing that changes.
+"""A vendor's plug-in, started to read: the protocol's own `Configure`, `Read` and `Invoke`, and nothing that changes.
 
 Credentials are the plug-in's business: it finds them in this process's environment as it would under the engine.
 """
@@ -50,6 +50,17 @@ class Plugin:
         request = provider_pb2.ReadRequest(id=identifier, urn=urn, type=token, name="existing")
         answer = self._call(f"read {identifier}", lambda: self._stub.Read(request, timeout=CALL_SECONDS))
         return MessageToDict(answer.properties) if answer.id else None
+
+    def invoke(self, token: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """What a data function answers. Raises `DeploymentError` with the vendor's words where it does not."""
+        given = struct_pb2.Struct()
+        given.update(arguments)
+        request = provider_pb2.InvokeRequest(tok=token, args=given)
+        answer = self._call(f"answer {token}", lambda: self._stub.Invoke(request, timeout=CALL_SECONDS))
+        if answer.failures:
+            details = "; ".join(item.reason for item in answer.failures)
+            raise DeploymentError(f"the plug-in of {self._package} could not answer {token}", details=details)
+        return MessageToDict(getattr(answer, "return"))
 
     def _call(self, what: str, call: Any) -> Any:
         try:

@@ -1,13 +1,16 @@
-"""Reads a vendor's network, subnets and cluster through the vendor's own plug-in, where this machine can."""
+"""Reads a vendor's network, subnets, cluster and offers through the vendor's own plug-in, where this machine can."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.importing.adopted import Named
+from wecityctl.importing.offers import compare
 from wecityctl.importing.vendors import Facts, Kind, Vendor
-from wecityctl.model.city import Cloud
+from wecityctl.model.city import Cloud, ProviderKind
+from wecityctl.model.offers import Comparison
 
 if TYPE_CHECKING:
     from wecityctl.importing.plugin import Plugin
@@ -25,7 +28,7 @@ def read(vendor: Vendor, named: Named) -> Facts:
     `DeploymentError` for what the vendor refuses to show."""
     from wecityctl.importing.plugin import started
 
-    with started(_program(vendor), vendor.provider, {"region": named.region}) as plugin:
+    with started(_program(vendor.provider), vendor.provider, {"region": named.region}) as plugin:
         network = _found(plugin, vendor, vendor.network, named.network, named)
         subnets = {
             zone: _found(plugin, vendor, vendor.subnet, identifier, named) for zone, identifier in named.subnets.items()
@@ -40,11 +43,21 @@ def read(vendor: Vendor, named: Named) -> Facts:
     )
 
 
-def _program(vendor: Vendor) -> Any:
+def compare_offers(cloud: Cloud) -> Comparison:
+    """Ask a cloud's vendor for what it offers, and compare. Raises `DeploymentError` where it refuses."""
+    from wecityctl.importing.plugin import started
+
+    settings = {"region": cloud.region, "cloud": cloud.openstack.cloud if cloud.provider == "openstack" else ""}
+    given = {name: value for name, value in settings.items() if value}
+    with started(_program(cloud.provider), cloud.provider, given) as plugin:
+        return compare(cloud, plugin)
+
+
+def _program(provider: ProviderKind) -> Path:
     from wecityctl.engine.vendors import VENDORS, sdk_version
     from wecityctl.parts import find_vendor_plugin
 
-    found, _ = find_vendor_plugin(vendor.provider, sdk_version(VENDORS[vendor.provider]))
+    found, _ = find_vendor_plugin(provider, sdk_version(VENDORS[provider]))
     assert found is not None, "lacks() was not asked"
     return found
 
