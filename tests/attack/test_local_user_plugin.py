@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from tests.attack.ports import listening
 from tests.attack.stranger import answers_of
 from tests.listeners.second_user import NEEDS_ROOT
+from tests.support.vendor_plugin import launcher
+from wecityctl.importing.plugin import started
 from wecityctl.listeners.guard import lacking
 
 GUARDED = pytest.mark.skipif(bool(lacking()), reason=f"no guard on this machine: {lacking()}")
@@ -54,6 +57,35 @@ def test_nobody_else_is_answered(plugin: tuple[subprocess.Popen[str], int], tmp_
     assert set(found.values()) <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, found
     assert not mark.exists()
     assert is_open(port)
+
+
+@NEEDS_ROOT
+@GUARDED
+def test_while_a_vendors_cloud_is_read_nobody_else_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the plug-in, which has the vendor's credentials, nor by what it takes for its engine."""
+    mark, program, log = tmp_path / "run-by-a-stranger", tmp_path / "pulumi-resource-vendor", tmp_path / "log"
+    launcher(program)
+    for name, value in {"VENDOR_LOG": str(log), "VENDOR_KUBECONFIG": "/dev/null"}.items():
+        monkeypatch.setenv(name, value)
+    with started(program, "vendor", {}):
+        ports = listening([os.getpid(), *below(os.getpid())])
+        assert len(ports) == 2, ports
+        for port, found in answers_of(list(ports), str(mark)).items():
+            calls = {name: answer for name, answer in found.items() if name != "hello"}
+            assert set(calls.values()) <= {"UNAVAILABLE", "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "UNIMPLEMENTED"}
+            # A plug-in is not ours to ask who calls it: there the guard ends the connection before it is read.
+            assert ports[port] == os.getpid() or found["hello"] == "nothing", found
+    assert not mark.exists()
+
+
+def below(process: int) -> list[int]:
+    """The processes below one, its children's children among them."""
+    try:
+        text = " ".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
+    except OSError:
+        return []
+    children = [int(word) for word in text.split()]
+    return [*children, *(found for child in children for found in below(child))]
 
 
 def test_a_killed_plugin_leaves_nothing(plugin: tuple[subprocess.Popen[str], int]) -> None:
