@@ -15,7 +15,6 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
-from wecityctl.model.service_tls import speaks_tls
 from wecityctl.placement import Placement
 from wecityctl.placement.crossing import (
     crossing_flow,
@@ -23,7 +22,9 @@ from wecityctl.placement.crossing import (
     is_closed,
     offered_zone,
     route_flow,
+    route_is_encrypted,
     serves_entry,
+    use_is_encrypted,
 )
 
 # The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
@@ -127,9 +128,9 @@ def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Cr
 
 def _encrypted(city: City, catalogue: Catalogue, item: AnyCrossing) -> bool:
     if isinstance(item, UseCrossing):
-        by_protocol = catalogue[item.capability.type].encrypted or speaks_tls(item.capability, catalogue)
+        by_protocol = use_is_encrypted(item.capability, catalogue)
     else:
-        by_protocol = item.app.serves_tls
+        by_protocol = route_is_encrypted(item.app)
     return by_protocol or all(city.cloud(name).crossing.encrypted for name in (item.source, item.target))
 
 

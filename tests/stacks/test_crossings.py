@@ -16,7 +16,7 @@ from wecityctl.graph import SECRET, UNKNOWN, Recording
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import Capability, City, Cloud, Crossing, Flow, LocalSettings, Platform, Route, Use
 from wecityctl.model.outputs import CrossingOutputs, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
-from wecityctl.placement import Placement
+from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
@@ -70,6 +70,26 @@ def with_crossing(whole: City, **crossings: Crossing) -> City:
             for cloud in whole.clouds
         ),
     )
+
+
+@pytest.mark.parametrize("is_encrypted", [True, False])
+def test_important_data_crosses_between_clouds_where_the_protocol_encrypts_it(is_encrypted: bool) -> None:
+    """Where nobody has pinned both ends, placement itself keeps it from crossing in plain text."""
+    whole = two_clouds()
+    harbour = replace(
+        whole.apps[0], data_class="L3", uses=(BINDING,), cloud="", route=Route("harbour", tls=is_encrypted)
+    )
+    gateway, database, cache = whole.platforms[0].capabilities
+    parts = (gateway, replace(database, tls=is_encrypted), cache)
+    whole = replace(whole, apps=(harbour,), platforms=(Platform("application", parts),))
+    if is_encrypted:
+        found = find_crossings(whole, CATALOGUE, place(whole, CATALOGUE))
+        assert len(found.uses) + len(found.routes) == 1
+        assert found.in_the_clear(whole, CATALOGUE) == ()
+    else:
+        with pytest.raises(InfeasiblePlacementError) as refused:
+            place(whole, CATALOGUE)
+        assert any("crosses only between clouds" in item.text for item in refused.value.clash)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow
 from wecityctl.model.entries import gateway_of, main_zones
+from wecityctl.model.service_tls import speaks_tls
 
 
 def offered_zone(app: App, capability: Capability) -> str:
@@ -63,7 +64,17 @@ def reaches(source: Cloud, target: Cloud) -> bool:
     )
 
 
-def is_private(app: App, *ends: Capability, encrypted: bool = False) -> bool:
+def use_is_encrypted(capability: Capability, catalogue: Catalogue) -> bool:
+    """Whether what users of the capability say to it is encrypted by its protocol, always."""
+    return catalogue[capability.type].encrypted or speaks_tls(capability, catalogue)
+
+
+def route_is_encrypted(app: App) -> bool:
+    """Whether the entry point's way to the app is encrypted."""
+    return app.serves_tls
+
+
+def is_private(app: App, *ends: Capability, encrypted: bool) -> bool:
     """Whether what the app and `ends` say to each other crosses clouds encrypted or not at all: data of class L3 or L4.
 
     Where people have pinned both ends their word stands here, and the red line `crossing-plaintext` judges it.

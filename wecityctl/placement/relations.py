@@ -16,7 +16,9 @@ from wecityctl.placement.crossing import (
     reaches,
     reaches_encrypted,
     route_flow,
+    route_is_encrypted,
     serves_entry,
+    use_is_encrypted,
 )
 from wecityctl.placement.demand import Item
 from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
@@ -117,7 +119,7 @@ class _Nearness:
             flow = crossing_flow(self._city, self._catalogue, app, capability)
             port = self._catalogue[capability.type].port
             text = f"{item.subject} uses capability {use.capability}, and {{}}"
-            private = is_private(app, capability, encrypted=self._catalogue[capability.type].encrypted)
+            private = is_private(app, capability, encrypted=use_is_encrypted(capability, self._catalogue))
             zone = offered_zone(app, capability)
             why = self._shut(app.zone, zone, port, open_=flow is not None, private=private)
             open_ = flow is not None and not is_closed(self._city, zone)
@@ -140,7 +142,7 @@ class _Nearness:
             return
         flow = route_flow(self._city, app)
         port = app.web_component.port or 0
-        private = is_private(app, gateway)
+        private = is_private(app, gateway, encrypted=route_is_encrypted(app))
         why = self._shut(app.zone, app.zone, port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
