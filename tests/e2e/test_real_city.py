@@ -187,10 +187,11 @@ def test_the_entry_point_serves_each_apps_page_with_what_it_read_from_its_own_da
     assert status == 200
     assert f'<strong id="app">{app}</strong>' in page
     assert f'<strong id="tenant">{tenant}</strong>' in page
-    assert f"{title}: {app} / {tenant}" in page
+    assert title in page
     # The extranet's app has no database: it would share one with apps of the internet.
     database = f'<dd id="database-database">{tenant}_{app}_db'.replace("-", "_")
-    assert (database in page.replace("-", "_")) == (app != "vaccination")
+    for row in (f"{title}: {app} / {tenant}".replace("-", "_"), database):
+        assert (row in page.replace("-", "_")) == (app != "vaccination")
     status, index = real.get(DOMAIN, port=real.ports[f"{host}.{DOMAIN}"])
     assert status == 200
     assert f"//{host}.{DOMAIN}/" in index
