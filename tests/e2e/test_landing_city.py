@@ -98,6 +98,38 @@ def test_what_is_missing_is_told_for_each_cloud(home: Machine) -> None:
     assert all(item["remedy"] for item in found)
 
 
+@pytest.mark.program
+def test_a_confirmed_destroy_lifts_the_vendors_protection_and_nothing_else_does(home: Machine) -> None:
+    files = hamlet(home.root / "city", NAME, ALICLOUD)
+    stand_in(home)
+    nowhere = home.root / "kubeconfig"
+    access = {"server": "https://127.0.0.1:1", "certificate-authority-data": "Q0E="}
+    user = {"client-certificate-data": "Yw==", "client-key-data": "aw=="}
+    nowhere.write_text(json.dumps({"clusters": [{"cluster": access}], "users": [{"user": user}]}))
+    log = home.root / "vendor.log"
+    env = {"VENDOR_LOG": str(log), "VENDOR_KUBECONFIG": str(nowhere), **CREDENTIALS}
+    home.run("up", str(files), "--yes", "--only", "landing", env=env)
+    log.unlink()
+    home.run("destroy", str(files), f"--confirm={NAME}", "--only", "landing", env=env)
+    assert not log.exists()
+    home.run("destroy", str(files), f"--confirm={NAME}", "--delete-data", "--only", "landing", env=env)
+    lifted, *calls = log.read_text().splitlines()
+    assert lifted == "update alicloud:cs/managedKubernetes:ManagedKubernetes cluster"
+    assert {call.partition(" ")[0] for call in calls} == {"delete"}
+    # Still in order: the run before has lost nothing of what depends on what.
+    order = [call.rpartition(" ")[2] for call in calls]
+    assert order.index("pool-general") < order.index("cluster") < order.index("subnet-internet")
+    assert order.index("subnet-internet") < order.index("network")
+
+
+def stand_in(home: Machine) -> Path:
+    """Put the stand-in where the vendor's plug-in would be on that machine."""
+    plugins = home.root / "h" / ".pulumi" / "plugins"
+    path = plugins / f"resource-alicloud-v{sdk_version(VENDORS['alicloud'])}" / "pulumi-resource-alicloud"
+    launcher(path)
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
     """The city with its administrator's machine, and what stands for the vendor."""
@@ -162,10 +194,7 @@ def test_without_the_plug_in_nothing_is_begun_and_it_is_named(delta: Delta) -> N
 
 @pytest.mark.cluster
 def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
-    version = sdk_version(VENDORS["alicloud"])
-    plugins = delta.machine.root / "h" / ".pulumi" / "plugins"
-    stand_in = plugins / f"resource-alicloud-v{version}" / "pulumi-resource-alicloud"
-    launcher(stand_in)
+    put = stand_in(delta.machine)
     refused = delta.run("up", delta.files, "--yes", "-o", "json", code=3, credentials=False)
     assert "ALICLOUD_ACCESS_KEY" in refused.stack("landing.main")["errors"][0]
     shown = delta.run("preview", delta.files, "-o", "json")
@@ -197,8 +226,8 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     ]
     assert f"{BALANCER_ADDRESS} (on the internet)" in delta.run("status", delta.files, credentials=False).out
     # Nothing of the stand-in is where another city would take it for the vendor's own.
-    everybodys = engine_place("alicloud", version) / stand_in.name
-    assert not (everybodys.is_symlink() and everybodys.readlink() == stand_in)
+    everybodys = engine_place("alicloud", sdk_version(VENDORS["alicloud"])) / put.name
+    assert not (everybodys.is_symlink() and everybodys.readlink() == put)
 
 
 @pytest.mark.cluster
