@@ -16,6 +16,7 @@ from typing import Any
 
 import pulumi
 
+from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.stacks.base import landing
@@ -289,6 +290,11 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
 def _balancer(zone: LandingZone, provider: Provider, network: _Network, item: Balancer) -> landing.MadeBalancer:
     """A balancer of Octavia in the zone's subnet, with a floating address where the zone is the internet's. Magnum's
     own group lets node ports in."""
+    if item.public and not zone.city.zone(item.zone).egress:
+        raise ConfigurationError(
+            f"cloud {zone.cloud.name}: a public load balancer takes a router to the outside in zone {item.zone}",
+            resolution=f"set egress: true for zone {item.zone}, or leave it out of the Cloud's balancers",
+        )
     made = LoadBalancer(
         f"balancer-{item.zone}",
         name=zone.physical_name(item.zone),

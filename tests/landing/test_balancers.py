@@ -10,6 +10,7 @@ import pytest
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
 from tests.landing.watched import watched
+from wecityctl.errors import ConfigurationError
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.balancers import BALANCER_ANNOTATIONS, Balancer, balancers_of, service_annotations
 from wecityctl.model.city import VENDORS, Capability, City, Cloud, Existing, KubernetesSettings, Platform, ProviderKind
@@ -119,6 +120,13 @@ def test_on_openstack_the_floating_address_is_ours() -> None:
     assert balancer(found, "openstack", "extranet").inputs["vipSubnetId"] == "subnet-extranet-id"
     floating = support.by_type(found, "openstack:networking/floatingIp:FloatingIp")
     assert set(floating) == {"balancer-internet"}
+
+
+def test_on_openstack_an_address_outside_takes_a_way_out() -> None:
+    closed = replace(INTERNET, egress=False)
+    base = support.city(support.cloud("openstack", closed), zones=(closed, EXTRANET, EXCHANGE))
+    with pytest.raises(ConfigurationError, match="takes a router to the outside in zone internet"):
+        support.recorded(base, balancers=(Balancer("internet", public=True),))
 
 
 def city(*clouds: Cloud) -> City:

@@ -56,7 +56,12 @@ def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balance
     return tuple(
         Balancer(zone, kinds[zone] == "internet")
         for zone in candidates
-        if (kinds[zone] in _REACHED if wanted is None else zone in wanted)
+        # Whichever of its zones is named, the main entry point is the same.
+        if (
+            kinds[zone] in _REACHED
+            if wanted is None
+            else not {zone, *(main if zone in main else ())}.isdisjoint(wanted)
+        )
     )
 
 

@@ -65,6 +65,7 @@ CHECKS: tuple[Check, ...] = (
     landings.alicloud_settings,
     landings.tencentcloud_settings,
     landings.huaweicloud_settings,
+    landings.balancers,
     landings.public_apis,
     landings.sm_keys,
     capabilities.types,

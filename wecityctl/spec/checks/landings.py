@@ -8,6 +8,7 @@ from wecityctl.errors import Problem
 from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
 from wecityctl.model.city import City, Cloud
 from wecityctl.spec.draft import Draft, Sourced
+from wecityctl.spec.fields import nearest, one_of
 
 # Vendors whose key management has no SM4 keys.
 _WITHOUT_SM = ("openstack",)
@@ -109,6 +110,26 @@ def huaweicloud_settings(draft: Draft) -> Iterator[Problem]:
         if makes_nodes and not value.huaweicloud.key_pair:
             message = "nodes of Huawei Cloud need a key pair"
             yield cloud.problem(("spec", "huaweicloud", "keyPair"), message, "the name of one of the account's")
+
+
+def balancers(draft: Draft) -> Iterator[Problem]:
+    """Load balancers are of zones that the cloud serves, and of a cluster that a landing zone makes."""
+    for cloud in draft.clouds:
+        value = cloud.value
+        if value.balancers is None:
+            continue
+        if not value.has_landing_zone or value.existing.cluster or value.kubernetes.ingress_class:
+            message = "no landing zone makes the way into this cluster"
+            wanted = "a cloud whose cluster a landing zone makes, without ingressClass"
+            yield cloud.problem(("spec", "balancers"), message, wanted, on_key=True)
+            continue
+        for index, zone in enumerate(value.balancers):
+            path = ("spec", "balancers", index)
+            if zone not in value.zones:
+                message = f"cloud {value.name!r} does not serve zone {zone!r}"
+                yield cloud.problem(path, message, one_of(value.zones), nearest(zone, value.zones))
+            elif zone in value.balancers[:index]:
+                yield cloud.problem(path, f"zone {zone!r} is named twice", "each zone once")
 
 
 def public_apis(draft: Draft) -> Iterator[Problem]:
