@@ -365,7 +365,8 @@ def test_pods_that_fit_by_every_sum_and_not_side_by_side_go_elsewhere() -> None:
     assert (refusal.cloud, refusal.kind) == ("here", "capacity")
     assert refusal.text.startswith("its nodes do not hold the pods side by side; cloud here")
     assert _clash_texts(city(*apps, clouds=(nodes,), platforms=())) == [
-        "cloud here holds only pods that fit on its nodes side by side: general has 2 nodes of 4 CPU and 8Gi of memory"
+        "cloud here holds only pods that fit on its nodes side by side: "
+        "general has 2 nodes of 4 CPU, 8Gi of memory and 1Ti of storage"
     ]
 
 

@@ -29,6 +29,8 @@ Pods = tuple[tuple[Shape, int], ...]
 _MOST_CHOICES = 3000
 # The parts of a size by which a node is called empty: CPU and memory.
 _COMPUTE = (0, 1)
+# The questions for the smallest set that does not fit; after these a set may be larger than it has to be.
+_MOST_PROOFS = 60
 # What one question may cost in the solver's deterministic time.
 _LIMIT = 1.0
 
@@ -80,13 +82,13 @@ def _nodes(cloud: CloudSupply, items: Sequence[Item], landings: Sequence[Sequenc
 
     pods = tuple(shapes(item, pools) for item, pools in zip(items, landings, strict=True))
     pools = tuple((each.pool.nodes, tuple(each.node.get(name, 0) for name in resources)) for each in cloud.pools)
-    return Nodes(tuple(resources), pools, pods, slice(len(plain), None), _constraint(cloud))
+    return Nodes(tuple(resources), pools, pods, slice(len(plain), None), _constraint(cloud, resources))
 
 
-def _constraint(cloud: CloudSupply) -> Constraint:
+def _constraint(cloud: CloudSupply, resources: Sequence[str]) -> Constraint:
     pools = [
         f"{each.pool.name} has {counted(each.pool.nodes, 'node')} of"
-        f" {listed([amount_text(name, amount) for name, amount in each.node.items() if amount and name != STORAGE])}"
+        f" {listed([amount_text(name, each.node[name]) for name in resources if each.node.get(name)])}"
         for each in cloud.pools
     ]
     text = f"cloud {cloud.name} holds only pods that fit on its nodes side by side: {listed(pools)}"
@@ -106,13 +108,17 @@ def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Itera
 
 
 def _smallest(nodes: Nodes, here: Mapping[Pods, int]) -> dict[Pods, int]:
-    """As many of each kind as it takes for them not to fit: without any one of them, they do."""
-    kept = dict(here)
+    """As many of each kind as it takes for them not to fit: without any one of them they do, as far as was asked."""
+    kept, asked = dict(here), 0
     for pods in here:
         low, high = 0, kept[pods]
         while low < high:
             middle = (low + high) // 2
-            if fits(nodes, {**kept, pods: middle}):
+            shapes = shapes_of({**kept, pods: middle})
+            fit = left_over(nodes, shapes) is not None or asked >= _MOST_PROOFS
+            if not fit:
+                asked, fit = asked + 1, _may_fit(nodes, shapes)
+            if fit:
                 low = middle + 1
             else:
                 high = middle
@@ -124,10 +130,7 @@ def fits(nodes: Nodes, items: Mapping[Pods, int]) -> bool:
     """Whether so many items of each kind fit on the nodes side by side. Where it is too much to be proven, and a greedy
     way finds no room, they are taken to fit."""
     shapes = shapes_of(items)
-    if left_over(nodes, shapes) is not None:
-        return True
-    choices = len(shapes) * sum(many for many, _ in nodes.pools)
-    return choices > _MOST_CHOICES or _fits(nodes, shapes)
+    return left_over(nodes, shapes) is not None or _may_fit(nodes, shapes)
 
 
 def shapes_of(items: Mapping[Pods, int]) -> Counter[Shape]:
@@ -213,8 +216,10 @@ def _take(left: Left, node: tuple[int, Size], size: Size, many: int) -> int:
     return many
 
 
-def _fits(nodes: Nodes, shapes: Mapping[Shape, int]) -> bool:
-    """Whether the solver has a way, or none to say within its limit."""
+def _may_fit(nodes: Nodes, shapes: Mapping[Shape, int]) -> bool:
+    """Whether the solver has a way, or cannot say within its limit; nor is it asked where there is too much."""
+    if len(shapes) * sum(many for many, _ in nodes.pools) > _MOST_CHOICES:
+        return True
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()

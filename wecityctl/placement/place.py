@@ -25,7 +25,7 @@ from wecityctl.placement.supply import MICRO
 
 DEFAULT_LIMITS = Limits()
 # Searches for one placement: each is told what of the last one did not fit on the nodes.
-_MOST_SEARCHES = 200
+_MOST_SEARCHES = 40
 
 
 def place(
