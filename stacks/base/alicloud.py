@@ -40,7 +40,7 @@ _CLUSTER_TIMEOUT = "90m"
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     provider = Provider("cloud", region=zone.cloud.region)
     key = _key(zone, provider)
     network = make_network(zone, provider)

@@ -120,7 +120,7 @@ def _rule(provider: Provider, rule: Rule, groups: Mapping[str, SecurityGroup]) -
         f"flow-{rule.name}",
         type=rule.direction,
         ip_protocol="all" if rule.protocol == "any" else rule.protocol,
-        port_range=f"{rule.port}/{rule.port}" if rule.port else "-1/-1",
+        port_range="{}/{}".format(*rule.ports) if rule.port else "-1/-1",
         nic_type="intranet",
         policy="accept",
         priority=_WAY_OUT if rule.cidr == landing.ANYWHERE else _DECLARED,

@@ -37,7 +37,7 @@ _BALANCER_MBIT = 100
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     _check(zone)
     pulumi.log.warn("Huawei Cloud is experimental: the vendor's SDK has had no release since March 2025")
     defaults = _utilities.get_resource_opts_defaults()

@@ -105,7 +105,7 @@ def _declared(provider: pulumi.ProviderResource, rule: landing.Rule, groups: Ide
         rule.direction,
         rule.description,
         protocol=protocol,
-        ports=str(rule.port) if rule.port else None,
+        ports=landing.ports_text(rule) or None,
         **side,
     )
 

@@ -7,7 +7,7 @@ A vendor's module reads like this::
         from pulumi_alicloud.vpc.network import Network
 
     def run(inputs: StackInputs) -> dict[str, Any]:
-        zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings)
+        zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
         provider = Provider("cloud", region=zone.cloud.region)
         network = Network("network", vpc_name=zone.name, ..., opts=landing.options(provider, protect=True))
         return landing.outputs(zone, kubeconfig=..., network=network.id, subnets={...}, cluster=cluster.id)
@@ -25,13 +25,14 @@ from typing import Any, Literal
 
 import pulumi
 
-from wecityctl.crossings import Crossings
+from wecityctl.crossings import STATIC_PORTS
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.addresses import availability_zones, subnet_ranges
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
 from wecityctl.model.outputs import LandingOutputs, to_json
+from wecityctl.placement.crossing import is_closed
 
 ANYWHERE = "0.0.0.0/0"
 # Where entry points answer at a balancer: plain HTTP and HTTPS.
@@ -65,7 +66,8 @@ class Rule:
     """What may pass a zone's security group; everything else is denied.
 
     The other side is `peer`, the group of a zone of this cloud, or `cidr` where it is elsewhere. `port` 0 with
-    protocol `any` is everything. `name` is unique in the landing zone and stable.
+    protocol `any` is everything; with `last_port` it is the first of several. `name` is unique in the landing zone and
+    stable.
     """
 
     name: str
@@ -76,6 +78,12 @@ class Rule:
     cidr: str = ""
     protocol: Literal["tcp", "any"] = "tcp"
     port: int = 0
+    last_port: int = 0
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first and the last port; zeros for all."""
+        return self.port, self.last_port or self.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +169,8 @@ class LandingZone:
         return tuple(rule for rule in self.rules if rule.zone == zone)
 
 
-def plan_landing(
-    city: City, cloud_name: str, crossings: Crossings | None = None, balancers: tuple[Balancer, ...] = ()
-) -> LandingZone:
-    """The landing zone of a cloud of the city. `crossings` are what lies on different clouds and has to do with each
-    other, `balancers` those of the entry points on this cloud."""
+def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = ()) -> LandingZone:
+    """The landing zone of a cloud of the city. `balancers` are those of the entry points on this cloud."""
     cloud = city.cloud(cloud_name)
     zones = tuple(city.zone(name) for name in cloud.zones)
     subnets = plan_subnets(city, cloud)
@@ -179,7 +184,7 @@ def plan_landing(
         availability_zones=availability_zones(cloud),
         subnets=subnets,
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
-        rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud, crossings or Crossings()))),
+        rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud))),
         pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
         balancers=balancers,
     )
@@ -263,19 +268,36 @@ def _once(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple({rule.name: rule for rule in reversed(rules)}.values())[::-1]
 
 
-def crossing_rules(city: City, cloud: Cloud, crossings: Crossings) -> Iterator[Rule]:
-    """The rules for node ports that clouds reach on each other, each through the declared flow that lets it."""
-    for item in crossings:
-        port = crossings.port(item.target, item.subject)
-        why = _why(f"cloud {item.source} to {item.target}", item.flow)
-        if item.target == cloud.name and item.flow.target in cloud.zones:
-            for number, cidr in enumerate(city.cloud(item.source).crossing.sources):
-                name = f"{item.flow.target}-from-cloud-{item.source}-{port}" + (f"-{number}" if number else "")
-                yield Rule(name, item.flow.target, "ingress", why, cidr=cidr, port=port)
-        address = city.cloud(item.target).crossing.address
-        if item.source == cloud.name and item.flow.source in cloud.zones and address:
-            name = f"{item.flow.source}-to-cloud-{item.target}-{port}"
-            yield Rule(name, item.flow.source, "egress", why, cidr=f"{address}/32", port=port)
+def crossing_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
+    """The rules for the node ports by which clouds reach each other, for each declared flow that may cross.
+
+    Which of these ports there are follows from the apps, with which no landing zone changes: all that capabilities and
+    apps may be offered on are let pass between the two clouds, and the policies of each namespace say who may go on.
+    """
+    first, last = STATIC_PORTS[0], STATIC_PORTS[-1]
+    for flow in city.flows:
+        if is_closed(city, flow.target):
+            continue
+        for other in city.clouds:
+            if other.name == cloud.name:
+                continue
+            if flow.target in cloud.zones and flow.source in other.zones:
+                why = _why(f"cloud {other.name} to {cloud.name}", flow)
+                for number, cidr in enumerate(other.crossing.sources):
+                    name = f"{flow.target}-from-cloud-{other.name}" + (f"-{number}" if number else "")
+                    yield Rule(name, flow.target, "ingress", why, cidr=cidr, port=first, last_port=last)
+            if flow.source in cloud.zones and flow.target in other.zones and other.crossing.address:
+                why = _why(f"cloud {cloud.name} to {other.name}", flow)
+                name = f"{flow.source}-to-cloud-{other.name}"
+                yield Rule(
+                    name, flow.source, "egress", why, cidr=f"{other.crossing.address}/32", port=first, last_port=last
+                )
+
+
+def ports_text(rule: Rule) -> str:
+    """The rule's ports as `443` or `30000-30085`; empty for all."""
+    first, last = rule.ports
+    return "" if not first else f"{first}" if first == last else f"{first}-{last}"
 
 
 def _overlaps(cidr: str, cloud: Cloud) -> bool:

@@ -59,7 +59,7 @@ class _Network:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     landing.refuse_sm(zone, "OpenStack's key manager")
     provider = Provider("cloud", cloud=zone.cloud.openstack.cloud or None, region=zone.cloud.region or None)
     network = _network(zone, provider)
@@ -155,7 +155,7 @@ def _rule(provider: Provider, rule: Rule, groups: Mapping[str, SecGroup]) -> Non
         ethertype="IPv4",
         protocol=None if rule.protocol == "any" else rule.protocol,
         port_range_min=rule.port or None,
-        port_range_max=rule.port or None,
+        port_range_max=rule.ports[1] or None,
         remote_group_id=groups[rule.peer].id if rule.peer else None,
         remote_ip_prefix=rule.cidr or None,
         security_group_id=groups[rule.zone].id,

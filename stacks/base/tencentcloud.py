@@ -53,7 +53,7 @@ class _Nodes:
 
 def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone and return its outputs."""
-    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.crossings, inputs.balancers)
+    zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     _check(zone)
     defaults = _utilities.get_resource_opts_defaults()
     provider = landing.make_provider("tencentcloud", defaults, region=zone.cloud.region)
@@ -134,7 +134,7 @@ def _balancer(
         tags=zone.tags_of(zone=item.zone, purpose="balancer"),
         opts=options(provider),
     ).id
-    let_in = [accept(why, protocol="tcp", port=port, cidr_block=landing.ANYWHERE) for port in landing.ENTRY_PORTS]
+    let_in = [accept(why, protocol="tcp", ports=str(port), cidr_block=landing.ANYWHERE) for port in landing.ENTRY_PORTS]
     rules = security.GroupRuleSet(
         f"rules-balancer-{item.zone}",
         security_group_id=group,
@@ -235,7 +235,7 @@ def _callers(
         opts=options(provider),
     ).id
     allowed = [
-        accept(why, protocol="tcp", port=_API_PORT, cidr_block=cidr) for cidr in zone.cloud.public_api.allow_from
+        accept(why, protocol="tcp", ports=str(_API_PORT), cidr_block=cidr) for cidr in zone.cloud.public_api.allow_from
     ]
     rules = security.GroupRuleSet(
         "rules-api",
@@ -259,7 +259,7 @@ def _nodes(zone: LandingZone, provider: pulumi.ProviderResource, network: Networ
     outgoing = [
         *_among_nodes(zone, network, group),
         accept("the vendor's control plane and mirrors", cidr_block=VENDOR_RANGE),
-        *(accept("the vendor's name servers", protocol="udp", port=53, cidr_block=each) for each in NAME_SERVERS),
+        *(accept("the vendor's name servers", protocol="udp", ports="53", cidr_block=each) for each in NAME_SERVERS),
     ]
     rules = security.GroupRuleSet(
         "rules-nodes",

@@ -150,10 +150,12 @@ def _rules(
 
 def _passing(rule: landing.Rule, groups: Identifiers) -> dict[str, Any]:
     side = {"source_security_id": groups[rule.peer]} if rule.peer else {"cidr_block": rule.cidr}
-    return accept(rule.description, protocol="" if rule.protocol == "any" else rule.protocol, port=rule.port, **side)
+    protocol = "" if rule.protocol == "any" else rule.protocol
+    return accept(rule.description, protocol=protocol, ports=landing.ports_text(rule), **side)
 
 
-def accept(why: str, *, protocol: str = "", port: int = 0, **side: pulumi.Input[str]) -> dict[str, Any]:
-    """A rule that lets pass. Without a protocol and a port it is for all, in whatever way the vendor writes that."""
-    named = {"protocol": protocol.upper(), "port": str(port)} if protocol else {}
+def accept(why: str, *, protocol: str = "", ports: str = "", **side: pulumi.Input[str]) -> dict[str, Any]:
+    """A rule that lets pass. Without a protocol and ports (`443`, `30000-30085`) it is for all, in whatever way the
+    vendor writes that."""
+    named = {"protocol": protocol.upper(), "port": ports} if protocol else {}
     return {"action": "ACCEPT", "description": why, **named, **side}

@@ -15,20 +15,16 @@ from hypothesis import strategies as st
 
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
-from wecityctl.crossings import Crossings, UseCrossing
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.addresses import SHARES, NoSpaceError, pod_ranges, preferred_share, subnet_ranges, zone_ranges
 from wecityctl.model.city import (
     VENDORS,
-    App,
-    Capability,
     Crossing,
     Existing,
     Flow,
     Network,
     Pool,
     ProviderKind,
-    Use,
     Zone,
 )
 from wecityctl.policy.landing import is_public_endpoint, public_parts
@@ -166,21 +162,32 @@ class TestRules:
         here = support.cloud("alicloud", INTERNET, crossing=Crossing("10.8.9.9", ("10.8.0.0/16", "172.20.0.0/16")))
         there = support.cloud("alicloud", EXCHANGE, name="there", crossing=Crossing("10.9.9.9", ("10.9.0.0/16",)))
         city = support.city(here, there, flows=(flow,))
-        capability = Capability("application", "cache", "cache", zone="exchange")
-        app = App("portal", "bureau", "published", "internet", "L1", ())
-        crossing = UseCrossing(app, Use("cache", "cache"), capability, "main", "there", flow)
-        found = Crossings((crossing, crossing), ports={("there", "cache"): 30017})
-        reached = tuple(landing.crossing_rules(city, there, replace(found, uses=(crossing,))))
-        assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reached] == [
-            ("exchange", "ingress", "10.8.0.0/16", 30017),
-            ("exchange", "ingress", "172.20.0.0/16", 30017),
+        # An app's ports change no landing zone: those that there can be are let pass.
+        reached = tuple(landing.crossing_rules(city, there))
+        assert [(rule.zone, rule.direction, rule.cidr, rule.ports) for rule in reached] == [
+            ("exchange", "ingress", "10.8.0.0/16", (30000, 30085)),
+            ("exchange", "ingress", "172.20.0.0/16", (30000, 30085)),
         ]
-        reaching = landing.crossing_rules(city, here, replace(found, uses=(crossing,)))
-        assert [(rule.zone, rule.direction, rule.cidr, rule.port) for rule in reaching] == [
-            ("internet", "egress", "10.9.9.9/32", 30017)
+        reaching = landing.crossing_rules(city, here)
+        assert [(rule.zone, rule.direction, rule.cidr, rule.ports) for rule in reaching] == [
+            ("internet", "egress", "10.9.9.9/32", (30000, 30085))
         ]
-        planned = landing.plan_landing(city, "there", found).rules
+        planned = landing.plan_landing(city, "there").rules
         assert set(reached) <= set(planned) and len(planned) == len({rule.name for rule in planned})
+        # Nothing in an extranet is offered to other clouds.
+        inner = support.cloud("alicloud", EXTRANET, name="there", crossing=there.crossing)
+        shut = support.city(here, inner, flows=(replace(flow, target="extranet"),))
+        assert [*landing.crossing_rules(shut, inner), *landing.crossing_rules(shut, here)] == []
+
+    @pytest.mark.parametrize("vendor", VENDORS)
+    def test_write_the_ports_of_what_crosses_as_the_vendor_does(self, vendor: ProviderKind) -> None:
+        flow = Flow("internet", "internet", (8080,), "data-bureau", "one entry point")
+        clouds = [
+            support.cloud(vendor, INTERNET, name=name, crossing=Crossing(f"10.{n}.9.9", (f"10.{n}.0.0/16",)))
+            for n, name in ((8, "main"), (9, "there"))
+        ]
+        text = json.dumps([item.inputs for item in support.recorded(support.city(*clouds, flows=(flow,))).resources])
+        assert "30000-30085" in text or "30000/30085" in text or ('"portRangeMin": 30000' in text and "30085" in text)
 
 
 class TestPools:
