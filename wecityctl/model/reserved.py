@@ -63,6 +63,12 @@ PREFIXES: dict[ProviderKind, tuple[int, int]] = {
 }
 """The shortest and the longest prefix that a vendor takes for a network, from the sources above."""
 
+LARGEST_SUBNETS: dict[ProviderKind, int] = {
+    # CreateVSwitch, `CidrBlock`: "The subnet mask must be 16 to 29 bits in length."
+    "alicloud": 16,
+}
+"""The shortest prefix that a vendor takes for a subnet."""
+
 
 def reserved_on(provider: ProviderKind, cidr: str) -> Reserved | None:
     """The first reserved range of the vendor that `cidr` touches, if any."""

@@ -12,9 +12,10 @@ WHY = """\
 The government extranet 政务外网 is kept apart from the internet so that a hole in a public service does not open the
 departments' systems and the citizens' data in them. What has to pass goes through a data-exchange zone, where it is
 inspected, recorded and handed on by a service of its own. A flow that joins the two directly, in either direction,
-takes that zone out of the way, and so does a database or cache that apps of both use: what one of them writes the
-other reads. A store that names no zone counts as in the zones of all apps that use it. No waiver lifts this rule,
-whoever approved the flow. A department's systems reach out through the zone's own egress, never through a zone that
+takes that zone out of the way, and so does a database or cache of one of them that apps of both use: what one writes
+the other reads. A store that names no zone counts as in the zones of all apps that use it; one of the exchange zone is
+reached from both sides by declared flows, and is where they exchange. No waiver lifts this rule, whoever approved the
+flow. A department's systems reach out through the zone's own egress, never through a zone that
 the internet can talk to."""
 
 _ENDS = frozenset({"internet", "government-extranet"})

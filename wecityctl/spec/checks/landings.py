@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, collapse_addresses
 
 from wecityctl.errors import Problem
 from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
@@ -12,6 +13,10 @@ from wecityctl.spec.fields import nearest, one_of
 
 # Vendors whose key management has no SM4 keys.
 _WITHOUT_SM = ("openstack",)
+# What vendors' managed clusters have images for; on OpenStack the cloud's owner says.
+_ARCHITECTURES = dict.fromkeys(("alicloud", "tencentcloud", "huaweicloud"), ("amd64", "arm64"))
+# As many addresses as one private /16 has: whoever needs more than that has the internet in mind.
+_MOST_CALLERS = 2**16
 # Vendors on which a landing zone can give an API a public address, but no access list with it.
 _WITHOUT_ACCESS_LIST = {
     "alicloud": "it belongs to a balancer that ACK makes, which its SDK cannot change",
@@ -38,6 +43,9 @@ def places(draft: Draft) -> Iterator[Problem]:
         if not found and _makes_subnets(value):
             message = f"subnets on {value.provider} lie in an availability zone, and none is given"
             yield cloud.problem(path, message, "at least one")
+        for index, name in enumerate(found):
+            if name in found[:index]:
+                yield cloud.problem((*path, index), f"availability zone {name!r} is named twice", "each zone once")
         if len(found) > QUARTERS:
             yield cloud.problem(path, f"{len(found)} availability zones", f"{QUARTERS} at most")
 
@@ -54,6 +62,18 @@ def machine_types(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(path, message, "the vendor's names")
             elif cloud.value.provider == "openstack" and len(pool.instance_types) > 1:
                 yield cloud.problem(path, "a node group of OpenStack has one flavor", "one name")
+
+
+def architectures(draft: Draft) -> Iterator[Problem]:
+    """A vendor makes nodes of the architectures that it has machines and images for."""
+    for cloud in _landing(draft):
+        made = _ARCHITECTURES.get(cloud.value.provider, ())
+        if cloud.value.existing.cluster or not made:
+            continue
+        for index, pool in enumerate(cloud.value.pools):
+            if pool.architecture not in made:
+                message = f"{cloud.value.provider} makes no nodes of {pool.architecture}"
+                yield cloud.problem(("spec", "pools", index, "architecture"), message, one_of(made))
 
 
 def openstack_settings(draft: Draft) -> Iterator[Problem]:
@@ -151,6 +171,10 @@ def public_apis(draft: Draft) -> Iterator[Problem]:
 
 def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem]:
     path = ("spec", "publicApi")
+    callers = list(collapse_addresses(map(IPv4Network, cloud.value.public_api.allow_from)))
+    if sum(found.num_addresses for found in callers) > _MOST_CALLERS:
+        message = f"the {len(cloud.value.public_api.allow_from)} ranges are wider together than a /16"
+        yield cloud.problem((*path, "allowFrom"), message, "the ranges of those who run the city", on_key=True)
     zones = [zone for zone in city.zones if zone.name in cloud.value.zones]
     kinds = {zone.kind for zone in zones}
     if "government-extranet" in kinds:

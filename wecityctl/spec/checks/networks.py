@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from itertools import combinations
 
 from wecityctl.errors import Problem
-from wecityctl.model.addresses import SMALLEST_SUBNET, NoSpaceError, subnet_ranges
+from wecityctl.model.addresses import SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
 from wecityctl.model.city import Cloud
-from wecityctl.model.reserved import PREFIXES, reserved_on
+from wecityctl.model.reserved import LARGEST_SUBNETS, PREFIXES, reserved_on
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 
@@ -21,6 +21,8 @@ _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/1
 # The fewest addresses for pods that a vendor's network sets aside for a node at once: Calico's block.
 _OF_A_NODE = 64
 _SMALLEST_SERVICES = 24
+# As many addresses as a /8 has.
+_MOST_SOURCES = 2**24
 
 
 def ranges_private(draft: Draft) -> Iterator[Problem]:
@@ -68,6 +70,15 @@ def ranges_suffice(draft: Draft) -> Iterator[Problem]:
         if IPv4Network(network.services).prefixlen > _SMALLEST_SERVICES:
             message = f"{network.services} is too small for a city's Services"
             yield cloud.problem((*_NETWORK, "services"), message, f"a /{_SMALLEST_SERVICES} or larger")
+
+
+def sources_bounded(draft: Draft) -> Iterator[Problem]:
+    """The ranges that a cloud comes from are together no wider than one may be."""
+    for cloud in draft.clouds:
+        ranges = cloud.value.crossing.sources
+        if sum(found.num_addresses for found in collapse_addresses(map(IPv4Network, ranges))) > _MOST_SOURCES:
+            message = f"the {len(ranges)} ranges are wider together than any one cloud"
+            yield cloud.problem(("spec", "crossing", "sources"), message, "the ranges of the cloud alone", on_key=True)
 
 
 def crossings_lead_home(draft: Draft) -> Iterator[Problem]:
@@ -128,11 +139,22 @@ def _outside(cloud: Sourced[Cloud], zone: str, cidr: str, whole: IPv4Network) ->
 
 
 def _room(cloud: Sourced[Cloud]) -> Iterator[Problem]:
+    value = cloud.value
     try:
-        subnet_ranges(cloud.value)
+        subnets = [item.cidr for item in subnet_ranges(value)]
     except NoSpaceError as error:
         wanted = f"a larger range, or one for zone {error.zone} in subnets"
         yield cloud.problem((*_NETWORK, "cidr"), str(error), wanted)
+        return
+    largest = LARGEST_SUBNETS.get(value.provider, 0)
+    pods = pod_ranges(value.network, 1) if value.provider == "alicloud" and not value.existing.cluster else ()
+    for name, found in (("cidr", subnets if not value.existing.network else ()), ("pods", pods)):
+        wide = next((cidr for cidr in found if IPv4Network(cidr).prefixlen < largest), "")
+        if wide:
+            message = f"{value.provider} makes no subnet of the size of {wide}, which would be one of its parts"
+            yield cloud.problem(
+                (*_NETWORK, name), message, f"a smaller range: subnets have a prefix of /{largest} or more"
+            )
 
 
 def ranges_of_joined_clouds(draft: Draft) -> Iterator[Problem]:
@@ -153,7 +175,9 @@ def ranges_of_joined_clouds(draft: Draft) -> Iterator[Problem]:
 
 
 def _crosses(flow: set[str], one: Cloud, other: Cloud) -> bool:
-    return any(source in one.zones and target in other.zones for source in flow for target in flow if source != target)
+    """Whether the flow leads from one cloud to the other; within one zone it does where both serve it."""
+    pairs = [(source, target) for source in flow for target in flow if source != target or len(flow) == 1]
+    return any(source in one.zones and target in other.zones for source, target in pairs)
 
 
 def existing_parts(draft: Draft) -> Iterator[Problem]:
