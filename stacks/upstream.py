@@ -15,7 +15,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import Capability
 from wecityctl.model.entries import EntryPoint
-from wecityctl.model.outputs import BaseOutputs, Endpoint, PlatformOutputs
+from wecityctl.model.outputs import BaseOutputs, Endpoint, LandingOutputs, PlatformOutputs
 from wecityctl.stacks.objects import unknown
 
 
@@ -45,6 +45,12 @@ def base_outputs(inputs: StackInputs) -> BaseOutputs | None:
     """What the base stack of this stack's cloud said."""
     outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "base", inputs.stack.cloud))
     return outputs if isinstance(outputs, BaseOutputs) else None
+
+
+def landing_outputs(inputs: StackInputs) -> LandingOutputs | None:
+    """What the landing zone of this stack's cloud said."""
+    outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "landing", inputs.stack.cloud))
+    return outputs if isinstance(outputs, LandingOutputs) else None
 
 
 def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:

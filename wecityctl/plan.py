@@ -220,9 +220,7 @@ def _tenant_stacks(
                 for app, use in uses
                 if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
             ]
-            certificates = app_certificate_keys(apps)
-            if not certificates and any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses):
-                certificates = (SERVICE_AUTHORITY_KEY,)
+            is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
             own = [
                 naming.secret_key("tenant", tenant.name, name)
                 for name in sorted({name for app in apps for part in app.components for name in part.secrets})
@@ -236,7 +234,7 @@ def _tenant_stacks(
                     (store.name, bases[cloud].name, *sorted(needed)),
                     (
                         *bindings,
-                        *certificates,
+                        *(app_certificate_keys(apps) or ((SERVICE_AUTHORITY_KEY,) if is_client else ())),
                         *own,
                         *((naming.DIGEST_KEY,) if own else ()),
                     ),

@@ -25,7 +25,6 @@ with landing.needs_sdk("huaweicloud"):
 
 # The vendor's own services, as every VPC sees them: names, time, images, objects.
 _VENDOR_RANGES = ("100.125.0.0/16", "198.19.128.0/17")
-_ARCHITECTURES = ("amd64", "arm64")
 _NODE_IMAGE = "Huawei Cloud EulerOS 2.0"
 _DISK = "SSD"
 _ROOT_DISK_GIB = 100
@@ -69,7 +68,7 @@ def _check(zone: LandingZone) -> None:
         missing.append("huaweicloud.keyPair")
     if zone.balancers and not settings.availability_zones:
         missing.append("huaweicloud.availabilityZones, in which a load balancer stands,")
-    check_needs(zone, "Huawei Cloud", missing, _ARCHITECTURES)
+    check_needs(zone, "Huawei Cloud", missing)
 
 
 def _keys(zone: LandingZone, provider: pulumi.ProviderResource) -> dew.Key:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import pulumi
 
 from wecityctl.inputs import StackInputs
-from wecityctl.model import naming
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.outputs import LandingOutputs
 from wecityctl.model.storage import landed_class
 from wecityctl.stacks.objects import Manifest, unknown
+from wecityctl.stacks.upstream import landing_outputs
 
 _DRIVERS = {
     "alicloud": "diskplugin.csi.alibabacloud.com",
@@ -29,8 +28,8 @@ def storage_class(inputs: StackInputs) -> Manifest | None:
     name = landed_class(city, cloud)
     if not name:
         return None
-    landed = inputs.upstream.get(naming.stack_name(city.name, "landing", cloud.name))
-    key = landed.key if isinstance(landed, LandingOutputs) else unknown()
+    landed = landing_outputs(inputs)
+    key = landed.key if landed is not None else unknown()
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",

@@ -85,7 +85,7 @@ def _check(zone: LandingZone) -> None:
         *(["tencentcloud.availabilityZones"] if makes_subnets and not settings.availability_zones else []),
         *([] if settings.app_id else ["tencentcloud.appId"]),
     ]
-    check_needs(zone, "Tencent Cloud", missing, _IMAGES)
+    check_needs(zone, "Tencent Cloud", missing)
 
 
 def _key(zone: LandingZone, provider: pulumi.ProviderResource) -> kms.Key:

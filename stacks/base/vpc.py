@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.vendors import ARCHITECTURES
 from wecityctl.stacks.base.landing import LandingZone
 
 Identifiers = Mapping[str, pulumi.Input[str]]
@@ -28,7 +29,7 @@ class Network:
     ports: Identifiers = field(default_factory=dict)
 
 
-def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str], architectures: Collection[str]) -> None:
+def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str]) -> None:
     """Raise `ConfigurationError` for `missing` settings, and for pools of which the vendor cannot make nodes."""
     name = zone.cloud.name
     if missing:
@@ -36,5 +37,5 @@ def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str], architec
     for pool in zone.cloud.pools if zone.makes_cluster else ():
         if not pool.instance_types:
             raise ConfigurationError(f"cloud {name}: pool {pool.name} names no instanceTypes to make its nodes of")
-        if pool.architecture not in architectures:
+        if pool.architecture not in ARCHITECTURES[zone.cloud.provider]:
             raise ConfigurationError(f"cloud {name}: {vendor} has no {pool.architecture} nodes (pool {pool.name})")

@@ -27,14 +27,14 @@ from wecityctl.model.entries import (
     speaks_tls,
     zone_of,
 )
-from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, to_json
+from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
 from wecityctl.stacks.pem import certificates_of, key_of
 from wecityctl.stacks.platforms.application.gateway import APPS_AUTHORITY, routes_config_map, tls_secret
-from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint
+from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint, landing_outputs
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     flows = scope.add_all([*gateway_flows(entry, known, routes)])
     key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
     text = render_routes(city.domain, city.name, routes, tls=bool(key))
-    texts = {"routes": text, **_apps_authority(inputs, routes)}
-    content = pods.content_digest(texts)
-    data: dict[str, Any] = {"routes.conf": text, "digest": content, **_apps_authority(inputs, routes)}
+    authority = _apps_authority(inputs, routes)
+    content = pods.content_digest({"routes": text, **authority})
+    data: dict[str, Any] = {"routes.conf": text, "digest": content, **authority}
     before = list(flows)
     if key:
         certificate = _certificate(inputs, key)
@@ -143,12 +143,11 @@ def _port(name: str, number: int) -> Manifest:
 def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest:
     """What the Service says to be served at the balancer that the landing zone has made. The gateway speaks TLS and
     plain HTTP, which it sends to HTTPS, on one port."""
-    city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
-    landed = inputs.upstream.get(naming.stack_name(city.name, "landing", cloud.name))
-    known = landed.balancers.get(balancer.zone) if isinstance(landed, LandingOutputs) else None
+    provider, landed = inputs.city.cloud(inputs.stack.cloud).provider, landing_outputs(inputs)
+    known = landed.balancers.get(balancer.zone) if landed is not None else None
     annotations = {
-        BALANCER_ANNOTATIONS[cloud.provider]: known or unknown(),
-        **service_annotations(cloud.provider, public=balancer.public),
+        BALANCER_ANNOTATIONS[provider]: known or unknown(),
+        **service_annotations(provider, public=balancer.public),
     }
     ports = [_port("http", _PORT), *([_port("https", _TLS_PORT)] if tls else [])]
     return {"metadata": {"annotations": annotations}, "spec": {"type": "LoadBalancer", "ports": ports}}

@@ -5,6 +5,9 @@ The kubelet brings a renewed certificate into running pods; servers have to take
 
 from __future__ import annotations
 
+import pulumi
+
+from wecityctl.inputs import StackInputs
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 from wecityctl.stacks import pods
 from wecityctl.stacks.objects import Manifest, secret_value
@@ -24,19 +27,28 @@ def secret_name(capability: str) -> str:
 
 def secret(context: CapabilityScope) -> Manifest:
     """The Secret with the certificate and key of a capability that speaks TLS."""
-    inputs, name = context.scope.inputs, context.capability.name
-    value = secret_value(inputs, certificate_key(name))
-    content = {
+    name = context.capability.name
+    return pods.secret(context.namespace, secret_name(name), files(context.scope.inputs, certificate_key(name)))
+
+
+def files(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
+    """What a server finds of its certificate, `key` in the secret store: chain and key, and the authority's own."""
+    value = secret_value(inputs, key)
+    return {
         "tls.crt": value.apply(certificates_of),
         "tls.key": value.apply(key_of),
         "ca.crt": secret_value(inputs, SERVICE_AUTHORITY_KEY),
     }
-    return pods.secret(context.namespace, secret_name(name), content)
 
 
 def volume(context: CapabilityScope) -> Manifest:
-    """The volume of a server's pod, to be mounted as `MOUNT`: readable to the group of the pod's processes alone."""
-    return {"name": "tls", "secret": {"secretName": secret_name(context.capability.name), "defaultMode": 0o440}}
+    """The volume of a server's pod, to be mounted as `MOUNT`."""
+    return volume_of(secret_name(context.capability.name))
+
+
+def volume_of(secret: str) -> Manifest:
+    """The volume with a certificate's Secret: readable to the group of the pod's processes alone."""
+    return {"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}
 
 
 def authority_volume(capability: str) -> Manifest:

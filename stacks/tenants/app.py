@@ -19,12 +19,12 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key
+from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
 from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from wecityctl.stacks.pem import certificates_of, key_of
+from wecityctl.stacks.platforms import tls
 from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
@@ -217,8 +217,7 @@ class Application(pulumi.ComponentResource):
                 for path in component.files
             ]
         if self._serves_tls(component):
-            name = tls_secret(workload)
-            volumes.append({"name": "tls", "secret": {"secretName": name, "defaultMode": 0o440}})
+            volumes.append(tls.volume_of(tls_secret(workload)))
             mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
         accelerators = {name: str(count) for name, count in component.resources.accelerators.items()}
         runner = pods.container(
@@ -264,16 +263,10 @@ class Application(pulumi.ComponentResource):
 
     def _certificate(self, workload: str) -> tuple[pulumi.Output[str], Manifest]:
         """A digest of the routed component's certificate, so that its pods roll when it is renewed, and its Secret."""
-        inputs = self.scope.inputs
-        value = secret_value(inputs, app_certificate_key(self.app))
-        chain = value.apply(certificates_of)
-        content = {
-            "tls.crt": chain,
-            "tls.key": value.apply(key_of),
-            "ca.crt": secret_value(inputs, SERVICE_AUTHORITY_KEY),
-        }
-        digest = pulumi.Output.unsecret(chain).apply(lambda text: pods.content_digest({"certificate": text}))
-        return digest, pods.secret(self.namespace, tls_secret(workload), content)
+        files = tls.files(self.scope.inputs, app_certificate_key(self.app))
+        chain = pulumi.Output.unsecret(files["tls.crt"])
+        digest = chain.apply(lambda text: pods.content_digest({"certificate": text}))
+        return digest, pods.secret(self.namespace, tls_secret(workload), files)
 
     def _own_secret(self, name: str) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.secret_key("tenant", self.app.tenant, name))

@@ -38,8 +38,8 @@ def holds_data(state: StackState) -> bool:
 
 def kept_kubeconfig(backend: Backend, cloud: str) -> str | None:
     """The kubeconfig that the cloud's landing zone left in the state, decrypted; `None` before it has put one out."""
-    state = backend.read_state(stack_name(backend.city, LAYER, cloud))
-    return kubeconfig_of(state.outputs) if state is not None else None
+    found = kept_outputs(backend, cloud)
+    return found.kubeconfig if found is not None else None
 
 
 def kept_outputs(backend: Backend, cloud: str) -> LandingOutputs | None:

@@ -29,11 +29,13 @@ def lifted_of(backend: Backend, state: StackState) -> tuple[Lifted, ...]:
     All of it, in the order of the state, because the engine takes what depends on a target and is not registered for
     something that is to be deleted with it.
     """
-    raw = {str(item.get("urn")): item for item in (state.deployment or {}).get("resources") or ()}
+    if state.deployment is None:
+        return ()
+    raw = {str(item.get("urn")): item for item in state.deployment.get("resources") or ()}
     found: list[Lifted] = []
     for item in state.resources:
         known = raw.get(item.urn, {})
-        if not item.custom or item.is_provider or known.get("external") or state.deployment is None:
+        if not item.custom or item.is_provider or known.get("external"):
             continue
         changed = _unprotected(item)
         inputs = backend.reveal(state.deployment, dict(item.inputs) if changed is None else changed)
@@ -71,7 +73,7 @@ def _unprotected(item: StateResource) -> dict[str, Any] | None:
         name: without
         for name, values in _SWITCHES.items()
         for protected, without in values
-        if item.custom and item.inputs.get(name) == protected and type(item.inputs.get(name)) is type(protected)
+        if item.inputs.get(name) == protected and type(item.inputs.get(name)) is type(protected)
     }
     return {**item.inputs, **off} if off else None
 

@@ -14,6 +14,8 @@ from ipaddress import IPv4Network
 
 from wecityctl.model.city import Cloud, Network
 
+# RFC 1918, and last, for what lies behind somebody's address translation, RFC 6598.
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 QUARTERS = 4
 SHARES = 16
 _BITS = 6

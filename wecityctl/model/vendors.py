@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# What nodes of vendors' managed clusters can be; on OpenStack the cloud's owner says.
+ARCHITECTURES = dict.fromkeys(("alicloud", "tencentcloud", "huaweicloud"), ("amd64", "arm64"))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenStackSettings:

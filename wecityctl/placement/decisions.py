@@ -12,7 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from wecityctl.placement.filters import amount_text, listed
 from wecityctl.placement.measure import FULL, LOADED, balance_weights, capacity, item_load, squared
 from wecityctl.placement.model import Constraint, Decision, Preference, Refusal
-from wecityctl.placement.packing import Pods, fits, holds_more, left_over, shapes_of
+from wecityctl.placement.packing import Pods, fits, holds_more, left_over, pods_on, shapes_of
 from wecityctl.placement.problem import Problem, own_cost
 from wecityctl.placement.relations import Near
 from wecityctl.placement.supply import MICRO
@@ -53,10 +53,7 @@ class _Explainer:
                 self._rooms_of.setdefault(item, []).append((number, amount))
                 if assignment[item] == room.cloud:
                     self._taken[number] += amount
-        self._pods = [
-            Counter(own.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud) if own else Counter()
-            for cloud, own in enumerate(problem.nodes)
-        ]
+        self._pods = [pods_on(own, assignment, cloud) if own else Counter() for cloud, own in enumerate(problem.nodes)]
         self._fitting: dict[tuple[int, frozenset[tuple[Pods, int]]], bool] = {}
         self._left_over = [
             left_over(own, shapes_of(pods)) if own else None

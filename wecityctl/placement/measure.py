@@ -3,13 +3,12 @@ explanation and the tests share."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from wecityctl.placement.demand import CPU, MEMORY
 from wecityctl.placement.model import Constraint
-from wecityctl.placement.packing import fits
+from wecityctl.placement.packing import fits, pods_on
 from wecityctl.placement.problem import Problem
 
 # Relative load is told in thousandths; its square is approached by these tangents, from below.
@@ -100,6 +99,5 @@ def broken(problem: Problem, assignment: Sequence[int]) -> Iterator[Constraint]:
         if sum(amount for item, amount in room.loads if assignment[item] == room.cloud) > room.limit:
             yield room.constraint
     for cloud, nodes in enumerate(problem.nodes):
-        here = (item for item, chosen in enumerate(assignment) if chosen == cloud)
-        if nodes is not None and not fits(nodes, Counter(nodes.pods[item] for item in here)):
+        if nodes is not None and not fits(nodes, pods_on(nodes, assignment, cloud)):
             yield nodes.constraint

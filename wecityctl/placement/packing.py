@@ -100,11 +100,16 @@ def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Itera
     for cloud, own in enumerate(nodes):
         if own is None:
             continue
-        here = Counter(own.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud and own.pods[item])
+        here = pods_on(own, assignment, cloud)
         if not fits(own, here):
             least = _smallest(own, here)
             groups = {pods: frozenset(item for item, each in enumerate(own.pods) if each == pods) for pods in least}
             yield Conflict(cloud, tuple((groups[pods], many) for pods, many in least.items()), own.constraint)
+
+
+def pods_on(nodes: Nodes, assignment: Sequence[int], cloud: int) -> Counter[Pods]:
+    """How many items with equal pods the assignment of clouds to items puts on a cloud, whose nodes are given."""
+    return Counter(nodes.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud and nodes.pods[item])
 
 
 def _smallest(nodes: Nodes, here: Mapping[Pods, int]) -> dict[Pods, int]:
@@ -171,40 +176,49 @@ def holds_more(nodes: Nodes, left: Left, items: Mapping[Pods, int]) -> bool:
 
 def _spread(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
     """Put `many` pods of a shape on the emptiest nodes, one on each of those that are alike, unwanted devices last."""
-    size, pools = shape
+    size, _ = shape
     wanted = any(size[nodes.devices])
+
+    def rank(node: tuple[int, Size]) -> tuple[int, float, Size]:
+        pool, free = node
+        whole = nodes.pools[pool][1]
+        emptiness = min((free[part] - size[part]) / whole[part] if whole[part] else 0.0 for part in _COMPUTE)
+        return (0 if wanted else -sum(free[nodes.devices]), emptiness, free)
+
     while many:
-        best: tuple[int, float, Size] = (0, 0.0, ())
-        found = None
-        for node in left:
-            pool, free = node
-            if pool not in pools or any(have < want for have, want in zip(free, size, strict=True)):
-                continue
-            whole = nodes.pools[pool][1]
-            emptiness = min((free[part] - size[part]) / whole[part] if whole[part] else 0.0 for part in _COMPUTE)
-            rank = (0 if wanted else -sum(free[nodes.devices]), emptiness, free)
-            if found is None or rank > best:
-                best, found = rank, node
-        if found is None:
+        node = max(_with_room(left, shape), key=rank, default=None)
+        if node is None:
             return False
-        many -= _take(left, found, size, min(left[found], many))
+        many -= _take(left, node, size, min(left[node], many))
     return True
 
 
 def _stack(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
     """Put `many` pods of a shape on the fullest nodes that have room, as many on each as fit, unwanted devices last."""
-    size, pools = shape
+    size, _ = shape
     wanted = any(size[nodes.devices])
+
+    def rank(node: tuple[int, Size]) -> tuple[int, Size, int]:
+        pool, free = node
+        return (0 if wanted else sum(free[nodes.devices]), free, pool)
+
     while many:
-        rooms = [node for node in left if node[0] in pools and all(h >= w for h, w in zip(node[1], size, strict=True))]
-        if not rooms:
+        node = min(_with_room(left, shape), key=rank, default=None)
+        if node is None:
             return False
-        node = min(rooms, key=lambda node: (0 if wanted else sum(node[1][nodes.devices]), node[1], node[0]))
         each = min((have // want for have, want in zip(node[1], size, strict=True) if want), default=many)
         each = min(each, many)
         taken = min(left[node], many // each)
         many -= each * _take(left, node, tuple(part * each for part in size), taken)
     return True
+
+
+def _with_room(left: Left, shape: Shape) -> Iterator[tuple[int, Size]]:
+    """The nodes on which a pod of the shape may land and has room."""
+    size, pools = shape
+    for pool, free in left:
+        if pool in pools and all(have >= want for have, want in zip(free, size, strict=True)):
+            yield pool, free
 
 
 def _take(left: Left, node: tuple[int, Size], size: Size, many: int) -> int:

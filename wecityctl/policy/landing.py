@@ -9,6 +9,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
+from wecityctl.model.addresses import PRIVATE
 from wecityctl.model.city import VENDORS, Cloud
 from wecityctl.policy.model import Posture
 
@@ -19,8 +20,6 @@ _TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 _ENDPOINT = "tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint"
 # A range that is no access list.
 _WIDEST = 16
-# What no caller on the internet comes from.
-_INSIDE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 PUBLIC_RESOURCES: Mapping[str, str] = {
     "alicloud:ecs/eipAddress:EipAddress": "a public address",
@@ -129,7 +128,8 @@ def _access_list(recording: Recording, endpoint: RecordedResource) -> tuple[str,
 
 
 def _is_inside(cidr: str) -> bool:
-    return any(IPv4Network(cidr, strict=False).subnet_of(inside) for inside in _INSIDE)
+    """Whether no caller on the internet comes from there."""
+    return any(IPv4Network(cidr, strict=False).subnet_of(private) for private in PRIVATE)
 
 
 def _labels_of(template: RecordedResource) -> Mapping[str, Any]:

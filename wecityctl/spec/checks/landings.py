@@ -8,13 +8,12 @@ from ipaddress import IPv4Network, collapse_addresses
 from wecityctl.errors import Problem
 from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.vendors import ARCHITECTURES
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 
 # Vendors whose key management has no SM4 keys.
 _WITHOUT_SM = ("openstack",)
-# What vendors' managed clusters have images for; on OpenStack the cloud's owner says.
-_ARCHITECTURES = dict.fromkeys(("alicloud", "tencentcloud", "huaweicloud"), ("amd64", "arm64"))
 # As many addresses as one private /16 has: whoever needs more than that has the internet in mind.
 _MOST_CALLERS = 2**16
 # Vendors on which a landing zone can give an API a public address, but no access list with it.
@@ -67,7 +66,7 @@ def machine_types(draft: Draft) -> Iterator[Problem]:
 def architectures(draft: Draft) -> Iterator[Problem]:
     """A vendor makes nodes of the architectures that it has machines and images for."""
     for cloud in _landing(draft):
-        made = _ARCHITECTURES.get(cloud.value.provider, ())
+        made = ARCHITECTURES.get(cloud.value.provider, ())
         if cloud.value.existing.cluster or not made:
             continue
         for index, pool in enumerate(cloud.value.pools):

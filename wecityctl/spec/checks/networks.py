@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from itertools import combinations
 
 from wecityctl.errors import Problem
-from wecityctl.model.addresses import SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
+from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
 from wecityctl.model.city import Cloud
 from wecityctl.model.reserved import LARGEST_SUBNETS, PREFIXES, reserved_on
 from wecityctl.spec.draft import Draft, Sourced
@@ -15,9 +15,6 @@ from wecityctl.spec.fields import nearest, one_of
 
 _NETWORK = ("spec", "network")
 _EXISTING = ("spec", "existing")
-# RFC 1918, and RFC 6598 for what lies behind somebody's address translation; some vendors keep the latter
-# (`model.reserved`).
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # The fewest addresses for pods that a vendor's network sets aside for a node at once: Calico's block.
 _OF_A_NODE = 64
 _SMALLEST_SERVICES = 24
@@ -31,10 +28,11 @@ def ranges_private(draft: Draft) -> Iterator[Problem]:
         network = cloud.value.network
         for name, cidr in (("cidr", network.cidr), ("pods", network.pods), ("services", network.services)):
             found = IPv4Network(cidr)
-            takes_shared = reserved_on(cloud.value.provider, str(_PRIVATE[-1])) is None
+            # Some vendors keep the last one for themselves.
+            takes_shared = reserved_on(cloud.value.provider, str(PRIVATE[-1])) is None
             owned = name == "cidr" and cloud.value.existing.network and found.is_global and not found.is_multicast
-            if not owned and not any(found.subnet_of(private) for private in _PRIVATE):
-                *most, last = _PRIVATE if takes_shared else _PRIVATE[:-1]
+            if not owned and not any(found.subnet_of(private) for private in PRIVATE):
+                *most, last = PRIVATE if takes_shared else PRIVATE[:-1]
                 wanted = f"a part of {', '.join(map(str, most))} or {last}"
                 yield cloud.problem((*_NETWORK, name), f"{cidr} is not a private range", wanted)
 
