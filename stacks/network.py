@@ -17,6 +17,7 @@ from wecityctl.stacks.objects import Manifest
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
+TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
 DNS_PEER = {
     "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
@@ -100,5 +101,8 @@ def zone_peer(city: str, zone: str) -> Manifest:
     """The peer: every pod in the tenants' namespaces of a zone of this city.
 
     Another city on the same cluster may have a zone of that name; and the city's label is one that nobody else can set.
+    Namespaces of platforms have no tenant: the zone's entry point and its stores are no end of a declared flow.
     """
-    return {"namespaceSelector": {"matchLabels": {CITY_LABEL: city, ZONE_LABEL: zone}}}
+    tenants = {"key": TENANT_LABEL, "operator": "Exists"}
+    labels = {CITY_LABEL: city, ZONE_LABEL: zone}
+    return {"namespaceSelector": {"matchLabels": labels, "matchExpressions": [tenants]}}

@@ -97,7 +97,7 @@ def _unkey(key: str) -> tuple[str, str]:
 
 def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[KubernetesObject, Sequence[KubernetesObject]]:
     """A namespace, and the fences that close and bound it: the first pod in it waits for them."""
-    labels = {**tenant.labels, f"{naming.LABEL_PREFIX}/tenant": tenant.name, network.ZONE_LABEL: place.zone}
+    labels = {**tenant.labels, network.TENANT_LABEL: tenant.name, network.ZONE_LABEL: place.zone}
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
     inside = scope.after(namespace)

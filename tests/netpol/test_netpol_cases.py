@@ -12,7 +12,11 @@ import yaml
 from tests.netpol import interpreter, objects, reference, traffic
 from tests.netpol.interpreter import Packet
 from tests.netpol.world import world
+from tests.stacks.cities import city
 from wecityctl.local.netpol.render import render
+from wecityctl.model.city import Flow
+from wecityctl.stacks import network
+from wecityctl.stacks.tenants.tenant import zone_flows
 
 CASES = sorted(Path(__file__).with_name("cases").glob("*.yaml"))
 
@@ -69,6 +73,38 @@ def test_real_packets(path: Path) -> None:
         made.load(render(objects.state(case.objects)))
         verdicts = traffic.attempt(made, packets, case.expected.__getitem__)
     assert verdicts == {packet: case.expected[packet] for packet in packets}
+
+
+@pytest.mark.node
+def test_a_declared_flow_joins_tenants_and_leaves_the_gateways_of_its_zones_out() -> None:
+    """The policies of the tenants' own program, by the rules' text and by real packets."""
+    whole = city(flows=(Flow("ex", "extranet", (8080,), "data-bureau", "records"),))
+    ends = {"health-ex": "ex", "health-extranet": "extranet"}
+    found = [
+        objects.namespace(name, **{"wecity.dev/city": "xc", "wecity.dev/zone": zone, "wecity.dev/tenant": "health"})
+        for name, zone in ends.items()
+    ]
+    platform = "platform-application-ex"
+    found.append(objects.namespace(platform, **{"wecity.dev/city": "xc", "wecity.dev/zone": "ex"}))
+    # An app may call a component as it likes.
+    tenant, gateway, target = "10.99.0.1", "10.99.0.2", "10.99.0.3"
+    label = {"app.kubernetes.io/component": "gateway"}
+    found += [objects.pod("health-ex/hub", tenant, label), objects.pod("health-extranet/archive", target, label)]
+    found.append(objects.pod(f"{platform}/gateway-ex", gateway, label))
+    for name, zone in ends.items():
+        found += [network.default_deny(name), *zone_flows(whole, "main", zone, name)]
+    # What the gateway may do of its own accord is not in question.
+    expected = {
+        Packet(tenant, target, "tcp", 8080): True,
+        Packet(tenant, target, "tcp", 8081): False,
+        Packet(target, tenant, "tcp", 8080): False,
+        Packet(gateway, target, "tcp", 8080): False,
+    }
+    rules = render(objects.state(found))
+    assert {packet: interpreter.read(rules).allows(packet) for packet in expected} == expected
+    with world(tenant, gateway, target) as made:
+        made.load(rules)
+        assert traffic.attempt(made, list(expected), expected.__getitem__) == expected
 
 
 def _sctp() -> bool:

@@ -164,7 +164,10 @@ def test_declared_flows_open_both_ends(full: dict[str, Recording]) -> None:
         item for item in objects(full, "NetworkPolicy") if "flow-internet-ex" in item.name and "health" in item.name
     ]
     (rule,) = flow.inputs["spec"]["egress"]
-    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"wecity.dev/city": "xc", "wecity.dev/zone": "ex"}}}]
+    zone = {"wecity.dev/city": "xc", "wecity.dev/zone": "ex"}
+    # Not the zone's platforms, where its entry point is.
+    tenants = [{"key": "wecity.dev/tenant", "operator": "Exists"}]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": zone, "matchExpressions": tenants}}]
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 

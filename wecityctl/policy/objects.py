@@ -13,6 +13,7 @@ from wecityctl.policy.model import Posture
 DATA_CLASS_LABEL = f"{naming.LABEL_PREFIX}/data-class"
 ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
+TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
 WORKLOADS = (
     *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
     *("Job", "CronJob", "Pod"),

@@ -13,7 +13,15 @@ from typing import Any, Literal
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
 from wecityctl.policy.model import Posture
-from wecityctl.policy.objects import CITY_LABEL, ZONE_LABEL, cloud_of, labels_of, name_of, namespace_of
+from wecityctl.policy.objects import (
+    CITY_LABEL,
+    TENANT_LABEL,
+    ZONE_LABEL,
+    cloud_of,
+    labels_of,
+    name_of,
+    namespace_of,
+)
 
 Direction = Literal["ingress", "egress"]
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -55,15 +63,17 @@ class Allowance:
 
 
 class Namespaces:
-    """The namespaces of one cloud by their labels, with one more for each zone of the city: a policy may name it before
-    anything of the zone is there."""
+    """The namespaces of one cloud by their labels, with two more for each zone of the city, a platform's and a
+    tenant's: a policy may name them before anything of the zone is there."""
 
     def __init__(self, city: City) -> None:
         self._labels: dict[str, Mapping[str, str]] = {}
         self._by_label: dict[tuple[str, str], set[str]] = {}
         self._answers: dict[str, frozenset[str] | None] = {}
         for zone in city.zones:
-            self.add(f"({zone.name})", {ZONE_LABEL: zone.name, CITY_LABEL: city.name})
+            labels = {ZONE_LABEL: zone.name, CITY_LABEL: city.name}
+            self.add(f"({zone.name})", labels)
+            self.add(f"({zone.name}, tenant)", {**labels, TENANT_LABEL: ""})
 
     def add(self, name: str, labels: Mapping[str, str]) -> None:
         known = {NAME_LABEL: name, **labels}
@@ -101,10 +111,11 @@ def _fits(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
     # What only a run can know may be any of them.
     if any(value not in (labels.get(key), UNKNOWN) for key, value in exact.items()):
         return False
-    return all(_holds(item, labels) for item in selector.get("matchExpressions") or ())
+    return all(holds(item, labels) for item in selector.get("matchExpressions") or ())
 
 
-def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+def holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether labels meet one expression of a selector; one that is not understood is met."""
     key, values = expression.get("key", ""), expression.get("values") or ()
     match expression.get("operator"):
         case "In":

@@ -11,8 +11,8 @@ from wecityctl.model.entries import GATEWAY, entry_of, gateway_of, main_zones
 from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
-from wecityctl.policy.objects import ZONE_LABEL, cloud_of, namespace_of
-from wecityctl.policy.traffic import NAME_LABEL, Namespaces, is_name_server, namespaces
+from wecityctl.policy.objects import TENANT_LABEL, ZONE_LABEL, cloud_of, namespace_of
+from wecityctl.policy.traffic import NAME_LABEL, Namespaces, holds, is_name_server, namespaces
 
 NAME = "entry-zones"
 
@@ -97,9 +97,26 @@ def _selects(here: Namespaces, peer: Mapping[str, Any], place: str) -> bool:
 
 
 def _is_gateway(selector: Any) -> bool:
-    """Whether a gateway's pods may be meant: no selector, or none that names another component."""
-    labels = (selector or {}).get("matchLabels") or {}
-    return not isinstance(labels, Mapping) or labels.get(_COMPONENT, GATEWAY) in (GATEWAY, UNKNOWN)
+    """Whether a gateway's pods may be meant: no selector, or none that names another component or leaves theirs out."""
+    labels, expressions = ((selector or {}).get(key) or {} for key in ("matchLabels", "matchExpressions"))
+    if isinstance(labels, Mapping) and labels.get(_COMPONENT, GATEWAY) not in (GATEWAY, UNKNOWN):
+        return False
+    about_it = (item for item in expressions if isinstance(item, Mapping) and item.get("key") == _COMPONENT)
+    return all(holds(item, {_COMPONENT: GATEWAY}) for item in about_it)
+
+
+# Of a peer `p`: its pods are no gateway's, or its namespaces are tenants', which no gateway is in.
+_OTHER_PODS = (
+    f"p.?podSelector.?matchLabels[?{quote(_COMPONENT)}].orValue({quote(GATEWAY)}) != {quote(GATEWAY)}"
+    f" || p.?podSelector.?matchExpressions.orValue([]).exists(e, e.key == {quote(_COMPONENT)} && ("
+    f"e.operator == 'DoesNotExist' || (e.operator == 'In' && !({quote(GATEWAY)} in e.?values.orValue([])))"
+    f" || (e.operator == 'NotIn' && {quote(GATEWAY)} in e.?values.orValue([]))))"
+)
+_TENANTS = (
+    f"{quote(TENANT_LABEL)} in p.namespaceSelector.?matchLabels.orValue({{}})"
+    " || p.namespaceSelector.?matchExpressions.orValue([])"
+    f".exists(e, e.key == {quote(TENANT_LABEL)} && e.operator in ['Exists', 'In'])"
+)
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
@@ -119,10 +136,10 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         own = {zone: place for place, zones in places.items() for zone in zones}
         ingress = "object.kind != 'NetworkPolicy' || dyn(object).spec.?ingress.orValue([])"
         named = f"p.namespaceSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('')"
-        zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
-        component = f"p.?podSelector.?matchLabels[?{quote(_COMPONENT)}].orValue({quote(GATEWAY)})"
         entries = quote(sorted(places))
-        mine = f"{_map(own)}[?namespaceObject.metadata.labels[{quote(ZONE_LABEL)}]].orValue('')"
+        here = f"namespaceObject.metadata.labels[{quote(ZONE_LABEL)}]"
+        zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
+        mine = f"{_map(own)}[?{here}].orValue('')"
         validations += [
             Validation(
                 f"{ingress}.all(r, size(r.?from.orValue([])) > 0 || request.namespace in {entries})",
@@ -130,7 +147,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
             ),
             Validation(
                 f"{ingress}.all(r, r.?from.orValue([]).all(p, !has(p.namespaceSelector)"
-                f" || {component} != {quote(GATEWAY)} || {zone} != ''"
+                f" || {zone} == {here} || {_OTHER_PODS} || {_TENANTS}"
                 f" || ({named} != '' && (!({named} in {entries}) || {named} == {mine}))))",
                 "another zone's entry point does not reach this zone; give the app a route, which its own zone serves",
             ),
