@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from tests.model.test_disclosure import FILES, TOKENS
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
 from tests.support.admission import of_city, operator
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
 from wecityctl.model import naming
 from wecityctl.model.city import City, Cloud, Compliance, Waiver
+from wecityctl.model.disclosure import AUTHORIZATION, CONNECTION, QUERY, SETTING, TEXT, TOKEN, VARIABLE
 from wecityctl.policy.admission import held_by
+from wecityctl.policy.plain_secrets_admission import readable
 from wecityctl.policy.rules import RULES, rule
 from wecityctl.stacks.base.kubernetes import manager
 from wecityctl.stacks.duties import bindings, cluster_roles
@@ -431,6 +434,17 @@ def test_a_gateway_in_an_extranet_is_refused_and_a_route_is_the_managers(fenced:
         fenced.kubectl("delete", "--wait=false", "-f", "-", stdin=as_list(kinds))
 
 
+def test_files_are_judged_as_the_rule_judges_them(fenced: ControlPlane) -> None:
+    for path in FILES:
+        metadata = {"name": "file", "namespace": NAMESPACE}
+        item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {path.name: path.read_text()}}
+        answer = create(fenced, item)
+        assert ("has a secret in clear" in answer) == (path.parent.name == "secret"), (path.name, answer)
+        assert bool(answer) == (path.parent.name == "secret"), (path.name, answer)
+    for token in TOKENS:
+        assert "has a secret in clear" in create(fenced, {**item, "data": {"notes.txt": f"key: {token}"}}), token
+
+
 def test_large_objects_fit_the_servers_budget(fenced: ControlPlane) -> None:
     """An expression that costs too much fails, and would refuse what nobody meant to."""
     (case,) = (item for item in cases() if str(item) == "privileged-pods/pass-restricted-pod")
@@ -443,6 +457,12 @@ def test_large_objects_fit_the_servers_budget(fenced: ControlPlane) -> None:
     for count, size in ((1, 1_000_000), (60, 6_000)):
         data = {f"file-{number}": text * (size // len(text)) for number in range(count)}
         metadata = {"name": "large", "namespace": NAMESPACE}
+        assert create(fenced, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}) == ""
+    # As large as each pattern of theirs reads, and full of what is worth a look.
+    line = "db.password=${DB_PASSWORD} # see https://wiki.example/db\n"
+    for pattern in (TEXT, CONNECTION, QUERY, TOKEN, AUTHORIZATION, VARIABLE, SETTING):
+        rest = readable(pattern) - 100 * len(line) - 10
+        data = {"app.conf": line * 100 + text * (rest // len(text))}
         assert create(fenced, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}) == ""
     data["key"] = "-----BEGIN PRIVATE KEY-----"
     large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

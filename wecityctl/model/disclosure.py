@@ -1,52 +1,138 @@
-"""How a secret in clear looks: what the checks of the files and the red lines both go by. Pure."""
+"""How a secret in clear looks: what the checks of the files and the red lines both go by. Pure.
+
+Patterns are in RE2's grammar as well as in Python's, because the API server reads them too. What is no secret anywhere:
+nothing, references (`$(NAME)`, `${NAME}`, `{{ x }}`, `<name>`, `%s`), paths and switches. A default such as `changeme`
+is one: it is what a server would be started with.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-_KINDS = (
-    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API[_-]?KEY|PRIVATE[_-]?KEY|ACCESS[_-]?KEY|SECRET[_-]?KEY|CREDENTIALS?"
+# Patterns go by ASCII letters in RE2, so they do here.
+_ASCII = re.ASCII
+_PHRASES = "PASSWORD|PASSWD|PASSPHRASE"
+_OTHERS = r"SECRET|TOKEN|(?:API|PRIVATE|ACCESS|SECRET)[_-]?KEY|CREDENTIALS?"
+# `ACCESSKEY` is an attribute of HTML.
+_OF_SHELL = r"SECRET|TOKEN|(?:API|PRIVATE|SECRET)_?KEY|ACCESS_KEY|CREDENTIALS?"
+_KEY = rf"[\w.-]*(?:{_PHRASES})|(?:[\w.-]*[_.-])?(?:{_OTHERS}|PASS)"
+# How a value begins that stands in clear.
+_CLEAR = r"[^\s'\"$%{<(/*;&,=]"
+NAME = re.compile(
+    rf"(?i:(?:{_PHRASES})$|(?:^|[_.-])(?:{_OTHERS}|PASS)$|[_.-]PWD$)"
+    r"|[a-z](?:Secret|Token|(?:Api|Private|Access|Secret)Key|Credentials?)$"
 )
-# How a value begins that stands in clear; references (`$(NAME)`, `%s`, `{{ x }}`, `<name>`) and paths of files do not.
-_CLEAR = r"[^\s'\"$%{<(/]"
-_NAME = re.compile(rf"(?:^|[_.-])(?:{_KINDS})$|_PWD$", re.IGNORECASE)
-_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@")
-# `Server=db;Password=x` of ADO.NET and ODBC; `host=db user=app password=x` of libpq.
-_CONNECTION = re.compile(
-    rf"(?:^|;)[ \t]*(?:PASSWORD|PWD)[ \t]*=[ \t]*['\"]?{_CLEAR}"
-    rf"|(?:^|\s|['\"])(?:HOST|HOSTADDR|DBNAME|USER|PORT)=\S+ (?:\w+=\S+ )*PASSWORD='?{_CLEAR}",
-    re.IGNORECASE,
+_SWITCH = "true|false|yes|no|on|off|null|none|nil|undefined"
+# A value that is a reference, a path, an address or a switch.
+NO_VALUE = re.compile(
+    rf"(?i)^\s*(?:{_SWITCH}|\$\(\w+\)|\$\{{[^{{}}]*\}}|\$\w+|\{{\{{.*\}}\}}|<[^<>]*>|%\w+%?|(?:/[\w.-]+){{2,}}"
+    r"|[a-z][a-z0-9+.-]*://[^\s@]*|vault:.*)?\s*$",
+    _ASCII,
 )
-_JSON = re.compile(rf'"(?:[\w.-]*[_.-])?(?:{_KINDS})"\s*:\s*"{_CLEAR}', re.IGNORECASE)
-_FLAG = re.compile(rf"^--?(?:[\w.-]*[_.-])?(?:{_KINDS}|PWD)=['\"]?{_CLEAR}", re.IGNORECASE)
-_FLAG_AND_VALUE = re.compile(rf"(?:^|\n)--?(?:[\w-]*[_-])?(?:{_KINDS}|PWD)\n[^\s$%{{<(/-]", re.IGNORECASE)
-# The same for others that read patterns, such as the API server; all are in RE2's grammar as well.
-NAME_PATTERN, CONNECTION_PATTERN, JSON_PATTERN, FLAG_PATTERN, FLAG_AND_VALUE_PATTERN = (
-    f"(?i){item.pattern}" for item in (_NAME, _CONNECTION, _JSON, _FLAG, _FLAG_AND_VALUE)
+TEXT = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z][a-z0-9+.-]*://[^\s/:@]*:(?:[^\s/@$%{<(*]|%[0-9A-F]{2})[^\s/@]*@"
 )
-TEXT_PATTERN = _TEXT.pattern
-SWITCHES = ("true", "false")
+# `Server=db;Password=x` of ADO.NET and ODBC, keys of Azure; `host=db user=app password=x` of libpq.
+CONNECTION = re.compile(
+    rf"(?i)(?:^|;)[ \t]*(?:PASSWORD|PWD|(?:SHARED)?(?:ACCESS|ACCOUNT|SECRET)KEY)[ \t]*=[ \t]*['\"]?{_CLEAR}"
+    rf"|(?:^|\s|['\"])(?:HOST|HOSTADDR|DBNAME|USER|PORT)=[^\s,]+ (?:\w+=[^\s,]+ )*PASSWORD='?{_CLEAR}",
+    _ASCII,
+)
+# `?password=x&…` of a URL's query.
+QUERY = re.compile(rf"(?i)(?:[?&]|&amp;)(?:{_KEY}|PWD|SIG)=(?:{_CLEAR}|%[0-9A-F][0-9A-F])", _ASCII)
+# What vendors' keys and signed tokens look like: AWS, Alibaba Cloud, Tencent Cloud, GitHub, GitLab, Slack, JWT.
+TOKEN = re.compile(
+    r"\b(?:AKIA[0-9A-Z]{16}|LTAI[0-9A-Za-z]{12,26}|AKID[0-9A-Za-z]{32}|gh[pousr]_\w{36}|github_pat_\w{22,}"
+    r"|glpat-[\w-]{20}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})\b",
+    _ASCII,
+)
+AUTHORIZATION = re.compile(r"(?i)authorization['\"]?\s*[:=,]?\s*['\"]?(?:bearer|basic|token)\s+[\w.~+/=-]{3,}", _ASCII)
+JSON = re.compile(rf'(?i)"(?:{_KEY})"\s*:\s*"{_CLEAR}[^"]*"?', _ASCII)
+FLAG = re.compile(rf"(?i)^--?(?:{_KEY}|(?:[\w.-]*[_.-])?PWD)=['\"]?{_CLEAR}", _ASCII)
+FLAG_AND_VALUE = re.compile(rf"(?i)(?:^|\n)--?(?:{_KEY}|(?:[\w-]*[_-])?PWD)\n[^\s$%{{<(/-]", _ASCII)
+# `PGPASSWORD=x psql`, `export DB_PASS=x; …`: a variable of a shell, anywhere in a line.
+VARIABLE = re.compile(
+    rf"(?:^|[\s;&|('\"`])(?:[A-Z0-9_]*(?:{_PHRASES})|(?:[A-Z0-9_]*_)?(?:{_OF_SHELL}|PASS)|[A-Z0-9_]*_PWD)"
+    rf"=['\"]?[^\s'\"$%{{<(/*;&,=`][^\s'\";&|]*",
+    _ASCII,
+)
+# A line of an ini, properties or YAML file, or a key of JSON or of YAML's braces, with all that follows the key.
+SETTING = re.compile(
+    r"(?im)(?:^|[{,])[ \t]*(?:- +|export +)?['\"]?"
+    rf"(?:[\w.-]*(?:{_PHRASES}|{_OTHERS})|(?:[\w.-]*[_.-])?(?:PASS|PWD))['\"]?[ \t]*[:=][^\n,}}]*",
+    _ASCII,
+)
+# Of such a setting: its value is one word of ASCII letters and signs, in clear.
+ONE_WORD = re.compile(
+    r"^[^:=]*[:=][ \t]*['\"]?[\w+^][!#-&*-;=?-Z\\^-z|~]*['\"]?[ \t\r]*;?[ \t\r]*(?:#.*)?$",
+    _ASCII,
+)
+NO_SECRET = re.compile(
+    rf"(?i)^[^:=]*[:=][ \t]*['\"]?(?:{_SWITCH}|string|required|optional|files|compat|[a-z][a-z0-9+.-]*://\S*|(?:vault|file|classpath):\S*)"
+    r"['\"]?[ \t\r]*;?[ \t\r]*(?:#.*)?$",
+    _ASCII,
+)
+# Its key names a password, and its value is no label such as `Passwort`.
+OF_PASSWORD = re.compile(rf"(?i)^[^:=]*(?:{_PHRASES}|PASS|PWD)['\"]?[ \t]*[:=]", _ASCII)
+LABEL = re.compile(r"^[^:=]*[:=][ \t]*['\"]?[A-Z][a-z]+['\"]?\s*$")
+# No word of a language: six letters and signs or more, with a digit.
+LONG, DIGIT = re.compile(r"^[^:=]*[:=][ \t]*\S{6}"), re.compile(r"^[^:=]*[:=].*[0-9]")
+# Not the word after `Basic` in a sentence.
+CREDENTIALS = re.compile(r"\s(?:\S*[0-9]\S*|\S*[a-z][A-Z]\S*|\S*=)$")
+# Names of files, or keys of a ConfigMap: settings of programs, where any value counts, unless it is a translation.
+CONFIGURATION = re.compile(
+    r"(?i)\.(?:properties|ini|conf|cfg|cnf|config|env|ya?ml|toml|json5?|hcl)$|(?:^|/)(?:[0-9a-f]{8}-)?[\w-]*$", _ASCII
+)
+_LANGUAGES = (
+    "ar|bg|bn|bo|ca|cs|da|de|el|en|es|et|fa|fi|fr|he|hi|hr|hu|id|it|ja|kk|km|ko|ky|lo|lt|lv|mn|ms|my|nb|nl|no|pl|pt|ro|ru"
+    "|sk|sl|sr|sv|ta|th|tr|ug|uk|ur|uz|vi|zh"
+)
+TRANSLATION = re.compile(
+    rf"(?i)(?:^|[/_.-])(?:messages?|labels?|i18n|l10n|locales?|translations?|strings|{_LANGUAGES})(?:[_.-][\w-]+)*"
+    r"\.(?:json5?|ya?ml|properties)$",
+    _ASCII,
+)
 
 
 def names_a_secret(name: str, value: str) -> bool:
     """Whether a variable of this name has a secret for its value; switches such as `USE_TOKEN: "true"` have none."""
-    return bool(value and _NAME.search(name)) and value.lower() not in SWITCHES
+    return NAME.search(name) is not None and NO_VALUE.search(value) is None
 
 
 def holds_a_secret(text: str) -> bool:
-    """Whether a private key, a URL with a password or a connection string with one is in the text, such as a file's."""
-    if ("://" in text or "PRIVATE KEY" in text) and _TEXT.search(text) is not None:
+    """Whether a private key, a vendor's key, or a URL, header or connection string with a password is in any text."""
+    if ("://" in text or "PRIVATE KEY" in text) and TEXT.search(text) is not None:
         return True
-    return "=" in text and _CONNECTION.search(text) is not None
+    if "=" in text and (CONNECTION.search(text) is not None or QUERY.search(text) is not None):
+        return True
+    if any(CREDENTIALS.search(found[0]) for found in AUTHORIZATION.finditer(text)):
+        return True
+    return TOKEN.search(text) is not None
+
+
+def file_holds_a_secret(name: str, text: str) -> bool:
+    """Whether a secret is in a file of this name or path, which says how much a setting such as `password: x` means.
+
+    In a program's settings any word counts that is no label; in a translation or a program what no language has as
+    a word.
+    """
+    return holds_a_secret(text) or _sets_a_secret(text, plain=is_configuration(name))
+
+
+def is_configuration(name: str) -> bool:
+    """Whether a file holds settings of a program, by its name or path, and no translations."""
+    return CONFIGURATION.search(name) is not None and TRANSLATION.search(name) is None
 
 
 def value_holds_a_secret(value: str) -> bool:
-    """Whether a secret is in the value of a variable, or in a word of a command line; JSON counts there.
-
-    In a file it does not: `{"password": "Passwort"}` is a translation.
-    """
-    return holds_a_secret(value) or ("{" in value and _JSON.search(value) is not None)
+    """Whether a secret is in the value of a variable, or in a word of a command line, a script among them."""
+    return (
+        holds_a_secret(value)
+        or ("{" in value and any(not NO_SECRET.search(found[0]) for found in JSON.finditer(value)))
+        or AUTHORIZATION.search(value) is not None
+        or _sets_a_secret(value, plain=True)
+    )
 
 
 def words_hold_a_secret(words: Sequence[str]) -> bool:
@@ -58,8 +144,23 @@ def options_hold_a_secret(words: Sequence[str]) -> bool:
     """Whether an option of a command line has a secret for its value: `--password=x`, or `--password` and then `x`."""
     if any(map(_is_option_with_secret, words)):
         return True
-    return _FLAG_AND_VALUE.search("\n".join(word for word in words if "\n" not in word)) is not None
+    return FLAG_AND_VALUE.search("\n".join(word for word in words if "\n" not in word)) is not None
 
 
 def _is_option_with_secret(word: str) -> bool:
-    return _FLAG.search(word) is not None and word.rpartition("=")[2].lower() not in SWITCHES
+    return FLAG.search(word) is not None and NO_SECRET.search(word) is None
+
+
+def _sets_a_secret(text: str, *, plain: bool) -> bool:
+    """Whether a shell's variable or a setting is given a secret; `plain`: a password may be any word."""
+    if "=" in text and any(not NO_SECRET.search(found[0]) for found in VARIABLE.finditer(text)):
+        return True
+    return any(_is_secret(found[0], plain=plain) for found in SETTING.finditer(text))
+
+
+def _is_secret(setting: str, *, plain: bool) -> bool:
+    if ONE_WORD.search(setting) is None or NO_SECRET.search(setting) is not None:
+        return False
+    if plain and OF_PASSWORD.search(setting) is not None and LABEL.search(setting) is None:
+        return True
+    return LONG.search(setting) is not None and DIGIT.search(setting) is not None

@@ -1,121 +1,178 @@
-"""The rule `plain-secrets` in a cluster: one policy for pods, one for ConfigMaps, by the same patterns as the rule."""
+"""The rule `plain-secrets` in a cluster: policies for pods and for ConfigMaps, by the same patterns as the rule.
+
+The API server counts what an expression costs: a pattern reads ten letters for each four of its own at a price of one,
+and an expression, a variable's too, may cost a million. So each pattern has an expression of its own, and reads no more
+than it can pay for.
+"""
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 
+from wecityctl.model import disclosure
 from wecityctl.model.city import City
-from wecityctl.model.disclosure import (
-    CONNECTION_PATTERN,
-    FLAG_AND_VALUE_PATTERN,
-    FLAG_PATTERN,
-    JSON_PATTERN,
-    NAME_PATTERN,
-    SWITCHES,
-    TEXT_PATTERN,
-)
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote, resources
 from wecityctl.policy.model import Manifest
 
 NAME = "plain-secrets"
-# Bytes of a ConfigMap that the API server's budget for an expression lets a pattern read; a larger one is searched for
-# private keys alone.
-LARGEST = 400_000
-# The same for connection strings, whose pattern is longer, and of one variable or word of a command line for all
-# patterns but the one for keys and URLs.
-LARGEST_WITH_CONNECTIONS = 200_000
+# What a pattern may cost, in the API server's units; the rest is for what stands around it.
+AFFORDABLE = 800_000
+# Letters of one variable or word of a command line up to which all patterns read it, and not only those for keys and
+# URLs.
 LONGEST = 4_000
 _KEY_MARK = "PRIVATE KEY-----"
+# What has one of these in it is worth the price of the patterns.
+_WORDS = "(?i)PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|SIG="
+_TOKENS = "AKI[AD]|LTAI|gh[pousr]_|github_|glpat-|xox|eyJ"
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """Literal environment variables, command lines and ConfigMaps that give a secret away are refused."""
-    value = "e.?value.orValue('')"
-    variable = f"({_named('e.name', value)} || {_holds(value)} || {_in_value(value)})"
-    words = "(c.?command.orValue([]) + c.?args.orValue([]))"
-    pairs = f"{words}.filter(w, size(w) < 200 && !w.contains('\\n')).join('\\n')"
     yield from policy(
         city,
         NAME,
         WORKLOADS,
         [
             Validation(
-                "size(variables.open) == 0",
+                f"size(variables.{found}) == 0",
                 "a container has a secret in clear in its environment or command; take it from a Secret (secretKeyRef)",
-                "variables.open.map(c, c.name).join(', ')",
+                f"variables.{found}.map(c, c.name).join(', ')",
             )
+            for found in _IN_PODS
         ],
         variables=("spec", "containers"),
-        more_variables={
-            "open": (
-                f"variables.containers.filter(c, c.?env.orValue([]).exists(e, {variable})"
-                f" || {words}.exists(w, {_holds('w')} || {_in_value('w')} || {_option('w')})"
-                f" || {pairs}.matches({quote(FLAG_AND_VALUE_PATTERN)}))"
-            ),
-        },
+        more_variables={found: f"variables.containers.filter(c, {text})" for found, text in _IN_PODS.items()},
         conditions=(SPEC_CHANGED,),
     )
-    told = "a ConfigMap has a secret in clear; put it into a Secret"
-    content, binary = "variables.data[k]", "variables.binary[k]"
     yield from policy(
         city,
         NAME,
         [resources("", "configmaps")],
-        [
-            Validation(
-                f"!variables.data.exists(k, {_named('k', content)} || {_holds(content, 'variables.readable')})", told
-            ),
-            Validation(
-                f"variables.bytes >= {LARGEST_WITH_CONNECTIONS} || !variables.data.exists(k, {_connects(content)})",
-                told,
-            ),
-            Validation(f"!variables.binary.exists(k, {_named('k', binary)} || {_holds_key_in_base64(binary)})", told),
-        ],
+        [Validation(text, "a ConfigMap has a secret in clear; put it into a Secret") for text in _in_files()],
         more_variables={
             "data": "dyn(object).?data.orValue({})",
             "binary": "dyn(object).?binaryData.orValue({})",
             "bytes": "variables.data.map(k, size(variables.data[k])).sum()",
-            "readable": f"variables.bytes < {LARGEST}",
         },
         name=f"{NAME}-in-files",
     )
 
 
+def readable(pattern: re.Pattern[str]) -> int:
+    """How many letters the pattern can read at an affordable price."""
+    return AFFORDABLE * 10 // -(-len(pattern.pattern) // 4)
+
+
+def _in_files() -> Iterator[str]:
+    """What holds of a ConfigMap without secrets, an expression for each pattern that reads its content."""
+    text, binary = "variables.data[k]", "variables.binary[k]"
+    key = f"{text}.contains({quote(_KEY_MARK)})"
+    yield f"!variables.data.exists(k, {_named('k', text)} || {key})"
+    yield f"!variables.binary.exists(k, {_named('k', binary)} || {_holds_key_in_base64(binary)})"
+    plain = f"{_matches('k', disclosure.CONFIGURATION)} && !{_matches('k', disclosure.TRANSLATION)}"
+    for pattern, found in (
+        (disclosure.TEXT, f"{text}.contains('://') && {_matches(text, disclosure.TEXT)}"),
+        (disclosure.CONNECTION, _connects(text)),
+        (disclosure.QUERY, _asks(text)),
+        (disclosure.TOKEN, _matches(text, disclosure.TOKEN)),
+        (disclosure.AUTHORIZATION, _authorizes(text)),
+        (disclosure.VARIABLE, _assigns(text)),
+        (disclosure.SETTING, _sets(text, plain)),
+    ):
+        yield f"variables.bytes >= {readable(pattern)} || !variables.data.exists(k, {found})"
+
+
+def _matches(value: str, pattern: re.Pattern[str]) -> str:
+    return f"{value}.matches({quote(pattern.pattern)})"
+
+
+def _finds(value: str, pattern: re.Pattern[str], condition: str) -> str:
+    """Whether one of the places in a text that the pattern finds, `m`, meets the condition."""
+    return f"{value}.findAll({quote(pattern.pattern)}).exists(m, {condition})"
+
+
 def _named(name: str, value: str) -> str:
     """`disclosure.names_a_secret` as an expression."""
-    switch = f"{value}.lowerAscii() in {quote(SWITCHES)}"
-    return f"({value} != '' && {name}.matches({quote(NAME_PATTERN)}) && !({switch}))"
+    clear = f"(size({value}) >= {LONGEST} || !{_matches(value, disclosure.NO_VALUE)})"
+    return f"({_matches(name, disclosure.NAME)} && {clear})"
 
 
-def _holds(value: str, readable: str = "true") -> str:
+def _holds(value: str) -> str:
     """Whether a text has a private key or a URL with a password in it."""
-    return (
-        f"({value}.contains({quote(_KEY_MARK)})"
-        f" || ({readable} && {value}.contains('://') && {value}.matches({quote(TEXT_PATTERN)})))"
-    )
+    url = f"{value}.contains('://') && {_matches(value, disclosure.TEXT)}"
+    return f"({value}.contains({quote(_KEY_MARK)}) || ({url}))"
 
 
 def _connects(value: str) -> str:
     """Whether a text has a connection string with a password in it."""
-    return f"({value}.contains('=') && {value}.matches({quote(CONNECTION_PATTERN)}))"
+    return f"({value}.contains('=') && {_matches(value, disclosure.CONNECTION)})"
 
 
-def _in_value(value: str) -> str:
-    """What `disclosure.value_holds_a_secret` finds beside keys and URLs, in a text of ordinary length."""
-    json = f"({value}.contains('{{') && {value}.matches({quote(JSON_PATTERN)}))"
-    return f"(size({value}) < {LONGEST} && ({_connects(value)} || {json}))"
+def _asks(value: str) -> str:
+    """Whether a text has a URL with a secret in its query."""
+    return f"({value}.contains('=') && {_matches(value, disclosure.QUERY)})"
+
+
+def _authorizes(value: str) -> str:
+    """Whether a text has a header `Authorization` with credentials in it."""
+    return f"({_finds(value, disclosure.AUTHORIZATION, _matches('m', disclosure.CREDENTIALS))})"
+
+
+def _assigns(value: str) -> str:
+    """Whether a text has a shell's variable with a secret for its value."""
+    clear = f"!{_matches('m', disclosure.NO_SECRET)}"
+    return f"({value}.contains('=') && {_finds(value, disclosure.VARIABLE, clear)})"
+
+
+def _sets(value: str, plain: str) -> str:
+    """Whether a text has a setting with a secret for its value; `plain`: a password may be any word."""
+    password = f"{_matches('m', disclosure.OF_PASSWORD)} && !{_matches('m', disclosure.LABEL)}"
+    shaped = f"{_matches('m', disclosure.LONG)} && {_matches('m', disclosure.DIGIT)}"
+    clear = f"{_matches('m', disclosure.ONE_WORD)} && !{_matches('m', disclosure.NO_SECRET)}"
+    return f"({_finds(value, disclosure.SETTING, f'{clear} && (({plain} && {password}) || ({shaped}))')})"
+
+
+def _in_json(value: str) -> str:
+    clear = f"!{_matches('m', disclosure.NO_SECRET)}"
+    return f"({value}.contains('{{') && {_finds(value, disclosure.JSON, clear)})"
 
 
 def _option(word: str) -> str:
     """Whether a word is an option with a secret for its value, and no switch."""
-    switch = f"{word}.split('=')[size({word}.split('=')) - 1].lowerAscii() in {quote(SWITCHES)}"
-    return (
-        f"({word}.startsWith('-') && size({word}) < {LONGEST} && {word}.matches({quote(FLAG_PATTERN)}) && !({switch}))"
-    )
+    clear = f"!{_matches(word, disclosure.NO_SECRET)}"
+    return f"({word}.startsWith('-') && size({word}) < {LONGEST} && {_matches(word, disclosure.FLAG)} && {clear})"
 
 
 def _holds_key_in_base64(value: str) -> str:
     """Whether a private key is in what the text encodes: its mark, at each of the three places in a group of bytes."""
     marks = [b64encode(b" " * shift + _KEY_MARK.encode()).decode()[cut:-4] for shift, cut in ((0, 0), (1, 4), (2, 4))]
     return f"({' || '.join(f'{value}.contains({quote(mark)})' for mark in marks)})"
+
+
+_WORDS_OF_COMMAND = "(c.?command.orValue([]) + c.?args.orValue([]))"
+_PAIRS = f"{_WORDS_OF_COMMAND}.filter(w, size(w) < 200 && !w.contains('\\n')).join('\\n')"
+_VALUE = "e.?value.orValue('')"
+# The values of a container's variables, and the words of its command line.
+_VALUES = f"(c.?env.orValue([]).map(e, {_VALUE}) + {_WORDS_OF_COMMAND})"
+
+
+def _values_with(mark: str, *found: str) -> str:
+    """Whether a value `w` of ordinary length has the mark in it, and one of what is `found`."""
+    return f"{_VALUES}.exists(w, size(w) < {LONGEST} && w.matches({quote(mark)}) && ({' || '.join(found)}))"
+
+
+# By what a container of a pod is found out, each with a budget of its own.
+_IN_PODS: Mapping[str, str] = {
+    "named": (
+        f"c.?env.orValue([]).exists(e, {_named('e.name', _VALUE)})"
+        f" || {_WORDS_OF_COMMAND}.exists(w, {_option('w')})"
+        f" || {_PAIRS}.matches({quote(disclosure.FLAG_AND_VALUE.pattern)})"
+    ),
+    "holding": f"{_VALUES}.exists(w, {_holds('w')})",
+    "connecting": _values_with(_WORDS, _connects("w"), _in_json("w"), _asks("w")),
+    "setting": _values_with(_WORDS, _assigns("w"), _sets("w", "true")),
+    "authorized": _values_with("(?i)authorization", _matches("w", disclosure.AUTHORIZATION)),
+    "signed": _values_with(_TOKENS, _matches("w", disclosure.TOKEN)),
+}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
 from wecityctl.graph import SECRET, UNKNOWN
-from wecityctl.model.disclosure import holds_a_secret, names_a_secret, value_holds_a_secret, words_hold_a_secret
+from wecityctl.model.disclosure import file_holds_a_secret, names_a_secret, value_holds_a_secret, words_hold_a_secret
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import Workload, name_of, namespace_of, source_of, workloads
 from wecityctl.policy.plain_secrets_admission import admission
@@ -17,9 +17,11 @@ What stands in clear in a ConfigMap, in a container's environment or on its comm
 list pods, lies unencrypted in the cluster's store and in backups, and is shown by previews and logs. A secret belongs
 into the city's secret store: the state keeps it encrypted, and pods get it as a Secret that only they mount. The files
 of the city are checked for secrets in clear when they are read; this rule looks at what comes of them, so that a
-capability's program or a template that puts one into a ConfigMap is found too. Marks go by the names of variables, of
-keys in JSON and of options (`--password=…`), and by the shape of private keys, of URLs and of connection strings with
-passwords: what looks like a secret and is none gets a waiver."""
+capability's program or a template that puts one into a ConfigMap is found too. Marks go by the names of variables,
+settings and options (`--password=…`), and by the shape of keys, tokens and of URLs, headers and connection strings with
+passwords. In settings of programs (JSON, YAML, ini, properties) a password may be any word but a label such as
+`Passwort`; in translations and programs only what is no word of a language counts. References, paths, switches and
+empty values are none; a default such as `changeme` is one. What looks like a secret and is none gets a waiver."""
 
 ADVICE = "name it in the component's `secrets`; the value belongs in the city's secret store"
 
@@ -30,7 +32,7 @@ def check(posture: Posture) -> Iterator[Finding]:
         for kind in ("data", "binaryData"):
             for key, value in (item.inputs.get(kind) or {}).items():
                 text = _decoded(value) if kind == "binaryData" else value
-                if _is_clear(text) and (names_a_secret(key, text) or holds_a_secret(text)):
+                if _is_clear(text) and (names_a_secret(key, text) or file_holds_a_secret(key, text)):
                     source = source_of(posture, item)
                     place = f"ConfigMap {namespace_of(item)}/{name_of(item)}"
                     message = f"{place} has a secret in clear under {key!r}"

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from wecityctl.errors import Problem
-from wecityctl.model.disclosure import holds_a_secret, names_a_secret, options_hold_a_secret, value_holds_a_secret
+from wecityctl.model.disclosure import (
+    file_holds_a_secret,
+    holds_a_secret,
+    names_a_secret,
+    options_hold_a_secret,
+    value_holds_a_secret,
+)
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 
@@ -67,13 +73,22 @@ def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
             is_env = len(path) >= 2 and path[-2] == "env"
             if is_env and names_a_secret(str(path[-1]), value):
                 yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
-            elif holds_a_secret(value) or ((is_env or "command" in path) and value_holds_a_secret(value)):
+            elif _holds_a_secret(path, value):
                 yield _at(document, mark, path, "has a password or private key in clear", expected)
     for app in draft.apps:
         for index, component in enumerate(app.value.components):
             if options_hold_a_secret(component.command):
                 path = ("spec", "components", index, "command")
                 yield app.problem(path, "has an option with a secret in clear", expected)
+
+
+def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:
+    """Whether a secret is in a value, which is read as what it is at this place: a file, an environment, a command."""
+    if len(path) >= 2 and path[-2] == "files":
+        return file_holds_a_secret(str(path[-1]), value)
+    if "command" in path or (len(path) >= 2 and path[-2] == "env"):
+        return value_holds_a_secret(value)
+    return holds_a_secret(value)
 
 
 def _leaves(document: Document, *, keys: bool = True) -> Iterator[tuple[tuple[PathItem, ...], Mark, Any]]:

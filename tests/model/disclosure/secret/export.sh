@@ -1,0 +1,2 @@
+#!/bin/sh
+export SMS_TOKEN=abc

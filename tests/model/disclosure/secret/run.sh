@@ -1,0 +1,3 @@
+#!/bin/sh
+set -e
+cd /app && PGPASSWORD=abc psql -h db
