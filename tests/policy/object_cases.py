@@ -19,7 +19,7 @@ import yaml
 
 from tests.stacks.cities import IMAGES, city
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.city import Administrators, City, Compliance
+from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
 from wecityctl.policy.model import Manifest, Posture
@@ -28,7 +28,11 @@ from wecityctl.stacks.catalogue import load_catalogue
 DIRECTORY = Path(__file__).with_name("objects")
 NAMESPACE = "parks-extranet"
 # The built images of the recipes; the other references of the tests are of no registry that this city allows.
-OWN_IMAGES = {**IMAGES, "postgresql": "docker.io/library/postgres:15"}
+OWN_IMAGES = {
+    **IMAGES,
+    "postgresql": "docker.io/library/postgres:15",
+    "sample-app": "built.wecity.invalid/sample-app:1-0123456789ab",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
         image_digests=True,
         administrators=Administrators(("sys@x.example",), ("sec@x.example",), ("aud@x.example",)),
     )
-    return city(**{"name": name, "compliance": compliance, **changes})
+    settings = KubernetesSettings(zone_ingress_classes={"ex": "between"})
+    main = Cloud("main", "local", ("internet", "extranet", "ex"), kubernetes=settings)
+    return city(**{"name": name, "compliance": compliance, "clouds": (main,), **changes})
 
 
 def posture(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> Posture:

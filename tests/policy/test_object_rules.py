@@ -11,10 +11,9 @@ import pytest
 
 from tests.policy.object_cases import OWN_IMAGES, Case, cases, posture, strict_city
 from tests.stacks.cities import city
-from wecityctl import oci
 from wecityctl.model.city import City, Compliance, Waiver
 from wecityctl.policy.admission import held_by
-from wecityctl.policy.images import BUILT_HOST, full_reference, repository
+from wecityctl.policy.images import full_reference, repository
 from wecityctl.policy.model import Manifest
 from wecityctl.policy.rules import RULES, rule
 
@@ -113,10 +112,6 @@ def test_waivers_open_their_own_rule_only_and_never_the_fences() -> None:
     variables = {item["name"]: item["expression"] for item in spec["variables"]}
     assert json.dumps("^(parks/legacy\\.app-.*)$") in variables["waived"]
     assert all(item["expression"].startswith("variables.waived || ") for item in spec["validations"])
-
-
-def test_the_host_of_built_images_is_the_one_that_builds_them() -> None:
-    assert BUILT_HOST == oci.BUILT_HOST
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase, Report
-from wecityctl.oci.identity import BUILT_HOST, Catalogue, Source, rehost
+from wecityctl.oci.identity import Catalogue, Source, rehost
 from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
@@ -20,7 +20,6 @@ from wecityctl.parts.settings import is_set
 from wecityctl.paths import cache_dir, recipe_dir
 
 __all__ = [
-    "BUILT_HOST",
     "BuiltImage",
     "ImageBuildError",
     "ImageEvent",

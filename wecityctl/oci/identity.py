@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.images import BUILT_HOST
 from wecityctl.oci import lock as locks
 from wecityctl.oci.lock import Lock
 from wecityctl.oci.recipe import GO_SOURCES, LOCK_FILE, RECIPE_FILE, ROOTFS, Recipe, find
 
 # Raised when the same recipe and lock give other bytes than before.
 BUILDER_FORMAT = "1"
-# RFC 2606 keeps this name from ever being served, so nobody can be sent to pull a built image from a stranger.
-BUILT_HOST = "built.wecity.invalid"
 DIGEST_LENGTH = 12
 
 Source = Literal["upstream", "built"]

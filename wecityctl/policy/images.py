@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from wecityctl.model.images import BUILT_HOST
 from wecityctl.policy.objects import Workload
-
-# As in `wecityctl.oci`, which knows how to build such images; a test holds the two together.
-BUILT_HOST = "built.wecity.invalid"
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
@@ -39,6 +37,18 @@ def repository(image: str) -> str:
     return f"{directory}{slash}{last.partition(':')[0]}"
 
 
-def has_digest(image: str) -> bool:
-    """Whether the reference can lead to one image only: by digest, or because no registry can serve it."""
-    return bool(_DIGEST.search(image)) or image.startswith(f"{BUILT_HOST}/")
+def own_repositories(images: Mapping[str, str]) -> frozenset[str]:
+    """The repositories of the city's own `images` (references by name). Their tags change from release to release, and
+    pods of the release before run on beside the new ones."""
+    return frozenset(repository(full_reference(item)) for item in images.values())
+
+
+def built_repositories(images: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of them that are built here. Anybody can write their host; it says nothing by itself."""
+    return tuple(sorted(item for item in own_repositories(images) if item.startswith(f"{BUILT_HOST}/")))
+
+
+def has_digest(image: str, built: tuple[str, ...]) -> bool:
+    """Whether the reference can lead to one image only: by digest, or because the city built it, and no registry can
+    serve it."""
+    return bool(_DIGEST.search(image)) or repository(image) in built

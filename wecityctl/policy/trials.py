@@ -7,12 +7,11 @@ from typing import Any
 
 from wecityctl.model.city import City
 from wecityctl.policy.admission import ZONE_LABEL
-from wecityctl.policy.images import BUILT_HOST
 from wecityctl.policy.model import Manifest
 from wecityctl.policy.rules.extranet_exposure import extranets
 
 NAME = "wecityctl-trial"
-_GOOD_IMAGE = f"{BUILT_HOST}/trial:1"
+_DIGEST = f"sha256:{'0' * 64}"
 
 
 def trial(rule: str, city: City, namespaces: Mapping[str, Mapping[str, str]]) -> Manifest | None:
@@ -24,18 +23,19 @@ def trial(rule: str, city: City, namespaces: Mapping[str, Mapping[str, str]]) ->
         place = min((name for name, labels in namespaces.items() if labels.get(ZONE_LABEL) in zones), default="")
     if not place:
         return None
+    good = {"image": f"{next(iter(city.compliance.registries), 'registry.invalid')}/trial@{_DIGEST}"}
     match rule:
         case "privileged-pods":
-            return _deployment(place, {"hostNetwork": True})
+            return _deployment(place, {"hostNetwork": True}, **good)
         case "service-accounts":
-            return _deployment(place, {"automountServiceAccountToken": True})
+            return _deployment(place, {"automountServiceAccountToken": True}, **good)
         case "image-registries":
-            return _deployment(place, {}, image=f"registry.invalid/trial@sha256:{'0' * 64}")
+            return _deployment(place, {}, image=f"registry.invalid/trial@{_DIGEST}")
         case "images-by-digest":
             registries = (*city.compliance.registries, "registry.invalid")
             return _deployment(place, {}, image=f"{registries[0]}/trial:1")
         case "plain-secrets":
-            return _deployment(place, {}, env=[{"name": "TRIAL_PASSWORD", "value": "trial"}])
+            return _deployment(place, {}, **good, env=[{"name": "TRIAL_PASSWORD", "value": "trial"}])
         case "extranet-exposure":
             spec = {"type": "NodePort", "ports": [{"port": 80}]}
             return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(place), "spec": spec}
@@ -56,7 +56,7 @@ def _deployment(namespace: str, pod: Mapping[str, Any], **container: Any) -> Man
     spec: Manifest = {
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [{"name": "trial", "image": _GOOD_IMAGE, "securityContext": security, **container}],
+        "containers": [{"name": "trial", "securityContext": security, **container}],
         **pod,
     }
     labels = {"app.kubernetes.io/name": NAME}

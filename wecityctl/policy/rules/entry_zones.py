@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from wecityctl.graph import UNKNOWN, RecordedResource
@@ -35,14 +35,46 @@ def check(posture: Posture) -> Iterable[Finding]:
         here = known[cloud_of(posture, recording)]
         for message in (*_lets_in(city, here, places, item), *_lets_out(here, places, item)):
             yield about(posture, recording.stack, item, message, _RESOLUTION)
-    classes = _main_classes(city)
+    yield from _ingresses(posture, known)
+
+
+def _ingresses(posture: Posture, known: Mapping[str, Namespaces]) -> Iterator[Finding]:
+    """Ingresses whose class serves another entry point's zones too, by the files or by what else is recorded."""
+    city = posture.city
+    found = []
+    serves: dict[tuple[str, str], set[str]] = {}
     for recording, item in posture.objects("Ingress"):
-        zone = known[cloud_of(posture, recording)].zone(namespace_of(item))
+        cloud = cloud_of(posture, recording)
         name = str((item.inputs.get("spec") or {}).get("ingressClassName") or "")
-        if zone in _others(city) and (not name or name in classes):
+        if zone := known[cloud].zone(namespace_of(item)):
+            found.append((recording, item, cloud, name, zone))
+            serves.setdefault((cloud, name), set()).add(_first_zone(city, zone))
+    for recording, item, cloud, name, zone in found:
+        declared = {_first_zone(city, each) for each in _class_zones(city, (cloud,)).get(name, ())}
+        strangers = (declared or serves[cloud, name]) - {_first_zone(city, zone)}
+        if zone in _others(city) and (not name or name in _main_classes(city)):
             who = f"ingress class {name!r}" if name else "the cluster's default ingress class"
             message = f"{who} serves zone {zone!r} and the main entry point's zones"
-            yield about(posture, recording.stack, item, message, "name a class under zoneIngressClasses of the Cloud")
+        elif name and strangers:
+            message = f"ingress class {name!r} serves zone {zone!r} and zone {min(strangers)!r}"
+        else:
+            continue
+        yield about(posture, recording.stack, item, message, "name a class under zoneIngressClasses of the Cloud")
+
+
+def _first_zone(city: City, zone: str) -> str:
+    """The zone that stands for all that the entry point of `zone` serves."""
+    return main_zones(city)[0] if zone in main_zones(city) else zone
+
+
+def _class_zones(city: City, clouds: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """The zones that each ingress class serves by the files, on any of these clouds."""
+    found: dict[str, set[str]] = {}
+    for settings in (cloud.kubernetes for cloud in city.clouds if cloud.name in clouds):
+        found.setdefault(settings.ingress_class, set()).update(main_zones(city))
+        for zone, name in settings.zone_ingress_classes.items():
+            found.setdefault(name, set()).add(zone)
+    return {name: tuple(sorted(zones)) for name, zones in sorted(found.items()) if name}
 
 
 def _places(city: City) -> Mapping[str, tuple[str, ...]]:
@@ -124,6 +156,8 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     others = _others(city)
     if not others:
         return
+    here = f"namespaceObject.metadata.labels[{quote(ZONE_LABEL)}]"
+    classes = _class_zones(city, [cloud.name for cloud in city.clouds])
     validations = [
         Validation(
             f"object.kind != 'Ingress' || !(dyn(object).spec.?ingressClassName.orValue('') in"
@@ -131,13 +165,20 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
             "this zone is not served by the main entry point's ingress class; name the zone's own",
         )
     ]
+    if classes:
+        name = "dyn(object).spec.?ingressClassName.orValue('')"
+        validations.append(
+            Validation(
+                f"object.kind != 'Ingress' || {_map(classes)}[?{name}].orValue([{here}]).exists(z, z == {here})",
+                "this ingress class serves another zone; name the zone's own",
+            )
+        )
     places = _places(city)
     if places:
         own = {zone: place for place, zones in places.items() for zone in zones}
         ingress = "object.kind != 'NetworkPolicy' || dyn(object).spec.?ingress.orValue([])"
         named = f"p.namespaceSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('')"
         entries = quote(sorted(places))
-        here = f"namespaceObject.metadata.labels[{quote(ZONE_LABEL)}]"
         zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
         mine = f"{_map(own)}[?{here}].orValue('')"
         validations += [
@@ -162,8 +203,8 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     )
 
 
-def _map(values: Mapping[str, str]) -> str:
-    """A map of strings as a literal of CEL."""
+def _map(values: Mapping[str, str | tuple[str, ...]]) -> str:
+    """A map of strings, or of lists of them, as a literal of CEL."""
     return "{" + ", ".join(f"{quote(key)}: {quote(value)}" for key, value in sorted(values.items())) + "}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.images import BUILT_HOST, full_reference, references, repository
+from wecityctl.policy.images import own_repositories, references, repository
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import workloads
 
@@ -39,10 +39,9 @@ def check(posture: Posture) -> Iterable[Finding]:
 
 def allowed(city: City, images: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a reference may begin with, and the single repositories of the city's own services beside those."""
-    registries = (*city.compliance.registries, *filter(None, [city.images.registry]), BUILT_HOST)
+    registries = (*city.compliance.registries, *filter(None, [city.images.registry]))
     prefixes = tuple(dict.fromkeys(f"{item.rstrip('/')}/" for item in registries))
-    own = {repository(full_reference(item)) for item in images.values()}
-    return prefixes, tuple(sorted(item for item in own if not item.startswith(prefixes)))
+    return prefixes, tuple(sorted(item for item in own_repositories(images) if not item.startswith(prefixes)))
 
 
 def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.images import BUILT_HOST, has_digest, references
+from wecityctl.policy.images import built_repositories, has_digest, references
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import workloads
 
@@ -15,17 +15,18 @@ NAME = "images-by-digest"
 
 WHY = """\
 A tag is a promise that whoever may push can break. With the digest in the reference the image that was tested and
-signed off is the one that starts, on every node and after every restart. Images that this program builds itself are
-named by what they are made of, under built.wecity.invalid, a name that no registry can serve."""
+signed off is the one that starts, on every node and after every restart. The city's own images that this program builds
+are named by what they are made of, under built.wecity.invalid, a name that no registry can serve."""
 
 
 def check(posture: Posture) -> Iterable[Finding]:
     """Recorded images that a registry could exchange for others under the same name."""
     if not posture.city.compliance.image_digests:
         return
+    built = built_repositories(posture.images)
     for workload in workloads(posture):
         for user, image in references(workload):
-            if not has_digest(image):
+            if not has_digest(image, built):
                 yield about(
                     posture,
                     workload.stack,
@@ -35,11 +36,13 @@ def check(posture: Posture) -> Iterable[Finding]:
                 )
 
 
-def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
+def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
     """The same in the cluster; nothing where tags will do."""
     if not city.compliance.image_digests:
         return
-    known = f"i.matches('@sha256:[0-9a-f]{{64}}$') || i.startsWith({quote(BUILT_HOST + '/')})"
+    known = "i.matches('@sha256:[0-9a-f]{64}$')"
+    if built := built_repositories(images):
+        known += f" || {quote(built)}.exists(p, i.startsWith(p + ':'))"
     yield from policy(
         city,
         NAME,

@@ -112,6 +112,7 @@ REFERENCE_CHECKS: tuple[Check, ...] = (
     references.cloud_pins,
     references.uses,
     containers.catalogue_images,
+    containers.built_images,
     containers.variables,
     containers.commands,
     containers.files_within_files,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Component
+from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.variables import own_variables, secret_variable
 from wecityctl.paths import recipe_names
 from wecityctl.spec.draft import Draft, Sourced
@@ -32,6 +33,14 @@ def catalogue_images(draft: Draft) -> Iterator[Problem]:
                 one_of([f"{_CATALOGUE}{item}" for item in names]),
                 f"{_CATALOGUE}{guess}" if guess else "",
             )
+
+
+def built_images(draft: Draft) -> Iterator[Problem]:
+    """What is built here is asked for by its recipe; no registry serves the name under which it is known."""
+    for app, path, part in _components(draft):
+        if part.image.lower().startswith(f"{BUILT_HOST}/"):
+            message = f"no registry serves {BUILT_HOST}, under which images are known that are built here"
+            yield app.problem((*path, "image"), message, f"{_CATALOGUE}NAME, or an image in a registry")
 
 
 def variables(draft: Draft) -> Iterator[Problem]:
