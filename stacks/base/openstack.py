@@ -22,6 +22,7 @@ from wecityctl.model.balancers import Balancer
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
 from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
+from wecityctl.stacks.objects import unknown
 
 with landing.needs_sdk("openstack"):
     from pulumi_openstack import Provider
@@ -112,7 +113,8 @@ def _external(zone: LandingZone, provider: Provider) -> pulumi.Input[str]:
     if not wanted or _UUID.match(wanted):
         return wanted
     found = get_network_output(name=wanted, external=True, opts=pulumi.InvokeOutputOptions(provider=provider))
-    identifier: pulumi.Output[str] = found.apply(lambda network: str(network.id or ""))
+    # A preview that asks no cloud is told nothing, and the router leads outside all the same.
+    identifier: pulumi.Output[str] = found.apply(lambda network: network.id or unknown())
     return identifier
 
 

@@ -11,6 +11,7 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
 from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
+from wecityctl.graph import UNKNOWN
 from wecityctl.model.city import PublicApi
 
 TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
@@ -71,3 +72,10 @@ def test_the_kubeconfig_is_magnums() -> None:
     assert support.outputs_of(found).kubeconfig == "apiVersion: v1"
     # A network that the file names is looked up, because a router takes identifiers only.
     assert support.by_type(found, "openstack:networking/router:Router")["out"].inputs["externalNetworkId"] == "0f3e"
+
+
+def test_a_network_that_a_preview_cannot_look_up_is_unknown_and_not_missing() -> None:
+    base = support.cloud("openstack", INTERNET)
+    there = support.city(replace(base, openstack=replace(base.openstack, external_network="public")))
+    found = support.recorded(there)
+    assert support.by_type(found, "openstack:networking/router:Router")["out"].inputs["externalNetworkId"] == UNKNOWN

@@ -8,9 +8,9 @@ later leave it where it is; only two zones that want the same share are told apa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, collapse_addresses
 
 from wecityctl.model.city import Cloud, Network
 
@@ -21,6 +21,8 @@ SHARES = 16
 _BITS = 6
 # The smallest subnet that all vendors take is a /28.
 SMALLEST_SUBNET = 28
+# As many addresses as one private /16 has: whoever needs more than that has the internet in mind.
+_MOST_CALLERS = 2**16
 
 
 class NoSpaceError(ValueError):
@@ -38,6 +40,12 @@ class SubnetRange:
     zone: str
     availability_zone: str
     cidr: str
+
+
+def is_no_access_list(ranges: Iterable[str]) -> bool:
+    """Whether the ranges that may reach a public address are wider together than an access list of people is."""
+    callers = collapse_addresses(IPv4Network(cidr, strict=False) for cidr in ranges)
+    return sum(found.num_addresses for found in callers) > _MOST_CALLERS
 
 
 def availability_zones(cloud: Cloud) -> tuple[str, ...]:

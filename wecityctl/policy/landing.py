@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.addresses import PRIVATE
+from wecityctl.model.addresses import PRIVATE, is_no_access_list
 from wecityctl.model.city import VENDORS, Cloud
 from wecityctl.policy.model import Posture
 
@@ -18,8 +18,6 @@ _ON_BY_DEFAULT = "alicloud:cs/managedKubernetes:ManagedKubernetes"
 
 _TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 _ENDPOINT = "tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint"
-# A range that is no access list.
-_WIDEST = 16
 
 PUBLIC_RESOURCES: Mapping[str, str] = {
     "alicloud:ecs/eipAddress:EipAddress": "a public address",
@@ -110,9 +108,9 @@ def is_public_endpoint(what: str) -> bool:
 
 
 def is_open_to_all(recording: Recording, endpoint: RecordedResource) -> bool:
-    """Whether a public API endpoint has no access list, or one with a range that is too wide to be one."""
+    """Whether a public API endpoint has no access list, or one that is too wide to be one."""
     allowed = _access_list(recording, endpoint)
-    return not allowed or any(IPv4Network(cidr, strict=False).prefixlen < _WIDEST for cidr in allowed)
+    return not allowed or is_no_access_list(allowed)
 
 
 def _access_list(recording: Recording, endpoint: RecordedResource) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ CHECKS: tuple[Check, ...] = (
     landings.places,
     landings.machine_types,
     landings.architectures,
+    landings.security_groups,
+    landings.disks,
     landings.openstack_settings,
     landings.alicloud_settings,
     landings.tencentcloud_settings,

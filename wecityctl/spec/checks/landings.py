@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, collapse_addresses
 
 from wecityctl.errors import Problem
-from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets
+from wecityctl.model.addresses import QUARTERS, availability_zones, has_zonal_subnets, is_no_access_list
 from wecityctl.model.city import City, Cloud
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import ARCHITECTURES
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.nodes import PathItem
 
 # Vendors whose key management has no SM4 keys.
 _WITHOUT_SM = ("openstack",)
-# As many addresses as one private /16 has: whoever needs more than that has the internet in mind.
-_MOST_CALLERS = 2**16
+# Security groups of one node: one for each zone and one for what all nodes have. Alibaba Cloud, JoinSecurityGroup: "up
+# to five security groups by default"; Huawei Cloud, CreateNodePool: "A maximum of five security groups can be bound to
+# a node pool"; Tencent Cloud's quota is five as well. Magnum's nodes get none of the zones'.
+_MOST_GROUPS = dict.fromkeys(("alicloud", "tencentcloud", "huaweicloud"), 5)
+# The largest data disk of one node, in GiB: ESSDs of Alibaba Cloud, Premium Cloud Storage of Tencent Cloud, EVS of
+# Huawei Cloud.
+_LARGEST_DISKS = {"alicloud": 65_536, "tencentcloud": 32_000, "huaweicloud": 32_768}
+# "Enter 4 to 128 characters starting with a lowercase letter": Huawei Cloud, CCE, "Cluster Name".
+_SHORTEST_CLUSTER_NAME = 4
 # Vendors on which a landing zone can give an API a public address, but no access list with it.
 _WITHOUT_ACCESS_LIST = {
     "alicloud": "it belongs to a balancer that ACK makes, which its SDK cannot change",
@@ -75,6 +83,35 @@ def architectures(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(("spec", "pools", index, "architecture"), message, one_of(made))
 
 
+def security_groups(draft: Draft) -> Iterator[Problem]:
+    """A node has a security group for each zone that its pool serves, and a vendor takes a few for one node."""
+    for cloud in _landing(draft):
+        most = _MOST_GROUPS.get(cloud.value.provider, 0)
+        if cloud.value.existing.cluster or not most:
+            continue
+        for index, pool in enumerate(cloud.value.pools):
+            needed = len(pool.zones or cloud.value.zones) + 1
+            if needed > most:
+                message = (
+                    f"nodes of pool {pool.name!r} need {needed} security groups, one for each zone and one of all"
+                    f" nodes; {cloud.value.provider} takes {most}"
+                )
+                path: tuple[PathItem, ...] = ("spec", "pools", index, *(("zones",) if pool.zones else ()))
+                yield cloud.problem(path, message, f"pools of at most {most - 1} zones each", on_key=bool(pool.zones))
+
+
+def disks(draft: Draft) -> Iterator[Problem]:
+    """The storage of a pool's nodes is one disk of each."""
+    for cloud in _landing(draft):
+        largest = _LARGEST_DISKS.get(cloud.value.provider, 0)
+        if cloud.value.existing.cluster or not largest:
+            continue
+        for index, pool in enumerate(cloud.value.pools):
+            if parse_quantity(pool.storage or "0") > largest * 2**30:
+                message = f"{cloud.value.provider} makes no disk of {pool.storage} for a node"
+                yield cloud.problem(("spec", "pools", index, "storage"), message, f"{largest:,}Gi at most")
+
+
 def openstack_settings(draft: Draft) -> Iterator[Problem]:
     """Magnum needs an external network, an image for every architecture, and a flavor for the control plane."""
     for cloud in _landing(draft):
@@ -122,9 +159,13 @@ def tencentcloud_settings(draft: Draft) -> Iterator[Problem]:
 
 
 def huaweicloud_settings(draft: Draft) -> Iterator[Problem]:
-    """The vendor makes no node that nobody could sign in to."""
+    """The vendor makes no node that nobody could sign in to, and no cluster of a very short name."""
     for cloud in _landing(draft):
         value = cloud.value
+        name = f"{draft.city.value.name}-{value.name}" if draft.city is not None else ""
+        if value.provider == "huaweicloud" and not value.existing.cluster and 0 < len(name) < _SHORTEST_CLUSTER_NAME:
+            message = f"a cluster of Huawei Cloud has a name of at least {_SHORTEST_CLUSTER_NAME} letters, not {name!r}"
+            yield cloud.problem(("metadata", "name"), message, "a longer name for the city or the cloud")
         makes_nodes = value.provider == "huaweicloud" and value.pools and not value.existing.cluster
         if makes_nodes and not value.huaweicloud.key_pair:
             message = "nodes of Huawei Cloud need a key pair"
@@ -170,8 +211,7 @@ def public_apis(draft: Draft) -> Iterator[Problem]:
 
 def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem]:
     path = ("spec", "publicApi")
-    callers = list(collapse_addresses(map(IPv4Network, cloud.value.public_api.allow_from)))
-    if sum(found.num_addresses for found in callers) > _MOST_CALLERS:
+    if is_no_access_list(cloud.value.public_api.allow_from):
         message = f"the {len(cloud.value.public_api.allow_from)} ranges are wider together than a /16"
         yield cloud.problem((*path, "allowFrom"), message, "the ranges of those who run the city", on_key=True)
     zones = [zone for zone in city.zones if zone.name in cloud.value.zones]
