@@ -269,15 +269,15 @@ def test_room_is_told_as_the_files_have_it_and_what_of_it_is_kept_free() -> None
     pool = Pool("general", "amd64", 4, "10", "64Gi", "1Ti", accelerators={"nvidia.com/gpu": 1})
     assert crowded(pool, cpu="9500m", memory="1Gi") == [
         "pool general of cloud here: 36 of 40 CPU can be filled (a tenth is left free where there are several nodes), "
-        "and what may land there asks for 38 CPU"
+        "and app health/a asks for 38 CPU"
     ]
     assert crowded(pool, cpu="1", memory="61000000Ki") == [
         "pool general of cloud here: 230.4Gi of 256Gi of memory can be filled (a tenth is left free where there are "
-        "several nodes), and what may land there asks for 232.7Gi of memory"
+        "several nodes), and app health/a asks for 232.7Gi of memory"
     ]
     few = replace(pool, nodes=2, cpu="64")
     assert crowded(few, cpu="1", memory="1Gi", accelerators={"nvidia.com/gpu": 1}) == [
-        "pool general of cloud here: there are 2 nvidia.com/gpu, and what may land there asks for 4 nvidia.com/gpu"
+        "pool general of cloud here: there are 2 nvidia.com/gpu, and app health/a asks for 4 nvidia.com/gpu"
     ]
 
 
@@ -342,9 +342,33 @@ def test_replicas_larger_than_half_a_node_need_a_node_each() -> None:
     assert place(asking(8), CATALOGUE).apps == {("health", "a"): "here"}
     texts = _clash_texts(replace(asking(10), clouds=asking(10).clouds[:1]))
     assert texts == [
-        "pool general of cloud here: its nodes hold 8 replicas of 33 CPU or more, "
-        "and what may land there asks for 10 replicas"
+        "pool general of cloud here: its nodes hold 8 replicas of 33 CPU or more, and app health/a asks for 10 replicas"
     ]
+
+
+def test_a_clash_names_who_has_to_be_where_there_is_no_room() -> None:
+    """Neither what is pinned elsewhere nor what could go elsewhere, but what follows something that cannot."""
+    small = replace(HERE, pools=(Pool("general", "amd64", 1, "8", "64Gi", "1Ti"),))
+    wide = replace(THERE, pools=(Pool("wide", "amd64", 9, "64", "640Gi", "1Ti"),))
+
+    def asking(name: str, cloud: str = "", near: tuple[str, ...] = ()) -> App:
+        part = replace(WEB, replicas=1, resources=Resources("5", "1Gi"))
+        rules = PlacementRules(affinity=near)
+        return app(name, components=(part,), route=None, cloud=cloud, placement=rules)
+
+    apps = (asking("one", "here"), asking("two", near=("one",)), asking("three", "there"), asking("four"))
+    with pytest.raises(InfeasiblePlacementError) as caught:
+        place(city(*apps, clouds=(small, wide), platforms=()), CATALOGUE)
+    (full,) = (item for item in caught.value.clash if item.kind == "capacity")
+    assert full.text.endswith("and app health/one and app health/two together ask for 10 CPU")
+    assert full.subjects == ("cloud here", "app health/one", "app health/two")
+    # Where all goes well, what is told of one thing names no other.
+    roomy = replace(small, pools=(replace(small.pools[0], cpu="16"),))
+    found = place(city(*apps, asking("five"), clouds=(roomy, wide), platforms=()), CATALOGUE, explain=True)
+    told = [item for each in found.decisions for refusal in each.refused for item in refusal.constraints]
+    capacity = [item.text for item in told if item.kind == "capacity"]
+    assert capacity
+    assert not [text for text in capacity if "app " in text or "may land" in text]
 
 
 def _asking(cpu: str, memory: str, replicas: int, **accelerators: int) -> Component:
@@ -366,7 +390,8 @@ def test_pods_that_fit_by_every_sum_and_not_side_by_side_go_elsewhere() -> None:
     assert refusal.text.startswith("its nodes do not hold the pods side by side; cloud here")
     assert _clash_texts(city(*apps, clouds=(nodes,), platforms=())) == [
         "cloud here holds only pods that fit on its nodes side by side: "
-        "general has 2 nodes of 4 CPU, 8Gi of memory and 1Ti of storage"
+        "general has 2 nodes of 4 CPU, 8Gi of memory and 1Ti of storage; "
+        "app health/compute and app health/memory do not"
     ]
 
 

@@ -15,6 +15,7 @@ from wecityctl.placement.bundles import together
 from wecityctl.placement.clash_large import RelaxedClash
 from wecityctl.placement.crowds import clash_of_crowd, crowd_of
 from wecityctl.placement.families import Family, as_one, family_of
+from wecityctl.placement.loads import with_loads
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.packing import Conflict, conflicts
 from wecityctl.placement.problem import Problem, restricted
@@ -73,15 +74,19 @@ def _clash_of(problem: Problem) -> Clash:
     search = _Search(problem, {constraint: name for name, found in families.items() for constraint in found})
     core = search.smallest()
     members = [constraint for name in core for constraint in families[name]]
+
+    def shown(found: Iterable[Constraint], active: Sequence[Constraint], by: _Search) -> tuple[Constraint, ...]:
+        return with_loads(problem, _in_order(found), active, by.conflicts)
+
     if len(members) == len(core):
-        return Clash(_in_order(members), search.is_minimal)
+        return Clash(shown(members, members, search), search.is_minimal)
     if len(members) <= _MOST_MEMBERS:
         of_members = _Search(problem, {constraint: constraint for constraint in members})
         named = of_members.smallest()
         if len(named) <= max(_NAMED, len(core)):
-            chosen = _in_order(constraint for constraint in members if constraint in named)
-            return Clash(chosen, of_members.is_minimal)
-    return Clash(_in_order(as_one(families[name]) for name in core), search.is_minimal)
+            chosen = [constraint for constraint in members if constraint in named]
+            return Clash(shown(chosen, chosen, of_members), of_members.is_minimal)
+    return Clash(shown((as_one(families[name]) for name in core), members, search), search.is_minimal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class _Search:
         self._names = names
         self._all = tuple(dict.fromkeys(names.values()))
         self._left = _BUDGET
-        self._conflicts = list(problem.conflicts)
+        self.conflicts = list(problem.conflicts)
         self.is_minimal = True
 
     def smallest(self) -> tuple[Family, ...]:
@@ -225,7 +230,7 @@ class _Search:
                 return solver, status
             if self._left <= 0:
                 return solver, self._cp.UNKNOWN
-            self._conflicts += found
+            self.conflicts += found
             for conflict in found:
                 self._part(question, conflict)
 
@@ -280,7 +285,7 @@ class _Search:
                 load = sum(on[item][room.cloud] * amount for item, amount in room.loads)
                 model.add(load <= room.limit).only_enforce_if(condition)
         question = _Question(model, literals, on)
-        for conflict in self._conflicts:
+        for conflict in self.conflicts:
             self._part(question, conflict)
         return question
 

@@ -111,9 +111,9 @@ def _room(
     of_item: Mapping[int, int],
     offer: str,
 ) -> Room:
-    text = f"{offer}, and what may land there asks for {amount_text(resource, sum(of_item.values()))}"
+    # Who asks for it is told where that is known: by a clash, of what its other constraints leave there.
     source = Source("Cloud", cloud.name, ("spec", "pools"))
-    constraint = Constraint("capacity", (f"cloud {cloud.name}",), text, source)
+    constraint = Constraint("capacity", (f"cloud {cloud.name}",), offer, source)
     return Room(number, pools, resource, limit, tuple(of_item.items()), offer, constraint)
 
 
