@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wecityctl.kube.config import Access
     from wecityctl.kube.identify import Identity
     from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent, RunningCloud
+    from wecityctl.model.outputs import LandingOutputs
     from wecityctl.oci import ImageEvent
     from wecityctl.parts import PartEvent
 
@@ -48,11 +49,13 @@ class Clusters:
     """The clusters that answer, by cloud name, and for each other cloud the error that says why it does not.
 
     `stopped` are embedded clouds that do not run, as they were when they last did: `up` starts them.
+    `landed` is what landing zones have put out, as the state has it.
     """
 
     found: Mapping[str, Cluster] = field(default_factory=dict)
     failed: Mapping[str, WecityError] = field(default_factory=dict)
     stopped: Mapping[str, Cluster] = field(default_factory=dict)
+    landed: Mapping[str, LandingOutputs] = field(default_factory=dict)
 
 
 def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, WecityError]:
@@ -111,6 +114,7 @@ def open_clusters(
         MappingProxyType({name: found[name] for name in order if name in found}),
         MappingProxyType({name: failed[name] for name in order if name in failed}),
         MappingProxyType(stopped),
+        MappingProxyType({name: access.found[name] for name in order if name in access.found}),
     )
 
 
@@ -141,21 +145,26 @@ def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluste
 
 
 class _Landed:
-    """The kubeconfigs of landing zones; the state is opened once, and only for a city that has some."""
+    """What landing zones have put out, by cloud: the state is opened once, and only for a city that has some."""
 
     def __init__(self, city: City, backend: Backend | None) -> None:
         self._city = city
         self._backend = backend
         self._lock = threading.Lock()
+        self.found: dict[str, LandingOutputs] = {}
 
     def kubeconfig(self, cloud: Cloud) -> str | None:
         """What the state has for `cloud`; `None` before its landing zone is up."""
         from wecityctl.engine.backend import open_backend
-        from wecityctl.engine.landing import kept_kubeconfig
+        from wecityctl.engine.landing import kept_outputs
 
         with self._lock:
             self._backend = self._backend or open_backend(self._city)
-            return kept_kubeconfig(self._backend, cloud.name)
+            found = kept_outputs(self._backend, cloud.name)
+            if found is None:
+                return None
+            self.found[cloud.name] = found
+            return found.kubeconfig
 
 
 def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]:

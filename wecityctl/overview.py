@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wecityctl.engine.state import StackState as EngineState
     from wecityctl.graph import Recording
     from wecityctl.kube.client import KubeClient
+    from wecityctl.model.outputs import LandingOutputs
     from wecityctl.plan import Plan
 
 _POD = ResourceType("", "v1", "Pod", "pods", True)
@@ -297,15 +298,11 @@ class BalancerStatus:
     public: bool
 
 
-def balancer_statuses(city: City, backend: Backend) -> tuple[BalancerStatus, ...]:
-    """The load balancers that the city's landing zones have made, as their states have them."""
-    from wecityctl.engine.landing import kept_outputs
-
-    landed = [(cloud.name, kept_outputs(backend, cloud.name)) for cloud in city.clouds if cloud.has_landing_zone]
+def balancer_statuses(landed: Mapping[str, LandingOutputs]) -> tuple[BalancerStatus, ...]:
+    """The load balancers that landing zones have made, from what these have put out, by cloud."""
     return tuple(
         BalancerStatus(cloud, zone, identifier, found.addresses.get(zone, ""), zone in found.public_zones)
-        for cloud, found in landed
-        if found is not None
+        for cloud, found in landed.items()
         for zone, identifier in sorted(found.balancers.items())
     )
 

@@ -17,7 +17,7 @@ from tests.support.some import some
 from wecityctl import clusters
 from wecityctl.engine import vendors
 from wecityctl.engine.backend import open_backend
-from wecityctl.engine.landing import kept_kubeconfig
+from wecityctl.engine.landing import kept_outputs
 from wecityctl.engine.options import RunOptions, Timeouts
 from wecityctl.engine.run import run
 from wecityctl.errors import ExitCode
@@ -106,7 +106,9 @@ def test_one_up_makes_the_landing_zone_and_all_that_stands_on_its_cluster(
     assert did == {change.name for change in above.changes}
     # The kubeconfig is in the state, encrypted, and nowhere else.
     kubeconfig = cluster.kubeconfig.read_text()
-    assert kept_kubeconfig(open_backend(city), "ali") == kubeconfig
+    kept = kept_outputs(open_backend(city), "ali")
+    assert kept is not None
+    assert kept.kubeconfig == kubeconfig
     marks = [
         line.strip() for line in kubeconfig.splitlines() if "certificate-authority-data" in line or "key-data" in line
     ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -17,11 +18,15 @@ from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane, free_ports, make_kubeconfig
 from tests.support.pki import Authority
 from wecityctl.clusters import Clusters, open_clusters
+from wecityctl.engine.backend import Backend
+from wecityctl.engine.state import StackState
 from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.inputs import Cluster
 from wecityctl.kube.errors import Unreachable
 from wecityctl.kube.identify import VARIABLE
 from wecityctl.model.city import City, Cloud, KubernetesSettings
+from wecityctl.model.outputs import LandingOutputs, to_json
+from wecityctl.overview import balancer_statuses
 
 TOKEN = {"token": "root-token"}
 
@@ -52,6 +57,25 @@ def opened(city: City) -> tuple[Clusters, float]:
     begun = time.monotonic()
     found = open_clusters(city, CATALOGUE, lambda event: None, start=False)
     return found, time.monotonic() - begun
+
+
+def test_what_a_landing_zone_put_out_is_read_once_for_all_who_want_it() -> None:
+    put_out = LandingOutputs("ali", "alicloud", "cn-x", "", "vpc-1", {}, "c-1", balancers={"internet": "lb-1"})
+    asked: list[str] = []
+
+    class Kept:
+        city = "far"
+
+        def read_state(self, name: str) -> StackState:
+            asked.append(name)
+            return StackState(name, (), (), to_json(put_out), "", "", None)
+
+    city = city_of(Cloud("ali", "alicloud", ("internet",), region="cn-x"))
+    found = open_clusters(city, CATALOGUE, lambda event: None, start=False, backend=cast(Backend, Kept()))
+    assert "gave no kubeconfig" in found.failed["ali"].message
+    (balancer,) = balancer_statuses(found.landed)
+    assert (balancer.cloud, balancer.zone, balancer.balancer) == ("ali", "internet", "lb-1")
+    assert asked == ["far.landing.ali"]
 
 
 @pytest.mark.cluster

@@ -58,7 +58,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
     if lacking:
         stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
-    balancers = balancer_statuses(session.city, backend)
+    balancers = balancer_statuses(clusters.landed)
     if output is Output.JSON:
         say_json(
             {

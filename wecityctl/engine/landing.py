@@ -36,14 +36,11 @@ def holds_data(state: StackState) -> bool:
     return any(resource.custom and resource.protect for resource in state.resources)
 
 
-def kept_kubeconfig(backend: Backend, cloud: str) -> str | None:
-    """The kubeconfig that the cloud's landing zone left in the state, decrypted; `None` before it has put one out."""
-    found = kept_outputs(backend, cloud)
-    return found.kubeconfig if found is not None else None
-
-
 def kept_outputs(backend: Backend, cloud: str) -> LandingOutputs | None:
-    """What the cloud's landing zone has put out, as the state has it; `None` where there is nothing of this version."""
+    """What the cloud's landing zone has put out, as the state has it, decrypted.
+
+    `None` where there is nothing of this version.
+    """
     state = backend.read_state(stack_name(backend.city, LAYER, cloud))
     return _outputs_of(state.outputs) if state is not None else None
 
