@@ -5,6 +5,7 @@ Files are in `disclosure/secret` and `disclosure/harmless`; the real API server 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ def test_no_secret_in_a_text(text: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_file(path: Path) -> None:
     assert file_holds_a_secret(path.name, path.read_text()) == (path.parent.name == "secret")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "authorization" + " " * 50_000,
+        "a-" * 25_000 + "password",
+        "_" * 50_000 + "=",
+        '"' + "a." * 25_000 + '":',
+        "host=a " + "b=c " * 10_000,
+        ("db.password=${P}, " * 3_000) + "\n",
+        "?" + "pass" * 10_000,
+    ],
+    ids=range(7),
+)
+def test_no_text_takes_long(text: str) -> None:
+    """Patterns that try every way to read a text would take hours, and this no noticeable time."""
+    begun = time.process_time()
+    assert not value_holds_a_secret(text)
+    assert not file_holds_a_secret("de" + "-a_a" * 60 + ".conf", text)
+    assert not names_a_secret("a" * 50_000, text)
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ TOKEN = re.compile(
     r"|glpat-[\w-]{20}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})\b",
     _ASCII,
 )
-AUTHORIZATION = re.compile(r"(?i)authorization['\"]?\s*[:=,]?\s*['\"]?(?:bearer|basic|token)\s+[\w.~+/=-]{3,}", _ASCII)
+AUTHORIZATION = re.compile(
+    r"(?i)authorization['\"]?\s{0,9}[:=,]?\s{0,9}['\"]?(?:bearer|basic|token)\s+[\w.~+/=-]{3,}", _ASCII
+)
 JSON = re.compile(rf'(?i)"(?:{_KEY})"\s*:\s*"{_CLEAR}[^"]*"?', _ASCII)
 FLAG = re.compile(rf"(?i)^--?(?:{_KEY}|(?:[\w.-]*[_.-])?PWD)=['\"]?{_CLEAR}", _ASCII)
 FLAG_AND_VALUE = re.compile(rf"(?i)(?:^|\n)--?(?:{_KEY}|(?:[\w-]*[_-])?PWD)\n[^\s$%{{<(/-]", _ASCII)
@@ -89,7 +91,7 @@ _LANGUAGES = (
     "|sk|sl|sr|sv|ta|th|tr|ug|uk|ur|uz|vi|zh"
 )
 TRANSLATION = re.compile(
-    rf"(?i)(?:^|[/_.-])(?:messages?|labels?|i18n|l10n|locales?|translations?|strings|{_LANGUAGES})(?:[_.-][\w-]+)*"
+    rf"(?i)(?:^|[/_.-])(?:messages?|labels?|i18n|l10n|locales?|translations?|strings|{_LANGUAGES})(?:[_.-][a-z0-9]+)*"
     r"\.(?:json5?|ya?ml|properties)$",
     _ASCII,
 )
