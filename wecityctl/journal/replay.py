@@ -1,0 +1,247 @@
+"""Rebuilds a stack's state from its last whole state (the base) and the journal entries of a run. Pure.
+
+With a service back end the engine sends one entry for each beginning and end of an operation, in order. Resources of
+the run come first in the new state, in the order in which their operations ended; then what is left of the base. Both
+orders keep every resource behind those that it depends on.
+
+The rules are those of `JournalReplayer` in the engine's `pkg/v3/backend/journal.go` and of `apitype/journal.go` (both
+v3.259.0), which a test holds this against. States are JSON values; what the engine's version adds to a resource is kept
+as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from wecityctl.journal.urns import fix_references, rebuild_dependencies
+
+Resource = dict[str, Any]
+Deployment = dict[str, Any]
+# Of a resource with one of these the state asks for an engine that knows it. Source: `ApplyFeatures`.
+_FEATURES: Mapping[str, str] = {
+    "refreshBeforeUpdate": "refreshBeforeUpdate",
+    "viewOf": "views",
+    "resourceHooks": "hooks",
+    "taint": "taint",
+    "replaceWith": "replaceWith",
+    "extensionRef": "extensionParameterization",
+    "snippetID": "snippets-prototype",
+}
+_BYTE_STRING = "byteString"
+_SNIPPETS = "snippets-prototype"
+# The version of a state's format: with features, and without.
+_WITH_FEATURES, _PLAIN = 4, 3
+ENTRY_VERSION = 1
+
+
+class Kind(IntEnum):
+    """The kinds of journal entries."""
+
+    BEGIN = 0
+    SUCCESS = 1
+    FAILURE = 2
+    REFRESH_SUCCESS = 3
+    OUTPUTS = 4
+    WRITE = 5
+    SECRETS_MANAGER = 6
+    REBUILT_BASE_STATE = 7
+    EXTENSION_PARAMETERIZE = 8
+    SNIPPETS = 9
+
+
+class JournalError(ValueError):
+    """A journal that cannot be replayed: it is of another version, or an entry refers to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A whole state. `version` and `features` are those of its format."""
+
+    deployment: Deployment
+    version: int
+    features: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the entries since the base say. `operations` leads from an operation to the place of its resource in
+    `resources`, `removed_new` has operations; all other numbers are places in the base's list of resources."""
+
+    resources: list[Resource] = field(default_factory=list)
+    operations: dict[int, int] = field(default_factory=dict)
+    removed_new: set[int] = field(default_factory=set)
+    removed: set[int] = field(default_factory=set)
+    replaced: dict[int, Resource] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
+    pending_replacement: set[int] = field(default_factory=set)
+    begun: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
+
+
+class Replayer:
+    """Takes a run's journal entries in order; `state` is the stack's state after them."""
+
+    def __init__(self, base: Deployment | None, *, engine: str) -> None:
+        """`base` is the deployment that the run began with, `None` for a new stack; `engine` the version that is
+        written into states, as `v3.259.0`."""
+        self._base: Deployment = deepcopy(base) if base else {}
+        self._engine = engine
+        self._run = _Run()
+        self._has_refresh = False
+        self._has_byte_string = False
+
+    @property
+    def base_resources(self) -> Sequence[Resource]:
+        """The resources that entries name by their place: those of the last whole state."""
+        return tuple(self._base.get("resources") or ())
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Take one entry. Raises `JournalError`; the entries before it stay taken."""
+        if entry.get("version") != ENTRY_VERSION:
+            raise JournalError(f"a journal entry of version {entry.get('version')!r}, not {ENTRY_VERSION}")
+        self._has_byte_string |= bool(entry.get("requiresByteString"))
+        state = entry.get("state")
+        match _kind(entry):
+            case Kind.BEGIN:
+                self._run.begun[_operation(entry)] = entry
+            case Kind.FAILURE:
+                self._run.begun.pop(_operation(entry), None)
+            case Kind.SUCCESS:
+                self._run.begun.pop(_operation(entry), None)
+                self._succeed(entry, state)
+            case Kind.REFRESH_SUCCESS:
+                self._run.begun.pop(_operation(entry), None)
+                self._has_refresh = True
+                self._put(entry, state)
+            case Kind.OUTPUTS:
+                if state is not None:
+                    self._put(entry, state)
+            case Kind.WRITE:
+                self._base = deepcopy(dict(entry.get("newSnapshot") or {}))
+            case Kind.SECRETS_MANAGER:
+                self._base["secrets_providers"] = entry.get("secretsProvider")
+            case Kind.SNIPPETS:
+                self._base["snippets"] = entry.get("snippets") or []
+            case Kind.REBUILT_BASE_STATE:
+                self._base = self.state(time="").deployment
+                self._run = _Run()
+            case Kind.EXTENSION_PARAMETERIZE:
+                self._run.extensions[str(entry.get("extensionRef"))] = entry.get("extension")
+
+    def _succeed(self, entry: Mapping[str, Any], state: Resource | None) -> None:
+        run = self._run
+        if state is not None:
+            run.operations[_operation(entry)] = len(run.resources)
+            run.resources.append(dict(state))
+        if (old := entry.get("removeOld")) is not None:
+            run.removed.add(self._in_base(old))
+        if (new := entry.get("removeNew")) is not None:
+            run.removed_new.add(int(new))
+        if (old := entry.get("deleteOld")) is not None:
+            run.deleted.add(self._in_base(old))
+        if (new := entry.get("deleteNew")) is not None:
+            run.resources[self._place(new)]["delete"] = True
+        if (old := entry.get("pendingReplacementOld")) is not None:
+            run.pending_replacement.add(self._in_base(old))
+        if (new := entry.get("pendingReplacementNew")) is not None:
+            run.resources[self._place(new)]["pendingReplacement"] = True
+        self._has_refresh |= bool(entry.get("isRefresh"))
+
+    def _put(self, entry: Mapping[str, Any], state: Resource | None) -> None:
+        """Put a state where the entry's resource is: in the base, or among those of the run. Without one it is gone."""
+        if (old := entry.get("removeOld")) is not None:
+            if state is None:
+                self._run.removed.add(self._in_base(old))
+            else:
+                self._run.replaced[self._in_base(old)] = dict(state)
+        if (new := entry.get("removeNew")) is not None:
+            if state is None:
+                self._run.removed_new.add(int(new))
+            else:
+                self._run.resources[self._place(new)] = dict(state)
+
+    def _in_base(self, place: object) -> int:
+        resources = self._base.get("resources") or []
+        if not isinstance(place, int) or not 0 <= place < len(resources):
+            raise JournalError(f"a journal entry names resource {place!r} of a state that has {len(resources)}")
+        return place
+
+    def _place(self, operation: object) -> int:
+        if not isinstance(operation, int) or operation not in self._run.operations:
+            raise JournalError(f"a journal entry names operation {operation!r}, which has made no resource")
+        return self._run.operations[operation]
+
+    def state(self, *, time: str) -> Rebuilt:
+        """The state after the entries taken so far; `time` is the RFC 3339 time that it is given."""
+        run, base = self._run, self._base
+        removed = {self._place(operation) for operation in run.removed_new}
+        resources = [deepcopy(resource) for place, resource in enumerate(run.resources) if place not in removed]
+        for place, resource in enumerate(base.get("resources") or ()):
+            if place not in run.removed:
+                resources.append(self._of_base(place, resource))
+        operations = [deepcopy(entry["operation"]) for entry in run.begun.values() if entry.get("operation")]
+        # What was being created stays until somebody has seen to it.
+        operations += [
+            deepcopy(item) for item in base.get("pending_operations") or () if item.get("type") == "creating"
+        ]
+        features = self._features([*resources, *(item["resource"] for item in operations)])
+        if self._has_refresh:
+            rebuild_dependencies(resources)
+        fix_references(resources, base.get("snippets") or ())
+        magic = hashlib.sha256(self._engine.encode()).hexdigest()
+        found: Deployment = {
+            "manifest": {"time": time, "magic": magic, "version": self._engine},
+            "secrets_providers": base.get("secrets_providers"),
+            "resources": resources,
+            "pending_operations": operations,
+            "metadata": base.get("metadata") or {},
+            "snippets": base.get("snippets"),
+            "extensions": {**run.extensions, **(base.get("extensions") or {})},
+        }
+        kept = {name: value for name, value in found.items() if value or name == "metadata"}
+        return Rebuilt(kept, _WITH_FEATURES if features else _PLAIN, tuple(sorted(features)))
+
+    def _of_base(self, place: int, resource: Resource) -> Resource:
+        run = self._run
+        if place in run.replaced:
+            return deepcopy(run.replaced[place])
+        found = deepcopy(resource)
+        if place in run.pending_replacement:
+            found["pendingReplacement"] = True
+        if place in run.deleted:
+            found["delete"] = True
+        return found
+
+    def _features(self, resources: Iterable[Resource]) -> set[str]:
+        found: set[str] = set()
+        for resource in resources:
+            found.update(feature for name, feature in _FEATURES.items() if resource.get(name))
+            if self._has_byte_string:
+                found.add(_BYTE_STRING)
+        if self._base.get("snippets"):
+            found.add(_SNIPPETS)
+        return found
+
+
+def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, engine: str, time: str) -> Rebuilt:
+    """The state after a whole journal. Raises `JournalError`."""
+    replayer = Replayer(base, engine=engine)
+    for entry in entries:
+        replayer.add(entry)
+    return replayer.state(time=time)
+
+
+def _kind(entry: Mapping[str, Any]) -> Kind:
+    try:
+        return Kind(entry.get("kind", -1))
+    except ValueError:
+        raise JournalError(f"a journal entry of unknown kind {entry.get('kind')!r}") from None
+
+
+def _operation(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("operationID") or 0)
