@@ -1,0 +1,180 @@
+"""A run's journal as a file: appended to while the run lasts, read when it is over, or when it was cut off.
+
+The first line says whose journal it is and which state it begins with; each line after it holds a batch of entries, in
+order, with a checksum. A batch is acknowledged once it is on the disk. What follows the last whole line never was; a
+line that is damaged was, and is told. Before the state that comes of a journal is put in its place, the journal notes
+that state's digest, so that whoever is cut off there can tell which of the two states it has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from wecityctl.errors import DeploymentError
+from wecityctl.paths import private_dir
+
+FORMAT = 1
+_RESOLUTION = "keep the file: it has what the run did. `pulumi refresh` of the stack finds what exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Whose journal it is. `base` is the SHA-256 of the state that the run began with as it was stored, empty for none;
+    `engine` the engine's version, `started` an RFC 3339 time."""
+
+    stack: str
+    update: str
+    base: str
+    engine: str
+    started: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a journal file holds. `result` is the SHA-256 of the state that came of it, if somebody had begun to put
+    that in its place; `is_cut` tells that its last line was not whole."""
+
+    header: Header
+    entries: tuple[Mapping[str, Any], ...]
+    result: str = ""
+    is_cut: bool = False
+
+
+class JournalFile:
+    """A journal that is being written. Not for several threads."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Begin a journal at `path`, where there is none. Raises `DeploymentError`, also where there is one."""
+        self._path = path
+        private_dir(path.parent)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise self._error(error) from error
+        self._stream: IO[bytes] = os.fdopen(descriptor, "wb", buffering=0)
+        self._batches = 0
+        self._write(asdict(header))
+        _sync_directory(path.parent)
+
+    def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Add a batch; on the disk when this returns. Raises `DeploymentError`; then the batch is not there."""
+        number, text = self._batches + 1, _canonical(list(entries))
+        self._write({"batch": number, "check": _check(text), "entries": list(entries)})
+        self._batches = number
+
+    def conclude(self, digest: str) -> None:
+        """Note the SHA-256 of the state that is about to take the place of the old one."""
+        self._write({"result": digest})
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        self._stream.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        data = _canonical(line).encode() + b"\n"
+        start = os.fstat(self._stream.fileno()).st_size
+        try:
+            written = self._stream.write(data)
+            if written != len(data):
+                raise OSError(28, "No space left on device")
+            os.fdatasync(self._stream.fileno())
+        except OSError as error:
+            # Half a line in the middle would damage what follows it.
+            os.ftruncate(self._stream.fileno(), start)
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> DeploymentError:
+        if isinstance(error, FileExistsError):
+            return DeploymentError(
+                "another run's journal is there", details=str(self._path), resolution="run again: it is replayed first"
+            )
+        return DeploymentError(
+            "the journal of the run cannot be written",
+            details=f"{self._path}: {error.strerror}",
+            resolution="make room and run again: what was acknowledged is kept",
+        )
+
+
+def read_journal(path: Path, stack: str) -> Journal | None:
+    """The journal of `stack` at `path`; `None` where there is none, or none that had come to its first line.
+
+    Raises `DeploymentError` for one that is damaged, of another stack, or of a format that is not known.
+    """
+    try:
+        *lines, rest = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DeploymentError("a journal cannot be read", details=f"{path}: {error.strerror}") from error
+    if not lines:
+        return None
+    header = _header(path, stack, lines[0])
+    entries: list[Mapping[str, Any]] = []
+    result = ""
+    for number, line in enumerate(lines[1:], start=2):
+        found = _line(path, number, line)
+        if "result" in found:
+            result = str(found["result"])
+            continue
+        if found.get("batch") != number - 1 or found.get("check") != _check(_canonical(found.get("entries"))):
+            raise _damaged(path, number, "its checksum is another's")
+        entries += found["entries"]
+    return Journal(header, tuple(entries), result, bool(rest))
+
+
+def _header(path: Path, stack: str, line: bytes) -> Header:
+    found = _line(path, 1, line)
+    if found.get("format") != FORMAT:
+        raise DeploymentError(
+            "a journal is of a format that this version does not know",
+            details=f"{path}:1: format {found.get('format')!r}, not {FORMAT}",
+            resolution="run the version that has written it, or a newer one",
+        )
+    try:
+        header = Header(**found)
+    except TypeError:
+        raise _damaged(path, 1, "it is no beginning of a journal") from None
+    if header.stack != stack:
+        raise DeploymentError(
+            f"the journal of {stack} is another stack's",
+            details=f"{path}:1: it is of {header.stack}",
+            resolution="move the file to where it belongs",
+        )
+    return header
+
+
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise _damaged(path, number, str(error)) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, number, "it is no object")
+    return found
+
+
+def _damaged(path: Path, number: int, why: str) -> DeploymentError:
+    return DeploymentError("a journal is damaged", details=f"{path}:{number}: {why}", resolution=_RESOLUTION)
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _sync_directory(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
