@@ -120,6 +120,14 @@ def test_what_was_begun_and_has_not_ended_is_under_way() -> None:
     assert state.deployment["manifest"]["time"] == "T"
 
 
+def test_batches_that_came_in_another_order_are_put_right() -> None:
+    journal = next(
+        item for item in map(Journal, range(100)) if len(item.entries) > 8 and "error" not in ours(vars(item))
+    )
+    line = {"base": journal.base, "entries": journal.entries}
+    assert ours({**line, "entries": journal.entries[::-1]}) == ours(line)
+
+
 def test_neither_the_base_nor_the_entries_are_changed() -> None:
     for seed in range(100):
         journal = Journal(seed)

@@ -229,9 +229,9 @@ class Replayer:
 
 
 def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, engine: str, time: str) -> Rebuilt:
-    """The state after a whole journal. Raises `JournalError`."""
+    """The state after a whole journal, whose batches may have come in another order. Raises `JournalError`."""
     replayer = Replayer(base, engine=engine)
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: int(entry.get("sequenceID") or 0)):
         replayer.add(entry)
     return replayer.state(time=time)
 
