@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wecityctl.errors import DeploymentError
-from wecityctl.journal.log import Header, Journal, JournalFile, read_journal
+from wecityctl.journal.log import Header, Journal, JournalFile, conclude, read_journal
 
 HEADER = Header("city.base.main", "u-1", "a" * 64, "v3.259.0", "2026-01-01T00:00:00Z")
 BATCHES = (
@@ -80,8 +80,10 @@ def test_any_byte_that_is_another_is_told_or_makes_no_difference(path: Path) -> 
 def test_a_state_that_is_about_to_be_put_in_its_place_is_known(path: Path) -> None:
     journal = JournalFile(path, HEADER)
     journal.append(BATCHES[0])
-    journal.conclude("b" * 64)
     journal.close()
+    with path.open("ab") as stream:
+        stream.write(b'{"batch":2,')
+    conclude(path, "b" * 64)
     assert read_journal(path, HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]), "b" * 64)
 
 
@@ -131,7 +133,7 @@ def room_for(size: int) -> Iterator[None]:
 def test_without_room_a_batch_is_refused_and_those_before_it_stay(path: Path) -> None:
     journal = JournalFile(path, HEADER)
     journal.append(BATCHES[0])
-    with room_for(path.stat().st_size + 40), pytest.raises(DeploymentError, match="cannot be written"):
+    with room_for(path.stat().st_size + 40), pytest.raises(DeploymentError, match="the disk is full"):
         journal.append(BATCHES[1])
     assert read_journal(path, HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]))
     # With room again the run goes on.

@@ -10,7 +10,18 @@ from typing import Any, Self
 
 from wecityctl.engine.forecast import Forecast
 from wecityctl.engine.pool import Pool
-from wecityctl.engine.wire import ClosePort, ForecastOrder, Job, Opened, OpenPort, PortRights
+from wecityctl.engine.wire import (
+    ClosePort,
+    CloseState,
+    ForecastOrder,
+    Job,
+    Opened,
+    OpenPort,
+    OpenState,
+    PortRights,
+    StateClosed,
+    StateOpened,
+)
 from wecityctl.engine.workdir import Workdir
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.inputs import StackInputs
@@ -18,6 +29,8 @@ from wecityctl.inputs import StackInputs
 _HERE = "wecityctl.engine"
 # Far more than the largest city needs: an answer that takes this long does not come.
 ANSWER_SECONDS = 600.0
+# How long the engine gathers journal entries before it sends them. A step that another waits for waits so long.
+BATCH_MILLISECONDS = "5"
 OWN_PROGRAMS = "wecityctl.stacks"
 # What every city's stacks load. The vendors' landing zones are left to the workers that run one: their SDKs are large.
 PRELOADED = (
@@ -37,6 +50,8 @@ class Engine:
         self._workdir: Workdir | None = None
         self._pool: Pool | None = None
         self._provider: Connection | None = None
+        self._states: Connection | None = None
+        self._served: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +59,9 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._provider is not None:
-            self._provider.close()
+        for connection in (self._provider, self._states):
+            if connection is not None:
+                connection.close()
         if self._pool is not None:
             self._pool.close()
         if self._workdir is not None:
@@ -66,6 +82,8 @@ class Engine:
             self._pool = Pool(modules, self.workdir.path / "processes.log")
         if provider and self._provider is None:
             self._provider = self._pool.spawn(f"{_HERE}.provider")
+        if self._states is None:
+            self._states = self._pool.spawn(f"{_HERE}.state_service")
 
     @property
     def unguarded(self) -> str:
@@ -97,6 +115,38 @@ class Engine:
             raise self.died() from error
         finally:
             connection.close()
+        return answer
+
+    def open_state(self, order: OpenState) -> Mapping[str, str]:
+        """Serve a stack's state to the engine; the environment with which its CLI finds it, and no other."""
+        opened = self._ask_states(order)
+        assert isinstance(opened, StateOpened)
+        self._served.add(order.stack)
+        return {
+            "PULUMI_BACKEND_URL": opened.url,
+            "PULUMI_ACCESS_TOKEN": opened.token,
+            # What the CLI knows of the service goes with the run.
+            "PULUMI_CREDENTIALS_PATH": str(self.workdir.path / "credentials" / order.stack),
+            "PULUMI_JOURNALING_BATCH_PERIOD": BATCH_MILLISECONDS,
+        }
+
+    def close_state(self, stack: str) -> str:
+        """The stack's engine is gone: it has the state that comes of what it did. Why it has not; empty if it has."""
+        if stack not in self._served:
+            return ""
+        self._served.discard(stack)
+        closed = self._ask_states(CloseState(stack))
+        assert isinstance(closed, StateClosed)
+        return closed.error
+
+    def _ask_states(self, order: OpenState | CloseState) -> StateOpened | StateClosed:
+        self.warm_up()
+        assert self._states is not None
+        try:
+            self._states.send(order)
+            answer: StateOpened | StateClosed = self._answer(self._states, "the state service")
+        except (EOFError, OSError) as error:
+            raise self.died("the state service has died") from error
         return answer
 
     def open_port(self, name: str, rights: PortRights) -> int:

@@ -11,7 +11,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine, cli_path
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment, StackState
-from wecityctl.engine.wire import Job, Lifted
+from wecityctl.engine.wire import Job, Lifted, OpenState
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
 from wecityctl.provider.settings import digest
@@ -56,27 +56,31 @@ class JobMaker:
         shown: Deployment | None = None,
         lifted: tuple[Lifted, ...] = (),
     ) -> Job:
-        """The job of one stack. A preview of a stack that is not there runs against a scratch back end, and so does one
-        that shall see another state than the stack's, `shown`. `lifted` is what the stack has made, of which a
+        """The job of one stack. A preview may see another state than the stack's, `shown`; one of a stack that is
+        not there sees an empty one. `lifted` is what the stack has made, of which a
         `destroy` first takes the vendor's protection.
 
         With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
         so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
         ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
         """
+        if operation != "preview":
+            self.backend.ensure_stack(stack)
         environment = self.backend.environment()
-        if operation == "preview" and (state is None or shown is not None):
+        files = self.backend.files
+        if files is not None:
+            previews = operation == "preview"
+            seen = shown or ({} if previews and state is None else None)
+            environment |= self.engine.open_state(OpenState(files.root, stack, previews, seen))
+        elif operation == "preview" and (state is None or shown is not None):
             scratch = self.engine.workdir.scratch
             scratch.create(stack)
             if shown is not None:
                 scratch.write(stack, shown)
             environment["PULUMI_BACKEND_URL"] = scratch.url
-        elif operation != "preview":
-            self.backend.ensure_stack(stack)
         self.engine.workdir.write_settings(stack, self.backend.stack_settings(stack))
         if port:
             environment["PULUMI_DEBUG_PROVIDERS"] = f"kubernetes:{port}"
-        files = self.backend.files
         return Job(
             stack,
             operation,
@@ -90,7 +94,6 @@ class JobMaker:
             guarded,
             providers,
             values,
-            str(files.lock_record(stack)) if files is not None and operation != "preview" else "",
             self.options.timeouts.stack,
             self.options.timeouts.cancel,
             self.options.timeouts.idle,

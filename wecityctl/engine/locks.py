@@ -8,9 +8,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from wecityctl.engine.backend import Backend
@@ -18,7 +20,7 @@ from wecityctl.engine.process import Owner
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import WecityError
-from wecityctl.paths import private_dir
+from wecityctl.paths import private_dir, write_private
 
 
 class LockedError(WecityError):
@@ -113,22 +115,56 @@ def _noted_owner(path: Path) -> Owner | None:
         return None
 
 
+def take(files: FileStore, stack: str) -> Path:
+    """Lock a stack for this process as the engine does; the lock, to be removed by `release`. Raises `LockedError`."""
+    _require_free(stack, locks_on(files, stack))
+    process = Owner.of(os.getpid())
+    write_private(files.lock_record(stack), json.dumps(process.to_json()).encode())
+    path = files.lock_directory(stack) / f"{uuid.uuid4()}.json"
+    content = {
+        "pid": process.pid,
+        "username": process.user,
+        "hostname": process.host,
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    write_private(path, json.dumps(content).encode())
+    try:
+        # Whoever looked in the same moment has seen nothing either.
+        _require_free(stack, [lock for lock in locks_on(files, stack) if lock.path != path])
+    except LockedError:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
 def break_dead(backend: Backend, stack: str) -> list[Lock]:
-    """Remove the locks that dead runs of this machine left on a stack; raise `LockedError` for any other."""
+    """Remove the locks that dead runs of this machine left on a stack, and replay what they have journaled.
+
+    Raises `LockedError` for any other lock.
+    """
     files = backend.files
     if files is None:
         return []
     found = locks_on(files, stack)
-    held = [lock for lock in found if not lock.is_dead]
+    _require_free(stack, [lock for lock in found if not lock.is_dead])
+    _release(files, stack, found)
+    return found
+
+
+def _require_free(stack: str, held: list[Lock]) -> None:
     if held:
         raise LockedError(
             f"the state of {stack} is locked",
             details="\n".join(str(lock) for lock in held),
             resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock PATH {stack}",
         )
+
+
+def _release(files: FileStore, stack: str, found: list[Lock]) -> None:
+    """Remove locks of runs that are over; the state has first what they have journaled."""
+    files.settle(stack)
     for lock in found:
         lock.path.unlink(missing_ok=True)
-    return found
 
 
 def unlock(backend: Backend, stack: str) -> list[str]:
@@ -147,8 +183,7 @@ def unlock(backend: Backend, stack: str) -> list[str]:
             details="\n".join(str(lock) for lock in alive),
             resolution=f"stop process {alive[0].pid} first",
         )
-    for lock in found:
-        lock.path.unlink(missing_ok=True)
+    _release(backend.store, stack, found)
     return [str(lock) for lock in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from threading import Thread
@@ -138,7 +138,13 @@ class Loop:
             connection.close()
             del self._running[connection]
             self._close_port(running)
-            self._follow(self._task.report(running.stack, message.report))
+            self._follow(self._task.report(running.stack, self._settled(running.stack, message.report)))
+
+    def _settled(self, stack: str, report: Report) -> Report:
+        """The report, once the stack has the state that comes of what the engine did."""
+        if problem := self._engine.close_state(stack):
+            return replace(report, exit_code=report.exit_code or 1, errors=(*report.errors, problem))
+        return report
 
     def _follow(self, result: StackResult) -> None:
         """Settle the result once what follows from it is done; the other stacks go on meanwhile."""

@@ -1,30 +1,48 @@
 """The self-managed back end in a local directory, read and written without starting a CLI.
 
-Layout: pulumi/pkg backend/diy, version 1 (stacks by project). The engine itself writes states through its CLI.
+Layout: pulumi/pkg backend/diy, version 1 (stacks by project). While the engine runs, its journal lies beside the state;
+what is read here is the state after that journal.
 """
 
 from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from wecityctl.engine.integrity import require_sound
+from wecityctl.engine.integrity import flaw, require_sound
 from wecityctl.engine.state import Deployment, deployment_in
 from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.journal.log import Journal, conclude, read_journal
+from wecityctl.journal.replay import JournalError, Rebuilt, replay
 from wecityctl.model.fileurl import file_url
 from wecityctl.model.naming import PROJECT
 from wecityctl.paths import private_dir, write_private
 
 META = b"version: 1\n"
 _END_OF_UPDATE = re.compile(r"(\.history|\.checkpoint)?\.json(\..*)?$")
+
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A stack's whole state, empty before the first run. `version` and `features` are those of its format."""
+
+    deployment: Deployment = field(repr=False)
+    version: int = 3
+    features: tuple[str, ...] = ()
 
 
 class FileStore:
@@ -62,19 +80,24 @@ class FileStore:
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
         """The stack's deployment and the bytes it is stored as; both empty for a stack that is not there."""
-        path = self._path(stack)
-        if path is None:
+        if not self.exists(stack):
             return None, b""
+        stored = self.stored(stack)
+        return deployment_in(self._text(stack, stored)), stored
+
+    def _text(self, stack: str, stored: bytes) -> bytes:
+        """The checkpoint in `stored`. Raises `WecityError` for one that is damaged."""
         try:
-            stored = path.read_bytes()
-            text = gzip.decompress(stored) if path.suffix == ".gz" else stored
-            return deployment_in(text), stored
-        except (ValueError, OSError) as error:
+            text = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
+            deployment_in(text)
+        except (ValueError, OSError, EOFError) as error:
+            path = self._path(stack)
             raise WecityError(
                 f"the state of {stack} cannot be read",
                 details=f"{path}: {error}",
                 resolution=f"look at {path}.bak, the engine's copy of the state before it",
             ) from error
+        return text
 
     def earlier(self, stack: str) -> Iterator[Deployment]:
         """Earlier states of the stack, the newest first: the engine's copy beside it, and one for each update."""
@@ -92,9 +115,84 @@ class FileStore:
         return self.read(stack)[0]
 
     def stored(self, stack: str) -> bytes:
-        """The stack's state as stored, unread; empty for none."""
+        """The stack's state as stored, unread; empty for none. With a journal beside it: as it will be stored."""
         path = self._path(stack)
-        return path.read_bytes() if path is not None else b""
+        if path is None:
+            return b""
+        stored = path.read_bytes()
+        journal = self._open_journal(stack, stored)
+        return stored if journal is None else self._rebuilt(stack, stored, journal)[0]
+
+    def checkpoint(self, stack: str) -> Checkpoint | None:
+        """The stack's deployment with the version and the features of its format; `None` for no stack."""
+        stored = self.stored(stack)
+        if not stored:
+            return None
+        found = json.loads(self._text(stack, stored))
+        return Checkpoint(
+            found["checkpoint"].get("latest") or {}, int(found["version"]), tuple(found.get("features") or ())
+        )
+
+    def digest(self, stack: str) -> str:
+        """The SHA-256 of the state as it lies there, whatever a journal adds; empty for none."""
+        path = self._path(stack)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+
+    def settle(self, stack: str) -> str:
+        """Put the state that comes of the stack's journal in its place, and remove the journal, with the lock held.
+
+        Interrupted anywhere, it can be called again. Returns why the engine would refuse the state, which is written
+        all the same: it tells what exists. Raises `DeploymentError` for a journal that cannot be replayed.
+        """
+        if not self.journal(stack).exists():
+            return ""
+        path, found = self._path(stack), ""
+        stored = path.read_bytes() if path is not None else b""
+        journal = self._open_journal(stack, stored)
+        if path is not None and journal is not None:
+            data, rebuilt = self._rebuilt(stack, stored, journal)
+            conclude(self.journal(stack), hashlib.sha256(data).hexdigest())
+            found = flaw(rebuilt.deployment)
+            self._put(path.with_name(f"{path.name}.bak"), stored)
+            self._put(path, data)
+        self.journal(stack).unlink(missing_ok=True)
+        return found
+
+    def _open_journal(self, stack: str, stored: bytes) -> Journal | None:
+        """The journal that is to be replayed onto `stored`. Raises `DeploymentError` for one that does not fit."""
+        journal = read_journal(self.journal(stack), stack)
+        if journal is None:
+            return None
+        now = hashlib.sha256(stored).hexdigest()
+        # Without entries nothing was done.
+        if journal.result == now or not journal.entries:
+            return None
+        if journal.header.base == now:
+            return journal
+        raise DeploymentError(
+            f"the state of {stack} was changed while a run's journal was to be replayed",
+            details=f"{self.journal(stack)} began with another state, {journal.header.started}",
+            resolution="move the journal to a safe place: the state stays, and the next `up` adopts what exists",
+        )
+
+    def _rebuilt(self, stack: str, stored: bytes, journal: Journal) -> tuple[bytes, Rebuilt]:
+        checkpoint = json.loads(self._text(stack, stored))
+        base = checkpoint["checkpoint"].get("latest")
+        try:
+            rebuilt = replay(base, journal.entries, engine=journal.header.engine, time=journal.header.started)
+        except (JournalError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DeploymentError(
+                f"the journal of {stack} cannot be replayed",
+                details=f"{self.journal(stack)}: {error}",
+                resolution="run the version that has written it, or a newer one",
+            ) from error
+        checkpoint["checkpoint"]["latest"] = rebuilt.deployment
+        checkpoint["version"] = rebuilt.version
+        checkpoint.pop("features", None)
+        if rebuilt.features:
+            checkpoint["features"] = list(rebuilt.features)
+        data = _compact(checkpoint)
+        return (gzip.compress(data, mtime=0) if stored.startswith(_GZIP) else data), rebuilt
 
     def create(self, stack: str) -> None:
         """An empty stack, as the CLI itself begins one."""
@@ -107,11 +205,14 @@ class FileStore:
         self._write(stack, {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment})
 
     def _write(self, stack: str, checkpoint: dict[str, Any]) -> None:
-        text = json.dumps({"version": 3, "checkpoint": checkpoint}, ensure_ascii=False, separators=(",", ":"))
         path = self._path(stack) or self._stacks / f"{stack}.json"
-        data = text.encode()
+        data = _compact({"version": 3, "checkpoint": checkpoint})
+        self._put(path, gzip.compress(data) if path.suffix == ".gz" else data)
+
+    @staticmethod
+    def _put(path: Path, data: bytes) -> None:
         try:
-            write_private(path, gzip.compress(data) if path.suffix == ".gz" else data)
+            write_private(path, data)
         except OSError as error:
             raise disk_error(error, path) from error
 
@@ -121,7 +222,7 @@ class FileStore:
             path.unlink(missing_ok=True)
         for area in ("history", "backups"):
             shutil.rmtree(self.root / ".pulumi" / area / PROJECT / stack, ignore_errors=True)
-        for path in (self.record(stack), self.lock_record(stack)):
+        for path in (self.record(stack), self.lock_record(stack), self.journal(stack)):
             path.unlink(missing_ok=True)
 
     def prune(self, stack: str, keep: int) -> None:
@@ -142,6 +243,19 @@ class FileStore:
             data = path.read_bytes()
             entries.append(json.loads(gzip.decompress(data) if path.suffix == ".gz" else data))
         return entries
+
+    def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
+        """Record an update, with a copy of the state that it has left, as the engine's own back end does."""
+        prefix = self.root / ".pulumi" / "history" / PROJECT / stack / f"{stack}-{time.time_ns()}"
+        self._put(prefix.with_name(f"{prefix.name}.history.json"), _compact(update))
+        path = self._path(stack)
+        if path is not None:
+            end = path.name.removeprefix(stack)
+            self._put(prefix.with_name(f"{prefix.name}.checkpoint{end}"), path.read_bytes())
+
+    def journal(self, stack: str) -> Path:
+        """Where the journal of the engine's run on the stack lies while there is one."""
+        return self.root / ".wecity" / "journals" / f"{stack}.jsonl"
 
     def lock_directory(self, stack: str) -> Path:
         """Where the engine puts its locks on the stack."""
@@ -169,6 +283,10 @@ class FileStore:
             if path.is_file():
                 return path
         return None
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def disk_error(error: OSError, path: Path) -> WecityError:

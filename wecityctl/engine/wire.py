@@ -11,9 +11,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from wecityctl.engine.state import Deployment
 from wecityctl.inputs import StackInputs
 from wecityctl.model.events import Event, Operation, ResourceChange
 
@@ -48,9 +50,8 @@ class Job:
     not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
     `arguments` go to the CLI as they are; `before` are those of a run of the CLI that must succeed first (or empty).
     `lifted` is what that first run registers, beside the `providers`, in the place of a program.
-    `lock_record` is where the owner of the state's lock is noted (or empty). Timeouts are seconds, 0 for none:
-    `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine may have nothing under way and say
-    nothing, `cancel_timeout` the time from an interrupt until the engine is killed.
+    Timeouts are seconds, 0 for none: `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine
+    may have nothing under way and say nothing, `cancel_timeout` the time from an interrupt until the engine is killed.
     """
 
     stack: str
@@ -65,7 +66,6 @@ class Job:
     guarded: frozenset[str] = frozenset()
     providers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     values: Mapping[str, str] | None = field(default=None, repr=False)
-    lock_record: str = ""
     stack_timeout: float = 0.0
     cancel_timeout: float = 60.0
     idle_timeout: float = 0.0
@@ -148,6 +148,35 @@ class ClosePort:
 @dataclass(frozen=True, slots=True)
 class Opened:
     port: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenState:
+    """Serve a stack of the back end at `root` to the engine: for a preview or a change, with its own state or with the
+    one that it is `shown`."""
+
+    root: Path
+    stack: str
+    previews: bool
+    shown: Deployment | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseState:
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateOpened:
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StateClosed:
+    """`error`: why the stack has not the state that it should have; empty where it has."""
+
     error: str = ""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import select
 import signal
@@ -20,10 +19,8 @@ from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.events_in import EventReader
 from wecityctl.engine.language import LanguageHost, Program
 from wecityctl.engine.outcome import describe
-from wecityctl.engine.process import Owner
 from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.wire import Cancel, Done, Job, Report, Seen, adopt
-from wecityctl.paths import write_private
 
 PIPE_SIZE = 1 << 20
 TAIL = 1 << 14
@@ -43,7 +40,7 @@ def main(descriptor: int) -> None:
     try:
         report = _Run(job, connection).report(stages)
     except OSError as error:
-        problem = disk_error(error, Path(str(error.filename or job.lock_record or job.directory)))
+        problem = disk_error(error, Path(str(error.filename or job.directory)))
         report = Report(problem.exit_code, (), 0, (describe(problem),), (), None, 0.0)
     connection.send(Done(report))
     connection.close()
@@ -101,7 +98,6 @@ class _Run:
         host = LanguageHost(program, cli.pid)
         host.start()
         with _fifo(self._job) as (path, log):
-            self._note_owner(cli)
             cli.start(
                 [self._job.cli, *arguments, f"--client=127.0.0.1:{host.port}", "--event-log", path],
                 self._job.environment,
@@ -111,10 +107,6 @@ class _Run:
         host.stop()
         assert cli.exit_code is not None
         return cli.exit_code
-
-    def _note_owner(self, cli: CliProcess) -> None:
-        if self._job.lock_record:
-            write_private(Path(self._job.lock_record), json.dumps(Owner.of(cli.pid).to_json()).encode())
 
     def _attend(self, cli: CliProcess, log: int) -> None:
         exit_descriptor = os.pidfd_open(cli.pid)

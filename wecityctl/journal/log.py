@@ -8,6 +8,7 @@ that state's digest, so that whoever is cut off there can tell which of the two 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -20,7 +21,9 @@ from wecityctl.errors import DeploymentError
 from wecityctl.paths import private_dir
 
 FORMAT = 1
-_RESOLUTION = "keep the file: it has what the run did. `pulumi refresh` of the stack finds what exists"
+_RESOLUTION = (
+    "move the file to a safe place: the state is then the one from before that run; the next `up` adopts what exists"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,6 @@ class JournalFile:
         self._write({"batch": number, "check": _check(text), "entries": list(entries)})
         self._batches = number
 
-    def conclude(self, digest: str) -> None:
-        """Note the SHA-256 of the state that is about to take the place of the old one."""
-        self._write({"result": digest})
-
     def close(self) -> None:
         """Close the file; what was appended stays."""
         self._stream.close()
@@ -83,7 +82,7 @@ class JournalFile:
         try:
             written = self._stream.write(data)
             if written != len(data):
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self._stream.fileno())
         except OSError as error:
             # Half a line in the middle would damage what follows it.
@@ -95,11 +94,29 @@ class JournalFile:
             return DeploymentError(
                 "another run's journal is there", details=str(self._path), resolution="run again: it is replayed first"
             )
-        return DeploymentError(
-            "the journal of the run cannot be written",
-            details=f"{self._path}: {error.strerror}",
-            resolution="make room and run again: what was acknowledged is kept",
-        )
+        return _unwritten(self._path, error)
+
+
+def conclude(path: Path, digest: str) -> None:
+    """Note in a journal that nobody writes any more the SHA-256 of the state that is about to take the old one's place.
+
+    Raises `DeploymentError`, and leaves the journal as it was.
+    """
+    try:
+        with path.open("r+b") as stream:
+            # What follows the last whole line was never acknowledged.
+            end = stream.read().rfind(b"\n") + 1
+            stream.truncate(end)
+            stream.seek(end)
+            try:
+                stream.write(_canonical({"result": digest}).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(end)
+                raise
+    except OSError as error:
+        raise _unwritten(path, error) from error
 
 
 def read_journal(path: Path, stack: str) -> Journal | None:
@@ -158,6 +175,15 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _damaged(path, number, "it is no object")
     return found
+
+
+def _unwritten(path: Path, error: OSError) -> DeploymentError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return DeploymentError(
+        "the disk is full" if full else "the journal of the run cannot be written",
+        details=f"{path}: {error.strerror}",
+        resolution="make room and run again: what was acknowledged is kept" if full else "",
+    )
 
 
 def _damaged(path: Path, number: int, why: str) -> DeploymentError:

@@ -229,11 +229,19 @@ class Replayer:
 
 
 def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, engine: str, time: str) -> Rebuilt:
-    """The state after a whole journal, whose batches may have come in another order. Raises `JournalError`."""
+    """The state after a whole journal, whose batches may have come in another order, or twice, as the engine sends one
+    again whose answer it has not got. Raises `JournalError`."""
     replayer = Replayer(base, engine=engine)
-    for entry in sorted(entries, key=lambda entry: int(entry.get("sequenceID") or 0)):
-        replayer.add(entry)
+    seen = -1
+    for entry in sorted(entries, key=_sequence):
+        if (number := _sequence(entry)) != seen or not number:
+            replayer.add(entry)
+        seen = number
     return replayer.state(time=time)
+
+
+def _sequence(entry: Mapping[str, Any]) -> int:
+    return int(entry.get("sequenceID") or 0)
 
 
 def _kind(entry: Mapping[str, Any]) -> Kind:

@@ -1,0 +1,157 @@
+"""A changing run of the engine on one stack, from its lock to the state that comes of it; and what a preview is shown.
+
+While the run lasts, the engine's own lock stands and its journal is on the disk, so that neither plain `pulumi` nor
+another run of ours begins with a state that is out of date, and whoever comes after a crash goes on from the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from wecityctl.engine import locks
+from wecityctl.engine.state import Deployment
+from wecityctl.engine.store_file import Checkpoint, FileStore
+from wecityctl.errors import WecityError
+from wecityctl.journal.log import Header, JournalFile
+from wecityctl.parts.catalogue import PULUMI_VERSION
+
+Kind = Literal["update", "preview", "refresh", "destroy"]
+KINDS: tuple[Kind, ...] = ("update", "preview", "refresh", "destroy")
+Entries = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the engine says of an update when it asks for one: for its history."""
+
+    kind: Kind
+    message: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Update(Protocol):
+    """A run of the engine on one stack."""
+
+    id: str
+    about: About
+
+    def append(self, entries: Entries) -> None:
+        """Keep a batch of journal entries; on the disk when this returns."""
+
+    def note_changes(self, counts: Mapping[str, int]) -> None:
+        """Take the engine's own count of what it has changed, by operation."""
+
+    def complete(self, *, succeeded: bool) -> str:
+        """End the run: the stack has the state that comes of the journal. Returns why the engine would refuse it."""
+
+
+class Shown:
+    """A preview: nothing of it is kept."""
+
+    def __init__(self, about: About) -> None:
+        self.id, self.about = str(uuid4()), about
+
+    def append(self, entries: Entries) -> None:
+        """Refuse it: a preview changes nothing."""
+        raise WecityError("a preview has no journal")
+
+    def note_changes(self, counts: Mapping[str, int]) -> None:
+        """Nothing to note."""
+
+    def complete(self, *, succeeded: bool) -> str:
+        """Nothing to put in place."""
+        return ""
+
+
+class Running:
+    """A changing run on a stack of local files. Its methods are called one at a time."""
+
+    def __init__(self, files: FileStore, stack: str, about: About) -> None:
+        """Lock the stack and begin the run's journal. Raises `LockedError`, and `DeploymentError` for a full disk."""
+        self.id, self.about = str(uuid4()), about
+        self._files, self._stack = files, stack
+        self._started, self._changes = int(time.time()), dict[str, int]()
+        self._lock = locks.take(files, stack)
+        try:
+            files.settle(stack)
+            now = datetime.now(UTC).isoformat()
+            header = Header(stack, self.id, files.digest(stack), PULUMI_VERSION, now)
+            self._journal = JournalFile(files.journal(stack), header)
+        except BaseException:
+            self._lock.unlink(missing_ok=True)
+            raise
+
+    def append(self, entries: Entries) -> None:
+        """Keep a batch of journal entries; on the disk when this returns. Raises `DeploymentError`."""
+        self._journal.append(entries)
+
+    def note_changes(self, counts: Mapping[str, int]) -> None:
+        """Take the engine's own count of what it has changed, by operation."""
+        self._changes = dict(counts)
+
+    def complete(self, *, succeeded: bool) -> str:
+        """End the run: the stack has the state that comes of the journal, its history has the run, its lock is gone.
+
+        Returns why the engine would refuse that state. Raises `LockedError` where somebody has taken the lock away, and
+        `DeploymentError` where the state cannot be written: the journal then stays, and so does the lock.
+        """
+        self._journal.close()
+        if not self._lock.exists():
+            raise locks.LockedError(
+                f"the lock on {self._stack} was taken away while the engine ran",
+                details="what the run has done is in its journal, which the next run replays",
+                resolution="run it again",
+            )
+        flaw = self._files.settle(self._stack)
+        self._files.add_history(
+            self._stack,
+            {
+                "kind": self.about.kind,
+                "startTime": self._started,
+                "message": self.about.message,
+                "environment": dict(self.about.environment),
+                "config": {},
+                "version": 0,
+                "result": "succeeded" if succeeded else "failed",
+                "endTime": int(time.time()),
+                "resourceChanges": self._changes,
+            },
+        )
+        self._lock.unlink(missing_ok=True)
+        return flaw
+
+
+@dataclass(slots=True)
+class OpenStack:
+    """A stack that the engine may reach in this run: its state, or for a preview another one that it is `shown`."""
+
+    files: FileStore
+    stack: str
+    shown: Deployment | None = None
+    previews: bool = False
+    update: Update | None = None
+
+    def checkpoint(self) -> Checkpoint:
+        """What the engine begins with."""
+        if self.shown is not None:
+            return Checkpoint(self.shown)
+        return self.files.checkpoint(self.stack) or Checkpoint({})
+
+    def begin(self, about: About) -> Update:
+        """Start a run. Raises `LockedError` while another one changes the stack, and for a change in a preview."""
+        if self.previews != (about.kind == "preview"):
+            raise WecityError(f"{about.kind} of {self.stack} is not what this run was started for")
+        if self.update is not None:
+            raise locks.LockedError(f"the state of {self.stack} is locked", details="by another update of this run")
+        self.update = Shown(about) if self.previews else Running(self.files, self.stack, about)
+        return self.update
+
+    def end(self, *, succeeded: bool) -> str:
+        """End the run that is under way, if there is one; why the engine would refuse the state it has left."""
+        update, self.update = self.update, None
+        return update.complete(succeeded=succeeded) if update is not None else ""
