@@ -203,7 +203,7 @@ def test_of_old_updates_as_many_are_kept_as_the_files_say(home: Path) -> None:
     assert [entry["kind"] for entry in open_backend(city).history("one.base.main")] == ["update", "update"]
     kept = [path for path in everything_below(home / "state") if "one.base.main" in path.name and path.is_file()]
     assert len([path for path in kept if "history" in path.parts]) == 4
-    assert not [path for path in kept if "journals" in path.parts or "locks" in path.parts and path.suffix != ".json"]
+    assert not [path for path in kept if "journals" in path.parts or ("locks" in path.parts and path.suffix != ".json")]
 
 
 def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,11 @@ BASE = {
 }
 
 
+NUMBERS = count(1)
+
+
 def entry(kind: int, **more: Any) -> Line:
-    return {"version": 1, "kind": kind, "sequenceID": 1, "operationID": 1, **more}
+    return {"version": 1, "kind": kind, "sequenceID": next(NUMBERS), "operationID": 1, **more}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +130,8 @@ def test_batches_that_came_in_another_order_are_put_right() -> None:
     )
     line = {"base": journal.base, "entries": journal.entries}
     assert ours({**line, "entries": journal.entries[::-1]}) == ours(line)
+    # A batch is sent again when its answer was lost.
+    assert ours({**line, "entries": [*journal.entries, *journal.entries[2:5]]}) == ours(line)
 
 
 def test_neither_the_base_nor_the_entries_are_changed() -> None:

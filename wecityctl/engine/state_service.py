@@ -26,6 +26,7 @@ from wecityctl.engine.store_file import FileStore, disk_error
 from wecityctl.engine.updates import KINDS, About, OpenStack, Update
 from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt
 from wecityctl.errors import WecityError
+from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT
 
 ORGANIZATION = "organization"
@@ -33,8 +34,6 @@ ORGANIZATION = "organization"
 MAX_BODY = 1 << 30
 # The engine renews its lease all the time; an update ends with its run, which knows when the engine is gone.
 _NO_EXPIRY = 4102444800
-# A whole state in place of entries, from an engine that does not journal.
-_WRITE = 5
 _UPDATE = "/api/stacks/{organization}/{project}/{stack}/{kind:" + "|".join(KINDS) + "}"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -116,7 +115,7 @@ def _admitted(request: web.Request) -> _Served:
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     for served in request.app[_SERVED].values():
         wanted = served.update_token if kind == "update-token" else served.token if kind == "token" else ""
-        if wanted and hmac.compare_digest(wanted.encode(), given.encode()):
+        if wanted and hmac.compare_digest(wanted.encode(), given.encode(errors="surrogateescape")):
             break
     else:
         raise web.HTTPUnauthorized(text="the token is none that this run has given out")
@@ -188,11 +187,18 @@ async def _renew(request: web.Request) -> web.Response:
 
 
 async def _append(request: web.Request) -> web.Response:
-    return await _keep(request, request[_BODY]["entries"])
+    entries = request[_BODY].get("entries")
+    if not isinstance(entries, list):
+        raise web.HTTPBadRequest(text="the body has no list of entries")
+    # What could not be replayed must not be acknowledged.
+    for entry in entries:
+        require_known(entry)
+    return await _keep(request, entries)
 
 
 async def _checkpoint(request: web.Request) -> web.Response:
-    return await _keep(request, [{"version": 1, "kind": _WRITE, "newSnapshot": request[_BODY]["deployment"]}])
+    """Take a whole state, from an engine that does not journal."""
+    return await _keep(request, [whole(request[_BODY]["deployment"])])
 
 
 async def _keep(request: web.Request, entries: list[Mapping[str, Any]]) -> web.Response:

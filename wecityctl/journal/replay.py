@@ -102,8 +102,7 @@ class Replayer:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Take one entry. Raises `JournalError`; the entries before it stay taken."""
-        if entry.get("version") != ENTRY_VERSION:
-            raise JournalError(f"a journal entry of version {entry.get('version')!r}, not {ENTRY_VERSION}")
+        require_known(entry)
         self._has_byte_string |= bool(entry.get("requiresByteString"))
         state = entry.get("state")
         match _kind(entry):
@@ -238,6 +237,20 @@ def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, eng
             replayer.add(entry)
         seen = number
     return replayer.state(time=time)
+
+
+def whole(deployment: Deployment) -> dict[str, Any]:
+    """The entry that puts a whole state in the place of all before it."""
+    return {"version": ENTRY_VERSION, "kind": int(Kind.WRITE), "newSnapshot": deployment}
+
+
+def require_known(entry: object) -> None:
+    """Raise `JournalError` for what is no entry, or one of a version or a kind that is not known here."""
+    if not isinstance(entry, Mapping):
+        raise JournalError("a journal entry that is no object")
+    if entry.get("version") != ENTRY_VERSION:
+        raise JournalError(f"a journal entry of version {entry.get('version')!r}, not {ENTRY_VERSION}")
+    _kind(entry)
 
 
 def _sequence(entry: Mapping[str, Any]) -> int:
