@@ -237,6 +237,8 @@ async def _nothing(request: web.Request) -> web.Response:
 
 
 _ROUTES = (
+    # Asked hundreds of times, the others once or twice.
+    web.patch(_UPDATE + "/{id}/journalentries", _append),
     web.get("/api/user", _user),
     web.get("/api/capabilities", _capabilities),
     web.get("/api/user/organizations/default", _organization),
@@ -247,7 +249,6 @@ _ROUTES = (
     web.post("/api/stacks/{organization}/{project}/{stack}/decrypt/log-batch-decryption", _nothing),
     web.post(_UPDATE, _create),
     web.post(_UPDATE + "/{id}", _start),
-    web.patch(_UPDATE + "/{id}/journalentries", _append),
     web.patch(_UPDATE + "/{id}/checkpoint", _checkpoint),
     web.post(_UPDATE + "/{id}/events/batch", _events),
     web.post(_UPDATE + "/{id}/renew_lease", _renew),
