@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -519,3 +520,41 @@ def test_programs_that_were_prepared_together_run_one_after_the_other() -> None:
         while each.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
     assert (first.exit_code, second.exit_code) == (3, 4)
+
+
+def test_a_state_of_the_release_before_is_gone_on_with_and_plain_pulumi_may_come_between(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by the engine itself, before the journal; at rest the state is in Pulumi's own layout as it was then."""
+    place = home / "earlier"
+    shutil.copytree(Path(__file__).with_name("states") / "earlier", place)
+    monkeypatch.setenv(passphrase.VARIABLE, "an earlier release")
+    city = make_city("one", ("health",), backend=f"file://{place}")
+    backend = open_backend(city)
+    plain = plain_environment(backend, "builtin")
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **plain.variables}
+    environment[passphrase.VARIABLE] = "an earlier release"
+
+    def pulumi(*arguments: str) -> str:
+        return run_cli(cli_path(), [*arguments, "-C", str(plain.directory), "--stack", "one.entry"], environment)
+
+    def resources() -> list[str]:
+        return [item["urn"] for item in json.loads(pulumi("stack", "export"))["deployment"]["resources"]]
+
+    def lasting() -> dict[str, str]:
+        """The values that no day of the calendar changes, as it does certificates."""
+        return {name: value for name, value in SecretStore(open_backend(city)).read().items() if "tls" not in name}
+
+    urns, values = resources(), lasting()
+    assert "binding/health/app/db" in values
+    assert set(outcomes(go(city, "up", skip=False)).values()) <= {"unchanged", "succeeded"}
+    assert (resources(), lasting()) == (urns, values)
+    pulumi("refresh", "--yes", "--skip-preview")
+    assert resources() == urns
+    grown = make_city("one", ("health", "traffic"), backend=f"file://{place}")
+    assert go(grown, "up").exit_code == 0
+    kinds = [item["kind"] for item in json.loads(pulumi("stack", "history", "--json"))]
+    assert kinds == ["update", "refresh", "update", "update", "update"]
+    assert resources() == urns
+    assert go(grown, "destroy", delete_data=True).exit_code == 0
+    assert open_backend(grown).list_stacks() == ()
