@@ -104,8 +104,8 @@ class Served:
 
         return Client(self.service.url, self.wait(opened()))
 
-    def close(self) -> str:
-        return str(self.wait(self.service.close(STACK)))
+    def close(self, stack: str = STACK) -> str:
+        return str(self.wait(self.service.close(stack)))
 
     def end(self) -> None:
         self.wait(self.service.__aexit__())

@@ -1,5 +1,6 @@
 // Feeds journals to the engine's own replayer. Each line of the input is {"base": deployment or null, "entries": [...]};
-// each line of the output is what came of it: {"version", "features", "deployment"}, or {"error"}.
+// each line of the output is what came of it: {"version", "features", "deployment", "flaw"}, or {"error"}. The flaw is why
+// the engine would refuse that state; empty for a sound one.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"os"
 
 	"github.com/pulumi/pulumi/pkg/v3/backend"
+	"github.com/pulumi/pulumi/pkg/v3/resource/stack/snapshot"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 )
 
@@ -40,7 +42,13 @@ func replay(line []byte) (found any, failed error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"version": state.Version, "features": state.Features, "deployment": state.Deployment}, nil
+	flaw := ""
+	if err := snapshot.VerifyIntegrity(state.Deployment); err != nil {
+		flaw = err.Error()
+	}
+	return map[string]any{
+		"version": state.Version, "features": state.Features, "deployment": state.Deployment, "flaw": flaw,
+	}, nil
 }
 
 func main() {

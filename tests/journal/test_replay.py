@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.journal.journals import Journal
+from tests.journal.record import RECORDED
+from wecityctl.engine.integrity import flaw
 from wecityctl.journal.replay import JournalError, Kind, Rebuilt, Replayer, replay
 
 JOURNALS = 2000
@@ -88,6 +92,38 @@ BASE = {
     "resources": [ONE],
     "pending_operations": [{"resource": ONE, "type": "creating"}, {"resource": ONE, "type": "reading"}],
 }
+
+
+def recorded() -> list[Line]:
+    """What the engine journaled in real runs: each with its title, the state it began with, and its entries."""
+    found: list[Line] = json.loads(gzip.decompress(RECORDED.read_bytes()))
+    return found
+
+
+@pytest.mark.build
+def test_recorded_runs_give_the_engine_s_state_wherever_they_are_cut_off(
+    engines: Callable[[Iterable[Line]], list[Line]],
+) -> None:
+    """Twenty-two updates of every kind, killed after each of their entries: the engine makes the same of it, and takes
+    the state."""
+    cuts = [
+        (item["title"], {"base": item["base"], "entries": item["entries"][:length]})
+        for item in recorded()
+        for length in range(len(item["entries"]) + 1)
+    ]
+    assert len(cuts) > 400
+    for (title, line), theirs in zip(cuts, engines(line for _, line in cuts), strict=True):
+        assert theirs.get("flaw") == "", (title, len(line["entries"]), theirs)
+        mine = ours(line)
+        assert compared(mine) == compared(theirs), (title, len(line["entries"]))
+        assert flaw(mine["deployment"]) == "", (title, len(line["entries"]))
+
+
+def test_recorded_runs_are_of_every_kind_and_name_no_machine() -> None:
+    titles = {item["title"] for item in recorded()}
+    assert {"replace in both orders", "refresh of what is gone", "import", "alias", "many go, some stay"} <= titles
+    text = gzip.decompress(RECORDED.read_bytes()).decode()
+    assert not re.search(r"/(?:home|root|tmp|usr|work)/", text)
 
 
 NUMBERS = count(1)
