@@ -14,7 +14,7 @@ from tests.engine.drive import CATALOGUE, make_city, plan_of
 from wecityctl.engine import probe
 from wecityctl.engine.backend import quick_salt
 from wecityctl.engine.fingerprint import fingerprint
-from wecityctl.engine.integrity import flaw, require_sound, with_lost_providers
+from wecityctl.engine.integrity import flaw, require_sound, with_what_is_lost
 from wecityctl.engine.marks import Retained
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.pending import UNFINISHED, Created, adopt, claimant
@@ -334,12 +334,28 @@ def test_a_provider_that_went_before_its_objects_comes_back_from_an_earlier_stat
     left = {"resources": [_ROOT, _thing("a", 1)]}
     before = {"resources": [_ROOT, _provider("cluster", 1, dependencies=["urn:gone"]), _thing("a", 1), _thing("b", 1)]}
     other = {"resources": [_ROOT, _provider("cluster", 2)]}
-    whole, count = with_lost_providers(left, [other, before])
+    whole, count = with_what_is_lost(left, [other, before])
     assert count == 1
     assert whole["resources"] == [_ROOT, _provider("cluster", 1), _thing("a", 1)]
     assert flaw(whole) == ""
-    assert with_lost_providers(whole, []) == (whole, 0)
-    assert with_lost_providers(left, [other]) == (left, 0)
+    assert with_what_is_lost(whole, []) == (whole, 0)
+    assert with_what_is_lost(left, [other]) == (left, 0)
+
+
+def test_a_stack_that_went_before_its_objects_comes_back_with_all_that_they_belong_to() -> None:
+    """What the engine's journal leaves of a destroy in which one object stays."""
+    box = {"urn": "urn:box", "type": "wecity:tenant:App", "parent": _ROOT["urn"]}
+    cluster = _provider("cluster", 1, parent=_ROOT["urn"])
+    inner = _thing("a", 1, parent="urn:box")
+    before = {"resources": [_ROOT, cluster, box, inner, _thing("b", 1)]}
+    for left, count in (([inner], 3), ([box, inner], 2), ([cluster, inner], 2)):
+        whole, found = with_what_is_lost({"resources": left}, [before])
+        assert found == count
+        assert sorted(map(str, whole["resources"])) == sorted(map(str, [_ROOT, cluster, box, inner]))
+        assert flaw(whole) == "", left
+    # Where no state knows the parent any more, what comes back hangs below nothing.
+    whole, found = with_what_is_lost({"resources": [_thing("a", 1, parent="")]}, [{"resources": [cluster]}])
+    assert (found, flaw(whole)) == (1, "")
 
 
 @pytest.mark.parametrize(

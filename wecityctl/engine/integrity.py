@@ -14,6 +14,8 @@ from typing import Any
 from wecityctl.engine.state import PROVIDER_PREFIX, Deployment
 from wecityctl.errors import WecityError
 
+# How it is told that a run has left a state which breaks one of them.
+UNSOUND = "the state that the run has left is one that the engine would refuse"
 _Item = Mapping[str, Any]
 
 
@@ -35,44 +37,45 @@ def require_sound(stack: str, deployment: Deployment) -> None:
         )
 
 
-def with_lost_providers(deployment: Deployment, earlier: Iterable[Deployment]) -> tuple[Deployment, int]:
-    """The deployment with the providers that its resources name and that it lacks, and how many those were.
+def with_what_is_lost(deployment: Deployment, earlier: Iterable[Deployment]) -> tuple[Deployment, int]:
+    """The deployment with the providers and parents that its resources name and that it lacks, and how many those were.
 
     They come from `earlier` states of the same stack, the newest first. When the deletion of an object fails, the
-    engine may delete the object's provider all the same, if its program had registered that one.
+    engine may delete the object's provider, and the stack itself, all the same, if its program had registered those.
     """
-    lost = set(_lost(deployment))
-    if not lost:
-        return deployment, 0
-    found: dict[str, Any] = {}
-    for state in earlier:
-        if lost <= found.keys():
+    states = list(earlier) if _lost(deployment) else []
+    done, back = copy.deepcopy(deployment), list[dict[str, Any]]()
+    # What is put back may have lost its own parent, which then goes before it.
+    while lost := _lost(done):
+        found = next((item for state in states for item in state.get("resources") or () if _names(item) & lost), None)
+        if found is None:
             break
-        for item in state.get("resources") or ():
-            if _is_provider(item) and _reference(item) in lost:
-                found.setdefault(_reference(item), item)
-    done = copy.deepcopy(deployment)
-    for item in found.values():
-        _insert(done["resources"], {key: value for key, value in item.items() if key not in ("delete", "dependencies")})
-    return done, len(found)
+        back.append({key: value for key, value in found.items() if key not in ("delete", "dependencies")})
+        _insert(done["resources"], back[-1])
+    still = _lost(done) if back else set()
+    for item in back:
+        if item.get("parent") in still:
+            # It then hangs below nothing, which the engine allows.
+            del item["parent"]
+    return done if back else deployment, len(back)
 
 
-def _lost(deployment: Deployment) -> Iterator[str]:
-    known = {_reference(item) for item in deployment.get("resources") or () if _is_provider(item)}
-    for item in deployment.get("resources") or ():
-        if item.get("provider") and item["provider"] not in known and not item.get("pendingReplacement"):
-            yield item["provider"]
+def _lost(deployment: Deployment) -> set[str]:
+    """The providers (by reference) and the parents (by URN) that are named and are not there."""
+    resources = deployment.get("resources") or ()
+    known = {name for item in resources for name in _names(item)}
+    named = {item["provider"] for item in resources if item.get("provider") and not item.get("pendingReplacement")}
+    return (named | {item["parent"] for item in resources if item.get("parent")}) - known
 
 
-def _insert(resources: list[dict[str, Any]], provider: dict[str, Any]) -> None:
-    """Put the provider after its parent, and so before whatever uses it."""
-    places = [index for index, item in enumerate(resources) if item["urn"] == provider.get("parent")]
-    if places:
-        resources.insert(places[-1] + 1, provider)
-    else:
-        # Its parent has gone too: it then hangs below nothing, which the engine allows.
-        provider.pop("parent", None)
-        resources.insert(0, provider)
+def _names(item: _Item) -> set[str]:
+    return {str(item.get("urn")), _reference(item)} if _is_provider(item) else {str(item.get("urn"))}
+
+
+def _insert(resources: list[dict[str, Any]], lost: dict[str, Any]) -> None:
+    """Put a resource after its parent, or first where that is not there (yet), and so before whatever names it."""
+    places = [index for index, item in enumerate(resources) if item["urn"] == lost.get("parent")]
+    resources.insert(places[-1] + 1 if places else 0, lost)
 
 
 def _flaws(deployment: Deployment) -> Iterator[str]:

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.integrity import with_lost_providers
+from wecityctl.engine.integrity import with_what_is_lost
 from wecityctl.engine.live import ask
 from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
@@ -64,8 +64,8 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
     )
 
 
-def restore_providers(backend: Backend, state: StackState, before: StackState | None = None) -> int:
-    """Put back the providers that the stack's resources name and that a failed run has taken from its state.
+def restore_named(backend: Backend, state: StackState, before: StackState | None = None) -> int:
+    """Put back the providers and parents that the stack's resources name and that a failed run has taken away.
 
     They come from `before`, the state before that run, else from the engine's own copies. Returns how many those were.
     Call with the stack's locks free.
@@ -73,7 +73,7 @@ def restore_providers(backend: Backend, state: StackState, before: StackState | 
     if state.deployment is None:
         return 0
     known = [before.deployment] if before is not None and before.deployment is not None else []
-    whole, count = with_lost_providers(state.deployment, chain(known, backend.store.earlier(state.stack)))
+    whole, count = with_what_is_lost(state.deployment, chain(known, backend.store.earlier(state.stack)))
     if count:
         (whole.get("metadata") or {}).pop("integrity_error", None)
         backend.store.write(state.stack, whole)

@@ -20,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
+from wecityctl.engine.integrity import UNSOUND
 from wecityctl.engine.locks import LockedError
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.store_file import FileStore, disk_error
@@ -221,7 +222,7 @@ async def _complete(request: web.Request) -> web.Response:
     async with served.turn:
         flaw = await asyncio.to_thread(served.item.end, succeeded=succeeded)
     if flaw:
-        return _failure(400, f"the state that the run has left is one that the engine would refuse: {flaw}")
+        return _failure(400, f"{UNSOUND}: {flaw}")
     return web.json_response({})
 
 
@@ -287,7 +288,8 @@ async def _obey(service: StateService, order: OpenState | CloseState) -> StateOp
         item = OpenStack(FileStore(order.root), order.stack, order.shown, order.previews)
         return StateOpened(service.url, service.open(item))
     try:
-        return StateClosed(await service.close(order.stack))
+        flaw = await service.close(order.stack)
+        return StateClosed(f"{UNSOUND}: {flaw}" if flaw else "")
     except WecityError as error:
         return StateClosed(describe(error))
     except Exception as error:

@@ -12,13 +12,14 @@ from wecityctl.engine.beside import Beside, TakenDown, look_beside
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
+from wecityctl.engine.integrity import UNSOUND
 from wecityctl.engine.jobs import JobMaker, known_kubeconfigs, provider_registrations
 from wecityctl.engine.keeping import Keeping
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.landing import is_landing, kubeconfig_of
 from wecityctl.engine.locks import break_dead
 from wecityctl.engine.outcome import result_of
-from wecityctl.engine.pending import resolve_pending, restore_providers
+from wecityctl.engine.pending import resolve_pending, restore_named
 from wecityctl.engine.protection import lifted_of, vendor_providers
 from wecityctl.engine.remade import forget_old_cluster
 from wecityctl.engine.removal import guarded_urns
@@ -49,21 +50,26 @@ def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
 
 
 def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
-    """Have the stack's state name no provider that it lacks, as the engine demands of a state that it reads.
+    """Have the stack's state name no provider and no parent that it lacks, as the engine demands of what it reads.
 
     Returns whether there was one.
     """
     state = context.state(stack)
-    if state is None or not restore_providers(context.backend, state, before):
+    if state is None or not restore_named(context.backend, state, before):
         return False
-    sink(Diagnostic(stack, "info", "the state has its provider back, which objects that are still there need"))
+    sink(
+        Diagnostic(
+            stack, "info", "the state has back what objects that are still there belong to: the engine had dropped it"
+        )
+    )
     context.reread(stack)
     return True
 
 
 def without_integrity_errors(report: Report) -> Report:
-    """The report without what the engine said of a state that is whole again."""
-    return replace(report, errors=tuple(text for text in report.errors if "snapshot integrity failure" not in text))
+    """The report without what was said of a state that is whole again."""
+    told = ("snapshot integrity failure", UNSOUND)
+    return replace(report, errors=tuple(text for text in report.errors if not any(part in text for part in told)))
 
 
 def _kubeconfigs(context: Context, stack: str) -> frozenset[str]:
