@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import one_stack
 from benchmarks.city import write_city
 from benchmarks.clouds import measure_clouds
 from benchmarks.memory import run_and_measure
@@ -21,6 +22,7 @@ from benchmarks.placement import CLOUDS, growth, measure_placement
 from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from wecityctl.cli._options import PARALLELISM
+from wecityctl.inputs import Cluster
 from wecityctl.recordings import render_city
 from wecityctl.session import open_session
 
@@ -110,12 +112,51 @@ class Bench:
                     unit="ms",
                 )
             )
+        rows += self.one_stack(large=large)
         rows += self.example()
         rows += self.placements()
         rows += self.many_clouds(whole=large)
         if large:
             rows += self.red_lines()
         return rows + self.light_commands()
+
+    def one_stack(self, *, large: bool) -> list[Row]:
+        """Objects in one stack: what the journal saves, and that the cost of an object does not grow with the stack."""
+        cluster = self.cluster("onestack")
+        sizes = one_stack.SIZES if large else one_stack.SIZES[:1]
+        # The first run of a process loads what all others find loaded.
+        one_stack.ours(self.directory, cluster, "warm", 1, journal=True)
+        found = {count: one_stack.ours(self.directory, cluster, f"ours{count}", count, journal=True) for count in sizes}
+        few, rows = sizes[0], list[Row]()
+        # Without the journal 3,000 objects take the better part of an hour.
+        for count in sizes[:2]:
+            other = one_stack.ours(self.directory, cluster, f"file{count}", count, journal=False)
+            rows.append(
+                Row(
+                    f"one stack of {count}, against the engine's file back end",
+                    found[count].seconds,
+                    other.seconds,
+                    0.6,
+                )
+            )
+            rows.append(Row("CPU of that", found[count].cpu, other.cpu, 0.6))
+        plain = one_stack.plain(self.directory, cluster, "plain", few)
+        rows.append(Row(f"one stack of {few}, against plain Pulumi", found[few].seconds, plain.seconds, 0.4))
+        rows.append(Row("CPU of that", found[few].cpu, plain.cpu, 0.6))
+        for count in sizes[1:]:
+            each, less = (found[size].seconds / size * 1000 for size in (count, few))
+            rows.append(Row(f"ms per object in one stack of {count}, against {few}", each, less, 1.15, unit="ms"))
+        self.drop("onestack")
+        return rows
+
+    def cluster(self, name: str) -> Cluster:
+        """A control plane of its own, as the engine is given one."""
+        self.start(name)
+        kubeconfig = self.directory / f"{name}.kubeconfig"
+        kubeconfig.write_text(self.call("local", "kubeconfig", "--name", name).stdout)
+        command = ["kubectl", "--kubeconfig", str(kubeconfig), "get", "namespace", "kube-system", "-o"]
+        uid = subprocess.run([*command, "jsonpath={.metadata.uid}"], capture_output=True, text=True, check=True).stdout
+        return Cluster("main", kubeconfig.read_text(), "", uid, simulated=True)
 
     def example(self) -> list[Row]:
         """A first `up` of the example city with everything in the cache: `make up` stays small."""
