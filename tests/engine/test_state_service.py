@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import http.client
 import json
@@ -18,7 +19,9 @@ import pytest
 
 from tests.engine.test_locks import dead_process
 from wecityctl.engine import updates
+from wecityctl.engine.crypto import SECRET, SIGNATURE, new_salt
 from wecityctl.engine.locks import LockedError, break_dead, locks_on, take
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state_service import StateService
 from wecityctl.engine.store_file import FileStore
 from wecityctl.engine.updates import About, OpenStack, Running
@@ -129,7 +132,10 @@ def urns(store: FileStore) -> list[str]:
 def test_a_run_leaves_a_state_a_history_and_nothing_else(files: FileStore, served: Served) -> None:
     client = served.open(files)
     assert client.ask("GET", "/api/user")[1]["githubLogin"] == "organization"
-    assert client.ask("GET", "/api/capabilities") == (200, {"capabilities": []})
+    assert client.ask("GET", "/api/capabilities") == (
+        200,
+        {"capabilities": [{"capability": "batch-encrypt", "version": 1}]},
+    )
     assert client.ask("GET", PLACE)[1]["stackName"] == STACK
     assert client.ask("GET", f"{PLACE}/export")[1] == {"version": 3, "deployment": {}}
     path, update = client.begin()
@@ -277,6 +283,57 @@ def test_a_state_that_the_engine_would_refuse_is_kept_and_told(files: FileStore,
     assert code == 400
     assert "would refuse" in answer["message"]
     assert urns(files) == [f"wecity-{STACK}", "one"]
+
+
+def test_secrets_are_the_service_s_for_the_engine_and_the_passphrase_s_in_the_state(
+    files: FileStore, served: Served
+) -> None:
+    salt, crypter = new_salt("open sesame")
+    client = served.open(files, seal=Seal(salt, crypter))
+    plain = base64.b64encode(json.dumps("geheim").encode()).decode()
+    code, answer = client.ask("POST", f"{PLACE}/batch-encrypt", {"plaintexts": [plain, plain]})
+    assert code == 200
+    first, second = answer["ciphertexts"]
+    assert first != second
+    answer = client.ask("POST", f"{PLACE}/batch-decrypt", {"ciphertexts": [first, second]})[1]
+    assert answer == {"plaintexts": {first: plain, second: plain}}
+    one = client.ask("POST", f"{PLACE}/encrypt", {"plaintext": plain})[1]["ciphertext"]
+    assert client.ask("POST", f"{PLACE}/decrypt", {"ciphertext": one})[1] == {"plaintext": plain}
+    path, update = client.begin()
+    root = made("root")
+    root["state"]["outputs"] = {"list": [{SIGNATURE: SECRET, "ciphertext": first}], "ciphertext": "no secret"}
+    provider = {**made("one", 6, 0), "secretsProvider": {"type": "service", "state": {"url": "x"}}}
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [provider, root]})[0] == 200
+    journal = files.journal(STACK).read_text()
+    assert "service" not in journal.replace("state_service", "")
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"})[0] == 200
+    deployment, stored = files.read(STACK)
+    assert deployment is not None
+    assert deployment["secrets_providers"] == {"type": "passphrase", "state": {"salt": salt}}
+    outputs = deployment["resources"][0]["outputs"]
+    assert crypter.reveal(outputs) == {"list": ["geheim"], "ciphertext": "no secret"}
+    assert b"geheim" not in stored
+    # The next engine is shown it as the service's again.
+    export = client.ask("GET", f"{PLACE}/export")[1]["deployment"]
+    assert export["secrets_providers"]["type"] == "service"
+    assert export["secrets_providers"]["state"]["stack"] == STACK
+    shown = export["resources"][0]["outputs"]["list"][0]["ciphertext"]
+    assert client.ask("POST", f"{PLACE}/decrypt", {"ciphertext": shown})[1] == {"plaintext": plain}
+
+
+def test_what_another_key_has_encrypted_and_what_is_no_ciphertext_is_refused(files: FileStore, served: Served) -> None:
+    (salt, crypter), (_, other) = new_salt("one"), new_salt("two")
+    client = served.open(files, seal=Seal(salt, crypter))
+    foreign = base64.b64encode(other.encrypt("x").encode()).decode()
+    for bad in (foreign, "!", "", base64.b64encode(b"v2:a:b").decode(), base64.b64encode(b"\xff").decode(), 1, None):
+        code, answer = client.ask("POST", f"{PLACE}/batch-decrypt", {"ciphertexts": [bad]})
+        assert code == 400, bad
+        assert answer["message"]
+    assert client.ask("POST", f"{PLACE}/batch-encrypt", {})[0] == 400
+    served.close()
+    without = served.open(files)
+    code, answer = without.ask("POST", f"{PLACE}/encrypt", {"plaintext": ""})
+    assert (code, "secrets provider of its own" in answer["message"]) == (400, True)
 
 
 class Crash(BaseException):

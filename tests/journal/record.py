@@ -27,6 +27,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from tests.engine.test_state_service import Served
 from wecityctl.engine import crypto
 from wecityctl.engine.execute import cli_path
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.store_file import FileStore
 from wecityctl.engine.updates import OpenStack, Running
 from wecityctl.model.naming import PROJECT
@@ -222,10 +223,9 @@ def run(operation: str, program: Program, place: Path, environment: dict[str, st
     options = automation.LocalWorkspaceOptions(
         work_dir=str(place),
         pulumi_home=str(place / "home"),
-        secrets_provider="passphrase",
-        env_vars={**environment, "PULUMI_CONFIG_PASSPHRASE": "toys", "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        env_vars={**environment, "PULUMI_SKIP_UPDATE_CHECK": "true"},
         project_settings=automation.ProjectSettings(PROJECT, "python"),
-        stack_settings={STACK: automation.StackSettings(encryption_salt=environment["SALT"])},
+        stack_settings={STACK: automation.StackSettings(encryption_salt=environment.get("SALT"))},
     )
     stack = automation.create_or_select_stack(STACK, project_name=PROJECT, program=program, opts=options)
     with suppress(automation.CommandError):
@@ -254,7 +254,7 @@ def record(root: Path) -> list[dict[str, Any]]:
         entries.extend(batch)
         append(self, batch)
 
-    salt, _ = crypto.new_salt("toys")
+    salt, crypter = crypto.new_salt("toys")
     served = Served()
     with provider() as (toys, attached), provider() as (other, other_attached):
         Running.append = listen  # type: ignore[method-assign]
@@ -265,15 +265,16 @@ def record(root: Path) -> list[dict[str, Any]]:
                     each.failing = failing
                     before(each)
                 base = ours.read(STACK)[0]
-                token = served.wait(_open(served, ours))
+                token = served.wait(_open(served, OpenStack(ours, STACK, seal=Seal(salt, crypter))))
                 environment = {"PULUMI_BACKEND_URL": served.service.url, "PULUMI_ACCESS_TOKEN": token}
-                environment |= {"PULUMI_DEBUG_PROVIDERS": attached, "PULUMI_JOURNALING_BATCH_PERIOD": "5", "SALT": salt}
+                environment |= {"PULUMI_DEBUG_PROVIDERS": attached, "PULUMI_JOURNALING_BATCH_PERIOD": "5"}
                 run(operation, program, places["ours"], environment)
                 problem = served.close(STACK)
                 environment = {
                     "PULUMI_BACKEND_URL": plain.public_url,
                     "PULUMI_DEBUG_PROVIDERS": other_attached,
                     "SALT": salt,
+                    "PULUMI_CONFIG_PASSPHRASE": "toys",
                 }
                 run(operation, program, places["plain"], environment)
                 item = {"title": title, "base": base, "entries": list(entries), "problem": problem}
@@ -284,8 +285,8 @@ def record(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-async def _open(served: Served, store: FileStore) -> str:
-    return served.service.open(OpenStack(store, STACK))
+async def _open(served: Served, item: OpenStack) -> str:
+    return served.service.open(item)
 
 
 def comparable(deployment: dict[str, Any] | None) -> Any:

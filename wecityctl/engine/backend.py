@@ -10,7 +10,8 @@ from typing import Any
 
 from wecityctl.engine import crypto
 from wecityctl.engine.home import cli_environment
-from wecityctl.engine.passphrase import Passphrase, find_passphrase
+from wecityctl.engine.passphrase import VARIABLE, Passphrase, find_passphrase
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment, StackState, deployment_in, parse_state, plain, root_outputs, salt_of
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
@@ -58,6 +59,11 @@ class Backend:
     def environment(self) -> dict[str, str]:
         """The environment for the engine's CLI on this back end."""
         return cli_environment(self.store.url, self.passphrase.environment if self.passphrase else {})
+
+    def sealed_environment(self) -> dict[str, str]:
+        """The environment for a CLI whose stack's secrets its run keeps: it gets no passphrase."""
+        passed = cli_environment(self.store.url, {})
+        return {name: value for name, value in passed.items() if not name.startswith(VARIABLE)}
 
     def list_stacks(self) -> tuple[str, ...]:
         """The names of the city's stacks that exist, whatever the files say."""
@@ -121,11 +127,20 @@ class Backend:
         return self._vault.city_salt
 
     def stack_settings(self, stack: str) -> str:
-        """What the stack's settings file says: its own salt, or the city's for a stack that has none yet."""
+        """What the stack's settings file says for plain `pulumi`: the salt of its secrets."""
+        salt = self._salt_of(stack)
+        return f"encryptionsalt: {salt}\n" if salt else ""
+
+    def seal(self, stack: str) -> Seal | None:
+        """What keeps the stack's secrets; `None` where another secrets provider than the passphrase does."""
+        salt = self._salt_of(stack)
+        return Seal(salt, self._crypter(salt)) if salt else None
+
+    def _salt_of(self, stack: str) -> str:
+        """The stack's own salt, or the city's for a stack that has none yet."""
         if self.passphrase is None or self.files is None:
             return ""
-        salt = quick_salt(self.store.stored(stack)) or self.salt()
-        return f"encryptionsalt: {salt}\n"
+        return quick_salt(self.store.stored(stack)) or self.salt()
 
     def ensure_stack(self, stack: str) -> None:
         """Make the stack, empty, where it does not exist."""

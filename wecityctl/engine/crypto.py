@@ -28,14 +28,25 @@ class PassphraseCrypter:
     """Encrypts and decrypts the values of stacks with one salt. Making one takes a tenth of a second, on purpose."""
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
         # Bytes that are no text are taken as they are, as the engine takes them.
         secret = passphrase.encode(errors="surrogateescape")
         # Its OpenSSL is newer than many a Python's, and takes half the time.
-        self._aead = AESGCM(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret))
+        self._use(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret))
+
+    def _use(self, key: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._key, self._aead = key, AESGCM(key)
+
+    def __getstate__(self) -> bytes:
+        """The key, for another process of the same run."""
+        return self._key
+
+    def __setstate__(self, key: bytes) -> None:
+        self._use(key)
 
     def encrypt(self, text: str) -> str:
         """`text` as it stands in a state."""

@@ -117,7 +117,7 @@ class Engine:
             connection.close()
         return answer
 
-    def open_state(self, order: OpenState) -> Mapping[str, str]:
+    def open_state(self, order: OpenState) -> dict[str, str]:
         """Serve a stack's state to the engine; the environment with which its CLI finds it, and no other."""
         opened = self._ask_states(order)
         assert isinstance(opened, StateOpened)

@@ -66,19 +66,20 @@ class JobMaker:
         """
         if operation != "preview":
             self.backend.ensure_stack(stack)
-        environment = self.backend.environment()
         files = self.backend.files
         if files is not None:
             previews = operation == "preview"
             seen = shown or ({} if previews and state is None else None)
-            environment |= self.engine.open_state(OpenState(files.root, stack, previews, seen))
-        elif operation == "preview" and (state is None or shown is not None):
-            scratch = self.engine.workdir.scratch
-            scratch.create(stack)
-            if shown is not None:
-                scratch.write(stack, shown)
-            environment["PULUMI_BACKEND_URL"] = scratch.url
-        self.engine.workdir.write_settings(stack, self.backend.stack_settings(stack))
+            order = OpenState(files.root, stack, previews, seen, self.backend.seal(stack))
+            environment = self.backend.sealed_environment() | self.engine.open_state(order)
+        else:
+            environment = self.backend.environment()
+            if operation == "preview" and (state is None or shown is not None):
+                scratch = self.engine.workdir.scratch
+                scratch.create(stack)
+                if shown is not None:
+                    scratch.write(stack, shown)
+                environment["PULUMI_BACKEND_URL"] = scratch.url
         if port:
             environment["PULUMI_DEBUG_PROVIDERS"] = f"kubernetes:{port}"
         return Job(

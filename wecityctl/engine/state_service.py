@@ -23,6 +23,7 @@ from aiohttp import web
 from wecityctl.engine.integrity import UNSOUND
 from wecityctl.engine.locks import LockedError
 from wecityctl.engine.outcome import describe
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.store_file import FileStore, disk_error
 from wecityctl.engine.updates import KINDS, About, OpenStack, Update
 from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt
@@ -147,7 +148,7 @@ async def _user(request: web.Request) -> web.Response:
 
 
 async def _capabilities(request: web.Request) -> web.Response:
-    return web.json_response({"capabilities": []})
+    return web.json_response({"capabilities": [{"capability": "batch-encrypt", "version": 1}]})
 
 
 async def _organization(request: web.Request) -> web.Response:
@@ -161,9 +162,41 @@ async def _show(request: web.Request) -> web.Response:
 
 
 async def _export(request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(request[_STACK].item.checkpoint)
+    item = request[_STACK].item
+    # As the engine itself notes a service's secrets provider.
+    service = {"url": f"http://{request.host}", "owner": ORGANIZATION, "project": PROJECT, "stack": item.stack}
+    found = await asyncio.to_thread(item.checkpoint, service)
     answer: dict[str, Any] = {"version": found.version, "deployment": found.deployment}
     return web.json_response({**answer, "features": list(found.features)} if found.features else answer)
+
+
+async def _encrypt(request: web.Request) -> web.Response:
+    seal = _seal(request)
+    return web.json_response({"ciphertext": seal.encrypt(request[_BODY]["plaintext"])})
+
+
+async def _decrypt(request: web.Request) -> web.Response:
+    seal = _seal(request)
+    return web.json_response({"plaintext": seal.decrypt(request[_BODY]["ciphertext"])})
+
+
+async def _encrypt_all(request: web.Request) -> web.Response:
+    seal = _seal(request)
+    return web.json_response({"ciphertexts": [seal.encrypt(item) for item in request[_BODY]["plaintexts"]]})
+
+
+async def _decrypt_all(request: web.Request) -> web.Response:
+    seal = _seal(request)
+    return web.json_response({"plaintexts": {item: seal.decrypt(item) for item in request[_BODY]["ciphertexts"]}})
+
+
+def _seal(request: web.Request) -> Seal:
+    seal = request[_STACK].item.seal
+    if seal is None:
+        raise web.HTTPBadRequest(
+            text="this service keeps no secrets of the stack: it has a secrets provider of its own"
+        )
+    return seal
 
 
 async def _create(request: web.Request) -> web.Response:
@@ -205,7 +238,7 @@ async def _checkpoint(request: web.Request) -> web.Response:
 async def _keep(request: web.Request, entries: list[Mapping[str, Any]]) -> web.Response:
     served = request[_STACK]
     async with served.turn:
-        await asyncio.to_thread(_under_way(served).append, entries)
+        await asyncio.to_thread(served.item.append, entries)
     return web.json_response({})
 
 
@@ -246,6 +279,10 @@ _ROUTES = (
     web.get("/api/stacks/{organization}/{project}/{stack}", _show),
     web.get("/api/stacks/{organization}/{project}/{stack}/export", _export),
     web.patch("/api/stacks/{organization}/{project}/{stack}/tags", _nothing),
+    web.post("/api/stacks/{organization}/{project}/{stack}/encrypt", _encrypt),
+    web.post("/api/stacks/{organization}/{project}/{stack}/decrypt", _decrypt),
+    web.post("/api/stacks/{organization}/{project}/{stack}/batch-encrypt", _encrypt_all),
+    web.post("/api/stacks/{organization}/{project}/{stack}/batch-decrypt", _decrypt_all),
     web.post("/api/stacks/{organization}/{project}/{stack}/decrypt/log-decryption", _nothing),
     web.post("/api/stacks/{organization}/{project}/{stack}/decrypt/log-batch-decryption", _nothing),
     web.post(_UPDATE, _create),
@@ -285,7 +322,7 @@ async def _serve(connection: Connection) -> None:
 
 async def _obey(service: StateService, order: OpenState | CloseState) -> StateOpened | StateClosed:
     if isinstance(order, OpenState):
-        item = OpenStack(FileStore(order.root), order.stack, order.shown, order.previews)
+        item = OpenStack(FileStore(order.root), order.stack, order.shown, order.previews, order.seal)
         return StateOpened(service.url, service.open(item))
     try:
         flaw = await service.close(order.stack)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 from wecityctl.engine import locks
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
 from wecityctl.engine.store_file import Checkpoint, FileStore
 from wecityctl.errors import WecityError
@@ -128,19 +129,29 @@ class Running:
 
 @dataclass(slots=True)
 class OpenStack:
-    """A stack that the engine may reach in this run: its state, or for a preview another one that it is `shown`."""
+    """A stack that the engine may reach in this run: its state, or for a preview another one that it is `shown`.
+
+    With a `seal` the engine has its secrets encrypted here; without one it does so itself.
+    """
 
     files: FileStore
     stack: str
     shown: Deployment | None = None
     previews: bool = False
+    seal: Seal | None = None
     update: Update | None = None
 
-    def checkpoint(self) -> Checkpoint:
-        """What the engine begins with."""
-        if self.shown is not None:
-            return Checkpoint(self.shown)
-        return self.files.checkpoint(self.stack) or Checkpoint({})
+    def checkpoint(self, service: Mapping[str, Any]) -> Checkpoint:
+        """What the engine begins with; `service` is the state of the secrets provider that the service is."""
+        shown = Checkpoint(self.shown) if self.shown is not None else self.files.checkpoint(self.stack)
+        found = shown or Checkpoint({})
+        return replace(found, deployment=self.seal.shown(found.deployment, service)) if self.seal else found
+
+    def append(self, entries: Entries) -> None:
+        """Keep a batch of journal entries of the run that is under way; on the disk when this returns."""
+        if self.update is None:
+            raise WecityError("there is no such update")
+        self.update.append([self.seal.kept(entry) for entry in entries] if self.seal else entries)
 
     def begin(self, about: About) -> Update:
         """Start a run. Raises `LockedError` while another one changes the stack, and for a change in a preview."""

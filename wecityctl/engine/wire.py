@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
 from wecityctl.inputs import StackInputs
 from wecityctl.model.events import Event, Operation, ResourceChange
@@ -154,12 +155,13 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class OpenState:
     """Serve a stack of the back end at `root` to the engine: for a preview or a change, with its own state or with the
-    one that it is `shown`."""
+    one that it is `shown`. The `seal` keeps its secrets."""
 
     root: Path
     stack: str
     previews: bool
     shown: Deployment | None = field(default=None, repr=False)
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The temporary directory of one run: settings files, event pipes, and a scratch back end for previews."""
+"""The temporary directory of one run: the project's file, event pipes, and a scratch back end for previews."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ class Workdir:
         self.path.mkdir(mode=0o700)
         (self.path / "Pulumi.yaml").write_text(project_file())
         self.scratch = FileStore(self.path / "scratch")
-
-    def write_settings(self, stack: str, text: str) -> None:
-        """The stack's settings file."""
-        if text:
-            (self.path / f"Pulumi.{stack}.yaml").write_text(text)
 
     def close(self) -> None:
         """Remove it."""
