@@ -74,15 +74,16 @@ class Engine:
             self._workdir = Workdir()
         return self._workdir
 
-    def warm_up(self, *, provider: bool = False) -> None:
-        """Start the zygote, and the provider's host, so that they load while this process does something else."""
+    def warm_up(self, *, provider: bool = False, states: bool = False) -> None:
+        """Start the zygote, and the hosts of the provider and of states, so that they load while this process does
+        something else."""
         if self._pool is None:
             module = self._program.partition(":")[0]
             modules = PRELOADED if module.startswith(f"{OWN_PROGRAMS}.") else (module,) if module else ()
             self._pool = Pool(modules, self.workdir.path / "processes.log")
         if provider and self._provider is None:
             self._provider = self._pool.spawn(f"{_HERE}.provider")
-        if self._states is None:
+        if states and self._states is None:
             self._states = self._pool.spawn(f"{_HERE}.state_service")
 
     @property
@@ -140,7 +141,7 @@ class Engine:
         return closed.error
 
     def _ask_states(self, order: OpenState | CloseState) -> StateOpened | StateClosed:
-        self.warm_up()
+        self.warm_up(states=True)
         assert self._states is not None
         try:
             self._states.send(order)

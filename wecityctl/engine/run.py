@@ -260,7 +260,10 @@ class _Runner:
     def _warm_up(self, engine: Engine) -> None:
         context = self._context
         is_builtin = context.provider.kind == "builtin"
-        engine.warm_up(provider=is_builtin and any(map(context.needs_provider, context.stacks)))
+        engine.warm_up(
+            provider=is_builtin and any(map(context.needs_provider, context.stacks)),
+            states=context.backend.files is not None,
+        )
 
     def _note_guard(self, engine: Engine) -> None:
         """Say it where other users could reach what this run listens on."""

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     unguarded = divide()
     control = socket.socket(fileno=int(arguments[0]))
     control.sendall(f"{unguarded}\n".encode())
-    for name in ("grpc", "pulumi", "wecityctl.engine.worker", *arguments[1:]):
+    for name in ("grpc", "pulumi", "wecityctl.engine.worker", "wecityctl.engine.state_service", *arguments[1:]):
         # A module that cannot be loaded is reported by the worker that needs it, with its traceback.
         with contextlib.suppress(Exception):
             _load(name)
