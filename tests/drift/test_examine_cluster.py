@@ -334,6 +334,26 @@ async def test_a_stated_field_that_another_manager_changed_is_a_conflict(place: 
     assert live["spec"]["replicas"] == 3
 
 
+async def test_the_number_of_a_stateful_set_is_restored_and_nothing_else_of_it(place: Place) -> None:
+    spec = (await deployment(place)).inputs["spec"]
+    item = await place.make("apps/v1", "StatefulSet", "db", spec={**spec, "replicas": 1, "serviceName": "db"})
+    # Who scales to none is on no record.
+    for count, who in ((2, ("kubectl",)), (0, ())):
+        await place.patch(item, {"spec": {"replicas": count}}, how="merge", who="kubectl", subresource="scale")
+        case = await place.case(item)
+        assert what(case) == [("security", who, ["spec.replicas"])]
+        restored = await restore(place.client, case)
+        assert restored is not None and restored["spec"]["replicas"] == 1
+        assert (await place.case(item)).findings == ()
+    await place.patch(item, {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "evil:1"}]}}}})
+    await place.patch(item, {"spec": {"replicas": 3}}, how="merge", who="kubectl", subresource="scale")
+    case = await place.case(item)
+    assert [kind for kind, _, _ in what(case)] == ["security", "conflict"]
+    await restore(place.client, case)
+    ((kind, _, fields),) = what(await place.case(item))
+    assert (kind, fields) == ("conflict", ["spec.template.spec.containers[0].image"])
+
+
 async def test_what_was_changed_and_changed_back_is_owned_again(place: Place) -> None:
     item = await deployment(place)
     for count in (5, 2):

@@ -445,6 +445,28 @@ def test_files_are_judged_as_the_rule_judges_them(fenced: ControlPlane) -> None:
         assert "has a secret in clear" in create(fenced, {**item, "data": {"notes.txt": f"key: {token}"}}), token
 
 
+def test_a_volume_with_one_writer_gets_no_second_by_its_number_alone(fenced: ControlPlane) -> None:
+    (case,) = (item for item in cases() if str(item) == "single-writer/pass-one-pod-over-a-claim")
+    made = {**case.objects[0], "metadata": {"name": "store", "namespace": NAMESPACE}}
+    other = json.loads(json.dumps(made))
+    other["metadata"]["name"] = "counters"
+    other["spec"]["template"]["spec"].pop("volumes")
+    fenced.kubectl("apply", "--server-side", "-f", "-", stdin=as_list([made, other]))
+
+    def scale(name: str, count: int) -> str:
+        return attempt(fenced, "scale", f"statefulset/{name}", f"--replicas={count}", "-n", NAMESPACE)
+
+    try:
+        until(lambda: "write one volume" in scale("store", 2))
+        assert "write one volume" in attempt(
+            fenced, "patch", "statefulset/store", "-n", NAMESPACE, "-p", '{"spec":{"replicas":2}}'
+        )
+        # None, and one again; others by any number.
+        assert scale("store", 0) == "" and scale("store", 1) == "" and scale("counters", 3) == ""
+    finally:
+        fenced.kubectl("delete", "statefulset", "store", "counters", "-n", NAMESPACE)
+
+
 def test_large_objects_fit_the_servers_budget(fenced: ControlPlane) -> None:
     """An expression that costs too much fails, and would refuse what nobody meant to."""
     (case,) = (item for item in cases() if str(item) == "privileged-pods/pass-restricted-pod")

@@ -29,6 +29,8 @@ from wecityctl.model.findings import FieldDrift, Finding
 from wecityctl.model.naming import FIELD_MANAGER
 
 _ATTEMPTS: Final = 5
+REPLICAS: Final = "spec.replicas"
+REPLICAS_FIELD: Final[fieldset.Fields] = {"f:spec": {"f:replicas": {}}}
 # What a dry run is refused with. A webhook that is down refuses it as a write, and must not hide what can be read.
 _REFUSED: Final = (BadRequest, Forbidden, Invalid, WebhookUnreachable)
 Live = Mapping[tuple[str, str, str, str], Object]
@@ -174,10 +176,15 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
         missing = fieldset.minus(ours, classify.owned(live, recorded.manager))
         found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))
         found = [item for item in found if item.path not in label_paths]
+        number = [item for item in found if recorded.keeps_its_number and item.path == REPLICAS]
+        if number:
+            who = classify.managers_of(live, recorded.manager, REPLICAS_FIELD)
+            findings.append(classify.finding(recorded, "security", who, number))
+            found = [item for item in found if item not in number]
         if found:
             who = classify.managers_of(live, recorded.manager, missing)
             findings.append(classify.finding(recorded, "conflict", who, found))
-        elif missing and not labels and classify.was_ours(recorded, missing):
+        elif missing and not findings and classify.was_ours(recorded, missing):
             lost = missing
         altered = classify.altered(recorded, answer) if answer is not None else []
         if altered := [item for item in altered if item.path not in label_paths]:
@@ -252,6 +259,16 @@ async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
 async def _tried(client: KubeClient, body: Object, manager: str) -> Object:
     """What an object would be if `manager` applied it over everybody's changes."""
     return await client.apply(body, field_manager=manager, force=True, dry_run=True, field_validation="Ignore")
+
+
+async def put_replicas(client: KubeClient, recorded: Recorded, live: Object) -> Object:
+    """Make the number of replicas what was stated, provided that the object is still the one that was read."""
+    patch = {
+        "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
+        "spec": {"replicas": recorded.body["spec"]["replicas"]},
+    }
+    rt = await served(client, recorded)
+    return await client.patch(rt, recorded.name, recorded.namespace or None, patch, field_manager=FIELD_MANAGER)
 
 
 def _fixed_fields(error: ApiError) -> list[str]:

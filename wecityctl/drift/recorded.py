@@ -60,6 +60,11 @@ class Recorded:
         return (group_of(self.api_version), self.kind) == ("", "Namespace")
 
     @property
+    def keeps_its_number(self) -> bool:
+        """Whether its stated number of replicas is restored, because one pod more writes what another writes."""
+        return (group_of(self.api_version), self.kind) == ("apps", "StatefulSet")
+
+    @property
     def body(self) -> dict[str, Any]:
         """The stated object as it is sent to the API server, under the name and namespace that it has there."""
         metadata = {**(self.inputs.get("metadata") or {}), "name": self.name}

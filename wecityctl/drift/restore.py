@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from wecityctl.drift import classify, fieldset, stated
-from wecityctl.drift.examine import Case, put, put_labels, served
+from wecityctl.drift.examine import REPLICAS_FIELD, Case, put, put_labels, put_replicas, served
 from wecityctl.drift.mutators import Mutators
 from wecityctl.drift.recorded import Recorded
 from wecityctl.errors import DeploymentError
@@ -27,7 +27,8 @@ _ATTEMPTS: Final = 5
 
 
 async def restore(client: KubeClient, case: Case) -> Object | None:
-    """Make a security object, or a namespace's security labels, what was stated; the object as it is then.
+    """Make a security object, a namespace's security labels, or the number of pods over a volume what was stated; the
+    object as it is then.
 
     Returns nothing where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors,
     and `DeploymentError` where the object is not as stated even so.
@@ -47,6 +48,9 @@ async def restore(client: KubeClient, case: Case) -> Object | None:
             return None
         if recorded.is_namespace:
             return await _restore_labels(client, recorded, live)
+        if recorded.keeps_its_number:
+            await put_replicas(client, recorded, live)
+            return await claim(client, recorded, REPLICAS_FIELD)
         return await _replace(client, recorded, live)
     except NotFound:
         return None

@@ -118,9 +118,11 @@ def policy(
     variables: Sequence[str] = (),
     more_variables: Mapping[str, str] | None = None,
     conditions: Sequence[Manifest] = (),
+    parameters: Manifest | None = None,
     waivable: bool = True,
 ) -> Iterator[Manifest]:
     """A policy and its binding. `variables` name those of `VARIABLES`; `match` is the binding's, by default `in_city`.
+    `parameters` is the kind (apiVersion, kind) of which every object in the request's namespace is `params` once.
 
     `name` is the rule's unless a rule has several policies. What the city's waivers of the rule cover is let pass, and
     so are updates that only take finalizers off an object that is being deleted.
@@ -140,6 +142,8 @@ def policy(
     }
     if declared:
         spec["variables"] = declared
+    if parameters is not None:
+        spec["paramKind"] = parameters
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
@@ -147,6 +151,8 @@ def policy(
         "spec": spec,
     }
     binding: Manifest = {"policyName": full_name, "validationActions": ["Deny"]}
+    if parameters is not None:
+        binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Allow"}
     matched = in_city(city) if match is None else match
     if matched:
         binding["matchResources"] = matched

@@ -41,6 +41,8 @@ def trial(rule: str, city: City, namespaces: Mapping[str, Mapping[str, str]]) ->
             return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(place), "spec": spec}
         case "role-bindings":
             return _binding(place)
+        case "single-writer":
+            return _two_over_one_claim(place)
         case _:
             return None
 
@@ -67,6 +69,11 @@ def _deployment(namespace: str, pod: Mapping[str, Any], **container: Any) -> Man
         "metadata": _metadata(namespace),
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
     }
+
+
+def _two_over_one_claim(namespace: str) -> Manifest:
+    found = _deployment(namespace, {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": NAME}}]})
+    return {**found, "kind": "StatefulSet", "spec": {**found["spec"], "serviceName": NAME, "replicas": 2}}
 
 
 def _binding(namespace: str) -> Manifest:
