@@ -224,7 +224,7 @@ async def test_only_what_was_seen_and_only_rights_and_openings_are_removed(city:
         await city.put(version, kind, "theirs", **content)
     for title, item in (await city.look()).items():
         if item.finding.is_removable:
-            assert await remove(city.client, item), title
+            assert await remove(city.client, item) == "", title
         else:
             with pytest.raises(AssertionError):
                 await remove(city.client, item)
@@ -237,13 +237,44 @@ async def test_what_was_changed_or_made_again_since_it_was_seen_is_left(city: Ci
     await city.put(*NETWORK, "open", spec=OPEN)
     (seen,) = (await city.look()).values()
     await city.put(*NETWORK, "open", spec={**OPEN, "egress": []})
-    assert not await remove(city.client, seen)
+    assert "changed in this very moment" in await remove(city.client, seen)
     (seen,) = (await city.look()).values()
     await city.client.delete(seen.type, "open", city.name)
-    assert await remove(city.client, seen)
+    assert await remove(city.client, seen) == ""
     await city.put(*NETWORK, "open", spec=OPEN)
-    assert not await remove(city.client, seen)
+    assert "changed in this very moment" in await remove(city.client, seen)
     assert await city.titles() == {"NetworkPolicy CITY/open"}
+
+
+async def test_what_a_finalizer_holds_counts_until_it_is_gone(city: City) -> None:
+    held = {"finalizers": ["x.example/hold"]}
+    kinds = ("NetworkPolicy", "Role", "RoleBinding", "Pod", "Secret")
+    for kind in kinds:
+        version, content = INSIDE[kind]
+        await city.put(version, kind, "held", metadata=held, **content)
+        await city.put(version, kind, "free", **content)
+    binding = {"roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "admin"}, "subjects": [MALLORY]}
+    labels = {"labels": {CITY_LABEL: city.name}}
+    whole = await city.put(
+        f"{RBAC}/v1", "ClusterRoleBinding", f"held-{city.name}", space="", metadata={**held, **labels}, **binding
+    )
+    before = await city.look()
+    for item in before.values():
+        finding = item.finding
+        await city.client.delete(item.type, finding.name, finding.namespace or None)
+    titles = {*(f"{kind} CITY/held" for kind in kinds), "ClusterRoleBinding held-CITY"}
+    found = await city.look()
+    assert found.keys() == titles
+    for item in found.values():
+        assert str(item.finding).endswith("; it is being deleted, held by x.example/hold, and still in force")
+        if item.finding.is_removable:
+            assert "held by x.example/hold" in await remove(city.client, item)
+    for title, item in found.items():
+        name = str(whole["metadata"]["name"]) if title.startswith("Cluster") else "held"
+        free = {"metadata": {"finalizers": None}}
+        place_of = item.finding.namespace or None
+        await city.client.patch(item.type, name, place_of, free, field_manager="mallory-tool", patch_type="merge")
+    assert await city.titles() == set()
 
 
 async def test_what_a_declared_object_owns_is_the_citys(city: City) -> None:
@@ -592,7 +623,7 @@ async def test_rights_of_the_whole_cluster_that_reach_the_city_are_found(city: C
     shared = {title for title, item in found.items() if item.finding.shared}
     assert shared == {"ClusterRoleBinding everybody-CITY"}
     assert not found["ClusterRoleBinding everybody-CITY"].finding.is_removable
-    assert await remove(city.client, found["ClusterRoleBinding group-CITY"])
+    assert await remove(city.client, found["ClusterRoleBinding group-CITY"]) == ""
     assert "ClusterRoleBinding group-CITY" not in await city.look()
 
 

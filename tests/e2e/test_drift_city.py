@@ -390,8 +390,16 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     other = up(home, city, "--only", "application", f"--confirm={NAME}")
     assert (undeclared(other), other.changes()) == ({"ClusterRoleBinding peek", "ClusterRoleBinding root"}, set())
     assert "ClusterRoleBinding peek was not removed, because only part of the city was run" in other.result()["notes"]
-    removed = up(home, city, f"--confirm={NAME}")
-    assert removed.changes() == {f"delete {title}" for title in rights}
+    # One is held: it is in force until it is gone, whoever has deleted it.
+    policy = ("networkpolicy", "allow-all", "-n", SPACE)
+    cluster.kubectl("patch", *policy, "--type=merge", "-p", '{"metadata": {"finalizers": ["x.example/hold"]}}')
+    opening = f"NetworkPolicy {SPACE}/allow-all"
+    removed = up(home, city, f"--confirm={NAME}", code=1)
+    assert removed.changes() == {f"delete {title}" for title in rights - {opening}}
+    assert undeclared(up(home, city)) == {f"Service {SPACE}/side", opening}
+    assert "held by x.example/hold, and still in force" in home.run("status", city, code=4).out
+    assert opening in home.run("destroy", city, "--preview").out
+    cluster.kubectl("patch", *policy, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
     assert undeclared(up(home, city)) == {f"Service {SPACE}/side"}
     home.run("status", city, code=4)
     cluster.kubectl("delete", "service", "side", "-n", SPACE)

@@ -64,7 +64,8 @@ async def _compare(client: KubeClient, pod: Object) -> tuple[Object, list[FieldD
         live = await client.get(POD, meta["name"], meta["namespace"])
     except (NotFound, KindNotFound, Forbidden):
         return None
-    if made_from["metadata"]["uid"] != owner.get("uid") or live["metadata"].get("deletionTimestamp"):
+    is_leaving = live["metadata"].get("deletionTimestamp") and not live["metadata"].get("finalizers")
+    if made_from["metadata"]["uid"] != owner.get("uid") or is_leaving:
         return None
     fields = list(differences(live.get("spec") or {}, _template(made_from.get("spec"))))
     if fields and (revision := await _revision(client, live, made_from)) is not None:

@@ -32,7 +32,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Forbidden, KindNotFound, NotFound
 from wecityctl.kube.resource import Object, Objects, ResourceType
 from wecityctl.model.city import City, Expected
-from wecityctl.model.findings import Finding
+from wecityctl.model.findings import Finding, being_deleted
 from wecityctl.model.kinds import TRAFFIC, gives_or_opens, is_traffic
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
@@ -47,6 +47,8 @@ _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
 _TOKEN_OF: Final = "kubernetes.io/service-account.name"  # noqa: S105
 _MOST_OWNERS: Final = 5
 _LOOKS, _PAUSE = 3, 0.5
+# Seconds that a pod that is being deleted may take without being told: PostgreSQL's takes 60.
+_GRACE: Final = 120
 # More lists side by side cost more in new connections than they save.
 _SIDE_BY_SIDE: Final = 6
 
@@ -131,8 +133,11 @@ async def find_on(
     )
 
 
-async def remove(client: KubeClient, stranger: Stranger) -> bool:
-    """Delete the very object that was seen, unless it was changed since; whether it is gone. Raises other errors."""
+async def remove(client: KubeClient, stranger: Stranger) -> str:
+    """Delete the very object that was seen, unless it was changed since, and wait until it is gone.
+
+    Returns why it is there still; empty where it is gone. Raises other errors of the client.
+    """
     found = stranger.finding
     assert found.is_removable
     try:
@@ -140,10 +145,19 @@ async def remove(client: KubeClient, stranger: Stranger) -> bool:
             stranger.type, found.name, found.namespace or None, uid=found.uid, resource_version=stranger.version
         )
     except NotFound:
-        return True
+        return ""
     except Conflict:
-        return False
-    return True
+        return "it was changed in this very moment"
+    for attempt in range(_LOOKS):
+        try:
+            left = await client.get(stranger.type, found.name, found.namespace or None)
+        except NotFound:
+            return ""
+        if left["metadata"]["uid"] != found.uid:
+            return "it was made again in this very moment"
+        if attempt < _LOOKS - 1:
+            await asyncio.sleep(_PAUSE)
+    return f"it {being_deleted(_finalizers(left))}"
 
 
 @dataclass(slots=True)
@@ -192,7 +206,9 @@ class _Look:
         doubtful = [
             (rt, item)
             for rt, item in kept
-            if not _is_leaving(item) and _place_of(item) not in self.declared and not self._is_expected(item, spread)
+            if not _is_all_but_gone(item)
+            and _place_of(item) not in self.declared
+            and not self._is_expected(item, spread)
         ]
         await self._read_owners([item for rt, item in doubtful if not _opens(rt)])
         uids = {item["metadata"]["uid"] for _, item in doubtful}
@@ -251,7 +267,7 @@ class _Look:
         if listed is None:
             self.spaces = {name: {} for name in stated}
             return []
-        cities = {item["metadata"]["name"]: _label(item) for item in listed if not _is_leaving(item)}
+        cities = {item["metadata"]["name"]: _label(item) for item in listed}
         labelled = {name for name, city in cities.items() if city == self.city}
         spaces = labelled | {name for name in stated & cities.keys() if cities[name] in ("", self.city)}
         labels = {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in listed}
@@ -299,7 +315,7 @@ class _Look:
 
     async def _altered(self, found: Iterable[Object]) -> list[Stranger]:
         """Those of the pods that were changed since their controllers made them."""
-        doubtful = [item for item in found if not _is_leaving(item) and pods.may_differ(item)]
+        doubtful = [item for item in found if not _is_all_but_gone(item) and pods.may_differ(item)]
         return [
             Stranger(
                 pods.finding(item, fields, self._stack_of(item["metadata"]["namespace"])),
@@ -407,9 +423,13 @@ class _Look:
         return only_closes(rt.api_version, rt.kind, whole)
 
     async def _still_there(self, found: list[tuple[ResourceType, Object]]) -> list[tuple[ResourceType, Object]]:
-        """Without what the cluster is just clearing away, because its owner has gone."""
+        """Without what the cluster is just clearing away, because its owner has gone or it was deleted."""
         for _ in range(_LOOKS):
-            doubtful = [(rt, item) for rt, item in found if not _opens(rt) and (_references(item) or rt == ENDPOINTS)]
+            doubtful = [
+                (rt, item)
+                for rt, item in found
+                if _is_leaving(item) or (not _opens(rt) and (_references(item) or rt == ENDPOINTS))
+            ]
             if not doubtful:
                 break
             await asyncio.sleep(_PAUSE)
@@ -426,7 +446,7 @@ class _Look:
             return False
         except Forbidden:
             return True
-        return bool(now["metadata"]["uid"] == meta["uid"]) and not _is_leaving(now)
+        return bool(now["metadata"]["uid"] == meta["uid"]) and not _is_all_but_gone(now)
 
     def _stranger(self, rt: ResourceType, item: Object) -> Stranger:
         return Stranger(self._finding(rt, item), rt, item["metadata"]["resourceVersion"])
@@ -446,6 +466,8 @@ class _Look:
             classify.foreign_managers(item, ""),
             since=str(meta.get("creationTimestamp") or ""),
             uid=meta["uid"],
+            deleting=_is_leaving(item),
+            finalizers=_finalizers(item),
             shared=not is_the_citys
             and not (rt == BINDING and (self._is_ours_alone(item) or self._gives_command(item))),
         )
@@ -483,3 +505,16 @@ def _is_kept(item: Object) -> bool:
 
 def _is_leaving(item: Object) -> bool:
     return bool(item["metadata"].get("deletionTimestamp"))
+
+
+def _finalizers(item: Object) -> tuple[str, ...]:
+    return tuple(item["metadata"].get("finalizers") or ())
+
+
+def _is_all_but_gone(item: Object) -> bool:
+    """Whether it is being deleted, nothing holds it, and it has not asked for long to end.
+
+    What a finalizer holds is in force until it is gone, for as long as somebody likes.
+    """
+    meta = item["metadata"]
+    return _is_leaving(item) and not _finalizers(item) and int(meta.get("deletionGracePeriodSeconds") or 0) <= _GRACE

@@ -158,7 +158,7 @@ class UndeclaredControl:
             confirmed = []
         for item in confirmed:
             try:
-                removed[item.finding.uid] = "" if await remove(client, item) else "it was changed in this very moment"
+                removed[item.finding.uid] = await remove(client, item)
             except WecityError as error:
                 removed[item.finding.uid] = describe(error)
         return found, removed

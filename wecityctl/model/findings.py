@@ -5,6 +5,7 @@ Pure; found by `drift`, shown by `report`. Nothing here carries a secret: values
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Literal
@@ -66,6 +67,12 @@ class FieldDrift:
         return (*shown[:_MOST_LINES], *((f"… {more} more lines",) if more > 0 else ()))
 
 
+def being_deleted(finalizers: Sequence[str]) -> str:
+    """What is said of an object that is being deleted and counts until it is gone."""
+    held = f", held by {', '.join(finalizers)}" if finalizers else ""
+    return f"is being deleted{held}, and still in force"
+
+
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
@@ -78,12 +85,12 @@ class Finding:
     `managers` are the field managers that did it, where the API server knows; `restored` is how often the object was
     restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
     put it right, or a preview's `up` would. `admission` names what changes the object whenever it is written, such as a
-    MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing object that is still there, because
-    `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`, RFC
-    3339);
-    `unmade`: a missing object that the files declare and no state has, because no run has come to make it. `shared`: it
-    concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a `destroy`
-    deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only its state lacks it.
+    MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing or undeclared object that is still there,
+    because `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`,
+    RFC 3339); `unmade`: a missing object that the files declare and no state has, because no run has come to make it.
+    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a
+    `destroy` deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only its state
+    lacks it.
     """
 
     stack: str
@@ -175,7 +182,8 @@ class Finding:
             return f"{self.title} was made by this city's stack {self.of_stack} and is not in its state; `up` adopts it"
         if self.what == "undeclared":
             made = f": made{by}" + (f" at {self.since}" if self.since else "")
-            return f"{self.title} is not declared" + (made if by or self.since else "")
+            leaving = f"; it {being_deleted(self.finalizers)}" if self.deleting else ""
+            return f"{self.title} is not declared" + (made if by or self.since else "") + leaving
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
         # What others have added may be anything: where it is, is told here, and what it is when it goes.
