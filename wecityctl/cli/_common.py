@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from wecityctl.cli._streams import close_after_failure
+from wecityctl.model.words import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,15 +142,15 @@ class _Epilogue:
 EPILOG = _Epilogue()
 
 
-def say(text: str = "") -> None:
-    """A line of the result, on stdout."""
-    sys.stdout.write(f"{text}\n")
+def say(text: str = "", *, raw: bool = False) -> None:
+    """A line of the result, on stdout; control characters in it are escaped, unless it is `raw`."""
+    sys.stdout.write(f"{text if raw else printable(text)}\n")
 
 
 def note(text: str, *, end: str = "\n") -> None:
     """A line about the work, on stderr. The work goes on where nobody reads it."""
     try:
-        sys.stderr.write(f"{text}{end}")
+        sys.stderr.write(f"{printable(text)}{end}")
         sys.stderr.flush()
     except BrokenPipeError:
         close_after_failure(sys.stderr)

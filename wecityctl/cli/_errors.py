@@ -17,6 +17,7 @@ import typer
 from wecityctl import __version__
 from wecityctl.cli._common import FORMAT_VERSION
 from wecityctl.errors import DeploymentError, InvalidCityError, WecityError
+from wecityctl.model.words import printable
 from wecityctl.paths import state_dir, write_private
 
 MAX_DETAIL_LINES = 25
@@ -33,12 +34,12 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
     _headline(f"error: {error.message}", stream, colour=colour)
     lines = error.details.strip().splitlines()
     for line in lines[:MAX_DETAIL_LINES]:
-        stream.write(f"  {line}\n")
+        stream.write(f"  {printable(line)}\n")
     if len(lines) > MAX_DETAIL_LINES:
         stream.write(f"  … and {len(lines) - MAX_DETAIL_LINES} more lines\n")
     if error.resolution:
         text = textwrap.fill(f"→ {error.resolution}", 118, initial_indent="  ", subsequent_indent="    ")
-        stream.write(text + "\n")
+        stream.write(printable(text) + "\n")
 
 
 def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
@@ -116,5 +117,6 @@ def _report(error: BaseException) -> str:
 
 
 def _headline(text: str, stream: IO[str], *, colour: bool) -> None:
+    text = printable(text)
     head, _, rest = text.partition(": ")
     stream.write(f"{_BOLD}{_RED}{head}:{_RESET} {rest}\n" if colour else f"{text}\n")

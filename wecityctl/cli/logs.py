@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from wecityctl.model.city import App, City
 
 app = typer.Typer()
+_RETURN = "\r"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What of each log is shown, and whether as it is."""
+
+    tail: int
+    follow: bool
+    previous: bool
+    raw: bool
 
 
 @app.command(
@@ -41,8 +53,14 @@ def logs(
     tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each pod, from the end.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs grow.")] = False,
     previous: Annotated[bool, typer.Option("--previous", help="The logs of containers that have ended.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show lines on a terminal as they are, with the colours and commands in them.")
+    ] = False,
 ) -> None:
-    """Show the logs of an app's pods, each line led by its pod's name."""
+    """Show the logs of an app's pods, each line led by its pod's name.
+
+    On a terminal control characters are shown as escapes: what an app prints commands it otherwise.
+    """
     from wecityctl.clusters import open_clusters
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -59,7 +77,8 @@ def logs(
         raise ConfigurationError(
             f"{chosen.name} runs on simulated nodes, which have no logs", resolution="use a cloud with real nodes"
         )
-    asyncio.run(_show(clusters.found[cloud], chosen, component, tail, follow, previous))
+    wanted = _Wanted(tail, follow, previous, raw or not sys.stdout.isatty())
+    asyncio.run(_show(clusters.found[cloud], chosen, component, wanted))
 
 
 def find_app(city: City, name: str) -> App:
@@ -75,7 +94,7 @@ def find_app(city: City, name: str) -> App:
     raise ConfigurationError(f"there is no app {name!r}", details=f"apps: {known or 'none'}")
 
 
-async def _show(cluster: Cluster, chosen: App, component: str, tail: int, follow: bool, previous: bool) -> None:
+async def _show(cluster: Cluster, chosen: App, component: str, wanted: _Wanted) -> None:
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
     from wecityctl.kube.transport import HttpPool
@@ -89,26 +108,25 @@ async def _show(cluster: Cluster, chosen: App, component: str, tail: int, follow
         pods = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector)
         if not pods:
             raise NoSuchStackError(f"{chosen.name} has no pods in {namespace}")
-        await asyncio.gather(*(_pod(client, pod, tail, follow, previous) for pod in pods))
+        await asyncio.gather(*(_pod(client, pod, wanted) for pod in pods))
 
 
-async def _pod(client: KubeClient, pod: dict[str, Any], tail: int, follow: bool, previous: bool) -> None:
+async def _pod(client: KubeClient, pod: dict[str, Any], wanted: _Wanted) -> None:
     from wecityctl.errors import WecityError
 
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     for container in pod["spec"]["containers"]:
         try:
-            if follow:
-                lines = await client.logs(namespace, name, container["name"], tail_lines=tail, follow=True)
-                await _print_lines(name, lines)
+            if wanted.follow:
+                lines = await client.logs(namespace, name, container["name"], tail_lines=wanted.tail, follow=True)
+                async for line in lines:
+                    say(f"{name} | {line.removesuffix(_RETURN)}", raw=wanted.raw)
             else:
-                text = await client.logs(namespace, name, container["name"], tail_lines=tail, previous=previous)
-                for line in text.splitlines():
-                    say(f"{name} | {line}")
+                text = await client.logs(
+                    namespace, name, container["name"], tail_lines=wanted.tail, previous=wanted.previous
+                )
+                # Not `splitlines`, which breaks at control characters too.
+                for line in text.removesuffix("\n").split("\n") if text else ():
+                    say(f"{name} | {line.removesuffix(_RETURN)}", raw=wanted.raw)
         except WecityError as error:
             note(f"{name}: {error.message}")
-
-
-async def _print_lines(name: str, lines: AsyncIterator[str]) -> None:
-    async for line in lines:
-        say(f"{name} | {line}")

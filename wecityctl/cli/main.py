@@ -28,6 +28,7 @@ from wecityctl.cli._streams import (
     reader_is_gone,
 )
 from wecityctl.errors import CancelledError, ConfigurationError, ExitCode, WecityError
+from wecityctl.model.words import printable
 
 PROGRAM = "wecityctl"
 _INTERRUPTED_WHILE_PARSING = 130
@@ -211,7 +212,7 @@ def _show_usage_error(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     if context is not None:
         sys.stderr.write(f"{context.get_usage()}\n")
-    sys.stderr.write(f"error: {usage_message(error)}\n")
+    sys.stderr.write(f"error: {printable(usage_message(error))}\n")
     if context is not None:
         sys.stderr.write(f"  → see {context.command_path} --help\n")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from wecityctl.model.words import printable
+
 
 class LineWriter:
     """Writes lines to `stream`, each at once, until nobody reads them any more."""
@@ -16,7 +18,7 @@ class LineWriter:
         if not self._has_reader:
             return
         try:
-            self._stream.write(f"{line}\n")
+            self._stream.write(f"{printable(line)}\n")
             self._stream.flush()
         except BrokenPipeError:
             self._has_reader = False
