@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,16 +48,52 @@ PLAN = make_plan(city(app("code"), SECURE, OTHER), load_catalogue())
 KEY = "entry/gateway/tls"
 
 
+# Mebibytes that an app answers with, and what of it was taken.
+FLOOD = 64
+FLOODED: list[int] = []
+# What an app tries to say to other hosts' browsers, and to the gateway.
+WIDE = (
+    "Domain=xc.example",
+    "domain=.xc.example; Path=/",
+    "DOMAIN =xc.example",
+    " Domain= xc.example",
+    "Domain=a; Domain=xc.example",
+)
+SAYS = (
+    *(("Set-Cookie", f"c{number}=1; {text}; HttpOnly") for number, text in enumerate(WIDE)),
+    ("Set-Cookie", "own=1; Path=/"),
+    ("X-Accel-Redirect", "/-/health"),
+    ("X-Accel-Limit-Rate", "1"),
+    ("X-Accel-Charset", "utf-7"),
+)
+
+
 class Echo(BaseHTTPRequestHandler):
     """An app that answers with what it was sent."""
 
     def do_GET(self) -> None:
+        if self.path == "/flood":
+            self._flood()
+            return
         headers = {key.lower(): value for key, value in self.headers.items()}
         body = json.dumps({"port": self.connection.getsockname()[1], "headers": headers})
         self.send_response(200)
         self.send_header("Strict-Transport-Security", "max-age=1")
+        if self.path == "/says":
+            for name, value in SAYS:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())
+
+    def _flood(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        part = bytes(1024**2)
+        self.connection.settimeout(3)
+        with suppress(OSError):
+            for _ in range(FLOOD):
+                self.wfile.write(part)
+                FLOODED.append(len(part))
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -123,7 +159,8 @@ class Entry:
         try:
             connection.request("GET", path, headers={"Host": host, **headers})
             answer = connection.getresponse()
-            found = {key.lower(): value for key, value in answer.getheaders()}
+            names = {key.lower() for key in answer.headers}
+            found = {name: "\n".join(answer.headers.get_all(name) or ()) for name in names}
             return answer.status, answer.read().decode(), found
         finally:
             connection.close()
@@ -207,6 +244,34 @@ def test_what_callers_say_of_themselves_does_not_reach_an_app(entry: Entry) -> N
     assert (seen["accept"], seen["authorization"]) == ("text/html", "own")
     assert "upgrade" not in echo(entry, "code", "/", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings")
     assert echo(entry, "code", "/", Upgrade="WebSocket", Connection="Upgrade")["upgrade"] == "websocket"
+
+
+def test_an_app_speaks_for_its_own_host_and_not_to_the_gateway(entry: Entry) -> None:
+    status, body, headers = entry.ask(f"code.{DOMAIN}", "/says")
+    assert status == 200 and "headers" in json.loads(body)
+    assert not [name for name in headers if name.startswith("x-accel")]
+    assert "utf-7" not in headers.get("content-type", "")
+    cookies = headers["set-cookie"].split("\n")
+    assert len(cookies) == len(WIDE) + 1
+    for cookie in cookies:
+        domains = [value.strip() for name, _, value in _attributes(cookie) if name.strip().lower() == "domain"]
+        assert set(domains) <= {f"code.{DOMAIN}"}, cookie
+    assert "own=1; Path=/" in cookies
+
+
+def _attributes(cookie: str) -> list[tuple[str, str, str]]:
+    return [part.partition("=") for part in cookie.split(";")[1:]]
+
+
+def test_an_answer_that_nobody_reads_waits_at_its_app(entry: Entry) -> None:
+    context = ssl.create_default_context(cadata=entry.authority)
+    host = f"code.{DOMAIN}"
+    with socket.create_connection(("127.0.0.1", entry.port), timeout=10) as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with context.wrap_socket(plain, server_hostname=host) as connection:
+            connection.sendall(f"GET /flood HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            threading.Event().wait(4)
+    assert 0 < len(FLOODED) < FLOOD // 2
 
 
 def test_the_log_names_the_caller(entry: Entry) -> None:

@@ -48,6 +48,8 @@ NOT_THE_CALLERS = (
 )
 _BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in NOT_THE_CALLERS)
 
+# An app says what it answers and not what the gateway does: it gives cookies to its own host alone, and an answer that
+# nobody reads waits at the app and not on the node's disk. X-Accel-Buffering is obeyed: event streams need it.
 # The resolver's address is known in the pod only. Workers are few: the gateway is replicated, not widened.
 NGINX_CONF = (
     """worker_processes 2;
@@ -77,6 +79,9 @@ http {
   map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }
   map $upgrade $connection_upgrade { default upgrade; '' ''; }
   map "$https:$ssl_server_name:$host" $astray { default 1; ~^: 0; "~*^on:([^:]+):\\1$" 0; }
+  proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset;
+  proxy_cookie_domain ~.* $host;
+  proxy_max_temp_file_size 0;
   proxy_http_version 1.1;
   proxy_connect_timeout 5s;
   proxy_set_header Host $host;
