@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 
 from tests.support.node_cloud import NodeCloud, pod
 from wecityctl.local import cloud
+from wecityctl.local.node import cgroups
 from wecityctl.local.node.configure import METRICS_PORT
+from wecityctl.local.node.kubelet import POD_PROCESSES
 from wecityctl.local.node.network import Block
+from wecityctl.local.store import Store
 
 pytestmark = pytest.mark.node
 
@@ -122,6 +127,22 @@ def test_a_pod_reaches_no_address_of_the_host(attacked: NodeCloud) -> None:
     assert "answered" not in attacked.execute("stranger", "ping", _block(attacked).bridge_ip, check=False)
     answer = attacked.execute("stranger", "dial", "[fe80::1%eth0]:10250", check=False)
     assert "connected" not in answer and "refused" not in answer
+
+
+def test_a_pod_takes_no_more_processes_than_its_part_and_all_of_them_not_the_machines(attacked: NodeCloud) -> None:
+    answer = attacked.execute("stranger", "spawn", check=False)
+    found = re.search(r"failed to create new OS thread \(have (\d+) already", answer)
+    assert found is not None, answer[-2000:]
+    assert POD_PROCESSES - 200 < int(found[1]) <= POD_PROCESSES
+    attacked.ready("fenced")
+    # The cloud's own group, whatever the kubelet does below it.
+    kernel = Path("/proc/sys/kernel")
+    most = min(int((kernel / name).read_text()) for name in ("pid_max", "threads-max"))
+    state = Store.of(attacked.spec.name).load()
+    assert state is not None
+    groups = cgroups.detect().groups(f"wecity-{state.cloud_id}")
+    limits = [path.read_text().strip() for each in groups if (path := each / "pids.max").exists()]
+    assert limits == [str(most // 2)]
 
 
 def test_the_filter_is_the_kernels_own_and_stands_without_the_agent(attacked: NodeCloud) -> None:

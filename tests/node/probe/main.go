@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: probe pause|serve|get|dial|ping|resolve|write|read|burn")
+		log.Fatal("usage: probe pause|serve|get|dial|ping|resolve|write|read|burn|spawn")
 	}
 	command, arguments := os.Args[1], os.Args[2:]
 	var err error
@@ -40,6 +41,8 @@ func main() {
 		err = read(arguments[0])
 	case "burn":
 		burn()
+	case "spawn":
+		spawn()
 	default:
 		err = fmt.Errorf("unknown command %q", command)
 	}
@@ -129,6 +132,18 @@ func read(path string) error {
 	}
 	_, err = os.Stdout.Write(data)
 	return err
+}
+
+// spawn starts threads until the kernel gives no more: the runtime ends then, and says how many there were.
+func spawn() {
+	for range 9000 {
+		go func() {
+			runtime.LockOSThread()
+			select {}
+		}()
+		time.Sleep(20 * time.Microsecond)
+	}
+	fmt.Println("nobody stopped it")
 }
 
 func burn() {

@@ -59,7 +59,10 @@ def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
 
 
 def create(hierarchies: Hierarchies, name: str) -> None:
-    """Make the group in every hierarchy, with all controllers handed down (v2) or cpuset values inherited (v1)."""
+    """Make the group in every hierarchy, with all controllers handed down (v2) or cpuset values inherited (v1).
+
+    The group gets half of the machine's processes and threads: what its pods take leaves the machine its own.
+    """
     for mount, group in zip(hierarchies.mounts, hierarchies.groups(name), strict=True):
         if hierarchies.version == 2:
             _hand_down(mount)
@@ -74,6 +77,13 @@ def create(hierarchies: Hierarchies, name: str) -> None:
                 if hierarchies.version == 1 and own.exists() and not own.read_text().strip():
                     own.write_text((above / item).read_text())
             above = current
+        if (limit := group / "pids.max").exists():
+            limit.write_text(str(_most_processes()))
+
+
+def _most_processes() -> int:
+    kernel = Path("/proc/sys/kernel")
+    return min(int((kernel / name).read_text()) for name in ("pid_max", "threads-max")) // 2
 
 
 def _hand_down(group: Path) -> None:

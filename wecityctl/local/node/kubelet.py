@@ -9,6 +9,8 @@ from wecityctl.local.node.containerd import SOCKET
 from wecityctl.local.node.network import Block
 
 CLUSTER_DOMAIN = "cluster.local"
+# Processes and threads of one pod: several times what a database with all its connections or a large JVM has.
+POD_PROCESSES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def kubelet_config(settings: KubeletSettings) -> str:
             "nodeLeaseDurationSeconds": 40,
             "rotateCertificates": False,
             "maxPods": 110,
+            "podPidsLimit": POD_PROCESSES,
         }
     )
 
