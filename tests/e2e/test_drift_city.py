@@ -394,7 +394,7 @@ def test_what_nobody_declared_is_told_every_time_and_rights_are_removed_once_con
     policy = ("networkpolicy", "allow-all", "-n", SPACE)
     cluster.kubectl("patch", *policy, "--type=merge", "-p", '{"metadata": {"finalizers": ["x.example/hold"]}}')
     opening = f"NetworkPolicy {SPACE}/allow-all"
-    removed = up(home, city, f"--confirm={NAME}", code=1)
+    removed = up(home, city, f"--confirm={NAME}", code=4)
     assert removed.changes() == {f"delete {title}" for title in rights - {opening}}
     assert undeclared(up(home, city)) == {f"Service {SPACE}/side", opening}
     assert "held by x.example/hold, and still in force" in home.run("status", city, code=4).out

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.parts.helpers import PLATFORM, VERSION, Recorder, archive, catalogue, program, put, sha256, tiny
 from wecityctl.errors import ConfigurationError
-from wecityctl.parts import airgap, bundle, locate, system
+from wecityctl.parts import airgap, bundle, locate, onpath, system
 from wecityctl.parts.bundle import Content
 from wecityctl.parts.catalogue import Catalogue
 from wecityctl.parts.install import Installer
@@ -282,3 +284,25 @@ def test_a_system_part_that_is_missing_gives_the_apt_line(settings: Settings, tm
     put(tmp_path / "absent", program())
     Installer(settings, Catalogue((), (absent,))).ensure(["absent"], Recorder())
     assert system.status(absent, settings).path == tmp_path / "absent"
+
+
+def test_a_directory_of_path_that_may_not_be_entered_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, open_ = tmp_path / "closed", tmp_path / "open"
+    for place in (closed, open_):
+        place.mkdir()
+        (place / "tiny").write_text("#!/bin/sh\n")
+        (place / "tiny").chmod(0o755)
+    stat = os.stat
+
+    def denied(path: object, *arguments: Any, **more: Any) -> os.stat_result:
+        # As the kernel answers others than root.
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **more)  # type: ignore[arg-type]
+
+    access = os.access
+    monkeypatch.setattr(os, "stat", denied)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(f"{closed}/") and access(path, mode))
+    assert onpath.find("tiny", (closed, open_)) == open_ / "tiny"

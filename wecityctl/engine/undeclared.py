@@ -244,6 +244,8 @@ class UndeclaredControl:
             text = str(finding)
         elif finding.what == "altered":
             text = f"{finding}; left as it is, delete it, and its controller makes it anew"
+        elif finding.deleting and finding.finalizers:
+            text = f"{finding}; it goes once its finalizers are removed, by what they stand for or by hand"
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
         elif found.stack not in self._context.stacks and found.stack not in self._elsewhere:

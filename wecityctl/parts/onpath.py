@@ -54,6 +54,7 @@ def find(name: str, directories: tuple[Path, ...]) -> Path | None:
     """The first executable file called `name` in `directories`."""
     for directory in directories:
         candidate = directory / name
-        if candidate.is_file() and os.access(candidate, os.X_OK):
+        # Asked first, for `is_file` raises in a directory that may not be entered.
+        if os.access(candidate, os.X_OK) and candidate.is_file():
             return candidate
     return None

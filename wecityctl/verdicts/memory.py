@@ -92,7 +92,9 @@ def _sources(place: Path) -> Iterator[os.DirEntry[str] | Path]:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
+                    # Compiled files, in a directory that may be another user's alone.
+                    if entry.name != "__pycache__":
+                        pending.append(entry.path)
                 elif entry.name.endswith(".py"):
                     yield entry
 
