@@ -132,6 +132,7 @@ TRIED = {
     "privileged-pods",
     "role-bindings",
     "service-accounts",
+    "single-writer",
 }
 
 
