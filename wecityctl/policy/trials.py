@@ -42,7 +42,7 @@ def trial(rule: str, city: City, namespaces: Mapping[str, Mapping[str, str]]) ->
         case "role-bindings":
             return _binding(place)
         case "single-writer":
-            return _two_over_one_claim(place)
+            return _two_over_one_claim(place, **good)
         case _:
             return None
 
@@ -71,8 +71,9 @@ def _deployment(namespace: str, pod: Mapping[str, Any], **container: Any) -> Man
     }
 
 
-def _two_over_one_claim(namespace: str) -> Manifest:
-    found = _deployment(namespace, {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": NAME}}]})
+def _two_over_one_claim(namespace: str, **container: Any) -> Manifest:
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": NAME}}
+    found = _deployment(namespace, {"volumes": [volume]}, **container)
     return {**found, "kind": "StatefulSet", "spec": {**found["spec"], "serviceName": NAME, "replicas": 2}}
 
 
