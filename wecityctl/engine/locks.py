@@ -116,7 +116,7 @@ def _noted_owner(path: Path) -> Owner | None:
 
 
 def take(files: FileStore, stack: str) -> Path:
-    """Lock a stack for this process as the engine does; the lock, to be removed by `release`. Raises `LockedError`."""
+    """Lock a stack for this process as the engine does; the lock, to be removed at the end. Raises `LockedError`."""
     _require_free(stack, locks_on(files, stack))
     process = Owner.of(os.getpid())
     write_private(files.lock_record(stack), json.dumps(process.to_json()).encode())
@@ -135,6 +135,24 @@ def take(files: FileStore, stack: str) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+@contextmanager
+def held(backend: Backend, files: FileStore, stack: str) -> Iterator[None]:
+    """The city and the stack, locked against other runs and plain `pulumi`. Locks of the dead go first.
+
+    What they have journaled stays as it is: for whoever replaces the state. Raises `LockedError`.
+    """
+    with city_lock(backend):
+        found = locks_on(files, stack)
+        _require_free(stack, [lock for lock in found if not lock.is_dead])
+        for dead in found:
+            dead.path.unlink(missing_ok=True)
+        lock = take(files, stack)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def break_dead(backend: Backend, stack: str) -> list[Lock]:

@@ -76,7 +76,7 @@ class FileStore:
         return sorted(found | {path.name.partition(".json")[0] for path in self._stacks.glob("*.json.gz")})
 
     def exists(self, stack: str) -> bool:
-        return self._path(stack) is not None
+        return self.path(stack) is not None
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
         """The stack's deployment and the bytes it is stored as; both empty for a stack that is not there."""
@@ -91,7 +91,7 @@ class FileStore:
             text = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
             deployment_in(text)
         except (ValueError, OSError, EOFError) as error:
-            path = self._path(stack)
+            path = self.path(stack)
             raise WecityError(
                 f"the state of {stack} cannot be read",
                 details=f"{path}: {error}",
@@ -99,9 +99,27 @@ class FileStore:
             ) from error
         return text
 
+    def alone(self, stack: str) -> Deployment | None:
+        """The deployment as it lies there, whatever a journal adds. Raises `WecityError` for a damaged one."""
+        path = self.path(stack)
+        return deployment_in(self._text(stack, path.read_bytes())) if path is not None else None
+
+    @staticmethod
+    def opened(stored: bytes) -> Deployment | None:
+        """The deployment in a state as it is stored. Raises `ValueError`."""
+        return deployment_in(gzip.decompress(stored) if stored.startswith(_GZIP) else stored)
+
+    def put(self, stack: str, stored: bytes) -> None:
+        """Replace the state by one that was stored before. Only with the stack's lock held."""
+        self.prepare()
+        before, name = self.path(stack), f"{stack}.json.gz" if stored.startswith(_GZIP) else f"{stack}.json"
+        self._put(self._stacks / name, stored)
+        if before is not None and before.name != name:
+            before.unlink(missing_ok=True)
+
     def earlier(self, stack: str) -> Iterator[Deployment]:
         """Earlier states of the stack, the newest first: the engine's copy beside it, and one for each update."""
-        path = self._path(stack)
+        path = self.path(stack)
         history = self.root / ".pulumi" / "history" / PROJECT / stack
         copies = sorted(history.glob("*.checkpoint.json*"), reverse=True)
         for each in [*([path.with_name(f"{path.name}.bak")] if path is not None else []), *copies]:
@@ -116,7 +134,7 @@ class FileStore:
 
     def stored(self, stack: str) -> bytes:
         """The stack's state as stored, unread; empty for none. With a journal beside it: as it will be stored."""
-        path = self._path(stack)
+        path = self.path(stack)
         if path is None:
             return b""
         stored = path.read_bytes()
@@ -135,7 +153,7 @@ class FileStore:
 
     def digest(self, stack: str) -> str:
         """The SHA-256 of the state as it lies there, whatever a journal adds; empty for none."""
-        path = self._path(stack)
+        path = self.path(stack)
         return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
 
     def settle(self, stack: str) -> str:
@@ -146,7 +164,7 @@ class FileStore:
         """
         if not self.journal(stack).exists():
             return ""
-        path, found = self._path(stack), ""
+        path, found = self.path(stack), ""
         stored = path.read_bytes() if path is not None else b""
         journal = self._open_journal(stack, stored)
         if path is not None and journal is not None:
@@ -205,7 +223,7 @@ class FileStore:
         self._write(stack, {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment})
 
     def _write(self, stack: str, checkpoint: dict[str, Any]) -> None:
-        path = self._path(stack) or self._stacks / f"{stack}.json"
+        path = self.path(stack) or self._stacks / f"{stack}.json"
         data = _compact({"version": 3, "checkpoint": checkpoint})
         self._put(path, gzip.compress(data) if path.suffix == ".gz" else data)
 
@@ -248,7 +266,7 @@ class FileStore:
         """Record an update, with a copy of the state that it has left, as the engine's own back end does."""
         prefix = self.root / ".pulumi" / "history" / PROJECT / stack / f"{stack}-{time.time_ns()}"
         self._put(prefix.with_name(f"{prefix.name}.history.json"), _compact(update))
-        path = self._path(stack)
+        path = self.path(stack)
         if path is not None:
             end = path.name.removeprefix(stack)
             self._put(prefix.with_name(f"{prefix.name}.checkpoint{end}"), path.read_bytes())
@@ -277,7 +295,8 @@ class FileStore:
         """The file whose lock a changing run on the city holds."""
         return self.root / ".wecity" / "locks" / f"{city}.run"
 
-    def _path(self, stack: str) -> Path | None:
+    def path(self, stack: str) -> Path | None:
+        """Where the state of the stack lies; `None` for no stack."""
         for suffix in (".json", ".json.gz"):
             path = self._stacks / f"{stack}{suffix}"
             if path.is_file():

@@ -1,0 +1,275 @@
+"""`wecityctl state`: look after the states of a city's stacks, where they are in local files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wecityctl.cli._arguments import PathBeforeName
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
+from wecityctl.cli._complete import complete_stack
+from wecityctl.cli._options import Yes
+from wecityctl.errors import ConfigurationError, ExitCode
+
+if TYPE_CHECKING:
+    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.state_care import Health
+
+app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend. For states in local files.")
+
+_Stack = Annotated[
+    str,
+    typer.Argument(
+        metavar="STACK",
+        help="The stack, or a part of its name that no other has.",
+        show_default=False,
+        autocompletion=complete_stack,
+    ),
+]
+_SomeStacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stack", metavar="NAME", help="Only stacks with this in their name; may be repeated.", show_default=False
+    ),
+]
+_DEFAULT_NAME = "{}-state-{:%Y%m%dT%H%M%SZ}.tar.gz"
+
+
+@app.command("list", epilog=EPILOG.format("wecityctl state list examples/xingcheng"))
+def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
+    """Show each stack's state and whether it is sound; ends with 4 where one is not."""
+    from wecityctl.engine.state_care import files_of, health
+
+    backend = _backend(path)
+    files = files_of(backend)
+    found = [health(files, stack) for stack in backend.list_stacks()]
+    if output is Output.JSON:
+        say_json({"city": backend.city, "states": [asdict(item) for item in found]})
+    else:
+        _print(found)
+    if any(item.condition in ("unsound", "damaged") for item in found):
+        note(f"mend them with: wecityctl state repair {path}")
+        raise typer.Exit(ExitCode.DEPLOYMENT)
+
+
+@app.command(
+    "export",
+    cls=PathBeforeName,
+    epilog=EPILOG.format(
+        "wecityctl state export examples/xingcheng xingcheng.entry > entry.json",
+        "wecityctl state export examples/xingcheng xingcheng.entry --file entry.json",
+    ),
+)
+def export(
+    path: CityPath = HERE,
+    *,
+    name: _Stack,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Write it here, readable by you alone.")
+    ] = None,
+) -> None:
+    """Write a stack's state as `pulumi stack export` does, its secrets encrypted."""
+    import json
+
+    from wecityctl.engine.state_care import exported
+    from wecityctl.paths import write_private
+
+    backend = _backend(path)
+    stack = _only(backend.list_stacks(), name)
+    text = json.dumps(exported(backend, stack), indent=4, ensure_ascii=False) + "\n"
+    if file is None:
+        sys.stdout.write(text)
+        return
+    try:
+        write_private(file.absolute(), text.encode())
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written", details=str(error.strerror)) from error
+    note(f"{stack}: {file}")
+
+
+@app.command(
+    "import",
+    cls=PathBeforeName,
+    epilog=EPILOG.format("wecityctl state import examples/xingcheng xingcheng.entry --file entry.json --yes"),
+)
+def import_(
+    path: CityPath = HERE,
+    *,
+    name: _Stack,
+    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="An exported state of this stack.")],
+    yes: Yes = False,
+) -> None:
+    """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
+    taken."""
+    from wecityctl.engine.state_care import files_of, health, imported, replace
+
+    backend = _backend(path)
+    files = files_of(backend)
+    stack = _only(backend.list_stacks(), name)
+    deployment = imported(_read(file), stack)
+    now, then = health(files, stack).resources, len(deployment.get("resources") or ())
+    _approve(yes, f"replacing the state of {stack}", f"{now} resources now, {then} then")
+    aside = replace(backend, stack, deployment)
+    note(f"{stack} has the state of {file}" + (f"; the one before: {aside}" if aside is not None else ""))
+
+
+@app.command(
+    "backup",
+    epilog=EPILOG.format(
+        "wecityctl state backup examples/xingcheng", "wecityctl state backup examples/xingcheng --file monday.tar.gz"
+    ),
+)
+def backup(
+    path: CityPath = HERE,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="The archive; by default one with the time, in this directory."),
+    ] = None,
+    stack: _SomeStacks = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
+    from wecityctl.engine.state_care import back_up, files_of
+
+    backend = _backend(path)
+    target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already", resolution="name another file")
+    copies = back_up(files_of(backend), backend.city, _chosen(backend.list_stacks(), stack), target.absolute())
+    if output is Output.JSON:
+        stacks = [{"stack": item.stack, "resources": item.resources, "updated": item.updated} for item in copies]
+        say_json({"city": backend.city, "file": str(target), "states": stacks})
+        return
+    for item in copies:
+        say(f"{item.stack}: {item.resources} resources")
+    note(f"{target}; whoever restores it needs the passphrase too")
+
+
+@app.command(
+    "restore",
+    epilog=EPILOG.format(
+        "wecityctl state restore examples/xingcheng --file monday.tar.gz",
+        "wecityctl state restore examples/xingcheng --file monday.tar.gz --stack entry --yes",
+    ),
+)
+def restore(
+    path: CityPath = HERE,
+    *,
+    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="An archive that `state backup` has written.")],
+    stack: _SomeStacks = None,
+    yes: Yes = False,
+) -> None:
+    """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
+    from wecityctl.engine.state_care import files_of, health, read_backup
+    from wecityctl.engine.state_care import restore as put_back
+
+    backend = _backend(path)
+    files = files_of(backend)
+    copies = {item.stack: item for item in read_backup(file, backend.city)}
+    wanted = _chosen(tuple(copies), stack)
+    now = {name: health(files, name) if files.exists(name) else None for name in wanted}
+    lines = []
+    for name in wanted:
+        item, present = copies[name], now[name]
+        today = f"{present.resources} resources of {present.updated or '?'}" if present is not None else "nothing"
+        lines.append(f"{name}: {today} → {item.resources} resources of {item.updated or '?'}")
+    _approve(yes, f"restoring states of {backend.city}", *lines)
+    for name in wanted:
+        aside = put_back(backend, copies[name])
+        note(f"{name} is restored" + (f"; the one before: {aside}" if aside is not None else ""))
+
+
+@app.command(
+    "repair",
+    epilog=EPILOG.format(
+        "wecityctl state repair examples/xingcheng", "wecityctl state repair examples/xingcheng --yes"
+    ),
+)
+def repair(
+    path: CityPath = HERE,
+    stack: _SomeStacks = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Mend states that the engine would refuse, or that cannot be read: by what earlier ones have.
+
+    What is there is put aside and never overwritten. A run that was cut off needs no repair: the next `up` goes on.
+    """
+    from wecityctl.engine.state_care import mending
+
+    backend = _backend(path)
+    found = [item for name in _chosen(backend.list_stacks(), stack) if (item := mending(backend, name)) is not None]
+    if not found:
+        note("every state is sound")
+        return
+    if dry_run:
+        for item in found:
+            say(f"{item.stack}: {item.what}")
+        return
+    _approve(yes, f"mending states of {backend.city}", *(f"{item.stack}: {item.what}" for item in found))
+    for item in found:
+        item.apply()
+        note(f"{item.stack}: done; `wecityctl preview {path}` shows what differs from the clouds")
+
+
+def _backend(path: Path) -> Backend:
+    from wecityctl.engine.backend import open_backend
+    from wecityctl.session import open_session
+
+    return open_backend(open_session(path).city)
+
+
+def _chosen(names: Sequence[str], parts: list[str] | None) -> tuple[str, ...]:
+    """The stacks with one of `parts` in their name; all of them without. Raises `ConfigurationError` for no match."""
+    for part in parts or ():
+        if not any(part in name for name in names):
+            raise ConfigurationError(f"no stack matches {part!r}", details="stacks: " + (", ".join(names) or "none"))
+    return tuple(name for name in names if not parts or any(part in name for part in parts))
+
+
+def _only(names: Sequence[str], part: str) -> str:
+    """The one stack of that name, or with that in its name. Raises `ConfigurationError` for none and for several."""
+    found = [name for name in names if name == part] or [name for name in names if part in name]
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"{part!r} names {'several stacks' if found else 'no stack'}",
+            details="stacks: " + (", ".join(found or names) or "none"),
+            resolution="give a whole name",
+        )
+    return found[0]
+
+
+def _approve(yes: bool, what: str, *lines: str) -> None:
+    from wecityctl.cli._approval import ask, require_can_ask
+
+    if yes:
+        return
+    require_can_ask(what)
+    for line in lines:
+        note(line)
+    ask("Go on?")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read", details=str(error.strerror)) from error
+
+
+def _print(found: Sequence[Health]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("stack", "resources", "pending", "updated", "state"):
+        table.add_column(title, justify="right" if title in ("resources", "pending") else "left", overflow="fold")
+    for item in found:
+        state = f"{item.condition}: {item.detail}" if item.detail else item.condition
+        table.add_row(item.stack, str(item.resources), str(item.pending), item.updated[:19] or "–", state)
+    console().print(table)
