@@ -88,13 +88,20 @@ def metadata_of(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 def name_of(obj: Mapping[str, Any]) -> str:
     """`metadata.name`, empty when missing or unknown."""
-    found = metadata_of(obj).get("name")
-    return found if isinstance(found, str) else ""
+    return _text(obj, "name")
 
 
 def namespace_of(obj: Mapping[str, Any]) -> str:
     """`metadata.namespace`, empty when missing or unknown."""
-    found = metadata_of(obj).get("namespace")
+    return _text(obj, "namespace")
+
+
+def _text(obj: Mapping[str, Any], field: str) -> str:
+    """A text in an object's metadata, of which nothing else is looked at: this is asked for all the time."""
+    metadata = obj.get("metadata")
+    while isinstance(metadata, Secret):
+        metadata = metadata.value
+    found = plain(metadata.get(field)) if isinstance(metadata, dict) else None
     return found if isinstance(found, str) else ""
 
 
@@ -117,8 +124,7 @@ def describe(obj: Mapping[str, Any]) -> str:
 
 def uid_of(obj: Mapping[str, Any]) -> str:
     """`metadata.uid`, empty when there is none."""
-    found = metadata_of(obj).get("uid")
-    return found if isinstance(found, str) else ""
+    return _text(obj, "uid")
 
 
 def named(body: dict[str, Any], name: str) -> dict[str, Any]:
