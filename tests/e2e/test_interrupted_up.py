@@ -11,11 +11,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.files import SIMULATED, CityFiles, hamlet
 from tests.e2e.machine import Cluster, Machine, eventually, objects_in_state, refused_by_the_engine
+from wecityctl.listeners.peers import Address, holds, listener
 
 pytestmark = pytest.mark.cluster
 
@@ -124,6 +126,26 @@ def test_a_killed_engine_is_an_error_with_a_reason(home: Machine, city: CityFile
         assert reasons
         assert all("SIGKILL" in reason for reason in reasons), reasons
         nothing_runs(home)
+
+
+def test_a_killed_state_service_is_told_and_the_next_up_goes_on(home: Machine, city: CityFiles) -> None:
+    with home.running("up", city, "--yes", "-o", "json") as process:
+        at("resource_finished", 2)(process)
+        engines = [pid for pid, words in home.processes().items() if "/pulumi up " in words]
+        assert engines, home.processes()
+        variables = Path(f"/proc/{engines[0]}/environ").read_text().split("\0")
+        (url,) = (item.partition("=")[2] for item in variables if item.startswith("PULUMI_BACKEND_URL="))
+        assert not [item for item in variables if item.startswith("PULUMI_CONFIG_PASSPHRASE")]
+        service = listener(Address.of("127.0.0.1", int(url.rpartition(":")[2])))
+        assert service is not None
+        (owner,) = [pid for pid in home.processes() if holds(pid, service.inode)]
+        os.kill(owner, signal.SIGKILL)
+        rest, _ = process.communicate(timeout=120)
+        assert process.returncode in (1, 4), rest
+        assert "Traceback" not in rest
+        assert "state service" in rest
+        nothing_runs(home)
+    assert home.run("status", city, code=None).code in (4, 6)
 
 
 def test_the_next_up_finishes_the_city_with_nothing_twice_and_nothing_orphaned(

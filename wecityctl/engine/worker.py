@@ -25,6 +25,8 @@ from wecityctl.engine.wire import Cancel, Done, Job, Report, Seen, adopt
 PIPE_SIZE = 1 << 20
 TAIL = 1 << 14
 MAX_WAITS = 5
+# What the CLI says of each start with a service.
+_LOGIN = "Logging in using access token"
 
 
 def main(descriptor: int) -> None:
@@ -212,6 +214,7 @@ def _fifo(job: Job) -> Iterator[tuple[str, int]]:
 
 def _last_words(output: bytes) -> str:
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_LOGIN)]
     told = [line.removeprefix("error:").strip() for line in lines if line.startswith(("error:", "panic:"))]
     return "\n".join(told or lines[-5:])
 
