@@ -14,7 +14,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reor
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up down test lint unit local e2e bench schema docs clean
+.PHONY: help up down test lint unit local e2e bench kills schema docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -60,6 +60,10 @@ lint: $(STAMP) ## Format, lint, types and layers
 bench: $(STAMP) ## Measure speed and memory against a kubectl script; prints a table
 	$(BIN)/wecityctl engine install
 	$(BIN)/python -m benchmarks
+
+kills: $(STAMP) ## Kill 200 runs at random moments and look whether anything is lost; about an hour
+	$(BIN)/wecityctl engine install
+	$(BIN)/python -m tests.e2e.kills --count 200
 
 schema: $(STAMP) ## Write the generated references again (schema, file reference, command line)
 	$(BIN)/python -m tests.generate

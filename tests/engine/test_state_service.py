@@ -190,9 +190,11 @@ def test_nobody_asks_without_a_token_or_with_another_s(files: FileStore, served:
     assert update.ask("PATCH", f"{path}/journalentries", entries)[0] == 401
 
 
-def test_what_is_no_entry_is_refused_and_the_run_goes_on(files: FileStore, served: Served) -> None:
-    path, update = served.open(files).begin()
+def test_what_is_no_entry_is_refused_and_so_is_all_that_comes_after_it(files: FileStore, served: Served) -> None:
+    client = served.open(files)
+    path, update = client.begin()
     place = f"{path}/journalentries"
+    assert update.ask("PATCH", place, {"entries": [made("root")]})[0] == 200
     newer = json.dumps({"entries": [made("root"), {**made("one"), "version": 2}]}).encode()
     unknown = json.dumps({"entries": [made("root"), {**made("one"), "kind": 99}]}).encode()
     for bad in (
@@ -211,10 +213,31 @@ def test_what_is_no_entry_is_refused_and_the_run_goes_on(files: FileStore, serve
         assert code == 400, bad
         assert answer["message"]
     assert update.ask("PATCH", place, gzip.compress(b"{}")[:8], **{"Content-Encoding": "gzip"})[0] == 400
-    assert update.ask("PATCH", place, {"entries": [made("root")]})[0] == 200
+    # What came in between is missing, and this may rest on it.
+    code, answer = update.ask("PATCH", place, {"entries": [made("one", operation=2)]})
+    assert (code, "could not be kept" in answer["message"]) == (400, True)
     assert update.ask("POST", f"{path}/complete", {"status": "failed"})[0] == 200
     assert urns(files) == [f"wecity-{STACK}"]
     assert files.history(STACK)[0]["result"] == "failed"
+    # The next update begins anew.
+    path, update = client.begin()
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("one", operation=2)]})[0] == 200
+
+
+def test_after_a_full_disk_nothing_more_is_taken(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room again, too: what was refused is missing."""
+    run = Running(files, STACK, About("update"))
+    run.append([made("root")])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "wecityctl.journal.log.os.fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full"))
+        )
+        with pytest.raises(DeploymentError, match="the disk is full"):
+            run.append([made("one", operation=2)])
+    with pytest.raises(DeploymentError, match="could not be kept"):
+        run.append([made("two", operation=3)])
+    assert run.complete(succeeded=False) == ""
+    assert urns(files) == [f"wecity-{STACK}"]
 
 
 def test_a_batch_that_is_sent_again_counts_once(files: FileStore, served: Served) -> None:

@@ -97,9 +97,14 @@ class StateService:
 async def _answers(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Let nobody in without a token, and answer every failure in the form that the engine shows."""
     try:
-        request[_STACK] = _admitted(request)
-        request[_BODY] = await _body(request)
-        return await handler(request)
+        served = request[_STACK] = _admitted(request)
+        try:
+            request[_BODY] = await _body(request)
+            return await handler(request)
+        except BaseException:
+            if handler in (_append, _checkpoint) and served.item.update is not None:
+                served.item.update.refuse()
+            raise
     except web.HTTPException as error:
         return _failure(error.status, error.text or error.reason)
     except LockedError as error:

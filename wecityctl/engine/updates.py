@@ -17,7 +17,7 @@ from wecityctl.engine import locks
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
 from wecityctl.engine.store_file import Checkpoint, FileStore
-from wecityctl.errors import WecityError
+from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.journal.log import Header, JournalFile
 from wecityctl.parts.catalogue import PULUMI_VERSION
 
@@ -44,6 +44,9 @@ class Update(Protocol):
     def append(self, entries: Entries) -> None:
         """Keep a batch of journal entries; on the disk when this returns."""
 
+    def refuse(self) -> None:
+        """Take no more entries: a batch is missing, and those after it may rest on it."""
+
     def note_changes(self, counts: Mapping[str, int]) -> None:
         """Take the engine's own count of what it has changed, by operation."""
 
@@ -61,6 +64,9 @@ class Shown:
         """Refuse it: a preview changes nothing."""
         raise WecityError("a preview has no journal")
 
+    def refuse(self) -> None:
+        """It takes none anyway."""
+
     def note_changes(self, counts: Mapping[str, int]) -> None:
         """Nothing to note."""
 
@@ -77,6 +83,7 @@ class Running:
         self.id, self.about = str(uuid4()), about
         self._files, self._stack = files, stack
         self._started, self._changes = int(time.time()), dict[str, int]()
+        self._has_gap = False
         self._lock = locks.take(files, stack)
         try:
             files.settle(stack)
@@ -88,8 +95,22 @@ class Running:
             raise
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries; on the disk when this returns. Raises `DeploymentError`."""
+        """Keep a batch of journal entries; on the disk when this returns. Raises `DeploymentError`.
+
+        Once a batch was refused all later ones are: the engine does not wait for each entry before it goes on, so that
+        a state without one in the middle might name what is not there.
+        """
+        if self._has_gap:
+            raise DeploymentError(
+                f"an earlier part of what this run does to {self._stack} could not be kept", resolution="run it again"
+            )
+        self._has_gap = True
         self._journal.append(entries)
+        self._has_gap = False
+
+    def refuse(self) -> None:
+        """Take no more entries: a batch is missing, and those after it may rest on it."""
+        self._has_gap = True
 
     def note_changes(self, counts: Mapping[str, int]) -> None:
         """Take the engine's own count of what it has changed, by operation."""
