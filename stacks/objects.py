@@ -86,17 +86,25 @@ class Scope:
         return KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
 
     def add_all(self, manifests: Sequence[Manifest]) -> list[KubernetesObject]:
-        """Register objects of one place, a binding after its role.
+        """Register objects of one place, a binding after what it binds.
 
-        To bind a role that is not there yet takes the right to bind every role.
+        To bind a role that is not there yet takes the right to bind every role, and to bind an admission policy with
+        parameters the right to list every object.
         """
         made: dict[tuple[str, str], KubernetesObject] = {}
         for manifest in manifests:
-            role = manifest.get("roleRef") or {}
-            first = made.get((role.get("kind", ""), role.get("name", "")))
+            first = made.get(_bound(manifest))
             scope = self.after(first) if first is not None else self
             made[manifest["kind"], manifest["metadata"]["name"]] = scope.add(manifest)
         return list(made.values())
+
+
+def _bound(manifest: Manifest) -> tuple[str, str]:
+    """Kind and name of what a binding needs to be there; empty for what is no such binding."""
+    if role := manifest.get("roleRef"):
+        return role["kind"], role["name"]
+    spec = manifest.get("spec") or {}
+    return ("ValidatingAdmissionPolicy", spec["policyName"]) if spec.get("paramRef") else ("", "")
 
 
 def open_scope(inputs: StackInputs, component: str, part_of: str) -> Scope:

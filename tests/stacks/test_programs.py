@@ -94,6 +94,17 @@ def test_every_namespace_is_closed_before_a_workload_starts(full: dict[str, Reco
             assert denies[item.inputs["metadata"]["namespace"]] in item.depends_on, item.name
 
 
+def test_a_policy_with_parameters_is_bound_once_it_is_there(full: dict[str, Recording]) -> None:
+    """Before that only those may bind it who may list every object."""
+    policies = {item.inputs["metadata"]["name"]: item.urn for item in objects(full, "ValidatingAdmissionPolicy")}
+    bindings = [
+        item for item in objects(full, "ValidatingAdmissionPolicyBinding") if item.inputs["spec"].get("paramRef")
+    ]
+    assert bindings
+    for item in bindings:
+        assert policies[item.inputs["spec"]["policyName"]] in item.depends_on, item.name
+
+
 def test_a_use_opens_one_flow_and_only_that(full: dict[str, Recording]) -> None:
     out = one(full, "NetworkPolicy", "health-internet/code-to-db").inputs["spec"]
     assert out["policyTypes"] == ["Egress"]
