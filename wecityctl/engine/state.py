@@ -80,7 +80,11 @@ def deployment_in(text: bytes | str) -> Deployment | None:
 
     Raises `ValueError` for what is no checkpoint: valid JSON of another shape is a damaged state, not an empty one.
     """
-    data = json.loads(text)
+    return deployment_of(json.loads(text))
+
+
+def deployment_of(data: Any) -> Deployment | None:
+    """The same of a checkpoint that was parsed. Raises `ValueError`."""
     checkpoint = data.get("checkpoint") if isinstance(data, dict) else None
     if not isinstance(checkpoint, dict):
         raise ValueError("there is no checkpoint in it")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.engine.integrity import flaw, require_sound
-from wecityctl.engine.state import Deployment, deployment_in
+from wecityctl.engine.state import Deployment, deployment_in, deployment_of
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.journal.log import Journal, conclude, read_journal
 from wecityctl.journal.replay import JournalError, Rebuilt, replay
@@ -83,13 +83,13 @@ class FileStore:
         if not self.exists(stack):
             return None, b""
         stored = self.stored(stack)
-        return deployment_in(self._text(stack, stored)), stored
+        return deployment_of(self._document(stack, stored)), stored
 
-    def _text(self, stack: str, stored: bytes) -> bytes:
-        """The checkpoint in `stored`. Raises `WecityError` for one that is damaged."""
+    def _document(self, stack: str, stored: bytes) -> dict[str, Any]:
+        """The checkpoint in `stored`, as it lies there. Raises `WecityError` for one that is damaged."""
         try:
-            text = gzip.decompress(stored) if stored.startswith(_GZIP) else stored
-            deployment_in(text)
+            found: dict[str, Any] = json.loads(_opened(stored))
+            deployment_of(found)
         except (ValueError, OSError, EOFError) as error:
             path = self.path(stack)
             raise WecityError(
@@ -97,17 +97,17 @@ class FileStore:
                 details=f"{path}: {error}",
                 resolution=f"look at {path}.bak, the engine's copy of the state before it",
             ) from error
-        return text
+        return found
 
     def alone(self, stack: str) -> Deployment | None:
         """The deployment as it lies there, whatever a journal adds. Raises `WecityError` for a damaged one."""
         path = self.path(stack)
-        return deployment_in(self._text(stack, path.read_bytes())) if path is not None else None
+        return deployment_of(self._document(stack, path.read_bytes())) if path is not None else None
 
     @staticmethod
     def opened(stored: bytes) -> Deployment | None:
         """The deployment in a state as it is stored. Raises `ValueError`."""
-        return deployment_in(gzip.decompress(stored) if stored.startswith(_GZIP) else stored)
+        return deployment_in(_opened(stored))
 
     def put(self, stack: str, stored: bytes) -> None:
         """Replace the state by one that was stored before. Only with the stack's lock held."""
@@ -146,7 +146,7 @@ class FileStore:
         stored = self.stored(stack)
         if not stored:
             return None
-        found = json.loads(self._text(stack, stored))
+        found = self._document(stack, stored)
         return Checkpoint(
             found["checkpoint"].get("latest") or {}, int(found["version"]), tuple(found.get("features") or ())
         )
@@ -194,7 +194,7 @@ class FileStore:
         )
 
     def _rebuilt(self, stack: str, stored: bytes, journal: Journal) -> tuple[bytes, Rebuilt]:
-        checkpoint = json.loads(self._text(stack, stored))
+        checkpoint = self._document(stack, stored)
         base = checkpoint["checkpoint"].get("latest")
         try:
             rebuilt = replay(base, journal.entries, engine=journal.header.engine, time=journal.header.started)
@@ -302,6 +302,10 @@ class FileStore:
             if path.is_file():
                 return path
         return None
+
+
+def _opened(stored: bytes) -> bytes:
+    return gzip.decompress(stored) if stored.startswith(_GZIP) else stored
 
 
 def _compact(value: object) -> bytes:
