@@ -36,7 +36,7 @@ HARMLESS: Mapping[str, str] = {
     "replicationcontrollers/status": "keeps the spec",
     "replicationcontrollers/scale": "changes replicas alone",
     **{f"{kind}/status": "keeps the spec" for kind in ("daemonsets", "deployments", "replicasets", "statefulsets")},
-    **{f"{kind}/scale": "changes replicas alone" for kind in ("deployments", "replicasets", "statefulsets")},
+    **{f"{kind}/scale": "changes replicas alone" for kind in ("deployments", "replicasets")},
     **{f"{kind}/status": "keeps the spec" for kind in ("jobs", "cronjobs", "ingresses")},
 }
 
