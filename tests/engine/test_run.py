@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -287,6 +288,31 @@ def test_a_city_that_another_run_changes_is_refused(home: Path) -> None:
         assert f"process {os.getpid()}" in caught.value.details
         assert go(city, "preview").exit_code == 0
     assert go(city, "up").exit_code == 0
+
+
+def test_a_run_that_has_patience_waits_until_the_other_has_ended(home: Path) -> None:
+    city = make_city("one", ())
+    backend = open_backend(city)
+    assert backend.files is not None
+    backend.files.prepare()
+    ready, free = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with city_lock(open_backend(city)):
+            ready.set()
+            free.wait(60)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert ready.wait(10)
+    with pytest.raises(LockedError, match="has not ended in 1 s"):
+        go(city, "up", timeouts=Timeouts(lock=1.0))
+    events: list[Event] = []
+    threading.Timer(1.0, free.set).start()
+    assert go(city, "up", events=events, timeouts=Timeouts(lock=60.0)).exit_code == 0
+    thread.join(10)
+    (told,) = [event.message for event in events if isinstance(event, Diagnostic) and "another run" in event.message]
+    assert f"process {os.getpid()}" in told
 
 
 def test_a_program_that_fails_blocks_only_those_who_need_it(home: Path) -> None:

@@ -41,6 +41,16 @@ Timeout = Annotated[
         help="Stop the whole run, in order as Ctrl-C does, when it takes longer: 90s, 10m, 1h30m. Exit code 9.",
     ),
 ]
+LockTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--lock-timeout",
+        metavar="DURATION",
+        parser=duration,
+        show_default="none",
+        help="While another run changes the city, wait for so long: 90s, 10m. Without it the run is refused at once.",
+    ),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(

@@ -34,6 +34,7 @@ def destroy(
         bool, typer.Option("--stop-clouds", help="Stop the city's embedded clouds too; with --delete-data reset them.")
     ] = False,
     timeout: o.Timeout = None,
+    lock_timeout: o.LockTimeout = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Only show what would be removed and what kept; no --confirm is needed.")
     ] = False,
@@ -67,7 +68,7 @@ def destroy(
         keep_going=keep_going,
         confirm_all=True,
         delete_data=delete_data,
-        timeouts=Timeouts(run=timeout or 0.0),
+        timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0),
     )
     request = RunRequest(session, options, tuple(only or ()), output, report_file)
     result = operate(request)

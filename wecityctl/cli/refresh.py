@@ -16,6 +16,7 @@ def refresh(
     only: o.Only = None,
     parallelism: o.Parallelism = o.PARALLELISM,
     timeout: o.Timeout = None,
+    lock_timeout: o.LockTimeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
@@ -25,6 +26,8 @@ def refresh(
     from wecityctl.session import open_session
     from wecityctl.standing import standing
 
-    options = RunOptions("refresh", parallelism=parallelism, timeouts=Timeouts(run=timeout or 0.0))
+    options = RunOptions(
+        "refresh", parallelism=parallelism, timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
+    )
     request = RunRequest(open_session(path, standing), options, tuple(only or ()), output, report_file, details=True)
     raise typer.Exit(exit_code(operate(request)))

@@ -32,6 +32,7 @@ def up(
     yes: o.Yes = False,
     details: o.Details = False,
     timeout: o.Timeout = None,
+    lock_timeout: o.LockTimeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
@@ -52,7 +53,7 @@ def up(
     session = open_session(path, standing)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
-    timeouts = Timeouts(run=timeout or 0.0)
+    timeouts = Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
     removable = None
     if not yes:
         require_can_ask(f"bringing {session.city.name} up", output)

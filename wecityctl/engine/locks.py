@@ -8,8 +8,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import WecityError
 from wecityctl.paths import private_dir, write_private
+
+_LOOK_SECONDS = 0.2
 
 
 class LockedError(WecityError):
@@ -49,9 +52,12 @@ class Lock:
 
 
 @contextmanager
-def city_lock(backend: Backend) -> Iterator[None]:
+def city_lock(
+    backend: Backend, patience: float = 0.0, waiting: Callable[[str], None] = lambda who: None
+) -> Iterator[None]:
     """Hold the city against other changing runs on the same local files; the kernel frees it if we die.
 
+    Where another run holds it, wait for `patience` seconds; `waiting` is told once who that is. Raises `LockedError`.
     Other back ends have the engine's own locks, stack by stack.
     """
     files = backend.files
@@ -62,19 +68,32 @@ def city_lock(backend: Backend) -> Iterator[None]:
     private_dir(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(
-                f"another run is changing {backend.city}",
-                details=_holder(path),
-                resolution="wait until it has ended, or stop it",
-            ) from error
+        if not _locked(descriptor):
+            if patience:
+                waiting(_holder(path))
+            until = time.monotonic() + patience
+            while not _locked(descriptor):
+                if time.monotonic() >= until:
+                    raise LockedError(
+                        f"another run is changing {backend.city}"
+                        + (f" and has not ended in {patience:.0f} s" if patience else ""),
+                        details=_holder(path),
+                        resolution="wait until it has ended (--lock-timeout), or stop it",
+                    )
+                time.sleep(_LOOK_SECONDS)
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(Owner.of(os.getpid()).to_json()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:

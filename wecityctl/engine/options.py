@@ -16,13 +16,15 @@ DAY = 24 * 3600.0
 class Timeouts:
     """Seconds. `run` bounds the whole run and `stack` one stack's (0: no bound); `idle` is how long an engine that has
     nothing under way may say nothing; `cancel` is how long an interrupted engine may go on before it is killed; `age`
-    is how old a record may be that lets `up` leave a stack out."""
+    is how old a record may be that lets `up` leave a stack out; `lock` is how long to wait for another run to end.
+    """
 
     run: float = 0.0
     stack: float = 0.0
     idle: float = 600.0
     cancel: float = 60.0
     age: float = DAY
+    lock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

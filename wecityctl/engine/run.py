@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarte
 from wecityctl.model.outputs import EntryOutputs
 from wecityctl.plan import Plan, make_plan
 
+_WAITS = "waiting until another run has ended: {}"
 UNGUARDED = "the engine's ports are open to the other users of this machine while it runs, because {}"
 
 
@@ -79,16 +80,17 @@ def run(
     begun = time.monotonic()
     provider = choose_provider(options.provider)
     full_plan = make_plan(plan.city, catalogue, plan.placement)
-    leftovers = removal.left_over(backend.list_stacks(), full_plan)
-    kept = tuple(name for name in leftovers if not options.confirms(name))
-    context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
-    names = tuple(context.stacks)
-    sink(RunStarted(options.operation, plan.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
-    runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
     try:
         with ExitStack() as held:
             if options.operation != "preview":
-                held.enter_context(city_lock(backend))
+                # Before anything is read: what another run has changed meanwhile is known then.
+                held.enter_context(_lock(backend, options, sink))
+            leftovers = removal.left_over(backend.list_stacks(), full_plan)
+            kept = tuple(name for name in leftovers if not options.confirms(name))
+            context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
+            depends_on = {stack.name: stack.depends_on for stack in plan.stacks}
+            sink(RunStarted(options.operation, plan.city.name, tuple(context.stacks), depends_on))
+            runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
             runner.go(engine or held.enter_context(Engine(options.program)))
     except OSError as error:
         raise disk_error(error, Path(str(error.filename or ""))) from error
@@ -112,6 +114,10 @@ def run(
     )
     sink(RunFinished(result))
     return result
+
+
+def _lock(backend: Backend, options: RunOptions, sink: Sink) -> AbstractContextManager[None]:
+    return city_lock(backend, options.timeouts.lock, lambda who: sink(Diagnostic("", "info", _WAITS.format(who))))
 
 
 class _Runner:
