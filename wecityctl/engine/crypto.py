@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from wecityctl.errors import AuthenticationError
@@ -100,9 +99,16 @@ def open_salt(passphrase: str, state: str) -> PassphraseCrypter:
 
 def has_secrets(value: Any) -> bool:
     """Whether a property value of the state holds a secret."""
-    if isinstance(value, Mapping):
-        return value.get(SIGNATURE) == SECRET or any(has_secrets(item) for item in value.values())
-    return isinstance(value, list) and any(has_secrets(item) for item in value)
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if item.get(SIGNATURE) == SECRET:
+                return True
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return False
 
 
 def _encode(data: bytes) -> str:
