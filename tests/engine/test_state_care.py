@@ -109,6 +109,8 @@ def test_what_was_harmed_is_mended_and_nothing_is_lost(
     before, _ = files.read(ENTRY)
     harm(files)
     kept = place_of(files).read_bytes()
+    # Every command opens the back end first.
+    assert ENTRY in open_backend(make_city("one", ("health",), backend=backend.url)).list_stacks()
     assert health(files, ENTRY).condition in ("unsound", "damaged")
     with pytest.raises(ConfigurationError, match="needs approval"):
         call("repair")

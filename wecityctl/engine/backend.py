@@ -110,7 +110,7 @@ class Backend:
             self._crypter(salt)
 
     def _salts(self) -> set[str]:
-        return {salt for name in self.list_stacks() if (salt := quick_salt(self.store.stored(name)))}
+        return {salt for name in self.list_stacks() if (salt := quick_salt(self.store.glimpse(name)))}
 
     def salt(self) -> str:
         """The city's salt: the one its state has, or a new one that lives from the first stack written with it."""
@@ -140,7 +140,7 @@ class Backend:
         """The stack's own salt, or the city's for a stack that has none yet."""
         if self.passphrase is None or self.files is None:
             return ""
-        return quick_salt(self.store.stored(stack)) or self.salt()
+        return quick_salt(self.store.glimpse(stack)) or self.salt()
 
     def ensure_stack(self, stack: str) -> None:
         """Make the stack, empty, where it does not exist."""
@@ -202,7 +202,7 @@ def open_backend(city: City) -> Backend:
 def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:
     if provider != PASSPHRASE:
         return None
-    encrypted = store is not None and any(quick_salt(store.stored(name)) for name in store.names())
+    encrypted = store is not None and any(quick_salt(store.glimpse(name)) for name in store.names())
     return find_passphrase(local_default=is_default, encrypted_state=encrypted)
 
 

@@ -95,7 +95,7 @@ class FileStore:
             raise WecityError(
                 f"the state of {stack} cannot be read",
                 details=f"{path}: {error}",
-                resolution=f"look at {path}.bak, the engine's copy of the state before it",
+                resolution="see what is left of it, and go back to that: wecityctl state repair PATH",
             ) from error
         return found
 
@@ -140,6 +140,14 @@ class FileStore:
         stored = path.read_bytes()
         journal = self._open_journal(stack, stored)
         return stored if journal is None else self._rebuilt(stack, stored, journal)[0]
+
+    def glimpse(self, stack: str) -> bytes:
+        """The same for whoever only wants to know how it is encrypted: a damaged journal is left out."""
+        try:
+            return self.stored(stack)
+        except WecityError:
+            path = self.path(stack)
+            return path.read_bytes() if path is not None else b""
 
     def checkpoint(self, stack: str) -> Checkpoint | None:
         """The stack's deployment with the version and the features of its format; `None` for no stack."""
@@ -190,7 +198,7 @@ class FileStore:
         raise DeploymentError(
             f"the state of {stack} was changed while a run's journal was to be replayed",
             details=f"{self.journal(stack)} began with another state, {journal.header.started}",
-            resolution="move the journal to a safe place: the state stays, and the next `up` adopts what exists",
+            resolution="have the journal put aside: wecityctl state repair PATH; the next `up` adopts what exists",
         )
 
     def _rebuilt(self, stack: str, stored: bytes, journal: Journal) -> tuple[bytes, Rebuilt]:

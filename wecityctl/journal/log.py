@@ -21,9 +21,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.paths import private_dir
 
 FORMAT = 1
-_RESOLUTION = (
-    "move the file to a safe place: the state is then the one from before that run; the next `up` adopts what exists"
-)
+_RESOLUTION = "have it put aside: wecityctl state repair PATH; the next `up` adopts what exists"
 
 
 @dataclass(frozen=True, slots=True)
