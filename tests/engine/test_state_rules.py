@@ -383,5 +383,5 @@ def test_a_state_of_another_shape_is_damaged_and_not_empty(text: str, tmp_path: 
     with pytest.raises(WecityError, match=r"the state of one.secrets cannot be read") as failure:
         store.read("one.secrets")
     assert str(path) in failure.value.details
-    assert ".bak" in failure.value.resolution
+    assert "wecityctl state repair" in failure.value.resolution
     assert quick_salt(path.read_bytes()) == ""
