@@ -6,7 +6,7 @@ import asyncio
 from multiprocessing.connection import Connection
 from typing import Any
 
-from wecityctl.engine.wire import ClosePort, Opened, OpenPort, adopt
+from wecityctl.engine.wire import ClosePort, Opened, OpenPort, adopt, incoming
 
 
 def main(descriptor: int) -> None:
@@ -18,19 +18,8 @@ def main(descriptor: int) -> None:
 async def _serve(connection: Connection) -> None:
     from wecityctl.provider.server import ProviderServer
 
-    loop = asyncio.get_running_loop()
-    orders: asyncio.Queue[Any] = asyncio.Queue()
-
-    def receive() -> None:
-        try:
-            orders.put_nowait(connection.recv())
-        except (EOFError, OSError):
-            loop.remove_reader(connection.fileno())
-            orders.put_nowait(None)
-
-    loop.add_reader(connection.fileno(), receive)
     async with ProviderServer() as server:
-        while (order := await orders.get()) is not None:
+        async for order in incoming(connection):
             connection.send(await _obey(server, order))
 
 

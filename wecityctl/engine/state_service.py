@@ -26,7 +26,7 @@ from wecityctl.engine.outcome import describe
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.store_file import FileStore, disk_error
 from wecityctl.engine.updates import KINDS, About, OpenStack, Update
-from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt
+from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt, incoming
 from wecityctl.errors import WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT
@@ -306,19 +306,8 @@ def main(descriptor: int) -> None:
 
 
 async def _serve(connection: Connection) -> None:
-    loop = asyncio.get_running_loop()
-    orders: asyncio.Queue[Any] = asyncio.Queue()
-
-    def receive() -> None:
-        try:
-            orders.put_nowait(connection.recv())
-        except (EOFError, OSError):
-            loop.remove_reader(connection.fileno())
-            orders.put_nowait(None)
-
-    loop.add_reader(connection.fileno(), receive)
     async with StateService() as service:
-        while (order := await orders.get()) is not None:
+        async for order in incoming(connection):
             answer = await _obey(service, order)
             # Nobody waits for it any more where the run has been killed.
             with suppress(OSError):

@@ -5,10 +5,11 @@ Only processes of one run, all started from the same package, ever speak this; n
 
 from __future__ import annotations
 
+import asyncio
 import copyreg
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -192,3 +193,20 @@ def adopt(descriptor: int) -> Connection:
     """The connection on an inherited descriptor, kept from further children."""
     os.set_inheritable(descriptor, False)
     return Connection(descriptor)
+
+
+async def incoming(connection: Connection) -> AsyncIterator[Any]:
+    """The messages that come over a connection, until its other end is closed."""
+    loop = asyncio.get_running_loop()
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    def receive() -> None:
+        try:
+            messages.put_nowait(connection.recv())
+        except (EOFError, OSError):
+            loop.remove_reader(connection.fileno())
+            messages.put_nowait(None)
+
+    loop.add_reader(connection.fileno(), receive)
+    while (message := await messages.get()) is not None:
+        yield message

@@ -61,21 +61,21 @@ class JournalFile:
             raise self._error(error) from error
         self._stream: IO[bytes] = os.fdopen(descriptor, "wb", buffering=0)
         self._batches = 0
-        self._write(asdict(header))
+        self._write(_canonical(asdict(header)))
         _sync_directory(path.parent)
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch; on the disk when this returns. Raises `DeploymentError`; then the batch is not there."""
         number, text = self._batches + 1, _canonical(list(entries))
-        self._write({"batch": number, "check": _check(text), "entries": list(entries)})
+        self._write(f'{{"batch":{number},"check":"{_check(text)}","entries":{text}}}')
         self._batches = number
 
     def close(self) -> None:
         """Close the file; what was appended stays."""
         self._stream.close()
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        data = _canonical(line).encode() + b"\n"
+    def _write(self, line: str) -> None:
+        data = line.encode() + b"\n"
         start = os.fstat(self._stream.fileno()).st_size
         try:
             written = self._stream.write(data)
