@@ -84,8 +84,7 @@ def health(files: FileStore, stack: str) -> Health:
         return Health(stack, "damaged", f"{error.message}: {error.details}" if error.details else error.message)
     found = deployment or {}
     pending = len(found.get("pending_operations") or ())
-    updated = str((found.get("manifest") or {}).get("time") or "")
-    numbers = (len(found.get("resources") or ()), pending, updated, len(stored))
+    numbers = (len(found.get("resources") or ()), pending, _updated(found), len(stored))
     held = locks.locks_on(files, stack)
     if held and not all(lock.is_dead for lock in held):
         return Health(stack, "under way", "; ".join(map(str, held)), *numbers)
@@ -136,7 +135,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
             resolution="put a copy back with `wecityctl state restore`; without one, move the file away and run `up`, "
             "which adopts what exists",
         )
-    when = str((earlier.get("manifest") or {}).get("time") or "an unknown time")
+    when = _updated(earlier) or "an unknown time"
     what = f"go back to the state of {when}, {len(earlier.get('resources') or ())} resources"
     return Mending(stack, what, to(earlier))
 
@@ -184,14 +183,7 @@ def imported(text: bytes, stack: str) -> Deployment:
 
 def replace(backend: Backend, stack: str, deployment: Deployment) -> Path | None:
     """Give the stack this state; where the one before was put, `None` for no state before. Raises `LockedError`."""
-    files = files_of(backend)
-    with locks.held(backend, files, stack):
-        before = _put_aside(files, stack)
-        if not files.exists(stack):
-            files.create(stack)
-        _forget(files, stack)
-        files.write(stack, deployment)
-    return before
+    return _exchange(backend, stack, lambda files: files.write(stack, deployment))
 
 
 def back_up(files: FileStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
@@ -242,17 +234,28 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
 
 def restore(backend: Backend, item: Copy) -> Path | None:
     """Put a state of an archive in its place; where the one before was put. Raises `LockedError`."""
+    return _exchange(backend, item.stack, lambda files: files.put(item.stack, item.stored))
+
+
+def _exchange(backend: Backend, stack: str, write: Callable[[FileStore], None]) -> Path | None:
+    """Put the stack's state aside and write another one, with the locks held; where the one before was put."""
     files = files_of(backend)
-    with locks.held(backend, files, item.stack):
-        before = _put_aside(files, item.stack)
-        _forget(files, item.stack)
-        files.put(item.stack, item.stored)
+    with locks.held(backend, files, stack):
+        files.prepare()
+        before = _put_aside(files, stack)
+        # What was noted is of another state: the next `up` looks at the stack.
+        files.record(stack).unlink(missing_ok=True)
+        write(files)
     return before
 
 
 def _copy(stack: str, stored: bytes) -> Copy:
     found: Mapping[str, Any] = FileStore.opened(stored) or {}
-    return Copy(stack, stored, len(found.get("resources") or ()), str((found.get("manifest") or {}).get("time") or ""))
+    return Copy(stack, stored, len(found.get("resources") or ()), _updated(found))
+
+
+def _updated(deployment: Mapping[str, Any]) -> str:
+    return str((deployment.get("manifest") or {}).get("time") or "")
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -288,8 +291,3 @@ def _aside(files: FileStore, path: Path | None, *, move: bool = True) -> Path | 
     except OSError as error:
         raise disk_error(error, place) from error
     return place
-
-
-def _forget(files: FileStore, stack: str) -> None:
-    """Have the next `up` look at the stack: what was noted of it is of another state."""
-    files.record(stack).unlink(missing_ok=True)

@@ -111,7 +111,6 @@ class FileStore:
 
     def put(self, stack: str, stored: bytes) -> None:
         """Replace the state by one that was stored before. Only with the stack's lock held."""
-        self.prepare()
         before, name = self.path(stack), f"{stack}.json.gz" if stored.startswith(_GZIP) else f"{stack}.json"
         self._put(self._stacks / name, stored)
         if before is not None and before.name != name:
@@ -124,9 +123,7 @@ class FileStore:
         copies = sorted(history.glob("*.checkpoint.json*"), reverse=True)
         for each in [*([path.with_name(f"{path.name}.bak")] if path is not None else []), *copies]:
             with suppress(OSError, ValueError):
-                data = each.read_bytes()
-                text = gzip.decompress(data) if ".gz" in each.suffixes else data
-                yield deployment_in(text) or {}
+                yield self.opened(each.read_bytes()) or {}
 
     def sealed(self, stack: str) -> Deployment | None:
         """The stack's deployment with its secrets encrypted."""
@@ -266,8 +263,7 @@ class FileStore:
         directory = self.root / ".pulumi" / "history" / PROJECT / stack
         entries = []
         for path in sorted(directory.glob("*.history.json*"), reverse=True)[:count]:
-            data = path.read_bytes()
-            entries.append(json.loads(gzip.decompress(data) if path.suffix == ".gz" else data))
+            entries.append(json.loads(_opened(path.read_bytes())))
         return entries
 
     def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
