@@ -18,7 +18,7 @@ from tests.support.admission import of_city, operator
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
 from wecityctl.model import naming
-from wecityctl.model.city import City, Cloud, Compliance, Waiver
+from wecityctl.model.city import City, Cloud, Compliance, Waiver, Zone
 from wecityctl.model.disclosure import AUTHORIZATION, CONNECTION, QUERY, SETTING, TEXT, TOKEN, VARIABLE
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.plain_secrets_admission import readable
@@ -193,10 +193,12 @@ def test_nothing_is_judged_in_a_namespace_that_is_nobodys(fenced: ControlPlane) 
 
 
 def test_an_extranets_entry_point_may_be_at_a_balancer_that_is_there_already(fenced: ControlPlane) -> None:
-    vendor = Cloud("main", "tencentcloud", ("internet", "extranet", "ex"), region="ap-guangzhou")
-    harbour = strict_city("harbour", clouds=(vendor,))
-    place = naming.platform_namespace("application", "extranet")
-    space = namespace(harbour.name, place)
+    # A zone whose platform namespace no other test makes: nobody empties it here, so it is never gone.
+    zones = (Zone("internet", "internet"), Zone("quayside", "government-extranet"), Zone("ex", "data-exchange"))
+    vendor = Cloud("main", "tencentcloud", tuple(zone.name for zone in zones), region="ap-guangzhou")
+    harbour = strict_city("harbour", clouds=(vendor,), zones=zones)
+    place = naming.platform_namespace("application", "quayside")
+    space = namespace(harbour.name, place, zone="quayside")
     space["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce")
     held = [of_city(item, harbour.name) for item in held_by(rule("extranet-exposure"), harbour, OWN_IMAGES)]
     made = [*cluster_roles(harbour), *manager(harbour), space, *held]
