@@ -189,6 +189,13 @@ def test_not_ready_in_time_is_killed_and_counted(supervised: Supervised) -> None
     assert "was not ready after 0.3 s" in supervised.status("a").deaths[0].how
 
 
+def test_one_that_never_becomes_ready_is_given_up_however_slowly_it_dies(supervised: Supervised) -> None:
+    probe = Probe("tcp", "127.0.0.1:1", interval=0.05)
+    supervised.apply(Service("a", FOREVER, ready=probe, ready_timeout=0.3, retries=2, retry_window=0.1))
+    assert supervised.wait(20)[0] == "failed"
+    assert supervised.status("a").reason == "died 3 times without having been ready; not restarted"
+
+
 def test_waiting_has_an_end(supervised: Supervised) -> None:
     supervised.apply(Service("a", FOREVER, ready=NEVER))
     result, events = supervised.wait(0.5)

@@ -61,8 +61,8 @@ class Service:
     stop_signal  sent to the process group; whatever is left of the group after `stop_timeout` gets SIGKILL.
     parent_death the signal this process gets from the kernel if the supervisor dies (0: none).
     required     whether the cloud counts as ready only with it, and as degraded without it.
-    retries      deaths (in `retry_window` seconds) after which it is left dead and reported as failed. Back-off doubles
-                 from half a second to ten.
+    retries      deaths (in `retry_window` seconds, or since it was last ready) after which it is left dead and reported
+                 as failed. Back-off doubles from half a second to ten.
     """
 
     name: str

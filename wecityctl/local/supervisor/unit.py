@@ -58,6 +58,8 @@ class Unit:
         self.seconds = 0.0
         self.restarts = 0
         self.deaths: deque[Death] = deque(maxlen=_KEPT_DEATHS)
+        # Deaths since it was last ready.
+        self._in_vain = 0
         self._world = world
         self._log = log
         self._heard = False
@@ -92,9 +94,9 @@ class Unit:
                 how = await self._one_life()
                 if how:
                     await self._mourn(how)
-            self._enter(
-                "failed", f"died {self._recent_deaths()} times in {self.service.retry_window:g} s; not restarted"
-            )
+            lately = self._deaths_that_count() > self._in_vain
+            often = f"in {self.service.retry_window:g} s" if lately else "without having been ready"
+            self._enter("failed", f"died {self._deaths_that_count()} times {often}; not restarted")
         finally:
             if self.child is not None:
                 self._enter("stopping")
@@ -181,6 +183,7 @@ class Unit:
                 return False
             await asyncio.sleep(probe.interval)
         self.seconds = time.monotonic() - begin
+        self._in_vain = 0
         self._enter("ready")
         return True
 
@@ -239,18 +242,21 @@ class Unit:
         self.child = None
         death = Death(time.time(), how, lines)
         self.deaths.append(death)
+        self._in_vain += 1
         self._enter("backoff", how)
         self._world.died(self, death)
         if not self._given_up():
             self.restarts += 1
-            await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._recent_deaths() - 1)))
+            await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._deaths_that_count() - 1)))
 
-    def _recent_deaths(self) -> int:
+    def _deaths_that_count(self) -> int:
+        """Those of late, and however far apart all since it was last ready: some programs die only when killed for
+        not being ready, a minute after each start."""
         since = time.time() - self.service.retry_window
-        return sum(1 for death in self.deaths if death.at >= since)
+        return max(self._in_vain, sum(1 for death in self.deaths if death.at >= since))
 
     def _given_up(self) -> bool:
-        return self._recent_deaths() > min(self.service.retries, _KEPT_DEATHS - 1)
+        return self._deaths_that_count() > min(self.service.retries, _KEPT_DEATHS - 1)
 
     async def _end_child(self) -> None:
         child = self.child
