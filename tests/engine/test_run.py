@@ -25,8 +25,9 @@ from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.environment import plain_environment
 from wecityctl.engine.execute import cli_path
 from wecityctl.engine.interrupts import time_limit
-from wecityctl.engine.locks import LockedError, city_lock
+from wecityctl.engine.locks import LockedError
 from wecityctl.engine.options import Timeouts
+from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.secret_store import SecretStore
 from wecityctl.engine.secret_write import remove_secret, set_secret
 from wecityctl.engine.store_cli import CliStore, run_cli
@@ -282,7 +283,7 @@ def test_a_passphrase_file_may_hold_it(home: Path, tmp_path: Path, monkeypatch: 
 def test_a_city_that_another_run_changes_is_refused(home: Path) -> None:
     city = make_city("one", ())
     backend = open_backend(city)
-    with city_lock(backend):
+    with whole_city(backend):
         with pytest.raises(LockedError) as caught:
             go(city, "up")
         assert f"process {os.getpid()}" in caught.value.details
@@ -298,7 +299,7 @@ def test_a_run_that_has_patience_waits_until_the_other_has_ended(home: Path) -> 
     ready, free = threading.Event(), threading.Event()
 
     def other() -> None:
-        with city_lock(open_backend(city)):
+        with whole_city(open_backend(city)):
             ready.set()
             free.wait(60)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.model.naming import digest
-from wecityctl.paths import state_dir, write_private
+from wecityctl.paths import state_dir, turn_of, write_private
 
 
 class Restored:
@@ -40,10 +40,15 @@ class Restored:
         self._counts[f"{cluster}|{key}"] = self.count(cluster, key) + 1
 
     def save(self) -> None:
-        """Write the counts. Raises `OSError`."""
-        if self._counts != self._before:
-            write_private(self._path, json.dumps(self._counts, indent=1, sort_keys=True).encode())
-            self._before = dict(self._counts)
+        """Write the counts that have changed; another run's stay. Raises `OSError`."""
+        changed = {key for key in {*self._counts, *self._before} if self._counts.get(key) != self._before.get(key)}
+        if not changed:
+            return
+        with turn_of(self._path):
+            others = {key: value for key, value in _load(self._path).items() if key not in changed}
+            counts = others | {key: self._counts[key] for key in changed if key in self._counts}
+            write_private(self._path, json.dumps(counts, indent=1, sort_keys=True).encode())
+        self._before = dict(self._counts)
 
 
 def _load(path: Path) -> dict[str, int]:

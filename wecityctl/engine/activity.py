@@ -17,7 +17,7 @@ from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import digest
 from wecityctl.model.security import is_security_kind
-from wecityctl.paths import state_dir, write_private
+from wecityctl.paths import state_dir, turn_of, write_private
 
 What = Literal["restored", "made again", "removed"]
 
@@ -72,19 +72,17 @@ def _what(item: Finding, *, made: bool) -> What | None:
 
 
 def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
-    """Add to what was noted, of which the last `keep` of each stack stay. Only while the city is locked.
-
-    Raises `OSError`.
-    """
+    """Add to what was noted, of which the last `keep` of each stack stay. Raises `OSError`."""
     new = tuple(done)
     if not new:
         return
-    by_stack: dict[str, list[Activity]] = {}
-    for item in (*read(backend), *new):
-        by_stack.setdefault(item.stack, []).append(item)
-    kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
-    text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
-    write_private(_path(backend), text.encode("utf-8", "backslashreplace"))
+    path, by_stack = _path(backend), dict[str, list[Activity]]()
+    with turn_of(path):
+        for item in (*read(backend), *new):
+            by_stack.setdefault(item.stack, []).append(item)
+        kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
+        text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
+        write_private(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read(backend: Backend) -> tuple[Activity, ...]:

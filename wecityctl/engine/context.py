@@ -14,6 +14,7 @@ from wecityctl.engine.landing import narrowed
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
+from wecityctl.engine.run_locks import RunLocks
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.inputs import Cluster, StackInputs, reach_of, reaches
@@ -38,8 +39,10 @@ class Context:
         unreachable: Mapping[str, WecityError] | None = None,
         kept: tuple[str, ...] = (),
         stopped: Mapping[str, Cluster] | None = None,
+        locks: RunLocks | None = None,
     ) -> None:
         self.plan = plan
+        self.locks = locks or RunLocks()
         self.options = options
         # Grows while the run goes on: a landing zone that comes up brings its cluster.
         self.clusters: dict[str, Cluster] = dict(clusters)

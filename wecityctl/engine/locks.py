@@ -1,17 +1,15 @@
-"""Who may change a city's state: our lock on the city, and the engine's own locks that a dead run left behind.
+"""The engine's own locks on stacks: those that a run of ours takes as the engine does, and those that the dead left.
 
 A lock is broken only when its owner is provably dead on this machine; any other is named and left to `unlock`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +19,7 @@ from wecityctl.engine.process import Owner
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import WecityError
-from wecityctl.paths import private_dir, write_private
-
-_LOOK_SECONDS = 0.2
+from wecityctl.paths import write_private
 
 
 class LockedError(WecityError):
@@ -49,57 +45,6 @@ class Lock:
 
     def __str__(self) -> str:
         return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"
-
-
-@contextmanager
-def city_lock(
-    backend: Backend, patience: float = 0.0, waiting: Callable[[str], None] = lambda who: None
-) -> Iterator[None]:
-    """Hold the city against other changing runs on the same local files; the kernel frees it if we die.
-
-    Where another run holds it, wait for `patience` seconds; `waiting` is told once who that is. Raises `LockedError`.
-    Other back ends have the engine's own locks, stack by stack.
-    """
-    files = backend.files
-    if files is None:
-        yield
-        return
-    path = files.city_lock(backend.city)
-    private_dir(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not _locked(descriptor):
-            if patience:
-                waiting(_holder(path))
-            until = time.monotonic() + patience
-            while not _locked(descriptor):
-                if time.monotonic() >= until:
-                    raise LockedError(
-                        f"another run is changing {backend.city}"
-                        + (f" and has not ended in {patience:.0f} s" if patience else ""),
-                        details=_holder(path),
-                        resolution="wait until it has ended (--lock-timeout), or stop it",
-                    )
-                time.sleep(_LOOK_SECONDS)
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(Owner.of(os.getpid()).to_json()).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError, ValueError, TypeError):
-        return str(Owner(**json.loads(path.read_text())))
-    return ""
 
 
 def locks_on(files: FileStore, stack: str) -> list[Lock]:
@@ -157,21 +102,25 @@ def take(files: FileStore, stack: str) -> Path:
 
 
 @contextmanager
-def held(backend: Backend, files: FileStore, stack: str) -> Iterator[None]:
-    """The city and the stack, locked against other runs and plain `pulumi`. Locks of the dead go first.
+def held_in_engine(files: FileStore, stack: str) -> Iterator[None]:
+    """The stack, locked as the engine does. Locks of the dead go first; what they have journaled stays as it is.
 
-    What they have journaled stays as it is: for whoever replaces the state. Raises `LockedError`.
+    Raises `LockedError`.
     """
-    with city_lock(backend):
-        found = locks_on(files, stack)
-        _require_free(stack, [lock for lock in found if not lock.is_dead])
-        for dead in found:
-            dead.path.unlink(missing_ok=True)
-        lock = take(files, stack)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    found = locks_on(files, stack)
+    _require_free(stack, [lock for lock in found if not lock.is_dead])
+    for dead in found:
+        dead.path.unlink(missing_ok=True)
+    lock = take(files, stack)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def is_left_behind(files: FileStore, stack: str) -> bool:
+    """Whether a run that is over has left a lock of the engine on the stack, or a journal."""
+    return files.journal(stack).exists() or any(lock.is_dead for lock in locks_on(files, stack))
 
 
 def break_dead(backend: Backend, stack: str) -> list[Lock]:

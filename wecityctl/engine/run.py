@@ -6,8 +6,8 @@ Blocks until all has ended. Sends events, never prints; every decision is a modu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
 from wecityctl.engine.keeping import Keeping
 from wecityctl.engine.landing import LAYER as LANDING
-from wecityctl.engine.locks import break_dead, city_lock
+from wecityctl.engine.locks import break_dead, is_left_behind
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import exit_code_of
@@ -29,6 +29,7 @@ from wecityctl.engine.provider_choice import choose_provider
 from wecityctl.engine.remade import forget_old_clusters, require_same_clusters
 from wecityctl.engine.remaining import remaining_notes
 from wecityctl.engine.removal import guarded_urns
+from wecityctl.engine.run_locks import ContendedError, RunLocks, part_of_city, whole_city
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.skip import Skipper
 from wecityctl.engine.state import Deployment
@@ -80,18 +81,27 @@ def run(
     begun = time.monotonic()
     provider = choose_provider(options.provider)
     full_plan = make_plan(plan.city, catalogue, plan.placement)
+    depends_on = {stack.name: stack.depends_on for stack in plan.stacks}
+    sink(RunStarted(options.operation, plan.city.name, tuple(depends_on), depends_on))
+    alone: frozenset[str] = frozenset()
     try:
-        with ExitStack() as held:
-            if options.operation != "preview":
+        with ExitStack() as kept_open:
+            engine = engine or kept_open.enter_context(Engine(options.program))
+            while True:
                 # Before anything is read: what another run has changed meanwhile is known then.
-                held.enter_context(_lock(backend, options, sink))
-            leftovers = removal.left_over(backend.list_stacks(), full_plan)
-            kept = tuple(name for name in leftovers if not options.confirms(name))
-            context = Context(plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped)
-            depends_on = {stack.name: stack.depends_on for stack in plan.stacks}
-            sink(RunStarted(options.operation, plan.city.name, tuple(context.stacks), depends_on))
-            runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
-            runner.go(engine or held.enter_context(Engine(options.program)))
+                with _locked(backend, plan, full_plan, options, alone, sink) as locks:
+                    leftovers = removal.left_over(backend.list_stacks(), full_plan)
+                    kept = tuple(name for name in leftovers if not options.confirms(name))
+                    context = Context(
+                        plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped, locks
+                    )
+                    runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
+                    try:
+                        runner.go(engine)
+                        break
+                    except ContendedError as contended:
+                        # Nothing is changed yet. What it grows by each time is stacks of the plan.
+                        alone |= contended.stacks
     except OSError as error:
         raise disk_error(error, Path(str(error.filename or ""))) from error
     result = RunResult(
@@ -116,8 +126,21 @@ def run(
     return result
 
 
-def _lock(backend: Backend, options: RunOptions, sink: Sink) -> AbstractContextManager[None]:
-    return city_lock(backend, options.timeouts.lock, lambda who: sink(Diagnostic("", "info", _WAITS.format(who))))
+def _locked(
+    backend: Backend, plan: Plan, full_plan: Plan, options: RunOptions, alone: Collection[str], sink: Sink
+) -> AbstractContextManager[RunLocks]:
+    """The locks that the run begins with: all of the city for all of it, otherwise the part's own and what it is on."""
+    if options.operation == "preview":
+        return nullcontext(RunLocks())
+
+    def waiting(who: str) -> None:
+        sink(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", ") or "of the city")))
+
+    # Another cluster for a cloud is every stack's matter.
+    if len(plan.stacks) == len(full_plan.stacks) or options.new_clusters:
+        return whole_city(backend, options.timeouts.lock, waiting)
+    shared = {name for stack in plan.stacks for name in (stack.name, *stack.depends_on)}
+    return part_of_city(backend, shared, alone, options.timeouts.lock, waiting)
 
 
 class _Runner:
@@ -199,6 +222,8 @@ class _Runner:
         forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
         work = [name for name in context.stacks if self._is_work(forward, name)]
         needed = bool(work)
+        if self._options.operation != "preview":
+            context.locks.claim(self._to_change(work))
         if needed:
             if not all(forward.is_settled(name) for name in work):
                 self._warm_up(engine)
@@ -234,6 +259,17 @@ class _Runner:
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
             self._settle_undeclared(forward.with_kept, engine)
+
+    def _to_change(self, work: Iterable[str]) -> frozenset[str]:
+        """The stacks that this run may change: those with work, all that is on these, and what has been left behind."""
+        context, files = self._context, self._context.backend.files
+        found = {*work, *(name for name in self._leftovers if self._options.confirms(name))}
+        if files is not None:
+            found |= {name for name in context.stacks if is_left_behind(files, name)}
+        for name, stack in context.stacks.items():
+            if found.intersection(stack.depends_on):
+                found.add(name)
+        return frozenset(found)
 
     def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
         """Last, when the states have whatever the run has made."""
@@ -369,6 +405,7 @@ class _Runner:
 
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
+        context.locks.claim((*context.stacks, *self._leftovers))
         self._warm_up(engine)
         context.backend.unlock()
         self._note_guard(engine)

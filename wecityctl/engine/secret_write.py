@@ -8,11 +8,12 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
-from wecityctl.engine.locks import break_dead, city_lock
+from wecityctl.engine.locks import break_dead
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.outcome import result_of
 from wecityctl.engine.records import discard
+from wecityctl.engine.run_locks import part_of_city
 from wecityctl.engine.schedule import Schedule
 from wecityctl.engine.secret_store import SecretStore
 from wecityctl.engine.wire import Job, PortRights, Report
@@ -22,16 +23,18 @@ from wecityctl.model.events import StackResult
 
 def set_secret(backend: Backend, name: str, value: str) -> None:
     """Keep `value` under `name`, in place of what was there."""
-    _write(backend, {**SecretStore(backend).read(), name: value})
+    _write(backend, lambda values: {**values, name: value})
 
 
 def remove_secret(backend: Backend, name: str) -> None:
     """Forget a value; a generated one that is still needed is made anew by the next `up`."""
-    values = SecretStore(backend).read()
-    if name not in values:
-        raise ConfigurationError(f"there is no secret {name!r}", details="there are: " + ", ".join(sorted(values)))
-    del values[name]
-    _write(backend, values)
+
+    def without(values: dict[str, str]) -> dict[str, str]:
+        if name not in values:
+            raise ConfigurationError(f"there is no secret {name!r}", details="there are: " + ", ".join(sorted(values)))
+        return {key: kept for key, kept in values.items() if key != name}
+
+    _write(backend, without)
 
 
 class _Write:
@@ -59,13 +62,16 @@ class _Write:
         return None
 
 
-def _write(backend: Backend, values: Mapping[str, str]) -> None:
+def _write(backend: Backend, change: Callable[[dict[str, str]], Mapping[str, str]]) -> None:
     backend.unlock()
-    stack = SecretStore(backend).stack
-    options = RunOptions("up", program="")
-    with city_lock(backend), Engine("") as engine, Interrupts() as interrupts:
-        task = _Write(backend, JobMaker(backend, engine, options), values)
-        result = Loop(task, Schedule({stack: ()}), engine, interrupts, lambda event: None, 1).go()[stack]
+    store = SecretStore(backend)
+    stack, options = store.stack, RunOptions("up", program="")
+    with part_of_city(backend, (), (stack,)):
+        # Read with the lock held: what another run has kept meanwhile stays.
+        values = change(store.read())
+        with Engine("") as engine, Interrupts() as interrupts:
+            task = _Write(backend, JobMaker(backend, engine, options), values)
+            result = Loop(task, Schedule({stack: ()}), engine, interrupts, lambda event: None, 1).go()[stack]
     if result.outcome == "cancelled":
         raise CancelledError("the secret store was not changed")
     if result.outcome != "unchanged":

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from wecityctl.engine import locks
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.integrity import flaw, require_sound, with_what_is_lost
+from wecityctl.engine.run_locks import one_stack
 from wecityctl.engine.state import Deployment, deployment_in
 from wecityctl.engine.store_file import FileStore, disk_error
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
@@ -114,7 +115,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
         return lambda: replace(backend, stack, deployment)
 
     def without_journal() -> None:
-        with locks.held(backend, files, stack):
+        with one_stack(backend, files, stack):
             _aside(files, files.journal(stack))
 
     if found.condition not in ("unsound", "damaged"):
@@ -240,7 +241,7 @@ def restore(backend: Backend, item: Copy) -> Path | None:
 def _exchange(backend: Backend, stack: str, write: Callable[[FileStore], None]) -> Path | None:
     """Put the stack's state aside and write another one, with the locks held; where the one before was put."""
     files = files_of(backend)
-    with locks.held(backend, files, stack):
+    with one_stack(backend, files, stack):
         files.prepare()
         before = _put_aside(files, stack)
         # What was noted is of another state: the next `up` looks at the stack.

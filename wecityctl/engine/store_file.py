@@ -295,9 +295,9 @@ class FileStore:
         """Where the owner of the engine's lock is noted."""
         return self.root / ".wecity" / "locks" / f"{stack}.json"
 
-    def city_lock(self, city: str) -> Path:
-        """The file whose lock a changing run on the city holds."""
-        return self.root / ".wecity" / "locks" / f"{city}.run"
+    def run_lock(self, name: str) -> Path:
+        """The file whose lock a run holds on a city, or on a stack of it."""
+        return self.root / ".wecity" / "locks" / f"{name}.run"
 
     def path(self, stack: str) -> Path | None:
         """Where the state of the stack lies; `None` for no stack."""

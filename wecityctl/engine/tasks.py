@@ -39,6 +39,7 @@ from wecityctl.model.words import counted
 
 def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
     """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
+    context.locks.claim((stack,))
     for lock in break_dead(context.backend, stack):
         sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
     restore_lost(context, stack, sink)

@@ -151,6 +151,12 @@ class UndeclaredControl:
 
         city, declared = self._context.plan.city, self._declared(cluster, results)
         found = await find_on(client, city, cluster.cloud, declared, home=home)
+        if found.strangers and self._elsewhere:
+            # Another run may have made it meanwhile, and had it in its journal before: what is undeclared is so twice.
+            first = {item.finding.uid for item in found.strangers}
+            declared |= self._declared(cluster, results)
+            found = await find_on(client, city, cluster.cloud, declared, home=home)
+            found = replace(found, strangers=tuple(item for item in found.strangers if item.finding.uid in first))
         removed: Removed = {}
         confirmed = [item for item in found.strangers if self._is_confirmed(item.finding, home, results)]
         if obstacle := self._obstacle(results):
