@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 APP = "wecityctl"
@@ -43,21 +40,6 @@ def private_dir(path: Path) -> Path:
         private_dir(path.parent)
         path.mkdir(exist_ok=True, mode=0o700)
     return path
-
-
-@contextmanager
-def turn_of(path: Path) -> Iterator[None]:
-    """Have `path` alone among processes of this machine that do the same, to read and write it; waits for them.
-
-    The lock is a file beside it, since `path` itself may be replaced meanwhile.
-    """
-    private_dir(path.parent)
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def write_private(path: Path, data: bytes) -> None:

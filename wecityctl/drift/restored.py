@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wecityctl.filelock import turn_of
 from wecityctl.model.naming import digest
-from wecityctl.paths import state_dir, turn_of, write_private
+from wecityctl.paths import state_dir, write_private
 
 
 class Restored:

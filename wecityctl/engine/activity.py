@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from wecityctl.engine.backend import Backend
+from wecityctl.filelock import turn_of
 from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import digest
 from wecityctl.model.security import is_security_kind
-from wecityctl.paths import state_dir, turn_of, write_private
+from wecityctl.paths import state_dir, write_private
 
 What = Literal["restored", "made again", "removed"]
 
