@@ -1,0 +1,297 @@
+"""Objects as rows of a PostgreSQL table: the table of Pulumi's `postgres://` back end, through the library asyncpg.
+
+The library is asynchronous, so that every step of it can be given a time limit; it runs on an event loop in a thread
+of its own. Pulumi's table is in github.com/pulumi/pulumi/pkg/v3/backend/diy/postgres: key, JSON with the data in
+base64, and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError as FutureCancelledError
+from datetime import UTC
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
+from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
+from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
+
+T = TypeVar("T")
+
+# Pulumi itself takes the first; the second is libpq's other name for the same.
+SCHEMES: Final = ("postgres", "postgresql")
+TABLE: Final = "pulumi_state"
+CONNECTIONS: Final = 4
+_TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+# Parameters that may be shown: none of them holds a secret.
+_SHOWN: Final = ("host", "port", "dbname", "table", "sslmode", "application_name", "search_path")
+# Parameters of Pulumi's driver that are nothing to this one, which would send them to the server as settings.
+_DRIVERS_OWN: Final = frozenset(
+    {
+        "connect_timeout", "client_encoding", "datestyle", "fallback_application_name", "binary_parameters",
+        "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+        "sslcompression", "sslsni", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
+    }
+)  # fmt: skip
+# Classes of SQLSTATE after which the same may succeed: connection, rollback, resources, operator, system, internal.
+_PASSING: Final = ("08", "40", "53", "57", "58", "XX")
+_REFUSED: Final = ("28", "42501")
+_NO_DATABASE: Final = "3D000"
+_WRITER: Final = "wecity_writer"
+_SIZE: Final = "octet_length(rtrim(data->>'data', '=')) * 3 / 4"
+_DURABLE: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+
+def open_url(url: str, limits: Limits) -> Postgres:
+    """The table of a `postgres://` URL; it is made where it is missing, as Pulumi makes it.
+
+    Raises `ConfigurationError` for a URL that cannot be used and for a missing database, `AuthenticationError` for
+    refused credentials, and `DeploymentError` where the server does not answer.
+    """
+    dsn, table, public, secrets = read_url(url, os.environ.get("PGSSLMODE", ""))
+    found = Postgres(dsn, table, public, secrets, limits)
+    try:
+        found.prepare()
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def read_url(url: str, sslmode: str) -> tuple[str, str, str, tuple[str, ...]]:
+    """The URL for the library, the table's name, the URL that may be shown, and what no message may contain.
+
+    `sslmode` is the one of the environment; without any it is `require`, as in Pulumi's driver. Raises
+    `ConfigurationError`, which does not show the URL.
+    """
+    try:
+        split = urlsplit(url)
+        query = dict(parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query)))
+        password = unquote(split.password or "")
+        _ = split.port
+    except ValueError:
+        raise ConfigurationError(
+            "the postgres:// URL of the state cannot be read",
+            resolution="write postgres://user@host:5432/database?sslmode=require, special characters percent-encoded",
+        ) from None
+    table = query.pop("table", "") or TABLE
+    if not _TABLE_NAME.fullmatch(table):
+        raise ConfigurationError(
+            f"{table!r} cannot be the table of a state",
+            resolution="name a table with letters, digits and underscores",
+        )
+    secrets = tuple(filter(None, (password, split.password or "", query.get("password"), query.get("sslpassword"))))
+    host = split.netloc.rpartition("@")[2]
+    kept = {name: value for name, value in query.items() if name in _SHOWN}
+    public = urlunsplit(("postgres", host, split.path, urlencode({**kept, "table": table}, safe="/"), ""))
+    passed = {name: value for name, value in query.items() if name not in _DRIVERS_OWN}
+    if not sslmode and "service" not in passed:
+        passed.setdefault("sslmode", "require")
+    passed.setdefault("application_name", "wecityctl")
+    dsn = urlunsplit(("postgresql", split.netloc, split.path, urlencode(passed, quote_via=quote), ""))
+    return dsn, table, public, secrets
+
+
+class Postgres:
+    """The objects in one table."""
+
+    def __init__(self, dsn: str, table: str, url: str, secrets: tuple[str, ...], limits: Limits) -> None:
+        self._dsn, self._table, self._secrets, self._limits = dsn, table, secrets, limits
+        self.url = url
+        self._process = os.getpid()
+        self._pool: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="postgres", daemon=True)
+        self._thread.start()
+
+    def prepare(self) -> None:
+        """Connect, and make the table where it is missing."""
+        what = f"open {self.url}"
+
+        async def make(connection: Any) -> None:
+            # Asked first: who may use the table may not be allowed to make one.
+            if await connection.fetchval("SELECT to_regclass($1)::text", self._table) is None:
+                await connection.execute(
+                    f"CREATE TABLE IF NOT EXISTS {self._table} (key TEXT PRIMARY KEY, data JSON NOT NULL,"
+                    " updated_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now());"
+                    f"CREATE INDEX IF NOT EXISTS {self._table}_key_prefix_idx ON {self._table} (key text_pattern_ops)"
+                )
+
+        repeat(self._limits, lambda: self._run(make, what), what)
+
+    def get(self, key: str) -> bytes | None:
+        """See `Objects.get`. Raises `DeploymentError` for a row that holds no data as Pulumi writes it."""
+        what = self._begin("read", key)
+        statement = f"SELECT data->>'data' AS data FROM {self._table} WHERE key = $1"  # noqa: S608 - a checked name
+        row = repeat(self._limits, lambda: self._run(lambda c: c.fetchrow(statement, key), what), what)
+        if row is None:
+            return None
+        try:
+            return base64.b64decode(row["data"] or "", validate=True)
+        except binascii.Error as error:
+            raise DeploymentError(
+                f"cannot {what}: the row does not hold what Pulumi writes",
+                details=shown(error),
+                resolution=f"look at the row with this key in the table {self._table}",
+            ) from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Objects.put`."""
+        what = self._begin("write", key)
+        statement = (
+            f"INSERT INTO {self._table} (key, data) VALUES ($1, $2)"  # noqa: S608
+            " ON CONFLICT (key) DO UPDATE SET data = $2, updated_at = now()"
+        )
+        text = _document(data)
+        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, key, text), what), what)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Objects.create`. The row's JSON names the call beside the data; Pulumi reads the data alone."""
+        what, token = self._begin("create", key), new_token()
+        insert = f"INSERT INTO {self._table} (key, data) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING"  # noqa: S608
+        select = f"SELECT coalesce(data->>'{_WRITER}', '') AS token FROM {self._table} WHERE key = $1"  # noqa: S608
+        text = _document(data, token)
+
+        def write() -> bool:
+            return bool(self._run(lambda c: c.execute(insert, key, text), what) == "INSERT 0 1")
+
+        def stored_token() -> str | None:
+            row = self._run(lambda c: c.fetchrow(select, key), what)
+            return None if row is None else str(row["token"])
+
+        return create_once(self._limits, write, stored_token, token, what)
+
+    def delete(self, key: str) -> None:
+        """See `Objects.delete`."""
+        what = self._begin("delete", key)
+        statement = f"DELETE FROM {self._table} WHERE key = $1"  # noqa: S608
+        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, key), what), what)
+
+    def list(self, prefix: str = "") -> Entries:
+        """See `Objects.list`."""
+        start = check_prefix(prefix)
+        what = self._begin("list", start)
+        statement = f"SELECT key, {_SIZE} AS size, updated_at FROM {self._table} WHERE starts_with(key, $1)"  # noqa: S608
+        below = f"{start}/" if start else ""
+        rows = repeat(self._limits, lambda: self._run(lambda c: c.fetch(statement, below), what), what)
+        found = [Entry(row["key"], row["size"] or 0, row["updated_at"].astimezone(UTC)) for row in rows]
+        return sorted(found, key=lambda entry: entry.key)
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        if self._process != os.getpid() or self._loop.is_closed():
+            return
+
+        async def end() -> None:
+            if self._pool is not None:
+                self._pool.terminate()
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(end(), self._loop).result(self._limits.seconds)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(self._limits.seconds)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def _begin(self, verb: str, key: str) -> str:
+        """What is about to happen, in words. Raises `WecityError` for a bad key, in a forked process, when closed."""
+        require_own(self._process, self.url)
+        if self._loop.is_closed():
+            raise WecityError(f"{self.url} is closed already")
+        if key or verb != "list":
+            check_key(key)
+        return f"{verb} {key} in {self.url}" if key else f"{verb} {self.url}"
+
+    def _run(self, act: Callable[[Any], Awaitable[T]], what: str) -> T:
+        """One attempt of `act` on a connection, in bounds. Raises `LostAnswerError` and the project's errors."""
+        import asyncpg
+
+        future = asyncio.run_coroutine_threadsafe(self._attempt(act), self._loop)
+        try:
+            return future.result(self._limits.seconds + 5.0)
+        except (TimeoutError, FutureCancelledError):
+            raise LostAnswerError(f"no answer within {self._limits.seconds:g} s") from None
+        except asyncpg.PostgresError as error:
+            raise self._mapped(error, what) from None
+        except (OSError, asyncpg.InternalClientError) as error:
+            raise LostAnswerError(shown(error, self._secrets)) from None
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
+            # Its text may quote the URL.
+            raise ConfigurationError(
+                f"{self.url} cannot be used",
+                details=type(error).__name__,
+                resolution="check the URL, the PG variables and the files that they name",
+            ) from None
+        except asyncpg.InterfaceError as error:
+            raise LostAnswerError(shown(error, self._secrets)) from None
+        finally:
+            future.cancel()
+
+    async def _attempt(self, act: Callable[[Any], Awaitable[T]]) -> T:
+        """Run `act` on a connection of the pool; one that did not end well is not used again."""
+        async with asyncio.timeout(self._limits.seconds):
+            if self._pool is None:
+                self._pool = await self._connected()
+            connection = await self._pool.acquire()
+            try:
+                return await act(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            finally:
+                await self._pool.release(connection)
+
+    async def _connected(self) -> Any:
+        """The pool of connections, one of them made."""
+        import asyncpg
+
+        async def begin(connection: Any) -> None:
+            await connection.execute(_DURABLE)
+
+        async def keep(connection: Any) -> None:
+            """Nothing of a session changes between two uses."""
+
+        return await asyncpg.create_pool(
+            self._dsn, min_size=1, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
+        )
+
+    def _mapped(self, error: Any, what: str) -> Exception:
+        """The project's error for one that the server reports."""
+        state, details = error.sqlstate or "", shown(error, self._secrets)
+        if state.startswith(_REFUSED):
+            return AuthenticationError(
+                f"cannot {what}: the credentials were refused",
+                details=details,
+                resolution="check the user, the password and what the user may do",
+            )
+        if state == _NO_DATABASE:
+            return ConfigurationError(
+                f"cannot {what}: there is no such database",
+                details=details,
+                resolution="create the database, or correct the URL of the state",
+            )
+        # Two that make the table at once: one of them meets the other's in the catalogue.
+        if state.startswith(_PASSING) or state in ("23505", "42P07"):
+            return LostAnswerError(details)
+        return DeploymentError(f"cannot {what}", details=details, resolution="see what the server's log says")
+
+
+def _document(data: bytes, token: str = "") -> str:
+    """The JSON that a row holds."""
+    encoded = base64.b64encode(data).decode()
+    writer = f', "{_WRITER}": "{token}"' if token else ""
+    return f'{{"data": "{encoded}"{writer}}}'

@@ -1,0 +1,249 @@
+"""Objects in a bucket of S3 or of a server that speaks its protocol, through the library obstore.
+
+The library's own retries are off: it would repeat a conditional write after a lost answer and then report that the
+object exists. Its threads serve the process that used it first and none that is forked from it later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
+from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
+from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
+from wecityctl.objects.s3_settings import S3Settings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+SCHEMES: Final = ("s3",)
+# Metadata of an object: which call of `create` wrote it.
+_TOKEN: Final = "wecity-writer"  # noqa: S105 - a name
+_CONNECT_SECONDS: Final = 5.0
+
+
+def open_url(url: str, limits: Limits) -> S3:
+    """The bucket of an `s3://` URL, after a look whether it is there.
+
+    Raises `ConfigurationError` for a URL that cannot be used and for a missing bucket, `AuthenticationError` for
+    missing or refused credentials, and `DeploymentError` where the server does not answer.
+    """
+    settings = S3Settings.read(url, os.environ)
+    if _first_process() != os.getpid():
+        raise WecityError(
+            "this process was forked from one that had used S3, whose threads it lacks",
+            resolution="fork before the first S3 state is opened, or start a new program",
+        )
+    found = S3(settings, _store(settings, limits), limits)
+    found.look()
+    return found
+
+
+@cache
+def _first_process() -> int:
+    """The process that used the library first; a forked one keeps the answer."""
+    return os.getpid()
+
+
+class S3:
+    """The objects of a bucket below a prefix."""
+
+    def __init__(self, settings: S3Settings, store: S3Store, limits: Limits) -> None:
+        self._settings, self._store, self._limits = settings, store, limits
+        self._process = os.getpid()
+        self.url = settings.url
+
+    def look(self) -> None:
+        """Ask for the bucket. Raises `ConfigurationError` where it does not exist."""
+
+        def first() -> None:
+            with self._mapped(f"list {self.url}", absent=True):
+                next(iter(self._store.list(chunk_size=1)), None)
+
+        try:
+            repeat(self._limits, first, f"list {self.url}")
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"there is no bucket {self._settings.bucket}",
+                details=self._shown(error),
+                resolution="create the bucket, or correct the URL of the state",
+            ) from error
+
+    def get(self, key: str) -> bytes | None:
+        """See `Objects.get`."""
+        what = self._begin("read", key)
+
+        def read() -> bytes | None:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                return bytes(self._store.get(key).bytes())
+            return None
+
+        return repeat(self._limits, read, what)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Objects.put`."""
+        what = self._begin("write", key)
+
+        def write() -> None:
+            with self._mapped(what):
+                self._store.put(key, data, use_multipart=False)
+
+        repeat(self._limits, write, what)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Objects.create`. The object carries metadata that names the call."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        what, token = self._begin("create", key), new_token()
+
+        def write() -> bool:
+            try:
+                with self._mapped(what):
+                    self._store.put(key, data, mode="create", use_multipart=False, attributes={_TOKEN: token})
+            except (AlreadyExistsError, PreconditionError):
+                return False
+            return True
+
+        def stored_token() -> str | None:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                found: str = self._store.get(key, options={"head": True}).attributes.get(_TOKEN, "")
+                return found
+            return None
+
+        return create_once(self._limits, write, stored_token, token, what)
+
+    def delete(self, key: str) -> None:
+        """See `Objects.delete`."""
+        what = self._begin("delete", key)
+
+        def drop() -> None:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                self._store.delete(key)
+
+        repeat(self._limits, drop, what)
+
+    def list(self, prefix: str = "") -> Entries:
+        """See `Objects.list`."""
+        start = check_prefix(prefix)
+        what = self._begin("list", start)
+
+        def read() -> Entries:
+            with self._mapped(what):
+                return [
+                    Entry(found["path"], found["size"], found["last_modified"].astimezone(UTC))
+                    for page in self._store.list(start or None)
+                    for found in page
+                ]
+
+        return sorted(repeat(self._limits, read, what), key=lambda entry: entry.key)
+
+    def close(self) -> None:
+        """The library closes its connections when they have been idle."""
+
+    def _begin(self, verb: str, key: str) -> str:
+        """What is about to happen, in words. Raises `WecityError` for a bad key and in a forked process."""
+        require_own(self._process, self.url)
+        if key or verb != "list":
+            check_key(key)
+        return f"{verb} {key} in {self.url}" if key else f"{verb} {self.url}"
+
+    def _shown(self, error: BaseException) -> str:
+        return shown(error, self._settings.keys.secrets if self._settings.keys else ())
+
+    @contextlib.contextmanager
+    def _mapped(self, what: str, *, absent: bool = False) -> Iterator[None]:
+        """Turn the library's errors into the project's own.
+
+        What says that an object exists passes; so does what says that none exists, where `absent` is given.
+        """
+        from obstore import exceptions
+
+        try:
+            yield
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise
+        except FileNotFoundError as error:
+            if absent:
+                raise
+            raise DeploymentError(
+                f"cannot {what}: the bucket is not there", details=self._shown(error), resolution="create the bucket"
+            ) from error
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise AuthenticationError(
+                f"cannot {what}: the credentials were refused",
+                details=self._shown(error),
+                resolution="check the AWS variables or the profile, what the credentials may do, and this clock",
+            ) from None
+        except exceptions.BaseError as error:
+            details = self._shown(error)
+            if self._settings.keys is None and not self._settings.anonymous:
+                details += "\nno credentials in AWS variables or files: the machine's metadata service was asked"
+            raise LostAnswerError(details) from None
+
+
+def _store(settings: S3Settings, limits: Limits) -> S3Store:
+    """The library's client, without requests."""
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
+
+    client: Any = {
+        "timeout": timedelta(seconds=limits.seconds),
+        "connect_timeout": timedelta(seconds=min(limits.seconds, _CONNECT_SECONDS)),
+        "allow_http": settings.endpoint.startswith("http://"),
+    }
+    config: Any = {
+        "region": settings.region,
+        "virtual_hosted_style_request": not settings.path_style,
+        "skip_signature": settings.anonymous,
+        # One request for one object: not every server has the request for many.
+        "disable_bulk_delete": True,
+    }
+    if settings.endpoint:
+        split = urlsplit(settings.endpoint)
+        server = settings.endpoint if settings.path_style else f"{split.scheme}://{settings.bucket}.{split.netloc}"
+        # Both: a variable may set the second, which would be before the first.
+        config |= {"endpoint": server, "aws_endpoint_url_s3": server}
+    if settings.encryption:
+        config["server_side_encryption"] = settings.encryption
+    if settings.encryption_key:
+        config["sse_kms_key_id"] = settings.encryption_key
+    keys = settings.keys
+    try:
+        if settings.authorities is not None:
+            client["root_certificate"] = settings.authorities.read_bytes()
+        return S3Store(
+            settings.bucket,
+            prefix=settings.prefix or None,
+            config=config,
+            client_options=client,
+            retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=limits.seconds)},
+            credential_provider=_provider(settings) if keys else None,
+        )
+    except (BaseError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"the settings of {settings.url} cannot be used",
+            details=shown(error, keys.secrets if keys else ()),
+            resolution="check the parameters of the URL and the AWS variables",
+        ) from None
+
+
+def _provider(settings: S3Settings) -> Any:
+    """What gives the library its credentials."""
+    keys = settings.keys
+    assert keys is not None
+
+    def provide() -> dict[str, Any]:
+        return {
+            "access_key_id": keys.access,
+            "secret_access_key": keys.secret,
+            "token": keys.token or None,
+            "expires_at": None,
+        }
+
+    return provide
