@@ -16,6 +16,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.cli._complete import complete_stack
 from wecityctl.cli._options import Yes
 from wecityctl.errors import ConfigurationError, ExitCode
+from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
@@ -218,11 +219,52 @@ def repair(
         note(f"{item.stack}: done; `wecityctl preview {path}` shows what differs from the clouds")
 
 
-def _backend(path: Path) -> Backend:
+@app.command(
+    "move",
+    epilog=EPILOG.format(
+        "wecityctl state move examples/xingcheng --to file:///srv/city-state --dry-run",
+        "wecityctl state move examples/xingcheng --to 's3://city-state?region=eu-west-1' --yes",
+    ),
+)
+def move(
+    path: CityPath = HERE,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="URL", help="The place: file://, s3:// or postgres://.")],
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Move a city's states and their history to another back end, secrets encrypted as they are.
+
+    Afterwards name the place in the city's file, in spec.state.backend; whoever has files without it is refused. What
+    was moved is kept at the old place, out of sight. Cut off, the same command goes on; moving back works as well.
+    """
+    from wecityctl.engine.state_move import move as carry_out
+    from wecityctl.engine.state_move import planned
+
+    backend = _backend(path, moving=True)
+    found = planned(backend, to)
+    what = f"{counted(len(found.stacks), 'stack')}, {counted(len(found.keys), 'object')}, {found.size:,} bytes"
+    if not dry_run:
+        _approve(yes, f"moving the states of {backend.city}", f"{found.source} → {found.target}", what)
+        found = carry_out(backend, to)
+    if output is Output.JSON:
+        say_json({**asdict(found), "moved": not dry_run})
+        return
+    for stack in found.stacks:
+        say(stack)
+    note(f"{what} {'would be moved' if dry_run else 'moved'} from {found.source} to {found.target}")
+    if not dry_run:
+        note("name it in the city's file now, as spec.state.backend")
+        if backend.is_default and backend.passphrase is not None:
+            note(f"other machines need the passphrase too: {backend.passphrase.source}")
+
+
+def _backend(path: Path, *, moving: bool = False) -> Backend:
     from wecityctl.engine.backend import open_backend
     from wecityctl.session import open_session
 
-    return open_backend(open_session(path).city)
+    return open_backend(open_session(path).city, moving=moving)
 
 
 def _chosen(names: Sequence[str], parts: list[str] | None) -> tuple[str, ...]:

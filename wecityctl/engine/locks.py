@@ -79,19 +79,19 @@ def _noted_owner(path: Path) -> Owner | None:
         return None
 
 
+def lock_content(process: Owner) -> dict[str, object]:
+    """What the engine writes in a lock of `process`."""
+    now = datetime.now(UTC).isoformat()
+    return {"pid": process.pid, "username": process.user, "hostname": process.host, "timestamp": now}
+
+
 def take(files: FileStore, stack: str) -> Path:
     """Lock a stack for this process as the engine does; the lock, to be removed at the end. Raises `LockedError`."""
     _require_free(stack, locks_on(files, stack))
     process = Owner.of(os.getpid())
     write_private(files.lock_record(stack), json.dumps(process.to_json()).encode())
     path = files.lock_directory(stack) / f"{uuid.uuid4()}.json"
-    content = {
-        "pid": process.pid,
-        "username": process.user,
-        "hostname": process.host,
-        "timestamp": datetime.now(UTC).isoformat(),
-    }
-    write_private(path, json.dumps(content).encode())
+    write_private(path, json.dumps(lock_content(process)).encode())
     try:
         # Whoever looked in the same moment has seen nothing either.
         _require_free(stack, [lock for lock in locks_on(files, stack) if lock.path != path])

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.engine.integrity import flaw, require_sound
+from wecityctl.engine.moved import Mark, read_mark
 from wecityctl.engine.state import Deployment, deployment_in, deployment_of
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.journal.log import Journal, conclude, read_journal
@@ -70,6 +71,13 @@ class FileStore:
             write_private(meta, META)
         private_dir(self._stacks)
 
+    def mark(self, key: str) -> Mark | None:
+        """The mark of a move that lies here under `key`. Raises `OSError`."""
+        try:
+            return read_mark((self.root / key).read_bytes())
+        except FileNotFoundError:
+            return None
+
     def names(self) -> list[str]:
         """Every stack of the project."""
         found = {path.name.partition(".json")[0] for path in self._stacks.glob("*.json")}
@@ -88,7 +96,7 @@ class FileStore:
     def _document(self, stack: str, stored: bytes) -> dict[str, Any]:
         """The checkpoint in `stored`, as it lies there. Raises `WecityError` for one that is damaged."""
         try:
-            found: dict[str, Any] = json.loads(_opened(stored))
+            found: dict[str, Any] = json.loads(unpacked(stored))
             deployment_of(found)
         except (ValueError, OSError, EOFError) as error:
             path = self.path(stack)
@@ -107,7 +115,7 @@ class FileStore:
     @staticmethod
     def opened(stored: bytes) -> Deployment | None:
         """The deployment in a state as it is stored. Raises `ValueError`."""
-        return deployment_in(_opened(stored))
+        return deployment_in(unpacked(stored))
 
     def put(self, stack: str, stored: bytes) -> None:
         """Replace the state by one that was stored before. Only with the stack's lock held."""
@@ -263,7 +271,7 @@ class FileStore:
         directory = self.root / ".pulumi" / "history" / PROJECT / stack
         entries = []
         for path in sorted(directory.glob("*.history.json*"), reverse=True)[:count]:
-            entries.append(json.loads(_opened(path.read_bytes())))
+            entries.append(json.loads(unpacked(path.read_bytes())))
         return entries
 
     def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
@@ -308,7 +316,8 @@ class FileStore:
         return None
 
 
-def _opened(stored: bytes) -> bytes:
+def unpacked(stored: bytes) -> bytes:
+    """A stored object as text: the engine compresses some. Raises `OSError` and `EOFError` for a damaged one."""
     return gzip.decompress(stored) if stored.startswith(_GZIP) else stored
 
 
