@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -40,7 +41,7 @@ def open_url(url: str, limits: Limits) -> S3:
             "this process was forked from one that had used S3, whose threads it lacks",
             resolution="fork before the first S3 state is opened, or start a new program",
         )
-    found = S3(settings, _store(settings, limits), limits)
+    found = S3(settings, _store(settings, limits), _store(replace(settings, prefix=""), limits), limits)
     found.look()
     return found
 
@@ -54,26 +55,20 @@ def _first_process() -> int:
 class S3:
     """The objects of a bucket below a prefix."""
 
-    def __init__(self, settings: S3Settings, store: S3Store, limits: Limits) -> None:
+    def __init__(self, settings: S3Settings, store: S3Store, bucket: S3Store, limits: Limits) -> None:
         self._settings, self._store, self._limits = settings, store, limits
+        self._bucket = bucket
         self._process = os.getpid()
         self.url = settings.url
 
     def look(self) -> None:
-        """Ask for the bucket. Raises `ConfigurationError` where it does not exist."""
+        """Ask whether the bucket can be listed. Raises `ConfigurationError` where it does not exist."""
 
         def first() -> None:
-            with self._mapped(f"list {self.url}", absent=True):
+            with self._listing(self._begin("list", "")):
                 next(iter(self._store.list(chunk_size=1)), None)
 
-        try:
-            repeat(self._limits, first, f"list {self.url}")
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"there is no bucket {self._settings.bucket}",
-                details=self._shown(error),
-                resolution="create the bucket, or correct the URL of the state",
-            ) from error
+        repeat(self._limits, first, f"list {self.url}")
 
     def get(self, key: str) -> bytes | None:
         """See `Objects.get`."""
@@ -134,7 +129,7 @@ class S3:
         what = self._begin("list", start)
 
         def read() -> Entries:
-            with self._mapped(what):
+            with self._listing(what):
                 return [
                     Entry(found["path"], found["size"], found["last_modified"].astimezone(UTC))
                     for page in self._store.list(start or None)
@@ -152,6 +147,27 @@ class S3:
         if key or verb != "list":
             check_key(key)
         return f"{verb} {key} in {self.url}" if key else f"{verb} {self.url}"
+
+    @contextlib.contextmanager
+    def _listing(self, what: str) -> Iterator[None]:
+        """As `_mapped`, for lists: the library says of no failed list why it failed, so the bucket is asked as well."""
+        try:
+            with self._mapped(what):
+                yield
+        except LostAnswerError:
+            try:
+                with self._mapped(what, absent=True):
+                    self._bucket.head("")
+            except FileNotFoundError as error:
+                raise ConfigurationError(
+                    f"there is no bucket {self._settings.bucket}",
+                    details=self._shown(error),
+                    resolution="create the bucket, or correct the URL of the state",
+                ) from None
+            except LostAnswerError:
+                # Also where there is a bucket: it has none of the headers that the library wants of an object.
+                pass
+            raise
 
     def _shown(self, error: BaseException) -> str:
         return shown(error, self._settings.keys.secrets if self._settings.keys else ())
