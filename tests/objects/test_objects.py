@@ -233,6 +233,7 @@ def test_refused_credentials_are_told_without_a_secret(place: Place, monkeypatch
         open_objects(place.url.replace(place.secret, wrong) if place.kind == "postgres" else place.url)
     told = f"{refused.value} {vars(refused.value)} {refused.value.__cause__!r}"
     assert wrong not in told and place.secret not in told
+    assert ("SignatureDoesNotMatch" if place.kind == "s3" else "password authentication failed") in told
     assert refused.value.resolution
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
 from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
-from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
+from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, hidden, shown
 from wecityctl.objects.s3_settings import S3Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ SCHEMES: Final = ("s3",)
 # Metadata of an object: which call of `create` wrote it.
 _TOKEN: Final = "wecity-writer"  # noqa: S105 - a name
 _CONNECT_SECONDS: Final = 5.0
+# Only for showing: what is done about an error does not depend on its text.
+_REASON: Final = {name: re.compile(f"<{name}>([^<]{{1,300}})</{name}>") for name in ("Code", "Message")}
 
 
 def open_url(url: str, limits: Limits) -> S3:
@@ -154,23 +157,30 @@ class S3:
         try:
             with self._mapped(what):
                 yield
-        except LostAnswerError:
+        except LostAnswerError as unknown:
             try:
                 with self._mapped(what, absent=True):
                     self._bucket.head("")
-            except FileNotFoundError as error:
+            except FileNotFoundError:
                 raise ConfigurationError(
                     f"there is no bucket {self._settings.bucket}",
-                    details=self._shown(error),
+                    details=unknown.details,
                     resolution="create the bucket, or correct the URL of the state",
                 ) from None
+            except AuthenticationError as refused:
+                # The answer to this request has no text; the one to the list says why.
+                refused.details = unknown.details
+                raise
             except LostAnswerError:
                 # Also where there is a bucket: it has none of the headers that the library wants of an object.
                 pass
             raise
 
     def _shown(self, error: BaseException) -> str:
-        return shown(error, self._settings.keys.secrets if self._settings.keys else ())
+        """The error for `details`, with the code and the message out of the XML that a server sends."""
+        secrets = self._settings.keys.secrets if self._settings.keys else ()
+        reason = " ".join(found[1] for name in ("Code", "Message") if (found := _REASON[name].search(str(error))))
+        return shown(error, secrets) + (f"\n{hidden(reason, secrets)}" if reason else "")
 
     @contextlib.contextmanager
     def _mapped(self, what: str, *, absent: bool = False) -> Iterator[None]:
@@ -194,7 +204,7 @@ class S3:
             raise AuthenticationError(
                 f"cannot {what}: the credentials were refused",
                 details=self._shown(error),
-                resolution="check the AWS variables or the profile, what the credentials may do, and this clock",
+                resolution="check the AWS variables or the profile, what they may do, and the clock of this machine",
             ) from None
         except exceptions.BaseError as error:
             details = self._shown(error)
