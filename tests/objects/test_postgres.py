@@ -45,6 +45,23 @@ def test_a_socket_of_this_machine(postgres: PostgresServer, objects: Objects) ->
     local.close()
 
 
+def test_variables_stand_in_for_what_the_url_leaves_out(
+    postgres: PostgresServer, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.put("a", b"1")
+    for name, value in {
+        "HOST": "127.0.0.1",
+        "PORT": postgres.port,
+        "USER": postgres.user,
+        "SSLMODE": "disable",
+    }.items():
+        monkeypatch.setenv(f"PG{name}", str(value))
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    found = open_objects(f"postgres:///postgres?table={TABLE}")
+    assert found.get("a") == b"1"
+    found.close()
+
+
 def test_a_role_that_may_only_use_the_table(postgres: PostgresServer, objects: Objects) -> None:
     postgres.sql(
         f"CREATE ROLE worker LOGIN PASSWORD 'w'; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO worker;"
