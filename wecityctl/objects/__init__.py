@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from types import ModuleType
 
 from wecityctl.errors import ConfigurationError
@@ -23,21 +24,28 @@ def open_objects(url: str, limits: Limits | None = None) -> Objects:
     `ConfigurationError` for a URL that cannot be used, `AuthenticationError` for refused credentials and
     `DeploymentError` where the server cannot be reached.
     """
-    scheme, separator, _ = url.partition("://")
-    known = schemes()
-    if not separator or scheme not in known:
-        supported = ", ".join(f"{each}://" for each in known)
-        # The URL is not shown: what is before its scheme's end may hold anything.
+    wanted, separator, _ = url.partition("://")
+    # Modules are loaded until one has the scheme, so that a local directory loads no event loop.
+    module = next((module for scheme, module in _modules() if separator and scheme == wanted), None)
+    if module is None:
+        # The URL is not shown: it may hold a password.
         raise ConfigurationError(
-            f"{scheme}:// is not a supported place for a state" if separator else "the place of a state is not a URL",
-            details=f"supported: {supported}",
+            "the URL of the state begins with no scheme that is supported",
+            details=f"supported: {', '.join(f'{scheme}://' for scheme in schemes())}",
             resolution="write a URL that begins with one of these",
         )
-    opened: Objects = known[scheme].open_url(url, limits or Limits())
+    opened: Objects = module.open_url(url, limits or Limits())
     return opened
 
 
-def schemes() -> dict[str, ModuleType]:
-    """The module of every supported scheme. Importing these modules loads none of the libraries that they use."""
-    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    return {scheme: module for module in modules for scheme in getattr(module, "SCHEMES", ())}
+def schemes() -> tuple[str, ...]:
+    """The schemes of URLs that `open_objects` takes, in order."""
+    return tuple(sorted(scheme for scheme, _ in _modules()))
+
+
+def _modules() -> Iterator[tuple[str, ModuleType]]:
+    """Every scheme with its module. Importing these loads none of the libraries that they use."""
+    for found in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{found.name}")
+        for scheme in getattr(module, "SCHEMES", ()):
+            yield scheme, module

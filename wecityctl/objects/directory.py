@@ -64,8 +64,11 @@ class Directory:
                 descriptor = os.open(name, flags, dir_fd=parent)
             except FileNotFoundError:
                 return None
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                return None
             with os.fdopen(descriptor, "rb") as stream:
-                return stream.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+                return stream.read()
 
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""

@@ -124,8 +124,12 @@ def _problem(key: str) -> str:
 
 def shown(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The first line of an error's text for `details`, shortened, with every one of `secrets` replaced."""
-    text = str(error)
+    line = next(iter(hidden(str(error), secrets).strip().splitlines()), "")
+    return f"{type(error).__name__}: {line[:_SHOWN_CHARACTERS]}" if line else type(error).__name__
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every one of `secrets` replaced; empty ones are none."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
-    line = next(iter(text.strip().splitlines()), "")
-    return f"{type(error).__name__}: {line[:_SHOWN_CHARACTERS]}" if line else type(error).__name__
+    return text

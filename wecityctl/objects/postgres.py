@@ -2,7 +2,7 @@
 
 The library is asynchronous, so that every step of it can be given a time limit; it runs on an event loop in a thread
 of its own. Pulumi's table is in github.com/pulumi/pulumi/pkg/v3/backend/diy/postgres: key, JSON with the data in
-base64, and time.
+base64, and time. As in every back end of Pulumi but files, the URL's path (here the database) begins every key.
 """
 
 from __future__ import annotations
@@ -12,35 +12,22 @@ import base64
 import binascii
 import contextlib
 import os
-import re
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as FutureCancelledError
 from datetime import UTC
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
 from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
+from wecityctl.objects.postgres_settings import PostgresSettings
 
 T = TypeVar("T")
 
 # Pulumi itself takes the first; the second is libpq's other name for the same.
 SCHEMES: Final = ("postgres", "postgresql")
-TABLE: Final = "pulumi_state"
 CONNECTIONS: Final = 4
-_TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-# Parameters that may be shown: none of them holds a secret.
-_SHOWN: Final = ("host", "port", "dbname", "table", "sslmode", "application_name", "search_path")
-# Parameters of Pulumi's driver that are nothing to this one, which would send them to the server as settings.
-_DRIVERS_OWN: Final = frozenset(
-    {
-        "connect_timeout", "client_encoding", "datestyle", "fallback_application_name", "binary_parameters",
-        "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-        "sslcompression", "sslsni", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
-    }
-)  # fmt: skip
 # Classes of SQLSTATE after which the same may succeed: connection, rollback, resources, operator, system, internal.
 _PASSING: Final = ("08", "40", "53", "57", "58", "XX")
 _REFUSED: Final = ("28", "42501")
@@ -58,8 +45,7 @@ def open_url(url: str, limits: Limits) -> Postgres:
     Raises `ConfigurationError` for a URL that cannot be used and for a missing database, `AuthenticationError` for
     refused credentials, and `DeploymentError` where the server does not answer.
     """
-    dsn, table, public, secrets = read_url(url, os.environ.get("PGSSLMODE", ""))
-    found = Postgres(dsn, table, public, secrets, limits)
+    found = Postgres(PostgresSettings.read(url, os.environ), limits)
     try:
         found.prepare()
     except BaseException:
@@ -68,46 +54,13 @@ def open_url(url: str, limits: Limits) -> Postgres:
     return found
 
 
-def read_url(url: str, sslmode: str) -> tuple[str, str, str, tuple[str, ...]]:
-    """The URL for the library, the table's name, the URL that may be shown, and what no message may contain.
-
-    `sslmode` is the one of the environment; without any it is `require`, as in Pulumi's driver. Raises
-    `ConfigurationError`, which does not show the URL.
-    """
-    try:
-        split = urlsplit(url)
-        query = dict(parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query)))
-        password = unquote(split.password or "")
-        _ = split.port
-    except ValueError:
-        raise ConfigurationError(
-            "the postgres:// URL of the state cannot be read",
-            resolution="write postgres://user@host:5432/database?sslmode=require, special characters percent-encoded",
-        ) from None
-    table = query.pop("table", "") or TABLE
-    if not _TABLE_NAME.fullmatch(table):
-        raise ConfigurationError(
-            f"{table!r} cannot be the table of a state",
-            resolution="name a table with letters, digits and underscores",
-        )
-    secrets = tuple(filter(None, (password, split.password or "", query.get("password"), query.get("sslpassword"))))
-    host = split.netloc.rpartition("@")[2]
-    kept = {name: value for name, value in query.items() if name in _SHOWN}
-    public = urlunsplit(("postgres", host, split.path, urlencode({**kept, "table": table}, safe="/"), ""))
-    passed = {name: value for name, value in query.items() if name not in _DRIVERS_OWN}
-    if not sslmode and "service" not in passed:
-        passed.setdefault("sslmode", "require")
-    passed.setdefault("application_name", "wecityctl")
-    dsn = urlunsplit(("postgresql", split.netloc, split.path, urlencode(passed, quote_via=quote), ""))
-    return dsn, table, public, secrets
-
-
 class Postgres:
     """The objects in one table."""
 
-    def __init__(self, dsn: str, table: str, url: str, secrets: tuple[str, ...], limits: Limits) -> None:
-        self._dsn, self._table, self._secrets, self._limits = dsn, table, secrets, limits
-        self.url = url
+    def __init__(self, settings: PostgresSettings, limits: Limits) -> None:
+        self._settings, self._limits = settings, limits
+        self._table, self._secrets = settings.table, settings.secrets
+        self.url = settings.url
         self._process = os.getpid()
         self._pool: Any = None
         self._loop = asyncio.new_event_loop()
@@ -131,9 +84,9 @@ class Postgres:
 
     def get(self, key: str) -> bytes | None:
         """See `Objects.get`. Raises `DeploymentError` for a row that holds no data as Pulumi writes it."""
-        what = self._begin("read", key)
+        what, row_key = self._begin("read", key), self._settings.prefix + key
         statement = f"SELECT data->>'data' AS data FROM {self._table} WHERE key = $1"  # noqa: S608 - a checked name
-        row = repeat(self._limits, lambda: self._run(lambda c: c.fetchrow(statement, key), what), what)
+        row = repeat(self._limits, lambda: self._run(lambda c: c.fetchrow(statement, row_key), what), what)
         if row is None:
             return None
         try:
@@ -147,44 +100,47 @@ class Postgres:
 
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
-        what = self._begin("write", key)
+        what, row_key = self._begin("write", key), self._settings.prefix + key
         statement = (
             f"INSERT INTO {self._table} (key, data) VALUES ($1, $2)"  # noqa: S608
             " ON CONFLICT (key) DO UPDATE SET data = $2, updated_at = now()"
         )
         text = _document(data)
-        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, key, text), what), what)
+        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, row_key, text), what), what)
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`. The row's JSON names the call beside the data; Pulumi reads the data alone."""
-        what, token = self._begin("create", key), new_token()
+        what, row_key, token = self._begin("create", key), self._settings.prefix + key, new_token()
         insert = f"INSERT INTO {self._table} (key, data) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING"  # noqa: S608
         select = f"SELECT coalesce(data->>'{_WRITER}', '') AS token FROM {self._table} WHERE key = $1"  # noqa: S608
         text = _document(data, token)
 
         def write() -> bool:
-            return bool(self._run(lambda c: c.execute(insert, key, text), what) == "INSERT 0 1")
+            return bool(self._run(lambda c: c.execute(insert, row_key, text), what) == "INSERT 0 1")
 
         def stored_token() -> str | None:
-            row = self._run(lambda c: c.fetchrow(select, key), what)
+            row = self._run(lambda c: c.fetchrow(select, row_key), what)
             return None if row is None else str(row["token"])
 
         return create_once(self._limits, write, stored_token, token, what)
 
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""
-        what = self._begin("delete", key)
+        what, row_key = self._begin("delete", key), self._settings.prefix + key
         statement = f"DELETE FROM {self._table} WHERE key = $1"  # noqa: S608
-        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, key), what), what)
+        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, row_key), what), what)
 
     def list(self, prefix: str = "") -> Entries:
         """See `Objects.list`."""
         start = check_prefix(prefix)
         what = self._begin("list", start)
         statement = f"SELECT key, {_SIZE} AS size, updated_at FROM {self._table} WHERE starts_with(key, $1)"  # noqa: S608
-        below = f"{start}/" if start else ""
+        below = self._settings.prefix + (f"{start}/" if start else "")
         rows = repeat(self._limits, lambda: self._run(lambda c: c.fetch(statement, below), what), what)
-        found = [Entry(row["key"], row["size"] or 0, row["updated_at"].astimezone(UTC)) for row in rows]
+        found = [
+            Entry(row["key"].removeprefix(self._settings.prefix), row["size"] or 0, row["updated_at"].astimezone(UTC))
+            for row in rows
+        ]
         return sorted(found, key=lambda entry: entry.key)
 
     def close(self) -> None:
@@ -266,7 +222,7 @@ class Postgres:
             """Nothing of a session changes between two uses."""
 
         return await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
+            self._settings.dsn, min_size=1, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
         )
 
     def _mapped(self, error: Any, what: str) -> Exception:

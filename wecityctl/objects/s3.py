@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
 from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
-from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
+from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, hidden, shown
 from wecityctl.objects.s3_settings import S3Settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ SCHEMES: Final = ("s3",)
 # Metadata of an object: which call of `create` wrote it.
 _TOKEN: Final = "wecity-writer"  # noqa: S105 - a name
 _CONNECT_SECONDS: Final = 5.0
+# Only for showing: what is done about an error does not depend on its text.
+_REASON: Final = {name: re.compile(f"<{name}>([^<]{{1,300}})</{name}>") for name in ("Code", "Message")}
 
 
 def open_url(url: str, limits: Limits) -> S3:
@@ -40,7 +44,7 @@ def open_url(url: str, limits: Limits) -> S3:
             "this process was forked from one that had used S3, whose threads it lacks",
             resolution="fork before the first S3 state is opened, or start a new program",
         )
-    found = S3(settings, _store(settings, limits), limits)
+    found = S3(settings, _store(settings, limits), _store(replace(settings, prefix=""), limits), limits)
     found.look()
     return found
 
@@ -54,26 +58,20 @@ def _first_process() -> int:
 class S3:
     """The objects of a bucket below a prefix."""
 
-    def __init__(self, settings: S3Settings, store: S3Store, limits: Limits) -> None:
+    def __init__(self, settings: S3Settings, store: S3Store, bucket: S3Store, limits: Limits) -> None:
         self._settings, self._store, self._limits = settings, store, limits
+        self._bucket = bucket
         self._process = os.getpid()
         self.url = settings.url
 
     def look(self) -> None:
-        """Ask for the bucket. Raises `ConfigurationError` where it does not exist."""
+        """Ask whether the bucket can be listed. Raises `ConfigurationError` where it does not exist."""
 
         def first() -> None:
-            with self._mapped(f"list {self.url}", absent=True):
+            with self._listing(self._begin("list", "")):
                 next(iter(self._store.list(chunk_size=1)), None)
 
-        try:
-            repeat(self._limits, first, f"list {self.url}")
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"there is no bucket {self._settings.bucket}",
-                details=self._shown(error),
-                resolution="create the bucket, or correct the URL of the state",
-            ) from error
+        repeat(self._limits, first, f"list {self.url}")
 
     def get(self, key: str) -> bytes | None:
         """See `Objects.get`."""
@@ -134,7 +132,7 @@ class S3:
         what = self._begin("list", start)
 
         def read() -> Entries:
-            with self._mapped(what):
+            with self._listing(what):
                 return [
                     Entry(found["path"], found["size"], found["last_modified"].astimezone(UTC))
                     for page in self._store.list(start or None)
@@ -153,8 +151,36 @@ class S3:
             check_key(key)
         return f"{verb} {key} in {self.url}" if key else f"{verb} {self.url}"
 
+    @contextlib.contextmanager
+    def _listing(self, what: str) -> Iterator[None]:
+        """As `_mapped`, for lists: the library says of no failed list why it failed, so the bucket is asked as well."""
+        try:
+            with self._mapped(what):
+                yield
+        except LostAnswerError as unknown:
+            try:
+                with self._mapped(what, absent=True):
+                    self._bucket.head("")
+            except FileNotFoundError:
+                raise ConfigurationError(
+                    f"there is no bucket {self._settings.bucket}",
+                    details=unknown.details,
+                    resolution="create the bucket, or correct the URL of the state",
+                ) from None
+            except AuthenticationError as refused:
+                # The answer to this request has no text; the one to the list says why.
+                refused.details = unknown.details
+                raise
+            except LostAnswerError:
+                # Also where there is a bucket: it has none of the headers that the library wants of an object.
+                pass
+            raise
+
     def _shown(self, error: BaseException) -> str:
-        return shown(error, self._settings.keys.secrets if self._settings.keys else ())
+        """The error for `details`, with the code and the message out of the XML that a server sends."""
+        secrets = self._settings.keys.secrets if self._settings.keys else ()
+        reason = " ".join(found[1] for name in ("Code", "Message") if (found := _REASON[name].search(str(error))))
+        return shown(error, secrets) + (f"\n{hidden(reason, secrets)}" if reason else "")
 
     @contextlib.contextmanager
     def _mapped(self, what: str, *, absent: bool = False) -> Iterator[None]:
@@ -178,7 +204,7 @@ class S3:
             raise AuthenticationError(
                 f"cannot {what}: the credentials were refused",
                 details=self._shown(error),
-                resolution="check the AWS variables or the profile, what the credentials may do, and this clock",
+                resolution="check the AWS variables or the profile, what they may do, and the clock of this machine",
             ) from None
         except exceptions.BaseError as error:
             details = self._shown(error)

@@ -1,0 +1,111 @@
+"""A real S3 server for tests: versitygw over a directory, built from its pinned Go module and kept in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.control_plane import free_ports
+from tests.support.processes import ENDING_WITH_PARENT
+from wecityctl import filelock, paths
+from wecityctl.parts.gobuild import GO_PLACES
+
+_MODULE = Path(__file__).with_name("versitygw")
+_PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server: its port on loopback, the keys of its only user, and the directory with its buckets."""
+
+    port: int
+    access: str
+    secret: str
+    buckets: Path
+
+    def url(self, bucket: str, prefix: str = "", port: int | None = None) -> str:
+        """The state's URL for a bucket, as Pulumi takes it; through another `port` where that is given."""
+        place = f"{bucket}/{prefix}" if prefix else bucket
+        server = f"endpoint=127.0.0.1:{port or self.port}&disableSSL=true&s3ForcePathStyle=true"
+        return f"s3://{place}?region={REGION}&{server}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The AWS variables with which a program reaches this server and asks no metadata service."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def program() -> Path:
+    """The server's program, built once for its go.mod; skips the test where there is no Go."""
+    pins = (_MODULE / "go.mod").read_bytes() + (_MODULE / "go.sum").read_bytes()
+    directory = paths.cache_dir() / "test-programs" / hashlib.sha256(pins).hexdigest()[:16]
+    built = directory / "versitygw"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        filelock.hold(lock.fileno(), seconds=filelock.BUILD_SECONDS, what="building versitygw")
+        if not built.exists():
+            _build(built)
+    return built
+
+
+def _build(target: Path) -> None:
+    go = shutil.which("go", path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, GO_PLACES)]))
+    if go is None:
+        pytest.skip("the S3 server of the tests is built with Go, and there is no go here")
+    with tempfile.TemporaryDirectory(dir=target.parent) as place:
+        flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", "-s -w"]
+        env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+        command = [go, "build", *flags, "-o", f"{place}/built", _PACKAGE]
+        done = subprocess.run(command, cwd=_MODULE, env=env, capture_output=True, text=True, timeout=850)
+        assert done.returncode == 0, done.stderr[-2000:]
+        Path(place, "built").rename(target)
+
+
+@contextlib.contextmanager
+def s3_server(directory: Path, *buckets: str) -> Iterator[S3Server]:
+    """A server over `directory` with empty `buckets`. The file system needs extended attributes."""
+    (port,) = free_ports(1)
+    server = S3Server(port, "testaccesskey", "testsecretkey0123", directory / "buckets")
+    for name in buckets:
+        (server.buckets / name).mkdir(parents=True)
+    command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--keep-alive"]
+    env = {**os.environ, "ROOT_ACCESS_KEY": server.access, "ROOT_SECRET_KEY": server.secret}
+    log = directory / "versitygw.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*ENDING_WITH_PARENT, *command, "posix", str(server.buckets)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=directory,
+        )  # fmt: skip
+    try:
+        wait_for_port(port, process, log)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0) -> None:
+    """Wait until somebody listens on the loopback port; raises with the log where the process ends before."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"nothing listens on port {port}: {log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.05)
