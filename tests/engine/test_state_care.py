@@ -257,3 +257,14 @@ def test_a_back_end_that_is_no_directory_is_said_to_be_none(backend: Backend, mo
     monkeypatch.setattr(commands, "_backend", lambda path: remote)
     with pytest.raises(ConfigurationError, match="not in local files"):
         call("list")
+
+
+def test_what_was_put_aside_is_kept_as_often_as_updates_are(tmp_path: Path) -> None:
+    files, stack = FileStore(tmp_path), "two.base.main"
+    names = [f"2026112{day}T000000.000000Z.{stack}{end}" for day in range(4) for end in (".json", ".jsonl")]
+    for name in [*names, f"20261120T000000.000000Z.{stack}x.json"]:
+        write_private(files.aside / name, b"{}")
+    files.prune(stack, 2)
+    assert sorted(path.name for path in files.aside.iterdir()) == sorted(
+        [*(name for name in names if name[7] in "23"), f"20261120T000000.000000Z.{stack}x.json"]
+    )

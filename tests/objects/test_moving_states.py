@@ -1,4 +1,4 @@
-"""A city's states on their way between places, each with its real server: the objects, and plain `pulumi` afterwards."""
+"""A city's states on their way between places, each with its real server, and what plain `pulumi` sees there."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ def _aside(files: FileStore, path: Path | None, *, move: bool = True) -> Path | 
     if path is None or not path.exists():
         return None
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    place = files.root / ".wecity" / "aside" / f"{now}.{path.name}"
+    place = files.aside / f"{now}.{path.name}"
     try:
         write_private(place, path.read_bytes())
         if move:

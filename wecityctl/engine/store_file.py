@@ -257,13 +257,19 @@ class FileStore:
             path.unlink(missing_ok=True)
 
     def prune(self, stack: str, keep: int) -> None:
-        """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states."""
+        """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states.
+
+        Of states and journals that were put aside the last `keep` stay too.
+        """
         for area in ("history", "backups"):
             updates: dict[str, list[Path]] = {}
             for path in sorted((self.root / ".pulumi" / area / PROJECT / stack).glob("*.json*")):
                 # The parts of an update have one name but for their end.
                 updates.setdefault(_END_OF_UPDATE.sub("", path.name), []).append(path)
             for path in chain.from_iterable(list(updates.values())[:-keep]):
+                path.unlink(missing_ok=True)
+        for end in (".json", ".json.gz", ".jsonl"):
+            for path in sorted(self.aside.glob(f"*Z.{stack}{end}"))[:-keep]:
                 path.unlink(missing_ok=True)
 
     def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
@@ -282,6 +288,11 @@ class FileStore:
         if path is not None:
             end = path.name.removeprefix(stack)
             self._put(prefix.with_name(f"{prefix.name}.checkpoint{end}"), path.read_bytes())
+
+    @property
+    def aside(self) -> Path:
+        """Where states and journals lie that made room for others, each with the time in its name."""
+        return self.root / ".wecity" / "aside"
 
     def journal(self, stack: str) -> Path:
         """Where the journal of the engine's run on the stack lies while there is one."""

@@ -260,6 +260,7 @@ class Forward:
         """
         stack = result.stack
         try:
+            self._context.locks.claim((stack,))
             if stack in self.reports:
                 return self._drift.make_again_after(stack, result)
             if not self._drift.is_settled(stack):
