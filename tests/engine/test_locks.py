@@ -13,7 +13,8 @@ import pytest
 
 from tests.engine.drive import make_city
 from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.locks import LockedError, break_dead, unlock
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.locks import break_dead, unlock
 from wecityctl.engine.process import Owner
 from wecityctl.engine.store_file import FileStore
 from wecityctl.paths import write_private

@@ -25,7 +25,7 @@ from wecityctl.engine.cli_process import CliProcess
 from wecityctl.engine.environment import plain_environment
 from wecityctl.engine.execute import cli_path
 from wecityctl.engine.interrupts import time_limit
-from wecityctl.engine.locks import LockedError
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.options import Timeouts
 from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.secret_store import SecretStore

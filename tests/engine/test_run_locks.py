@@ -13,7 +13,7 @@ import pytest
 from tests.engine.drive import CATALOGUE, go, make_city, plan_of
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.locks import LockedError
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.engine.run_locks import ContendedError, part_of_city, whole_city

@@ -20,6 +20,7 @@ from wecityctl.cli import state as commands
 from wecityctl.engine import locks
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.integrity import flaw
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.passphrase import VARIABLE
 from wecityctl.engine.state_care import health, mending
 from wecityctl.engine.store_file import FileStore
@@ -142,7 +143,7 @@ def test_a_run_that_is_under_way_is_left_alone(files: FileStore) -> None:
     Running(files, ENTRY, About("update"))
     call("repair", "--yes")
     call("backup", "--file", "copy.tar.gz")
-    with pytest.raises(locks.LockedError):
+    with pytest.raises(LockedError):
         call("restore", "--file", "copy.tar.gz", "--stack", ENTRY, "--yes")
 
 

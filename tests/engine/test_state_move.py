@@ -11,7 +11,8 @@ import pytest
 from tests.engine.drive import go, make_city
 from wecityctl.engine import state_move
 from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.locks import LockedError, take
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.locks import take
 from wecityctl.engine.state_move import move, planned
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError, DeploymentError

@@ -20,7 +20,8 @@ import pytest
 from tests.engine.test_locks import dead_process
 from wecityctl.engine import updates
 from wecityctl.engine.crypto import SECRET, SIGNATURE, new_salt
-from wecityctl.engine.locks import LockedError, break_dead, locks_on, take
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.locks import break_dead, locks_on, take
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state_service import StateService
 from wecityctl.engine.store_file import FileStore

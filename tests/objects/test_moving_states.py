@@ -11,7 +11,7 @@ import pytest
 from tests.engine.drive import make_city
 from tests.objects.conftest import Place
 from wecityctl.engine.backend import open_backend
-from wecityctl.engine.locks import LockedError
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.state_move import move
 from wecityctl.errors import ConfigurationError
 from wecityctl.objects import open_objects

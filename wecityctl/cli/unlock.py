@@ -32,7 +32,7 @@ def unlock(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.engine.backend import open_backend
-    from wecityctl.engine.locks import locks_on
+    from wecityctl.engine.locks import locks_of
     from wecityctl.engine.locks import unlock as break_locks
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -40,8 +40,9 @@ def unlock(
     session = open_session(path, standing)
     backend = open_backend(session.city)
     wanted = session.plan.matching([stack]) if stack else set(backend.list_stacks())
-    files = backend.files
-    found = [str(lock) for name in sorted(wanted) for lock in locks_on(files, name)] if files is not None else wanted
+    # Where only the engine knows them, any stack may have some.
+    known = {name: locks_of(backend, name) for name in sorted(wanted)}
+    found = [str(lock) for name, locks in known.items() for lock in ([name] if locks is None else locks)]
     if found and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
         for line in sorted(found):

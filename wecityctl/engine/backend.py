@@ -16,14 +16,16 @@ from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment, StackState, deployment_in, parse_state, plain, root_outputs, salt_of
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
+from wecityctl.engine.store_objects import ObjectStore
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import City
 from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path, file_url
 from wecityctl.model.naming import PROJECT
+from wecityctl.objects import schemes
 from wecityctl.paths import state_dir
 
 PASSPHRASE = "passphrase"  # noqa: S105
-Store = FileStore | CliStore
+Store = FileStore | ObjectStore | CliStore
 
 
 @dataclass(slots=True)
@@ -56,6 +58,11 @@ class Backend:
     def files(self) -> FileStore | None:
         """The store when it is a local directory."""
         return self.store if isinstance(self.store, FileStore) else None
+
+    @property
+    def _shows_bytes(self) -> bool:
+        """Whether states are seen as they are stored, with their secrets encrypted."""
+        return not isinstance(self.store, CliStore)
 
     def environment(self) -> dict[str, str]:
         """The environment for the engine's CLI on this back end."""
@@ -93,7 +100,7 @@ class Backend:
         if not crypto.has_secrets(value):
             return value
         salt = salt_of(deployment)
-        if salt and self.passphrase is not None and self.files is not None:
+        if salt and self.passphrase is not None and self._shows_bytes:
             return self._crypter(salt).reveal(value)
         return plain(value)
 
@@ -105,7 +112,7 @@ class Backend:
 
     def unlock(self) -> None:
         """Prove that the passphrase opens what is there. Raises `AuthenticationError`; changes nothing."""
-        if self.passphrase is None or self.files is None:
+        if self.passphrase is None or not self._shows_bytes:
             return
         for salt in sorted(self._salts()):
             self._crypter(salt)
@@ -115,7 +122,7 @@ class Backend:
 
     def salt(self) -> str:
         """The city's salt: the one its state has, or a new one that lives from the first stack written with it."""
-        if self.passphrase is None or self.files is None:
+        if self.passphrase is None or not self._shows_bytes:
             return ""
         if not self._vault.city_salt:
             found = sorted(self._salts())
@@ -139,7 +146,7 @@ class Backend:
 
     def _salt_of(self, stack: str) -> str:
         """The stack's own salt, or the city's for a stack that has none yet."""
-        if self.passphrase is None or self.files is None:
+        if self.passphrase is None or not self._shows_bytes:
             return ""
         return quick_salt(self.store.glimpse(stack)) or self.salt()
 
@@ -198,6 +205,8 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     if root is not None and provider == PASSPHRASE:
         store = FileStore(root)
         return Backend(city.name, store, provider, _passphrase(provider, store, is_default), is_default)
+    if root is None and provider == PASSPHRASE and url.partition("://")[0] in schemes():
+        return Backend(city.name, ObjectStore(url), provider, _passphrase(provider, None, False), False)
     from wecityctl.parts import locate
 
     url = file_url(root) if root is not None else url

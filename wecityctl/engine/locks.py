@@ -10,41 +10,14 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.lock import Lock, LockedError, lock_content, lock_in, require_free
 from wecityctl.engine.process import Owner
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
-from wecityctl.errors import WecityError
 from wecityctl.paths import write_private
-
-
-class LockedError(WecityError):
-    """Somebody else is changing the city, or died while doing so elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """One lock of the engine on a stack. `owner` is known when one of our runs took it on a machine of ours."""
-
-    stack: str
-    path: Path
-    pid: int
-    host: str
-    user: str
-    since: str
-    owner: Owner | None
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether its owner is certainly gone."""
-        return self.owner is not None and self.owner.is_dead()
-
-    def __str__(self) -> str:
-        return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"
 
 
 def locks_on(files: FileStore, stack: str) -> list[Lock]:
@@ -53,22 +26,10 @@ def locks_on(files: FileStore, stack: str) -> list[Lock]:
     found = []
     for path in sorted(files.lock_directory(stack).glob("*.json")):
         try:
-            content = json.loads(path.read_text())
-            pid = int(content.get("pid", 0))
-        except (OSError, ValueError):
-            # Cut off while it was written: its owner cannot be named by it, so the note beside decides.
-            content, pid = {}, owner.pid if owner is not None else 0
-        found.append(
-            Lock(
-                stack,
-                path,
-                pid,
-                str(content.get("hostname", "?")),
-                str(content.get("username", "?")),
-                str(content.get("timestamp", "?")),
-                owner if owner is not None and owner.pid == pid else None,
-            )
-        )
+            stored = path.read_bytes()
+        except OSError:
+            stored = b""
+        found.append(lock_in(stack, path, stored, owner))
     return found
 
 
@@ -79,22 +40,16 @@ def _noted_owner(path: Path) -> Owner | None:
         return None
 
 
-def lock_content(process: Owner) -> dict[str, object]:
-    """What the engine writes in a lock of `process`."""
-    now = datetime.now(UTC).isoformat()
-    return {"pid": process.pid, "username": process.user, "hostname": process.host, "timestamp": now}
-
-
 def take(files: FileStore, stack: str) -> Path:
     """Lock a stack for this process as the engine does; the lock, to be removed at the end. Raises `LockedError`."""
-    _require_free(stack, locks_on(files, stack))
+    require_free(stack, locks_on(files, stack))
     process = Owner.of(os.getpid())
     write_private(files.lock_record(stack), json.dumps(process.to_json()).encode())
     path = files.lock_directory(stack) / f"{uuid.uuid4()}.json"
     write_private(path, json.dumps(lock_content(process)).encode())
     try:
         # Whoever looked in the same moment has seen nothing either.
-        _require_free(stack, [lock for lock in locks_on(files, stack) if lock.path != path])
+        require_free(stack, [lock for lock in locks_on(files, stack) if lock.path != path])
     except LockedError:
         path.unlink(missing_ok=True)
         raise
@@ -108,7 +63,7 @@ def held_in_engine(files: FileStore, stack: str) -> Iterator[None]:
     Raises `LockedError`.
     """
     found = locks_on(files, stack)
-    _require_free(stack, [lock for lock in found if not lock.is_dead])
+    require_free(stack, [lock for lock in found if not lock.is_dead])
     for dead in found:
         dead.path.unlink(missing_ok=True)
     lock = take(files, stack)
@@ -132,18 +87,9 @@ def break_dead(backend: Backend, stack: str) -> list[Lock]:
     if files is None:
         return []
     found = locks_on(files, stack)
-    _require_free(stack, [lock for lock in found if not lock.is_dead])
+    require_free(stack, [lock for lock in found if not lock.is_dead])
     _release(files, stack, found)
     return found
-
-
-def _require_free(stack: str, held: list[Lock]) -> None:
-    if held:
-        raise LockedError(
-            f"the state of {stack} is locked",
-            details="\n".join(str(lock) for lock in held),
-            resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock PATH {stack}",
-        )
 
 
 def _release(files: FileStore, stack: str, found: list[Lock]) -> None:
@@ -153,15 +99,23 @@ def _release(files: FileStore, stack: str, found: list[Lock]) -> None:
         lock.path.unlink(missing_ok=True)
 
 
+def locks_of(backend: Backend, stack: str) -> list[Lock] | None:
+    """The engine's locks on a stack, wherever it is; `None` where only the engine's CLI knows them."""
+    store = backend.store
+    if isinstance(store, CliStore):
+        return None
+    return locks_on(store, stack) if isinstance(store, FileStore) else store.locks(stack)
+
+
 def unlock(backend: Backend, stack: str) -> list[str]:
     """Break every lock on a stack because the user says so; what was removed, for people.
 
     Raises `LockedError` for a lock whose owner is alive on this machine.
     """
-    if isinstance(backend.store, CliStore):
-        backend.store.cancel(stack)
+    store, found = backend.store, locks_of(backend, stack) or []
+    if isinstance(store, CliStore):
+        store.cancel(stack)
         return [f"{stack}: cancelled in the back end"]
-    found = locks_on(backend.store, stack)
     alive = [lock for lock in found if _is_alive_here(lock)]
     if alive:
         raise LockedError(
@@ -169,7 +123,11 @@ def unlock(backend: Backend, stack: str) -> list[str]:
             details="\n".join(str(lock) for lock in alive),
             resolution=f"stop process {alive[0].pid} first",
         )
-    _release(backend.store, stack, found)
+    if isinstance(store, FileStore):
+        _release(store, stack, found)
+    else:
+        for lock in found:
+            store.unlock(lock)
     return [str(lock) for lock in found]
 
 

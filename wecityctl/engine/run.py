@@ -189,10 +189,9 @@ class _Runner:
             else:
                 self._forward(engine, maker, interrupts)
             self.timed_out = interrupts.timed_out
-        files = self._context.backend.files
-        if files is not None and self._options.operation != "preview":
+        if self._options.operation != "preview":
             for stack in self.reports:
-                files.prune(stack, self._context.plan.city.state.keep_updates)
+                self._context.backend.store.prune(stack, self._context.plan.city.state.keep_updates)
         if self._options.operation in ("up", "destroy"):
             activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
 

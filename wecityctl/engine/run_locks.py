@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.locks import LockedError, held_in_engine
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.locks import held_in_engine
 from wecityctl.engine.process import Owner
 from wecityctl.engine.store_file import FileStore
 from wecityctl.paths import private_dir

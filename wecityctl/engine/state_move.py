@@ -7,30 +7,23 @@ anywhere, the same command goes on from there. What was there is kept beside the
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.locks import LockedError, break_dead, held_in_engine, lock_content
+from wecityctl.engine.locks import break_dead, held_in_engine
 from wecityctl.engine.moved import Mark, left_key, read_mark, under_way_key
-from wecityctl.engine.process import Owner
 from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.state import deployment_in
 from wecityctl.engine.store_file import META, unpacked
+from wecityctl.engine.store_objects import BACKUPS, HISTORY, META_KEY, STACKS, locked
 from wecityctl.errors import ConfigurationError, DeploymentError
-from wecityctl.model.naming import PROJECT
 from wecityctl.objects import Objects, open_objects
 
-_META = ".pulumi/meta.yaml"
-_STACKS = f".pulumi/stacks/{PROJECT}"
-# The engine keeps these by stack; the city's own history is one file.
-_BY_STACK = (f".pulumi/history/{PROJECT}", f".pulumi/backups/{PROJECT}")
-_LOCKS = f".pulumi/locks/organization/{PROJECT}"
+# The engine keeps these by stack; the city's own history is one object.
+_BY_STACK = (HISTORY, BACKUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +69,8 @@ def move(backend: Backend, url: str) -> Move:
 def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     target.put(under_way_key(city), Mark(source.url, now).to_json())
-    if target.get(_META) is None:
-        target.put(_META, META)
+    if target.get(META_KEY) is None:
+        target.put(META_KEY, META)
     for key in keys:
         _copy(source, target, key)
     target.delete(left_key(city))
@@ -116,7 +109,7 @@ def _planned(city: str, source: Objects, target: Objects) -> Move:
         )
     kept = [entry for entry in source.list(".wecity/history") if entry.key == f".wecity/history/{city}.jsonl"]
     kept += [entry for area in _BY_STACK for stack in stacks for entry in source.list(f"{area}/{stack}")]
-    sizes = {entry.key: entry.size for entry in (*kept, *source.list(_STACKS))}
+    sizes = {entry.key: entry.size for entry in (*kept, *source.list(STACKS))}
     keys = (*(entry.key for entry in kept), *(key for _, key in states))
     size = sum(sizes[key] for key in keys)
     return Move(city, source.url, target.url, stacks, keys, size, is_copied=left is not None)
@@ -124,14 +117,14 @@ def _planned(city: str, source: Objects, target: Objects) -> Move:
 
 def _states(city: str, place: Objects) -> list[tuple[str, str]]:
     """The city's stacks and the keys of their states, each with the state before the last run beside it."""
-    found = [(entry.key.rpartition("/")[2].partition(".json")[0], entry.key) for entry in place.list(_STACKS)]
+    found = [(entry.key.rpartition("/")[2].partition(".json")[0], entry.key) for entry in place.list(STACKS)]
     return [(stack, key) for stack, key in found if stack.startswith(f"{city}.")]
 
 
 def _require_layout(place: Objects) -> None:
     """Raise `ConfigurationError` for a back end of the layout before the present one."""
-    meta = place.get(_META)
-    if meta is None and any(entry.key != _META for entry in place.list(".pulumi/stacks")):
+    meta = place.get(META_KEY)
+    if meta is None and any(entry.key != META_KEY for entry in place.list(".pulumi/stacks")):
         raise ConfigurationError(
             f"{place.url} has the layout of a very old Pulumi", resolution="run `pulumi state upgrade` there once"
         )
@@ -141,7 +134,7 @@ def _copy(source: Objects, target: Objects, key: str) -> None:
     data = source.get(key)
     if data is None:
         raise DeploymentError(f"{key} went from {source.url} while it was moved", resolution="run it again")
-    if key.startswith(f"{_STACKS}/") and not key.endswith(".bak"):
+    if key.startswith(f"{STACKS}/") and not key.endswith(".bak"):
         try:
             deployment_in(unpacked(data))
         except (ValueError, OSError, EOFError) as error:
@@ -158,21 +151,13 @@ def _copy(source: Objects, target: Objects, key: str) -> None:
 @contextmanager
 def _locked(backend: Backend, place: Objects, stacks: Sequence[str]) -> Iterator[None]:
     """The stacks, locked as the engine does. Raises `LockedError`."""
-    with ExitStack() as locks:
+    if backend.files is None:
+        with locked(place, stacks):
+            yield
+        return
+    with ExitStack() as held:
         for stack in stacks:
-            if backend.files is not None:
-                locks.enter_context(held_in_engine(backend.files, stack))
-            else:
-                key = f"{_LOCKS}/{stack}/{uuid.uuid4()}.json"
-                locks.callback(place.delete, key)
-                place.put(key, json.dumps(lock_content(Owner.of(os.getpid()))).encode())
-                # Whoever looked in the same moment has seen nothing either.
-                if others := [entry.key for entry in place.list(f"{_LOCKS}/{stack}") if entry.key != key]:
-                    raise LockedError(
-                        f"the state of {stack} is locked",
-                        details="\n".join(others),
-                        resolution="wait until that run has ended; if it is dead for certain: wecityctl unlock PATH",
-                    )
+            held.enter_context(held_in_engine(backend.files, stack))
         yield
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from wecityctl.engine.integrity import UNSOUND
-from wecityctl.engine.locks import LockedError
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.store_file import FileStore, disk_error

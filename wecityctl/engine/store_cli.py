@@ -95,6 +95,9 @@ class CliStore:
             {**item, **{key: _seconds(item[key]) for key in ("startTime", "endTime") if key in item}} for item in found
         ]
 
+    def prune(self, stack: str, keep: int) -> None:
+        """Nothing: how long the back end keeps its history is set there."""
+
     def cancel(self, stack: str) -> None:
         """Break whatever lock the back end holds on the stack."""
         self._run("cancel", "--yes", "--stack", stack)

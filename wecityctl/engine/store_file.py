@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -94,18 +94,7 @@ class FileStore:
         return deployment_of(self._document(stack, stored)), stored
 
     def _document(self, stack: str, stored: bytes) -> dict[str, Any]:
-        """The checkpoint in `stored`, as it lies there. Raises `WecityError` for one that is damaged."""
-        try:
-            found: dict[str, Any] = json.loads(unpacked(stored))
-            deployment_of(found)
-        except (ValueError, OSError, EOFError) as error:
-            path = self.path(stack)
-            raise WecityError(
-                f"the state of {stack} cannot be read",
-                details=f"{path}: {error}",
-                resolution="see what is left of it, and go back to that: wecityctl state repair PATH",
-            ) from error
-        return found
+        return checkpoint_in(stored, stack, str(self.path(stack)))
 
     def alone(self, stack: str) -> Deployment | None:
         """The deployment as it lies there, whatever a journal adds. Raises `WecityError` for a damaged one."""
@@ -222,8 +211,7 @@ class FileStore:
         checkpoint.pop("features", None)
         if rebuilt.features:
             checkpoint["features"] = list(rebuilt.features)
-        data = _compact(checkpoint)
-        return (gzip.compress(data, mtime=0) if stored.startswith(_GZIP) else data), rebuilt
+        return repacked(compact(checkpoint), stored), rebuilt
 
     def create(self, stack: str) -> None:
         """An empty stack, as the CLI itself begins one."""
@@ -237,7 +225,7 @@ class FileStore:
 
     def _write(self, stack: str, checkpoint: dict[str, Any]) -> None:
         path = self.path(stack) or self._stacks / f"{stack}.json"
-        data = _compact({"version": 3, "checkpoint": checkpoint})
+        data = compact({"version": 3, "checkpoint": checkpoint})
         self._put(path, gzip.compress(data) if path.suffix == ".gz" else data)
 
     @staticmethod
@@ -262,12 +250,9 @@ class FileStore:
         Of states and journals that were put aside the last `keep` stay too.
         """
         for area in ("history", "backups"):
-            updates: dict[str, list[Path]] = {}
-            for path in sorted((self.root / ".pulumi" / area / PROJECT / stack).glob("*.json*")):
-                # The parts of an update have one name but for their end.
-                updates.setdefault(_END_OF_UPDATE.sub("", path.name), []).append(path)
-            for path in chain.from_iterable(list(updates.values())[:-keep]):
-                path.unlink(missing_ok=True)
+            place = self.root / ".pulumi" / area / PROJECT / stack
+            for name in updates_before(keep, [path.name for path in place.glob("*.json*")]):
+                (place / name).unlink(missing_ok=True)
         for end in (".json", ".json.gz", ".jsonl"):
             for path in sorted(self.aside.glob(f"*Z.{stack}{end}"))[:-keep]:
                 path.unlink(missing_ok=True)
@@ -283,7 +268,7 @@ class FileStore:
     def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
         """Record an update, with a copy of the state that it has left, as the engine's own back end does."""
         prefix = self.root / ".pulumi" / "history" / PROJECT / stack / f"{stack}-{time.time_ns()}"
-        self._put(prefix.with_name(f"{prefix.name}.history.json"), _compact(update))
+        self._put(prefix.with_name(f"{prefix.name}.history.json"), compact(update))
         path = self.path(stack)
         if path is not None:
             end = path.name.removeprefix(stack)
@@ -332,7 +317,36 @@ def unpacked(stored: bytes) -> bytes:
     return gzip.decompress(stored) if stored.startswith(_GZIP) else stored
 
 
-def _compact(value: object) -> bytes:
+def repacked(data: bytes, before: bytes) -> bytes:
+    """An object's text as it is stored: compressed if the one `before` it was."""
+    return gzip.compress(data, mtime=0) if before.startswith(_GZIP) else data
+
+
+def checkpoint_in(stored: bytes, stack: str, where: str) -> dict[str, Any]:
+    """The checkpoint that is stored `where`, as it lies there. Raises `WecityError` for one that is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(unpacked(stored))
+        deployment_of(found)
+    except (ValueError, OSError, EOFError) as error:
+        raise WecityError(
+            f"the state of {stack} cannot be read",
+            details=f"{where}: {error}",
+            resolution="see what is left of it, and go back to that: wecityctl state repair PATH",
+        ) from error
+    return found
+
+
+def updates_before(keep: int, names: Iterable[str]) -> Iterator[str]:
+    """The names, or keys, of what was kept of updates before the last `keep`."""
+    updates: dict[str, list[str]] = {}
+    for name in sorted(names):
+        # The parts of an update have one name but for their end.
+        updates.setdefault(_END_OF_UPDATE.sub("", name), []).append(name)
+    return chain.from_iterable(list(updates.values())[:-keep])
+
+
+def compact(value: object) -> bytes:
+    """JSON as the engine stores it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 

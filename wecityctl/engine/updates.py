@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 from wecityctl.engine import locks
+from wecityctl.engine.lock import LockedError
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
 from wecityctl.engine.store_file import Checkpoint, FileStore
@@ -124,7 +125,7 @@ class Running:
         """
         self._journal.close()
         if not self._lock.exists():
-            raise locks.LockedError(
+            raise LockedError(
                 f"the lock on {self._stack} was taken away while the engine ran",
                 details="what the run has done is in its journal, which the next run replays",
                 resolution="run it again",
@@ -179,7 +180,7 @@ class OpenStack:
         if self.previews != (about.kind == "preview"):
             raise WecityError(f"{about.kind} of {self.stack} is not what this run was started for")
         if self.update is not None:
-            raise locks.LockedError(f"the state of {self.stack} is locked", details="by another update of this run")
+            raise LockedError(f"the state of {self.stack} is locked", details="by another update of this run")
         self.update = Shown(about) if self.previews else Running(self.files, self.stack, about)
         return self.update
 
