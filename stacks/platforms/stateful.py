@@ -1,5 +1,5 @@
-"""What capabilities with a volume have in common: the claim, the single pod over it with its guard, the way in for
-provisioning."""
+"""What capabilities with a volume have in common: the claim, the volume's lock, the single pod over it with its guard,
+the way in for provisioning."""
 
 from __future__ import annotations
 
@@ -30,8 +30,44 @@ def volume_claim(namespace: str, name: str, storage: str, storage_class: str) ->
     }
 
 
+# What `flock` ends with where another process has the lock; everything else is an error of the file system.
+_HELD = 75
+
+
+def volume_lock(directory: str) -> str:
+    """Shell commands that take the lock of the volume at `directory`, or wait until its holder has ended.
+
+    The first lines of every script that opens the data. Two pods can have a volume at once: ReadWriteOnce is for one
+    node, and a pod that was deleted by force may still run. PostgreSQL's own record of its process does not help, as
+    the server is process 1 in every pod. The kernel's lock is on descriptor 9, which all programs of the container
+    inherit: it is released when the last of them has ended, however that was. Where the volume cannot be locked, the
+    script ends with 1.
+    """
+    file = f"{directory}/.lock"
+    return f"""exec 9<>{file}
+trap 'exit 143' TERM INT
+told=
+while :; do
+  code=0
+  flock --timeout 1 --conflict-exit-code {_HELD} 9 || code=$?
+  case $code in
+    0) break ;;
+    {_HELD}) ;;
+    *) echo "the volume cannot be locked with {file} (code $code): its data is not opened" >&2; exit 1 ;;
+  esac
+  if [ -z "$told" ]; then
+    told=yes
+    echo "another pod has the volume open, locked by $(cat {file}): waiting until its processes have ended" >&2
+  fi
+done
+trap - TERM INT
+# For the message of whoever waits. On a full volume it is left out.
+{{ echo "$(uname -n) at $(date -u +%Y-%m-%dT%H:%M:%SZ)" > {file}; }} 2> /dev/null || :
+"""
+
+
 def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
-    """A StatefulSet of one pod: never two at a time over one volume."""
+    """A StatefulSet of one pod. That no two of them open its volume is `volume_lock`'s."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",

@@ -215,7 +215,7 @@ def cache_server(city: Attacked, image: RootFilesystem, users: str = "") -> Iter
     (place / "cache.conf").write_text(settings.replace("port 6379", f"port {served.port}"))
     prepare, server = served.command("prepare"), served.command("cache")
     # One mount namespace for both, as one volume in the pod.
-    start = f"printf '%s' \"$USERS\" > /data/users.acl; {prepare[-1]} exec {' '.join(server)}"
+    start = f"printf '%s' \"$USERS\" > /data/users.acl; {prepare[-1]} {server[-1]}"
     secrets = {"ADMIN_SHA256": sha256(ADMIN), "PROBE_SHA256": sha256(probe_password(ADMIN)), "USERS": users}
     guard = {item["name"]: item.get("value", "") for item in served.container("guard")["env"]}
     guard |= {"ADMIN_PASSWORD": ADMIN, "PORT": str(served.port)}

@@ -9,20 +9,26 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.attack.ports import of_run
 from tests.e2e.files import CityFiles, app, example
 from tests.e2e.machine import Cluster, Done, Machine, eventually
 from tests.stacks import cities
@@ -40,6 +46,21 @@ APPLICATION = "platform-application"
 HEALTH, EXTRANET, TRANSPORT = "health-commission-internet", "health-commission-extranet", "transport-bureau-internet"
 HEALTH_CODE, VACCINATION = (HEALTH, "deploy/health-code-web"), (EXTRANET, "deploy/vaccination-web")
 OUTSIDE = "e2e-outside"
+DIAL = """
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def dial(target):
+    host, port = target.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+    except OSError as error:
+        return type(error).__name__
+    return "connected"
+
+with ThreadPoolExecutor(len(sys.argv)) as pool:
+    print(json.dumps(dict(zip(sys.argv[1:], pool.map(dial, sys.argv[1:])))))
+"""
 PSQL = "/usr/lib/postgresql/15/bin/psql"
 
 
@@ -106,6 +127,13 @@ class RealCity:
         lines = [line for line in answer.splitlines() if line.startswith("{")]
         assert lines, answer
         found: dict[str, Any] = json.loads(lines[-1])
+        return found
+
+    def dials(self, place: tuple[str, str], targets: list[str]) -> dict[str, str]:
+        """What became of TCP connections from inside a pod to each `host:port`: `connected`, or the error's name."""
+        namespace, pod = place
+        words = ("exec", "-n", namespace, pod, "--", "python3", "-c", DIAL, *targets)
+        found: dict[str, str] = json.loads(self.cluster.kubectl(*words))
         return found
 
     def sql(self, database: str, query: str) -> str:
@@ -313,6 +341,76 @@ def test_the_unfenced_stranger_has_a_network_otherwise(real: RealCity, strangers
     """What the tests above rely on: it is the database's own fence that stops this pod."""
     server = real.cluster.get("service", "kubernetes")["spec"]["clusterIP"]
     assert real.check(strangers[1], "tcp", server, "443")["ok"]
+
+
+@contextlib.contextmanager
+def standing_still(processes: list[int]) -> Iterator[None]:
+    """The processes do nothing meanwhile; those that have ended are passed over."""
+
+    def send(number: signal.Signals) -> None:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT)
+
+
+def test_no_pod_reaches_a_port_of_a_run(real: RealCity, strangers: tuple[tuple[str, str], ...]) -> None:
+    """From a fenced pod, an open one, and one in the node's own network, at every address that the machine has."""
+    image = real.cluster.get("pod", "stranger", "-n", OUTSIDE)["spec"]["containers"][0]["image"]
+    on_node = stranger("on-node", OUTSIDE, image)
+    on_node["spec"]["hostNetwork"] = True
+    # In none of the city's namespaces, whoever asks: pods are judged by their namespace's level, what makes pods by the
+    # city's own line. Elsewhere it is a matter of the cluster's administrator, who is trusted.
+    labels = {"app": "on-node"}
+    template = {"metadata": {"labels": labels}, "spec": on_node["spec"]}
+    making = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "on-node", "namespace": HEALTH},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+    inside = {**on_node, "metadata": {"name": "on-node", "namespace": HEALTH}}
+    for item, why in ((inside, "hostNetwork=true"), (making, "red line privileged-pods")):
+        assert why in real.cluster.kubectl("create", "-f", "-", stdin=json.dumps(item), code=1)
+    real.cluster.apply(on_node)
+    real.cluster.kubectl("wait", "--for=condition=Ready", "pod/on-node", "-n", OUTSIDE, "--timeout=80s")
+    pods = real.cluster.get("pod", "stranger", "-n", OUTSIDE)["status"]["podIP"]
+    gateway = next(IPv4Network(f"{pods}/23", strict=False).hosts())
+    shown = subprocess.run(["ip", "-o", "-4", "address"], capture_output=True, text=True, check=True).stdout
+    addresses = {real.address, str(gateway), *(line.split()[3].partition("/")[0] for line in shown.splitlines())}
+    assert "127.0.0.1" in addresses
+    places = (*strangers, (OUTSIDE, "on-node"))
+    server = real.cluster.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+    open_one = server.removeprefix("https://")
+    with real.home.running("up", real.files, "--yes", "--no-skip", "-o", "json") as up:
+        ports: dict[int, int] = {}
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        while not found and up.poll() is None:
+            if not of_run(real.home.processes()):
+                time.sleep(0.05)
+                continue
+            # A process that stands still keeps its ports, and the kernel answers there for it.
+            with standing_still(list(real.home.processes())):
+                if ports := of_run(real.home.processes()):
+                    for port in ports:
+                        socket.create_connection(("127.0.0.1", port), 5).close()
+                    targets = [open_one, *(f"{address}:{port}" for address in sorted(addresses) for port in ports)]
+                    with ThreadPoolExecutor(len(places)) as pool:
+                        seen_by = pool.map(partial(real.dials, targets=targets), places)
+                        found = dict(zip(places, seen_by, strict=True))
+        assert found, "the run's ports were not seen"
+        out, _ = up.communicate(timeout=200)
+    for place, seen in found.items():
+        # A port of the machine that pods may reach shows that packets arrive.
+        assert seen.pop(open_one) == ("TimeoutError" if place == strangers[0] else "connected"), place
+        assert len(seen) == len(addresses) * len(ports)
+        assert "connected" not in seen.values(), (place, seen)
+    assert up.returncode == 0, out
 
 
 def test_an_app_cannot_connect_to_a_capability_it_has_no_use_for(real: RealCity) -> None:

@@ -122,6 +122,17 @@ def test_package_without_what_nobody_reads(tmp_path: Path) -> None:
 
 
 @needs_dpkg
+def test_some_files_of_a_package(tmp_path: Path) -> None:
+    package = make_deb(tmp_path, dict.fromkeys(["usr/share/doc/tool/copyright", "lib/tool/data"], "text"))
+    tree = Tree()
+    deb.unpack(tree, package, [], ["/usr/lib/tool/data"])
+    files = {path for path, entry in tree.own.items() if not entry.is_directory}
+    assert files == {"usr/share/doc/tool/copyright", "usr/lib/tool/data"}
+    with pytest.raises(ImageBuildError, match="has no /usr/bin/other"):
+        deb.unpack(Tree(), package, [], ["/usr/bin/other", "/usr/bin/tool"])
+
+
+@needs_dpkg
 def test_damaged_package(tmp_path: Path) -> None:
     package = make_deb(tmp_path, {"usr/share/x": "x" * 100_000})
     package.write_bytes(package.read_bytes()[:-200])

@@ -139,6 +139,13 @@ def test_wrong_base(tmp_path: Path, base: str, message: str) -> None:
         load_catalogue(tmp_path)
 
 
+def test_files_of_a_package_that_is_not_installed_are_refused(tmp_path: Path) -> None:
+    debian = "debian: {suite: bookworm, packages: [core], only: {tool: [/usr/bin/tool]}}"
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, GOOD.replace("go: {output: /web}", debian)))
+    assert "only: tool is not among the packages" in (caught.value.details or "")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

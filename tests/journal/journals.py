@@ -26,6 +26,8 @@ class Journal:
         self.base = self._deployment() if self._random.random() < 0.9 else None
         self.entries: list[dict[str, Any]] = []
         self._replayer = Replayer(self.base, engine="v0")
+        # How many resources entries can name by their place: those of the last whole state.
+        self._places = len((self.base or {}).get("resources") or ())
         self._made: list[int] = []
         # A journal that cannot be replayed ends there: two resources have the same alias.
         with suppress(ValueError):
@@ -50,6 +52,8 @@ class Journal:
             }
         )
         self._replayer.add(self.entries[-1])
+        if entry["kind"] in (Kind.WRITE, Kind.REBUILT_BASE_STATE):
+            self._places = len(self._replayer.state(time="").deployment.get("resources") or ())
 
     def _deployment(self) -> dict[str, Any]:
         """A whole state: the stack, sometimes a provider, and what stands on them."""
@@ -125,8 +129,7 @@ class Journal:
         return self._random.sample(urns, self._random.randint(1, min(3, len(urns))))
 
     def _old(self) -> int | None:
-        many = len(self._replayer.base_resources)
-        return self._random.randrange(many) if many else None
+        return self._random.randrange(self._places) if self._places else None
 
     def _step(self) -> Iterator[dict[str, Any]]:
         self._operation += 1

@@ -6,13 +6,13 @@ has none where the object was applied for the very resource that the mark names.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.engine.events_in import type_of
+from wecityctl.engine.retained_record import RecordError, is_resource, parse
 from wecityctl.kube.resource import meta
 from wecityctl.model.security import group_of
 from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, applied_by
@@ -20,13 +20,17 @@ from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, applied_b
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """A marked object: the resource it is kept for, that resource's inputs and field manager, and the live object."""
+    """A marked object: the resource it is kept for, that resource's inputs and field manager, and the live object.
+
+    `fault`: why the record is none, empty where it is one.
+    """
 
     urn: str
     type: str
     inputs: Mapping[str, Any]
     manager: str
     live: Mapping[str, Any]
+    fault: str = ""
 
     @property
     def stack(self) -> str:
@@ -51,18 +55,15 @@ class Found:
 def read(live: Mapping[str, Any]) -> Retained | None:
     """What the mark on a live object says; `None` without a record, and where the object is being deleted."""
     metadata = meta(live)
-    annotations = metadata.get("annotations") or {}
-    urn = str(annotations.get(RETAINED_FOR) or "")
+    annotations = _mapping(metadata.get("annotations"))
+    urn, text = (str(annotations.get(name) or "") for name in (RETAINED_FOR, RETAINED_RECORD))
+    if not urn or not text or metadata.get("deletionTimestamp"):
+        return None
     try:
-        record = json.loads(annotations.get(RETAINED_RECORD) or "null")
-    except ValueError:
-        record = None
-    if not urn or not isinstance(record, dict) or metadata.get("deletionTimestamp"):
-        return None
-    inputs = record.get("inputs")
-    if not isinstance(inputs, dict):
-        return None
-    return Retained(urn, str(record.get("type") or ""), inputs, str(record.get("fieldManager") or ""), live)
+        record = parse(text)
+    except RecordError as error:
+        return Retained(urn, "", {}, "", live, str(error))
+    return Retained(urn, str(record.get("type") or ""), record["inputs"], str(record.get("fieldManager") or ""), live)
 
 
 def judge(marked: Sequence[Retained], city: str, spaces: Callable[[], Collection[str]]) -> Found:
@@ -95,14 +96,21 @@ def _kind(item: Retained) -> str:
 
 def _places(item: Retained) -> Iterable[str]:
     """The namespaces that have to be the city's: the object's own, and that of the claim that a volume is bound to."""
-    claim = (item.live.get("spec") or {}).get("claimRef") or {} if _kind(item) == "PersistentVolume" else {}
-    return filter(None, (meta(item.live).get("namespace"), claim.get("namespace")))
+    is_volume = _kind(item) == "PersistentVolume"
+    claim = _mapping(_mapping(item.live.get("spec")).get("claimRef")) if is_volume else {}
+    return (str(place) for place in (meta(item.live).get("namespace"), claim.get("namespace")) if place)
 
 
 def _contradiction(item: Retained, city: str) -> str:
     """In what a mark contradicts the object that it is on; empty for nothing."""
     if item.stack.partition(".")[0] != city:
         return "it names no stack of the city"
+    if not is_resource(item.urn):
+        return "it names no resource that a stack can have"
+    if item.fault:
+        return item.fault
+    if _kind(item) != "Namespace" and not isinstance(item.live.get("spec"), Mapping):
+        return "the object has no `spec`"
     version, kind, stated = str(item.inputs.get("apiVersion")), item.inputs.get("kind"), item.inputs.get("metadata")
     token = f"kubernetes:{version if '/' in version else f'core/{version}'}:{kind}"
     same_kind = (group_of(version), kind) == (group_of(str(item.live["apiVersion"])), item.live["kind"])
@@ -118,4 +126,9 @@ def _is_named(stated: Any, live: Mapping[str, Any]) -> bool:
     if not isinstance(stated, Mapping):
         return False
     agrees = all(stated.get(name) in (None, "", live.get(name)) for name in ("name", "namespace"))
-    return agrees and bool(stated.get("name") or stated.get("generateName"))
+    generated = stated.get("generateName")
+    return agrees and bool(stated.get("name") or (generated and str(live.get("name")).startswith(generated)))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

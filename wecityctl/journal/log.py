@@ -40,12 +40,11 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Journal:
     """What a journal file holds. `result` is the SHA-256 of the state that came of it, if somebody had begun to put
-    that in its place; `is_cut` tells that its last line was not whole."""
+    that in its place. A last line that is not whole was never acknowledged, and is left out."""
 
     header: Header
     entries: tuple[Mapping[str, Any], ...]
     result: str = ""
-    is_cut: bool = False
 
 
 class JournalFile:
@@ -123,7 +122,7 @@ def read_journal(path: Path, stack: str) -> Journal | None:
     Raises `DeploymentError` for one that is damaged, of another stack, or of a format that is not known.
     """
     try:
-        *lines, rest = path.read_bytes().split(b"\n")
+        *lines, _ = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -141,7 +140,7 @@ def read_journal(path: Path, stack: str) -> Journal | None:
         if found.get("batch") != number - 1 or found.get("check") != _check(_canonical(found.get("entries"))):
             raise _damaged(path, number, "its checksum is another's")
         entries += found["entries"]
-    return Journal(header, tuple(entries), result, bool(rest))
+    return Journal(header, tuple(entries), result)
 
 
 def _header(path: Path, stack: str, line: bytes) -> Header:

@@ -95,11 +95,6 @@ class Replayer:
         self._has_refresh = False
         self._has_byte_string = False
 
-    @property
-    def base_resources(self) -> Sequence[Resource]:
-        """The resources that entries name by their place: those of the last whole state."""
-        return tuple(self._base.get("resources") or ())
-
     def add(self, entry: Mapping[str, Any]) -> None:
         """Take one entry. Raises `JournalError`; the entries before it stay taken."""
         require_known(entry)

@@ -54,7 +54,7 @@ def _add_debian(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
     if not recipe.base:
         tree.own |= merge_links()
     for name, package in sorted(from_what.debs.items()):
-        deb.unpack(tree, package, recipe.debian.drop)
+        deb.unpack(tree, package, recipe.debian.drop, recipe.debian.only.get(name))
         tree.add(f"{STATUS_DIRECTORY}/{name}", regular(deb.control(package)))
 
 

@@ -34,15 +34,23 @@ COPYRIGHT = "/copyright"
 UNPACK_SECONDS = 300
 
 
-def unpack(tree: Tree, package: Path, drop: Sequence[str]) -> None:
-    """Add the package's files to `tree`, but for those that match `drop` or that no image needs."""
+def unpack(tree: Tree, package: Path, drop: Sequence[str], only: Sequence[str] | None = None) -> None:
+    """Add the package's files to `tree`, but for those that match `drop` or that no image needs.
+
+    With `only`, absolute paths after the merge of /usr, these files and the copyright are all that is added. Raises
+    `ImageBuildError` where the package cannot be read or has not one of them.
+    """
+    seen: set[str] = set()
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
                 for member in tar:
-                    _add_member(tree, tar, member, drop)
+                    path = f"/{merged(member.name)}"
+                    seen.add(path)
+                    if only is None or path in only or (path.startswith(DOCUMENTATION) and path.endswith(COPYRIGHT)):
+                        _add_member(tree, tar, member, drop)
         except tarfile.TarError as error:
             raise ImageBuildError(f"{package.name} cannot be unpacked", details=str(error)) from error
         finally:
@@ -50,6 +58,8 @@ def unpack(tree: Tree, package: Path, drop: Sequence[str]) -> None:
             problem = process.stderr.read().decode(errors="replace").strip()
         if process.wait(UNPACK_SECONDS) != 0:
             raise ImageBuildError(f"{package.name} cannot be unpacked", details=problem)
+    if absent := sorted(set(only or ()) - seen):
+        raise ImageBuildError(f"{package.name} has no {', '.join(absent)}")
 
 
 def control(package: Path) -> bytes:

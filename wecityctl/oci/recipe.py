@@ -64,13 +64,21 @@ class Debian(_Strict):
     """Packages of the machine's Debian sources, with what they need.
 
     `without` names packages that are left out together with what only they need; `drop` are shell patterns over
-    absolute paths, in which `*` matches slashes too.
+    absolute paths, in which `*` matches slashes too. `only` names the files that are taken of a package, by their paths
+    in the image; its copyright file comes with them.
     """
 
     suite: str
     packages: tuple[Package, ...] = Field(min_length=1)
     without: tuple[Package, ...] = ()
     drop: tuple[str, ...] = ()
+    only: dict[Package, Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Debian:
+        if unknown := sorted(set(self.only) - set(self.packages)):
+            raise ValueError(f"only: {', '.join(unknown)} is not among the packages")
+        return self
 
 
 class Python(_Strict):

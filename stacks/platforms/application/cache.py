@@ -27,6 +27,7 @@ from wecityctl.stacks.platforms.stateful import (
     server_requests,
     stateful_set,
     volume_claim,
+    volume_lock,
 )
 from wecityctl.stacks.upstream import base_outputs
 
@@ -39,7 +40,7 @@ CONFIGURATION = "/etc/cache"
 # are kept; those from before apps had limits get today's rights at once, not when the app's own Job comes to them.
 PREPARE = rf"""set -eu
 umask 077
-touch {DATA}/users.acl
+{volume_lock(DATA)}touch {DATA}/users.acl
 {{
   echo "user default off resetkeys resetchannels -@all"
   echo "user admin on #$ADMIN_SHA256 ~* &* +@all"
@@ -49,6 +50,8 @@ touch {DATA}/users.acl
 }} > {DATA}/users.acl.new
 mv {DATA}/users.acl.new {DATA}/users.acl
 """
+
+START = f"{volume_lock(DATA)}exec valkey-server {CONFIGURATION}/cache.conf"
 
 # The answer of a server that computes for somebody, or has no memory left, comes late or is an error.
 PROBE = (
@@ -103,7 +106,7 @@ class Cache(CapabilityComponent):
         server = pods.container(
             "cache",
             image,
-            command=["valkey-server", f"{CONFIGURATION}/cache.conf"],
+            command=["/bin/sh", "-c", START],
             env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), *reaching],
             ports={"redis": context.type.port},
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}, *own],

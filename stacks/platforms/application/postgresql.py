@@ -25,6 +25,7 @@ from wecityctl.stacks.platforms.stateful import (
     server_requests,
     stateful_set,
     volume_claim,
+    volume_lock,
 )
 from wecityctl.stacks.upstream import base_outputs
 
@@ -46,7 +47,7 @@ REMOTE all all all scram-sha-256
 
 INITIALISE = f"""set -eu
 umask 077
-if [ ! -s {PGDATA}/PG_VERSION ]; then
+{volume_lock(DATA)}if [ ! -s {PGDATA}/PG_VERSION ]; then
   # A directory without PG_VERSION is what an interrupted first start leaves: nothing of value is in it.
   rm -rf {PGDATA} {PGDATA}.new
   printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
@@ -171,4 +172,6 @@ def start(context: CapabilityScope) -> str:
         }
     options = " ".join(f"-c '{name}={value}'" for name, value in settings.items())
     kilobytes = (buffers + PROGRAM_BYTES + memory // 4) // 1024
-    return f"ulimit -v {kilobytes}; exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"
+    return (
+        f"{volume_lock(DATA)}ulimit -v {kilobytes}; exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"
+    )
