@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node_cloud import NodeCloud, pod
+from tests.support.node_cloud import NodeCloud, eventually, pod
 from wecityctl.local import cloud
-from wecityctl.local.node import cgroups
+from wecityctl.local.node import cgroups, machine
 from wecityctl.local.node.configure import METRICS_PORT
 from wecityctl.local.node.kubelet import POD_PROCESSES
 from wecityctl.local.node.network import Block
@@ -143,6 +143,19 @@ def test_a_pod_takes_no_more_processes_than_its_part_and_all_of_them_not_the_mac
     groups = cgroups.detect().groups(f"wecity-{state.cloud_id}")
     limits = [path.read_text().strip() for each in groups if (path := each / "pids.max").exists()]
     assert limits == [str(most // 2)]
+
+
+def test_a_pod_takes_its_own_users_inotify_instances_and_not_roots(attacked: NodeCloud) -> None:
+    """In a user namespace it would take root's too (docs/decisions/0055)."""
+    watcher = pod("watcher", "watch", securityContext={"runAsUser": 64999, "runAsNonRoot": True})
+    attacked.apply(watcher)
+    try:
+        attacked.ready("watcher")
+        said = eventually(lambda: attacked.kubectl("logs", "watcher"))
+        assert int(said.split()[1]) > 0 and "too many open files" in said, said
+        assert machine.free_watches(1) == 1
+    finally:
+        attacked.kubectl("delete", "pod", "watcher", "--wait=false")
 
 
 def test_the_filter_is_the_kernels_own_and_stands_without_the_agent(attacked: NodeCloud) -> None:

@@ -63,6 +63,23 @@ def test_driver_refuses_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @_as_root
+def test_runc_without_seccomp_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {each.name: each for each in probe()}["runc"]
+    assert ours.ok and ours.detail.endswith("with seccomp"), ours
+
+    other = tmp_path / "runc"
+    other.write_text('#!/bin/sh\necho \'{"linux": {"seccomp": {"enabled": false}}}\'\n')
+    other.chmod(0o755)
+    monkeypatch.setattr(capabilities, "locate", lambda name: other)
+    found = {each.name: each for each in probe()}["runc"]
+    assert not found.ok and found.required and "without seccomp" in found.detail
+
+    other.write_text("#!/bin/sh\necho unknown command >&2\nexit 1\n")
+    found = {each.name: each for each in probe()}["runc"]
+    assert not found.ok and "does not tell its features" in found.detail
+
+
+@_as_root
 def test_base_ruleset_is_accepted_and_replaced_atomically() -> None:
     far = nft.Neighbour("wcx-0a1b2c3d", network.Block.parse("198.18.16.0/21"), (30010, 30011), (30020,))
     rules = nft.base_ruleset(network.Block.parse("198.18.8.0/21"), 6443, [far])

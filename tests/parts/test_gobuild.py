@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from tests.support.processes import left_of, matching
 from wecityctl.local.proctable import Identity
 from wecityctl.parts.gobuild import BuildSource
 from wecityctl.parts.install import Installer
-from wecityctl.parts.model import PartInstallError, PartState, Phase, SourceName
+from wecityctl.parts.model import CBuild, PartInstallError, PartState, Phase, SourceName
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import NotOfferedError, StoppedError
 
@@ -94,7 +95,7 @@ def test_a_failing_build_says_what_the_compiler_said(building: Settings, go_modu
 
 def test_without_go_it_is_said(settings: Settings, go_module: Callable[..., None], tmp_path: Path) -> None:
     go_module()
-    source = BuildSource(settings, threading.Semaphore(1), threading.Event(), places=())
+    source = BuildSource(settings, threading.Semaphore(1), threading.Event(), threading.Lock(), places=())
     with pytest.raises(NotOfferedError, match="Go is not installed"):
         source.provide(PART, tmp_path, lambda phase, detail: None)
 
@@ -145,7 +146,8 @@ def test_a_cancelled_build_ends_at_once(building: Settings, go_module: Callable[
     go_module()
     cancelled = threading.Event()
     environment = {**building.environment, "GOCACHE": str(tmp_path / "cold")}
-    source = BuildSource(dataclasses.replace(building, environment=environment), threading.Semaphore(1), cancelled)
+    settings = dataclasses.replace(building, environment=environment)
+    source = BuildSource(settings, threading.Semaphore(1), cancelled, threading.Lock())
     (tmp_path / "staging" / "bin").mkdir(parents=True)
 
     def cancel_while_it_compiles(_: Phase, detail: str) -> None:
@@ -183,3 +185,54 @@ def test_settings_of_the_users_go_do_not_get_in(
     installer = Installer(dataclasses.replace(building, environment=hostile), catalogue(PART))
     installer.ensure(["tiny"], Recorder())
     assert installer.status()[0].state is PartState.OK
+
+
+PT_INTERP = 3
+WITH_C = tiny(
+    linker_values={"main.version": "v1.2.3"},
+    c_build=CBuild(tags=("chosen",), libraries=(), packages=("gcc", "pkg-config")),
+)
+
+
+def segments(program: Path) -> list[int]:
+    """The types of a 64-bit ELF file's segments."""
+    data = program.read_bytes()
+    [begin] = struct.unpack_from("<Q", data, 0x20)
+    size, count = struct.unpack_from("<HH", data, 0x36)
+    return [struct.unpack_from("<I", data, begin + size * index)[0] for index in range(count)]
+
+
+def test_a_part_with_c_is_built_with_its_tags_and_needs_no_library(
+    building: Settings, go_module: Callable[..., None]
+) -> None:
+    go_module()
+    home = building.toolchain / "tiny"
+    # Without the tag or without C there is no `answer`, and the build fails.
+    (home / "c.go").write_text(
+        '//go:build chosen\n\npackage main\n\n// static int one(void) { return 1; }\nimport "C"\n\n'
+        "var answer = C.one()\n"
+    )
+    (home / "use.go").write_text("package main\n\nfunc init() {\n\tif answer != 1 {\n\t\tpanic(answer)\n\t}\n}\n")
+    installer = Installer(building, catalogue(WITH_C))
+    installer.ensure(["tiny"], Recorder())
+    assert PT_INTERP not in segments(installer.store.binary(WITH_C, "tiny")), "it asks for a dynamic linker"
+
+
+def test_what_a_build_with_c_lacks_is_said_with_the_line_to_run(
+    building: Settings, go_module: Callable[..., None]
+) -> None:
+    go_module()
+    needs = CBuild(tags=(), libraries=("libabsent-of-wecity",), packages=("gcc", "libabsent-dev"))
+    with pytest.raises(PartInstallError) as caught:
+        Installer(building, catalogue(tiny(c_build=needs))).ensure(["tiny"], Recorder())
+    assert "its build needs libabsent-of-wecity; offline; run: apt-get install -y gcc libabsent-dev" in (
+        caught.value.details
+    )
+
+
+def test_without_a_c_compiler_it_is_said(building: Settings, go_module: Callable[..., None], go: Path) -> None:
+    go_module()
+    alone = dataclasses.replace(building, search_path=(go.resolve().parent,))
+    with pytest.raises(PartInstallError) as caught:
+        Installer(alone, catalogue(tiny(c_build=CBuild((), ("libseccomp",), ("gcc",))))).ensure(["tiny"], Recorder())
+    assert "its build needs gcc, pkg-config, libseccomp; offline" in caught.value.details

@@ -198,7 +198,7 @@ def test_a_bundle_of_nothing_or_of_system_packages_is_refused(settings: Settings
     with pytest.raises(PartMissingError):
         airgap.write(tmp_path / "bundle", None, settings)
     with pytest.raises(ConfigurationError):
-        airgap.write(tmp_path / "bundle", ("runc",), settings)
+        airgap.write(tmp_path / "bundle", ("nft",), settings)
     with pytest.raises(PartMissingError):
         airgap.write(tmp_path / "bundle", ("etcd",), settings)
     assert not (tmp_path / "bundle").exists()
@@ -275,7 +275,7 @@ def test_a_system_part_that_is_missing_gives_the_apt_line(settings: Settings, tm
     absent = SystemPart("absent", ("absent-package",), ("absent",), (str(tmp_path),))
     assert system.status(absent, settings).state is PartState.MISSING
     with pytest.raises(SourceFailedError) as caught:
-        system.install(absent, settings)
+        system.install(absent.packages, settings)
     assert "apt-get install -y absent-package" in str(caught.value)
     with pytest.raises(PartInstallError) as failed:
         Installer(settings, Catalogue((), (absent,))).ensure(["absent"], Recorder())

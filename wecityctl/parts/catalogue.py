@@ -10,13 +10,14 @@ from functools import partial
 from types import MappingProxyType
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.parts.model import Artifact, Binary, Part, Platform, SystemPart, VersionRange
+from wecityctl.parts.model import Artifact, Binary, CBuild, Part, Platform, SystemPart, VersionRange
 
 PULUMI_VERSION = "v3.259.0"
 KUBERNETES_VERSION = "v1.36.3"
 ETCD_VERSION = "v3.6.16"
 KWOK_VERSION = "v0.8.0"
 CONTAINERD_VERSION = "v2.2.0"
+RUNC_VERSION = "v1.4.3"
 COREDNS_VERSION = "v1.14.7"
 METRICS_SERVER_VERSION = "v0.7.2"
 KUBERNETES_PLUGIN_VERSION = "v4.34.2"
@@ -91,6 +92,12 @@ def _containerd(target: Platform) -> tuple[Artifact, ...]:
     file = f"containerd-{CONTAINERD_VERSION.removeprefix('v')}-{target.os}-{target.arch}.tar.gz"
     members = {name: f"bin/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")}
     return (Artifact(_github("containerd/containerd", CONTAINERD_VERSION, file), members),)
+
+
+def _runc(target: Platform) -> tuple[Artifact, ...]:
+    if target.os != "linux":
+        return ()
+    return (Artifact(_github("opencontainers/runc", RUNC_VERSION, f"runc.{target.arch}"), {"runc": ""}),)
 
 
 def _coredns(target: Platform) -> tuple[Artifact, ...]:
@@ -172,6 +179,22 @@ PARTS: tuple[Part, ...] = (
         linux_only=True,
     ),
     Part(
+        "runc",
+        RUNC_VERSION,
+        (Binary("runc", "github.com/opencontainers/runc"),),
+        # Before 1.2 there are no user namespaces for pods; Debian 12 has 1.1.5.
+        accepts=VersionRange("1.4.0", "1.5"),
+        artifacts=_runc,
+        linux_only=True,
+        c_build=CBuild(
+            # The first is what pods' seccomp profiles rest on. The last two leave glibc's lookups of users and host
+            # names out, which a static program cannot have. Upstream's own static build has the same four.
+            tags=("seccomp", "urfave_cli_no_docs", "netgo", "osusergo"),
+            libraries=("libseccomp",),
+            packages=("gcc", "libc6-dev", "pkg-config", "libseccomp-dev"),
+        ),
+    ),
+    Part(
         "coredns",
         COREDNS_VERSION,
         (Binary("coredns", "github.com/coredns/coredns", ("-version",)),),
@@ -212,7 +235,6 @@ VENDOR_PARTS: tuple[Part, ...] = tuple(
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 SYSTEM_PARTS: tuple[SystemPart, ...] = (
-    SystemPart("runc", ("runc",), ("runc",), _SYSTEM_DIRECTORIES),
     SystemPart(
         "cni-plugins",
         ("containernetworking-plugins",),

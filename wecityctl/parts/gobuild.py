@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wecityctl.parts.model import Part, Phase, SourceName
+from wecityctl.parts import system
+from wecityctl.parts.model import CBuild, Part, Phase, SourceName
 from wecityctl.parts.onpath import find
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
@@ -33,11 +34,15 @@ KEPT_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class BuildSource:
-    """Builds a part's programs with the user's Go; at most as many parts at once as `slots` allows."""
+    """Builds a part's programs with the user's Go; at most as many parts at once as `slots` allows.
+
+    A C compiler and libraries that a part needs are installed first where they are missing, with `apt` held.
+    """
 
     settings: Settings
     slots: threading.Semaphore
     cancelled: threading.Event
+    apt: threading.Lock
     places: tuple[Path, ...] = GO_PLACES
     name: SourceName = SourceName.BUILD
     is_named: bool = False
@@ -50,6 +55,8 @@ class BuildSource:
         go = find("go", (*self.settings.search_path, *self.places))
         if go is None:
             raise NotOfferedError("Go is not installed, so it cannot be built")
+        if part.c_build is not None:
+            self._prepare(part.c_build, progress)
         progress(Phase.WAITING, "for a free build slot")
         while not self.slots.acquire(timeout=TICK_SECONDS):
             if self.cancelled.is_set():
@@ -60,6 +67,21 @@ class BuildSource:
             self.slots.release()
         return Provided(part.version.removeprefix("v"), f"built from {module.name}/go.mod")
 
+    def _prepare(self, needs: CBuild, progress: Progress) -> None:
+        """Have what a build with C in it needs; raises `SourceFailedError` with what is missing and the line to run."""
+        if not system.missing_for_build(needs, self.settings):
+            return
+        progress(Phase.WAITING, "for apt-get")
+        with self.apt:
+            absent = system.missing_for_build(needs, self.settings)
+            if not absent:
+                return
+            progress(Phase.INSTALLING, f"{', '.join(absent)}, which its build needs")
+            try:
+                system.install(needs.packages, self.settings)
+            except SourceFailedError as error:
+                raise SourceFailedError(f"its build needs {', '.join(absent)}; {error}") from error
+
     def _build(self, go: Path, module: Path, part: Part, staging: Path, progress: Progress) -> None:
         temporary = staging / "tmp"
         temporary.mkdir(exist_ok=True)
@@ -68,7 +90,7 @@ class BuildSource:
         process = subprocess.Popen(
             self._command(go, part, staging / "bin"),
             cwd=module,
-            env=self._environment(temporary),
+            env=self._environment(part, temporary),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -88,15 +110,19 @@ class BuildSource:
         stamps = [f"-X {name}={value}" for name, value in part.linker_values.items()]
         # One program is named by us, since Go would call go.etcd.io/etcd/server/v3 "server"; several name themselves.
         target = str(output / binaries[0].name) if len(binaries) == 1 else f"{output}{os.sep}"
-        flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", " ".join(["-s", "-w", *stamps])]
+        flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly"]
+        if part.c_build is not None:
+            flags += ["-buildmode=pie", "-tags", ",".join(part.c_build.tags)]
+            stamps += ["-linkmode external", "-extldflags -static-pie"]
+        flags += ["-ldflags", " ".join(["-s", "-w", *stamps])]
         return [str(go), "build", *flags, "-o", target, *(binary.package for binary in binaries)]
 
-    def _environment(self, temporary: Path) -> dict[str, str]:
+    def _environment(self, part: Part, temporary: Path) -> dict[str, str]:
         env = dict(self.settings.environment)
         for name in ("GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT"):
             env.pop(name, None)
         # Go's scratch lies in the staging directory, so that it goes with it when a build is killed.
-        env.update(CGO_ENABLED="0", GOWORK="off", GOTMPDIR=str(temporary))
+        env.update(CGO_ENABLED="0" if part.c_build is None else "1", GOWORK="off", GOTMPDIR=str(temporary))
         if self.settings.offline:
             env["GOPROXY"] = "off"
         return env

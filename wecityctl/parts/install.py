@@ -90,7 +90,9 @@ class _Run:
         self._report_lock = threading.Lock()
         self._cancelled = cancelled
         self._hashed = hashed
-        self._sources = sources.ordered(installer.settings, cancelled)
+        # apt-get allows one at a time, and parts with C in them may need packages while system parts are installed.
+        self._apt = threading.Lock()
+        self._sources = sources.ordered(installer.settings, cancelled, self._apt)
 
     def install(self, parts: list[Part | SystemPart]) -> None:
         placed = [part for part in parts if isinstance(part, Part)]
@@ -141,7 +143,8 @@ class _Run:
             if system.missing(part, settings):
                 progress(Phase.INSTALLING, system.apt_line([part]))
                 try:
-                    system.install(part, settings)
+                    with self._apt:
+                        system.install(part.packages, settings)
                 except SourceFailedError as error:
                     progress(Phase.FAILED, str(error))
                     failures.append(f"  {part.name}: {error}")

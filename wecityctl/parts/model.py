@@ -154,12 +154,27 @@ def no_artifacts(_: Platform) -> tuple[Artifact, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class CBuild:
+    """What a Go build that compiles C as well needs besides Go: `programs` on PATH, `libraries` as pkg-config names
+    them, and the Debian `packages` that hold both. `tags` are Go's build tags.
+
+    The program is linked statically, as all parts are, so that a bundle's runs wherever its architecture does.
+    """
+
+    tags: tuple[str, ...]
+    libraries: tuple[str, ...]
+    packages: tuple[str, ...]
+    programs: tuple[str, ...] = ("gcc", "pkg-config")
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part that is placed in the cache, pinned to one version.
 
     `accepts` is the range of versions that may be taken from PATH: none where it is None.
     `linker_values` are Go's `-X` settings, which upstream's own build stamps as well. `revision` is raised when a build
-    of the same version changes, so that one from before is not taken for it.
+    of the same version changes, so that one from before is not taken for it. `c_build` is set for a part with C in it;
+    the others are built without a C compiler.
     """
 
     name: str
@@ -172,6 +187,7 @@ class Part:
     optional: bool = False
     linux_only: bool = False
     revision: int = 0
+    c_build: CBuild | None = None
 
     @property
     def pin(self) -> str:

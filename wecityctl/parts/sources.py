@@ -32,11 +32,11 @@ class Source(Protocol):
         """Put the part's programs into `staging/bin`; raises `NotOfferedError` or `SourceFailedError`."""
 
 
-def ordered(settings: Settings, cancelled: threading.Event) -> tuple[Source, ...]:
-    """The sources for one run, first choice first."""
+def ordered(settings: Settings, cancelled: threading.Event, apt: threading.Lock) -> tuple[Source, ...]:
+    """The sources for one run, first choice first. Whoever runs apt-get holds `apt`."""
     return (
         BundleSource(settings),
         PathSource(settings),
         DownloadSource(settings, Probe(settings.probe_timeout), cancelled),
-        BuildSource(settings, threading.Semaphore(settings.builds), cancelled),
+        BuildSource(settings, threading.Semaphore(settings.builds), cancelled, apt),
     )

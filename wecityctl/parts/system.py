@@ -1,4 +1,7 @@
-"""Parts from the distribution's packages: found where they lie, installed by apt-get for root, never copied."""
+"""What the distribution's packages provide: parts, used where they lie, and what building a part with C in it needs.
+
+Found where they lie, installed by apt-get for root, never copied.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from wecityctl.parts.model import PartState, PartStatus, SourceName, SystemPart
+from wecityctl.parts.model import CBuild, PartState, PartStatus, SourceName, SystemPart
 from wecityctl.parts.onpath import find
 from wecityctl.parts.settings import Settings
 from wecityctl.parts.sourcing import SourceFailedError
 
 APT_SECONDS = 900
+PKG_CONFIG_SECONDS = 15
 
 
 def locate(part: SystemPart, binary: str, settings: Settings) -> Path | None:
@@ -41,21 +45,36 @@ def status(part: SystemPart, settings: Settings) -> PartStatus:
 
 def apt_line(parts: Iterable[SystemPart]) -> str:
     """The command that installs `parts` on Debian and its relatives."""
-    return "apt-get install -y " + " ".join(package for part in parts for package in part.packages)
+    return _line(package for part in parts for package in part.packages)
 
 
-def install(part: SystemPart, settings: Settings) -> None:
-    """Install the part's packages; raises `SourceFailedError` with the line to run where this may not or cannot."""
-    line = apt_line([part])
+def missing_for_build(needs: CBuild, settings: Settings) -> tuple[str, ...]:
+    """The programs and libraries that a build with C in it needs and that are not there."""
+    programs = tuple(name for name in needs.programs if find(name, settings.search_path) is None)
+    pkg_config = find("pkg-config", settings.search_path)
+    if pkg_config is None:
+        return (*programs, *needs.libraries)
+    ask = [str(pkg_config), "--exists", "--print-errors"]
+    problems = {name: _run([*ask, name], dict(settings.environment), PKG_CONFIG_SECONDS) for name in needs.libraries}
+    return (*programs, *(name for name, problem in problems.items() if problem))
+
+
+def install(packages: Iterable[str], settings: Settings) -> None:
+    """Install Debian packages; raises `SourceFailedError` with the line to run where this may not or cannot.
+
+    apt-get allows one at a time, so callers do not call this side by side.
+    """
+    names = tuple(packages)
+    line = _line(names)
     apt = shutil.which("apt-get")
     if apt is None:
-        raise SourceFailedError(f"{', '.join(part.packages)}: install it with your system's package manager")
+        raise SourceFailedError(f"{', '.join(names)}: install it with your system's package manager")
     if settings.offline:
         raise SourceFailedError(f"offline; run: {line}")
     if os.geteuid() != 0:
         raise SourceFailedError(f"needs root; run: sudo {line}")
     environment = {**settings.environment, "DEBIAN_FRONTEND": "noninteractive"}
-    command = [apt, "install", "-y", "--no-install-recommends", *part.packages]
+    command = [apt, "install", "-y", "--no-install-recommends", *names]
     if _run(command, environment):
         # A machine that never updated its package lists knows no packages at all.
         _run([apt, "update"], environment)
@@ -64,7 +83,11 @@ def install(part: SystemPart, settings: Settings) -> None:
             raise SourceFailedError(f"{line}: {problem}")
 
 
-def _run(command: list[str], environment: dict[str, str]) -> str:
+def _line(packages: Iterable[str]) -> str:
+    return "apt-get install -y " + " ".join(packages)
+
+
+def _run(command: list[str], environment: dict[str, str], seconds: float = APT_SECONDS) -> str:
     """Run a command; the last lines it said when it failed, empty when it did not."""
     try:
         done = subprocess.run(
@@ -73,7 +96,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=APT_SECONDS,
+            timeout=seconds,
             check=False,
             stdin=subprocess.DEVNULL,
         )

@@ -18,7 +18,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: probe pause|serve|get|dial|ping|resolve|write|read|burn|spawn")
+		log.Fatal("usage: probe pause|serve|get|dial|ping|resolve|write|read|burn|spawn|watch")
 	}
 	command, arguments := os.Args[1], os.Args[2:]
 	var err error
@@ -43,6 +43,9 @@ func main() {
 		burn()
 	case "spawn":
 		spawn()
+	case "watch":
+		watch()
+		pause()
 	default:
 		err = fmt.Errorf("unknown command %q", command)
 	}
@@ -144,6 +147,18 @@ func spawn() {
 		time.Sleep(20 * time.Microsecond)
 	}
 	fmt.Println("nobody stopped it")
+}
+
+// watch opens inotify instances until the kernel gives no more, and keeps them.
+func watch() {
+	opened := 0
+	for {
+		if _, err := syscall.InotifyInit1(0); err != nil {
+			fmt.Println("opened", opened, err)
+			return
+		}
+		opened++
+	}
 }
 
 func burn() {

@@ -6,7 +6,9 @@ trial runs in namespaces of its own.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,6 +29,7 @@ _TOOLS = {
     "mount": "mount",
     "findmnt": "util-linux",
 }
+_OTHER_RUNC = "take that runc off PATH, then run: wecityctl engine install"
 _NFT_TRIAL = """table inet wecity-probe {
   set pods { type ipv4_addr; }
   map verdicts { type ipv4_addr : verdict; }
@@ -100,7 +103,18 @@ def _programs() -> Finding:
 
 
 def _runc() -> Finding:
-    return _located("runc", ("runc",))
+    """One without seccomp would start pods all the same, and leave their profiles out."""
+    found = _located("runc", ("runc",))
+    if not found.ok:
+        return found
+    try:
+        done = subprocess.run([locate("runc"), "features"], capture_output=True, timeout=20, check=True)
+        features = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return Finding("runc", False, f"{found.detail} does not tell its features: {error}", _OTHER_RUNC)
+    if features.get("linux", {}).get("seccomp", {}).get("enabled") is not True:
+        return Finding("runc", False, f"{found.detail} was built without seccomp", _OTHER_RUNC)
+    return Finding("runc", True, f"{found.detail}, with seccomp")
 
 
 def _cni() -> Finding:

@@ -100,6 +100,7 @@ class RealNode:
 
         return {
             "containerd": catalogue.CONTAINERD_VERSION,
+            "runc": catalogue.RUNC_VERSION,
             "kubelet": catalogue.KUBERNETES_VERSION,
             "coredns": catalogue.COREDNS_VERSION,
             "metrics-server": catalogue.METRICS_SERVER_VERSION,

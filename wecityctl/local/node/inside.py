@@ -40,6 +40,7 @@ def prepare_mounts(spec: HoldSpec) -> None:
     for name in ("lock", "netns", "containerd"):
         Path("/run", name).mkdir()
     _guard_kernel_settings()
+    _show_whole_proc()
     # Containers may ask to share mounts with the node: among themselves, never with the host.
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SHARED)
 
@@ -79,6 +80,18 @@ def _guard_kernel_settings() -> None:
         copy = copies / name.replace("/", ".")
         copy.write_text(value + "\n")
         syscalls.mount(str(copy), str(target), flags=syscalls.MS_BIND)
+
+
+def _show_whole_proc() -> None:
+    """Mount /proc once more, with nothing over it, where only root gets to.
+
+    The kernel lets a pod in a user namespace mount its own only where the node sees one that nothing is mounted over
+    (`mount_too_revealing` in fs/namespace.c).
+    """
+    place = Path("/run/whole-proc/proc")
+    place.parent.mkdir(mode=0o700)
+    place.mkdir()
+    syscalls.mount("proc", str(place), "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
 
 
 def prepare_network(spec: HoldSpec) -> None:
