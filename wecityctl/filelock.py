@@ -49,7 +49,7 @@ def turn_of(path: Path) -> Iterator[None]:
     The lock is a file beside it, since `path` itself is replaced. Raises `TimedOutError` and `OSError`.
     """
     private_dir(path.parent)
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path.with_name(f"{path.name}.turn"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         hold(descriptor, seconds=_TURN_SECONDS, what=str(path))
         yield

@@ -265,6 +265,18 @@ def test_a_wrong_or_missing_passphrase_stops_before_anything_happens(
     }
 
 
+def test_two_first_runs_at_once_do_not_each_make_a_passphrase(home: Path) -> None:
+    one, two = make_city("one", ()), make_city("two", ())
+    first, second = open_backend(one), open_backend(two)
+    assert go(one, "up", backend=first).exit_code == 0
+    late = go(two, "up", backend=second)
+    assert late.exit_code != 0
+    assert "another run has made the passphrase" in str([item.errors for item in late.results])
+    assert go(two, "up").exit_code == 0
+    for city in (one, two):
+        assert not go(city, "preview").has_changes
+
+
 def test_a_passphrase_file_may_hold_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "secret"
     file.write_text("from a file\n")

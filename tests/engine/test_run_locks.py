@@ -17,6 +17,7 @@ from wecityctl.engine.lock import LockedError
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.engine.run_locks import ContendedError, part_of_city, whole_city
+from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import RunResult
@@ -42,6 +43,11 @@ def test_two_parts_share_what_they_build_on(backend: Backend) -> None:
         with pytest.raises(ContendedError) as contended:
             one.claim((PLATFORM,))
         assert contended.value.stacks == {PLATFORM}
+        # What was shared is shared still.
+        with pytest.raises(LockedError, match=f"another run builds on {PLATFORM}"):
+            other.close()
+            with part_of_city(backend, (), (PLATFORM,)):
+                pass
     with whole_city(backend) as whole:
         whole.claim((PLATFORM, HEALTH))
         with pytest.raises(LockedError, match="another run is changing two"), part_of_city(backend, (HEALTH,)):
@@ -53,6 +59,29 @@ def test_a_refused_run_holds_nothing(backend: Backend) -> None:
         with pytest.raises(LockedError), part_of_city(backend, (), (HEALTH, TRAFFIC)):
             pass
         with part_of_city(backend, (), (HEALTH,)):
+            pass
+
+
+@pytest.mark.parametrize("harm", ["link", "pipe", "directory"])
+def test_what_is_no_lock_file_is_refused_and_left_alone(backend: Backend, tmp_path: Path, harm: str) -> None:
+    assert backend.files is not None
+    path, victim = backend.files.run_lock(HEALTH), tmp_path / "victim"
+    path.parent.mkdir(parents=True)
+    victim.write_text("precious")
+    {"link": lambda: path.symlink_to(victim), "pipe": lambda: os.mkfifo(path), "directory": path.mkdir}[harm]()
+    with pytest.raises(ConfigurationError, match="a lock cannot be taken"), part_of_city(backend, (), (HEALTH,)):
+        pass
+    assert victim.read_text() == "precious"
+    # Whoever only looks for holders is not held up by it.
+    with part_of_city(backend, (), (TRAFFIC,)), pytest.raises(LockedError), whole_city(backend):
+        pass
+
+
+def test_a_note_that_is_none_is_passed_over(backend: Backend) -> None:
+    assert backend.files is not None
+    with part_of_city(backend, (), (HEALTH,)):
+        backend.files.run_lock(HEALTH).write_text("[" * 60_000)
+        with pytest.raises(LockedError), part_of_city(backend, (), (HEALTH,)):
             pass
 
 
@@ -129,7 +158,7 @@ def test_two_departments_run_side_by_side_and_what_both_build_on_stays(home: Pat
             up()
         # The platform has to be looked at, and the first run builds on it.
         files.record(PLATFORM).unlink()
-        with pytest.raises(LockedError, match=f"another run is changing {PLATFORM}"):
+        with pytest.raises(LockedError, match=f"another run builds on {PLATFORM}"):
             up("traffic")
     assert [result.exit_code for result in results] == [0]
     assert up("traffic").exit_code == 0

@@ -131,6 +131,18 @@ def test_what_was_harmed_is_mended_and_nothing_is_lost(
     assert "every state is sound" in call("repair", "--yes").stderr
 
 
+def test_what_was_decided_about_another_state_is_not_done(backend: Backend, files: FileStore) -> None:
+    unsound(files)
+    decided = mending(backend, ENTRY)
+    assert decided is not None
+    # Somebody else was quicker, and has deployed since.
+    call("repair", "--yes")
+    now = files.stored(ENTRY)
+    with pytest.raises(DeploymentError, match="another run has changed"):
+        decided.apply()
+    assert files.stored(ENTRY) == now
+
+
 def test_without_an_earlier_state_it_is_said_what_else_there_is(backend: Backend, files: FileStore) -> None:
     shutil.rmtree(files.root / ".pulumi" / "history")
     damaged(files)

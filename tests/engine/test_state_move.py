@@ -13,6 +13,7 @@ from wecityctl.engine import state_move
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.locks import take
+from wecityctl.engine.secret_write import set_secret
 from wecityctl.engine.state_move import move, planned
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError, DeploymentError
@@ -67,8 +68,8 @@ def test_what_is_moved_is_there_and_the_old_place_refuses(backend: Backend, tmp_
         at(url)
 
 
-class CutOffError(Exception):
-    """The process ends here."""
+class CutOffError(BaseException):
+    """The process ends here: what is done on the way out is not done either."""
 
 
 class Counting:
@@ -92,6 +93,10 @@ class Counting:
         self._left[0] -= 1
         if self._left[0] < 0:
             raise CutOffError
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._count()
+        return self._place.create(key, data)
 
 
 def test_cut_off_at_any_change_the_same_command_goes_on(
@@ -137,9 +142,14 @@ def test_what_cannot_be_moved_is_left_as_it_is(backend: Backend, tmp_path: Path)
     with pytest.raises(ConfigurationError, match="there are no states of two"):
         move(backend, url)
     old = filled(backend)
-    with pytest.raises(ConfigurationError, match="already"):
-        move(backend, backend.url)
-    with pytest.raises(ConfigurationError, match="gs:// is not a supported place"):
+    missing = backend.url.replace("/state/", "/missing/../state/")
+    (tmp_path / "link").symlink_to(tmp_path)
+    linked = backend.url.replace(f"{tmp_path}", f"{tmp_path}/link")
+    inside = f"{backend.url}/.wecity/moved/two"
+    for same in (backend.url, f"{backend.url}/", missing, linked, inside, f"file://{tmp_path}"):
+        with pytest.raises(ConfigurationError, match="the directory that the states are in"):
+            move(backend, same)
+    with pytest.raises(ConfigurationError, match="no scheme that is supported"):
         move(backend, "gs://bucket")
     other = FileStore(tmp_path / "taken")
     other.create(STACKS[0])
@@ -156,6 +166,98 @@ def test_what_cannot_be_moved_is_left_as_it_is(backend: Backend, tmp_path: Path)
         move(backend, url)
     assert backend.list_stacks() == STACKS
     assert open_backend(make_city("two")).list_stacks() == STACKS
+
+
+def test_what_lies_beside_a_state_goes_along_and_nothing_else(backend: Backend, tmp_path: Path) -> None:
+    old = filled(backend)
+    stacks = old.root / ".pulumi" / "stacks" / "wecity"
+    for name in ("two.secrets.pulumi-tags", "two.secrets.json.bak", "two.base.main.json~", "two.notes.txt"):
+        (stacks / name).write_text("{}")
+    done = move(backend, f"file://{tmp_path}/new")
+    assert done.stacks == STACKS
+    found = {path.name for path in (tmp_path / "new/.pulumi/stacks/wecity").iterdir()}
+    assert found == {"two.base.main.json", "two.secrets.json", "two.secrets.pulumi-tags", "two.secrets.json.bak"}
+
+
+def cut_off(backend: Backend, url: str, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """A move that ends as if killed at its `at`th change: nothing tidies up after it."""
+    left = [at]
+    with monkeypatch.context() as patch:
+        patch.setattr(state_move, "open_objects", lambda place: Counting(open_objects(place), left))
+        with pytest.raises(CutOffError):
+            move(backend, url)
+
+
+def test_a_place_that_has_not_all_is_no_place_to_move_from(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(backend)
+    new, third = f"file://{tmp_path}/new", f"file://{tmp_path}/third"
+    cut_off(backend, new, monkeypatch, 4)
+    with pytest.raises(ConfigurationError, match="have not all arrived"):
+        move(at(new, moving=True), third)
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_move_gone_on_with_leaves_out_what_is_gone_by_now(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = filled(backend), f"file://{tmp_path}/new"
+    cut_off(backend, new, monkeypatch, 7)
+    assert FileStore(tmp_path / "new").names() != []
+    old.remove(STACKS[0])
+    assert move(backend, new).stacks == STACKS[1:]
+    there = at(new).files
+    assert there is not None
+    assert there.names() == [*STACKS[1:]]
+    assert there.history(STACKS[0]) == []
+
+
+def test_what_was_moved_is_not_cleared_where_it_has_not_arrived(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = filled(backend), tmp_path / "new"
+    changes = next(count for count in range(8, 40) if _left_after(backend, new, monkeypatch, count))
+    assert changes
+    (new / ".pulumi").rename(tmp_path / "not mounted")
+    with pytest.raises(ConfigurationError, match="which has none now"):
+        move(open_backend(make_city("two"), moving=True), f"file://{new}")
+    (tmp_path / "not mounted").rename(new / ".pulumi")
+    assert move(open_backend(make_city("two"), moving=True), f"file://{new}").is_copied
+    assert old.names() == ["twofold.base.main"]
+    # Once more is no mistake.
+    assert move(open_backend(make_city("two"), moving=True), f"file://{new}").keys == ()
+
+
+def _left_after(backend: Backend, new: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> bool:
+    """Whether a move cut off after `count` changes has left the old place, which still has states."""
+    cut_off(open_backend(make_city("two"), moving=True), f"file://{new}", monkeypatch, count)
+    try:
+        open_backend(make_city("two"))
+    except ConfigurationError:
+        return True
+    return False
+
+
+def test_who_opened_the_place_before_it_was_left_is_refused(backend: Backend, tmp_path: Path) -> None:
+    old = filled(backend)
+    opened = open_backend(make_city("two"))
+    move(backend, f"file://{tmp_path}/new")
+    with pytest.raises(ConfigurationError, match="were moved to"):
+        set_secret(opened, "tenant/health/app/key", "value")
+    with pytest.raises(ConfigurationError, match="were moved to"):
+        go(make_city("two"), "up", backend=opened)
+    assert old.names() == ["twofold.base.main"]
+
+
+def test_a_second_source_is_refused(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(backend)
+    other, target = FileStore(tmp_path / "other"), f"file://{tmp_path}/new"
+    other.create(STACKS[0])
+    cut_off(backend, target, monkeypatch, 1)
+    with pytest.raises(ConfigurationError, match="has states of two already"):
+        move(at(other.public_url), target)
+    assert move(backend, target).stacks == STACKS
 
 
 def test_a_city_goes_on_at_the_new_place(home: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,9 +84,52 @@ def test_links_lead_nowhere(root: Path, objects: Objects, tmp_path: Path) -> Non
 
 def test_incomplete_files_lie_outside_the_tree(root: Path, tmp_path: Path) -> None:
     (root / ".wecity").mkdir(parents=True)
-    (root / ".wecity/partial").symlink_to(tmp_path)
+    (root / "states").mkdir()
+    old = root / "states/old.json"
+    old.write_text("{}")
+    os.utime(old, (time.time() - 7200,) * 2)
+    for behind in (tmp_path, root / "states"):
+        (root / ".wecity/partial").symlink_to(behind)
+        with pytest.raises(DeploymentError, match="is a symbolic link"):
+            open_objects(f"file://{root}").put("a", b"")
+        (root / ".wecity/partial").unlink()
+    assert old.exists()
+    (root / ".wecity").rmdir()
+    (tmp_path / "outside").mkdir()
+    (root / ".wecity").symlink_to(tmp_path / "outside")
     with pytest.raises(DeploymentError, match="is a symbolic link"):
         open_objects(f"file://{root}").put("a", b"")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_key_that_is_created_and_deleted_at_once_is_there_or_not(objects: Objects) -> None:
+    end = threading.Event()
+
+    def delete() -> None:
+        while not end.is_set():
+            objects.delete("key")
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    try:
+        assert {objects.create("key", b"data") for _ in range(300)} <= {True, False}
+    finally:
+        end.set()
+        thread.join(30)
+
+
+def test_a_tree_without_end_is_told(root: Path, objects: Objects) -> None:
+    objects.put("a", b"")
+    place = os.open(root, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=place)
+        below = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    with pytest.raises(DeploymentError, match="too deep"):
+        objects.list()
+    subprocess.run(["rm", "-rf", str(root / "d")], check=True)
 
 
 def test_what_killed_writers_left_is_removed_in_time(root: Path, objects: Objects) -> None:
@@ -99,7 +143,7 @@ def test_what_killed_writers_left_is_removed_in_time(root: Path, objects: Object
     assert [entry.key for entry in objects.list()] == ["a"]
 
 
-@pytest.mark.parametrize("key", [".wecity/partial", ".wecity/partial/x", "a.attrs"])
+@pytest.mark.parametrize("key", [".wecity/partial", ".wecity/partial/x", "a.attrs", "a.attrs/b"])
 def test_reserved_names_are_no_keys(objects: Objects, key: str) -> None:
     with pytest.raises(WecityError, match="cannot be the key"):
         objects.put(key, b"")

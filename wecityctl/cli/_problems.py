@@ -16,6 +16,8 @@ from wecityctl.spec.files import SourceFile, read_text
 SHOWN = 100
 _WIDTH = 110
 _TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,\[\]{}:]+(?::[^\s,\[\]{}]+)*")
+# The password in a URL, which is nobody's business on a screen or in a log of CI.
+_PASSWORD = re.compile(r"(?<=://)([^\s/:@\"']*:)([^\s/@\"']+)(?=@)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _BOLD, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
 
@@ -61,6 +63,7 @@ def _sentence(problem: Problem, *, colour: bool) -> str:
 
 def _excerpt(problem: Problem, line: str, *, colour: bool) -> Iterable[str]:
     start = problem.column - 1
+    line = _PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), line)
     match = _TOKEN.match(line, start)
     length = max(1, len(match[0]) if match else 1)
     # A long line is shown from a little before the mark.

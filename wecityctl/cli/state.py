@@ -108,15 +108,15 @@ def import_(
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
-    from wecityctl.engine.state_care import files_of, health, imported, replace
+    from wecityctl.engine.state_care import files_of, health, imported, replace, seen
 
     backend = _backend(path)
     files = files_of(backend)
     stack = _only(backend.list_stacks(), name)
-    deployment = imported(_read(file), stack)
+    deployment, judged = imported(_read(file), stack), seen(files, stack)
     now, then = health(files, stack).resources, len(deployment.get("resources") or ())
     _approve(yes, f"replacing the state of {stack}", f"{now} resources now, {then} then")
-    aside = replace(backend, stack, deployment)
+    aside = replace(backend, stack, deployment, judged=judged)
     note(f"{stack} has the state of {file}" + (f"; the one before: {aside}" if aside is not None else ""))
 
 
@@ -167,13 +167,14 @@ def restore(
     yes: Yes = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
-    from wecityctl.engine.state_care import files_of, health, read_backup
+    from wecityctl.engine.state_care import files_of, health, read_backup, seen
     from wecityctl.engine.state_care import restore as put_back
 
     backend = _backend(path)
     files = files_of(backend)
     copies = {item.stack: item for item in read_backup(file, backend.city)}
     wanted = _chosen(tuple(copies), stack)
+    judged = {name: seen(files, name) for name in wanted}
     now = {name: health(files, name) if files.exists(name) else None for name in wanted}
     lines = []
     for name in wanted:
@@ -182,7 +183,7 @@ def restore(
         lines.append(f"{name}: {today} → {item.resources} resources of {item.updated or '?'}")
     _approve(yes, f"restoring states of {backend.city}", *lines)
     for name in wanted:
-        aside = put_back(backend, copies[name])
+        aside = put_back(backend, copies[name], judged=judged[name])
         note(f"{name} is restored" + (f"; the one before: {aside}" if aside is not None else ""))
 
 
@@ -253,6 +254,8 @@ def move(
         return
     for stack in found.stacks:
         say(stack)
+    if not found.keys:
+        what = "everything was"
     note(f"{what} {'would be moved' if dry_run else 'moved'} from {found.source} to {found.target}")
     if not dry_run:
         note("name it in the city's file now, as spec.state.backend")

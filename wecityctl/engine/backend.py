@@ -10,7 +10,7 @@ from typing import Any
 
 from wecityctl.engine import crypto
 from wecityctl.engine.home import cli_environment
-from wecityctl.engine.moved import left_key, under_way_key
+from wecityctl.engine.moved import require_here
 from wecityctl.engine.passphrase import VARIABLE, Passphrase, find_passphrase
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment, StackState, deployment_in, parse_state, plain, root_outputs, salt_of
@@ -192,42 +192,30 @@ def quick_salt(stored: bytes) -> str:
 def open_backend(city: City, *, moving: bool = False) -> Backend:
     """The back end that the city's files name. Raises `AuthenticationError` when no passphrase is to be had.
 
-    Raises `ConfigurationError` for local files that the city's states have left, or have not all reached, unless they
-    are opened for `moving` them.
+    Raises `ConfigurationError` for a place that the city's states have left, or have not all reached, unless it is
+    opened for `moving` them.
     """
     url = city.state.backend
     provider = city.state.secrets_provider or PASSPHRASE
     is_default = not url
     root = state_dir() / "state" if is_default else _file_root(url)
     if root is not None and not moving:
-        _require_here(city.name, FileStore(root))
+        require_here(city.name, FileStore(root))
     # Over local files, another secrets provider can be asked by the CLI alone: then the CLI reads and writes it all.
     if root is not None and provider == PASSPHRASE:
         store = FileStore(root)
         return Backend(city.name, store, provider, _passphrase(provider, store, is_default), is_default)
     if root is None and provider == PASSPHRASE and url.partition("://")[0] in schemes():
-        return Backend(city.name, ObjectStore(url), provider, _passphrase(provider, None, False), False)
+        place = ObjectStore(url)
+        if not moving:
+            require_here(city.name, place)
+        return Backend(city.name, place, provider, _passphrase(provider, None, False), False)
     from wecityctl.parts import locate
 
     url = file_url(root) if root is not None else url
     passphrase = _passphrase(provider, None, False)
     environment = cli_environment(url, passphrase.environment if passphrase else {})
     return Backend(city.name, CliStore(locate("pulumi"), url, environment, provider), provider, passphrase, False)
-
-
-def _require_here(city: str, store: FileStore) -> None:
-    if left := store.mark(left_key(city)):
-        raise ConfigurationError(
-            f"the states of {city} were moved to {left.url}",
-            details=f"from {store.public_url}, {left.time}",
-            resolution="name that place in the city's file, in spec.state.backend",
-        )
-    if begun := store.mark(under_way_key(city)):
-        raise ConfigurationError(
-            f"the states of {city} are being moved here, and have not all arrived",
-            details=f"from {begun.url}, since {begun.time}",
-            resolution="give `wecityctl state move` again, with the files that name the old place",
-        )
 
 
 def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:

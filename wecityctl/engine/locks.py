@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.lock import Lock, LockedError, lock_content, lock_in, require_free
 from wecityctl.engine.process import Owner
 from wecityctl.engine.store_cli import CliStore
-from wecityctl.engine.store_file import FileStore
+from wecityctl.engine.store_file import FileStore, disk_error
 from wecityctl.paths import write_private
 
 
@@ -36,17 +36,18 @@ def locks_on(files: FileStore, stack: str) -> list[Lock]:
 def _noted_owner(path: Path) -> Owner | None:
     try:
         return Owner(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
 def take(files: FileStore, stack: str) -> Path:
-    """Lock a stack for this process as the engine does; the lock, to be removed at the end. Raises `LockedError`."""
+    """Lock a stack for this process as the engine does; the lock, to be removed at the end. Raises `LockedError`,
+    and `DeploymentError` where it cannot be written."""
     require_free(stack, locks_on(files, stack))
     process = Owner.of(os.getpid())
-    write_private(files.lock_record(stack), json.dumps(process.to_json()).encode())
+    _write(files.lock_record(stack), process.to_json())
     path = files.lock_directory(stack) / f"{uuid.uuid4()}.json"
-    write_private(path, json.dumps(lock_content(process)).encode())
+    _write(path, lock_content(process))
     try:
         # Whoever looked in the same moment has seen nothing either.
         require_free(stack, [lock for lock in locks_on(files, stack) if lock.path != path])
@@ -54,6 +55,13 @@ def take(files: FileStore, stack: str) -> Path:
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    try:
+        write_private(path, json.dumps(content).encode())
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 @contextmanager

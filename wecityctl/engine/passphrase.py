@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wecityctl.errors import AuthenticationError
-from wecityctl.paths import state_dir, write_private
+from wecityctl.paths import create_private, state_dir
 
 VARIABLE = "PULUMI_CONFIG_PASSPHRASE"
 FILE_VARIABLE = "PULUMI_CONFIG_PASSPHRASE_FILE"
@@ -28,9 +28,16 @@ class Passphrase:
     file: Path | None = None
 
     def persist(self) -> None:
-        """Write a new passphrase to its file."""
-        if self.file is not None and not self.file.exists():
-            write_private(self.file, f"{self.value}\n".encode())
+        """Write a new passphrase to its file. Raises `AuthenticationError` where another run has made one meanwhile:
+        nothing is encrypted with this one yet, and must not be."""
+        if self.file is None or create_private(self.file, f"{self.value}\n".encode()):
+            return
+        if _read(self.file) != self.value:
+            raise AuthenticationError(
+                "another run has made the passphrase of this machine's states meanwhile",
+                details=str(self.file),
+                resolution="run it again: it takes that one",
+            )
 
 
 def default_file() -> Path:

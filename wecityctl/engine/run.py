@@ -134,7 +134,7 @@ def _locked(
         return nullcontext(RunLocks())
 
     def waiting(who: str) -> None:
-        sink(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", ") or "of the city")))
+        sink(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
 
     # Another cluster for a cloud is every stack's matter.
     if len(plan.stacks) == len(full_plan.stacks) or options.new_clusters:
@@ -404,7 +404,7 @@ class _Runner:
 
     def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
-        context.locks.claim((*context.stacks, *self._leftovers))
+        context.locks.claim((*context.stacks, *(self._leftovers if not self._elsewhere else ())))
         self._warm_up(engine)
         context.backend.unlock()
         self._note_guard(engine)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
+import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,11 +20,16 @@ from pathlib import Path
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.locks import held_in_engine
+from wecityctl.engine.moved import require_here
 from wecityctl.engine.process import Owner
+from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.paths import private_dir
 
 _LOOK_SECONDS = 0.2
+# A note of an owner is far shorter.
+_NOTE_BYTES = 1 << 16
 Waiting = Callable[[str], None]
 
 
@@ -57,22 +64,22 @@ class RunLocks:
         for name in sorted(wanted):
             while not self._take(name, alone=wanted[name]):
                 if patience and not told:
-                    waiting(self._holders())
+                    waiting(self._holders(name) or f"one that builds on {name}")
                     told = True
                 if time.monotonic() >= until:
-                    holders = self._holders()
+                    holders = self._holders(name)
                     self.close()
                     raise LockedError(
-                        f"another run is changing {name}"
+                        f"another run {'is changing' if holders else 'builds on'} {name}"
                         + (f" and has not ended in {patience:.0f} s" if patience else ""),
                         details=holders,
-                        resolution="wait until it has ended (--lock-timeout), or stop it",
+                        resolution="wait until it has ended: up, refresh and destroy do so with --lock-timeout",
                     )
                 time.sleep(_LOOK_SECONDS)
 
     def claim(self, stacks: Collection[str]) -> None:
         """Have stacks alone from now on that were shared so far. Raises `ContendedError` while another run shares one:
-        then nothing is sure any more of what was read of them."""
+        they are still shared then."""
         if self._files is None or self._city in self._alone:
             return
         if any(not self._take(name, alone=True) for name in sorted(set(stacks) - self._alone)):
@@ -86,15 +93,15 @@ class RunLocks:
         self._alone.clear()
 
     def _take(self, name: str, *, alone: bool) -> bool:
-        """Lock one name at once, or not at all."""
+        """Lock one name at once, or not at all: then it is locked as it was before."""
         assert self._files is not None
         path = self._files.run_lock(name)
         if name not in self._open:
             private_dir(path.parent)
-            self._open[name] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._open[name] = _opened(path, os.O_RDWR | os.O_CREAT)
         descriptor = self._open[name]
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK if alone else fcntl.F_RDLCK))
         except BlockingIOError:
             return False
         if alone:
@@ -103,31 +110,60 @@ class RunLocks:
             os.pwrite(descriptor, json.dumps(Owner.of(os.getpid()).to_json()).encode(), 0)
         return True
 
-    def _holders(self) -> str:
-        """Who has the city, or stacks of it, alone; a line each."""
+    def _holders(self, name: str) -> str:
+        """Who has what is named alone; for the city also who has stacks of it alone. A line each, empty for nobody."""
         assert self._files is not None
-        found: dict[str, None] = {}
-        whole = self._files.run_lock(self._city)
-        for path in (whole, *sorted(whole.parent.glob(f"{self._city}.*{whole.suffix}"))):
-            if path.name.removesuffix(whole.suffix) not in self._alone and (who := _owner(path)):
-                found[who] = None
-        return "\n".join(found)
+        path = self._files.run_lock(name)
+        paths = [path, *(sorted(path.parent.glob(f"{name}.*{path.suffix}")) if name == self._city else ())]
+        ours = {self._files.run_lock(each) for each in self._alone}
+        return "\n".join(dict.fromkeys(who for each in paths if each not in ours and (who := _owner(each))))
+
+
+def _opened(path: Path, flags: int) -> int:
+    """The open lock file. Raises `ConfigurationError` for what is none: others might have put it there."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            "a lock cannot be taken", details=f"{path}: {error.strerror}", resolution="look at that file and its owner"
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError("a lock cannot be taken", details=f"{path} is no file", resolution="remove it")
+    return descriptor
+
+
+def _whole_file(kind: int) -> bytes:
+    """A `struct flock` for all of a file.
+
+    Locks of an open file (`F_OFD_SETLK`) change from shared to alone in one step, or stay as they are; those of `flock`
+    would be lost where that fails.
+    """
+    return struct.pack("hhqqixxxx", kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _owner(path: Path) -> str:
-    """Who has the file's lock alone; empty for nobody."""
-    with suppress(OSError, ValueError, TypeError), path.open("rb") as stream:
+    """Who has the file's lock alone; empty for nobody. Only looks: locks nothing."""
+    with suppress(OSError, ValueError, TypeError, RecursionError, WecityError):
+        descriptor = _opened(path, os.O_RDONLY)
         try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return str(Owner(**json.loads(stream.read())))
+            found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_RDLCK))
+            if struct.unpack_from("h", found)[0] == fcntl.F_WRLCK:
+                return str(Owner(**json.loads(os.read(descriptor, _NOTE_BYTES))))
+        finally:
+            os.close(descriptor)
     return ""
 
 
 @contextmanager
-def whole_city(backend: Backend, patience: float = 0.0, waiting: Waiting = lambda who: None) -> Iterator[RunLocks]:
-    """Hold the city against every other changing run on the same local files. Raises `LockedError`."""
-    with _locks(backend, {backend.city: True}, patience, waiting) as locks:
+def whole_city(
+    backend: Backend, patience: float = 0.0, waiting: Waiting = lambda who: None, *, moving: bool = False
+) -> Iterator[RunLocks]:
+    """Hold the city against every other changing run on the same local files. Raises `LockedError`.
+
+    Unless for `moving` its states: `ConfigurationError` where they have left the place since it was opened.
+    """
+    with _locks(backend, {backend.city: True}, patience, waiting, moving=moving) as locks:
         yield locks
 
 
@@ -139,18 +175,22 @@ def part_of_city(
     patience: float = 0.0,
     waiting: Waiting = lambda who: None,
 ) -> Iterator[RunLocks]:
-    """Hold some of the city's stacks: `alone` to be changed, `shared` to build on. Raises `LockedError`."""
+    """Hold some of the city's stacks: `alone` to be changed, `shared` to build on. Raises as `whole_city` does."""
     wanted = {backend.city: False, **dict.fromkeys(shared, False), **dict.fromkeys(alone, True)}
     with _locks(backend, wanted, patience, waiting) as locks:
         yield locks
 
 
 @contextmanager
-def _locks(backend: Backend, wanted: Mapping[str, bool], patience: float, waiting: Waiting) -> Iterator[RunLocks]:
+def _locks(
+    backend: Backend, wanted: Mapping[str, bool], patience: float, waiting: Waiting, *, moving: bool = False
+) -> Iterator[RunLocks]:
     locks = RunLocks(backend.files, backend.city)
     try:
         if backend.files is not None:
             locks.wait(wanted, patience, waiting)
+        if not moving and not isinstance(backend.store, CliStore):
+            require_here(backend.city, backend.store)
         yield locks
     finally:
         locks.close()

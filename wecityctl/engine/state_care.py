@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,13 +110,15 @@ def mending(backend: Backend, stack: str) -> Mending | None:
     Raises `DeploymentError` where nothing is left to go back to.
     """
     files = files_of(backend)
+    judged = seen(files, stack)
     found = health(files, stack)
 
     def to(deployment: Deployment) -> Callable[[], object]:
-        return lambda: replace(backend, stack, deployment)
+        return lambda: replace(backend, stack, deployment, judged=judged)
 
     def without_journal() -> None:
         with one_stack(backend, files, stack):
+            _require_as_judged(files, stack, judged)
             _aside(files, files.journal(stack))
 
     if found.condition not in ("unsound", "damaged"):
@@ -182,9 +185,21 @@ def imported(text: bytes, stack: str) -> Deployment:
     return deployment
 
 
-def replace(backend: Backend, stack: str, deployment: Deployment) -> Path | None:
-    """Give the stack this state; where the one before was put, `None` for no state before. Raises `LockedError`."""
-    return _exchange(backend, stack, lambda files: files.write(stack, deployment))
+def seen(files: FileStore, stack: str) -> str:
+    """A digest of the stack's state and journal as they lie there, for who decides now and acts later."""
+    found = hashlib.sha256(files.digest(stack).encode())
+    with suppress(FileNotFoundError):
+        found.update(files.journal(stack).read_bytes())
+    return found.hexdigest()
+
+
+def replace(backend: Backend, stack: str, deployment: Deployment, *, judged: str = "") -> Path | None:
+    """Give the stack this state; where the one before was put, `None` for no state before.
+
+    `judged` is what was `seen` of the stack when that was decided. Raises `LockedError`, and `DeploymentError` where it
+    has changed since.
+    """
+    return _exchange(backend, stack, lambda files: files.write(stack, deployment), judged)
 
 
 def back_up(files: FileStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
@@ -233,21 +248,31 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
     return tuple(_copy(stack, stored) for stack, stored in texts.items())
 
 
-def restore(backend: Backend, item: Copy) -> Path | None:
-    """Put a state of an archive in its place; where the one before was put. Raises `LockedError`."""
-    return _exchange(backend, item.stack, lambda files: files.put(item.stack, item.stored))
+def restore(backend: Backend, item: Copy, *, judged: str = "") -> Path | None:
+    """Put a state of an archive in its place; where the one before was put. Raises as `replace` does."""
+    return _exchange(backend, item.stack, lambda files: files.put(item.stack, item.stored), judged)
 
 
-def _exchange(backend: Backend, stack: str, write: Callable[[FileStore], None]) -> Path | None:
+def _exchange(backend: Backend, stack: str, write: Callable[[FileStore], None], judged: str) -> Path | None:
     """Put the stack's state aside and write another one, with the locks held; where the one before was put."""
     files = files_of(backend)
     with one_stack(backend, files, stack):
+        _require_as_judged(files, stack, judged)
         files.prepare()
         before = _put_aside(files, stack)
         # What was noted is of another state: the next `up` looks at the stack.
         files.record(stack).unlink(missing_ok=True)
         write(files)
     return before
+
+
+def _require_as_judged(files: FileStore, stack: str, judged: str) -> None:
+    if judged and seen(files, stack) != judged:
+        raise DeploymentError(
+            f"another run has changed {stack} meanwhile",
+            details="what was decided was about the state before",
+            resolution="look again: wecityctl state list",
+        )
 
 
 def _copy(stack: str, stored: bytes) -> Copy:

@@ -7,9 +7,10 @@ anywhere, the same command goes on from there. What was there is kept beside the
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from wecityctl.engine.backend import Backend
@@ -19,17 +20,19 @@ from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.state import deployment_in
 from wecityctl.engine.store_file import META, unpacked
 from wecityctl.engine.store_objects import BACKUPS, HISTORY, META_KEY, STACKS, locked
-from wecityctl.errors import ConfigurationError, DeploymentError
+from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.model.fileurl import FileUrlError, file_path
 from wecityctl.objects import Objects, open_objects
 
 # The engine keeps these by stack; the city's own history is one object.
 _BY_STACK = (HISTORY, BACKUPS)
+_AREAS = (*_BY_STACK, ".wecity/history", ".wecity/records", STACKS)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """What is to be moved: `source` and `target` are URLs without credentials, `keys` the objects, states last, `size`
-    their bytes. `is_copied`: an earlier move was cut off when nothing was left but to clear the old place."""
+    their bytes. `is_copied`: an earlier move has copied everything, and nothing is left but to clear the old place."""
 
     city: str
     source: str
@@ -41,7 +44,7 @@ class Move:
 
 
 def planned(backend: Backend, url: str) -> Move:
-    """What moving the city's states to `url` comes to. Changes nothing.
+    """What moving the city's states to `url` comes to. Changes no object.
 
     Raises `ConfigurationError` where `url` cannot take them, or has other states of the city.
     """
@@ -52,33 +55,48 @@ def planned(backend: Backend, url: str) -> Move:
 def move(backend: Backend, url: str) -> Move:
     """Move the city's states to `url`. Raises `LockedError`, and what `planned` raises; then all is as it was."""
     city = backend.city
-    with whole_city(backend), _both(backend, url) as (source, target):
-        found = _planned(city, source, target)
-        if not found.is_copied:
-            for stack in found.stacks:
-                break_dead(backend, stack)
-            # Again, because what a dead run has journaled is in its state now.
+    with whole_city(backend, moving=True), _both(backend, url) as (source, target):
+        for stack in _planned(city, source, target).stacks:
+            break_dead(backend, stack)
+        with _locked(backend, source, [stack for stack, _ in _states(city, source)]):
+            # Now nobody else changes it; what a dead run has journaled is in its state.
             found = _planned(city, source, target)
-            with _locked(backend, source, found.stacks):
+            if not found.is_copied:
                 _copy_all(city, source, target, found.keys)
-        target.delete(under_way_key(city))
-        _clear(city, source, found)
+            target.delete(under_way_key(city))
+            _clear(city, source, found.keys)
     return found
 
 
 def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    target.put(under_way_key(city), Mark(source.url, now).to_json())
-    if target.get(META_KEY) is None:
-        target.put(META_KEY, META)
-    for key in keys:
-        _copy(source, target, key)
+    mark = Mark(source.url, datetime.now(UTC).isoformat(timespec="seconds"), uuid.uuid4().hex)
+    begun = target.create(under_way_key(city), mark.to_json())
+    try:
+        if not begun:
+            _require_own(city, source, target)
+        elif source.get(under_way_key(city)) is not None:
+            raise ConfigurationError(f"{target.url} is the place that the states of {city} are in, by another name")
+        if target.get(META_KEY) is None:
+            target.put(META_KEY, META)
+        # An earlier, cut off move may have brought what is gone by now.
+        for key in {*_keys(city, target)} - {*keys}:
+            target.delete(key)
+        for key in keys:
+            _copy(source, target, key)
+    except BaseException:
+        if begun:
+            with suppress(WecityError):
+                for key in _keys(city, target) if source.get(under_way_key(city)) is None else ():
+                    target.delete(key)
+                target.delete(under_way_key(city))
+        raise
     target.delete(left_key(city))
-    source.put(left_key(city), Mark(target.url, now).to_json())
+    source.put(left_key(city), replace(mark, url=target.url).to_json())
 
 
 @contextmanager
 def _both(backend: Backend, url: str) -> Iterator[tuple[Objects, Objects]]:
+    _require_apart(backend.url, url)
     with ExitStack() as closing:
         places = []
         for each in (backend.url, url):
@@ -90,43 +108,95 @@ def _both(backend: Backend, url: str) -> Iterator[tuple[Objects, Objects]]:
         yield source, target
 
 
+def _require_apart(source: str, target: str) -> None:
+    """Raise `ConfigurationError` for directories of which one is the other, or lies in it."""
+    try:
+        one, other = (file_path(url).resolve() for url in (source, target))
+    except FileUrlError:
+        # Not both are directories; or one cannot be opened, which is told then.
+        return
+    if one == other or one in other.parents or other in one.parents:
+        raise ConfigurationError(
+            f"{target} is, has or lies in the directory that the states are in", resolution="name a directory beside it"
+        )
+
+
 def _planned(city: str, source: Objects, target: Objects) -> Move:
     _require_layout(source)
     _require_layout(target)
-    states = _states(city, source)
-    stacks = tuple(dict.fromkeys(stack for stack, _ in states))
-    left, begun = read_mark(source.get(left_key(city))), read_mark(target.get(under_way_key(city)))
+    left = read_mark(source.get(left_key(city)))
+    if source.get(under_way_key(city)) is not None:
+        raise ConfigurationError(
+            f"the states of {city} are being moved to {source.url}, and have not all arrived",
+            resolution="give the command again that moves them there",
+        )
     if left is not None and left.url != target.url:
         raise ConfigurationError(f"the states of {city} were moved to {left.url}", resolution="move them from there")
-    if not stacks:
+    states, there = _states(city, source), _states(city, target)
+    if left is None and not states:
         raise ConfigurationError(f"there are no states of {city} in {source.url}")
-    there = _states(city, target)
-    if there and left is None and (begun is None or begun.url != source.url):
+    if left is not None and not there:
         raise ConfigurationError(
-            f"{target.url} has states of {city} already",
-            details="\n".join(stack for stack, _ in there),
-            resolution="name a place without any, or move those away first",
+            f"the states of {city} were moved to {target.url}, which has none now",
+            resolution=f"look there first; copies of what was moved are in {source.url}, below .wecity/moved",
         )
-    kept = [entry for entry in source.list(".wecity/history") if entry.key == f".wecity/history/{city}.jsonl"]
-    kept += [entry for area in _BY_STACK for stack in stacks for entry in source.list(f"{area}/{stack}")]
-    sizes = {entry.key: entry.size for entry in (*kept, *source.list(STACKS))}
-    keys = (*(entry.key for entry in kept), *(key for _, key in states))
+    if there and left is None:
+        _require_own(city, source, target)
+    keys = _keys(city, source)
+    sizes = {entry.key: entry.size for area in _AREAS for entry in source.list(area)}
     size = sum(sizes[key] for key in keys)
+    stacks = tuple(stack for stack, _ in states)
     return Move(city, source.url, target.url, stacks, keys, size, is_copied=left is not None)
 
 
+def _require_own(city: str, source: Objects, target: Objects) -> None:
+    """Raise `ConfigurationError` unless what the target has of the city came from the source, in a move cut off."""
+    begun = read_mark(target.get(under_way_key(city)))
+    if begun is None or begun.url != source.url:
+        raise ConfigurationError(
+            f"{target.url} has states of {city} already",
+            details="\n".join(stack for stack, _ in _states(city, target)) or "more are on their way there",
+            resolution="name a place without any, or move those away first",
+        )
+
+
 def _states(city: str, place: Objects) -> list[tuple[str, str]]:
-    """The city's stacks and the keys of their states, each with the state before the last run beside it."""
-    found = [(entry.key.rpartition("/")[2].partition(".json")[0], entry.key) for entry in place.list(STACKS)]
-    return [(stack, key) for stack, key in found if stack.startswith(f"{city}.")]
+    """The city's stacks, each with the key of its state."""
+    found = []
+    for entry in place.list(STACKS):
+        name = entry.key.removeprefix(f"{STACKS}/")
+        for end in (".json", ".json.gz"):
+            if name.startswith(f"{city}.") and name.endswith(end):
+                found.append((name.removesuffix(end), entry.key))
+    return found
+
+
+def _keys(city: str, place: Objects) -> tuple[str, ...]:
+    """The objects of the city, in the order in which they are moved: the states themselves come last."""
+    states = _states(city, place)
+    stacks = {stack for stack, _ in states}
+    # Beside a state lie the one before and, where somebody has set any, tags.
+    beside = {f"{STACKS}/{stack}{end}" for stack in stacks for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
+    records = {f".wecity/records/{stack}.json" for stack in stacks} | {f".wecity/history/{city}.jsonl"}
+    kept = [
+        entry.key
+        for area in _AREAS
+        for entry in place.list(area)
+        if entry.key in beside | records or (area in _BY_STACK and entry.key.split("/")[3] in stacks)
+    ]
+    return (*kept, *(key for _, key in states))
 
 
 def _require_layout(place: Objects) -> None:
-    """Raise `ConfigurationError` for a back end of the layout before the present one."""
+    """Raise `ConfigurationError` for a back end of another layout than the present one."""
     meta = place.get(META_KEY)
-    if meta is None and any(entry.key != META_KEY for entry in place.list(".pulumi/stacks")):
+    if meta is None and place.list(".pulumi/stacks"):
         raise ConfigurationError(
             f"{place.url} has the layout of a very old Pulumi", resolution="run `pulumi state upgrade` there once"
+        )
+    if meta is not None and meta.strip() != META.strip():
+        raise ConfigurationError(
+            f"{place.url} has a layout that this version does not know", details=f"{META_KEY}: {meta[:80]!r}"
         )
 
 
@@ -134,7 +204,7 @@ def _copy(source: Objects, target: Objects, key: str) -> None:
     data = source.get(key)
     if data is None:
         raise DeploymentError(f"{key} went from {source.url} while it was moved", resolution="run it again")
-    if key.startswith(f"{STACKS}/") and not key.endswith(".bak"):
+    if key.startswith(f"{STACKS}/") and key.endswith((".json", ".json.gz")):
         try:
             deployment_in(unpacked(data))
         except (ValueError, OSError, EOFError) as error:
@@ -161,10 +231,12 @@ def _locked(backend: Backend, place: Objects, stacks: Sequence[str]) -> Iterator
         yield
 
 
-def _clear(city: str, source: Objects, found: Move) -> None:
-    """Take what was moved out of plain `pulumi`'s sight: beside the mark, under its keys."""
-    for key in found.keys:
+def _clear(city: str, source: Objects, keys: Sequence[str]) -> None:
+    """Take what was moved out of plain `pulumi`'s sight: beside the mark, under the move's own number."""
+    mark = read_mark(source.get(left_key(city)))
+    number = mark.number if mark is not None else ""
+    for key in keys:
         data = source.get(key)
         if data is not None:
-            source.put(f".wecity/moved/{city}/{key.removeprefix('.')}", data)
+            source.put(f".wecity/moved/{city}/{number or 'unknown'}/{key.removeprefix('.')}", data)
             source.delete(key)

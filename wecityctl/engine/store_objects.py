@@ -15,6 +15,7 @@ from typing import Any
 
 from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.lock import Lock, lock_content, lock_in, require_free
+from wecityctl.engine.moved import Mark, read_mark
 from wecityctl.engine.process import Owner
 from wecityctl.engine.state import Deployment, deployment_in, deployment_of
 from wecityctl.engine.store_file import META, checkpoint_in, compact, repacked, unpacked, updates_before
@@ -42,6 +43,10 @@ class ObjectStore:
         """Make the place a back end if it is none yet."""
         if self._objects.get(META_KEY) is None:
             self._objects.put(META_KEY, META)
+
+    def mark(self, key: str) -> Mark | None:
+        """The mark of a move that lies here under `key`."""
+        return read_mark(self._objects.get(key))
 
     def names(self) -> list[str]:
         """Every stack of the project."""

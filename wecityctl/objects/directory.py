@@ -86,7 +86,12 @@ class Directory:
                 os.link(written, name, dst_dir_fd=parent, follow_symlinks=False)
             except FileExistsError:
                 # A network file system may have linked it and lost its answer.
-                if not os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), written.stat()):
+                try:
+                    there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                except FileNotFoundError:
+                    # It was there, and has been deleted since.
+                    return False
+                if not os.path.samestat(there, written.stat()):
                     return False
             os.fsync(parent)
             return True
@@ -107,7 +112,12 @@ class Directory:
         found: Entries = []
         with self._mapped(f"list {start or 'the objects'}"), self._opened(start) as top:
             if top is not None:
-                self._collect(top, start, found)
+                try:
+                    self._collect(top, start, found)
+                except RecursionError:
+                    raise DeploymentError(
+                        f"the directories in {self.url} are too deep", resolution="look what has made them"
+                    ) from None
         return sorted(found, key=lambda entry: entry.key)
 
     def close(self) -> None:
@@ -200,9 +210,13 @@ class Directory:
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
         """A file outside the tree with `data`, on the disk. It is removed unless it was moved away."""
-        directory = private_dir(self._root / PARTIAL)
-        if not directory.resolve().is_relative_to(self._root.resolve()):
-            raise self._link_refused(PARTIAL)
+        # Looked at before it is made: nothing is made, and nothing swept, behind a link.
+        directory = self._root
+        for part in PARTIAL.split("/"):
+            directory /= part
+            if directory.is_symlink():
+                raise self._link_refused(PARTIAL)
+        private_dir(directory)
         _sweep(directory)
         path = directory / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
@@ -245,7 +259,7 @@ class Directory:
 def _check(key: str) -> None:
     """Raise `WecityError` for a key that is no key, or that names what is not an object here."""
     check_key(key)
-    if f"{key}/".startswith(f"{PARTIAL}/") or key.endswith(ATTRIBUTES):
+    if f"{key}/".startswith(f"{PARTIAL}/") or any(part.endswith(ATTRIBUTES) for part in key.split("/")):
         raise WecityError(f"{key!r} cannot be the key of an object in a directory", details="the name is reserved")
 
 
