@@ -1,5 +1,6 @@
 """`wecityctl validate`: exit codes, streams and formats."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import ROOT, wecityctl
+from wecityctl.cli._problems import show_problems
+from wecityctl.errors import Problem
 
 EXAMPLE = ROOT / "examples" / "xingcheng"
 BAD = ROOT / "tests" / "spec" / "invalid"
@@ -108,3 +111,12 @@ def test_nothing_is_written(tmp_path: Path) -> None:
     home.mkdir()
     assert wecityctl("validate", EXAMPLE, home=home).returncode == 0
     assert list(home.rglob("*")) == []
+
+
+def test_a_password_in_a_url_is_not_shown_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "city.yaml"
+    file.write_text('kind: City\nspec: {state: {backend: "postgres://keeper:s3cr3t@db.example/x", other: 1}}\n')
+    stream = io.StringIO()
+    show_problems((Problem(str(file), 2, 8, "spec.state", "is wrong"),), tmp_path, stream, colour=False)
+    assert "postgres://keeper:******@db.example/x" in stream.getvalue()
+    assert "s3cr3t" not in stream.getvalue()

@@ -67,6 +67,8 @@ def test_there_and_back_again(files: str, place: Place, tmp_path: Path) -> None:
     assert opened.list(f".pulumi/locks/organization/wecity/{STACK}") == []
     opened.close()
     move(there, files)
+    with pytest.raises(ConfigurationError, match="were moved to"):
+        open_backend(make_city("two", backend=place.url))
     after = open_backend(make_city("two", backend=files)).files
     assert after is not None
     assert after.stored(STACK) == state
