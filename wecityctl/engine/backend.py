@@ -199,17 +199,14 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     provider = city.state.secrets_provider or PASSPHRASE
     is_default = not url
     root = state_dir() / "state" if is_default else _file_root(url)
-    if root is not None and not moving:
-        require_here(city.name, FileStore(root))
+    files = FileStore(root) if root is not None else None
+    is_ours = provider == PASSPHRASE and url.partition("://")[0] in schemes()
+    store = files or (ObjectStore(url) if is_ours else None)
+    if store is not None and not moving:
+        require_here(city.name, store)
     # Over local files, another secrets provider can be asked by the CLI alone: then the CLI reads and writes it all.
-    if root is not None and provider == PASSPHRASE:
-        store = FileStore(root)
-        return Backend(city.name, store, provider, _passphrase(provider, store, is_default), is_default)
-    if root is None and provider == PASSPHRASE and url.partition("://")[0] in schemes():
-        place = ObjectStore(url)
-        if not moving:
-            require_here(city.name, place)
-        return Backend(city.name, place, provider, _passphrase(provider, None, False), False)
+    if store is not None and provider == PASSPHRASE:
+        return Backend(city.name, store, provider, _passphrase(provider, files, is_default), is_default)
     from wecityctl.parts import locate
 
     url = file_url(root) if root is not None else url

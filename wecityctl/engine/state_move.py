@@ -19,7 +19,7 @@ from wecityctl.engine.moved import Mark, left_key, read_mark, under_way_key
 from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.state import deployment_in
 from wecityctl.engine.store_file import META, unpacked
-from wecityctl.engine.store_objects import BACKUPS, HISTORY, META_KEY, STACKS, locked
+from wecityctl.engine.store_objects import BACKUPS, HISTORY, META_KEY, STACKS, locked, states_in
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.model.fileurl import FileUrlError, file_path
 from wecityctl.objects import Objects, open_objects
@@ -56,9 +56,11 @@ def move(backend: Backend, url: str) -> Move:
     """Move the city's states to `url`. Raises `LockedError`, and what `planned` raises; then all is as it was."""
     city = backend.city
     with whole_city(backend, moving=True), _both(backend, url) as (source, target):
-        for stack in _planned(city, source, target).stacks:
+        _planned(city, source, target)
+        stacks = [*_states(city, source)]
+        for stack in stacks:
             break_dead(backend, stack)
-        with _locked(backend, source, [stack for stack, _ in _states(city, source)]):
+        with _locked(backend, source, stacks):
             # Now nobody else changes it; what a dead run has journaled is in its state.
             found = _planned(city, source, target)
             if not found.is_copied:
@@ -79,14 +81,14 @@ def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) 
         if target.get(META_KEY) is None:
             target.put(META_KEY, META)
         # An earlier, cut off move may have brought what is gone by now.
-        for key in {*_keys(city, target)} - {*keys}:
+        for key in {*_sizes(city, target)} - {*keys}:
             target.delete(key)
         for key in keys:
             _copy(source, target, key)
     except BaseException:
         if begun:
             with suppress(WecityError):
-                for key in _keys(city, target) if source.get(under_way_key(city)) is None else ():
+                for key in _sizes(city, target) if source.get(under_way_key(city)) is None else ():
                     target.delete(key)
                 target.delete(under_way_key(city))
         raise
@@ -142,11 +144,9 @@ def _planned(city: str, source: Objects, target: Objects) -> Move:
         )
     if there and left is None:
         _require_own(city, source, target)
-    keys = _keys(city, source)
-    sizes = {entry.key: entry.size for area in _AREAS for entry in source.list(area)}
-    size = sum(sizes[key] for key in keys)
-    stacks = tuple(stack for stack, _ in states)
-    return Move(city, source.url, target.url, stacks, keys, size, is_copied=left is not None)
+    sizes = _sizes(city, source)
+    total = sum(sizes.values())
+    return Move(city, source.url, target.url, tuple(states), tuple(sizes), total, is_copied=left is not None)
 
 
 def _require_own(city: str, source: Objects, target: Objects) -> None:
@@ -155,36 +155,29 @@ def _require_own(city: str, source: Objects, target: Objects) -> None:
     if begun is None or begun.url != source.url:
         raise ConfigurationError(
             f"{target.url} has states of {city} already",
-            details="\n".join(stack for stack, _ in _states(city, target)) or "more are on their way there",
+            details="\n".join(_states(city, target)) or "more are on their way there",
             resolution="name a place without any, or move those away first",
         )
 
 
-def _states(city: str, place: Objects) -> list[tuple[str, str]]:
-    """The city's stacks, each with the key of its state."""
-    found = []
-    for entry in place.list(STACKS):
-        name = entry.key.removeprefix(f"{STACKS}/")
-        for end in (".json", ".json.gz"):
-            if name.startswith(f"{city}.") and name.endswith(end):
-                found.append((name.removesuffix(end), entry.key))
-    return found
+def _states(city: str, place: Objects) -> dict[str, str]:
+    """The key of the state of each of the city's stacks."""
+    return {stack: key for stack, key in states_in(place).items() if stack.startswith(f"{city}.")}
 
 
-def _keys(city: str, place: Objects) -> tuple[str, ...]:
-    """The objects of the city, in the order in which they are moved: the states themselves come last."""
+def _sizes(city: str, place: Objects) -> dict[str, int]:
+    """The objects of the city with their bytes, in the order in which they are moved: states come last."""
     states = _states(city, place)
-    stacks = {stack for stack, _ in states}
     # Beside a state lie the one before and, where somebody has set any, tags.
-    beside = {f"{STACKS}/{stack}{end}" for stack in stacks for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
-    records = {f".wecity/records/{stack}.json" for stack in stacks} | {f".wecity/history/{city}.jsonl"}
-    kept = [
-        entry.key
-        for area in _AREAS
-        for entry in place.list(area)
-        if entry.key in beside | records or (area in _BY_STACK and entry.key.split("/")[3] in stacks)
-    ]
-    return (*kept, *(key for _, key in states))
+    beside = {f"{STACKS}/{stack}{end}" for stack in states for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
+    records = {f".wecity/records/{stack}.json" for stack in states} | {f".wecity/history/{city}.jsonl"}
+    last, found = {*states.values()}, dict[str, int]()
+    for area in _AREAS:
+        for entry in place.list(area):
+            is_kept = area in _BY_STACK and entry.key.split("/")[3] in states
+            if is_kept or entry.key in beside | records | last:
+                found[entry.key] = entry.size
+    return dict(sorted(found.items(), key=lambda item: item[0] in last))
 
 
 def _require_layout(place: Objects) -> None:

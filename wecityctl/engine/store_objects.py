@@ -50,16 +50,7 @@ class ObjectStore:
 
     def names(self) -> list[str]:
         """Every stack of the project."""
-        return sorted(self._keys())
-
-    def _keys(self) -> dict[str, str]:
-        """The key of each stack's state."""
-        found = {}
-        for entry in self._objects.list(STACKS):
-            stack, _, end = entry.key.removeprefix(f"{STACKS}/").partition(".json")
-            if end in ("", ".gz"):
-                found[stack] = entry.key
-        return found
+        return sorted(states_in(self._objects))
 
     def _find(self, stack: str) -> tuple[str, bytes]:
         """The key of the stack's state and what is stored there; both empty for no stack."""
@@ -142,6 +133,17 @@ class ObjectStore:
     def unlock(self, lock: Lock) -> None:
         """Remove a lock."""
         self._objects.delete(lock.path.as_posix())
+
+
+def states_in(place: Objects) -> dict[str, str]:
+    """The key of each stack's state; what lies beside the states is left out."""
+    found = {}
+    for entry in place.list(STACKS):
+        name = entry.key.removeprefix(f"{STACKS}/")
+        for end in (".json", ".json.gz"):
+            if name.endswith(end):
+                found[name.removesuffix(end)] = entry.key
+    return found
 
 
 def locks_in(place: Objects, stack: str) -> list[Lock]:
