@@ -6,14 +6,13 @@ The tests follow each other in this order.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +26,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.e2e.files import CityFiles, app, document, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine, objects_in_state
 from tests.support.some import some
+from wecityctl.engine.run_locks import RunLocks
+from wecityctl.engine.store_file import FileStore
 from wecityctl.local.simulated.nodes import SIMULATED
 
 pytestmark = pytest.mark.cluster
@@ -246,9 +247,9 @@ def changed(port: Port, season: str) -> Iterator[None]:
 
 
 def test_a_run_while_another_run_changes_the_city_says_who(port: Port) -> None:
-    lock = port.backend / ".wecity" / "locks" / f"{NAME}.run"
-    with changed(port, "summer"), lock.open("r+") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    locks = RunLocks(FileStore(port.backend), NAME)
+    locks.wait({NAME: True})
+    with changed(port, "summer"), closing(locks):
         done = port.two.run("up", port.files, "--yes", code=1)
         assert f"another run is changing {NAME}" in done.err
         assert "process" in done.err
