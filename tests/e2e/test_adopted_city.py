@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.e2e.files import CityFiles, app, document, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine, objects_in_state
 from tests.support.some import some
+from wecityctl.engine.kernel_locks import KernelLocks
 from wecityctl.engine.run_locks import RunLocks
 from wecityctl.engine.store_file import FileStore
 from wecityctl.local.simulated.nodes import SIMULATED
@@ -247,7 +248,7 @@ def changed(port: Port, season: str) -> Iterator[None]:
 
 
 def test_a_run_while_another_run_changes_the_city_says_who(port: Port) -> None:
-    locks = RunLocks(FileStore(port.backend), NAME)
+    locks = RunLocks(KernelLocks(FileStore(port.backend)), NAME)
     locks.wait({NAME: True})
     with changed(port, "summer"), closing(locks):
         done = port.two.run("up", port.files, "--yes", code=1)

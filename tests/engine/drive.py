@@ -11,6 +11,7 @@ from typing import Any
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
+from wecityctl.engine.store_file import FileStore
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
 from wecityctl.model.events import Event, RunResult, StackResult
@@ -109,3 +110,9 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def files_of(backend: Backend) -> FileStore:
+    """The directory that the city's states are in."""
+    assert isinstance(backend.store, FileStore)
+    return backend.store

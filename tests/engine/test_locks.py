@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import make_city
+from tests.engine.drive import files_of, make_city
+from wecityctl.engine import layout
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.locks import break_dead, unlock
@@ -28,17 +29,16 @@ def backend(home: Path) -> Backend:
 
 
 def store(backend: Backend) -> FileStore:
-    assert backend.files is not None
-    return backend.files
+    return files_of(backend)
 
 
 def lock(backend: Backend, owner: Owner, *, noted: bool = True) -> Path:
     """A lock as the engine writes it, and our note beside it."""
-    path = store(backend).lock_directory(STACK) / "4f1c.json"
+    path = (store(backend).root / layout.LOCKS / STACK) / "4f1c.json"
     content = {"pid": owner.pid, "username": owner.user, "hostname": owner.host, "timestamp": "2026-11-21T10:00:00Z"}
     write_private(path, json.dumps(content).encode())
     if noted:
-        write_private(store(backend).lock_record(STACK), json.dumps(owner.to_json()).encode())
+        write_private((store(backend).root / layout.lock_note(STACK)), json.dumps(owner.to_json()).encode())
     return path
 
 

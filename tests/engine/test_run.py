@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.engine.conftest import use_home
-from tests.engine.drive import go, make_city, plan_of
+from tests.engine.drive import files_of, go, make_city, plan_of
 from tests.support.some import some
 from wecityctl.engine import certificates, passphrase
 from wecityctl.engine.backend import open_backend
@@ -306,8 +306,7 @@ def test_a_city_that_another_run_changes_is_refused(home: Path) -> None:
 def test_a_run_that_has_patience_waits_until_the_other_has_ended(home: Path) -> None:
     city = make_city("one", ())
     backend = open_backend(city)
-    assert backend.files is not None
-    backend.files.prepare()
+    files_of(backend).prepare()
     ready, free = threading.Event(), threading.Event()
 
     def other() -> None:

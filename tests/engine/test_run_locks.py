@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import CATALOGUE, go, make_city, plan_of
+from tests.engine.drive import CATALOGUE, files_of, go, make_city, plan_of
 from tests.support.control_plane import ControlPlane
+from wecityctl.engine import layout
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.options import RunOptions
@@ -64,8 +65,7 @@ def test_a_refused_run_holds_nothing(backend: Backend) -> None:
 
 @pytest.mark.parametrize("harm", ["link", "pipe", "directory"])
 def test_what_is_no_lock_file_is_refused_and_left_alone(backend: Backend, tmp_path: Path, harm: str) -> None:
-    assert backend.files is not None
-    path, victim = backend.files.run_lock(HEALTH), tmp_path / "victim"
+    path, victim = files_of(backend).run_lock(HEALTH), tmp_path / "victim"
     path.parent.mkdir(parents=True)
     victim.write_text("precious")
     {"link": lambda: path.symlink_to(victim), "pipe": lambda: os.mkfifo(path), "directory": path.mkdir}[harm]()
@@ -78,9 +78,8 @@ def test_what_is_no_lock_file_is_refused_and_left_alone(backend: Backend, tmp_pa
 
 
 def test_a_note_that_is_none_is_passed_over(backend: Backend) -> None:
-    assert backend.files is not None
     with part_of_city(backend, (), (HEALTH,)):
-        backend.files.run_lock(HEALTH).write_text("[" * 60_000)
+        files_of(backend).run_lock(HEALTH).write_text("[" * 60_000)
         with pytest.raises(LockedError), part_of_city(backend, (), (HEALTH,)):
             pass
 
@@ -136,7 +135,7 @@ def test_two_departments_run_side_by_side_and_what_both_build_on_stays(home: Pat
     uid = api_server.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
     clusters = {"main": Cluster("main", api_server.kubeconfig_text, "", uid)}
     city = make_city("two")
-    files = open_backend(city).files
+    files = files_of(open_backend(city))
     assert files is not None
 
     def up(*only: str) -> RunResult:
@@ -146,21 +145,21 @@ def test_two_departments_run_side_by_side_and_what_both_build_on_stays(home: Pat
     assert up().exit_code == 0
     # Without a record a stack has to be looked at by the engine.
     for stack in (HEALTH, TRAFFIC):
-        files.record(stack).unlink()
+        (files.root / layout.record(stack)).unlink()
     with under_way(city, "health", clusters) as results:
         done = up("traffic")
         assert done.exit_code == 0
         assert {item.outcome for item in done.results} <= {"unchanged", "succeeded"}
-        assert files.record(TRAFFIC).exists()
+        assert (files.root / layout.record(TRAFFIC)).exists()
         with pytest.raises(LockedError, match=f"another run is changing {HEALTH}"):
             up("health")
         with pytest.raises(LockedError, match="another run is changing two"):
             up()
         # The platform has to be looked at, and the first run builds on it.
-        files.record(PLATFORM).unlink()
+        (files.root / layout.record(PLATFORM)).unlink()
         with pytest.raises(LockedError, match=f"another run builds on {PLATFORM}"):
             up("traffic")
     assert [result.exit_code for result in results] == [0]
     assert up("traffic").exit_code == 0
-    assert files.record(PLATFORM).exists()
+    assert (files.root / layout.record(PLATFORM)).exists()
     api_server.kubectl("delete", "namespace", "--wait=false", "-l", "wecity.dev/city=two")

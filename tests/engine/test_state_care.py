@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.engine.conftest import use_home
-from tests.engine.drive import make_city
+from tests.engine.drive import files_of, make_city
 from tests.engine.test_locks import dead_process
 from wecityctl.cli import state as commands
-from wecityctl.engine import locks
+from wecityctl.engine import layout
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.integrity import flaw
-from wecityctl.engine.lock import LockedError
+from wecityctl.engine.lock import LockedError, locks_on
 from wecityctl.engine.passphrase import VARIABLE
 from wecityctl.engine.state_care import health, mending
 from wecityctl.engine.store_file import FileStore
@@ -46,8 +46,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
 
 @pytest.fixture
 def files(backend: Backend) -> FileStore:
-    assert backend.files is not None
-    return backend.files
+    return files_of(backend)
 
 
 def call(*arguments: str, code: int = 0) -> Result:
@@ -77,7 +76,7 @@ def test_every_state_is_listed_with_how_it_is(files: FileStore) -> None:
 def test_a_run_is_told_while_it_lasts_and_after_it_was_cut_off(files: FileStore) -> None:
     run = Running(files, ENTRY, About("update"))
     assert health(files, ENTRY).condition == "under way"
-    note = files.lock_record(ENTRY)
+    note = files.root / layout.lock_note(ENTRY)
     owner = {**json.loads(note.read_text())}
     write_private(note, json.dumps({**dead_process().to_json(), "pid": owner["pid"]}).encode())
     run.append([])
@@ -99,8 +98,8 @@ def journal_of_another_state(files: FileStore) -> None:
     run = Running(files, ENTRY, About("update"))
     run.append([{"version": 1, "kind": 5, "newSnapshot": {}}])
     place_of(files).write_text(place_of(files).read_text() + "\n")
-    dead = {**dead_process().to_json(), "pid": json.loads(files.lock_record(ENTRY).read_text())["pid"]}
-    write_private(files.lock_record(ENTRY), json.dumps(dead).encode())
+    dead = {**dead_process().to_json(), "pid": json.loads((files.root / layout.lock_note(ENTRY)).read_text())["pid"]}
+    write_private((files.root / layout.lock_note(ENTRY)), json.dumps(dead).encode())
 
 
 @pytest.mark.parametrize("harm", [damaged, unsound, journal_of_another_state])
@@ -125,7 +124,7 @@ def test_what_was_harmed_is_mended_and_nothing_is_lost(
     assert after["resources"] == before["resources"]
     assert flaw(after) == ""
     assert health(files, ENTRY).condition == "sound"
-    assert locks.locks_on(files, ENTRY) == []
+    assert locks_on(files, ENTRY) == []
     aside = [path.read_bytes() for path in (files.root / ".wecity" / "aside").iterdir()]
     assert kept in aside or harm is journal_of_another_state
     assert "every state is sound" in call("repair", "--yes").stderr
@@ -166,11 +165,11 @@ def test_an_exported_state_is_pulumis_own_and_can_be_imported(files: FileStore, 
     call("export", ".", ENTRY, "--file", "entry.json")
     file = tmp_path / "entry.json"
     assert file.stat().st_mode & 0o777 == 0o600
-    files.record(ENTRY).parent.mkdir(parents=True, exist_ok=True)
-    files.record(ENTRY).write_text("{}")
+    (files.root / layout.record(ENTRY)).parent.mkdir(parents=True, exist_ok=True)
+    (files.root / layout.record(ENTRY)).write_text("{}")
     call("import", "entry", "--file", "entry.json", "--yes")
     assert json.loads(files.stored(ENTRY))["checkpoint"]["latest"] == exported["deployment"]
-    assert not files.record(ENTRY).exists(), "the next `up` looks at the stack"
+    assert not (files.root / layout.record(ENTRY)).exists(), "the next `up` looks at the stack"
     (aside,) = (files.root / ".wecity" / "aside").iterdir()
     assert aside.read_bytes() == stored
     with pytest.raises(ConfigurationError, match="names several stacks"):
@@ -266,9 +265,9 @@ def test_a_back_end_that_is_no_directory_is_said_to_be_none(backend: Backend, mo
     from wecityctl.engine.execute import cli_path
     from wecityctl.engine.store_cli import CliStore
 
-    remote = replace(backend, store=CliStore(cli_path(), "s3://bucket", {}, "passphrase"))
+    remote = replace(backend, store=CliStore(cli_path(), "gs://bucket", {}, "passphrase"))
     monkeypatch.setattr(commands, "_backend", lambda path: remote)
-    with pytest.raises(ConfigurationError, match="not in local files"):
+    with pytest.raises(ConfigurationError, match="only Pulumi itself reaches"):
         call("list")
 
 
@@ -276,8 +275,8 @@ def test_what_was_put_aside_is_kept_as_often_as_updates_are(tmp_path: Path) -> N
     files, stack = FileStore(tmp_path), "two.base.main"
     names = [f"2026112{day}T000000.000000Z.{stack}{end}" for day in range(4) for end in (".json", ".jsonl")]
     for name in [*names, f"20261120T000000.000000Z.{stack}x.json"]:
-        write_private(files.aside / name, b"{}")
+        write_private((files.root / layout.ASIDE) / name, b"{}")
     files.prune(stack, 2)
-    assert sorted(path.name for path in files.aside.iterdir()) == sorted(
+    assert sorted(path.name for path in (files.root / layout.ASIDE).iterdir()) == sorted(
         [*(name for name in names if name[7] in "23"), f"20261120T000000.000000Z.{stack}x.json"]
     )

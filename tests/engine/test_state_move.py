@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.engine.drive import go, make_city
-from wecityctl.engine import state_move
+from tests.engine.drive import files_of, go, make_city
+from wecityctl.engine import layout, state_move
 from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.lock import LockedError
-from wecityctl.engine.locks import take
+from wecityctl.engine.lock import LockedError, take
 from wecityctl.engine.secret_write import set_secret
 from wecityctl.engine.state_move import move, planned
 from wecityctl.engine.store_file import FileStore
@@ -25,7 +24,7 @@ STACKS = ("two.base.main", "two.secrets")
 
 def filled(backend: Backend) -> FileStore:
     """Two stacks with an update in their history, and another city's."""
-    files = backend.files
+    files = files_of(backend)
     assert files is not None
     for stack in (*STACKS, "twofold.base.main"):
         files.create(stack)
@@ -50,7 +49,7 @@ def test_what_is_moved_is_there_and_the_old_place_refuses(backend: Backend, tmp_
     assert not (tmp_path / "new").exists()
     done = move(backend, url)
     assert (done.stacks, len(done.keys)) == (STACKS, 6)
-    new = at(url).files
+    new = files_of(at(url))
     assert new is not None
     assert {stack: new.stored(stack) for stack in new.names()} == states
     assert [len(new.history(stack)) for stack in STACKS] == [1, 1]
@@ -60,7 +59,7 @@ def test_what_is_moved_is_there_and_the_old_place_refuses(backend: Backend, tmp_
     # Plain `pulumi` sees no state that is out of date there, and nothing is lost.
     assert old.names() == ["twofold.base.main"]
     assert len([path for path in (old.root / ".wecity" / "moved" / "two").rglob("*") if path.is_file()]) == 6
-    assert not list(new.lock_directory(STACKS[0]).glob("*"))
+    assert not list((new.root / layout.LOCKS / STACKS[0]).glob("*"))
     # And back again.
     move(at(url), backend.url)
     assert open_backend(make_city("two")).list_stacks() == STACKS
@@ -128,7 +127,7 @@ def test_cut_off_at_any_change_the_same_command_goes_on(
                 assert "moved" in error.message
         assert usable <= 1
         move(open_backend(make_city("two"), moving=True), place) if old.names() != ["twofold.base.main"] else None
-        new = at(place).files
+        new = files_of(at(place))
         assert new is not None
         assert {stack: new.stored(stack) for stack in new.names()} == states
         # Back again, for the next moment.
@@ -158,7 +157,7 @@ def test_what_cannot_be_moved_is_left_as_it_is(backend: Backend, tmp_path: Path)
     lock = take(old, STACKS[0])
     with pytest.raises(LockedError):
         move(backend, url)
-    lock.unlink()
+    old.delete(lock)
     path = old.path(STACKS[1])
     assert path is not None
     path.write_text("{")
@@ -207,7 +206,7 @@ def test_a_move_gone_on_with_leaves_out_what_is_gone_by_now(
     assert FileStore(tmp_path / "new").names() != []
     old.remove(STACKS[0])
     assert move(backend, new).stacks == STACKS[1:]
-    there = at(new).files
+    there = files_of(at(new))
     assert there is not None
     assert there.names() == [*STACKS[1:]]
     assert there.history(STACKS[0]) == []

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.engine.test_locks import dead_process
-from wecityctl.engine import updates
+from wecityctl.engine import layout, updates
 from wecityctl.engine.crypto import SECRET, SIGNATURE, new_salt
-from wecityctl.engine.lock import LockedError
-from wecityctl.engine.locks import break_dead, locks_on, take
+from wecityctl.engine.lock import LockedError, locks_on, take
+from wecityctl.engine.locks import break_dead
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state_service import StateService
 from wecityctl.engine.store_file import FileStore
@@ -185,7 +185,7 @@ def test_nobody_asks_without_a_token_or_with_another_s(files: FileStore, served:
     for place in (PLACE.replace("base", "entry"), PLACE.replace("wecity", "other"), f"{PLACE}x/export"):
         assert client.ask("GET", place)[0] in (403, 404), place
     assert update.ask("PATCH", f"{PLACE}/update/another/journalentries", entries)[0] == 404
-    assert read_journal(files.journal(STACK), STACK).entries == ()  # type: ignore[union-attr]
+    assert read_journal(files.lines(STACK), STACK).entries == ()  # type: ignore[union-attr]
     served.close()
     assert client.ask("GET", "/api/user")[0] == 401
     assert update.ask("PATCH", f"{path}/journalentries", entries)[0] == 401
@@ -231,7 +231,7 @@ def test_after_a_full_disk_nothing_more_is_taken(files: FileStore, monkeypatch: 
     run.append([made("root")])
     with monkeypatch.context() as patch:
         patch.setattr(
-            "wecityctl.journal.log.os.fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full"))
+            "wecityctl.journal.file.os.fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full"))
         )
         with pytest.raises(DeploymentError, match="the disk is full"):
             run.append([made("one", operation=2)])
@@ -373,6 +373,7 @@ def test_a_run_that_is_cut_off_anywhere_is_replayed(
         (path,) = (files.root / ".pulumi" / "stacks").rglob(f"{STACK}.json")
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
+    empty = files.find(STACK)
     whole = [[made("root")], [made("one", operation=2)], [begun("two")]]
     moments = 0
     for moment in count():
@@ -391,9 +392,8 @@ def test_a_run_that_is_cut_off_anywhere_is_replayed(
         with monkeypatch.context() as patch:
             for module, name in (
                 ("wecityctl.engine.store_file", "write_private"),
-                ("wecityctl.engine.store_file", "conclude"),
-                ("wecityctl.engine.locks", "write_private"),
-                ("wecityctl.journal.log.os", "fdatasync"),
+                ("wecityctl.engine.store", "conclude"),
+                ("wecityctl.journal.file.os", "fdatasync"),
             ):
                 real = getattr(__import__(module.removesuffix(".os"), fromlist=["x"]), name, None) or os.fdatasync
                 patch.setattr(f"{module}.{name}", lambda *a, real=real, **k: step(real, *a, **k))
@@ -408,15 +408,15 @@ def test_a_run_that_is_cut_off_anywhere_is_replayed(
             except Crash:
                 crashed = True
         # The machine is another's now: whoever held the lock is dead.
-        if files.lock_record(STACK).exists():
-            write_private(files.lock_record(STACK), json.dumps(dead(files).to_json()).encode())
+        if (files.root / layout.lock_note(STACK)).exists():
+            write_private((files.root / layout.lock_note(STACK)), json.dumps(dead(files).to_json()).encode())
         break_dead(_Backend(files), STACK)  # type: ignore[arg-type]
         found = [f"wecity-{STACK}", "one"]
         assert urns(files) in ([found[:acknowledged], found[:written]] if acknowledged < 3 else [found])
         assert not files.journal(STACK).exists()
         assert locks_on(files, STACK) == []
         assert list(files.root.rglob("*.gz")) if zipped else True
-        files._write(STACK, {"stack": f"organization/wecity/{STACK}"})
+        files.put(*empty)
         moments += 1
         if not crashed:
             break
@@ -436,7 +436,7 @@ def dead(files: FileStore) -> Any:
 
 class _Backend:
     def __init__(self, files: FileStore) -> None:
-        self.files = files
+        self.states = files
 
 
 def test_two_that_lock_in_one_moment_do_not_both_get_it(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,13 +444,13 @@ def test_two_that_lock_in_one_moment_do_not_both_get_it(files: FileStore, monkey
 
     def slowly(path: Path, data: bytes) -> None:
         real(path, data)
-        if path.parent == files.lock_directory(STACK):
+        if path.parent == (files.root / layout.LOCKS / STACK):
             write_private(path.with_name("other.json"), json.dumps({"pid": 1, "hostname": "elsewhere"}).encode())
 
-    monkeypatch.setattr("wecityctl.engine.locks.write_private", slowly)
+    monkeypatch.setattr("wecityctl.engine.store_file.write_private", slowly)
     with pytest.raises(LockedError, match="locked"):
         take(files, STACK)
-    assert [path.name for path in files.lock_directory(STACK).iterdir()] == ["other.json"]
+    assert [path.name for path in (files.root / layout.LOCKS / STACK).iterdir()] == ["other.json"]
 
 
 def test_a_lock_that_was_taken_away_is_told_and_the_journal_stays(files: FileStore) -> None:
@@ -458,7 +458,7 @@ def test_a_lock_that_was_taken_away_is_told_and_the_journal_stays(files: FileSto
     run = Running(files, STACK, About("update"))
     run.append([made("root")])
     for lock in locks_on(files, STACK):
-        lock.path.unlink()
+        files.delete(lock.key)
     with pytest.raises(LockedError, match="taken away"):
         run.complete(succeeded=True)
     break_dead(_Backend(files), STACK)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from wecityctl.errors import DeploymentError
-from wecityctl.journal.log import Header, Journal, JournalFile, conclude, read_journal
+from wecityctl.journal.file import FileLines
+from wecityctl.journal.log import Header, Journal, Writer, conclude, read_journal
 
 HEADER = Header("city.base.main", "u-1", "a" * 64, "v3.259.0", "2026-01-01T00:00:00Z")
 BATCHES = (
@@ -29,11 +30,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def written(path: Path) -> Journal:
-    journal = JournalFile(path, HEADER)
+    journal = Writer(FileLines(path), HEADER)
     for batch in BATCHES:
         journal.append(batch)
     journal.close()
-    found = read_journal(path, HEADER.stack)
+    found = read_journal(FileLines(path), HEADER.stack)
     assert found is not None
     return found
 
@@ -41,7 +42,7 @@ def written(path: Path) -> Journal:
 def test_what_was_acknowledged_is_read_again(path: Path) -> None:
     assert written(path) == Journal(HEADER, ENTRIES)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert read_journal(path.with_name("none.jsonl"), "none") is None
+    assert read_journal(FileLines(path.with_name("none.jsonl")), "none") is None
 
 
 def test_cut_off_at_any_byte_whole_batches_are_there(path: Path) -> None:
@@ -50,7 +51,7 @@ def test_cut_off_at_any_byte_whole_batches_are_there(path: Path) -> None:
     ends = [number + 1 for number, byte in enumerate(whole) if byte == 10]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        found = read_journal(path, HEADER.stack)
+        found = read_journal(FileLines(path), HEADER.stack)
         lines = sum(end <= length for end in ends)
         if not lines:
             assert found is None
@@ -68,7 +69,7 @@ def test_any_byte_that_is_another_is_told_or_makes_no_difference(path: Path) -> 
         changed[place] ^= 1
         path.write_bytes(changed)
         try:
-            found = read_journal(path, HEADER.stack)
+            found = read_journal(FileLines(path), HEADER.stack)
         except DeploymentError as error:
             assert str(path) in error.details
         else:
@@ -78,13 +79,13 @@ def test_any_byte_that_is_another_is_told_or_makes_no_difference(path: Path) -> 
 
 
 def test_a_state_that_is_about_to_be_put_in_its_place_is_known(path: Path) -> None:
-    journal = JournalFile(path, HEADER)
+    journal = Writer(FileLines(path), HEADER)
     journal.append(BATCHES[0])
     journal.close()
     with path.open("ab") as stream:
         stream.write(b'{"batch":2,')
-    conclude(path, "b" * 64)
-    assert read_journal(path, HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]), "b" * 64)
+    conclude(FileLines(path), "b" * 64)
+    assert read_journal(FileLines(path), HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]), "b" * 64)
 
 
 @pytest.mark.parametrize(
@@ -100,21 +101,21 @@ def test_a_beginning_that_is_not_ours_is_told(path: Path, line: str, words: str)
     path.parent.mkdir()
     path.write_text(f"{line}\n")
     with pytest.raises(DeploymentError) as refused:
-        read_journal(path, HEADER.stack)
+        read_journal(FileLines(path), HEADER.stack)
     assert words in refused.value.details
 
 
 def test_a_journal_of_another_stack_is_not_taken(path: Path) -> None:
     written(path)
     with pytest.raises(DeploymentError, match="another stack's"):
-        read_journal(path, "city.entry")
+        read_journal(FileLines(path), "city.entry")
 
 
 def test_where_a_journal_is_none_is_begun(path: Path) -> None:
     written(path)
     with pytest.raises(DeploymentError, match="another run's journal"):
-        JournalFile(path, HEADER)
-    assert read_journal(path, HEADER.stack) is not None
+        Writer(FileLines(path), HEADER)
+    assert read_journal(FileLines(path), HEADER.stack) is not None
 
 
 @contextmanager
@@ -131,14 +132,14 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_without_room_a_batch_is_refused_and_those_before_it_stay(path: Path) -> None:
-    journal = JournalFile(path, HEADER)
+    journal = Writer(FileLines(path), HEADER)
     journal.append(BATCHES[0])
     with room_for(path.stat().st_size + 40), pytest.raises(DeploymentError, match="the disk is full"):
         journal.append(BATCHES[1])
-    assert read_journal(path, HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]))
+    assert read_journal(FileLines(path), HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]))
     # With room again the run goes on.
     journal.append(BATCHES[1])
     journal.close()
-    found = read_journal(path, HEADER.stack)
+    found = read_journal(FileLines(path), HEADER.stack)
     assert found is not None
     assert found.entries == ENTRIES

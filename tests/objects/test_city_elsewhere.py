@@ -11,10 +11,11 @@ from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city
 from tests.objects.conftest import SERVERS, Place
 from wecityctl.engine.backend import open_backend
+from wecityctl.engine.layout import LOCKS
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.locks import unlock
 from wecityctl.engine.secret_store import SecretStore
-from wecityctl.engine.store_objects import LOCKS, ObjectStore
+from wecityctl.engine.store_objects import ObjectStore
 from wecityctl.errors import AuthenticationError, ExitCode
 from wecityctl.objects import open_objects
 

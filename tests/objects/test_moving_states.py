@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import make_city
+from tests.engine.drive import files_of, make_city
 from tests.objects.conftest import Place
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.lock import LockedError
@@ -28,7 +28,7 @@ def files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "correct horse battery staple")
     url = f"file://{tmp_path}/files"
-    store = open_backend(make_city("two", backend=url)).files
+    store = files_of(open_backend(make_city("two", backend=url)))
     assert store is not None
     store.create(STACK)
     store.add_history(STACK, {"kind": "update", "result": "succeeded"})
@@ -46,7 +46,7 @@ def listed(url: str, directory: Path) -> str:
 
 
 def test_there_and_back_again(files: str, place: Place, tmp_path: Path) -> None:
-    before = open_backend(make_city("two", backend=files)).files
+    before = files_of(open_backend(make_city("two", backend=files)))
     assert before is not None
     state = before.stored(STACK)
     done = move(open_backend(make_city("two", backend=files)), place.url)
@@ -69,7 +69,7 @@ def test_there_and_back_again(files: str, place: Place, tmp_path: Path) -> None:
     move(there, files)
     with pytest.raises(ConfigurationError, match="were moved to"):
         open_backend(make_city("two", backend=place.url))
-    after = open_backend(make_city("two", backend=files)).files
+    after = files_of(open_backend(make_city("two", backend=files)))
     assert after is not None
     assert after.stored(STACK) == state
     assert len(after.history(STACK)) == 1

@@ -1,4 +1,4 @@
-"""`wecityctl state`: look after the states of a city's stacks, where they are in local files."""
+"""`wecityctl state`: look after the states of a city's stacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
     from wecityctl.engine.state_care import Health
 
-app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend. For states in local files.")
+app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend, move.")
 
 _Stack = Annotated[
     str,
@@ -45,11 +45,11 @@ _DEFAULT_NAME = "{}-state-{:%Y%m%dT%H%M%SZ}.tar.gz"
 @app.command("list", epilog=EPILOG.format("wecityctl state list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show each stack's state and whether it is sound; ends with 4 where one is not."""
-    from wecityctl.engine.state_care import files_of, health
+    from wecityctl.engine.state_care import health, states_of
 
     backend = _backend(path)
-    files = files_of(backend)
-    found = [health(files, stack) for stack in backend.list_stacks()]
+    states = states_of(backend)
+    found = [health(states, stack) for stack in backend.list_stacks()]
     if output is Output.JSON:
         say_json({"city": backend.city, "states": [asdict(item) for item in found]})
     else:
@@ -108,16 +108,16 @@ def import_(
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
-    from wecityctl.engine.state_care import files_of, health, imported, replace, seen
+    from wecityctl.engine.state_care import health, imported, replace, seen, states_of
 
     backend = _backend(path)
-    files = files_of(backend)
+    states = states_of(backend)
     stack = _only(backend.list_stacks(), name)
-    deployment, judged = imported(_read(file), stack), seen(files, stack)
-    now, then = health(files, stack).resources, len(deployment.get("resources") or ())
+    deployment, judged = imported(_read(file), stack), seen(states, stack)
+    now, then = health(states, stack).resources, len(deployment.get("resources") or ())
     _approve(yes, f"replacing the state of {stack}", f"{now} resources now, {then} then")
     aside = replace(backend, stack, deployment, judged=judged)
-    note(f"{stack} has the state of {file}" + (f"; the one before: {aside}" if aside is not None else ""))
+    note(f"{stack} has the state of {file}" + (f"; the one before: {aside}" if aside else ""))
 
 
 @app.command(
@@ -136,13 +136,13 @@ def backup(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
-    from wecityctl.engine.state_care import back_up, files_of
+    from wecityctl.engine.state_care import back_up, states_of
 
     backend = _backend(path)
     target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
     if target.exists():
         raise ConfigurationError(f"{target} is there already", resolution="name another file")
-    copies = back_up(files_of(backend), backend.city, _chosen(backend.list_stacks(), stack), target.absolute())
+    copies = back_up(states_of(backend), backend.city, _chosen(backend.list_stacks(), stack), target.absolute())
     if output is Output.JSON:
         stacks = [{"stack": item.stack, "resources": item.resources, "updated": item.updated} for item in copies]
         say_json({"city": backend.city, "file": str(target), "states": stacks})
@@ -167,15 +167,15 @@ def restore(
     yes: Yes = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
-    from wecityctl.engine.state_care import files_of, health, read_backup, seen
+    from wecityctl.engine.state_care import health, read_backup, seen, states_of
     from wecityctl.engine.state_care import restore as put_back
 
     backend = _backend(path)
-    files = files_of(backend)
+    states = states_of(backend)
     copies = {item.stack: item for item in read_backup(file, backend.city)}
     wanted = _chosen(tuple(copies), stack)
-    judged = {name: seen(files, name) for name in wanted}
-    now = {name: health(files, name) if files.exists(name) else None for name in wanted}
+    judged = {name: seen(states, name) for name in wanted}
+    now = {name: health(states, name) if states.exists(name) else None for name in wanted}
     lines = []
     for name in wanted:
         item, present = copies[name], now[name]
@@ -184,7 +184,7 @@ def restore(
     _approve(yes, f"restoring states of {backend.city}", *lines)
     for name in wanted:
         aside = put_back(backend, copies[name], judged=judged[name])
-        note(f"{name} is restored" + (f"; the one before: {aside}" if aside is not None else ""))
+        note(f"{name} is restored" + (f"; the one before: {aside}" if aside else ""))
 
 
 @app.command(

@@ -32,7 +32,7 @@ def unlock(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.engine.backend import open_backend
-    from wecityctl.engine.locks import locks_of
+    from wecityctl.engine.locks import break_run_lock, locks_of, run_locks_on
     from wecityctl.engine.locks import unlock as break_locks
     from wecityctl.session import open_session
     from wecityctl.standing import standing
@@ -43,12 +43,17 @@ def unlock(
     # Where only the engine knows them, any stack may have some.
     known = {name: locks_of(backend, name) for name in sorted(wanted)}
     found = [str(lock) for name, locks in known.items() for lock in ([name] if locks is None else locks)]
+    # A run of a part of the city has locks of the city too: they are its own.
+    runs = run_locks_on(backend) if not stack else {}
+    found += runs.values()
     if found and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
         for line in sorted(found):
             note(line)
         ask("Is every run that took these locks dead?")
-    released = [line for name in sorted(wanted) for line in break_locks(backend, name)]
+    for key in runs:
+        break_run_lock(backend, key)
+    released = [*runs.values(), *(line for name in sorted(wanted) for line in break_locks(backend, name))]
     for line in released:
         say(f"released {line}")
     if not released:

@@ -1,6 +1,6 @@
 """What runs have done that is in no history of the engine: objects put back or removed by us, and stacks taken down.
 
-One file for each city, a JSON object a line: beside the states where they are local files, otherwise on this machine.
+One file for each city, a JSON object a line: beside the states, or on this machine where only the CLI reaches them.
 It adds to the engine's history, which goes with its stack, and is asked for nothing that a state knows.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from wecityctl.engine.backend import Backend
+from wecityctl.engine.layout import activity as activity_key
 from wecityctl.filelock import turn_of
 from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
@@ -77,21 +78,28 @@ def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
     new = tuple(done)
     if not new:
         return
-    path, by_stack = _path(backend), dict[str, list[Activity]]()
-    with turn_of(path):
+    states, by_stack = backend.states, dict[str, list[Activity]]()
+    key = activity_key(backend.city)
+    with states.turn_of(key) if states is not None else turn_of(_path(backend)):
         for item in (*read(backend), *new):
             by_stack.setdefault(item.stack, []).append(item)
         kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
         text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
-        write_private(path, text.encode("utf-8", "backslashreplace"))
+        data = text.encode("utf-8", "backslashreplace")
+        if states is not None:
+            states.put(key, data)
+        else:
+            write_private(_path(backend), data)
 
 
 def read(backend: Backend) -> tuple[Activity, ...]:
     """All that was noted, the oldest first. A line that cannot be read is passed over."""
-    try:
-        lines = _path(backend).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return ()
+    if backend.states is not None:
+        stored = backend.states.get(activity_key(backend.city)) or b""
+    else:
+        path = _path(backend)
+        stored = path.read_bytes() if path.exists() else b""
+    lines = stored.decode("utf-8", "replace").splitlines()
     return tuple(item for line in lines if (item := _parsed(line)) is not None)
 
 
@@ -110,6 +118,4 @@ def _parsed(line: str) -> Activity | None:
 
 
 def _path(backend: Backend) -> Path:
-    if backend.files is not None:
-        return backend.files.activity_log(backend.city)
     return state_dir() / "history" / f"{backend.city}-{digest(backend.url)}.jsonl"

@@ -14,6 +14,7 @@ from wecityctl.engine.moved import require_here
 from wecityctl.engine.passphrase import VARIABLE, Passphrase, find_passphrase
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment, StackState, deployment_in, parse_state, plain, root_outputs, salt_of
+from wecityctl.engine.store import StateStore
 from wecityctl.engine.store_cli import CliStore
 from wecityctl.engine.store_file import FileStore
 from wecityctl.engine.store_objects import ObjectStore
@@ -25,7 +26,7 @@ from wecityctl.objects import schemes
 from wecityctl.paths import state_dir
 
 PASSPHRASE = "passphrase"  # noqa: S105
-Store = FileStore | ObjectStore | CliStore
+Store = StateStore | CliStore
 
 
 @dataclass(slots=True)
@@ -55,14 +56,9 @@ class Backend:
         return self.store.public_url
 
     @property
-    def files(self) -> FileStore | None:
-        """The store when it is a local directory."""
-        return self.store if isinstance(self.store, FileStore) else None
-
-    @property
-    def _shows_bytes(self) -> bool:
-        """Whether states are seen as they are stored, with their secrets encrypted."""
-        return not isinstance(self.store, CliStore)
+    def states(self) -> StateStore | None:
+        """The store where states are seen as they are stored; `None` where only the CLI reaches it."""
+        return self.store if isinstance(self.store, StateStore) else None
 
     def environment(self) -> dict[str, str]:
         """The environment for the engine's CLI on this back end."""
@@ -100,7 +96,7 @@ class Backend:
         if not crypto.has_secrets(value):
             return value
         salt = salt_of(deployment)
-        if salt and self.passphrase is not None and self._shows_bytes:
+        if salt and self.passphrase is not None and self.states is not None:
             return self._crypter(salt).reveal(value)
         return plain(value)
 
@@ -112,7 +108,7 @@ class Backend:
 
     def unlock(self) -> None:
         """Prove that the passphrase opens what is there. Raises `AuthenticationError`; changes nothing."""
-        if self.passphrase is None or not self._shows_bytes:
+        if self.passphrase is None or self.states is None:
             return
         for salt in sorted(self._salts()):
             self._crypter(salt)
@@ -122,7 +118,7 @@ class Backend:
 
     def salt(self) -> str:
         """The city's salt: the one its state has, or a new one that lives from the first stack written with it."""
-        if self.passphrase is None or not self._shows_bytes:
+        if self.passphrase is None or self.states is None:
             return ""
         if not self._vault.city_salt:
             found = sorted(self._salts())
@@ -146,7 +142,7 @@ class Backend:
 
     def _salt_of(self, stack: str) -> str:
         """The stack's own salt, or the city's for a stack that has none yet."""
-        if self.passphrase is None or not self._shows_bytes:
+        if self.passphrase is None or self.states is None:
             return ""
         return quick_salt(self.store.glimpse(stack)) or self.salt()
 
@@ -160,6 +156,11 @@ class Backend:
     def delete_stack(self, stack: str) -> None:
         """Remove an emptied stack and its history."""
         self.store.remove(stack)
+
+    def cancel(self, stack: str) -> None:
+        """Have the engine's CLI break the locks on a stack. Only where it alone knows them."""
+        assert isinstance(self.store, CliStore)
+        self.store.cancel(stack)
 
     def last_update(self, stack: str) -> Mapping[str, Any] | None:
         """The stack's newest update as the engine recorded it; `None` before there was one that came to its end."""
@@ -201,7 +202,7 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     root = state_dir() / "state" if is_default else _file_root(url)
     files = FileStore(root) if root is not None else None
     is_ours = provider == PASSPHRASE and url.partition("://")[0] in schemes()
-    store = files or (ObjectStore(url) if is_ours else None)
+    store: StateStore | None = files or (ObjectStore.open(url) if is_ours else None)
     if store is not None and not moving:
         require_here(city.name, store)
     # Over local files, another secrets provider can be asked by the CLI alone: then the CLI reads and writes it all.
@@ -213,6 +214,11 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     passphrase = _passphrase(provider, None, False)
     environment = cli_environment(url, passphrase.environment if passphrase else {})
     return Backend(city.name, CliStore(locate("pulumi"), url, environment, provider), provider, passphrase, False)
+
+
+def open_states(url: str) -> StateStore:
+    """The store that its own `url` names. Raises what `open_objects` raises."""
+    return FileStore(file_path(url.partition("?")[0])) if url.startswith(SCHEME) else ObjectStore.open(url)
 
 
 def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:

@@ -66,11 +66,11 @@ class JobMaker:
         """
         if operation != "preview":
             self.backend.ensure_stack(stack)
-        files = self.backend.files
-        if files is not None:
+        states = self.backend.states
+        if states is not None:
             previews = operation == "preview"
             seen = shown or ({} if previews and state is None else None)
-            order = OpenState(files.root, stack, previews, seen, self.backend.seal(stack))
+            order = OpenState(states.url, stack, previews, seen, self.backend.seal(stack))
             environment = self.backend.sealed_environment() | self.engine.open_state(order)
         else:
             environment = self.backend.environment()

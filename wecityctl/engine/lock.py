@@ -1,13 +1,20 @@
-"""One lock of the engine on a stack, as it is stored, and the error for one that is in the way."""
+"""The engine's locks on a stack: as they are stored, who holds one, and taking one as the engine does.
+
+A lock is broken only when its owner is provably dead on this machine; any other is named and left to `unlock`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Protocol
 
+from wecityctl.engine import layout
 from wecityctl.engine.process import Owner
 from wecityctl.errors import WecityError
 
@@ -16,12 +23,25 @@ class LockedError(WecityError):
     """Somebody else is changing the city, or died while doing so elsewhere."""
 
 
+class Place(Protocol):
+    """Where locks lie. All methods raise `WecityError` where it cannot be read or written."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys below the directory `prefix`, sorted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """One lock of the engine on a stack. `owner` is known when one of our runs took it on a machine of ours."""
 
     stack: str
-    path: Path
+    key: str
     pid: int
     host: str
     user: str
@@ -37,8 +57,8 @@ class Lock:
         return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"
 
 
-def lock_in(stack: str, path: Path, stored: bytes | None, owner: Owner | None = None) -> Lock:
-    """The lock that is stored at `path`; `owner` is the process that our note beside it names."""
+def lock_in(stack: str, key: str, stored: bytes | None, owner: Owner | None = None) -> Lock:
+    """The lock that is stored under `key`; `owner` is the process that our note beside it names."""
     try:
         content = json.loads(stored or b"")
         pid = int(content.get("pid", 0))
@@ -47,7 +67,7 @@ def lock_in(stack: str, path: Path, stored: bytes | None, owner: Owner | None = 
         content, pid = {}, owner.pid if owner is not None else 0
     return Lock(
         stack,
-        path,
+        key,
         pid,
         str(content.get("hostname", "?")),
         str(content.get("username", "?")),
@@ -70,3 +90,64 @@ def require_free(stack: str, held: Sequence[Lock]) -> None:
             details="\n".join(str(lock) for lock in held),
             resolution=f"wait until that run has ended; if it is dead for certain: wecityctl unlock PATH {stack}",
         )
+
+
+def locks_on(place: Place, stack: str) -> list[Lock]:
+    """The engine's locks on a stack."""
+    keys = [key for key in place.keys(f"{layout.LOCKS}/{stack}") if key.endswith(".json")]
+    owner = _noted_owner(_content(place, layout.lock_note(stack))) if keys else None
+    return [lock_in(stack, key, _content(place, key), owner) for key in keys]
+
+
+def _content(place: Place, key: str) -> bytes | None:
+    """What is stored there; `None` also for a file that cannot be read: there is a lock all the same."""
+    with suppress(OSError):
+        return place.get(key)
+    return None
+
+
+def _noted_owner(stored: bytes | None) -> Owner | None:
+    try:
+        return Owner(**json.loads(stored or b""))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def take(place: Place, stack: str) -> str:
+    """Lock a stack for this process as the engine does; the lock's key, to be deleted at the end.
+
+    Raises `LockedError`, and `DeploymentError` where it cannot be written.
+    """
+    require_free(stack, locks_on(place, stack))
+    process = Owner.of(os.getpid())
+    _write(place, layout.lock_note(stack), process.to_json())
+    key = f"{layout.LOCKS}/{stack}/{uuid.uuid4()}.json"
+    try:
+        _write(place, key, lock_content(process))
+        # Whoever looked in the same moment has seen nothing either.
+        require_free(stack, [lock for lock in locks_on(place, stack) if lock.key != key])
+    except BaseException:
+        place.delete(key)
+        raise
+    return key
+
+
+def _write(place: Place, key: str, content: Mapping[str, object]) -> None:
+    place.put(key, json.dumps(content).encode())
+
+
+@contextmanager
+def held_in_engine(place: Place, stack: str) -> Iterator[None]:
+    """The stack, locked as the engine does. Locks of the dead go first; what they have journaled stays as it is.
+
+    Raises `LockedError`.
+    """
+    found = locks_on(place, stack)
+    require_free(stack, [lock for lock in found if not lock.is_dead])
+    for dead in found:
+        place.delete(dead.key)
+    key = take(place, stack)
+    try:
+        yield
+    finally:
+        place.delete(key)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from wecityctl.engine import layout
+from wecityctl.engine.store import StateStore
 from wecityctl.model.findings import FieldDrift, Finding
-from wecityctl.paths import write_private
 
 VERSION = 3
 
@@ -41,10 +41,10 @@ class Record:
     mutators: str = ""
 
 
-def load(path: Path) -> Record | None:
-    """The record at `path`; `None` for none, or one of another version."""
+def load(states: StateStore, stack: str) -> Record | None:
+    """The stack's record; `None` for none, or one of another version."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(states.get(layout.record(stack)) or b"")
         version = data.pop("version")
         if version not in (2, VERSION):
             return None
@@ -63,11 +63,11 @@ def _finding(data: Mapping[str, Any]) -> Finding:
     return Finding(**plain)
 
 
-def save(path: Path, record: Record) -> None:
-    """Replace the record."""
-    write_private(path, json.dumps({"version": VERSION, **asdict(record)}).encode())
+def save(states: StateStore, record: Record) -> None:
+    """Replace the stack's record."""
+    states.put(layout.record(record.stack), json.dumps({"version": VERSION, **asdict(record)}).encode())
 
 
-def discard(path: Path) -> None:
+def discard(states: StateStore, stack: str) -> None:
     """Forget what was noted: whatever happens next has to be looked at."""
-    path.unlink(missing_ok=True)
+    states.delete(layout.record(stack))

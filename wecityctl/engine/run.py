@@ -261,10 +261,10 @@ class _Runner:
 
     def _to_change(self, work: Iterable[str]) -> frozenset[str]:
         """The stacks that this run may change: those with work, all that is on these, and what has been left behind."""
-        context, files = self._context, self._context.backend.files
+        context, states = self._context, self._context.backend.states
         found = {*work, *(name for name in self._leftovers if self._options.confirms(name))}
-        if files is not None:
-            found |= {name for name in context.stacks if is_left_behind(files, name)}
+        if states is not None:
+            found |= {name for name in context.stacks if is_left_behind(states, name)}
         for name, stack in context.stacks.items():
             if found.intersection(stack.depends_on):
                 found.add(name)
@@ -303,7 +303,7 @@ class _Runner:
         is_builtin = context.provider.kind == "builtin"
         engine.warm_up(
             provider=is_builtin and any(map(context.needs_provider, context.stacks)),
-            states=context.backend.files is not None,
+            states=context.backend.states is not None,
         )
 
     def _note_guard(self, engine: Engine) -> None:

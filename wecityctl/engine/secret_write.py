@@ -48,8 +48,8 @@ class _Write:
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
         break_dead(self._backend, stack)
-        if self._backend.files is not None:
-            discard(self._backend.files.record(stack))
+        if self._backend.states is not None:
+            discard(self._backend.states, stack)
         return self._maker.make(stack, "up", state=self._backend.read_state(stack), values=self._values)
 
     def report(self, stack: str, report: Report) -> StackResult:

@@ -71,7 +71,7 @@ class Skipper:
         self._plan = plan
         self._options = options
         self._clusters = clusters
-        self._files = backend.files
+        self._states = backend.states
         self._provider = provider
         self._make_tools = tools
         self._tools = ""
@@ -84,10 +84,10 @@ class Skipper:
 
     def load(self) -> None:
         """Read the records that may still hold; before an `up`, look at the clusters for all of them at once."""
-        if self._files is None or self._options.operation not in ("preview", "up"):
+        if self._states is None or self._options.operation not in ("preview", "up"):
             return
         for stack in self._plan.stacks:
-            record = records.load(self._files.record(stack.name))
+            record = records.load(self._states, stack.name)
             if record is not None and record.state == self._state_digest(stack.name):
                 self._records[stack.name] = record
         if self._options.operation == "up":
@@ -231,24 +231,24 @@ class Skipper:
         return next((stack.name for stack in self._plan.stacks if stack.layer == "secrets"), "")
 
     def _state_digest(self, stack: str) -> str:
-        stored = self._files.stored(stack) if self._files is not None and stack else b""
+        stored = self._states.stored(stack) if self._states is not None and stack else b""
         return hashlib.sha256(stored).hexdigest() if stored else ""
 
     def forget(self, stack: str) -> None:
         """The stack is about to be worked on: what was noted no longer holds."""
-        if self._files is not None and self._options.operation != "preview":
-            records.discard(self._files.record(stack))
+        if self._states is not None and self._options.operation != "preview":
+            records.discard(self._states, stack)
             if stack == self._secrets_stack:
                 self._secrets_digest = None
 
     def noted_secrets(self) -> tuple[str, ...]:
         """The names of the values that the secret store had at the last `up`, whatever has become of it since."""
-        found = records.load(self._files.record(self._secrets_stack)) if self._files is not None else None
+        found = records.load(self._states, self._secrets_stack) if self._states is not None else None
         return found.names if found is not None else ()
 
     def note_secrets(self, names: tuple[str, ...], certificate_names: str) -> None:
         """Note what the secret store holds, by name, and a digest of what its certificates are for."""
-        if self._files is not None and (digest := self._state_digest(self._secrets_stack)):
+        if self._states is not None and (digest := self._state_digest(self._secrets_stack)):
             record = Record(
                 self._secrets_stack,
                 "",
@@ -259,7 +259,7 @@ class Skipper:
                 names=names,
                 values=certificate_names,
             )
-            records.save(self._files.record(self._secrets_stack), record)
+            records.save(self._states, record)
 
     def note(self, backend: Backend, done: Mapping[str, StackInputs], looks: Mapping[str, Look]) -> None:
         """Note the stacks that a run has just brought up or looked at, where their objects are still as it saw them.
@@ -267,7 +267,7 @@ class Skipper:
         `looks` has for each stack what the run has seen of its objects. What somebody has written to since is examined
         by the next run: then the stack is not noted.
         """
-        if self._files is None or self._options.targets:
+        if self._states is None or self._options.targets:
             return
         states = {name: state for name in done if (state := backend.read_state(name)) is not None}
         self._note_landings(states, done)
@@ -304,11 +304,11 @@ class Skipper:
                     left=tuple(map(_without_values, looks[name].left)),
                     mutators=self._mutators.get(cloud, ""),
                 )
-                records.save(self._files.record(name), record)
+                records.save(self._states, record)
 
     def _note_landings(self, states: Mapping[str, StackState], done: Mapping[str, StackInputs]) -> None:
         """Note landing zones without their outputs: a record is no place for a kubeconfig."""
-        assert self._files is not None
+        assert self._states is not None
         for name, state in states.items():
             stack = done[name].stack
             if stack.layer == LANDING and not state.pending:
@@ -322,4 +322,4 @@ class Skipper:
                     "",
                     values=values_of(done[name]),
                 )
-                records.save(self._files.record(name), record)
+                records.save(self._states, record)

@@ -1,4 +1,4 @@
-"""Looks after states in local files: how sound each is, copies of them, and what to go back to when one is damaged.
+"""Looks after states: how sound each is, copies of them, and what to go back to when one is damaged.
 
 Nothing is ever overwritten: what makes room for another state is put aside first, with the time in its name.
 """
@@ -10,18 +10,19 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from wecityctl.engine import locks
+from wecityctl.engine import records
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.integrity import flaw, require_sound, with_what_is_lost
+from wecityctl.engine.lock import locks_on
 from wecityctl.engine.run_locks import one_stack
 from wecityctl.engine.state import Deployment, deployment_in
-from wecityctl.engine.store_file import FileStore, disk_error
+from wecityctl.engine.store import StateStore, unpacked
+from wecityctl.engine.store_file import disk_error
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.paths import write_private
 
@@ -68,38 +69,38 @@ class Copy:
     updated: str
 
 
-def files_of(backend: Backend) -> FileStore:
-    """The back end's files. Raises `ConfigurationError` for one that has none."""
-    if backend.files is None:
+def states_of(backend: Backend) -> StateStore:
+    """The back end's store. Raises `ConfigurationError` for one that only the CLI reaches."""
+    if backend.states is None:
         raise ConfigurationError(
-            f"the state of {backend.city} is in {backend.url}, and not in local files",
+            f"the state of {backend.city} is in {backend.url}, which only Pulumi itself reaches",
             resolution='use that back end\'s own copies and versions, or plain `pulumi`: eval "$(wecityctl env PATH)"',
         )
-    return backend.files
+    return backend.states
 
 
-def health(files: FileStore, stack: str) -> Health:
+def health(states: StateStore, stack: str) -> Health:
     """How the stack's state is. Changes nothing."""
     try:
-        deployment, stored = files.read(stack)
+        deployment, stored = states.read(stack)
     except WecityError as error:
         return Health(stack, "damaged", f"{error.message}: {error.details}" if error.details else error.message)
     found = deployment or {}
     pending = len(found.get("pending_operations") or ())
     numbers = (len(found.get("resources") or ()), pending, _updated(found), len(stored))
-    held = locks.locks_on(files, stack)
+    held = locks_on(states, stack)
     if held and not all(lock.is_dead for lock in held):
         return Health(stack, "under way", "; ".join(map(str, held)), *numbers)
     if why := flaw(deployment):
         return Health(stack, "unsound", why, *numbers)
-    if held or files.journal(stack).exists():
+    if held or states.has_journal(stack):
         return Health(stack, "interrupted", "the next run goes on from its journal", *numbers)
     return Health(stack, "sound", "", *numbers)
 
 
-def good_versions(files: FileStore, stack: str) -> Iterator[Deployment]:
+def good_versions(states: StateStore, stack: str) -> Iterator[Deployment]:
     """Earlier states of the stack that the engine would take, the newest first."""
-    for deployment in files.earlier(stack):
+    for deployment in states.earlier(stack):
         if deployment and not flaw(deployment):
             yield deployment
 
@@ -109,29 +110,28 @@ def mending(backend: Backend, stack: str) -> Mending | None:
 
     Raises `DeploymentError` where nothing is left to go back to.
     """
-    files = files_of(backend)
-    judged = seen(files, stack)
-    found = health(files, stack)
+    states = states_of(backend)
+    judged = seen(states, stack)
+    found = health(states, stack)
 
     def to(deployment: Deployment) -> Callable[[], object]:
         return lambda: replace(backend, stack, deployment, judged=judged)
 
     def without_journal() -> None:
-        with one_stack(backend, files, stack):
-            _require_as_judged(files, stack, judged)
-            _aside(files, files.journal(stack))
+        with one_stack(backend, states, stack):
+            _require_as_judged(states, stack, judged)
+            _journal_aside(states, stack)
 
     if found.condition not in ("unsound", "damaged"):
         return None
-    journal = files.journal(stack)
-    if found.condition == "damaged" and _is_journal_s(files, stack):
-        return Mending(stack, f"move the journal aside, {journal.name}: its run is forgotten", without_journal)
+    if found.condition == "damaged" and _is_journal_s(states, stack):
+        return Mending(stack, "move the journal aside: its run is forgotten", without_journal)
     if found.condition == "unsound":
-        deployment = files.read(stack)[0] or {}
-        whole, count = with_what_is_lost(deployment, files.earlier(stack))
+        deployment = states.read(stack)[0] or {}
+        whole, count = with_what_is_lost(deployment, states.earlier(stack))
         if count and not flaw(whole):
             return Mending(stack, f"put back {count} that its resources name", to(whole))
-    earlier = next(good_versions(files, stack), None)
+    earlier = next(good_versions(states, stack), None)
     if earlier is None:
         raise DeploymentError(
             f"there is no earlier state of {stack} to go back to",
@@ -144,12 +144,12 @@ def mending(backend: Backend, stack: str) -> Mending | None:
     return Mending(stack, what, to(earlier))
 
 
-def _is_journal_s(files: FileStore, stack: str) -> bool:
+def _is_journal_s(states: StateStore, stack: str) -> bool:
     """Whether the state itself can be read, and its journal is what is damaged."""
-    if not files.journal(stack).exists():
+    if not states.has_journal(stack):
         return False
     try:
-        files.alone(stack)
+        states.alone(stack)
     except WecityError:
         return False
     return True
@@ -157,7 +157,7 @@ def _is_journal_s(files: FileStore, stack: str) -> bool:
 
 def exported(backend: Backend, stack: str) -> dict[str, Any]:
     """The stack's state as `pulumi stack export` writes it, its secrets encrypted."""
-    found = files_of(backend).checkpoint(stack)
+    found = states_of(backend).checkpoint(stack)
     if found is None:
         raise ConfigurationError(f"there is no stack {stack}", resolution="see `wecityctl state list`")
     features = {"features": list(found.features)} if found.features else {}
@@ -185,29 +185,28 @@ def imported(text: bytes, stack: str) -> Deployment:
     return deployment
 
 
-def seen(files: FileStore, stack: str) -> str:
+def seen(states: StateStore, stack: str) -> str:
     """A digest of the stack's state and journal as they lie there, for who decides now and acts later."""
-    found = hashlib.sha256(files.digest(stack).encode())
-    with suppress(FileNotFoundError):
-        found.update(files.journal(stack).read_bytes())
+    found = hashlib.sha256(states.digest(stack).encode())
+    found.update(states.lines(stack).raw())
     return found.hexdigest()
 
 
-def replace(backend: Backend, stack: str, deployment: Deployment, *, judged: str = "") -> Path | None:
-    """Give the stack this state; where the one before was put, `None` for no state before.
+def replace(backend: Backend, stack: str, deployment: Deployment, *, judged: str = "") -> str:
+    """Give the stack this state; where the one before was put, empty for no state before.
 
     `judged` is what was `seen` of the stack when that was decided. Raises `LockedError`, and `DeploymentError` where it
     has changed since.
     """
-    return _exchange(backend, stack, lambda files: files.write(stack, deployment), judged)
+    return _exchange(backend, stack, lambda states: states.replace(stack, deployment), judged)
 
 
-def back_up(files: FileStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
+def back_up(states: StateStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
     """Write an archive with these stacks' states as they are, journals replayed. Raises `DeploymentError`.
 
     It is readable by its owner alone, and has secrets encrypted as the states have them.
     """
-    copies = tuple(_copy(stack, files.stored(stack)) for stack in stacks)
+    copies = tuple(_copy(stack, states.stored(stack)) for stack in stacks)
     index = {
         "format": _FORMAT,
         "city": city,
@@ -248,26 +247,26 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
     return tuple(_copy(stack, stored) for stack, stored in texts.items())
 
 
-def restore(backend: Backend, item: Copy, *, judged: str = "") -> Path | None:
+def restore(backend: Backend, item: Copy, *, judged: str = "") -> str:
     """Put a state of an archive in its place; where the one before was put. Raises as `replace` does."""
-    return _exchange(backend, item.stack, lambda files: files.put(item.stack, item.stored), judged)
+    return _exchange(backend, item.stack, lambda states: states.put_back(item.stack, item.stored), judged)
 
 
-def _exchange(backend: Backend, stack: str, write: Callable[[FileStore], None], judged: str) -> Path | None:
+def _exchange(backend: Backend, stack: str, write: Callable[[StateStore], None], judged: str) -> str:
     """Put the stack's state aside and write another one, with the locks held; where the one before was put."""
-    files = files_of(backend)
-    with one_stack(backend, files, stack):
-        _require_as_judged(files, stack, judged)
-        files.prepare()
-        before = _put_aside(files, stack)
+    states = states_of(backend)
+    with one_stack(backend, states, stack):
+        _require_as_judged(states, stack, judged)
+        states.prepare()
+        before = _put_aside(states, stack)
         # What was noted is of another state: the next `up` looks at the stack.
-        files.record(stack).unlink(missing_ok=True)
-        write(files)
+        records.discard(states, stack)
+        write(states)
     return before
 
 
-def _require_as_judged(files: FileStore, stack: str, judged: str) -> None:
-    if judged and seen(files, stack) != judged:
+def _require_as_judged(states: StateStore, stack: str, judged: str) -> None:
+    if judged and seen(states, stack) != judged:
         raise DeploymentError(
             f"another run has changed {stack} meanwhile",
             details="what was decided was about the state before",
@@ -276,7 +275,7 @@ def _require_as_judged(files: FileStore, stack: str, judged: str) -> None:
 
 
 def _copy(stack: str, stored: bytes) -> Copy:
-    found: Mapping[str, Any] = FileStore.opened(stored) or {}
+    found: Mapping[str, Any] = deployment_in(unpacked(stored)) or {}
     return Copy(stack, stored, len(found.get("resources") or ()), _updated(found))
 
 
@@ -299,21 +298,15 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-def _put_aside(files: FileStore, stack: str) -> Path | None:
+def _put_aside(states: StateStore, stack: str) -> str:
     """Keep the state as it lies there, and the journal beside it, out of the way of another one; where the state is."""
-    _aside(files, files.journal(stack))
-    return _aside(files, files.path(stack), move=False)
+    _journal_aside(states, stack)
+    key, stored = states.find(stack)
+    return states.put_aside(key.rpartition("/")[2], stored) if key else ""
 
 
-def _aside(files: FileStore, path: Path | None, *, move: bool = True) -> Path | None:
-    if path is None or not path.exists():
-        return None
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    place = files.aside / f"{now}.{path.name}"
-    try:
-        write_private(place, path.read_bytes())
-        if move:
-            path.unlink()
-    except OSError as error:
-        raise disk_error(error, place) from error
-    return place
+def _journal_aside(states: StateStore, stack: str) -> None:
+    lines = states.lines(stack)
+    if found := lines.raw():
+        states.put_aside(f"{stack}.jsonl", found)
+    lines.clear()

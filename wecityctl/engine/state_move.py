@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from wecityctl.engine.backend import Backend
-from wecityctl.engine.locks import break_dead, held_in_engine
+from wecityctl.engine.layout import BACKUPS, HISTORY, META, META_KEY, STACKS, states_in
+from wecityctl.engine.lock import held_in_engine
+from wecityctl.engine.locks import break_dead
 from wecityctl.engine.moved import Mark, left_key, read_mark, under_way_key
 from wecityctl.engine.run_locks import whole_city
 from wecityctl.engine.state import deployment_in
-from wecityctl.engine.store_file import META, unpacked
-from wecityctl.engine.store_objects import BACKUPS, HISTORY, META_KEY, STACKS, locked, states_in
+from wecityctl.engine.state_care import states_of
+from wecityctl.engine.store import unpacked
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.model.fileurl import FileUrlError, file_path
 from wecityctl.objects import Objects, open_objects
@@ -60,7 +62,7 @@ def move(backend: Backend, url: str) -> Move:
         stacks = [*_states(city, source)]
         for stack in stacks:
             break_dead(backend, stack)
-        with _locked(backend, source, stacks):
+        with _locked(backend, stacks):
             # Now nobody else changes it; what a dead run has journaled is in its state.
             found = _planned(city, source, target)
             if not found.is_copied:
@@ -162,7 +164,11 @@ def _require_own(city: str, source: Objects, target: Objects) -> None:
 
 def _states(city: str, place: Objects) -> dict[str, str]:
     """The key of the state of each of the city's stacks."""
-    return {stack: key for stack, key in states_in(place).items() if stack.startswith(f"{city}.")}
+    return {
+        stack: key
+        for stack, key in states_in(entry.key for entry in place.list(STACKS)).items()
+        if stack.startswith(f"{city}.")
+    }
 
 
 def _sizes(city: str, place: Objects) -> dict[str, int]:
@@ -212,15 +218,11 @@ def _copy(source: Objects, target: Objects, key: str) -> None:
 
 
 @contextmanager
-def _locked(backend: Backend, place: Objects, stacks: Sequence[str]) -> Iterator[None]:
+def _locked(backend: Backend, stacks: Sequence[str]) -> Iterator[None]:
     """The stacks, locked as the engine does. Raises `LockedError`."""
-    if backend.files is None:
-        with locked(place, stacks):
-            yield
-        return
     with ExitStack() as held:
         for stack in stacks:
-            held.enter_context(held_in_engine(backend.files, stack))
+            held.enter_context(held_in_engine(states_of(backend), stack))
         yield
 
 

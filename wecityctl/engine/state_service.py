@@ -14,17 +14,20 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from wecityctl.engine.backend import open_states
 from wecityctl.engine.integrity import UNSOUND
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.sealing import Seal
-from wecityctl.engine.store_file import FileStore, disk_error
+from wecityctl.engine.store import StateStore
+from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.updates import KINDS, About, OpenStack, Update
 from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt, incoming
 from wecityctl.errors import WecityError
@@ -306,19 +309,24 @@ def main(descriptor: int) -> None:
 
 
 async def _serve(connection: Connection) -> None:
+    # One store for all stacks of a place: it keeps its connections.
+    opened = cache(open_states)
     async with StateService() as service:
         async for order in incoming(connection):
-            answer = await _obey(service, order)
+            answer = await _obey(service, order, opened)
             # Nobody waits for it any more where the run has been killed.
             with suppress(OSError):
                 connection.send(answer)
 
 
-async def _obey(service: StateService, order: OpenState | CloseState) -> StateOpened | StateClosed:
-    if isinstance(order, OpenState):
-        item = OpenStack(FileStore(order.root), order.stack, order.shown, order.previews, order.seal)
-        return StateOpened(service.url, service.open(item))
+async def _obey(
+    service: StateService, order: OpenState | CloseState, opened: Callable[[str], StateStore]
+) -> StateOpened | StateClosed:
     try:
+        if isinstance(order, OpenState):
+            states = await asyncio.to_thread(opened, order.url)
+            item = OpenStack(states, order.stack, order.shown, order.previews, order.seal)
+            return StateOpened(service.url, service.open(item))
         flaw = await service.close(order.stack)
         return StateClosed(f"{UNSOUND}: {flaw}" if flaw else "")
     except WecityError as error:

@@ -188,7 +188,7 @@ class UndeclaredControl:
     def _deployment(self, stack: str, results: Results) -> Deployment | None:
         if stack in self._with_kept:
             return self._with_kept[stack]
-        if self._context.backend.files is None and (
+        if self._context.backend.states is None and (
             self._context.options.operation == "preview" or self._is_untouched(stack, results)
         ):
             # Reading costs a call of the engine's command line here.

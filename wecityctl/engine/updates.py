@@ -1,6 +1,6 @@
 """A changing run of the engine on one stack, from its lock to the state that comes of it; and what a preview is shown.
 
-While the run lasts, the engine's own lock stands and its journal is on the disk, so that neither plain `pulumi` nor
+While the run lasts, the engine's own lock stands and its journal is in the back end, so that neither plain `pulumi` nor
 another run of ours begins with a state that is out of date, and whoever comes after a crash goes on from the journal.
 """
 
@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
-from wecityctl.engine import locks
+from wecityctl.engine import lock
 from wecityctl.engine.lock import LockedError
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
-from wecityctl.engine.store_file import Checkpoint, FileStore
+from wecityctl.engine.store import Checkpoint, StateStore
 from wecityctl.errors import DeploymentError, WecityError
-from wecityctl.journal.log import Header, JournalFile
+from wecityctl.journal.log import Header, Writer
 from wecityctl.parts.catalogue import PULUMI_VERSION
 
 Kind = Literal["update", "preview", "refresh", "destroy"]
@@ -43,7 +43,7 @@ class Update(Protocol):
     about: About
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries; on the disk when this returns."""
+        """Keep a batch of journal entries; durable when this returns."""
 
     def refuse(self) -> None:
         """Take no more entries: a batch is missing, and those after it may rest on it."""
@@ -77,26 +77,25 @@ class Shown:
 
 
 class Running:
-    """A changing run on a stack of local files. Its methods are called one at a time."""
+    """A changing run on a stack. Its methods are called one at a time."""
 
-    def __init__(self, files: FileStore, stack: str, about: About) -> None:
+    def __init__(self, states: StateStore, stack: str, about: About) -> None:
         """Lock the stack and begin the run's journal. Raises `LockedError`, and `DeploymentError` for a full disk."""
         self.id, self.about = str(uuid4()), about
-        self._files, self._stack = files, stack
+        self._states, self._stack = states, stack
         self._started, self._changes = int(time.time()), dict[str, int]()
         self._has_gap = False
-        self._lock = locks.take(files, stack)
+        self._lock, self._lines = lock.take(states, stack), states.lines(stack)
         try:
-            files.settle(stack)
+            states.settle(stack)
             now = datetime.now(UTC).isoformat()
-            header = Header(stack, self.id, files.digest(stack), PULUMI_VERSION, now)
-            self._journal = JournalFile(files.journal(stack), header)
+            self._journal = Writer(self._lines, Header(stack, self.id, states.digest(stack), PULUMI_VERSION, now))
         except BaseException:
-            self._lock.unlink(missing_ok=True)
+            states.delete(self._lock)
             raise
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries; on the disk when this returns. Raises `DeploymentError`.
+        """Keep a batch of journal entries; durable when this returns. Raises `DeploymentError`.
 
         Once a batch was refused all later ones are: the engine does not wait for each entry before it goes on, so that
         a state without one in the middle might name what is not there.
@@ -124,14 +123,14 @@ class Running:
         `DeploymentError` where the state cannot be written: the journal then stays, and so does the lock.
         """
         self._journal.close()
-        if not self._lock.exists():
+        if self._states.get(self._lock) is None:
             raise LockedError(
                 f"the lock on {self._stack} was taken away while the engine ran",
                 details="what the run has done is in its journal, which the next run replays",
                 resolution="run it again",
             )
-        flaw = self._files.settle(self._stack)
-        self._files.add_history(
+        flaw = self._states.settle(self._stack, self._lines)
+        self._states.add_history(
             self._stack,
             {
                 "kind": self.about.kind,
@@ -145,7 +144,7 @@ class Running:
                 "resourceChanges": self._changes,
             },
         )
-        self._lock.unlink(missing_ok=True)
+        self._states.delete(self._lock)
         return flaw
 
 
@@ -156,7 +155,7 @@ class OpenStack:
     With a `seal` the engine has its secrets encrypted here; without one it does so itself.
     """
 
-    files: FileStore
+    states: StateStore
     stack: str
     shown: Deployment | None = None
     previews: bool = False
@@ -165,12 +164,12 @@ class OpenStack:
 
     def checkpoint(self, service: Mapping[str, Any]) -> Checkpoint:
         """What the engine begins with; `service` is the state of the secrets provider that the service is."""
-        shown = Checkpoint(self.shown) if self.shown is not None else self.files.checkpoint(self.stack)
+        shown = Checkpoint(self.shown) if self.shown is not None else self.states.checkpoint(self.stack)
         found = shown or Checkpoint({})
         return replace(found, deployment=self.seal.shown(found.deployment, service)) if self.seal else found
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries of the run that is under way; on the disk when this returns."""
+        """Keep a batch of journal entries of the run that is under way; durable when this returns."""
         if self.update is None:
             raise WecityError("there is no such update")
         self.update.append([self.seal.kept(entry) for entry in entries] if self.seal else entries)
@@ -181,7 +180,7 @@ class OpenStack:
             raise WecityError(f"{about.kind} of {self.stack} is not what this run was started for")
         if self.update is not None:
             raise LockedError(f"the state of {self.stack} is locked", details="by another update of this run")
-        self.update = Shown(about) if self.previews else Running(self.files, self.stack, about)
+        self.update = Shown(about) if self.previews else Running(self.states, self.stack, about)
         return self.update
 
     def end(self, *, succeeded: bool) -> str:

@@ -12,7 +12,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -155,10 +154,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """Serve a stack of the back end at `root` to the engine: for a preview or a change, with its own state or with the
+    """Serve a stack of the back end at `url` to the engine: for a preview or a change, with its own state or with the
     one that it is `shown`. The `seal` keeps its secrets."""
 
-    root: Path
+    url: str = field(repr=False)
     stack: str
     previews: bool
     shown: Deployment | None = field(default=None, repr=False)

@@ -1,0 +1,194 @@
+"""Locks as objects, alone or shared, where the kernel of no machine knows all who ask: in S3 and PostgreSQL.
+
+Whoever wants a name alone creates the one object of that name, and then looks for others who share it; whoever shares
+it writes an object of its own, and then looks for one who has it alone. Of two that meet at least one sees the other,
+and withdraws. What a process of this machine has left that is certainly dead is removed; what another machine has left
+is named, and stays until a person says so (`wecityctl unlock`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from wecityctl.engine import layout
+from wecityctl.engine.process import Owner
+from wecityctl.errors import TimedOutError
+from wecityctl.objects import Objects
+
+_ROOT = ".wecity/locks/runs"
+_ALONE = "alone.json"
+# Nobody has an object for longer than it takes to read and write it.
+_TURN_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lock as it is stored. `owner` is `None` for one that cannot be read."""
+
+    key: str
+    number: str
+    since: str
+    owner: Owner | None
+
+    @property
+    def is_dead(self) -> bool:
+        return self.owner is not None and self.owner.is_dead()
+
+    def __str__(self) -> str:
+        return f"{self.owner or 'somebody'}, since {self.since}"
+
+
+@dataclass(slots=True)
+class StoredLocks:
+    """Locks of this process in a place of objects; see `run_locks.Locks`."""
+
+    objects: Objects
+    _number: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _keys: set[str] = field(default_factory=set)
+
+    def take(self, name: str, *, alone: bool) -> bool:
+        """See `Locks.take`."""
+        mine = self._alone_key(name) if alone else self._shared_key(name)
+        if mine in self._keys or self._alone_key(name) in self._keys:
+            return True
+        if alone:
+            if not self._created(mine):
+                return False
+        else:
+            self.objects.put(mine, self._note())
+        self._keys.add(mine)
+        if self._others(name) if alone else self._holder(name):
+            self._give_back(mine)
+            return False
+        return True
+
+    def holders(self, names: Collection[str]) -> list[str]:
+        """See `Locks.holders`."""
+        found = (_held(self.objects, self._alone_key(name)) for name in names)
+        return [str(each.owner) for each in found if each is not None and each.owner and each.number != self._number]
+
+    def below(self, city: str) -> list[str]:
+        """See `Locks.below`."""
+        names = {entry.key.split("/")[-2] for entry in self.objects.list(_ROOT)}
+        return sorted(name for name in names if name.startswith(f"{city}."))
+
+    def release(self) -> None:
+        """See `Locks.release`."""
+        for key in sorted(self._keys):
+            self._give_back(key)
+
+    def _give_back(self, key: str) -> None:
+        # Broken by somebody who said that this process is dead, it may be another's by now.
+        held = _held(self.objects, key)
+        if held is not None and held.number == self._number:
+            self.objects.delete(key)
+        self._keys.discard(key)
+
+    def _created(self, key: str) -> bool:
+        if self.objects.create(key, self._note()):
+            return True
+        held = _held(self.objects, key)
+        if held is not None and held.is_dead:
+            _break(self.objects, held)
+        return (held is None or held.is_dead) and self.objects.create(key, self._note())
+
+    def _others(self, name: str) -> list[_Held]:
+        """Who else has the name, alone or shared."""
+        return [held for held in _held_below(self.objects, f"{_ROOT}/{name}") if self._stands(held)]
+
+    def _holder(self, name: str) -> _Held | None:
+        """Who else has the name alone."""
+        held = _held(self.objects, self._alone_key(name))
+        return held if held is not None and self._stands(held) else None
+
+    def _stands(self, held: _Held) -> bool:
+        """Whether another run has it; what the dead of this machine have is removed."""
+        if held.number == self._number:
+            return False
+        if held.is_dead:
+            _break(self.objects, held)
+        return not held.is_dead
+
+    def _note(self) -> bytes:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return json.dumps({"number": self._number, "since": now, "owner": Owner.of(os.getpid()).to_json()}).encode()
+
+    @staticmethod
+    def _alone_key(name: str) -> str:
+        return f"{_ROOT}/{name}/{_ALONE}"
+
+    def _shared_key(self, name: str) -> str:
+        return f"{_ROOT}/{name}/{self._number}.json"
+
+
+@contextmanager
+def turn(objects: Objects, key: str) -> Iterator[None]:
+    """Have the object `key` alone among processes that do the same; waits for them. Raises `TimedOutError`."""
+    locks, until = StoredLocks(objects), time.monotonic() + _TURN_SECONDS
+    name = key.replace("/", "-").lstrip(".")
+    try:
+        while not locks.take(name, alone=True):
+            if time.monotonic() > until:
+                raise TimedOutError(
+                    f"another command has been working on {key} for {_TURN_SECONDS:g} s",
+                    details=", ".join(locks.holders((name,))),
+                    resolution="wait for it; if it is dead for certain: wecityctl unlock PATH",
+                )
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        locks.release()
+
+
+def left_in(objects: Objects, city: str) -> dict[str, str]:
+    """The locks of runs on the city and its stacks that stand, by key, each as people read it."""
+    found = {}
+    for held in _held_below(objects, _ROOT):
+        name = held.key.split("/")[-2]
+        if name == city or name.startswith(f"{city}.") or name == layout.activity(city).replace("/", "-").lstrip("."):
+            found[held.key] = f"{name}: a run, {held}"
+    return found
+
+
+def is_alive(objects: Objects, key: str) -> bool:
+    """Whether the owner of a lock certainly runs on this machine."""
+    held = _held(objects, key)
+    return held is not None and held.owner is not None and held.owner.is_alive()
+
+
+def _held_below(objects: Objects, prefix: str) -> list[_Held]:
+    keys = [entry.key for entry in objects.list(prefix) if entry.key.endswith(".json")]
+    return [held for key in keys if (held := _held(objects, key)) is not None]
+
+
+def _held(objects: Objects, key: str) -> _Held | None:
+    stored = objects.get(key)
+    if stored is None:
+        return None
+    try:
+        found = json.loads(stored)
+        return _Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return _Held(key, "", "?", None)
+
+
+def _break(objects: Objects, dead: _Held) -> None:
+    """Remove the lock of a process that is dead, and no other that has taken its place meanwhile.
+
+    Two that find it dead create one object, so that only one of them removes it; and that one looks again first.
+    """
+    turn_key = f"{dead.key.rpartition('/')[0]}/{dead.number}.broken"
+    if not objects.create(turn_key, b"{}"):
+        return
+    held = _held(objects, dead.key)
+    if held is not None and held.number == dead.number:
+        objects.delete(dead.key)
+    objects.delete(turn_key)

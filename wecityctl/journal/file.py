@@ -1,0 +1,120 @@
+"""A journal as a file with a line for each batch."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import IO
+
+from wecityctl.errors import DeploymentError
+from wecityctl.paths import private_dir
+
+
+class FileLines:
+    """The lines of the file at `path`; see `Lines`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream: IO[bytes] | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """See `Lines.exists`."""
+        return self.path.exists()
+
+    def begin(self, line: str) -> None:
+        """See `Lines.begin`."""
+        private_dir(self.path.parent)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except FileExistsError as error:
+            raise DeploymentError(
+                "another run's journal is there", details=str(self.path), resolution="run again: it is replayed first"
+            ) from error
+        except OSError as error:
+            raise self._unwritten(error) from error
+        self._stream = os.fdopen(descriptor, "wb", buffering=0)
+        self.add(line)
+        _sync_directory(self.path.parent)
+
+    def add(self, line: str) -> None:
+        """See `Lines.add`."""
+        assert self._stream is not None
+        data = line.encode() + b"\n"
+        start = os.fstat(self._stream.fileno()).st_size
+        try:
+            written = self._stream.write(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._stream.fileno())
+        except OSError as error:
+            # Half a line in the middle would damage what follows it.
+            os.ftruncate(self._stream.fileno(), start)
+            raise self._unwritten(error) from error
+
+    def close(self) -> None:
+        """See `Lines.close`."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def read(self) -> list[bytes]:
+        """See `Lines.read`."""
+        try:
+            *lines, _ = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise DeploymentError("a journal cannot be read", details=f"{self.path}: {error.strerror}") from error
+        return lines
+
+    def conclude(self, line: str) -> None:
+        """See `Lines.conclude`."""
+        try:
+            with self.path.open("r+b") as stream:
+                # What follows the last whole line was never acknowledged.
+                end = stream.read().rfind(b"\n") + 1
+                stream.truncate(end)
+                stream.seek(end)
+                try:
+                    stream.write(line.encode() + b"\n")
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                except OSError:
+                    stream.truncate(end)
+                    raise
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def remove(self) -> None:
+        """See `Lines.remove`."""
+        self.path.unlink(missing_ok=True)
+
+    def raw(self) -> bytes:
+        """See `Lines.raw`."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def clear(self) -> None:
+        """See `Lines.clear`."""
+        self.remove()
+
+    def _unwritten(self, error: OSError) -> DeploymentError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return DeploymentError(
+            "the disk is full" if full else "the journal of the run cannot be written",
+            details=f"{self.path}: {error.strerror}",
+            resolution="make room and run again: what was acknowledged is kept" if full else "",
+        )
+
+
+def _sync_directory(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""A journal as objects, one for each line, in a place that has no appending: S3, PostgreSQL.
+
+A line is written only where none of its number is (`Objects.create`). So whoever brings another's journal to its end
+takes the next number, and the other, should it live after all, can add nothing more: its next line has that number too.
+That last line stays for a week, when the others are removed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from wecityctl.errors import DeploymentError
+from wecityctl.objects import Entry, Objects
+
+# Longer than any process could hang and come back.
+_KEPT = timedelta(days=7)
+_DIGITS = 6
+
+
+class StoredLines:
+    """The lines of the objects below `prefix`; see `Lines`. Each journal there has a directory of its own."""
+
+    def __init__(self, objects: Objects, prefix: str) -> None:
+        self._objects, self._prefix = objects, prefix
+        self._run, self._next, self._is_own = "", 0, False
+
+    def __str__(self) -> str:
+        return f"{self._objects.url}: {self._prefix}"
+
+    def exists(self) -> bool:
+        """See `Lines.exists`."""
+        return bool(self._keys())
+
+    def begin(self, line: str) -> None:
+        """See `Lines.begin`."""
+        if self.exists():
+            raise DeploymentError(
+                "another run's journal is there", details=str(self), resolution="run again: it is replayed first"
+            )
+        self._sweep()
+        self._run, self._next, self._is_own = uuid.uuid4().hex, 0, True
+        self.add(line)
+
+    def add(self, line: str) -> None:
+        """See `Lines.add`."""
+        if not self._objects.create(self._key(self._next), line.encode()):
+            raise DeploymentError(
+                "somebody else has brought the journal of this run to its end",
+                details=f"{self}: as after `unlock`, or from another machine",
+                resolution="run it again",
+            )
+        self._next += 1
+
+    def close(self) -> None:
+        """See `Lines.close`."""
+
+    def read(self) -> list[bytes]:
+        """See `Lines.read`."""
+        found = list[bytes]()
+        keys = self._keys()
+        for number, key in enumerate(keys):
+            data = self._objects.get(key)
+            if data is None or not key.endswith(f"/{number:0{_DIGITS}}"):
+                raise DeploymentError(
+                    "a journal has changed while it was read, or lacks a line",
+                    details=f"{self._objects.url}: {key}",
+                    resolution="run it again; if that does not help: wecityctl state repair PATH",
+                )
+            found.append(data)
+        self._run, self._next = keys[0].split("/")[-2] if keys else "", len(keys)
+        return found
+
+    def conclude(self, line: str) -> None:
+        """See `Lines.conclude`."""
+        if not self._run:
+            self.read()
+        self.add(line)
+
+    def remove(self) -> None:
+        """See `Lines.remove`."""
+        keys = self._keys()
+        # The first line goes first: without it, the others are no journal.
+        for key in keys if self._is_own else keys[:-1]:
+            self._objects.delete(key)
+
+    def raw(self) -> bytes:
+        """See `Lines.raw`."""
+        found = (self._objects.get(entry.key) for entries in self._runs() for entry in entries)
+        return b"".join(data + b"\n" for data in found if data is not None)
+
+    def clear(self) -> None:
+        """See `Lines.clear`."""
+        for entry in self._objects.list(self._prefix):
+            self._objects.delete(entry.key)
+
+    def _key(self, number: int) -> str:
+        return f"{self._prefix}/{self._run}/{number:0{_DIGITS}}"
+
+    def _keys(self) -> list[str]:
+        """The keys of the journal's lines, in order; empty where there is none."""
+        found = [keys for keys in map(list, self._runs()) if keys[0].key.endswith(f"/{0:0{_DIGITS}}")]
+        if len(found) > 1:
+            raise DeploymentError(
+                "there are several journals of one stack",
+                details=f"{self}: {', '.join(keys[0].key for keys in found)}",
+                resolution="have them put aside: wecityctl state repair PATH; the next `up` adopts what exists",
+            )
+        return [entry.key for entry in found[0]] if found else []
+
+    def _runs(self) -> Iterator[Iterator[Entry]]:
+        """What is left of each run's journal, in order."""
+        for _, entries in groupby(self._objects.list(self._prefix), lambda entry: entry.key.split("/")[-2]):
+            yield entries
+
+    def _sweep(self) -> None:
+        """Remove the last lines that have been kept long enough."""
+        for entries in self._runs():
+            for entry in entries:
+                if datetime.now(UTC) - entry.modified > _KEPT:
+                    self._objects.delete(entry.key)
