@@ -143,10 +143,24 @@ class Bench:
         plain = one_stack.plain(self.directory, cluster, "plain", few)
         rows.append(Row(f"one stack of {few}, against plain Pulumi", found[few].seconds, plain.seconds, 0.4))
         rows.append(Row("CPU of that", found[few].cpu, plain.cpu, 0.6))
+        rows += self.elsewhere(cluster, few)
         for count in sizes[1:]:
             each, less = (found[size].seconds / size * 1000 for size in (count, few))
             rows.append(Row(f"ms per object in one stack of {count}, against {few}", each, less, 1.15, unit="ms"))
         self.drop("onestack")
+        return rows
+
+    def elsewhere(self, cluster: Cluster, count: int) -> list[Row]:
+        """The same with states that are in no directory."""
+        rows = list[Row]()
+        with one_stack.servers(self.directory) as places:
+            for place, url in places.items():
+                name = place.lower()
+                found = one_stack.ours(self.directory, cluster, f"{name}-ours", count, journal=True, url=url)
+                other = one_stack.ours(self.directory, cluster, f"{name}-plain", count, journal=False, url=url)
+                what = f"one stack of {count} in {place}, against the engine's own way there"
+                rows.append(Row(what, found.seconds, other.seconds, 0.6))
+                rows.append(Row("CPU of that", found.cpu, other.cpu, 0.6))
         return rows
 
     def cluster(self, name: str) -> Cluster:

@@ -1,4 +1,4 @@
-"""Many small objects in one stack: ours with the journal, ours on the engine's own file back end, and plain Pulumi.
+"""Many small objects in one stack: ours with the journal, ours on the engine's own back ends, and plain Pulumi.
 
 All three make the same ConfigMaps with the built-in provider on the same control plane, in a namespace of their own.
 """
@@ -16,6 +16,8 @@ from typing import Any
 
 import pulumi
 
+from tests.support.postgres_server import postgres_server
+from tests.support.s3_server import s3_server
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.environment import install_launcher
 from wecityctl.engine.execute import cli_path
@@ -77,8 +79,11 @@ def program(inputs: StackInputs) -> dict[str, Any]:
     return {**names, "zones": zones, "simulated": True}
 
 
-def ours(directory: Path, cluster: Cluster, name: str, count: int, *, journal: bool) -> Measured:
-    """A first `up` of ours, its two other stacks included; without `journal` on the engine's own file back end."""
+def ours(directory: Path, cluster: Cluster, name: str, count: int, *, journal: bool, url: str = "") -> Measured:
+    """A first `up` of ours, its two other stacks included; without `journal` on the engine's own back end.
+
+    States go to `url`, or into the directory.
+    """
     root = directory / name
     root.mkdir()
     city = City(
@@ -89,7 +94,7 @@ def ours(directory: Path, cluster: Cluster, name: str, count: int, *, journal: b
         (),
         (),
         (),
-        state=State(f"file://{root}"),
+        state=State(url or f"file://{root}"),
         labels={"count": str(count)},
     )
     options = RunOptions(
@@ -155,5 +160,19 @@ def _passphrase() -> Iterator[None]:
 
 
 def _without_journal(backend: Backend) -> Backend:
-    environment = cli_environment(backend.url, {PASSPHRASE: "bench"})
-    return replace(backend, store=CliStore(cli_path(), backend.url, environment, "passphrase"))
+    url = backend.store.url
+    environment = cli_environment(url, {PASSPHRASE: "bench"})
+    return replace(backend, store=CliStore(cli_path(), url, environment, "passphrase"))
+
+
+@contextmanager
+def servers(directory: Path) -> Iterator[dict[str, str]]:
+    """An S3 server and a PostgreSQL server: for each the URL of a state in it."""
+    with s3_server(directory / "s3", "states") as s3, postgres_server() as postgres:
+        before = dict(os.environ)
+        os.environ.update(s3.environment)
+        try:
+            yield {"S3": s3.url("states"), "PostgreSQL": postgres.url("states")}
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -221,8 +222,10 @@ class Postgres:
         async def keep(connection: Any) -> None:
             """Nothing of a session changes between two uses."""
 
+        # What goes wrong is raised; the library would also write tracebacks to whoever looks on.
+        logging.getLogger("asyncpg").addHandler(logging.NullHandler())
         return await asyncpg.create_pool(
-            self._settings.dsn, min_size=1, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
+            self._settings.dsn, min_size=0, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
         )
 
     def _mapped(self, error: Any, what: str) -> Exception:
