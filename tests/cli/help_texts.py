@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from wecityctl.cli.main import PROGRAM, app
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
+@cache
 def all_help() -> dict[str, str]:
     """Help texts by command, such as `wecityctl engine install`, the program's own first."""
     with patch.dict(os.environ, {"COLUMNS": "100"}):

@@ -18,6 +18,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import Conflict
 from wecityctl.kube.transport import HttpPool
+from wecityctl.provider.state import without_own_record
 
 pytestmark = pytest.mark.cluster
 
@@ -63,7 +64,7 @@ class Place:
             meta["name"],
             MANAGER,
             inputs,
-            live,
+            without_own_record(live, MANAGER),
         )
         self.recorded[meta["name"]] = found
         return found

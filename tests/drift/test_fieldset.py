@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wecityctl.drift import fieldset
+from wecityctl.drift import classify, fieldset
+from wecityctl.drift.recorded import Recorded
 
 OURS = {
     "f:metadata": {"f:labels": {"f:app.kubernetes.io/name": {}}},
@@ -86,3 +87,41 @@ def test_values_are_found_by_the_keys_of_lists() -> None:
     assert fieldset.contains(OURS, path)
     assert fieldset.contains(OURS, ("f:spec", "f:template", "f:spec", "f:tolerations", "i:0"))
     assert not fieldset.contains(OURS, ("f:spec", "f:paused"))
+
+
+def test_what_is_stated_as_a_set_has_the_structure_of_another() -> None:
+    assert fieldset.stated(STATED, OURS) == {
+        "f:metadata": {"f:labels": {"f:app.kubernetes.io/name": {}}},
+        "f:spec": {
+            "f:replicas": {},
+            "f:paused": {},
+            "f:template": {
+                "f:spec": {
+                    "f:containers": {
+                        'k:{"name":"web"}': {
+                            "f:name": {},
+                            "f:image": {},
+                            "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {"f:containerPort": {}}},
+                            "f:env": {},
+                        }
+                    },
+                    "f:tolerations": {},
+                }
+            },
+        },
+    }
+
+
+def test_a_state_without_a_record_of_owners_means_all_that_it_states() -> None:
+    def recorded(**metadata: object) -> Recorded:
+        inputs = {"metadata": {"labels": {"a": "1"}}, "data": {"x": "1", "y": "2"}}
+        outputs = {"metadata": {"name": "a", **metadata}}
+        return Recorded("s", "urn", "v1", "ConfigMap", "n", "a", "us", inputs, outputs)
+
+    fields = {"f:data": {"f:x": {}, "f:y": {}}, "f:metadata": {"f:labels": {"f:a": {}}}}
+    assert classify.was_ours(recorded(), fields)
+    assert not classify.was_ours(recorded(), {"f:data": {"f:z": {}}})
+    assert not classify.was_ours(recorded(managedFields=[]), fields)
+    less = [{"manager": "us", "operation": "Apply", "fieldsV1": {"f:data": {"f:x": {}}}}]
+    assert not classify.was_ours(recorded(managedFields=less), fields), "what a state says is not guessed"
+    assert classify.was_ours(recorded(managedFields=less), {"f:data": {"f:x": {}}})

@@ -259,6 +259,7 @@ def test_a_second_source_is_refused(backend: Backend, tmp_path: Path, monkeypatc
     assert move(backend, target).stacks == STACKS
 
 
+@pytest.mark.engine
 def test_a_city_goes_on_at_the_new_place(home: Path, tmp_path: Path) -> None:
     city = make_city("two", ("health",))
     assert go(city, "up").exit_code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import sys
@@ -200,18 +199,11 @@ def _resource_classes(package: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _token(kind: type) -> str:
-    """The token that a generated class registers: the first literal of its call to the base class."""
-    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[kind.__module__]))):
-        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
-            for call in ast.walk(node):
-                if (
-                    isinstance(call, ast.Call)
-                    and isinstance(call.func, ast.Attribute)
-                    and call.func.attr == "__init__"
-                    and call.args
-                    and isinstance(call.args[0], ast.Constant)
-                ):
-                    return str(call.args[0].value)
+    """The token that a generated class registers: a literal in its constructors."""
+    for member in vars(kind).values():
+        for literal in getattr(getattr(member, "__code__", None), "co_consts", ()):
+            if isinstance(literal, str) and re.fullmatch(r"[a-z]+:[\w./-]+:\w+", literal):
+                return literal
     return ""
 
 

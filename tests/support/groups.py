@@ -7,6 +7,7 @@ end soon. A `slow` one is guarded like them.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all."""
+    """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all.
+
+    So do the landing zones: each worker that has some of them loads the vendors' SDKs.
+    """
     for item in items:
-        marks = marks_of(item)
-        item.add_marker(pytest.mark.xdist_group("node" if "node" in marks else item.nodeid.partition("::")[0]))
+        file = item.nodeid.partition("::")[0]
+        group = "node" if "node" in marks_of(item) else "landing" if file.startswith("tests/landing/") else file
+        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: MARKS.index(marks[0]) if (marks := marks_of(item)) else len(MARKS))
 
 
@@ -61,9 +66,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     with tempfile.NamedTemporaryFile(prefix="refused-") as refused:
         os.environ[guard.PLACE] = refused.name
         os.environ["PYTHONPATH"] = os.pathsep.join(part for part in (str(_GUARD), before) if part)
+        # Our own workers get this process's path, not the variable.
+        sys.path.append(str(_GUARD))
         try:
             return (yield)
         finally:
+            sys.path.remove(str(_GUARD))
             del os.environ[guard.PLACE], os.environ["PYTHONPATH"]
             if before is not None:
                 os.environ["PYTHONPATH"] = before

@@ -51,6 +51,15 @@ def owned(live: Mapping[str, Any], manager: str) -> Fields:
     return next((item.get("fieldsV1") or {} for item in entries(live) if is_ours(item, manager)), {})
 
 
+def owned_by_anybody(live: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that any manager owns, statuses included."""
+    found: dict[str, Any] = {}
+    for entry in entries(live):
+        if entry.get("manager") != NOBODY:
+            found = fieldset.union(found, entry.get("fieldsV1") or {})
+    return found
+
+
 def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str, Any]:
     """What others own beyond the fields that are stated, without what is controllers' own to write."""
     found: dict[str, Any] = {}
@@ -123,9 +132,14 @@ def _is_there(live: Mapping[str, Any], path: Path) -> bool:
 
 
 def _unowned(recorded: Recorded, ours: Fields) -> list[Path]:
+    return list(fieldset.unowned(_applied(recorded), ours)) if ours else [("f:metadata",)]
+
+
+def _applied(recorded: Recorded) -> dict[str, Any]:
+    """What was stated and is owned by who applies it."""
     body = {key: value for key, value in recorded.body.items() if key not in ("apiVersion", "kind", "status")}
     body["metadata"] = {key: value for key, value in body["metadata"].items() if key in ("labels", "annotations")}
-    return list(fieldset.unowned(body, ours)) if ours else [("f:metadata",)]
+    return body
 
 
 def _includes(live: Any, stated: Any) -> bool:
@@ -153,9 +167,20 @@ def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
     return found
 
 
+def owned_then(recorded: Recorded, structure: Fields) -> Fields:
+    """The fields that the resource owned when its state was written.
+
+    States leave `managedFields` out where the resource owned all that it states. `structure` is a set of the object's
+    fields: elements of keyed lists are told apart by the keys that it uses.
+    """
+    if "managedFields" in (recorded.outputs.get("metadata") or {}):
+        return owned(recorded.outputs, recorded.manager)
+    return fieldset.stated(_applied(recorded), structure)
+
+
 def was_ours(recorded: Recorded, fields: Fields) -> bool:
     """Whether the resource owned all of these fields when its state was written."""
-    then = owned(recorded.outputs, recorded.manager)
+    then = owned_then(recorded, fields)
     return all(fieldset.contains(then, path) for path in fieldset.paths(fields))
 
 

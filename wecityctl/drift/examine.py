@@ -172,7 +172,10 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
             findings.append(classify.finding(recorded, "conflict", who, found))
             return Case(recorded, live, tuple(findings), remake=True)
         wanted = dict(recorded.outputs) if answer is None else answer
-        ours = classify.owned(wanted, recorded.manager)
+        if answer is None:
+            ours = classify.owned_then(recorded, classify.owned_by_anybody(live))
+        else:
+            ours = classify.owned(answer, recorded.manager)
         missing = fieldset.minus(ours, classify.owned(live, recorded.manager))
         found = classify.differences(classify.meaningful(live), classify.meaningful(wanted))
         found = [item for item in found if item.path not in label_paths]

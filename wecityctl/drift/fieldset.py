@@ -113,6 +113,15 @@ def children(value: Any, structure: Fields) -> Iterator[tuple[str, Any]]:
             yield next((key for key in known if _names(key, item, index)), None) or _key_like(known, item, index), item
 
 
+def stated(value: Any, structure: Fields) -> dict[str, Any]:
+    """The set of what a value has, down to the leaves of `structure`, a set of the same object."""
+    found: dict[str, Any] = {}
+    for key, below in children(value, structure):
+        inner = structure.get(key) or {}
+        found[key] = stated(below, inner) if set(inner) - {SELF} and isinstance(below, Mapping | list) else {}
+    return found
+
+
 def _key_like(known: Sequence[str], item: Any, index: int) -> str:
     kind, _, rest = known[0].partition(":") if known else ("i", "", "")
     if kind == "k" and isinstance(item, Mapping):

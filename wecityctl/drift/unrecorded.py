@@ -153,10 +153,7 @@ def doubtful(
     `applied` is the object as it was when it was last applied. `structure` is any set of its fields: elements of keyed
     lists are told apart by the keys that it uses.
     """
-    owners: Fields = {}
-    for entry in classify.entries(live):
-        if entry.get("manager") != classify.NOBODY:
-            owners = fieldset.union(owners, entry.get("fieldsV1") or {})
+    owners = classify.owned_by_anybody(live)
     kind = str(live.get("kind"))
     passed: list[Fields] = [_OF_ONE_OBJECT, _HANDED_OUT.get(kind, {}), *controllers.owned_in(kind)]
     found = fieldset.of(

@@ -21,6 +21,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.naming import PROJECT
 from wecityctl.model.security import CLOSING_KINDS
 from wecityctl.provider.adoption import CITY, RETAINED_FOR, RETAINED_RECORD
+from wecityctl.provider.state import without_own_record
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -126,7 +127,7 @@ def restored(
 def _resource(item: Retained, root: str, provider: str) -> dict[str, Any]:
     inputs = dict(item.inputs)
     outputs = {
-        **item.live,
+        **without_own_record(dict(item.live), item.manager),
         "__inputs": inputs,
         "__initialApiVersion": str(inputs.get("apiVersion", "")),
         "__fieldManager": item.manager,

@@ -1,6 +1,7 @@
-"""The outputs that a resource has in the state, as the official plug-in writes them, and reading them back.
+"""The outputs that a resource has in the state, as the official plug-in reads them, and reading them back.
 
-The live object at the top, beside it `__inputs`, `__initialApiVersion` and `__fieldManager`.
+The live object at the top, beside it `__inputs`, `__initialApiVersion` and `__fieldManager`. What the official plug-in
+writes and neither plug-in needs is left out.
 """
 
 from __future__ import annotations
@@ -33,13 +34,30 @@ def build(
     live: dict[str, Any], inputs: dict[str, Any], *, initial_api_version: str, field_manager: str
 ) -> dict[str, Any]:
     """The outputs for a live object and the (checked, secrets marked) inputs it was made from."""
-    outputs = _hide_last_applied(mark_secrets(live, inputs))
+    outputs = _hide_last_applied(mark_secrets(without_own_record(live, field_manager), inputs))
     return {
         **outputs,
         INPUTS: mark_secrets(inputs, None),
         INITIAL_API_VERSION: initial_api_version,
         FIELD_MANAGER: field_manager,
     }
+
+
+def without_own_record(live: dict[str, Any], field_manager: str) -> dict[str, Any]:
+    """The live object without `metadata.managedFields` where these name nobody but `field_manager`, statuses aside.
+
+    Where they are left out, `field_manager` has applied the object and owns all that the inputs state. Anybody else's
+    entry may have to be taken over by the next update, so that then all of them stay.
+    """
+    metadata = live.get("metadata")
+    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(entries, list):
+        return live
+    written = [entry for entry in entries if entry.get("subresource") != "status"]
+    own = [entry for entry in written if entry.get("manager") == field_manager and entry.get("operation") == "Apply"]
+    if not own or len(own) < len(written) or any(entry.get("subresource") for entry in own):
+        return live
+    return {**live, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
 def recorded(applied: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

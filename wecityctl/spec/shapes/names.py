@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
+from wecityctl.spec.shapes.places import check_backend, check_secrets_provider
 from wecityctl.spec.shapes.refuse import refuse
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -268,32 +268,6 @@ def _argument(text: str, what: str) -> str:
     raise refuse(f"is {size:,} bytes long, too much for {what}", f"at most {MAX_ARGUMENT:,}; put it under `files`")
 
 
-def _backend(text: str) -> str:
-    if text.startswith(SCHEME):
-        try:
-            file_path(text)
-        except FileUrlError as error:
-            raise refuse(
-                f"{shorten(text)!r} is not a state back end: {error.message}",
-                "file:///directory, with %20 for a blank, %23 for #, %25 for % and %3F for ?",
-                error.suggestion,
-            ) from None
-        return text
-    if not text or re.fullmatch(r"(?:file|s3|azblob|gs|postgres|https?)://\S+", text):
-        return text
-    expected = (
-        "empty for the local default, or a URL such as s3://bucket, azblob://container, gs://bucket, file:///path"
-    )
-    raise refuse(f"{shorten(text)!r} is not a state back end", expected)
-
-
-def _secrets_provider(text: str) -> str:
-    if text == "passphrase" or re.fullmatch(r"(?:awskms|azurekeyvault|gcpkms|hashivault)://\S+", text):
-        return text
-    expected = "passphrase, or a URL of awskms://, azurekeyvault://, gcpkms:// or hashivault://"
-    raise refuse(f"{shorten(text)!r} is not a secrets provider", expected)
-
-
 def _digest(text: str) -> str:
     if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
         return text
@@ -405,7 +379,7 @@ AcceleratorName = _checked(_accelerator, pattern="/")
 ClassName = _checked(_class_name, maxLength=253)
 CommandWord = _checked(_command_word)
 EnvValue = _checked(_env_value)
-Backend = _checked(_backend)
-SecretsProvider = _checked(_secrets_provider)
+Backend = _checked(check_backend)
+SecretsProvider = _checked(check_secrets_provider)
 Title = _checked(_title, minLength=1, maxLength=200)
 Currency = _checked(_currency, pattern="^[A-Z]{3}$")
