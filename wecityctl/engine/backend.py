@@ -215,6 +215,13 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     return Backend(city.name, CliStore(locate("pulumi"), url, environment, provider), provider, passphrase, False)
 
 
+def open_store(url: str) -> FileStore | ObjectStore:
+    """The store at a URL that begins with `file://`, `s3://` or `postgres://`. Raises `ConfigurationError` for another
+    one, and what `open_objects` raises."""
+    root = _file_root(url)
+    return FileStore(root) if root is not None else ObjectStore(url)
+
+
 def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:
     if provider != PASSPHRASE:
         return None

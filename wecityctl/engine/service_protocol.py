@@ -21,7 +21,7 @@ from wecityctl.engine.outcome import describe
 from wecityctl.engine.sealing import Seal
 from wecityctl.engine.store_file import disk_error
 from wecityctl.engine.updates import KINDS, About, OpenStack, Update
-from wecityctl.errors import WecityError
+from wecityctl.errors import NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT
 
@@ -31,6 +31,8 @@ STACK_PATH: Final = "/api/stacks/{organization}/{project}/{stack}"
 UPDATE_PATH: Final = STACK_PATH + "/{kind:" + "|".join(KINDS) + "}"
 # What switches journaling on in the engine.
 JOURNAL_VERSION: Final = 1
+# Requests after which, once one has failed, no later one of the update is taken.
+_KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -60,6 +62,8 @@ async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
         return answer
     except LockedError as error:
         return failure(409, describe(error))
+    except NoSuchStackError as error:
+        return failure(404, describe(error))
     except WecityError as error:
         # Not a status of 500 and more: the engine would ask again, five times.
         return failure(400, describe(error))
@@ -69,17 +73,23 @@ async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
         return failure(400, f"{type(error).__name__}: {error}")
 
 
-async def in_session(request: web.Request, handler: Handler, limit: int) -> web.StreamResponse:
-    """Read the body, of at most `limit` bytes, and handle the request.
+async def in_session(
+    request: web.Request, handler: Handler, limit: int, seconds: float | None = None
+) -> web.StreamResponse:
+    """Read the body, of at most `limit` bytes and in at most `seconds`, and handle the request.
 
     Where a batch of the journal cannot be kept, the update takes no later one either.
     """
     try:
-        request[BODY] = await read_body(request, limit)
+        try:
+            async with asyncio.timeout(seconds):
+                request[BODY] = await read_body(request, limit)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text=f"the body was not there within {seconds:.0f} s") from None
         return await handler(request)
     except BaseException:
         session = request.get(SESSION)
-        if handler in (append, checkpoint) and session is not None and session.item.update is not None:
+        if request.path.endswith(_KEPT) and session is not None and session.item.update is not None:
             session.item.update.refuse()
         raise
 
