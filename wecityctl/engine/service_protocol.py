@@ -116,7 +116,7 @@ def failure(status: int, message: str) -> web.Response:
     return web.json_response({"code": status, "message": message}, status=status)
 
 
-def about(kind: str, body: Mapping[str, Any], **environment: str) -> About:
+def about(kind: str, body: dict[str, Any], **environment: str) -> About:
     """What a request for an update says of it. `environment` has precedence over what the engine sends."""
     metadata: Mapping[str, Any] = body.get("metadata") or {}
     sent = {str(key): str(value) for key, value in (metadata.get("environment") or {}).items()}

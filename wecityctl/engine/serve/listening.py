@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from weakref import WeakSet
 
 from aiohttp import web
 
@@ -53,8 +54,16 @@ class _Closed(asyncio.Protocol):
             transport.abort()
 
 
+@dataclass(slots=True)
+class _Connection:
+    """When a connection was accepted, in seconds of the monotonic clock, and whether it has sent a request."""
+
+    accepted: float
+    has_asked: bool = False
+
+
 class Listener:
-    """Listens on one address. `active` has the connections that have sent a request."""
+    """Listens on one address."""
 
     def __init__(self, address: tuple[str, int], cert: Path, key: Path, log: ServerLog) -> None:
         """Read the certificate and open the port. Raises `ConfigurationError`."""
@@ -64,8 +73,7 @@ class Listener:
         self._socket = _opened(address)
         self._server: asyncio.Server | None = None
         self._handle: web.Server | None = None
-        self._connections: WeakSet[web.RequestHandler[web.Request]] = WeakSet()
-        self.active: WeakSet[asyncio.Protocol] = WeakSet()
+        self._connections: dict[web.RequestHandler, _Connection] = {}
 
     @property
     def url(self) -> str:
@@ -89,16 +97,25 @@ class Listener:
 
     def _connected(self) -> asyncio.Protocol:
         assert self._handle is not None
-        if sum(1 for each in self._connections if each.transport is not None) >= MAX_CONNECTIONS:
+        now = time.monotonic()
+        self._connections = {each: known for each, known in self._connections.items() if _is_open(each, known, now)}
+        if len(self._connections) >= MAX_CONNECTIONS:
             return _Closed()
         handler = self._handle()
-        self._connections.add(handler)
-        seconds = _HANDSHAKE_SECONDS + _FIRST_REQUEST_SECONDS
-        asyncio.get_running_loop().call_later(seconds, self._drop_if_silent, handler)
+        self._connections[handler] = _Connection(now)
+        asyncio.get_running_loop().call_later(
+            _HANDSHAKE_SECONDS + _FIRST_REQUEST_SECONDS, self._drop_if_silent, handler
+        )
         return handler
 
-    def _drop_if_silent(self, handler: web.RequestHandler[web.Request]) -> None:
-        if handler not in self.active and isinstance(handler.transport, asyncio.WriteTransport):
+    def note_request(self, handler: web.RequestHandler) -> None:
+        """Note that a request has come over a connection."""
+        if known := self._connections.get(handler):
+            known.has_asked = True
+
+    def _drop_if_silent(self, handler: web.RequestHandler) -> None:
+        known = self._connections.get(handler)
+        if known is not None and not known.has_asked and isinstance(handler.transport, asyncio.WriteTransport):
             handler.transport.abort()
 
     async def renew(self, *, force: bool = False) -> None:
@@ -131,7 +148,7 @@ class Listener:
         self._socket.close()
 
     def _look(self) -> tuple[tuple[int, ...], ...]:
-        found = []
+        found: list[tuple[int, ...]] = []
         for path in (self._cert, self._key):
             try:
                 status = path.stat()
@@ -140,6 +157,11 @@ class Listener:
             else:
                 found.append((status.st_mtime_ns, status.st_size, status.st_ino))
         return tuple(found)
+
+
+def _is_open(handler: web.RequestHandler, known: _Connection, now: float) -> bool:
+    """Whether a connection is there, or its handshake may still be under way."""
+    return handler.transport is not None or (not known.has_asked and now < known.accepted + _HANDSHAKE_SECONDS)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -25,7 +25,6 @@ from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError,
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
 from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.journal.replay import Kind
 from wecityctl.model.naming import PROJECT
 
 # Of a request: with a state or a batch of journal entries in it, and any other.
@@ -258,13 +257,15 @@ class StateServer:
         self._require_stack(token, stack)
         if body.get("config"):
             raise web.HTTPBadRequest(text="this server keeps no configuration of stacks: it belongs beside the program")
-        state = body.get("state")
-        if state:
+        # `pulumi stack init` sends a state without resources, which names the secrets provider.
+        state = (body.get("state") or {}).get("deployment") or {}
+        _refuse_own_secrets(state.get("secrets_providers"))
+        if state.get("resources"):
             self._require_role(token, Role.ADMIN, "importing a state")
         async with self.leases.turn_of(stack):
             await asyncio.to_thread(self.stacks.create, stack)
             if state:
-                await asyncio.to_thread(self.stacks.replace, stack, state["deployment"], "", token.name)
+                await asyncio.to_thread(self.stacks.replace, stack, state, "", token.name)
         return web.json_response({})
 
     async def _show(self, request: web.Request) -> web.Response:
@@ -292,6 +293,7 @@ class StateServer:
     async def _import(self, request: web.Request) -> web.Response:
         stack, who = request.match_info["stack"], request[_WHO].name
         deployment = request[BODY]["deployment"]
+        _refuse_own_secrets(deployment.get("secrets_providers"))
         async with self.leases.turn_of(stack):
             await self.leases.make_room(stack)
             await asyncio.to_thread(self.stacks.replace, stack, deployment, "", who)
@@ -359,17 +361,13 @@ class StateServer:
     async def _append(self, request: web.Request) -> web.StreamResponse:
         self._going_on(request)
         for entry in request[BODY].get("entries") or ():
-            provider = entry.get("secretsProvider") if isinstance(entry, dict) else None
-            is_ours = isinstance(provider, dict) and provider.get("type") == "service"
-            if is_ours and entry.get("kind") == Kind.SECRETS_MANAGER:
-                raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
+            if isinstance(entry, dict):
+                _refuse_own_secrets(entry.get("secretsProvider"))
         return await protocol.append(request)
 
     async def _checkpoint(self, request: web.Request) -> web.StreamResponse:
         self._going_on(request)
-        provider = (request[BODY].get("deployment") or {}).get("secrets_providers") or {}
-        if provider.get("type") == "service":
-            raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
+        _refuse_own_secrets((request[BODY].get("deployment") or {}).get("secrets_providers"))
         return await protocol.checkpoint(request)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -452,6 +450,13 @@ class StateServer:
             web.post(update + "/complete", self._complete),
             web.post(update + "/cancel", self._cancel),
         ]
+
+
+def _refuse_own_secrets(provider: object) -> None:
+    """Raise what is answered with 400 where a state is to have its secrets encrypted by this server, which never has a
+    key: neither plain `pulumi` nor we could read them from where they are stored."""
+    if isinstance(provider, dict) and provider.get("type") == "service":
+        raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
 
 
 async def _tags(request: web.Request) -> web.Response:

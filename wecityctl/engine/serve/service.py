@@ -59,7 +59,7 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         server = StateServer(stacks, tokens, log)
         await asyncio.to_thread(_go_on, stacks, log)
         runner = web.AppRunner(
-            server.application(listener.active.add),
+            server.application(listener.note_request),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_SECONDS,
