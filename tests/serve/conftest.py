@@ -197,8 +197,10 @@ class Pulumi:
 
     def run(self, server: Server, user: str, *arguments: str, code: int | None = 0) -> str:
         """What it prints; `code` is the exit code that is expected, `None` for any failure."""
-        # The first line says from where the token is.
-        return ended(self.at(server, user, *arguments), code).partition("PULUMI_ACCESS_TOKEN\n")[2]
+        # The first one logs in by itself, and says so.
+        return ended(self.at(server, user, *arguments), code).removeprefix(
+            "Logging in using access token from PULUMI_ACCESS_TOKEN\n"
+        )
 
 
 def ended(process: subprocess.Popen[str], code: int | None = 0) -> str:

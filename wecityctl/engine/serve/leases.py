@@ -35,8 +35,8 @@ Told = Callable[["Lease", str], None]
 @dataclass(slots=True)
 class Lease(Session):
     """An update, from the engine's request for it on. `until` is its end on the monotonic clock; `started` seconds
-    since 1970, 0 before it began. `over` says why nothing more is taken for it; empty while it may go on. `flaw` is
-    what `OpenStack.end` returned."""
+    since 1970, 0 before it began. `over` says why nothing more is taken for it; empty while it may go on. `refusal` is
+    why a batch of its journal was not kept, and so no later one; `flaw` what `OpenStack.end` returned."""
 
     id: str = ""
     about: About = field(default_factory=lambda: About("preview"))
@@ -45,6 +45,7 @@ class Lease(Session):
     until: float = 0.0
     started: int = 0
     over: str = ""
+    refusal: str = ""
     flaw: str = ""
     is_completed: bool = False
     succeeded: bool = False

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from wecityctl.engine import service_protocol as protocol
 from wecityctl.engine.lock import LockedError
+from wecityctl.engine.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
 from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError, Stacks, require_name
@@ -359,7 +360,20 @@ class StateServer:
         )
 
     async def _append(self, request: web.Request) -> web.StreamResponse:
-        self._going_on(request)
+        lease = self._going_on(request)
+        if lease.refusal:
+            # The engine sends several batches at once, and shows the last answer.
+            raise web.HTTPBadRequest(text=lease.refusal)
+        try:
+            return await self._keep(request)
+        except web.HTTPError as error:
+            lease.refusal = error.text or error.reason
+            raise
+        except WecityError as error:
+            lease.refusal = describe(error)
+            raise
+
+    async def _keep(self, request: web.Request) -> web.StreamResponse:
         for entry in request[BODY].get("entries") or ():
             if isinstance(entry, dict):
                 _refuse_own_secrets(entry.get("secretsProvider"))
