@@ -96,6 +96,7 @@ def test_a_damaged_file_is_told(path: Path, content: str) -> None:
         read_tokens(path)
 
 
+@pytest.mark.program
 def test_tokens_are_given_out_and_taken_back_on_the_command_line(path: Path) -> None:
     added = wecityctl("state", "token", "add", "ci", "--role", "update", "--stacks", "a.*", "--expires", "90d",
                       "--tokens", path)  # fmt: skip
