@@ -18,11 +18,12 @@ from typing import Final
 from uuid import uuid4
 
 from wecityctl.engine.lock import LockedError
-from wecityctl.engine.serve.stacks import WHO, Stacks
+from wecityctl.engine.serve.stacks import Stacks
 from wecityctl.engine.serve.tokens import Token, hashed
 from wecityctl.engine.service_protocol import Session
 from wecityctl.engine.updates import About
 from wecityctl.errors import WecityError
+from wecityctl.model.naming import WHO
 
 # The engine asks for this many seconds, and renews when half of them are over. Source: httpstate, `newUpdate`.
 LEASE_SECONDS: Final = 300

@@ -21,12 +21,12 @@ from wecityctl.engine.store_file import FileStore
 from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import whole
+from wecityctl.model.naming import WHO
 
 # As the engine names stacks. What ends in .json would be taken for another stack's state.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
 # The engine knows a stack that cannot be removed by this text alone.
 HAS_RESOURCES: Final = "Bad Request: Stack still contains resources."
-WHO: Final = "wecity.who"
 _ROOT = "pulumi:pulumi:Stack"
 
 
