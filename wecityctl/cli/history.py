@@ -11,6 +11,7 @@ import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
 from wecityctl.errors import NoSuchStackError
+from wecityctl.model.naming import WHO
 
 if TYPE_CHECKING:
     from wecityctl.engine.activity import Activity
@@ -60,6 +61,8 @@ def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": max(0, ended - started),
         "changes": changes,
         "objects": [],
+        # Noted by a state server: whose token it was.
+        "who": str((update.get("environment") or {}).get(WHO) or ""),
     }
 
 
@@ -72,15 +75,20 @@ def _row_of_activity(done: Activity) -> dict[str, Any]:
         "seconds": round(done.seconds),
         "changes": {"delete": done.deleted} if done.deleted else {},
         "objects": [{**asdict(item), "text": str(item)} for item in done.objects],
+        "who": "",
     }
 
 
 def _print(updates: list[dict[str, Any]]) -> None:
     from wecityctl.report.tables import new_table, print_table
 
-    table = new_table(("STARTED", "STACK", "OPERATION", "RESULT", "CHANGES"), prose=("CHANGES",))
+    # Only where somebody noted it: files and objects of a state have no users.
+    has_who = any(item["who"] for item in updates)
+    columns = ("STARTED", "STACK", "OPERATION", "RESULT", *(("WHO",) if has_who else ()), "CHANGES")
+    table = new_table(columns, prose=("CHANGES",))
     for item in updates:
         counts = " ".join(f"{key} {value}" for key, value in item["changes"].items())
         changes = "; ".join(filter(None, (counts, *(each["text"] for each in item["objects"])))) or "–"
-        table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], changes)
+        who = (item["who"] or "–",) if has_who else ()
+        table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], *who, changes)
     print_table(console(), table)

@@ -15,6 +15,7 @@ from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
 from wecityctl.cli._complete import complete_stack
 from wecityctl.cli._options import Yes
+from wecityctl.cli.state_serve import serve, token
 from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.model.words import counted
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from wecityctl.engine.backend import Backend
     from wecityctl.engine.state_care import Health
 
-app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend, move.")
+app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend, move, serve.")
 
 _Stack = Annotated[
     str,
@@ -261,6 +262,16 @@ def move(
         note("name it in the city's file now, as spec.state.backend")
         if backend.is_default and backend.passphrase is not None:
             note(f"other machines need the passphrase too: {backend.passphrase.source}")
+
+
+app.command(
+    "serve",
+    epilog=EPILOG.format(
+        "wecityctl state serve --backend file:///srv/city-state --tls-cert tls.crt --tls-key tls.key \\",
+        "    --tokens tokens.json --listen 0.0.0.0:8470",
+    ),
+)(serve)
+app.add_typer(token, name="token")
 
 
 def _backend(path: Path, *, moving: bool = False) -> Backend:

@@ -217,8 +217,10 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
 
 
 def open_states(url: str) -> StateStore:
-    """The store that its own `url` names. Raises what `open_objects` raises."""
-    return FileStore(file_path(url.partition("?")[0])) if url.startswith(SCHEME) else ObjectStore.open(url)
+    """The store at a URL that begins with `file://`, `s3://` or `postgres://`. Raises `ConfigurationError` for another
+    one, and what `open_objects` raises."""
+    root = _file_root(url)
+    return FileStore(root) if root is not None else ObjectStore.open(url)
 
 
 def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Passphrase | None:

@@ -11,51 +11,39 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
+from wecityctl.engine import service_protocol as protocol
 from wecityctl.engine.backend import open_states
 from wecityctl.engine.integrity import UNSOUND
-from wecityctl.engine.lock import LockedError
 from wecityctl.engine.outcome import describe
-from wecityctl.engine.sealing import Seal
+from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
 from wecityctl.engine.store import StateStore
-from wecityctl.engine.store_file import disk_error
-from wecityctl.engine.updates import KINDS, About, OpenStack, Update
+from wecityctl.engine.updates import OpenStack
 from wecityctl.engine.wire import CloseState, OpenState, StateClosed, StateOpened, adopt, incoming
 from wecityctl.errors import WecityError
-from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT
 
-ORGANIZATION = "organization"
 # The engine sends at most a hundred entries at once; one holds a resource's inputs and outputs.
 MAX_BODY = 1 << 30
 # The engine renews its lease all the time; an update ends with its run, which knows when the engine is gone.
 _NO_EXPIRY = 4102444800
-_UPDATE = "/api/stacks/{organization}/{project}/{stack}/{kind:" + "|".join(KINDS) + "}"
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
-class _Served:
-    """A stack that is served. `token` opens it, `update_token` the update that is under way."""
+class _Served(Session):
+    """A stack that is served. `token` opens it."""
 
-    item: OpenStack
-    token: str
-    update_token: str = ""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    token: str = field(default="", repr=False)
 
 
 _SERVED = web.AppKey("served", dict[str, _Served])
-_STACK = web.RequestKey("stack", _Served)
-_BODY = web.RequestKey("body", dict[str, Any])
 
 
 class StateService:
@@ -83,7 +71,7 @@ class StateService:
     def open(self, item: OpenStack) -> str:
         """Serve a stack; the token that opens it, and no other."""
         token = secrets.token_urlsafe(32)
-        self._served[item.stack] = _Served(item, token)
+        self._served[item.stack] = _Served(item, token=token)
         return token
 
     async def close(self, stack: str) -> str:
@@ -97,28 +85,14 @@ class StateService:
 
 
 @web.middleware
-async def _answers(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let nobody in without a token, and answer every failure in the form that the engine shows."""
-    try:
-        served = request[_STACK] = _admitted(request)
-        try:
-            request[_BODY] = await _body(request)
-            return await handler(request)
-        except BaseException:
-            if handler in (_append, _checkpoint) and served.item.update is not None:
-                served.item.update.refuse()
-            raise
-    except web.HTTPException as error:
-        return _failure(error.status, error.text or error.reason)
-    except LockedError as error:
-        return _failure(409, describe(error))
-    except WecityError as error:
-        # Not a status of 500 and more: the engine would ask again, five times.
-        return _failure(400, describe(error))
-    except OSError as error:
-        return _failure(400, describe(disk_error(error, Path(str(error.filename or "")))))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return _failure(400, f"{type(error).__name__}: {error}")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        request[SESSION] = _admitted(request)
+        return await protocol.in_session(request, handler, MAX_BODY)
+
+    return await protocol.answered(request, handle)
 
 
 def _admitted(request: web.Request) -> _Served:
@@ -137,168 +111,55 @@ def _admitted(request: web.Request) -> _Served:
     return served
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
-    found = await request.json() if request.body_exists else None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise web.HTTPBadRequest(text="the body is no object")
-    return found
-
-
-def _failure(status: int, message: str) -> web.Response:
-    return web.json_response({"code": status, "message": message}, status=status)
-
-
 async def _user(request: web.Request) -> web.Response:
-    known = {"githubLogin": ORGANIZATION, "name": ORGANIZATION}
-    return web.json_response({"id": ORGANIZATION, "email": "", "organizations": [known], **known})
+    return protocol.user(ORGANIZATION)
 
 
 async def _capabilities(request: web.Request) -> web.Response:
     return web.json_response({"capabilities": [{"capability": "batch-encrypt", "version": 1}]})
 
 
-async def _organization(request: web.Request) -> web.Response:
-    return web.json_response({"GitHubLogin": ORGANIZATION})
-
-
 async def _show(request: web.Request) -> web.Response:
-    stack = request[_STACK].item.stack
-    names = {"orgName": ORGANIZATION, "projectName": PROJECT, "stackName": stack}
+    names = protocol.names_of(request[SESSION].item.stack)
     return web.json_response({**names, "tags": {}, "version": 0, "activeUpdate": ""})
-
-
-async def _export(request: web.Request) -> web.Response:
-    item = request[_STACK].item
-    # As the engine itself notes a service's secrets provider.
-    service = {"url": f"http://{request.host}", "owner": ORGANIZATION, "project": PROJECT, "stack": item.stack}
-    found = await asyncio.to_thread(item.checkpoint, service)
-    answer: dict[str, Any] = {"version": found.version, "deployment": found.deployment}
-    return web.json_response({**answer, "features": list(found.features)} if found.features else answer)
-
-
-async def _encrypt(request: web.Request) -> web.Response:
-    seal = _seal(request)
-    return web.json_response({"ciphertext": seal.encrypt(request[_BODY]["plaintext"])})
-
-
-async def _decrypt(request: web.Request) -> web.Response:
-    seal = _seal(request)
-    return web.json_response({"plaintext": seal.decrypt(request[_BODY]["ciphertext"])})
-
-
-async def _encrypt_all(request: web.Request) -> web.Response:
-    seal = _seal(request)
-    return web.json_response({"ciphertexts": [seal.encrypt(item) for item in request[_BODY]["plaintexts"]]})
-
-
-async def _decrypt_all(request: web.Request) -> web.Response:
-    seal = _seal(request)
-    return web.json_response({"plaintexts": {item: seal.decrypt(item) for item in request[_BODY]["ciphertexts"]}})
-
-
-def _seal(request: web.Request) -> Seal:
-    seal = request[_STACK].item.seal
-    if seal is None:
-        raise web.HTTPBadRequest(
-            text="this service keeps no secrets of the stack: it has a secrets provider of its own"
-        )
-    return seal
 
 
 async def _create(request: web.Request) -> web.Response:
     """Ask for an update: it gets its number, and begins when it is started."""
-    served, body = request[_STACK], request[_BODY]
-    metadata: Mapping[str, Any] = body.get("metadata") or {}
-    kind = next(kind for kind in KINDS if kind == request.match_info["kind"])
-    about = About(kind, str(metadata.get("message") or ""), metadata.get("environment") or {})
-    async with served.turn:
-        update = await asyncio.to_thread(served.item.begin, about)
-        served.update_token = secrets.token_urlsafe(32)
+    session = request[SESSION]
+    about = protocol.about(request.match_info["kind"], request[BODY])
+    async with session.turn:
+        update = await asyncio.to_thread(session.item.begin, about)
+        session.update_token = secrets.token_urlsafe(32)
     return web.json_response({"updateID": update.id, "requiredPolicies": []})
 
 
 async def _start(request: web.Request) -> web.Response:
-    token = request[_STACK].update_token
-    return web.json_response({"version": 1, "token": token, "tokenExpiration": _NO_EXPIRY, "journalVersion": 1})
+    return protocol.begun(request[SESSION].update_token, 1, _NO_EXPIRY)
 
 
 async def _renew(request: web.Request) -> web.Response:
-    return web.json_response({"token": request[_STACK].update_token, "tokenExpiration": _NO_EXPIRY})
-
-
-async def _append(request: web.Request) -> web.Response:
-    entries = request[_BODY].get("entries")
-    if not isinstance(entries, list):
-        raise web.HTTPBadRequest(text="the body has no list of entries")
-    # What could not be replayed must not be acknowledged.
-    for entry in entries:
-        require_known(entry)
-    return await _keep(request, entries)
-
-
-async def _checkpoint(request: web.Request) -> web.Response:
-    """Take a whole state, from an engine that does not journal."""
-    return await _keep(request, [whole(request[_BODY]["deployment"])])
-
-
-async def _keep(request: web.Request, entries: list[Mapping[str, Any]]) -> web.Response:
-    served = request[_STACK]
-    async with served.turn:
-        await asyncio.to_thread(served.item.append, entries)
-    return web.json_response({})
-
-
-async def _events(request: web.Request) -> web.Response:
-    for event in request[_BODY].get("events") or ():
-        summary = event.get("summaryEvent")
-        if summary:
-            _under_way(request[_STACK]).note_changes(summary.get("resourceChanges") or {})
-    return web.json_response({})
+    return protocol.renewed(request[SESSION].update_token, _NO_EXPIRY)
 
 
 async def _complete(request: web.Request) -> web.Response:
-    served, succeeded = request[_STACK], request[_BODY].get("status") == "succeeded"
-    async with served.turn:
-        flaw = await asyncio.to_thread(served.item.end, succeeded=succeeded)
-    if flaw:
-        return _failure(400, f"{UNSOUND}: {flaw}")
-    return web.json_response({})
-
-
-def _under_way(served: _Served) -> Update:
-    if served.item.update is None:
-        raise web.HTTPNotFound(text="there is no such update")
-    return served.item.update
-
-
-async def _nothing(request: web.Request) -> web.Response:
-    """What the engine tells and nobody keeps."""
-    return web.json_response({})
+    session, succeeded = request[SESSION], request[BODY].get("status") == "succeeded"
+    async with session.turn:
+        return protocol.completed(await asyncio.to_thread(session.item.end, succeeded=succeeded))
 
 
 _ROUTES = (
-    # Asked hundreds of times, the others once or twice.
-    web.patch(_UPDATE + "/{id}/journalentries", _append),
+    protocol.JOURNAL_ROUTE,
     web.get("/api/user", _user),
     web.get("/api/capabilities", _capabilities),
-    web.get("/api/user/organizations/default", _organization),
-    web.get("/api/stacks/{organization}/{project}/{stack}", _show),
-    web.get("/api/stacks/{organization}/{project}/{stack}/export", _export),
-    web.patch("/api/stacks/{organization}/{project}/{stack}/tags", _nothing),
-    web.post("/api/stacks/{organization}/{project}/{stack}/encrypt", _encrypt),
-    web.post("/api/stacks/{organization}/{project}/{stack}/decrypt", _decrypt),
-    web.post("/api/stacks/{organization}/{project}/{stack}/batch-encrypt", _encrypt_all),
-    web.post("/api/stacks/{organization}/{project}/{stack}/batch-decrypt", _decrypt_all),
-    web.post("/api/stacks/{organization}/{project}/{stack}/decrypt/log-decryption", _nothing),
-    web.post("/api/stacks/{organization}/{project}/{stack}/decrypt/log-batch-decryption", _nothing),
-    web.post(_UPDATE, _create),
-    web.post(_UPDATE + "/{id}", _start),
-    web.patch(_UPDATE + "/{id}/checkpoint", _checkpoint),
-    web.post(_UPDATE + "/{id}/events/batch", _events),
-    web.post(_UPDATE + "/{id}/renew_lease", _renew),
-    web.post(_UPDATE + "/{id}/complete", _complete),
+    *protocol.STACK_ROUTES,
+    web.get(STACK_PATH, _show),
+    web.patch(STACK_PATH + "/tags", protocol.nothing),
+    web.post(UPDATE_PATH, _create),
+    web.post(UPDATE_PATH + "/{id}", _start),
+    *protocol.UPDATE_ROUTES,
+    web.post(UPDATE_PATH + "/{id}/renew_lease", _renew),
+    web.post(UPDATE_PATH + "/{id}/complete", _complete),
 )
 
 

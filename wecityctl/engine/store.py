@@ -58,6 +58,11 @@ class StateStore(ABC):
     def public_url(self) -> str:
         """The place as a user writes it."""
 
+    @property
+    @abstractmethod
+    def shown_url(self) -> str:
+        """The place without credentials."""
+
     @abstractmethod
     def where(self, key: str) -> str:
         """Where an object lies, for people."""
@@ -207,16 +212,21 @@ class StateStore(ABC):
             self.delete(before)
 
     def remove(self, stack: str) -> None:
-        """Remove a stack and what is kept about it. Only for stacks with no resources left. Raises `LockedError`."""
+        """Remove a stack and what is kept about it, with the engine's lock taken for it. Only for stacks with no
+        resources left. Raises `LockedError`."""
         with held_in_engine(self, stack):
-            for area in (layout.HISTORY, layout.BACKUPS):
-                self.clear(f"{area}/{stack}")
-            for end in layout.ENDS:
-                self.delete(f"{layout.state(stack, end)}.bak")
-                self.delete(layout.state(stack, end))
-            self.lines(stack).clear()
-            self.delete(layout.record(stack))
+            self.drop(stack)
         self.delete(layout.lock_note(stack))
+
+    def drop(self, stack: str) -> None:
+        """The same for whoever holds that lock."""
+        for area in (layout.HISTORY, layout.BACKUPS):
+            self.clear(f"{area}/{stack}")
+        for end in layout.ENDS:
+            self.delete(f"{layout.state(stack, end)}.bak")
+            self.delete(layout.state(stack, end))
+        self.lines(stack).clear()
+        self.delete(layout.record(stack))
 
     def prune(self, stack: str, keep: int) -> None:
         """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states.

@@ -32,6 +32,11 @@ class FileStore(StateStore):
         """The back end as a user writes it."""
         return file_url(self.root)
 
+    @property
+    def shown_url(self) -> str:
+        """The same."""
+        return self.public_url
+
     def where(self, key: str) -> str:
         """The path of an object's file."""
         return str(self.root / key)

@@ -35,6 +35,11 @@ class ObjectStore(StateStore):
         """The place as a user writes it."""
         return self._url
 
+    @property
+    def shown_url(self) -> str:
+        """The place without credentials."""
+        return self.objects.url
+
     def where(self, key: str) -> str:
         """The place and the key."""
         return f"{self.objects.url}: {key}"

@@ -22,18 +22,21 @@ from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.journal.log import Header, Writer
 from wecityctl.parts.catalogue import PULUMI_VERSION
 
-Kind = Literal["update", "preview", "refresh", "destroy"]
+# `import` is a state that was given as a whole: no engine asks for it as an update.
+Kind = Literal["update", "preview", "refresh", "destroy", "import"]
 KINDS: tuple[Kind, ...] = ("update", "preview", "refresh", "destroy")
 Entries = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the engine says of an update when it asks for one: for its history."""
+    """What the engine says of an update when it asks for one: for its history. `version` is the update's number, 0 for
+    none."""
 
     kind: Kind
     message: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
 
 
 class Update(Protocol):
@@ -138,7 +141,7 @@ class Running:
                 "message": self.about.message,
                 "environment": dict(self.about.environment),
                 "config": {},
-                "version": 0,
+                "version": self.about.version,
                 "result": "succeeded" if succeeded else "failed",
                 "endTime": int(time.time()),
                 "resourceChanges": self._changes,

@@ -13,6 +13,8 @@ PROJECT = "wecity"
 FIELD_MANAGER = "wecityctl"
 LABEL_PREFIX = "wecity.dev"
 MANAGED_BY = "wecityctl"
+# In the environment of an update in a stack's history: whose token of a state server it was.
+WHO = "wecity.who"
 # The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
 DIGEST_KEY = "city/digest-key"
 

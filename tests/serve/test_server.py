@@ -1,0 +1,306 @@
+"""Who may ask the state server what, what it bounds, and what is left when something ends at the wrong moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import signal
+import socket
+import ssl
+import time
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.test_state_service import made
+from tests.serve.conftest import Client, Server
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
+from wecityctl.engine.serve.listening import parse_address
+from wecityctl.engine.serve.log import FAILURE_SECONDS, FAILURES, Failures, ServerLog
+from wecityctl.engine.serve.stacks import Stacks, require_name
+from wecityctl.engine.serve.tokens import Role, add_token, read_tokens, remove_token
+from wecityctl.engine.updates import About
+from wecityctl.errors import ConfigurationError
+
+pytestmark = [pytest.mark.program]
+
+STACK = "one.base.main"
+ROOT = "/api/stacks/organization/wecity"
+PLACE = f"{ROOT}/{STACK}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stack(server: Server) -> None:
+    for name in (STACK, "city.tenant.water.main"):
+        assert server.client("uma").ask("POST", ROOT, {"stackName": name}) == (200, {})
+
+
+def test_roles_and_stacks_bound_what_a_token_may_do(server: Server) -> None:
+    pia, uma, tom = (server.client(name) for name in ("pia", "uma", "tom"))
+    state = {"version": 3, "deployment": {"manifest": {}, "resources": [made("root")["state"]]}}
+    for client, method, path, body, wanted in (
+        (pia, "GET", "/api/user", None, 200),
+        (pia, "GET", f"{PLACE}/export", None, 200),
+        (pia, "POST", f"{PLACE}/preview", {}, 200),
+        (pia, "POST", f"{PLACE}/update", {"options": {"dryRun": True}}, 200),
+        (pia, "POST", f"{PLACE}/update", {}, 403),
+        (pia, "POST", f"{PLACE}/refresh", {}, 403),
+        (pia, "POST", f"{PLACE}/destroy", {}, 403),
+        (pia, "POST", ROOT, {"stackName": "one.base.other"}, 403),
+        (uma, "POST", f"{PLACE}/import", state, 403),
+        (uma, "DELETE", PLACE, None, 403),
+        (uma, "POST", ROOT, {"stackName": "one.base.other", "state": state}, 403),
+        (uma, "POST", f"{PLACE}/update/foreign-lock/cancel", None, 403),
+        (tom, "GET", PLACE, None, 403),
+        (tom, "POST", f"{PLACE}/update", {}, 403),
+        (tom, "POST", ROOT, {"stackName": "city.tenant.health.main"}, 403),
+        (tom, "GET", f"{ROOT}/city.tenant.water.main", None, 200),
+        (pia, "GET", f"{ROOT}/one.base.none", None, 404),
+        (pia, "GET", "/api/stacks/organization/other/x", None, 404),
+        (pia, "GET", f"/api/stacks/else/wecity/{STACK}", None, 404),
+        (pia, "GET", "/api/orgs/organization/members", None, 404),
+        (uma, "POST", ROOT, {"stackName": STACK}, 409),
+        (uma, "POST", ROOT, {"stackName": "../../../x"}, 400),
+        (uma, "POST", ROOT, {"stackName": "x.json.y"}, 400),
+        (uma, "GET", f"{ROOT}/..%2F..%2Fx/export", None, 400),
+        (uma, "POST", f"{PLACE}/encrypt", {"plaintext": "eA=="}, 400),
+    ):
+        code, answer = client.ask(method, path, body)
+        assert code == wanted, (method, path, answer)
+        assert code < 300 or answer["message"], path
+    assert [item["stackName"] for item in tom.ask("GET", "/api/user/stacks")[1]["stacks"]] == ["city.tenant.water.main"]
+    assert len(pia.ask("GET", "/api/user/stacks")[1]["stacks"]) == 2
+
+
+def test_nobody_is_let_in_without_a_good_token(server: Server) -> None:
+    path, update = server.client("uma").begin(STACK)
+    other, _ = server.client("tom").begin("city.tenant.water.main", "preview")
+    good = server.tokens["ada"]
+    for wrong in (
+        "",
+        "token",
+        f"token {good}x",
+        f"Basic {good}",
+        f"update-token {good}",
+        f"token {server.tokens['old']}",
+    ):
+        stranger = Client(f"127.0.0.1:{server.port}", server.authority.cert, wrong)
+        assert stranger.ask("GET", "/api/user")[0] in (401, 429), wrong
+        assert stranger.ask("PATCH", f"{path}/journalentries", {"entries": []})[0] in (403, 429), wrong
+    # The token of an update is for that update alone; a user's is for none.
+    assert update.ask("PATCH", f"{other}/journalentries", {"entries": []})[0] == 403
+    assert update.ask("GET", f"{PLACE}/export")[0] in (401, 429)
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"}) == (200, {})
+    # Asked again after a lost answer; and nothing follows the end.
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"}) == (200, {})
+    code, answer = update.ask("PATCH", f"{path}/journalentries", {"entries": [made("root")]})
+    assert (code, "it has ended" in answer["message"]) == (403, True)
+
+
+def test_many_failures_are_refused_and_do_not_shut_out_others(server: Server) -> None:
+    stranger = Client(f"127.0.0.1:{server.port}", server.authority.cert, "token wrong")
+    codes = [stranger.ask("GET", "/api/user")[0] for _ in range(FAILURES + 2)]
+    assert codes[-1] == 429
+    assert server.client("pia").ask("GET", "/api/user")[0] == 200
+    assert len([line for line in server.lines() if line["status"] == 429]) == 0
+
+
+def test_failures_are_counted_by_address_and_forgotten() -> None:
+    now = [0.0]
+    failures = Failures(lambda: now[0])
+    assert [failures.add("a")[0] for _ in range(FAILURES)] == [0] * FAILURES
+    assert failures.add("a") == (int(FAILURE_SECONDS), False)
+    assert failures.add("b") == (0, True)
+    now[0] = FAILURE_SECONDS
+    assert failures.add("a") == (0, True)
+
+
+def test_only_tls_is_spoken_and_not_the_old_one(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
+        plain.sendall(b"GET /api/user HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"HTTP" not in plain.recv(100)
+    context = ssl.create_default_context(cadata=server.authority.cert.decode())
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError), socket.create_connection(("127.0.0.1", server.port), timeout=10) as opened:
+        context.wrap_socket(opened, server_hostname="127.0.0.1")
+
+
+def test_a_renewed_certificate_is_taken_and_a_bad_one_is_not(server: Server) -> None:
+    def serial() -> str:
+        context = ssl.create_default_context(cadata=server.authority.cert.decode())
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as found,
+        ):
+            return str((found.getpeercert() or {})["serialNumber"])
+
+    def renewals(result: str) -> int:
+        return len([line for line in server.lines("certificate") if line["result"] == result])
+
+    def reload(result: str) -> None:
+        before = renewals(result)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 20
+        while renewals(result) == before:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    before = serial()
+    server.renew()
+    reload("renewed")
+    renewed = serial()
+    assert renewed != before
+    good = server.file("tls.key").read_bytes()
+    server.file("tls.key").write_bytes(server.authority.server().key)
+    reload("refused")
+    assert serial() == renewed
+    server.file("tls.key").write_bytes(good)
+    reload("renewed")
+
+
+def test_bodies_are_bounded_also_when_compressed(server: Server) -> None:
+    uma = server.client("uma")
+    bomb = gzip.compress(b'{"metadata": {"message": "' + b"a" * (5 << 20) + b'"}}')
+    code, answer = uma.ask("POST", f"{PLACE}/update", bomb, **{"Content-Encoding": "gzip"})
+    assert (code, "larger than" in answer["message"]) == (413, True)
+    for bad in (b"{", b"[]", b"\xff", b'{"options": 1}', b'{"metadata": [1]}'):
+        assert uma.ask("POST", f"{PLACE}/update", bad)[0] == 400, bad
+    path, update = uma.begin(STACK)
+    for bad in (b"{}", b'{"entries": [1]}', b'{"entries": [{"version": 2}]}'):
+        assert update.ask("PATCH", f"{path}/journalentries", bad)[0] == 400, bad
+    # What came in between is missing.
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("root")]})[0] == 400
+    assert update.ask("POST", f"{path}/complete", {"status": "failed"})[0] == 200
+
+
+def test_a_second_update_is_told_who_has_the_stack(server: Server) -> None:
+    uma, ada = server.client("uma"), server.client("ada")
+    path, update = uma.begin(STACK)
+    created = ada.ask("POST", f"{PLACE}/update", {})[1]["updateID"]
+    code, answer = ada.ask("POST", f"{PLACE}/update/{created}", {})
+    assert (code, "being changed by uma: update since" in answer["message"]) == (409, True)
+    shown = ada.ask("GET", PLACE)[1]
+    assert (shown["activeUpdate"], shown["currentOperation"]["author"]) == (path.rpartition("/")[2], "uma")
+    assert ada.ask("DELETE", f"{PLACE}?force=true")[0] == 409
+    assert ada.ask("POST", f"{PLACE}/update/{path.rpartition('/')[2]}/cancel")[0] == 200
+    assert update.ask("POST", f"{path}/renew_lease", {"duration": 300})[0] == 403
+    history = ada.ask("GET", f"{PLACE}/updates?pageSize=1&page=1")[1]["updates"]
+    assert [(item["environment"]["wecity.who"], item["result"]) for item in history] == [("uma", "failed")]
+
+
+def test_whose_token_is_removed_is_out_also_in_the_middle(server: Server) -> None:
+    tokens = server.file("tokens.json")
+    server.tokens["bob"], _ = add_token(tokens, "bob", Role.UPDATE, (), timedelta(days=1))
+    path, update = server.client("bob").begin(STACK)
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("root")]}) == (200, {})
+    remove_token(tokens, "bob")
+    code, answer = update.ask("PATCH", f"{path}/journalentries", {"entries": [made("one", operation=2)]})
+    assert (code, "was removed" in answer["message"]) == (403, True)
+    assert server.client("bob").ask("GET", "/api/user")[0] in (401, 429)
+    assert server.client("ada").ask("POST", f"{PLACE}/update/{path.rpartition('/')[2]}/cancel")[0] == 200
+    # What was acknowledged is there.
+    assert len(server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]) == 1
+
+
+def test_a_second_server_on_the_directory_is_refused(server: Server) -> None:
+    if not server.backend.startswith("file://"):
+        pytest.skip("the kernel locks directories alone")
+    second = Server(server.directory, server.backend, server.authority)
+    with pytest.raises(AssertionError, match="another server has the states"):
+        second.start()
+    assert second.process is not None
+    assert second.process.wait(10) == 2
+
+
+def test_a_stopped_server_ends_what_runs_and_the_next_goes_on(server: Server) -> None:
+    path, update = server.client("uma").begin(STACK)
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("two", operation=2)]}) == (200, {})
+    assert server.end() == 0
+    server.start()
+    resources = server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]
+    assert "two" in [item["urn"].rpartition("::")[2] for item in resources]
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": []})[0] == 403
+    log = server.file("log.jsonl").read_text()
+    assert not any(token in log or token.rpartition("_")[2] in log for token in server.tokens.values())
+    assert {"who", "what", "status", "stack", "ms"} <= set(
+        next(line for line in server.lines() if line["what"] == "journal" and line["status"] == 200)
+    )
+
+
+class Told(list[str]):
+    """What was told of updates that have ended."""
+
+    def __call__(self, lease: Lease, why: str) -> None:
+        self.append(why)
+
+
+async def test_a_lease_ends_by_its_own_time_and_for_somebody_else_alone(tmp_path: Path) -> None:
+    """The wall clock is not asked; an update whose lease has expired goes on until another one wants the stack."""
+    now = [1000.0]
+    stacks, told = Stacks(f"file://{tmp_path}/state", 10), Told()
+    add_token(tmp_path / "tokens", "uma", Role.UPDATE)
+    (uma,) = read_tokens(tmp_path / "tokens")
+    leases = Leases(stacks, told, lambda: now[0])
+    stacks.create(STACK)
+
+    def request() -> Lease:
+        return leases.request(STACK, About("update"), uma, previews=False)
+
+    first = await leases.start(request())
+    now[0] += LEASE_SECONDS - 1
+    with pytest.raises(LockedError, match="being changed by uma"):
+        await leases.start(request())
+    leases.renew(first, LEASE_SECONDS)
+    now[0] += LEASE_SECONDS - 1
+    with pytest.raises(LockedError):
+        await leases.start(request())
+    # Expired, and still going on: the engine's machine was asleep.
+    now[0] += 2
+    first.item.append([made("root")])
+    assert not first.over
+    leases.renew(first, 10)
+    now[0] += 31
+    second = await leases.start(request())
+    assert first.over == told[0] == "its lease expired and another update began"
+    assert len((await asyncio.to_thread(second.item.checkpoint, {})).deployment["resources"]) == 1
+    assert await leases.complete(second, succeeded=True) == ""
+    found = [(item["version"], item["result"]) for item in stacks.history(STACK)]
+    assert found == [(2, "succeeded"), (1, "failed")]
+
+
+def test_addresses_and_names() -> None:
+    assert parse_address("127.0.0.1:8470") == ("127.0.0.1", 8470)
+    assert parse_address("[::1]:0") == ("::1", 0)
+    for wrong in ("8470", ":8470", "::1:8470", "host:", "host:x", "host:70000"):
+        with pytest.raises(ConfigurationError):
+            parse_address(wrong)
+    assert require_name("city.tenant.water-bureau.main")
+    for wrong in ("", ".", "..", ".x", "a/b", "a\n", "ä", "a" * 101, "a.json"):
+        with pytest.raises(ConfigurationError):
+            require_name(wrong)
+
+
+def test_a_log_that_cannot_be_written_says_so_later() -> None:
+    class Full(StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "full")
+            return super().write(text)
+
+    stream = Full()
+    log = ServerLog(stream)
+    log.write("request", who="ada", error="")
+    stream.full = False
+    log.write("request", who="ada", error="")
+    found: dict[str, Any] = json.loads(stream.getvalue())
+    assert (found["missing"], found["who"], "error" in found) == (1, "ada", False)

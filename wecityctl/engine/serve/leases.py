@@ -1,0 +1,226 @@
+"""The updates that engines run through the server: one change of a stack at a time, each under a lease.
+
+An engine renews its lease while it lives. Time is monotonic, so that no change of the clock ends a lease. An update
+whose lease has expired goes on for as long as nobody else wants the stack: the next update, or an administrator, ends
+it, and what it has journaled is in the stack's state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+from wecityctl.engine.lock import LockedError
+from wecityctl.engine.serve.stacks import Stacks
+from wecityctl.engine.serve.tokens import Token, hashed
+from wecityctl.engine.service_protocol import Session
+from wecityctl.engine.updates import About
+from wecityctl.errors import WecityError
+from wecityctl.model.naming import WHO
+
+# The engine asks for this many seconds, and renews when half of them are over. Source: httpstate, `newUpdate`.
+LEASE_SECONDS: Final = 300
+_SHORTEST_SECONDS: Final = 30
+_KEPT: Final = 1000
+_MOST_AT_ONCE: Final = 256
+Told = Callable[["Lease", str], None]
+
+
+@dataclass(slots=True)
+class Lease(Session):
+    """An update, from the engine's request for it on. `until` is its end on the monotonic clock; `started` seconds
+    since 1970, 0 before it began. `over` says why nothing more is taken for it; empty while it may go on. `refusal` is
+    why a batch of its journal was not kept, and so no later one; `flaw` what `OpenStack.end` returned."""
+
+    id: str = ""
+    about: About = field(default_factory=lambda: About("preview"))
+    holder: Token | None = None
+    previews: bool = False
+    until: float = 0.0
+    started: int = 0
+    over: str = ""
+    refusal: str = ""
+    flaw: str = ""
+    is_completed: bool = False
+    succeeded: bool = False
+
+    @property
+    def stack(self) -> str:
+        return self.item.stack
+
+    @property
+    def who(self) -> str:
+        return self.holder.name if self.holder is not None else "?"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has come to its end, and the stack has the state that comes of it."""
+        return bool(self.over) and self.item.update is None
+
+
+class Leases:
+    """All updates that the server knows. `told` hears of each one that has ended, and how."""
+
+    def __init__(self, stacks: Stacks, told: Told, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stacks, self._told, self._clock = stacks, told, clock
+        self._turns: dict[str, asyncio.Lock] = {}
+        # Everything by its id: requested, running, ended. The oldest ended ones are forgotten.
+        self._known: OrderedDict[str, Lease] = OrderedDict()
+        self._by_token: dict[str, Lease] = {}
+        self._changing: dict[str, Lease] = {}
+        self.is_closing = False
+
+    def turn_of(self, stack: str) -> asyncio.Lock:
+        """What whoever begins or ends something on a stack holds meanwhile."""
+        return self._turns.setdefault(stack, asyncio.Lock())
+
+    def find(self, update: str) -> Lease | None:
+        """The update with this id."""
+        return self._known.get(update)
+
+    def with_token(self, given: str) -> Lease | None:
+        """The update with this token."""
+        return self._by_token.get(hashed(given))
+
+    def changing(self, stack: str) -> Lease | None:
+        """The update that changes the stack."""
+        return self._changing.get(stack)
+
+    def request(self, stack: str, about: About, holder: Token, *, previews: bool) -> Lease:
+        """Note that an engine wants to update the stack. Raises `WecityError` for too many at once."""
+        self._forget()
+        waiting = sum(1 for lease in self._known.values() if not lease.over)
+        if waiting >= _MOST_AT_ONCE or self.is_closing:
+            raise WecityError(
+                "the server is being stopped" if self.is_closing else f"{waiting} updates are under way already",
+                resolution="try again later",
+            )
+        lease = Lease(
+            self._stacks.open(stack, previews=previews),
+            id=str(uuid4()),
+            about=about,
+            holder=holder,
+            previews=previews,
+            until=self._clock() + LEASE_SECONDS,
+        )
+        self._known[lease.id] = lease
+        return lease
+
+    async def start(self, lease: Lease) -> Lease:
+        """Begin the update. Raises `LockedError` while another one changes the stack."""
+        async with self.turn_of(lease.stack):
+            if lease.started or lease.over:
+                raise WecityError("the update was started already")
+            if not lease.previews:
+                await self.make_room(lease.stack)
+                await asyncio.to_thread(self._begin, lease)
+                self._changing[lease.stack] = lease
+            else:
+                lease.item.begin(About("preview"))
+            lease.started = int(time.time())
+            lease.until = self._clock() + LEASE_SECONDS
+            lease.update_token = secrets.token_urlsafe(32)
+            self._by_token[hashed(lease.update_token)] = lease
+        return lease
+
+    def _begin(self, lease: Lease) -> None:
+        self._stacks.require(lease.stack)
+        self._stacks.release(lease.stack)
+        about = lease.about
+        version = self._stacks.next_version(lease.stack)
+        lease.about = About(about.kind, about.message, {**about.environment, WHO: lease.who}, version)
+        lease.item.begin(lease.about)
+
+    async def make_room(self, stack: str) -> None:
+        """End an update of the stack whose lease has expired, or that could not be brought to its end before.
+
+        With the stack's turn. Raises `LockedError` for a live one.
+        """
+        held = self._changing.get(stack)
+        if held is None:
+            return
+        if held.over or held.until <= self._clock():
+            await self._end(held, held.over or "its lease expired and another update began")
+            return
+        since = datetime.fromtimestamp(held.started, UTC).isoformat()
+        left = max(0, round(held.until - self._clock()))
+        raise LockedError(
+            f"{stack} is being changed by {held.who}: {held.about.kind} since {since}",
+            details=f"its lease ends in {left} s unless it is renewed",
+            resolution="wait until it has ended; if it is dead for certain, an administrator ends it: pulumi cancel",
+        )
+
+    def renew(self, lease: Lease, seconds: int) -> int:
+        """Prolong the lease; when it ends, in seconds since 1970."""
+        length = min(max(seconds, _SHORTEST_SECONDS), LEASE_SECONDS)
+        lease.until = max(lease.until, self._clock() + length)
+        return self.expiry(lease)
+
+    def expiry(self, lease: Lease) -> int:
+        """When the lease ends, in seconds since 1970."""
+        return int(time.time() + lease.until - self._clock())
+
+    async def complete(self, lease: Lease, *, succeeded: bool) -> str:
+        """End the update as its engine says; why the engine would refuse the state that it has left."""
+        async with self.turn_of(lease.stack):
+            if not lease.is_settled:
+                lease.is_completed = True
+                await self._end(lease, "it has ended", succeeded=succeeded)
+        return lease.flaw
+
+    async def cancel(self, lease: Lease, who: str) -> None:
+        """End the update because `who` says so. Nothing more is taken from its engine."""
+        async with self.turn_of(lease.stack):
+            if not lease.is_settled:
+                await self._end(lease, f"{who} has cancelled it")
+
+    async def _end(self, lease: Lease, why: str, *, succeeded: bool = False) -> None:
+        """Bring the update to its end, with the stack's turn. Where that fails it can be tried again."""
+        lease.over = lease.over or why
+        async with lease.turn:
+            update = lease.item.update
+            try:
+                lease.flaw = await asyncio.to_thread(lease.item.end, succeeded=succeeded)
+            except LockedError:
+                # Somebody has taken its lock away: the journal stays, and the next update replays it.
+                self._changing.pop(lease.stack, None)
+                raise
+            except BaseException:
+                lease.item.update = update
+                raise
+        lease.succeeded = succeeded
+        if self._changing.get(lease.stack) is lease:
+            del self._changing[lease.stack]
+            await asyncio.to_thread(self._stacks.prune, lease.stack)
+        self._known.move_to_end(lease.id)
+        self._told(lease, why)
+
+    async def close(self) -> list[str]:
+        """End every update, because the server stops; what could not be brought to its end."""
+        self.is_closing = True
+        failed = []
+        for lease in list(self._changing.values()):
+            try:
+                async with self.turn_of(lease.stack):
+                    await self._end(lease, "the server was stopped")
+            except WecityError as error:
+                failed.append(f"{lease.stack}: {error.message}")
+        return failed
+
+    def _forget(self) -> None:
+        """Drop previews and requests whose lease has expired, and the oldest of what has ended."""
+        now = self._clock()
+        for lease in list(self._known.values()):
+            if not lease.over and lease.until <= now and self._changing.get(lease.stack) is not lease:
+                lease.over, lease.item.update = "its lease expired", None
+        ended = [lease for lease in self._known.values() if lease.is_settled]
+        for lease in ended[: max(0, len(ended) - _KEPT)]:
+            del self._known[lease.id]
+            self._by_token.pop(hashed(lease.update_token), None)

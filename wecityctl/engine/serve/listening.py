@@ -1,0 +1,198 @@
+"""The TLS port of the state server: bounded connections, and certificates that are renewed while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from wecityctl.engine.serve.log import ServerLog
+from wecityctl.errors import ConfigurationError
+
+MAX_CONNECTIONS: Final = 512
+_HANDSHAKE_SECONDS: Final = 10.0
+# From the end of the handshake to the end of a connection's first request line and headers.
+_FIRST_REQUEST_SECONDS: Final = 20.0
+_LOOK_SECONDS: Final = 5.0
+_BACKLOG: Final = 128
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """The server's TLS settings, 1.2 at least. Raises `ConfigurationError` for a pair that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # A key with a passphrase is refused: OpenSSL would ask on the terminal for it.
+        context.load_cert_chain(cert, key, password=_refuse)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            "the certificate cannot be used",
+            details=f"{cert}, {key}: {reason}",
+            resolution="name PEM files that belong together, the key without a passphrase: --tls-cert, --tls-key",
+        ) from error
+    return context
+
+
+def _refuse() -> str:
+    raise ValueError("the key has a passphrase")
+
+
+class _Closed(asyncio.Protocol):
+    """What a connection gets that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """End it."""
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
+@dataclass(slots=True)
+class _Connection:
+    """When a connection was accepted, in seconds of the monotonic clock, and whether it has sent a request."""
+
+    accepted: float
+    has_asked: bool = False
+
+
+class Listener:
+    """Listens on one address."""
+
+    def __init__(self, address: tuple[str, int], cert: Path, key: Path, log: ServerLog) -> None:
+        """Read the certificate and open the port. Raises `ConfigurationError`."""
+        self._cert, self._key, self._log = cert, key, log
+        self._context = tls_context(cert, key)
+        self._seen = self._look()
+        self._socket = _opened(address)
+        self._server: asyncio.Server | None = None
+        self._handle: web.Server | None = None
+        self._connections: dict[web.RequestHandler, _Connection] = {}
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._socket.getsockname()[:2]
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+    async def open(self, handle: web.Server) -> None:
+        """Let clients in."""
+        self._handle = handle
+        self._server = await self._serve(self._context)
+
+    async def _serve(self, context: ssl.SSLContext) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            self._connected,
+            sock=self._socket.dup(),
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            backlog=_BACKLOG,
+        )
+
+    def _connected(self) -> asyncio.Protocol:
+        assert self._handle is not None
+        now = time.monotonic()
+        self._connections = {each: known for each, known in self._connections.items() if _is_open(each, known, now)}
+        if len(self._connections) >= MAX_CONNECTIONS:
+            return _Closed()
+        handler = self._handle()
+        self._connections[handler] = _Connection(now)
+        asyncio.get_running_loop().call_later(
+            _HANDSHAKE_SECONDS + _FIRST_REQUEST_SECONDS, self._drop_if_silent, handler
+        )
+        return handler
+
+    def note_request(self, handler: web.RequestHandler) -> None:
+        """Note that a request has come over a connection."""
+        if known := self._connections.get(handler):
+            known.has_asked = True
+
+    def _drop_if_silent(self, handler: web.RequestHandler) -> None:
+        known = self._connections.get(handler)
+        if known is not None and not known.has_asked and isinstance(handler.transport, asyncio.WriteTransport):
+            handler.transport.abort()
+
+    async def renew(self, *, force: bool = False) -> None:
+        """Take the certificate as it is now for new connections, if it has changed. One that cannot be used is told in
+        the log, and the one before stays."""
+        seen = self._look()
+        if (seen == self._seen and not force) or self._server is None:
+            return
+        self._seen = seen
+        try:
+            context = await asyncio.to_thread(tls_context, self._cert, self._key)
+        except ConfigurationError as error:
+            self._log.write("certificate", result="refused", reason=f"{error.message}: {error.details}")
+            return
+        before, self._server = self._server, await self._serve(context)
+        before.close()
+        self._log.write("certificate", result="renewed")
+
+    async def watch(self) -> None:
+        """Look for a renewed certificate for as long as the server runs."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            with suppress(OSError):
+                await self.renew()
+
+    def close(self) -> None:
+        """Let nobody in any more; connections that are open stay."""
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+
+    def _look(self) -> tuple[tuple[int, ...], ...]:
+        found: list[tuple[int, ...]] = []
+        for path in (self._cert, self._key):
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(())
+            else:
+                found.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(found)
+
+
+def _is_open(handler: web.RequestHandler, known: _Connection, now: float) -> bool:
+    """Whether a connection is there, or its handshake may still be under way."""
+    return handler.transport is not None or (not known.has_asked and now < known.accepted + _HANDSHAKE_SECONDS)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """The host and the port in `HOST:PORT` or `[IPV6]:PORT`. Raises `ConfigurationError`."""
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ConfigurationError(
+            f"{text!r} is no address to listen on", resolution="write HOST:PORT, such as 127.0.0.1:8470 or [::1]:8470"
+        )
+    return host, int(port)
+
+
+def _opened(address: tuple[str, int]) -> socket.socket:
+    try:
+        family, kind, number, _, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, number)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.setblocking(False)
+            found.bind(where)
+        except BaseException:
+            found.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"{address[0]}:{address[1]} cannot be listened on",
+            details=str(error.strerror or error),
+            resolution="choose another address: --listen HOST:PORT",
+        ) from error
+    return found

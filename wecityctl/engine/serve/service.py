@@ -1,0 +1,119 @@
+"""Runs the state server until it is told to stop: opens its parts, takes signals, and ends everything in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from aiohttp import web
+
+from wecityctl.engine.serve.listening import Listener, parse_address
+from wecityctl.engine.serve.log import ServerLog
+from wecityctl.engine.serve.server import StateServer
+from wecityctl.engine.serve.stacks import Stacks
+from wecityctl.engine.serve.tokens import TokenFile
+from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.paths import private_dir
+
+_THREADS: Final = 32
+_SHUTDOWN_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the server is started with: the URL of the states' place, `HOST:PORT`, the PEM files of its certificate and
+    key, the file of tokens, and how many updates of a stack are kept."""
+
+    backend: str
+    listen: str
+    cert: Path
+    key: Path
+    tokens: Path
+    keep: int
+
+
+def serve(options: Options, log: IO[str], ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the URL once clients are let in.
+
+    SIGHUP reads the certificate anew. Raises `ConfigurationError` for options that cannot be used, before anybody is
+    let in, and `DeploymentError` for updates that could not be brought to their end.
+    """
+    asyncio.run(_serve(options, ServerLog(log), ready))
+
+
+async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+    address, tokens = parse_address(options.listen), TokenFile(options.tokens)
+    stacks = Stacks(options.backend, options.keep)
+    with _alone(stacks.root):
+        listener = Listener(address, options.cert, options.key, log)
+        server = StateServer(stacks, tokens, log)
+        await asyncio.to_thread(_go_on, stacks, log)
+        runner = web.AppRunner(
+            server.application(listener.note_request),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        renewals: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: renewals.add(loop.create_task(listener.renew(force=True))))
+        watching = loop.create_task(listener.watch())
+        await listener.open(runner.server)
+        log.write("started", url=listener.url, backend=stacks.url)
+        ready(listener.url)
+        await stop.wait()
+        watching.cancel()
+        listener.close()
+        failed = await server.close()
+        await runner.cleanup()
+        log.write("stopped", failed=failed or None)
+    if failed:
+        raise DeploymentError(
+            "some updates could not be brought to their end", details="\n".join(failed), resolution="start it again"
+        )
+
+
+def _go_on(stacks: Stacks, log: ServerLog) -> None:
+    """Put into the states what was journaled before the server, or a run, was killed. What somebody else holds stays:
+    whoever wants that stack is told."""
+    for stack in stacks.left_behind():
+        try:
+            stacks.release(stack)
+        except WecityError as error:
+            log.write("left-behind", stack=stack, result="stays", reason=f"{error.message}: {error.details}")
+        else:
+            log.write("left-behind", stack=stack, result="replayed")
+
+
+@contextmanager
+def _alone(root: Path | None) -> Iterator[None]:
+    """Keep a second server from the same directory. Raises `ConfigurationError`."""
+    if root is None:
+        yield
+        return
+    path = private_dir(root / ".wecity") / "serve.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"another server has the states in {root}", resolution="stop it first, or name another place"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
