@@ -87,9 +87,12 @@ async def in_session(
         except TimeoutError:
             raise web.HTTPRequestTimeout(text=f"the body was not there within {seconds:.0f} s") from None
         return await handler(request)
-    except BaseException:
+    except BaseException as error:
         session = request.get(SESSION)
-        if request.path.endswith(_KEPT) and session is not None and session.item.update is not None:
+        # The engine sends these again before any later batch: one that is too large in halves, one whose connection
+        # broke as it was. Source: httpstate/journal, `sendBatch` and `sendBatches`.
+        comes_again = isinstance(error, web.HTTPRequestEntityTooLarge) or request.transport is None
+        if request.path.endswith(_KEPT) and not comes_again and session is not None and session.item.update is not None:
             session.item.update.refuse()
         raise
 

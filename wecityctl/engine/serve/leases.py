@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -198,7 +199,9 @@ class Leases:
         lease.succeeded = succeeded
         if self._changing.get(lease.stack) is lease:
             del self._changing[lease.stack]
-            await asyncio.to_thread(self._stacks.prune, lease.stack)
+            # The update has ended; the next one prunes what is too much.
+            with suppress(WecityError, OSError):
+                await asyncio.to_thread(self._stacks.prune, lease.stack)
         self._known.move_to_end(lease.id)
         self._told(lease, why)
 
