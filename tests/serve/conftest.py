@@ -203,6 +203,10 @@ class Pulumi:
             stderr=subprocess.STDOUT,
         )
 
+    def beside(self, server: Server, *arguments: str) -> subprocess.Popen[str]:
+        """Start it on the server's own back end."""
+        return self.start(server.backend, arguments, **server.environment)
+
     def at(self, server: Server, user: str, *arguments: str) -> subprocess.Popen[str]:
         """Start it as a user of the server."""
         extra = {"PULUMI_ACCESS_TOKEN": server.tokens[user], "SSL_CERT_FILE": str(server.file("ca.pem"))}

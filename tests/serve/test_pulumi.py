@@ -79,7 +79,7 @@ def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(serv
     # A second one is refused, with who has the stack; plain pulumi on the directory too.
     refused = pulumi.run(server, "ada", "up", "--yes", "--skip-preview", *at, code=None)
     assert "being changed by uma" in refused
-    directly = ended(pulumi.start(server.backend, ("up", "--yes", "--skip-preview", *at)), None)
+    directly = ended(pulumi.beside(server, "up", "--yes", "--skip-preview", *at), None)
     assert "locked" in directly
     assert "may not do this" in pulumi.run(server, "pia", "cancel", "--yes", stack, code=None)
     # An administrator ends it: its engine is told, and what it has made is in the state.
@@ -102,10 +102,10 @@ def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(serv
     pulumi.run(server, "uma", "up", "--yes", "--skip-preview", *at)
     # Without the server, plain pulumi on the directory sees it all.
     server.end()
-    listed = json.loads(ended(pulumi.start(server.backend, ("stack", "ls", "--json"))))
+    listed = json.loads(ended(pulumi.beside(server, "stack", "ls", "--json")))
     assert [(item["name"], item["resourceCount"]) for item in listed] == [(stack, 7)]
-    ended(pulumi.start(server.backend, ("destroy", "--yes", *at)))
-    assert "update" in ended(pulumi.start(server.backend, ("stack", "history", *at)))
+    ended(pulumi.beside(server, "destroy", "--yes", *at))
+    assert "update" in ended(pulumi.beside(server, "stack", "history", *at))
     server.start()
     assert json.loads(pulumi.run(server, "pia", "stack", "ls", "--json"))[0]["resourceCount"] == 0
 

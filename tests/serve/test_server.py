@@ -229,10 +229,8 @@ def test_whose_token_is_removed_is_out_also_in_the_middle(server: Server) -> Non
     assert "kept" in [item["urn"].rpartition("::")[2] for item in resources]
 
 
-def test_a_second_server_on_the_directory_is_refused(server: Server) -> None:
-    if not server.backend.startswith("file://"):
-        pytest.skip("the kernel locks directories alone")
-    second = Server(server.directory, server.backend, server.authority)
+def test_a_second_server_on_the_same_place_is_refused(server: Server) -> None:
+    second = Server(server.directory, server.backend, server.authority, environment=server.environment)
     with pytest.raises(AssertionError, match="another server has the states"):
         second.start()
     assert second.process is not None

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -20,8 +17,7 @@ from wecityctl.engine.serve.log import ServerLog
 from wecityctl.engine.serve.server import StateServer
 from wecityctl.engine.serve.stacks import Stacks
 from wecityctl.engine.serve.tokens import TokenFile
-from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
-from wecityctl.paths import private_dir
+from wecityctl.errors import DeploymentError, WecityError
 
 _THREADS: Final = 32
 _SHUTDOWN_SECONDS: Final = 5.0
@@ -54,7 +50,7 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     address, tokens = parse_address(options.listen), TokenFile(options.tokens)
     stacks = Stacks(options.backend, options.keep)
-    with _alone(stacks.root):
+    with stacks.alone():
         listener = Listener(address, options.cert, options.key, log)
         server = StateServer(stacks, tokens, log)
         await asyncio.to_thread(_go_on, stacks, log)
@@ -97,23 +93,3 @@ def _go_on(stacks: Stacks, log: ServerLog) -> None:
             log.write("left-behind", stack=stack, result="stays", reason=f"{error.message}: {error.details}")
         else:
             log.write("left-behind", stack=stack, result="replayed")
-
-
-@contextmanager
-def _alone(root: Path | None) -> Iterator[None]:
-    """Keep a second server from the same directory. Raises `ConfigurationError`."""
-    if root is None:
-        yield
-        return
-    path = private_dir(root / ".wecity") / "serve.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"another server has the states in {root}", resolution="stop it first, or name another place"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)

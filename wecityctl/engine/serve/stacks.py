@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from wecityctl.engine.backend import open_states
 from wecityctl.engine.integrity import flaw
 from wecityctl.engine.lock import Lock, LockedError, held_in_engine, locks_on, require_free
 from wecityctl.engine.moved import require_here
-from wecityctl.engine.store_file import FileStore
+from wecityctl.engine.run_locks import locks_in
 from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import whole
@@ -27,6 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
 # The engine knows a stack that cannot be removed by this text alone.
 HAS_RESOURCES: Final = "Bad Request: Stack still contains resources."
 _ROOT = "pulumi:pulumi:Stack"
+# No city has a name with a blank, so this is no lock of one.
+_SERVER: Final = "state server"
 
 
 class StackHasResourcesError(WecityError):
@@ -56,10 +59,20 @@ class Stacks:
         """The place, without credentials."""
         return self._store.shown_url
 
-    @property
-    def root(self) -> Path | None:
-        """The directory of states in local files."""
-        return self._store.root if isinstance(self._store, FileStore) else None
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep a second server from the same place. Raises `ConfigurationError`."""
+        locks = locks_in(self._store)
+        try:
+            if not locks.take(_SERVER, alone=True):
+                raise ConfigurationError(
+                    f"another server has the states in {self.url}",
+                    details="\n".join(locks.holders((_SERVER,))),
+                    resolution="stop it first, or name another place",
+                )
+            yield
+        finally:
+            locks.release()
 
     def names(self) -> list[str]:
         """Every stack."""
