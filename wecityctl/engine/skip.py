@@ -121,7 +121,11 @@ class Skipper:
 
     def _probe(self) -> None:
         for cloud, cluster in self._clusters.items():
-            stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud and stack.layer != LANDING]
+            stacks = [
+                stack.name
+                for stack in self._plan.stacks
+                if stack.cloud == cloud and stack.layer != LANDING and stack.name not in self._options.given
+            ]
             noted = {name: self._records[name] for name in stacks if self._may_skip and self._is_plausible(name)}
             kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
             try:
