@@ -103,3 +103,201 @@ def test_a_deployer_changes_an_app_and_makes_one(quay: Quay) -> None:
     assert done.stack("base.main")["outcome"] == "skipped"
     again = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes")
     assert "nothing to change" in again.out
+
+
+def test_the_operator_serves_the_new_app_and_sees_nothing_else_to_change(quay: Quay) -> None:
+    """Routes are the entry point's, which all tenants share."""
+    done = quay.operator.run("up", quay.files, "--yes", "-o", "json")
+    assert done.stack("entry")["outcome"] == "succeeded"
+    assert not [item for item in done.result()["stacks"] if item["changes"] and not item["stack"].endswith("entry")]
+    assert "nothing to change" in quay.operator.run("preview", quay.files, "--detailed-exitcode").out
+    assert set(objects_in_state(quay.backend, NAME)) == quay.cluster.objects_of(NAME)
+
+
+def test_two_deployers_side_by_side(quay: Quay) -> None:
+    for tenant in TENANTS:
+        quay.files.component(f"{tenant}-app")["env"] = {"SEASON": "autumn"}
+    quay.files.save()
+    of = {tenant: quay.of(tenant) for tenant in TENANTS}
+    with (
+        quay.desks["parks"].running("up", of["parks"], "--only", "parks", "--yes") as one,
+        quay.desks["library"].running("up", of["library"], "--only", "library", "--yes") as two,
+    ):
+        told = [each.communicate(timeout=200)[0] for each in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), told
+    for tenant in TENANTS:
+        found = quay.cluster.get("deployment", f"{tenant}-app-web", "-n", f"{tenant}-internet")
+        env = found["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert {"name": "SEASON", "value": "autumn"} in env
+
+
+def test_what_is_no_deployers_is_refused_before_anything_is_done(quay: Quay) -> None:
+    """Exit code 3, and the message names the missing right."""
+    quay.files.component("library-app")["env"] = {"SEASON": "winter"}
+    quay.files.save()
+    parks, files, before = quay.desks["parks"], quay.of("parks"), quay.states()
+    refused = [
+        ("up", files, "--yes"),
+        ("up", files, "--yes", "--only", "library"),
+        ("up", files, "--yes", "--only", "parks", "--only", "base"),
+        ("up", files, "--yes", "--only", "application", f"--confirm={NAME}", "--take-over"),
+        ("destroy", files, f"--confirm={NAME}"),
+        ("destroy", files, f"--confirm={NAME}", "--only", "library"),
+        ("destroy", files, f"--confirm={NAME}", "--only", "parks", "--delete-data"),
+        ("refresh", files),
+        ("policy", "refresh", files, "--yes"),
+    ]
+    for command in refused:
+        done = parks.run(*command, code=3)
+        assert f"manage cities.wecity.dev/{NAME}" in done.err, done
+        assert "→" in done.err
+    assert quay.states() == before
+
+
+def test_changes_of_what_bounds_a_tenant_are_the_operators(quay: Quay) -> None:
+    quay.files.one("Tenant", "parks")["spec"]["quota"]["cpu"] = "200"
+    quay.files.component("parks-app")["env"] = {"SEASON": "spring"}
+    before = quay.states()
+    done = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes", code=3)
+    assert "patch resourcequotas in namespace parks-internet" in done.err
+    assert "nothing was changed" in done.err
+    assert "--only parks" in done.err
+    assert quay.states() == before
+    quay.files.one("Tenant", "parks")["spec"]["quota"]["cpu"] = "2"
+    # A first use of a capability: its password, and the Job that makes its account with the administrator's.
+    quay.files.add("parks.yaml", app("meadows", "parks", uses=({"capability": "cache", "as": "store"},)))
+    done = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes", code=3)
+    assert "the secret store lacks 1 value" in done.err
+    assert quay.states() == before
+    quay.files.remove("App", "meadows")
+
+
+def test_drift_of_what_a_deployer_builds_on_is_the_operators(quay: Quay) -> None:
+    quay.cluster.kubectl("delete", "priorityclass", f"{NAME}-platform")
+    done = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes", "-o", "json")
+    assert done.changes() == {"update Deployment parks-internet/parks-app-web"}
+    done = quay.operator.run("up", quay.files, "--yes", "--only", "base", "-o", "json")
+    assert f"create PriorityClass {NAME}-platform" in done.changes()
+
+
+def test_a_deployer_has_no_right_beyond_its_namespaces(quay: Quay) -> None:
+    """All that the authorizer gives in any namespace that is not the tenant's, and over the whole cluster."""
+    for place in ("library-internet", "platform-application", "kube-system", "default"):
+        assert _rights(quay.kubectl("parks"), place) == {
+            ("deploy", "tenants.wecity.dev", f"{NAME}.parks"),
+            ("get", "namespaces", "kube-system"),
+            ("get", "namespaces", "parks-internet"),
+        }, place
+
+
+def _rights(who: Cluster, place: str) -> set[tuple[str, str, str]]:
+    """(verb, resource, name) of everything that is given in a namespace, but what everybody has who has signed in."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": place}}
+    status = json.loads(who.kubectl("create", "--validate=false", "-f", "-", "-o", "json", stdin=json.dumps(review)))[
+        "status"
+    ]
+    assert not status["incomplete"]
+    found = {
+        (verb, f"{resource}.{group}" if group else resource, name)
+        for rule in status["resourceRules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames") or [""]
+    }
+    return {right for right in found if not right[1].startswith("self")}
+
+
+def test_within_its_namespaces_a_deployer_writes_apps_and_no_more(quay: Quay) -> None:
+    parks, space = quay.kubectl("parks"), ("-n", "parks-internet")
+    tried: list[tuple[str, ...]] = [
+        ("label", "namespace", "parks-internet", "pod-security.kubernetes.io/enforce=privileged", "--overwrite"),
+        ("delete", "namespace", "parks-internet"),
+        ("delete", "networkpolicy", "default-deny", *space),
+        ("delete", "networkpolicy", "allow-dns", *space),
+        ("patch", "networkpolicy", "allow-dns", *space, "--type=merge", "-p", '{"spec": {"egress": [{}]}}'),
+        ("patch", "resourcequota", "quota", *space, "--type=merge", "-p", '{"spec": {"hard": {"requests.cpu": "99"}}}'),
+        ("delete", "resourcequota", "quota", *space),
+        ("delete", "limitrange", "defaults", *space),
+        ("delete", "role", "tenant-deployer", *space),
+        ("create", "rolebinding", "mine", "--clusterrole=cluster-admin", "--user=x", *space),
+        ("create", "role", "mine", "--verb=*", "--resource=*", *space),
+        ("create", "clusterrolebinding", "mine", "--clusterrole=cluster-admin", "--user=x"),
+        ("run", "shell", "--image=registry.example/shell", *space),
+        ("exec", "-it", "deploy/parks-app-web", *space, "--", "id"),
+        ("create", "token", "parks-app", *space),
+        ("create", "token", "operator", "-n", "default"),
+        ("get", "pods", *space, "--as=system:admin"),
+        ("get", "nodes"),
+        ("get", "secrets", "-A"),
+        ("delete", "validatingadmissionpolicy", f"{NAME}-privileged-pods"),
+        ("delete", "clusterrole", f"{NAME}.parks.deployer"),
+        ("get", "secret", "-n", "library-internet"),
+        ("get", "secret", "-n", "platform-application"),
+        ("delete", "deployment", "--all", "-n", "library-internet"),
+    ]
+    for command in tried:
+        assert "orbidden" in parks.kubectl(*command, code=1), command
+    for item in _objects(quay):
+        refused = item["metadata"].pop("refused")
+        told = parks.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(item), code=None)
+        assert refused in told if refused else "created" in told, (item, told)
+
+
+def _objects(quay: Quay) -> Iterator[dict[str, Any]]:
+    """Objects of a deployer's kinds; each says in its metadata with which words it is refused, if it is."""
+    live = quay.cluster.get("deployment", "parks-app-web", "-n", "parks-internet")
+    spec = live["spec"]["template"]["spec"]
+    red = "red line "
+    pods: list[tuple[str, dict[str, Any]]] = [
+        ("", {}),
+        (f"{red}privileged-pods", {"hostNetwork": True}),
+        (f"{red}privileged-pods", {"volumes": [*spec["volumes"], {"name": "root", "hostPath": {"path": "/"}}]}),
+        (f"{red}tenant-deployers", {"priorityClassName": "system-node-critical"}),
+        (f"{red}tenant-deployers", {"priorityClassName": f"{NAME}-platform"}),
+        (f"{red}tenant-deployers", {"nodeName": "simulated-0"}),
+    ]
+    for refused, more in pods:
+        template = {**live["spec"]["template"], "spec": {**spec, **more}}
+        yield _object("apps/v1", "Deployment", refused, spec={**live["spec"], "template": template})
+    services: list[tuple[str, dict[str, Any]]] = [
+        ("", {}),
+        (f"{red}tenant-deployers", {"type": "NodePort"}),
+        (f"{red}tenant-deployers", {"type": "LoadBalancer"}),
+        (f"{red}tenant-deployers", {"type": "ExternalName", "externalName": "registry.example"}),
+        (f"{red}tenant-deployers", {"externalIPs": ["203.0.113.7"]}),
+    ]
+    for refused, more in services:
+        yield _object("v1", "Service", refused, spec={"ports": [{"port": 80}], "selector": {"a": "b"}, **more})
+    token = {"kubernetes.io/service-account.name": "parks-app"}
+    yield _object(
+        "v1", "Secret", f"{red}tenant-deployers", type="kubernetes.io/service-account-token", annotations=token
+    )
+    own = {"matchLabels": {"app.kubernetes.io/part-of": "parks"}}
+    cache = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "platform-application"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "cache"}},
+    }
+    gateway = {**cache, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}
+    other = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "library-internet"}}}
+    policies: list[tuple[str, dict[str, Any]]] = [
+        ("", {"podSelector": own, "ingress": [{"from": [{"podSelector": own}]}]}),
+        ("", {"podSelector": own, "ingress": [{"from": [gateway]}]}),
+        ("", {"podSelector": own, "egress": [{"to": [cache]}]}),
+        (f"{red}network-fences", {"podSelector": {}, "egress": [{"to": [cache]}]}),
+        (f"{red}network-fences", {"podSelector": own, "egress": [{"to": [gateway]}]}),
+        (f"{red}network-fences", {"podSelector": own, "egress": [{"to": [other]}]}),
+        (f"{red}network-fences", {"podSelector": own, "egress": [{}]}),
+        (f"{red}network-fences", {"podSelector": own, "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}),
+        (f"{red}network-fences", {"podSelector": own, "ingress": [{"from": [other]}]}),
+        (f"{red}network-fences", {"podSelector": own, "ingress": [{}]}),
+        (f"{red}network-fences", {"podSelector": own, "ingress": [{"from": [{"namespaceSelector": {}}]}]}),
+    ]
+    for refused, spec in policies:
+        types = [name for name, rules in (("Ingress", "ingress"), ("Egress", "egress")) if rules in spec]
+        yield _object("networking.k8s.io/v1", "NetworkPolicy", refused, spec={**spec, "policyTypes": types})
+
+
+def _object(api_version: str, kind: str, refused: str, annotations: Any = None, **content: Any) -> dict[str, Any]:
+    metadata = {"name": "tried", "namespace": "parks-internet", "annotations": annotations or {}, "refused": refused}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
