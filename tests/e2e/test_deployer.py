@@ -6,6 +6,7 @@ What they may do is done, side by side; all else is tried with the same credenti
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ import yaml
 
 from tests.e2e.files import CityFiles, app, hamlet
 from tests.e2e.machine import Cluster, Machine, machine, objects_in_state
+from tests.support.s3_server import S3Server, s3_server
 from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.parts import locate
 
 pytestmark = pytest.mark.cluster
 
@@ -46,6 +49,9 @@ class Quay:
     def kubeconfig(self, who: str) -> Path:
         return self.operator.root / f"{who}.kubeconfig"
 
+    def token(self, who: str) -> Path:
+        return self.operator.root / f"{who}.token"
+
     def kubectl(self, tenant: str) -> Cluster:
         """kubectl with a deployer's credentials."""
         return Cluster(self.kubeconfig(tenant))
@@ -55,12 +61,15 @@ class Quay:
         return {path.name: path.read_bytes() for path in (self.backend / ".pulumi" / "stacks").rglob("*.json")}
 
 
-def _credentials(cluster: Cluster, account: str, path: Path) -> Path:
-    """The kubeconfig of a service account, which stands for a user of the cluster's sign-in."""
+def _credentials(cluster: Cluster, account: str, path: Path, token_file: Path | None = None) -> Path:
+    """The kubeconfig of a service account, which stands for a user of the cluster's sign-in; with its token in it, or
+    in a file beside it."""
     cluster.kubectl("create", "serviceaccount", account, "-n", "default")
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     token = cluster.kubectl("create", "token", account, "-n", "default", "--duration=24h").strip()
-    config["users"][0]["user"] = {"token": token}
+    config["users"][0]["user"] = {"tokenFile": str(token_file)} if token_file else {"token": token}
+    if token_file:
+        token_file.write_text(token)
     path.write_text(yaml.safe_dump(config))
     path.chmod(0o600)
     return path
@@ -75,7 +84,9 @@ def quay(home: Machine) -> Iterator[Quay]:
     bound = ("--clusterrole=wecityctl", "--serviceaccount=default:operator")
     cluster.kubectl("create", "clusterrolebinding", "wecityctl", *bound)
     with machine(PASSPHRASE) as operator, machine(PASSPHRASE) as parks, machine(PASSPHRASE) as library:
-        access = _credentials(cluster, "operator", operator.root / "operator.kubeconfig")
+        access = _credentials(
+            cluster, "operator", operator.root / "operator.kubeconfig", operator.root / "operator.token"
+        )
         for tenant in TENANTS:
             _credentials(cluster, f"{tenant}-ci", operator.root / f"{tenant}.kubeconfig")
         backend = operator.root / "share"
@@ -301,3 +312,68 @@ def _objects(quay: Quay) -> Iterator[dict[str, Any]]:
 def _object(api_version: str, kind: str, refused: str, annotations: Any = None, **content: Any) -> dict[str, Any]:
     metadata = {"name": "tried", "namespace": "parks-internet", "annotations": annotations or {}, "refused": refused}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
+
+
+def test_no_state_has_the_credentials_of_an_operator_with_a_token_file(quay: Quay) -> None:
+    """Whoever has the passphrase and may read a stack reads the kubeconfig of its last run."""
+    token = quay.token("operator").read_text()
+    told = quay.operator.run("env", quay.files, "-o", "json").json()
+    command = [str(locate("pulumi")), "-C", told["directory"], "stack", "export", "--show-secrets", "--stack"]
+    for stack in (f"{NAME}.base.main", f"{NAME}.platform.application.main"):
+        done = subprocess.run(
+            [*command, stack],
+            env=quay.operator.environment(**told["variables"]),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "tokenFile" in done.stdout
+        assert token not in done.stdout
+
+
+def test_on_s3_a_deployers_keys_write_its_own_stack_alone(quay: Quay) -> None:
+    stack, keys = f"{NAME}.tenant.parks.main", ("parkskey", "parkssecret0123")
+    with s3_server(quay.operator.root, "states", iam=True) as s3:
+        s3.add_user(*keys)
+        s3.put_policy("states", _bucket_policy(keys[0], stack))
+        root, own = s3.environment, s3.environment_of(*keys)
+        quay.operator.run("state", "move", quay.files, "--to", s3.url("states"), "--yes", env=root)
+        next(quay.files.documents("City"))["spec"]["state"]["backend"] = s3.url("states")
+        quay.files.component("parks-app")["env"] = {"SEASON": "monsoon"}
+        quay.files.save()
+        parks, files = quay.desks["parks"], quay.of("parks")
+        done = parks.run("up", files, "--only", "parks", "--yes", "-o", "json", env=own)
+        assert done.changes() == {"update Deployment parks-internet/parks-app-web"}
+        before = _stored(s3)
+        told = parks.run("secrets", "set", files, "library/token", env=own, stdin="mine", code=None)
+        assert (told.code, "access" in told.err.lower()) == (3, True), told
+        assert _stored(s3) == before
+        quay.operator.run("secrets", "set", quay.files, "library/token", env=root, stdin="theirs")
+
+
+def _bucket_policy(access: str, stack: str) -> dict[str, Any]:
+    """What the how-to says that a deployer writes; all of the rest it reads."""
+    written = [
+        f".pulumi/stacks/wecity/{stack}.json*",
+        f".pulumi/history/wecity/{stack}/*",
+        f".pulumi/backups/wecity/{stack}/*",
+        f".pulumi/locks/organization/wecity/{stack}/*",
+    ]
+    whom = {"Effect": "Allow", "Principal": {"AWS": [access]}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {**whom, "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::states"},
+            {**whom, "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::states/*"},
+            {
+                **whom,
+                "Action": ["s3:PutObject", "s3:DeleteObject"],
+                "Resource": [f"arn:aws:s3:::states/{key}" for key in written],
+            },
+        ],
+    }
+
+
+def _stored(s3: S3Server) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in s3.buckets.rglob("*.json")}
