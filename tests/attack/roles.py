@@ -38,7 +38,14 @@ OPERATOR = "roles-operator"
 @pytest.fixture(scope="session")
 def city(api_server: ControlPlane) -> ControlPlane:
     """A city with its roles and lines, a tenant's and a platform's namespace, and one with Secrets to be had."""
-    tenant = Tenant("parks", "parks", "digital-government", Quota("1", "1Gi", "1Gi"), (PEOPLE["tenant"],), deployers=(PEOPLE["deployer"],))
+    tenant = Tenant(
+        "parks",
+        "parks",
+        "digital-government",
+        Quota("1", "1Gi", "1Gi"),
+        (PEOPLE["tenant"],),
+        deployers=(PEOPLE["deployer"],),
+    )
     spaces = [namespace(CITY.name, SPACE), namespace(CITY.name, PLATFORM, tenant="")]
     plain = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}}
     managing = {

@@ -68,13 +68,21 @@ class S3Server:
         assert done.returncode == 0, done.stderr
 
     def put_policy(self, bucket: str, policy: Mapping[str, Any]) -> None:
-        """Set a bucket's policy. Signed as AWS Signature Version 4 says; no client here has this call."""
-        body, host = json.dumps(policy).encode(), f"127.0.0.1:{self.port}"
+        """Set a bucket's policy."""
+        self._put(bucket, "policy=", json.dumps(policy).encode())
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make a bucket with an access control list, which one that is a mere directory lacks."""
+        self._put(bucket, "", b"")
+
+    def _put(self, bucket: str, query: str, body: bytes) -> None:
+        """A PUT, signed as AWS Signature Version 4 says; no client here has these calls."""
+        host = f"127.0.0.1:{self.port}"
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {"host": host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(), "x-amz-date": now}
         names = ";".join(signed)
         headers = "".join(f"{name}:{value}\n" for name, value in signed.items())
-        request = f"PUT\n/{bucket}\npolicy=\n{headers}\n{names}\n{signed['x-amz-content-sha256']}"
+        request = f"PUT\n/{bucket}\n{query}\n{headers}\n{names}\n{signed['x-amz-content-sha256']}"
         scope = f"{now[:8]}/{REGION}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         key = f"AWS4{self.secret}".encode()
@@ -84,7 +92,7 @@ class S3Server:
         signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={self.access}/{scope}, {signature}"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
-            connection.request("PUT", f"/{bucket}?policy=", body, signed)
+            connection.request("PUT", f"/{bucket}?{query}".rstrip("?"), body, signed)
             answer = connection.getresponse()
             assert answer.status in (200, 204), answer.read()
 
@@ -121,8 +129,9 @@ def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3S
     extended attributes."""
     (port,) = free_ports(1)
     server = S3Server(port, "testaccesskey", "testsecretkey0123", directory / "buckets")
-    for name in buckets:
-        (server.buckets / name).mkdir(parents=True)
+    server.buckets.mkdir(parents=True)
+    for name in () if iam else buckets:
+        (server.buckets / name).mkdir()
     command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--keep-alive"]
     if iam:
         (directory / "iam").mkdir()
@@ -136,6 +145,8 @@ def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3S
         )  # fmt: skip
     try:
         wait_for_port(port, process, log)
+        for name in buckets if iam else ():
+            server.make_bucket(name)
         yield server
     finally:
         process.kill()
