@@ -139,9 +139,8 @@ class Forward:
 
     def _take_as_given(self, stack: str) -> StackResult:
         """Raises `AuthenticationError` where the stack has nothing yet that others could build on."""
-        if self._context.state(stack) is None or (
-            self._context.layer(stack) != "secrets" and self._context.typed(stack) is None
-        ):
+        # A city of which nothing needs a value has no secret store.
+        if self._context.layer(stack) != "secrets" and self._context.typed(stack) is None:
             raise AuthenticationError(
                 f"{stack} is not up, and these credentials may not make it",
                 resolution="have the city's operator bring it up first",
