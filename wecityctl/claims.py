@@ -21,6 +21,7 @@ from wecityctl.placement import Placement
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
+    from wecityctl.kube.resource import Object, ResourceType
 
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
 
@@ -69,17 +70,29 @@ def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
 def _taken(city: City, cluster: Cluster, names: frozenset[str]) -> Mapping[str, str]:
     """Those of the names that are there and not the city's, with the city whose they are (`""`: none's)."""
     from wecityctl.engine.live import ask
+    from wecityctl.kube.errors import Forbidden
     from wecityctl.kube.resource import meta
 
     async def look(client: KubeClient) -> dict[str, str]:
         served = await client.resource("v1", "Namespace")
-        there = {
-            str(meta(item)["name"]): str((meta(item).get("labels") or {}).get(CITY_LABEL, ""))
-            for item in await client.list(served, metadata_only=True)
-        }
+        try:
+            found = await client.list(served, metadata_only=True)
+        except Forbidden:
+            # Who may not list them, such as a tenant's deployer, may still read some; the others he does not make.
+            found = [item for name in sorted(names) if (item := await _readable(client, served, name)) is not None]
+        there = {str(meta(item)["name"]): str((meta(item).get("labels") or {}).get(CITY_LABEL, "")) for item in found}
         return {name: there[name] for name in sorted(names & there.keys()) if there[name] != city.name}
 
     return ask(cluster, look)
+
+
+async def _readable(client: KubeClient, served: ResourceType, name: str) -> Object | None:
+    from wecityctl.kube.errors import Forbidden, NotFound
+
+    try:
+        return await client.get(served, name)
+    except (Forbidden, NotFound):
+        return None
 
 
 def _refusal(cloud: str, taken: Mapping[str, str]) -> ConfigurationError:

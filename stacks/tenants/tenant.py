@@ -13,6 +13,7 @@ from wecityctl.model.outputs import TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
 from wecityctl.stacks import duties, network, pods
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope
+from wecityctl.stacks.tenants import deployers
 from wecityctl.stacks.tenants.app import Application
 
 
@@ -27,6 +28,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     opened = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
     for application in applications:
         application.move_in(*opened[application.app.zone])
+    scope.add_all([*deployers.clusterwide(inputs.city, tenant, [place.namespace for place in places.values()])])
     routes = [route for application in applications for route in application.routes]
     return to_json(
         TenantOutputs(
@@ -110,6 +112,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     ]
     built = inside.add_all(fences)
     inside.add_all([*administration(tenant, place.namespace), *duties.bindings(scope.inputs.city, place.namespace)])
+    inside.add_all([*deployers.namespaced(tenant, place.namespace)])
     return namespace, built
 
 

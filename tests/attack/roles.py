@@ -17,6 +17,7 @@ from wecityctl.policy.admission import held_by
 from wecityctl.policy.rules import RULES
 from wecityctl.stacks.base.kubernetes import manager
 from wecityctl.stacks.duties import bindings, cluster_roles
+from wecityctl.stacks.tenants.deployers import clusterwide, namespaced
 from wecityctl.stacks.tenants.tenant import administration
 
 RBAC = "rbac.authorization.k8s.io"
@@ -27,6 +28,7 @@ PEOPLE = {
     "security": "sec@x.example",
     "audit": "aud@x.example",
     "tenant": "parks@x.example",
+    "deployer": "dep@x.example",
     "manager": "ci@x.example",
 }
 # Somebody who operates the cluster: every right in the groups of workloads, and none over the city.
@@ -36,7 +38,14 @@ OPERATOR = "roles-operator"
 @pytest.fixture(scope="session")
 def city(api_server: ControlPlane) -> ControlPlane:
     """A city with its roles and lines, a tenant's and a platform's namespace, and one with Secrets to be had."""
-    tenant = Tenant("parks", "parks", "digital-government", Quota("1", "1Gi", "1Gi"), (PEOPLE["tenant"],))
+    tenant = Tenant(
+        "parks",
+        "parks",
+        "digital-government",
+        Quota("1", "1Gi", "1Gi"),
+        (PEOPLE["tenant"],),
+        deployers=(PEOPLE["deployer"],),
+    )
     spaces = [namespace(CITY.name, SPACE), namespace(CITY.name, PLATFORM, tenant="")]
     plain = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}}
     managing = {
@@ -47,6 +56,7 @@ def city(api_server: ControlPlane) -> ControlPlane:
         "subjects": [{"apiGroup": RBAC, "kind": "User", "name": PEOPLE["manager"]}],
     }
     made = [*spaces, plain, *cluster_roles(CITY), *manager(CITY), managing, *administration(tenant, SPACE)]
+    made += [*namespaced(tenant, SPACE), *clusterwide(CITY, tenant, [SPACE])]
     made += [item for place in (SPACE, PLATFORM) for item in (*bindings(CITY, place), *inhabitants(place))]
     made += [of_city(item, CITY.name) for item in operator(OPERATOR, ["", "apps", "batch"])]
     made += [of_city(item, CITY.name) for each in RULES for item in held_by(each, CITY, OWN_IMAGES)]

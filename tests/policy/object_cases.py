@@ -19,7 +19,7 @@ import yaml
 
 from tests.stacks.cities import IMAGES, city
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings
+from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings, Quota, Tenant
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
 from wecityctl.policy.model import Manifest, Posture
@@ -27,6 +27,8 @@ from wecityctl.stacks.catalogue import load_catalogue
 
 DIRECTORY = Path(__file__).with_name("objects")
 NAMESPACE = "parks-extranet"
+# Who deploys the tenant that the namespace is of.
+DEPLOYER = "dep@x.example"
 # The built images of the recipes; the other references of the tests are of no registry that this city allows.
 OWN_IMAGES = {
     **IMAGES,
@@ -81,7 +83,9 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
     )
     settings = KubernetesSettings(zone_ingress_classes={"ex": "between"})
     main = Cloud("main", "local", ("internet", "extranet", "ex"), kubernetes=settings)
-    return city(**{"name": name, "compliance": compliance, "clouds": (main,), **changes})
+    quota = Quota("8", "16Gi", "100Gi")
+    parks = Tenant("parks", "parks", "digital-government", quota, deployers=(DEPLOYER,))
+    return city(**{"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks,), **changes})
 
 
 def posture(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> Posture:

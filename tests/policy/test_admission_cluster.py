@@ -25,6 +25,7 @@ from wecityctl.policy.plain_secrets_admission import readable
 from wecityctl.policy.rules import RULES, rule
 from wecityctl.stacks.base.kubernetes import manager
 from wecityctl.stacks.duties import bindings, cluster_roles
+from wecityctl.stacks.tenants.deployers import clusterwide, namespaced
 
 pytestmark = pytest.mark.cluster
 
@@ -54,6 +55,7 @@ def fenced(api_server: ControlPlane) -> Iterator[ControlPlane]:
     for city in (CITY, OTHER):
         made += [*cluster_roles(city), *manager(city), *held(city)]
     made += [*operator(OPERATOR, GROUPS), *_namespaces(), *bindings(CITY, NAMESPACE)]
+    made += [*namespaced(CITY.tenants[0], NAMESPACE), *clusterwide(CITY, CITY.tenants[0], [NAMESPACE])]
     api_server.kubectl("apply", "--server-side", "-f", "-", stdin=as_list(made))
     until(lambda: all(refusal(api_server, case) for case in last_of_each_rule()))
     yield api_server

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
+import http.client
+import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,11 +48,53 @@ class S3Server:
     @property
     def environment(self) -> dict[str, str]:
         """The AWS variables with which a program reaches this server and asks no metadata service."""
+        return self.environment_of(self.access, self.secret)
+
+    @staticmethod
+    def environment_of(access: str, secret: str) -> dict[str, str]:
+        """The same with another user's keys."""
         return {
-            "AWS_ACCESS_KEY_ID": self.access,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_ACCESS_KEY_ID": access,
+            "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def add_user(self, access: str, secret: str) -> None:
+        """Make a user who may do nothing yet. The server needs `iam`."""
+        address = f"http://127.0.0.1:{self.port}"
+        admin = ("admin", "--access", self.access, "--secret", self.secret, "--endpoint-url", address)
+        new = ("create-user", "--access", access, "--secret", secret, "--role", "user")
+        done = subprocess.run([str(program()), *admin, *new], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+    def put_policy(self, bucket: str, policy: Mapping[str, Any]) -> None:
+        """Set a bucket's policy."""
+        self._put(bucket, "policy=", json.dumps(policy).encode())
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make a bucket with an access control list, which one that is a mere directory lacks."""
+        self._put(bucket, "", b"")
+
+    def _put(self, bucket: str, query: str, body: bytes) -> None:
+        """A PUT, signed as AWS Signature Version 4 says; no client here has these calls."""
+        host = f"127.0.0.1:{self.port}"
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        signed = {"host": host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(), "x-amz-date": now}
+        names = ";".join(signed)
+        headers = "".join(f"{name}:{value}\n" for name, value in signed.items())
+        request = f"PUT\n/{bucket}\n{query}\n{headers}\n{names}\n{signed['x-amz-content-sha256']}"
+        scope = f"{now[:8]}/{REGION}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        key = f"AWS4{self.secret}".encode()
+        for part in (*scope.split("/"), text):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        signature = f"SignedHeaders={names}, Signature={key.hex()}"
+        signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={self.access}/{scope}, {signature}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("PUT", f"/{bucket}?{query}".rstrip("?"), body, signed)
+            answer = connection.getresponse()
+            assert answer.status in (200, 204), answer.read()
 
 
 def program() -> Path:
@@ -78,13 +124,18 @@ def _build(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def s3_server(directory: Path, *buckets: str) -> Iterator[S3Server]:
-    """A server over `directory` with empty `buckets`. The file system needs extended attributes."""
+def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3Server]:
+    """A server over `directory` with empty `buckets`, and other users than its root with `iam`. The file system needs
+    extended attributes."""
     (port,) = free_ports(1)
     server = S3Server(port, "testaccesskey", "testsecretkey0123", directory / "buckets")
-    for name in buckets:
-        (server.buckets / name).mkdir(parents=True)
+    server.buckets.mkdir(parents=True)
+    for name in () if iam else buckets:
+        (server.buckets / name).mkdir()
     command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--keep-alive"]
+    if iam:
+        (directory / "iam").mkdir()
+        command += ["--iam-dir", str(directory / "iam")]
     env = {**os.environ, "ROOT_ACCESS_KEY": server.access, "ROOT_SECRET_KEY": server.secret}
     log = directory / "versitygw.log"
     with log.open("wb") as output:
@@ -94,6 +145,8 @@ def s3_server(directory: Path, *buckets: str) -> Iterator[S3Server]:
         )  # fmt: skip
     try:
         wait_for_port(port, process, log)
+        for name in buckets if iam else ():
+            server.make_bucket(name)
         yield server
     finally:
         process.kill()

@@ -271,6 +271,8 @@ class Generator:
             "domain": "digital-government",
             "quota": {"cpu": self.one(("1000", "1e4", "1e3")), "memory": self.one(LARGE), "storage": self.one(LARGE)},
             "admins": self.some(EMAILS, 0, 2),
+            # No draw: the cities stay those that they were.
+            "deployers": ["ci@x.example", "system:serviceaccount:ci:parks"][: len(name) % 3],
             "type": self.weighted({"department": 5, "partner": 1}),
         }
         return self._document("Tenant", {"name": name, "labels": self._labels()}, spec)

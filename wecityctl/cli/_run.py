@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -240,6 +241,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     from wecityctl.cli._entry_urls import entry_urls
     from wecityctl.cli._moves import moves_within, require_confirmed
     from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
+    from wecityctl.deploying import duties, require_rights
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
     from wecityctl.linking import link_clouds
@@ -265,6 +267,9 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
     if request.options.operation in ("preview", "up"):
         clusters = respect_claims(session.city, plan.placement, clusters)
+    asked = plan.matching(request.only) if request.only else [stack.name for stack in plan.stacks]
+    mine = duties(plan, asked, options.operation, clusters)
+    options = replace(options, given=mine.given)
     can_begin = any(cloud.has_landing_zone or cloud.name not in clusters.failed for cloud in session.city.clouds)
     unreachable = told_of_their_clouds(clusters.failed)
     if unreachable and not can_begin:
@@ -285,14 +290,18 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
         # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
         sink(RunFinished(whole(event.result)) if isinstance(event, RunFinished) else event)
 
-    result = run(
-        plan,
+    work = partial(
+        run, plan, clusters=clusters.found, catalogue=session.catalogue, images=session.images, backend=backend
+    )
+    if mine.given and options.operation == "up":
+        # What a deployer may not do is found out before anything is done.
+        foreseen = work(
+            replace(options, operation="preview"), sink=lambda event: None, unreachable=unreachable, engine=engine
+        )
+        require_rights(plan, foreseen, clusters.found, options.files)
+    result = work(
         options,
-        clusters.found,
-        session.catalogue,
-        session.images,
-        backend,
-        tell,
+        sink=tell,
         unreachable=unreachable,
         stopped=clusters.stopped,
         open_landed=open_landed,

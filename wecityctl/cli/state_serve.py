@@ -46,7 +46,14 @@ def lifetime(text: str) -> timedelta:
 
 
 def serve(
-    backend: Annotated[str, typer.Option("--backend", metavar="URL", help="Where the states are: file:///directory.")],
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            metavar="URL",
+            help="Where the states are: file:///directory, s3://bucket, postgres://host/database.",
+        ),
+    ],
     tls_cert: Annotated[Path, typer.Option("--tls-cert", metavar="FILE", help="The certificate with its chain, PEM.")],
     tls_key: Annotated[Path, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM, without a passphrase.")],
     tokens: _Tokens,

@@ -7,7 +7,7 @@ apply, which meets the conflict unless the files agree by now with what is there
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,11 @@ from wecityctl.engine.examination import counted, examine_cases, key_of, written
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.outcome import describe, first_line
-from wecityctl.engine.state import Deployment, StackState
+from wecityctl.engine.state import Deployment, StackState, StateResource
 from wecityctl.engine.state_edit import marked_finished, marked_unfinished, without_resources
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
+from wecityctl.model import naming
 from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import RESTORES, Finding
 from wecityctl.model.security import SECURITY_KINDS
@@ -165,7 +166,7 @@ class DriftControl:
 
     def _look_at(self, cluster: Cluster, names: Sequence[str]) -> None:
         try:
-            states = [state for name in names if (state := self._context.state(name)) is not None]
+            states = [self._own(state) for name in names if (state := self._context.state(name)) is not None]
             cases = examine_cases(cluster, self._context.backend, states)
         except WecityError as error:
             self._failed |= dict.fromkeys(names, error)
@@ -181,9 +182,18 @@ class DriftControl:
         if cluster is None:
             return
         try:
-            self._cases[state.stack] = examine_cases(cluster, self._context.backend, [state])
+            self._cases[state.stack] = examine_cases(cluster, self._context.backend, [self._own(state)])
         except WecityError as error:
             self._failed[state.stack] = error
+
+    def _own(self, state: StackState) -> StackState:
+        """The state without what this identity may not look at: for a tenant's deployer, what lies elsewhere than in
+        the tenant's namespaces."""
+        planned = self._context.stacks.get(state.stack)
+        if not self._context.options.given or planned is None or planned.layer != "tenant":
+            return state
+        own = {naming.tenant_namespace(planned.subject, zone.name) for zone in self._context.plan.city.zones}
+        return replace(state, resources=tuple(item for item in state.resources if _place_of(item) in own))
 
     def undisturbed(self, cluster: Cluster, keys: Iterable[str]) -> None:
         """Objects that were found as they should be without an examination."""
@@ -514,3 +524,11 @@ def _title(case: Case) -> str:
         if recorded.namespace
         else (f"{recorded.kind} {recorded.name}")
     )
+
+
+def _place_of(resource: StateResource) -> str:
+    """The namespace that an object is in, or is; empty for any other of the whole cluster."""
+    meta = resource.outputs.get("metadata")
+    if not isinstance(meta, Mapping):
+        return ""
+    return str(meta.get("name" if resource.outputs.get("kind") == "Namespace" else "namespace") or "")

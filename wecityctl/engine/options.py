@@ -38,7 +38,8 @@ class RunOptions:
     are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. With
     `take_over` what others have changed is changed back and what they have added removed. Of what nobody declared, only
     what was `shown` is removed (uids; `None`: whatever is found). `files` is how the user names
-    the city's files, for commands that are advised.
+    the city's files, for commands that are advised. `given` are stacks of the plan that are taken as their states have
+    them, neither looked at nor changed, because this identity may not.
     """
 
     operation: Operation
@@ -60,6 +61,7 @@ class RunOptions:
     program: str = DEFAULT_PROGRAM
     expected: Mapping[str, frozenset[str]] | None = None
     files: str = "PATH"
+    given: frozenset[str] = frozenset()
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def confirms(self, stack: str) -> bool:

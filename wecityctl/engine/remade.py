@@ -43,7 +43,7 @@ def require_same_clusters(context: Context) -> None:
 
 def forget_old_clusters(context: Context, sink: Sink) -> None:
     """Drop from the states what was on clusters that others have taken the place of."""
-    for name in context.stacks:
+    for name in context.stacks.keys() - context.options.given:
         forget_old_cluster(context, name, sink)
 
 

@@ -38,12 +38,13 @@ from wecityctl.engine.tasks import Backward, Forward, OpenLanded
 from wecityctl.engine.undeclared import UndeclaredControl
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.wire import Report
-from wecityctl.errors import WecityError
+from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.listeners.users import other_users
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
 from wecityctl.model.outputs import EntryOutputs
+from wecityctl.model.words import counted
 from wecityctl.plan import Plan, make_plan
 
 _WAITS = "waiting until another run has ended: {}"
@@ -90,7 +91,8 @@ def run(
             while True:
                 # Before anything is read: what another run has changed meanwhile is known then.
                 with _locked(backend, plan, full_plan, options, alone, sink) as locks:
-                    leftovers = removal.left_over(backend.list_stacks(), full_plan)
+                    # What has left the files is not a part's own.
+                    leftovers = () if options.given else removal.left_over(backend.list_stacks(), full_plan)
                     kept = tuple(name for name in leftovers if not options.confirms(name))
                     context = Context(
                         plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped, locks
@@ -137,7 +139,7 @@ def _locked(
         sink(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
 
     # Another cluster for a cloud is every stack's matter.
-    if len(plan.stacks) == len(full_plan.stacks) or options.new_clusters:
+    if (len(plan.stacks) == len(full_plan.stacks) and not options.given) or options.new_clusters:
         return whole_city(backend, options.timeouts.lock, waiting)
     shared = {name for stack in plan.stacks for name in (stack.name, *stack.depends_on)}
     return part_of_city(backend, shared, alone, options.timeouts.lock, waiting)
@@ -221,6 +223,7 @@ class _Runner:
         forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
         work = [name for name in context.stacks if self._is_work(forward, name)]
         needed = bool(work)
+        self._require_given(work)
         if self._options.operation != "preview":
             context.locks.claim(self._to_change(work))
         if needed:
@@ -265,13 +268,34 @@ class _Runner:
         found = {*work, *(name for name in self._leftovers if self._options.confirms(name))}
         if states is not None:
             found |= {name for name in context.stacks if is_left_behind(states, name)}
+        found -= self._options.given
         for name, stack in context.stacks.items():
             if found.intersection(stack.depends_on):
                 found.add(name)
         return frozenset(found)
 
+    def _require_given(self, work: Iterable[str]) -> None:
+        """Raise `AuthenticationError` where work needs what only a run of the stacks that are taken as given makes."""
+        context, given = self._context, self._options.given
+        if not given:
+            return
+        if any(context.layer(name) == "secrets" for name in given):
+            context.leave_certificates()
+            needed = {value for name in work for value in context.stacks[name].secrets}
+            if missing := sorted(needed.intersection(context.new_secrets())):
+                raise AuthenticationError(
+                    f"the secret store lacks {counted(len(missing), 'value')} that {min(work)} needs, and these "
+                    "credentials may not add to it",
+                    details="\n".join(missing),
+                    resolution=f"have the city's operator run `wecityctl up {self._options.files} "
+                    f"--only {context.stacks[min(work)].subject}` once",
+                )
+
     def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
         """Last, when the states have whatever the run has made."""
+        if self._options.given:
+            self.notes.append("not looked for undeclared objects: these credentials may not list them")
+            return
         if any(result.outcome == "cancelled" for result in self.results.values()):
             return
         control = UndeclaredControl(
@@ -316,7 +340,7 @@ class _Runner:
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""
         context, options = self._context, self._options
-        self._check_locks(context.stacks)
+        self._check_locks(name for name in context.stacks if name not in options.given)
         require_same_clusters(context)
         if options.operation == "up":
             forget_old_clusters(context, self._sink)
@@ -349,7 +373,10 @@ class _Runner:
         held = [
             state
             for name in context.stacks
-            if not options.confirms(name) and (state := context.state(name)) is not None and guarded_urns(state)
+            if not options.confirms(name)
+            and name not in options.given
+            and (state := context.state(name)) is not None
+            and guarded_urns(state)
         ]
         expected = options.expected
         if expected is None:

@@ -121,8 +121,16 @@ class Skipper:
 
     def _probe(self) -> None:
         for cloud, cluster in self._clusters.items():
-            stacks = [stack.name for stack in self._plan.stacks if stack.cloud == cloud and stack.layer != LANDING]
+            stacks = [
+                stack.name
+                for stack in self._plan.stacks
+                if stack.cloud == cloud and stack.layer != LANDING and stack.name not in self._options.given
+            ]
             noted = {name: self._records[name] for name in stacks if self._may_skip and self._is_plausible(name)}
+            if noted and self._options.given:
+                # One list for each kind is of all namespaces: not a deployer's. Each object is examined instead.
+                self._differences |= dict.fromkeys(noted, "these credentials may not list the city's objects")
+                continue
             kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
             try:
                 # Before anything is examined: what changes objects on admission is noted as it was then.
@@ -267,7 +275,8 @@ class Skipper:
         `looks` has for each stack what the run has seen of its objects. What somebody has written to since is examined
         by the next run: then the stack is not noted.
         """
-        if self._states is None or self._options.targets:
+        # What a deployer's run would note is a list of all namespaces.
+        if self._states is None or self._options.targets or self._options.given:
             return
         states = {name: state for name in done if (state := backend.read_state(name)) is not None}
         self._note_landings(states, done)

@@ -30,7 +30,7 @@ from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, rele
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, PortRights, Report
-from wecityctl.errors import WecityError
+from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
 from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
@@ -122,6 +122,8 @@ class Forward:
 
     def leave_out(self, stack: str) -> StackResult | None:
         """The result of a stack that nothing has to be done for."""
+        if stack in self._context.options.given:
+            return self._take_as_given(stack)
         if self._context.layer(stack) == "secrets":
             return self._leave_out_secrets(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:
@@ -134,6 +136,16 @@ class Forward:
         if left_out is not None and inputs.cluster is not None:
             self._drift.undisturbed(inputs.cluster, self._skipper.objects(stack))
         return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
+
+    def _take_as_given(self, stack: str) -> StackResult:
+        """Raises `AuthenticationError` where the stack has nothing yet that others could build on."""
+        # A city of which nothing needs a value has no secret store.
+        if self._context.layer(stack) != "secrets" and self._context.typed(stack) is None:
+            raise AuthenticationError(
+                f"{stack} is not up, and these credentials may not make it",
+                resolution="have the city's operator bring it up first",
+            )
+        return StackResult(stack, "skipped", reason="taken as it is: these credentials may not change it")
 
     def is_settled(self, stack: str) -> bool:
         """Whether the engine would find nothing to do in a stack, unless an object of it is gone from the cluster."""

@@ -365,6 +365,7 @@ class Tenant:
     budget_monthly: str = ""
     type: TenantType = "department"
     labels: Mapping[str, str] = field(default_factory=dict)
+    deployers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ GUARDED_GROUP = naming.LABEL_PREFIX
 GUARDED_RESOURCE = "cities"
 MANAGE = "manage"
 FENCE = "fence"
+# A tenant of a city, of the same group and as little served: who may `deploy` it runs `up` for it and nothing else.
+TENANT_RESOURCE = "tenants"
+DEPLOY = "deploy"
 
 VARIABLES: Mapping[str, str] = {
     "spec": (
@@ -191,6 +194,22 @@ def may(city: City, verb: str) -> str:
         f"authorizer.group({quote(GUARDED_GROUP)}).resource({quote(GUARDED_RESOURCE)})"
         f".name({quote(city.name)}).check({quote(verb)}).allowed()"
     )
+
+
+def deploys(city: City) -> str:
+    """The expression: whoever asks may `deploy` the tenant of the request's namespace, and not `manage` the city.
+
+    It needs the `namespaceObject`, so it fits validations and variables, and no match condition.
+    """
+    tenant = f"namespaceObject.metadata.?labels[?{quote(TENANT_LABEL)}].orValue('')"
+    name = f"{quote(tenant_resource(city.name, ''))} + {tenant}"
+    deploying = f"authorizer.group({quote(GUARDED_GROUP)}).resource({quote(TENANT_RESOURCE)}).name({name})"
+    return f"!({may(city, MANAGE)}) && {deploying}.check({quote(DEPLOY)}).allowed()"
+
+
+def tenant_resource(city: str, tenant: str) -> str:
+    """The name of a tenant among the resources that no server serves."""
+    return f"{city}.{tenant}"
 
 
 def right(city: City, *verbs: str) -> Manifest:

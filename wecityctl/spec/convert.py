@@ -72,6 +72,7 @@ def tenant_of(document: documents.TenantDocument) -> model.Tenant:
         domain=spec.domain,
         quota=model.Quota(spec.quota.cpu, spec.quota.memory, spec.quota.storage),
         admins=tuple(spec.admins),
+        deployers=tuple(spec.deployers),
         budget_monthly=spec.budget.monthly if spec.budget is not None else "",
         type=spec.type,
         labels=dict(document.metadata.labels),

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.policy.admission import FENCE, MANAGE, Validation, may, policy, resources
+from wecityctl.model.entries import GATEWAY, entry_of
+from wecityctl.policy.admission import (
+    FENCE,
+    MANAGE,
+    NAME_LABEL,
+    PART_OF_LABEL,
+    TENANT_LABEL,
+    Validation,
+    deploys,
+    may,
+    policy,
+    quote,
+    resources,
+)
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import name_of
-from wecityctl.policy.rules.role_bindings import inner_role_name
+from wecityctl.policy.rules.role_bindings import DEPLOYER_ROLE, inner_role_name
 
 NAME = "network-fences"
 
@@ -18,16 +32,20 @@ WHY = """\
 Who may talk to whom is decided in the city's files, by name, with an approval and a reason, and everything else is
 denied. That holds only while nobody can add a policy beside the declared ones: network policies add up, and a single
 one that allows everything undoes all the others. So in the cluster nobody but the city's manager writes them, security
-administrators may narrow and tidy within a namespace, and the policy that closes a namespace stays as it is."""
+administrators may narrow and tidy within a namespace, and the policy that closes a namespace stays as it is. A tenant's
+deployer writes the policies of the tenant's own apps, and those open ways within the namespace, to the capabilities and
+in from the entry point."""
 DEFAULT_DENY = "default-deny"
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _WRITE = {"*", "create", "update", "patch", "delete", "deletecollection"}
 
 
 def check(posture: Posture) -> Iterable[Finding]:
-    """Recorded roles that let anybody but the security administrators write network policies."""
+    """Recorded roles that let anybody but security administrators and tenants' deployers write network policies."""
     keeper = inner_role_name(posture.city, "security")
     for recording, item in posture.objects("Role", "ClusterRole"):
-        if name_of(item) == keeper:
+        # What a deployer's policies may open, the admission policy holds.
+        if name_of(item) == keeper or (name_of(item) == DEPLOYER_ROLE and item.inputs.get("kind") == "Role"):
             continue
         if any(_writes_policies(entry) for entry in item.inputs.get("rules") or ()):
             yield about(
@@ -50,15 +68,35 @@ def _writes_policies(entry: Mapping[str, Any]) -> bool:
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """NetworkPolicies of the city's namespaces are written by its manager, or its security administrators within a
-    namespace; the default-deny policy by the manager alone. A namespace that goes takes its policies with it."""
+    namespace, or a tenant's deployer for its apps; the default-deny policy by the manager alone. A namespace that goes
+    takes its policies with it."""
     manages, going = may(city, MANAGE), "variables.going"
+    variables = {
+        "going": "request.operation == 'DELETE' && namespaceObject.?status.?phase.orValue('') == 'Terminating'"
+    }
+    deployer, of_apps, declared = "", [], ""
+    if any(tenant.deployers for tenant in city.tenants):
+        variables |= {
+            "deploys": deploys(city),
+            "tenant": f"namespaceObject.metadata.?labels[?{quote(TENANT_LABEL)}].orValue('')",
+        }
+        deployer, declared = " || variables.deploys", f" || (variables.deploys && {_as_apps_need(city)})"
+        of_apps = [
+            Validation(
+                f"{going} || !variables.deploys || ("
+                f"(request.operation == 'DELETE' || {_of_tenants_apps('object')})"
+                f" && (request.operation == 'CREATE' || {_of_tenants_apps('oldObject')}))",
+                "a deployer writes the network policies of its tenant's apps alone; those of the whole namespace are"
+                " the city's",
+            )
+        ]
     return policy(
         city,
         NAME,
         [resources("networking.k8s.io", "networkpolicies", delete=True)],
         [
             Validation(
-                f"{going} || {manages} || {may(city, FENCE)}",
+                f"{going} || {manages} || {may(city, FENCE)}{deployer}",
                 f"network policies in this namespace are kept by the city {city.name}; declare a flow or a use in its"
                 " files, or ask its security administrators",
             ),
@@ -68,13 +106,12 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
             ),
             Validation(
                 f"request.operation == 'DELETE' || {manages}"
-                f" || ({_inside('ingress', 'from')} && {_inside('egress', 'to')})",
+                f" || ({_inside('ingress', 'from')} && {_inside('egress', 'to')}){declared}",
                 "a network policy opens a namespace to others or to addresses; declare a flow or a use in the files",
             ),
+            *of_apps,
         ],
-        more_variables={
-            "going": "request.operation == 'DELETE' && namespaceObject.?status.?phase.orValue('') == 'Terminating'"
-        },
+        more_variables=variables,
         waivable=False,
     )
 
@@ -86,6 +123,38 @@ def _inside(direction: str, side: str) -> str:
         f"dyn(object).spec.?{direction}.orValue([]).all(r, size({peers}) > 0"
         f" && {peers}.all(p, !has(p.ipBlock) && !has(p.namespaceSelector)))"
     )
+
+
+def _of_tenants_apps(which: str) -> str:
+    """The policy selects pods of one tenant's apps, by the label that every pod of them has."""
+    label = f"dyn({which}).spec.podSelector.?matchLabels[?{quote(PART_OF_LABEL)}].orValue('')"
+    return f"(variables.tenant != '' && {label} == variables.tenant)"
+
+
+def _as_apps_need(city: City) -> str:
+    """Every rule opens a way within the namespace, in from an entry point, or out to a capability.
+
+    The far end of a way to a capability is opened in its own namespace, where no deployer writes. A city without a
+    gateway does not know where its ingress controller runs, and opens an app's port to everybody.
+    """
+    zones = [entry_of(city, zone.name) for zone in city.zones]
+    entries = sorted({entry.namespace for entry in zones if entry is not None})
+    others = [item for item in city.capabilities if item.type != GATEWAY]
+    places = sorted({naming.platform_namespace(item.platform, item.zone) for item in others})
+    named = f"p.?podSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('') in {quote(sorted(i.name for i in others))}"
+    peers_in, peers_out = "r.?from.orValue([])", "r.?to.orValue([])"
+    everybody = "" if entries else f"size({peers_in}) == 0 || "
+    return (
+        f"dyn(object).spec.?ingress.orValue([]).all(r, {everybody}(size({peers_in}) > 0 && {peers_in}.all(p,"
+        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || {_in_one_of(entries)}))))"
+        f" && dyn(object).spec.?egress.orValue([]).all(r, size({peers_out}) > 0 && {peers_out}.all(p,"
+        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || ({_in_one_of(places)} && {named}))))"
+    )
+
+
+def _in_one_of(namespaces: list[str]) -> str:
+    """The peer `p` names one of these namespaces. Other labels and expressions could only narrow it."""
+    return f"p.namespaceSelector.?matchLabels[?{quote(_NAMESPACE_NAME)}].orValue('') in {quote(namespaces)}"
 
 
 RULE = Rule(

@@ -24,8 +24,11 @@ The roles of a city are made so that a tenant sees its own namespaces, and no ad
 binding undoes that: to cluster-admin in a department's namespace, to everybody who can sign in, to a second of the
 three administrators' roles. Bindings are short, easily written and rarely read again, so they are judged when they are
 made, wherever on the cluster they concern the city's administrators, and in all of its namespaces. Nor may the stacks
-give people a right that leads to Secrets: whoever writes a pod, or enters one, reads what it mounts."""
+give people a right that leads to Secrets: whoever writes a pod, or enters one, reads what it mounts. Only a tenant's
+deployers, whom the files name, have such rights, and in the tenant's own namespaces alone."""
 DUTIES = ("system", "security", "audit")
+# The Role, in each of a tenant's namespaces, of those who run `up` for that tenant alone.
+DEPLOYER_ROLE = "tenant-deployer"
 # Whoever is one of these is anybody.
 ANYBODY = ("system:anonymous", "system:authenticated", "system:unauthenticated", "system:serviceaccounts")
 
@@ -88,6 +91,9 @@ def _ways_to_secrets(posture: Posture) -> Iterator[Finding]:
     }
     for recording, item in posture.objects("Role", "ClusterRole"):
         if _role_key({"kind": item.inputs["kind"], "name": name_of(item)}, namespace_of(item)) not in bound:
+            continue
+        # Who deploys a tenant's apps writes what they run and reads their Secrets: that is the duty, in that namespace.
+        if name_of(item) == DEPLOYER_ROLE and item.inputs["kind"] == "Role":
             continue
         for words in dict.fromkeys(word for entry in item.inputs.get("rules") or () for word in ways(entry)):
             resolution = "give people no right to write or enter pods: they restart what runs by deleting its pods"

@@ -90,6 +90,11 @@ class TenantSpec(Shape):
     domain: model.Domain = options("Which of the four domains it works in.", "digital-government")
     quota: Quota = options("The most that its apps together may ask for.")
     admins: list[names.Email] = options("Who administers it.", ["alice@xingcheng.gov.example"], default_factory=list)
+    deployers: list[names.ClusterUser] = options(
+        "Users of the clusters who may run `up --only` for this tenant, and change nothing else.",
+        ["ci@health.xingcheng.gov.example"],
+        default_factory=list,
+    )
     budget: Budget | None = options("What it may spend.", default=None)
     type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
 

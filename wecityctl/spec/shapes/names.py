@@ -28,6 +28,7 @@ _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?
 _ROUTE_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HEALTH_PATH = re.compile(r"/[!-~]*")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
+_SERVICE_ACCOUNT = "system:serviceaccount:"
 _CATALOGUE_IMAGE = re.compile(rf"catalogue:{_LABEL}")
 _HOST_PART = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _REGISTRY_HOST = rf"{_HOST_PART}(?:\.{_HOST_PART})*(?::[0-9]{{1,5}})?"
@@ -211,6 +212,18 @@ def _email(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not an e-mail address", "an address such as alice@xingcheng.gov.example")
 
 
+def _cluster_user(text: str) -> str:
+    """A person's e-mail address, or the user name that Kubernetes gives a service account."""
+    account = text.removeprefix(_SERVICE_ACCOUNT).split(":") if text.startswith(_SERVICE_ACCOUNT) else []
+    is_account = len(account) == 2 and all(map(_LABEL_RE.fullmatch, [account[0], *account[1].split(".")]))
+    if len(text) <= 254 and (is_account or (":" not in text and _EMAIL.fullmatch(text))):
+        return text
+    raise refuse(
+        f"{shorten(text)!r} is neither an e-mail address nor a service account",
+        f"an address such as ci@parks.example, or {_SERVICE_ACCOUNT}NAMESPACE:NAME",
+    )
+
+
 def _label_key(text: str) -> str:
     prefix, slash, name = text.rpartition("/")
     host = not slash or (len(prefix) <= 253 and all(_LABEL_RE.fullmatch(part) for part in prefix.split(".")))
@@ -372,6 +385,7 @@ Registry = _checked(_registry)
 EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = _checked(_file_path, pattern="^/")
 Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
+ClusterUser = _checked(_cluster_user, pattern="^([^@ :]+@[^@ :]+|system:serviceaccount:[^: ]+:[^: ]+)$")
 LabelKey = _checked(_label_key)
 OwnLabelKey = _checked(_own_label_key)
 LabelValue = _checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
