@@ -51,7 +51,7 @@ def serve(
         typer.Option(
             "--backend",
             metavar="URL",
-            help="Where the states are: file:///directory, s3://bucket, postgres://host/database.",
+            help="Where the states are: file://, s3:// or postgres://.",
         ),
     ],
     tls_cert: Annotated[Path, typer.Option("--tls-cert", metavar="FILE", help="The certificate with its chain, PEM.")],
