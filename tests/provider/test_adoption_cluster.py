@@ -337,3 +337,31 @@ async def test_a_kind_whose_server_is_away_is_neither_gone_nor_deleted(
     cluster.kubectl("wait", "--for=condition=Available", "apiservice/v1.away.example.com", "--timeout=30s")
     assert live(cluster, "widget", "w", namespace)["metadata"]["uid"] == state["metadata"]["uid"]
     cluster.kubectl("delete", "crd", "widgets.away.example.com")
+
+
+@pytest.mark.parametrize("data", [{"x": "1"}, {"x": "2"}, {"theirs": "1"}])
+async def test_in_a_namespace_of_this_run_what_somebody_else_made_meanwhile_is_refused(
+    engine: Engine, cluster: ControlPlane, namespace: str, data: dict[str, str]
+) -> None:
+    """Nothing is looked for there before it is made, since nothing can be older."""
+    made = f"{namespace}-made"
+    await engine.make({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}, made)
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(config_map("a", made, **data)))
+    before = live(cluster, "configmap", "a", made)
+    inputs = await engine.check(config_map("a", made, x="1"), "ours")
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await engine.create(inputs, "ours")
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"ConfigMap {made}/a exists already and is not managed" in (failure.value.details() or "")
+    after = live(cluster, "configmap", "a", made)
+    assert (after["data"], managers(after)) == (before["data"], managers(before))
+
+
+async def test_what_kubernetes_makes_in_each_namespace_is_nobodys_new_object(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    made = f"{namespace}-made"
+    await engine.make({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}, made)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", made)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": made}}
+    assert "ServiceAccount" in await refused(engine, account, "default")

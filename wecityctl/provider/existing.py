@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from wecityctl.kube.errors import KindNotFound, NotFound
 from wecityctl.kube.resource import ResourceType
@@ -21,6 +21,9 @@ from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.clientside import is_owned_by_kubectl, take_over_application
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
+
+# Controllers make these in each new namespace, and they have no field manager that tells whose they are.
+_OF_EACH_NAMESPACE: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 
 
 async def find_own(provider: Instance, target: Target, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:
@@ -43,6 +46,18 @@ async def find_own(provider: Instance, target: Target, body: dict[str, Any], *, 
             provider.client, live, timeout=left, report=lambda text: provider.log.status(target.urn, text)
         )
         await provider.cancellation.run(waiter)
+
+
+def is_in_new_namespace(provider: Instance, body: dict[str, Any]) -> bool:
+    """Whether an object goes into a namespace that this run has made, so that nothing of that name can be older.
+
+    What somebody else makes there meanwhile is found by applying: see `require_made`. Not true of what Kubernetes
+    itself puts into each namespace, and not where the resource adopts whatever it finds.
+    """
+    own = (body["kind"], states.name_of(body)) in _OF_EACH_NAMESPACE
+    return states.namespace_of(body) in provider.memory.made_namespaces and not (
+        own or provider.settings.upsert_existing
+    )
 
 
 async def preview_own(provider: Instance, target: Target, body: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Memory:
     dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
     # The objects (by uid) that this run has made: no older state of their resource is about them.
     made: set[str] = field(default_factory=set)
+    # The namespaces that this run has made: what is in one came after it.
+    made_namespaces: set[str] = field(default_factory=set)
 
 
 class Instance:

@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from wecityctl.kube.errors import NotFound
+from wecityctl.kube.errors import Invalid, NotFound
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import pulumi_managers
 from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, PATCH_FORCE, annotation, is_true
 from wecityctl.provider.apply import ApplyConflictError
 from wecityctl.provider.cancellation import GRACE
 from wecityctl.provider.clientside import take_over_application, was_applied_by_kubectl
-from wecityctl.provider.existing import find_own, release, require_made, require_same, take_over
+from wecityctl.provider.existing import find_own, is_in_new_namespace, release, require_made, require_same, take_over
 from wecityctl.provider.fieldmanager import successor
 from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
@@ -48,15 +48,26 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
     body = states.wire(inputs)
     if not states.name_of(body):
         body = await _with_drawn_name(provider, body)
-    existing = await find_own(provider, target, body, seconds=seconds)
+    is_forced = provider.settings.patch_force or is_true(inputs, PATCH_FORCE)
+    # An apply by force would overwrite what somebody else has made there meanwhile.
+    is_new_place = not is_forced and is_in_new_namespace(provider, body)
+    existing = {} if is_new_place else await find_own(provider, target, body, seconds=seconds)
     wish = annotation(inputs, PATCH_FIELD_MANAGER)
     manager = wish or successor(await provider.derived_managers(target), pulumi_managers(existing))
-    how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
+    how = provider.apply(target, manager, force=is_forced, timeout=seconds)
     if existing:
         live = await take_over(provider, target, existing, body, how)
     else:
-        live = await provider.cancellation.run(how.make(body), grace=GRACE)
+        try:
+            live = await provider.cancellation.run(how.make(body), grace=GRACE)
+        except (ApplyConflictError, Invalid):
+            if is_new_place:
+                # It may be there by now, and somebody else's: then that is what has to be said.
+                await find_own(provider, target, body, seconds=seconds)
+            raise
         await require_made(provider, target, body, live, manager)
+        if (body["apiVersion"], body["kind"]) == ("v1", "Namespace"):
+            provider.memory.made_namespaces.add(states.name_of(live))
     provider.memory.made.add(states.uid_of(live))
     return await _settled(provider, target, live, inputs, None, manager, seconds)
 
