@@ -17,7 +17,7 @@ from wecityctl.model.outputs import Outputs
 from wecityctl.model.waivers import as_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import Plan, make_plan
-from wecityctl.spec.load import Positions
+from wecityctl.spec.loaded import Positions
 
 # Where a city's capabilities and apps stand now; `None` for one that is not there yet, or that has no choice.
 Standing = Callable[[City], Placement | None]

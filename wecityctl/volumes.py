@@ -15,7 +15,7 @@ from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.storage import landed_class
 from wecityctl.plan import Plan
-from wecityctl.spec.load import Positions
+from wecityctl.spec.loaded import Positions
 from wecityctl.spec.nodes import PathItem, Place, format_path
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wecityctl.engine.execute import Engine
     from wecityctl.policy.check import Judged, Verdict
-    from wecityctl.spec.load import Positions
+    from wecityctl.spec.loaded import Positions
     from wecityctl.verdicts import Pending
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")

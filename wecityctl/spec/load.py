@@ -14,7 +14,8 @@ from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
 from wecityctl.spec.draft import Draft, Part, Sourced
 from wecityctl.spec.files import SourceFile, find_files, printable, read_text
-from wecityctl.spec.nodes import Document, PathItem, Place
+from wecityctl.spec.loaded import LoadedCity, Positions
+from wecityctl.spec.nodes import Document
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.shapes import KINDS, DocumentShape, documents
 from wecityctl.spec.translate import read_shape
@@ -26,29 +27,6 @@ Kind = TypeVar("Kind", bound=DocumentShape)
 MAX_PROBLEMS = 1000
 # Beyond these nobody misses what a broken document refers to.
 MAX_SALVAGED = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Positions:
-    """Where things are declared. Apps are named `<tenant>/<app>`, everything else by its name."""
-
-    documents: Mapping[tuple[str, str], Document]
-
-    def place(self, kind: str, name: str, *path: PathItem) -> Place | None:
-        """The place of a field, such as `place("App", "health/code", "spec", "uses", 0)`; the nearest enclosing one
-        if the field is not written; `None` if there is no such document."""
-        document = self.documents.get((kind, name))
-        return document.place(path) if document is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedCity:
-    """A city that passed every check. `counts` has the number of documents by kind, `files` the files read."""
-
-    city: City
-    positions: Positions
-    counts: Mapping[str, int]
-    files: tuple[SourceFile, ...]
 
 
 @dataclass(frozen=True, slots=True)

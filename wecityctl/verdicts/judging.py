@@ -19,7 +19,7 @@ from wecityctl.policy.rules import RULES
 from wecityctl.policy.unseen import RECORDED
 from wecityctl.recordings import StandsOnError, record_what_can_be
 from wecityctl.session import Session
-from wecityctl.spec.load import LoadedCity
+from wecityctl.spec.loaded import LoadedCity
 
 
 def judge_session(session: Session, day: date) -> Verdict:

@@ -10,7 +10,7 @@ from wecityctl.engine.execute import ANSWER_SECONDS, Engine
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.policy.check import Verdict
 from wecityctl.session import Session
-from wecityctl.spec.load import Positions
+from wecityctl.spec.loaded import Positions
 from wecityctl.verdicts import memory
 
 JUDGE = "wecityctl.verdicts.process"
