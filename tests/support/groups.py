@@ -6,6 +6,7 @@ end soon. A `slow` one is guarded like them.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -37,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
         NodeManager.EXIT_TIMEOUT = _TIDYING_SECONDS
 
 
+def pytest_sessionstart() -> None:
+    """Collect tests without the garbage collector: what they are made of stays until the end."""
+    gc.disable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all.
@@ -55,6 +61,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     is_grouping = getattr(session.config.option, "loadgroup", False)
     if is_grouping and any("@" not in item.nodeid for item in session.items):
         raise pytest.UsageError("pytest-xdist cannot group tests with this pytest; pyproject.toml says which it can")
+    # From here on it looks only at what the tests make.
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
