@@ -170,12 +170,13 @@ def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
 def owned_then(recorded: Recorded, structure: Fields) -> Fields:
     """The fields that the resource owned when its state was written.
 
-    States leave `managedFields` out where the resource owned all that it states. `structure` is a set of the object's
+    States leave the fields out where the resource owned all that it states. `structure` is a set of the object's
     fields: elements of keyed lists are told apart by the keys that it uses.
     """
-    if "managedFields" in (recorded.outputs.get("metadata") or {}):
-        return owned(recorded.outputs, recorded.manager)
-    return fieldset.stated(_applied(recorded), structure)
+    found = entries(recorded.outputs)
+    if found and all("fieldsV1" not in entry for entry in found):
+        return fieldset.stated(_applied(recorded), structure)
+    return owned(recorded.outputs, recorded.manager)
 
 
 def was_ours(recorded: Recorded, fields: Fields) -> bool:

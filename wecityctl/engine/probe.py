@@ -138,8 +138,15 @@ def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
 
 
 def writes(meta: Mapping[str, Any], kind: str) -> str:
-    """A digest of who has written what and when, without the controllers in what is theirs to write."""
-    told = [item for item in meta.get("managedFields") or () if not controllers.is_own(item, kind)]
+    """A digest of who has written when, without the controllers in what is theirs to write.
+
+    Which fields is not in it: a state does not have them where nobody but the resource has written.
+    """
+    told = [
+        {key: value for key, value in item.items() if key not in ("fieldsV1", "fieldsType")}
+        for item in meta.get("managedFields") or ()
+        if not controllers.is_own(item, kind)
+    ]
     texts = sorted(json.dumps(item, sort_keys=True, separators=(",", ":")) for item in told)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 

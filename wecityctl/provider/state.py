@@ -44,10 +44,11 @@ def build(
 
 
 def without_own_record(live: dict[str, Any], field_manager: str) -> dict[str, Any]:
-    """The live object without `metadata.managedFields` where these name nobody but `field_manager`, statuses aside.
+    """The live object without the fields in `metadata.managedFields` where these name nobody but `field_manager`,
+    statuses aside: when it has applied the object stays.
 
-    Where they are left out, `field_manager` has applied the object and owns all that the inputs state. Anybody else's
-    entry may have to be taken over by the next update, so that then all of them stay.
+    Where the fields are left out, `field_manager` owns all that the inputs state. Anybody else's entry may have to be
+    taken over by the next update, so that then all of them stay.
     """
     metadata = live.get("metadata")
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
@@ -57,7 +58,8 @@ def without_own_record(live: dict[str, Any], field_manager: str) -> dict[str, An
     own = [entry for entry in written if entry.get("manager") == field_manager and entry.get("operation") == "Apply"]
     if not own or len(own) < len(written) or any(entry.get("subresource") for entry in own):
         return live
-    return {**live, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+    short = [{key: value for key, value in entry.items() if key not in ("fieldsV1", "fieldsType")} for entry in own]
+    return {**live, "metadata": {**metadata, "managedFields": short}}
 
 
 def recorded(applied: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
