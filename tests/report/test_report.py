@@ -161,6 +161,8 @@ def test_a_hundred_errors_still_fit_on_a_screen() -> None:
 def test_nothing_to_change_is_said() -> None:
     same = StackResult("xc.base.main", "unchanged", unchanged=7)
     assert headline(RunResult("preview", "xc", (same,), 1.0, 0)) == "nothing to change: xc is as its files say"
+    part = RunResult("preview", "xc", (same,), 1.0, 0, part=True)
+    assert headline(part) == "nothing to change: this part of xc is as its files say"
 
 
 def test_a_city_that_was_never_made_is_not_called_as_its_files_say() -> None:

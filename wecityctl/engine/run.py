@@ -123,6 +123,7 @@ def run(
         tuple(runner.notes),
         str(context.provider),
         starts=context.will_start() if options.operation == "preview" else (),
+        part=len(plan.stacks) < len(full_plan.stacks) or bool(options.given or options.targets),
     )
     sink(RunFinished(result))
     return result

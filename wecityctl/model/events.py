@@ -82,7 +82,7 @@ class RunResult:
     """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files; `starts` are the
     stopped clouds that an `up` starts first (in previews only).
 
-    `planned`: nothing was done, this is what a `destroy` would do.
+    `planned`: nothing was done, this is what a `destroy` would do. `part`: not all of the city was looked at.
     """
 
     operation: Operation
@@ -96,6 +96,7 @@ class RunResult:
     provider: str = ""
     planned: bool = False
     starts: tuple[str, ...] = ()
+    part: bool = False
 
     @property
     def has_changes(self) -> bool:

@@ -135,11 +135,12 @@ def headline(result: RunResult) -> str:
             changed = " or that were changed" if any(item.what == "altered" for item in result.undeclared) else ""
             had = f"{result.city} has {count} that nobody declared{changed}"
             return f"nothing to change in what the files declare; {had}"
+        what = f"this part of {result.city}" if result.part else result.city
         if result.additions:
             others = "added" if all(item.what == "addition" for item in result.additions) else "added or changed"
-            return f"nothing to change: {result.city} is as its files say, apart from what others have {others}"
+            return f"nothing to change: {what} is as its files say, apart from what others have {others}"
         looked = "" if result.operation == "preview" else f" ({duration(result.seconds)})"
-        return f"nothing to change: {result.city} is as its files say{looked}"
+        return f"nothing to change: {what} is as its files say{looked}"
     changes = tally(result.results, planned=result.operation == "preview" or result.planned)
     if not changes:
         # Only stacks that have left the files: the line above says which.
