@@ -13,7 +13,7 @@ from wecityctl.engine import layout, state_move
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.lock import LockedError, take
 from wecityctl.engine.secret_write import set_secret
-from wecityctl.engine.state_move import move, planned
+from wecityctl.engine.state_move import move, planned, undo
 from wecityctl.engine.store_file import FileStore
 from wecityctl.errors import ConfigurationError, DeploymentError
 from wecityctl.model.city import State
@@ -185,6 +185,36 @@ def cut_off(backend: Backend, url: str, monkeypatch: pytest.MonkeyPatch, at: int
         patch.setattr(state_move, "open_objects", lambda place: Counting(open_objects(place), left))
         with pytest.raises(CutOffError):
             move(backend, url)
+
+
+def test_what_a_cut_off_move_has_brought_is_taken_back(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(backend)
+    new, target = tmp_path / "new", f"file://{tmp_path}/new"
+    before = snapshot(files_of(backend).root)
+    with pytest.raises(ConfigurationError, match="was cut off"):
+        undo(backend, target)
+    cut_off(backend, target, monkeypatch, 5)
+    assert undo(backend, target) > 0
+    assert [path for path in new.rglob("*.json*") if path.is_file()] == []
+    assert snapshot(files_of(backend).root) == before
+    # One that has gone too far is gone on with, and one place by two names has nothing to be taken back.
+    cut_off(backend, target, monkeypatch, 1)
+    (tmp_path / "same").symlink_to(files_of(backend).root)
+    with pytest.raises(ConfigurationError):
+        undo(backend, f"file://{tmp_path}/same")
+    move(backend, target)
+    with pytest.raises(ConfigurationError):
+        undo(at(target, moving=True), files_of(backend).public_url)
+    with pytest.raises(ConfigurationError):
+        undo(at(files_of(backend).public_url, moving=True), target)
+    assert at(target).list_stacks()
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """The states below a directory."""
+    return {str(path): path.read_bytes() for path in sorted((root / ".pulumi" / "stacks").rglob("*.json*"))}
 
 
 def test_a_place_that_has_not_all_is_no_place_to_move_from(

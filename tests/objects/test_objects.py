@@ -205,6 +205,8 @@ def test_slow_answers_are_waited_for_in_bounds(place: Place) -> None:
 def test_a_server_that_only_fails_is_given_up(place: Place) -> None:
     with proxy(place.port) as between:
         objects = open_objects(place.through(between.port), QUICK)
+        # PostgreSQL has its table from now on.
+        objects.put("first", b"1")
         between.next("lose", 10_000)
         with pytest.raises(DeploymentError, match=r"cannot write a in .*: no usable answer") as refused:
             objects.put("a", b"1")

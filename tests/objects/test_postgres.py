@@ -37,6 +37,17 @@ def test_rows_are_those_of_pulumi(postgres: PostgresServer, objects: Objects) ->
         objects.get("bad")
 
 
+def test_looking_makes_no_table_and_the_first_object_does(postgres: PostgresServer) -> None:
+    found, other = (open_objects(postgres.url("anew")) for _ in range(2))
+    assert (found.get("a"), found.list()) == (None, [])
+    found.delete("a")
+    assert postgres.sql("SELECT to_regclass('anew')") == ""
+    assert found.create("a", b"1")
+    assert (other.get("a"), [entry.key for entry in other.list()]) == (b"1", ["a"])
+    for each in (found, other):
+        each.close()
+
+
 def test_a_socket_of_this_machine(postgres: PostgresServer, objects: Objects) -> None:
     objects.put("a", b"1")
     where = f"host={postgres.socket}&port={postgres.port}&table={TABLE}"
@@ -63,11 +74,11 @@ def test_variables_stand_in_for_what_the_url_leaves_out(
 
 
 def test_a_role_that_may_only_use_the_table(postgres: PostgresServer, objects: Objects) -> None:
+    objects.put("a", b"1")
     postgres.sql(
         f"CREATE ROLE worker LOGIN PASSWORD 'w'; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO worker;"
         "CREATE ROLE reader LOGIN PASSWORD 'r'"
     )
-    objects.put("a", b"1")
     where = f"127.0.0.1:{postgres.port}/postgres?sslmode=disable&table={TABLE}"
     worker = open_objects(f"postgres://worker:w@{where}")
     worker.put("b", b"2")

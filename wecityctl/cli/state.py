@@ -234,6 +234,7 @@ def move(
     to: Annotated[str, typer.Option("--to", metavar="URL", help="The place: file://, s3:// or postgres://.")],
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back a move that was cut off.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Move a city's states and their history to another back end, secrets encrypted as they are.
@@ -245,6 +246,9 @@ def move(
     from wecityctl.engine.state_move import planned
 
     backend = _backend(path, moving=True)
+    if undo:
+        _take_back(backend, to, yes=yes, dry_run=dry_run, output=output)
+        return
     found = planned(backend, to)
     what = f"{counted(len(found.stacks), 'stack')}, {counted(len(found.keys), 'object')}, {found.size:,} bytes"
     if not dry_run:
@@ -262,6 +266,19 @@ def move(
         note("name it in the city's file now, as spec.state.backend")
         if backend.is_default and backend.passphrase is not None:
             note(f"other machines need the passphrase too: {backend.passphrase.source}")
+
+
+def _take_back(backend: Backend, to: str, *, yes: bool, dry_run: bool, output: Output) -> None:
+    from wecityctl.engine.state_move import undo
+
+    if dry_run:
+        raise ConfigurationError("--undo and --dry-run do not go together", resolution="give one of them")
+    _approve(yes, f"removing what a move that was cut off has brought to {to}")
+    count = undo(backend, to)
+    if output is Output.JSON:
+        say_json({"city": backend.city, "removed": count})
+    else:
+        note(f"{counted(count, 'object')} removed; the states are where they were")
 
 
 app.command(

@@ -8,7 +8,7 @@ anywhere, the same command goes on from there. What was there is kept beside the
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -72,6 +72,29 @@ def move(backend: Backend, url: str) -> Move:
     return found
 
 
+def undo(backend: Backend, url: str) -> int:
+    """Remove from `url` what a move that was cut off has brought there; how many objects that was.
+
+    Raises `ConfigurationError` where no such move has begun, or where it has gone so far that it has to be gone on
+    with, and `LockedError`.
+    """
+    city = backend.city
+    with whole_city(backend, moving=True), _both(backend, url) as (source, target):
+        begun = read_mark(target.get(under_way_key(city)))
+        if begun is None or begun.url != source.url:
+            raise ConfigurationError(f"no move of the states of {city} from {source.url} to {target.url} was cut off")
+        if source.get(under_way_key(city)) is not None or source.get(left_key(city)) is not None:
+            raise ConfigurationError(
+                f"the states of {city} have left {source.url}, or both are one place",
+                resolution="give the command without --undo, and move them back then",
+            )
+        keys = _sizes(city, target, _states(city, source))
+        for key in keys:
+            target.delete(key)
+        target.delete(under_way_key(city))
+    return len(keys)
+
+
 def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) -> None:
     mark = Mark(source.url, datetime.now(UTC).isoformat(timespec="seconds"), uuid.uuid4().hex)
     begun = target.create(under_way_key(city), mark.to_json())
@@ -83,14 +106,16 @@ def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) 
         if target.get(META_KEY) is None:
             target.put(META_KEY, META)
         # An earlier, cut off move may have brought what is gone by now.
-        for key in {*_sizes(city, target)} - {*keys}:
+        for key in {*_sizes(city, target, _states(city, source))} - {*keys}:
             target.delete(key)
         for key in keys:
             _copy(source, target, key)
     except BaseException:
         if begun:
             with suppress(WecityError):
-                for key in _sizes(city, target) if source.get(under_way_key(city)) is None else ():
+                for key in (
+                    _sizes(city, target, _states(city, source)) if source.get(under_way_key(city)) is None else ()
+                ):
                     target.delete(key)
                 target.delete(under_way_key(city))
         raise
@@ -171,9 +196,12 @@ def _states(city: str, place: Objects) -> dict[str, str]:
     }
 
 
-def _sizes(city: str, place: Objects) -> dict[str, int]:
-    """The objects of the city with their bytes, in the order in which they are moved: states come last."""
-    states = _states(city, place)
+def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, int]:
+    """The objects of the city with their bytes, in the order in which they are moved: states come last.
+
+    Those of `stacks` too whose states are not there.
+    """
+    states = dict.fromkeys(stacks, "") | _states(city, place)
     # Beside a state lie the one before and, where somebody has set any, tags.
     beside = {f"{STACKS}/{stack}{end}" for stack in states for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
     records = {f".wecity/records/{stack}.json" for stack in states} | {f".wecity/history/{city}.jsonl"}

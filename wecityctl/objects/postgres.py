@@ -41,14 +41,14 @@ _DURABLE: Final = (
 
 
 def open_url(url: str, limits: Limits) -> Postgres:
-    """The table of a `postgres://` URL; it is made where it is missing, as Pulumi makes it.
+    """The table of a `postgres://` URL; with the first object it is made where it is missing, as Pulumi makes it.
 
     Raises `ConfigurationError` for a URL that cannot be used and for a missing database, `AuthenticationError` for
     refused credentials, and `DeploymentError` where the server does not answer.
     """
     found = Postgres(PostgresSettings.read(url, os.environ), limits)
     try:
-        found.prepare()
+        found.look(f"open {found.url}")
     except BaseException:
         found.close()
         raise
@@ -64,28 +64,37 @@ class Postgres:
         self.url = settings.url
         self._process = os.getpid()
         self._pool: Any = None
+        self._has_table = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgres", daemon=True)
         self._thread.start()
 
-    def prepare(self) -> None:
-        """Connect, and make the table where it is missing."""
-        what = f"open {self.url}"
+    def look(self, what: str) -> bool:
+        """Connect, and look whether there is the table. Changes nothing. `what` is for errors: `read a in …`."""
+        statement = "SELECT to_regclass($1)::text"
+        if not self._has_table:
+            found = repeat(self._limits, lambda: self._run(lambda c: c.fetchval(statement, self._table), what), what)
+            self._has_table = found is not None
+        return self._has_table
 
-        async def make(connection: Any) -> None:
-            # Asked first: who may use the table may not be allowed to make one.
-            if await connection.fetchval("SELECT to_regclass($1)::text", self._table) is None:
-                await connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {self._table} (key TEXT PRIMARY KEY, data JSON NOT NULL,"
-                    " updated_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now());"
-                    f"CREATE INDEX IF NOT EXISTS {self._table}_key_prefix_idx ON {self._table} (key text_pattern_ops)"
-                )
-
-        repeat(self._limits, lambda: self._run(make, what), what)
+    def _make_table(self, what: str) -> None:
+        """Make the table where it is missing."""
+        # Looked first: who may use the table may not be allowed to make one.
+        if self.look(what):
+            return
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {self._table} (key TEXT PRIMARY KEY, data JSON NOT NULL,"
+            " updated_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now());"
+            f"CREATE INDEX IF NOT EXISTS {self._table}_key_prefix_idx ON {self._table} (key text_pattern_ops)"
+        )
+        repeat(self._limits, lambda: self._run(lambda c: c.execute(statement), what), what)
+        self._has_table = True
 
     def get(self, key: str) -> bytes | None:
         """See `Objects.get`. Raises `DeploymentError` for a row that holds no data as Pulumi writes it."""
         what, row_key = self._begin("read", key), self._settings.prefix + key
+        if not self.look(what):
+            return None
         statement = f"SELECT data->>'data' AS data FROM {self._table} WHERE key = $1"  # noqa: S608 - a checked name
         row = repeat(self._limits, lambda: self._run(lambda c: c.fetchrow(statement, row_key), what), what)
         if row is None:
@@ -102,6 +111,7 @@ class Postgres:
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
         what, row_key = self._begin("write", key), self._settings.prefix + key
+        self._make_table(what)
         statement = (
             f"INSERT INTO {self._table} (key, data) VALUES ($1, $2)"  # noqa: S608
             " ON CONFLICT (key) DO UPDATE SET data = $2, updated_at = now()"
@@ -112,6 +122,7 @@ class Postgres:
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`. The row's JSON names the call beside the data; Pulumi reads the data alone."""
         what, row_key, token = self._begin("create", key), self._settings.prefix + key, new_token()
+        self._make_table(what)
         insert = f"INSERT INTO {self._table} (key, data) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING"  # noqa: S608
         select = f"SELECT coalesce(data->>'{_WRITER}', '') AS token FROM {self._table} WHERE key = $1"  # noqa: S608
         text = _document(data, token)
@@ -128,6 +139,8 @@ class Postgres:
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""
         what, row_key = self._begin("delete", key), self._settings.prefix + key
+        if not self.look(what):
+            return
         statement = f"DELETE FROM {self._table} WHERE key = $1"  # noqa: S608
         repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, row_key), what), what)
 
@@ -135,6 +148,8 @@ class Postgres:
         """See `Objects.list`."""
         start = check_prefix(prefix)
         what = self._begin("list", start)
+        if not self.look(what):
+            return []
         statement = f"SELECT key, {_SIZE} AS size, updated_at FROM {self._table} WHERE starts_with(key, $1)"  # noqa: S608
         below = self._settings.prefix + (f"{start}/" if start else "")
         rows = repeat(self._limits, lambda: self._run(lambda c: c.fetch(statement, below), what), what)
