@@ -113,9 +113,8 @@ def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) 
     except BaseException:
         if begun:
             with suppress(WecityError):
-                for key in (
-                    _sizes(city, target, _states(city, source)) if source.get(under_way_key(city)) is None else ()
-                ):
+                is_apart = source.get(under_way_key(city)) is None
+                for key in _sizes(city, target, _states(city, source)) if is_apart else ():
                     target.delete(key)
                 target.delete(under_way_key(city))
         raise
