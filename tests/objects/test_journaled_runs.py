@@ -285,7 +285,7 @@ def test_a_run_that_is_killed_is_gone_on_with(city: City, another: subprocess.Po
         not entry.key.endswith("/000000") for entry in objects.list(".wecity/journals")
     )
     backend = open_backend(city)
-    assert run_locks_on(backend) == {}
+    assert run_locks_on(backend) == []
     for stack in backend.list_stacks():
         assert backend.states is not None
         assert locks_on(backend.states, stack) == []
@@ -296,20 +296,23 @@ def test_a_run_that_is_killed_is_gone_on_with(city: City, another: subprocess.Po
 def test_what_another_machine_has_left_is_released_by_a_person(city: City, objects: Objects) -> None:
     backend = open_backend(city)
     with part_of_city(backend, (), ("two.base.main",)):
-        found = run_locks_on(backend)
-        assert sorted(found) == [
-            ".wecity/locks/runs/two.base.main/alone.json",
-            next(key for key in found if key.startswith(".wecity/locks/runs/two/")),
-        ]
+        found = {held.key.split("/")[-2]: held for held in run_locks_on(backend)}
+        assert sorted(found) == ["two", "two.base.main"]
         with pytest.raises(LockedError, match="is alive"):
-            break_run_lock(backend, min(found))
-        (key,) = (key for key in found if key.endswith("alone.json"))
+            break_run_lock(backend, found["two"])
+        key = ".wecity/locks/runs/two.base.main/alone.json"
         note = json.loads(objects.get(key) or b"")
         note["owner"]["machine"] = "another"
         objects.put(key, json.dumps(note).encode())
-        break_run_lock(backend, key)
+        (seen,) = (held for held in run_locks_on(backend) if held.key == key)
+        # While a person was asked, another has taken it.
+        objects.put(key, json.dumps({**note, "number": "later"}).encode())
+        break_run_lock(backend, seen)
+        assert objects.get(key) is not None
+        (seen,) = (held for held in run_locks_on(backend) if held.key == key)
+        break_run_lock(backend, seen)
         assert len(run_locks_on(backend)) == 1
-    assert run_locks_on(backend) == {}
+    assert run_locks_on(backend) == []
     other = open_objects(backend.url)
     other.close()
     with whole_city(backend):

@@ -44,16 +44,17 @@ def unlock(
     known = {name: locks_of(backend, name) for name in sorted(wanted)}
     found = [str(lock) for name, locks in known.items() for lock in ([name] if locks is None else locks)]
     # A run of a part of the city has locks of the city too: they are its own.
-    runs = run_locks_on(backend) if not stack else {}
-    found += runs.values()
+    runs = run_locks_on(backend) if not stack else []
+    found += map(str, runs)
     if found and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
         for line in sorted(found):
             note(line)
         ask("Is every run that took these locks dead?")
-    for key in runs:
-        break_run_lock(backend, key)
-    released = [*runs.values(), *(line for name in sorted(wanted) for line in break_locks(backend, name))]
+    for held in runs:
+        break_run_lock(backend, held)
+    # What was taken meanwhile nobody was asked about.
+    released = [*map(str, runs), *(line for name, locks in known.items() for line in break_locks(backend, name, locks))]
     for line in released:
         say(f"released {line}")
     if not released:

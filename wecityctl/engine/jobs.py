@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from wecityctl.engine.state import KUBERNETES_PROVIDER, Deployment, StackState
 from wecityctl.engine.wire import Job, Lifted, OpenState
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
-from wecityctl.provider.settings import digest
 
 _COMMON = (
     "--non-interactive",
@@ -121,21 +119,6 @@ class JobMaker:
         for target in self.options.targets:
             arguments += ["--target", target]
         return arguments
-
-
-def known_kubeconfigs(backend: Backend, state: StackState | None, clusters: Iterable[Cluster]) -> frozenset[str]:
-    """The digests of the kubeconfigs that a stack's run may use: the clouds' of today, and those in its state."""
-    found = {digest(cluster.kubeconfig) for cluster in clusters}
-    for resource in state.resources if state is not None else ():
-        if resource.type == KUBERNETES_PROVIDER and state is not None and state.deployment is not None:
-            for values in (resource.inputs, resource.outputs):
-                found.add(digest(_text(backend.reveal(state.deployment, values.get("kubeconfig")))))
-    return frozenset(found)
-
-
-def _text(kubeconfig: Any) -> str:
-    """As the provider reads it: one may be given as an object."""
-    return kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig)
 
 
 def provider_registrations(

@@ -54,10 +54,11 @@ def run_lock(name: str) -> str:
 
 def states_in(keys: Iterable[str]) -> dict[str, str]:
     """The key of each stack's state, among the keys of a place; what lies beside the states is left out."""
-    found = {}
+    found: dict[str, str] = {}
     for key in keys:
         directory, _, name = key.rpartition("/")
         for end in ENDS if directory == STACKS else ():
+            # Of two for one stack the first is what is read.
             if name.endswith(end) and not name.startswith("."):
-                found[name.removesuffix(end)] = key
+                found.setdefault(name.removesuffix(end), key)
     return found

@@ -62,7 +62,7 @@ def lock_in(stack: str, key: str, stored: bytes | None, owner: Owner | None = No
     try:
         content = json.loads(stored or b"")
         pid = int(content.get("pid", 0))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         # Cut off while it was written: its owner cannot be named by it, so the note beside decides.
         content, pid = {}, owner.pid if owner is not None else 0
     return Lock(

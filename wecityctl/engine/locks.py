@@ -9,7 +9,7 @@ from wecityctl.engine.backend import Backend
 from wecityctl.engine.lock import Lock, LockedError, locks_on, require_free
 from wecityctl.engine.store import StateStore
 from wecityctl.engine.store_objects import ObjectStore
-from wecityctl.engine.stored_locks import is_alive, left_in
+from wecityctl.engine.stored_locks import Held, break_lock, left_in
 
 
 def is_left_behind(store: StateStore, stack: str) -> bool:
@@ -43,12 +43,14 @@ def locks_of(backend: Backend, stack: str) -> list[Lock] | None:
     return locks_on(backend.states, stack) if backend.states is not None else None
 
 
-def unlock(backend: Backend, stack: str) -> list[str]:
-    """Break every lock on a stack because the user says so; what was removed, for people.
+def unlock(backend: Backend, stack: str, seen: list[Lock] | None = None) -> list[str]:
+    """Break every lock on a stack that was `seen` (by default all there are now) because the user says so; what was
+    removed, for people.
 
-    Raises `LockedError` for a lock whose owner is alive on this machine.
+    Raises `LockedError` for a lock whose owner is alive on this machine, and `DeploymentError` for a journal that
+    cannot be replayed: the locks are gone then all the same, so that it can be mended.
     """
-    states, found = backend.states, locks_of(backend, stack) or []
+    states, found = backend.states, (locks_of(backend, stack) or []) if seen is None else seen
     if states is None:
         backend.cancel(stack)
         return [f"{stack}: cancelled in the back end"]
@@ -59,29 +61,33 @@ def unlock(backend: Backend, stack: str) -> list[str]:
             details="\n".join(str(lock) for lock in alive),
             resolution=f"stop process {alive[0].pid} first",
         )
-    _release(states, stack, found)
+    try:
+        states.settle(stack)
+    finally:
+        for lock in found:
+            states.delete(lock.key)
     return [str(lock) for lock in found]
 
 
-def run_locks_on(backend: Backend) -> dict[str, str]:
-    """The locks of runs on the city and its stacks that stand, by key, each for people.
+def run_locks_on(backend: Backend) -> list[Held]:
+    """The locks of runs on the city and its stacks that stand.
 
     None for a directory: the kernel gives those of the dead back.
     """
     states = backend.states
-    return left_in(states.objects, backend.city) if isinstance(states, ObjectStore) else {}
+    return left_in(states.objects, backend.city) if isinstance(states, ObjectStore) else []
 
 
-def break_run_lock(backend: Backend, key: str) -> None:
+def break_run_lock(backend: Backend, held: Held) -> None:
     """Break a run's lock because the user says so. Raises `LockedError` where that run is alive on this machine."""
     assert isinstance(backend.states, ObjectStore)
-    if is_alive(backend.states.objects, key):
+    if held.is_alive:
         raise LockedError(
-            f"a run that holds {key.split('/')[-2]} is alive",
-            details=run_locks_on(backend).get(key, ""),
+            "a run that has the city, or a part of it, is alive",
+            details=str(held),
             resolution="wait for it, or stop its process first",
         )
-    backend.states.delete(key)
+    break_lock(backend.states.objects, held)
 
 
 def _is_alive_here(lock: Lock) -> bool:

@@ -7,6 +7,7 @@ locks are the kernel's (`kernel_locks`), elsewhere objects (`stored_locks`).
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from wecityctl.engine.store_objects import ObjectStore
 from wecityctl.engine.stored_locks import StoredLocks
 
 _LOOK_SECONDS = 0.2
+_ATTEMPTS = 3
 Waiting = Callable[[str], None]
 
 
@@ -69,7 +71,13 @@ class RunLocks:
         """
         until, told = time.monotonic() + patience, False
         for name in sorted(wanted):
+            # Of two that ask in one moment both may withdraw.
+            attempts = 0
             while not self._take(name, alone=wanted[name]):
+                attempts += 1
+                if attempts < _ATTEMPTS:
+                    time.sleep(random.uniform(0.01, _LOOK_SECONDS))  # noqa: S311 - no secret
+                    continue
                 if patience and not told:
                     waiting(self._holders(name) or f"one that builds on {name}")
                     told = True

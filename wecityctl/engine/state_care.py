@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from wecityctl.paths import write_private
 
 Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
 _FORMAT = 1
+_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _INDEX = "index.json"
 # Far more than the largest stack's state.
 _MOST_BYTES = 1 << 31
@@ -242,6 +244,8 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
     if index.get("city") != city:
         raise ConfigurationError(f"{source} is of {index.get('city')!r}, and not of {city}")
     for stack, stored in texts.items():
+        if not _NAME.fullmatch(stack):
+            raise ConfigurationError(f"{source} is damaged", details=f"{stack!r} is no name of a stack")
         if hashlib.sha256(stored).hexdigest() != index["stacks"][stack] or not stack.startswith(f"{city}."):
             raise ConfigurationError(f"{source} is damaged", details=f"{stack}: its checksum is another's")
     return tuple(_copy(stack, stored) for stack, stored in texts.items())

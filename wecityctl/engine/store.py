@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -21,7 +22,7 @@ from typing import Any
 
 from wecityctl.engine import layout
 from wecityctl.engine.integrity import flaw, require_sound
-from wecityctl.engine.lock import held_in_engine
+from wecityctl.engine.lock import LockedError, held_in_engine
 from wecityctl.engine.moved import Mark, read_mark
 from wecityctl.engine.state import Deployment, deployment_in, deployment_of
 from wecityctl.errors import DeploymentError, WecityError
@@ -31,6 +32,8 @@ from wecityctl.model.naming import PROJECT
 
 _END_OF_UPDATE = re.compile(r"(\.history|\.checkpoint)?\.json(\..*)?$")
 _GZIP = b"\x1f\x8b"
+# What reading a damaged object raises.
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, RecursionError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class StateStore(ABC):
         key = self.find(stack)[0]
         copies = [each for each in self.keys(f"{layout.HISTORY}/{stack}") if ".checkpoint.json" in each]
         for each in [*([f"{key}.bak"] if key else []), *sorted(copies, reverse=True)]:
-            with suppress(OSError, ValueError):
+            with suppress(*UNREADABLE):
                 yield deployment_in(unpacked(self.get(each) or b"")) or {}
 
     def create(self, stack: str) -> None:
@@ -250,8 +253,13 @@ class StateStore(ABC):
     def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
         """The stack's last `count` updates (`None`: all), newest first, as the engine recorded them."""
         keys = [key for key in self.keys(f"{layout.HISTORY}/{stack}") if ".history.json" in key]
-        found = [self.get(key) for key in sorted(keys, reverse=True)[:count]]
-        return [json.loads(unpacked(stored)) for stored in found if stored is not None]
+        found = []
+        for key in sorted(keys, reverse=True)[:count]:
+            # One that cannot be read hides no other.
+            with suppress(*UNREADABLE):
+                entry = json.loads(unpacked(self.get(key) or b""))
+                found += [entry] if isinstance(entry, dict) else []
+        return found
 
     def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
         """Record an update, with a copy of the state that it has left, as the engine's own back end does."""
@@ -272,8 +280,14 @@ class StateStore(ABC):
         again. Returns why the engine would refuse the state, which is written all the same: it tells what exists.
         Raises `DeploymentError` for a journal that cannot be replayed.
         """
-        lines, found = lines or self.lines(stack), ""
+        is_own, lines, found = lines is not None, lines or self.lines(stack), ""
         if not lines.exists():
+            if is_own:
+                raise LockedError(
+                    f"somebody else has brought the run on {stack} to its end",
+                    details="what it had acknowledged is in the state",
+                    resolution="run it again",
+                )
             return ""
         key, stored = self.find(stack)
         journal = self._open_journal(stack, stored, lines)
@@ -311,7 +325,7 @@ class StateStore(ABC):
         base = checkpoint["checkpoint"].get("latest")
         try:
             rebuilt = replay(base, journal.entries, engine=journal.header.engine, time=journal.header.started)
-        except (JournalError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (JournalError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DeploymentError(
                 f"the journal of {stack} cannot be replayed",
                 details=f"{self.lines(stack)}: {error}",
@@ -329,7 +343,7 @@ class StateStore(ABC):
         try:
             found: dict[str, Any] = json.loads(unpacked(stored))
             deployment_of(found)
-        except (ValueError, OSError, EOFError) as error:
+        except UNREADABLE as error:
             raise WecityError(
                 f"the state of {stack} cannot be read",
                 details=f"{self.where(key)}: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from wecityctl import filelock
 from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
-from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.errors import AuthenticationError, DeploymentError, WecityError
 from wecityctl.journal.file import FileLines
 from wecityctl.model.fileurl import file_url
+from wecityctl.objects.model import check_key
 from wecityctl.paths import private_dir, write_private
 
 
@@ -39,18 +41,22 @@ class FileStore(StateStore):
 
     def where(self, key: str) -> str:
         """The path of an object's file."""
-        return str(self.root / key)
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        """Where an object lies. Raises `WecityError` for a key that leaves the directory, or is none."""
+        return self.root / check_key(key)
 
     def get(self, key: str) -> bytes | None:
         """See `StateStore.get`. Raises `OSError` for a file that cannot be read."""
         try:
-            return (self.root / key).read_bytes()
+            return self._path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, key: str, data: bytes) -> None:
         """See `StateStore.put`."""
-        path = self.root / key
+        path = self._path(key)
         try:
             write_private(path, data)
         except OSError as error:
@@ -58,19 +64,21 @@ class FileStore(StateStore):
 
     def delete(self, key: str) -> None:
         """See `StateStore.delete`."""
-        path = self.root / key
+        path = self._path(key)
         for each in (path, path.with_name(f"{path.name}.attrs")):
             with suppress(NotADirectoryError):
                 each.unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> list[str]:
         """See `StateStore.keys`. Files that begin with a point are being written."""
-        found = (path for path in (self.root / prefix).rglob("*") if not path.name.startswith("."))
+        found = []
+        for directory, _, names in os.walk(self._path(prefix), onerror=_not_read):
+            found += [Path(directory, name) for name in names if not name.startswith(".")]
         return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
 
     def clear(self, prefix: str) -> None:
         """See `StateStore.clear`."""
-        shutil.rmtree(self.root / prefix, ignore_errors=True)
+        shutil.rmtree(self._path(prefix), ignore_errors=True)
 
     def lines(self, stack: str) -> FileLines:
         """See `StateStore.lines`."""
@@ -101,6 +109,16 @@ class FileStore(StateStore):
     def run_lock(self, name: str) -> Path:
         """The file whose lock a run holds on a city, or on a stack of it."""
         return self.root / layout.run_lock(name)
+
+
+def _not_read(error: OSError) -> None:
+    """A directory that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise AuthenticationError(
+            "a directory of the state cannot be read",
+            details=f"{error.filename}: {error.strerror}",
+            resolution="look at its owner and its mode",
+        ) from error
 
 
 def disk_error(error: OSError, path: Path) -> WecityError:

@@ -13,13 +13,13 @@ import os
 import time
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wecityctl.engine import layout
 from wecityctl.engine.process import Owner
-from wecityctl.errors import TimedOutError
+from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.objects import Objects
 
 _ROOT = ".wecity/locks/runs"
@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
     """A lock as it is stored. `owner` is `None` for one that cannot be read."""
 
     key: str
@@ -42,8 +42,13 @@ class _Held:
     def is_dead(self) -> bool:
         return self.owner is not None and self.owner.is_dead()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its owner certainly runs on this machine."""
+        return self.owner is not None and self.owner.is_alive()
+
     def __str__(self) -> str:
-        return f"{self.owner or 'somebody'}, since {self.since}"
+        return f"{self.key.split('/')[-2]}: a run, {self.owner or 'somebody'}, since {self.since}"
 
 
 @dataclass(slots=True)
@@ -57,14 +62,16 @@ class StoredLocks:
     def take(self, name: str, *, alone: bool) -> bool:
         """See `Locks.take`."""
         mine = self._alone_key(name) if alone else self._shared_key(name)
-        if mine in self._keys or self._alone_key(name) in self._keys:
+        if any(key in self._keys and self._is_mine(key) for key in (mine, self._alone_key(name))):
             return True
+        # Noted before it is written: where the answer is lost, it is given back all the same.
+        self._keys.add(mine)
         if alone:
             if not self._created(mine):
+                self._keys.discard(mine)
                 return False
         else:
             self.objects.put(mine, self._note())
-        self._keys.add(mine)
         if self._others(name) if alone else self._holder(name):
             self._give_back(mine)
             return False
@@ -83,38 +90,45 @@ class StoredLocks:
     def release(self) -> None:
         """See `Locks.release`."""
         for key in sorted(self._keys):
-            self._give_back(key)
+            # One that cannot be given back keeps none of the others, and does not hide what the run ended with: its
+            # owner is dead soon.
+            with suppress(WecityError):
+                self._give_back(key)
+        self._keys.clear()
 
     def _give_back(self, key: str) -> None:
-        # Broken by somebody who said that this process is dead, it may be another's by now.
-        held = _held(self.objects, key)
-        if held is not None and held.number == self._number:
+        if self._is_mine(key):
             self.objects.delete(key)
         self._keys.discard(key)
+
+    def _is_mine(self, key: str) -> bool:
+        """Whether it is still there, and this process's: broken by somebody, it may be another's by now."""
+        held = _held(self.objects, key)
+        return held is not None and held.number == self._number
 
     def _created(self, key: str) -> bool:
         if self.objects.create(key, self._note()):
             return True
         held = _held(self.objects, key)
         if held is not None and held.is_dead:
-            _break(self.objects, held)
+            break_lock(self.objects, held)
         return (held is None or held.is_dead) and self.objects.create(key, self._note())
 
-    def _others(self, name: str) -> list[_Held]:
+    def _others(self, name: str) -> list[Held]:
         """Who else has the name, alone or shared."""
         return [held for held in _held_below(self.objects, f"{_ROOT}/{name}") if self._stands(held)]
 
-    def _holder(self, name: str) -> _Held | None:
+    def _holder(self, name: str) -> Held | None:
         """Who else has the name alone."""
         held = _held(self.objects, self._alone_key(name))
         return held if held is not None and self._stands(held) else None
 
-    def _stands(self, held: _Held) -> bool:
+    def _stands(self, held: Held) -> bool:
         """Whether another run has it; what the dead of this machine have is removed."""
         if held.number == self._number:
             return False
         if held.is_dead:
-            _break(self.objects, held)
+            break_lock(self.objects, held)
         return not held.is_dead
 
     def _note(self) -> bytes:
@@ -148,40 +162,34 @@ def turn(objects: Objects, key: str) -> Iterator[None]:
         locks.release()
 
 
-def left_in(objects: Objects, city: str) -> dict[str, str]:
-    """The locks of runs on the city and its stacks that stand, by key, each as people read it."""
-    found = {}
+def left_in(objects: Objects, city: str) -> list[Held]:
+    """The locks of runs on the city and its stacks that stand."""
+    found = []
     for held in _held_below(objects, _ROOT):
         name = held.key.split("/")[-2]
         if name == city or name.startswith(f"{city}.") or name == layout.activity(city).replace("/", "-").lstrip("."):
-            found[held.key] = f"{name}: a run, {held}"
+            found.append(held)
     return found
 
 
-def is_alive(objects: Objects, key: str) -> bool:
-    """Whether the owner of a lock certainly runs on this machine."""
-    held = _held(objects, key)
-    return held is not None and held.owner is not None and held.owner.is_alive()
-
-
-def _held_below(objects: Objects, prefix: str) -> list[_Held]:
+def _held_below(objects: Objects, prefix: str) -> list[Held]:
     keys = [entry.key for entry in objects.list(prefix) if entry.key.endswith(".json")]
     return [held for key in keys if (held := _held(objects, key)) is not None]
 
 
-def _held(objects: Objects, key: str) -> _Held | None:
+def _held(objects: Objects, key: str) -> Held | None:
     stored = objects.get(key)
     if stored is None:
         return None
     try:
         found = json.loads(stored)
-        return _Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]))
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return _Held(key, "", "?", None)
+        return Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]))
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return Held(key, "", "?", None)
 
 
-def _break(objects: Objects, dead: _Held) -> None:
-    """Remove the lock of a process that is dead, and no other that has taken its place meanwhile.
+def break_lock(objects: Objects, dead: Held) -> None:
+    """Remove a lock that was looked at, and no other that has taken its place meanwhile.
 
     Two that find it dead create one object, so that only one of them removes it; and that one looks again first.
     """

@@ -13,8 +13,9 @@ from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
 from wecityctl.engine.integrity import UNSOUND
-from wecityctl.engine.jobs import JobMaker, known_kubeconfigs, provider_registrations
+from wecityctl.engine.jobs import JobMaker, provider_registrations
 from wecityctl.engine.keeping import Keeping
+from wecityctl.engine.kubeconfigs import known_kubeconfigs
 from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.landing import is_landing, kubeconfig_of
 from wecityctl.engine.locks import break_dead
@@ -27,6 +28,7 @@ from wecityctl.engine.secret_store import has_certificates
 from wecityctl.engine.skip import Look, Skipper
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
+from wecityctl.engine.territory import require_own
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, PortRights, Report
@@ -199,6 +201,7 @@ class Forward:
         if self._operation == "up":
             # A landing zone may have replaced its cluster in this very run.
             forget_old_cluster(context, stack, self._sink)
+        require_own(context, stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
@@ -448,6 +451,7 @@ class Backward:
             planned = context.stacks.get(stack)
             require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
         clear_the_way(context, stack, self._sink)
+        require_own(context, stack)
         self._skipper.forget(stack)
         state = context.state(stack)
         assert state is not None

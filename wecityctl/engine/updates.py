@@ -133,6 +133,13 @@ class Running:
                 resolution="run it again",
             )
         flaw = self._states.settle(self._stack, self._lines)
+        try:
+            self._note(succeeded=succeeded)
+        finally:
+            self._states.delete(self._lock)
+        return flaw
+
+    def _note(self, *, succeeded: bool) -> None:
         self._states.add_history(
             self._stack,
             {
@@ -147,8 +154,6 @@ class Running:
                 "resourceChanges": self._changes,
             },
         )
-        self._states.delete(self._lock)
-        return flaw
 
 
 @dataclass(slots=True)

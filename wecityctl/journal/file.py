@@ -17,13 +17,22 @@ class FileLines:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream: IO[bytes] | None = None
+        self._own: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return str(self.path)
 
     def exists(self) -> bool:
         """See `Lines.exists`."""
-        return self.path.exists()
+        return self._is_there()
+
+    def _is_there(self) -> bool:
+        """Whether there is a file, and the one that this has begun where it has begun one."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return self._own in (None, (found.st_dev, found.st_ino))
 
     def begin(self, line: str) -> None:
         """See `Lines.begin`."""
@@ -37,6 +46,8 @@ class FileLines:
         except OSError as error:
             raise self._unwritten(error) from error
         self._stream = os.fdopen(descriptor, "wb", buffering=0)
+        facts = os.fstat(descriptor)
+        self._own = facts.st_dev, facts.st_ino
         self.add(line)
         _sync_directory(self.path.parent)
 
@@ -54,6 +65,12 @@ class FileLines:
             # Half a line in the middle would damage what follows it.
             os.ftruncate(self._stream.fileno(), start)
             raise self._unwritten(error) from error
+        if not self._is_there():
+            raise DeploymentError(
+                "somebody else has brought the journal of this run to its end",
+                details=f"{self.path}: as after `unlock`",
+                resolution="run it again",
+            )
 
     def close(self) -> None:
         """See `Lines.close`."""

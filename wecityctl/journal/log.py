@@ -125,6 +125,8 @@ def read_journal(place: Lines, stack: str) -> Journal | None:
             continue
         if found.get("batch") != number - 1 or found.get("check") != _check(_canonical(found.get("entries"))):
             raise _damaged(place, number, "its checksum is another's")
+        if not isinstance(found["entries"], list):
+            raise _damaged(place, number, "its entries are no list")
         entries += found["entries"]
     return Journal(header, tuple(entries), result)
 
@@ -153,7 +155,7 @@ def _header(place: Lines, stack: str, line: bytes) -> Header:
 def _line(place: Lines, number: int, line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(place, number, str(error)) from error
     if not isinstance(found, dict):
         raise _damaged(place, number, "it is no object")
@@ -169,4 +171,4 @@ def _canonical(value: object) -> str:
 
 
 def _check(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"

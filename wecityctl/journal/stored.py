@@ -2,7 +2,7 @@
 
 A line is written only where none of its number is (`Objects.create`). So whoever brings another's journal to its end
 takes the next number, and the other, should it live after all, can add nothing more: its next line has that number too.
-That last line stays for a week, when the others are removed.
+All but the first stay for a week then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from wecityctl.objects import Entry, Objects
 # Longer than any process could hang and come back.
 _KEPT = timedelta(days=7)
 _DIGITS = 6
+_FIRST = f"/{0:0{_DIGITS}}"
 
 
 class StoredLines:
@@ -82,26 +83,35 @@ class StoredLines:
     def remove(self) -> None:
         """See `Lines.remove`."""
         keys = self._keys()
-        # The first line goes first: without it, the others are no journal.
-        for key in keys if self._is_own else keys[:-1]:
+        # The first line goes first: without it, the others are no journal. Of another's run they stay: one of them has
+        # the number that it would write next.
+        for key in keys if self._is_own else keys[:1]:
             self._objects.delete(key)
 
     def raw(self) -> bytes:
         """See `Lines.raw`."""
-        found = (self._objects.get(entry.key) for entries in self._runs() for entry in entries)
+        runs = [list(entries) for entries in self._runs()]
+        found = (self._objects.get(entry.key) for run in runs if run[0].key.endswith(_FIRST) for entry in run)
         return b"".join(data + b"\n" for data in found if data is not None)
 
     def clear(self) -> None:
         """See `Lines.clear`."""
-        for entry in self._objects.list(self._prefix):
-            self._objects.delete(entry.key)
+        for entries in map(list, self._runs()):
+            last = entries[-1].key
+            number = last.rpartition("/")[2]
+            # Whoever might still write it finds its next number taken.
+            if entries[0].key.endswith(_FIRST) and number.isdecimal():
+                self._objects.create(f"{last.rpartition('/')[0]}/{int(number) + 1:0{_DIGITS}}", b"{}")
+                self._objects.delete(entries[0].key)
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}/{self._run}/{number:0{_DIGITS}}"
 
     def _keys(self) -> list[str]:
         """The keys of the journal's lines, in order; empty where there is none."""
-        found = [keys for keys in map(list, self._runs()) if keys[0].key.endswith(f"/{0:0{_DIGITS}}")]
+        found = [keys for keys in map(list, self._runs()) if keys[0].key.endswith(_FIRST)]
+        if self._is_own:
+            found = [keys for keys in found if keys[0].key == self._key(0)]
         if len(found) > 1:
             raise DeploymentError(
                 "there are several journals of one stack",

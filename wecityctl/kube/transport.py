@@ -5,6 +5,7 @@ Leaves headers' credentials to `credentials`, retries to `requester`, and the me
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,6 +47,7 @@ class HttpPool:
         self._sessions: dict[TlsMaterial, Sessions] = {}
         self._closing: list[WeakMethod[Callable[[], Awaitable[None]]]] = []
         self._credentials: dict[Access, Credentials] = {}
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,7 +65,10 @@ class HttpPool:
         return found
 
     def sessions(self, access: Access, login: Login) -> Sessions:
-        """The sessions for that server and login; made on first use."""
+        """The sessions for that server and login; made on first use. Raises `CancelledError` once the pool is closed:
+        a request that goes on after that would leave its connections open."""
+        if self._is_closed:
+            raise asyncio.CancelledError
         material = TlsMaterial(access.ca_data, access.insecure, login.cert, login.key)
         found = self._sessions.get(material)
         if found is None:
@@ -76,6 +81,7 @@ class HttpPool:
 
     async def aclose(self) -> None:
         """End the clients' watches and close every connection."""
+        self._is_closed = True
         closing, self._closing = self._closing, []
         for reference in closing:
             method = reference()

@@ -95,7 +95,8 @@ def require_given(settings: Settings, kubeconfigs: frozenset[str] | None) -> Non
         return
     raise AuthenticationError(
         "the built-in provider was given a kubeconfig that is none of this run's, and does not use it",
-        details="this run's are those of the city's clouds and those that the stack's state names",
+        details="this run's are those of the city's clouds, and those in the stack's state that run no other program "
+        "and read no other file of this machine than these do",
         resolution="a program that makes a provider of its own takes the kubeconfig of a cloud of the city",
     )
 

@@ -1,0 +1,97 @@
+"""What a stack's state may name: whoever may write one stack's state does not change others' objects through it.
+
+The next run works with the rights of whoever starts it. A department's deployer may write the states of its own stacks,
+and the city's operator runs them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from wecityctl.engine.context import Context
+from wecityctl.engine.kubeconfigs import as_text, of_machine
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState, StateResource
+from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.model.naming import PROJECT
+
+_MOST_NAMED = 10
+
+
+def require_own(context: Context, stack: str) -> None:
+    """Raise `ConfigurationError` where the stack's state names other stacks' resources, or objects that are in another
+    stack's state of the city."""
+    state = context.state(stack)
+    if state is None:
+        return
+    prefix = f"urn:pulumi:{stack}::{PROJECT}::"
+    strange = [item.urn for item in state.resources if not item.urn.startswith(prefix)]
+    own = _objects(state, context)
+    for other in context.backend.list_stacks() if own and not strange else ():
+        there = _state(context, other) if other != stack else None
+        if there is not None:
+            shared = own.keys() & _objects(there, context).keys()
+            strange += [f"{own[key]}, which is {other}'s" for key in sorted(shared)]
+    if strange:
+        more = [f"and {len(strange) - _MOST_NAMED} more"] if len(strange) > _MOST_NAMED else []
+        raise ConfigurationError(
+            f"the state of {stack} names what is not its own; nothing was done in it",
+            details="\n".join(strange[:_MOST_NAMED] + more),
+            resolution="find out who has written that state; `wecityctl state restore` and `import` put another back",
+        )
+
+
+def _state(context: Context, stack: str) -> StackState | None:
+    """The other stack's state; `None` also for one that cannot be read, which is told when its turn comes."""
+    try:
+        return context.state(stack)
+    except WecityError:
+        return None
+
+
+def _objects(state: StackState, context: Context) -> dict[tuple[str, ...], str]:
+    """The state's Kubernetes objects, each as people read it, by cluster, API group, kind and id."""
+    clusters = _clusters(state, context)
+    found: dict[tuple[str, ...], str] = {}
+    for item, provider in _with_providers(state):
+        _, version, kind = item.type.split(":", 2)
+        group = version.rpartition("/")[0]
+        cluster = clusters.get(provider, "")
+        for name in _names(item):
+            found[cluster, group, kind.removesuffix("Patch"), name] = f"{kind.removesuffix('Patch')} {name}"
+    return found
+
+
+def _with_providers(state: StackState) -> Iterator[tuple[StateResource, str]]:
+    """The state's Kubernetes objects, each with the reference of its provider."""
+    by_urn: dict[tuple[str, str], str] = {}
+    for raw in (state.deployment or {}).get("resources") or ():
+        by_urn[str(raw.get("urn")), str(raw.get("id") or "")] = str(raw.get("provider") or "")
+    for item in state.resources:
+        if item.type.startswith("kubernetes:") and item.custom and item.type.count(":") == 2:
+            yield item, by_urn.get((item.urn, item.id), "")
+
+
+def _clusters(state: StackState, context: Context) -> dict[str, str]:
+    """The cluster of each Kubernetes provider, by the provider's reference: the one whose server it talks to, and
+    where that is none of today's, the one that it names."""
+    today = (*context.clusters.values(), *context.stopped.values())
+    by_server = {server: each.identifier for each in today for server in of_machine(each.kubeconfig)[1]}
+    found = {}
+    for item in state.resources:
+        if item.type == KUBERNETES_PROVIDER:
+            text = as_text(context.backend.reveal(state.deployment or {}, item.inputs.get("kubeconfig")))
+            servers = sorted(of_machine(text)[1] & by_server.keys())
+            named = str(item.inputs.get("clusterIdentifier") or "")
+            found[f"{item.urn}::{item.id}"] = by_server[servers[0]] if servers else named
+    return found
+
+
+def _names(item: StateResource) -> set[str]:
+    """How the object is called: by its id, and by what was recorded of it."""
+    found = {item.id}
+    for values in (item.inputs, item.outputs):
+        meta = values.get("metadata")
+        if isinstance(meta, Mapping) and isinstance(meta.get("name"), str):
+            space = meta.get("namespace")
+            found.add(f"{space}/{meta['name']}" if isinstance(space, str) and space else meta["name"])
+    return found - {""}
