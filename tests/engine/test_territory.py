@@ -106,15 +106,30 @@ def test_what_is_another_stack_s_is_not_touched_through_a_state(
     for values in (beside["inputs"], beside["outputs"]):
         values["clusterIdentifier"] = "another"
     nameless = copy.deepcopy(taken) | {"outputs": {}, "inputs": {}}
-    for more in ((taken,), (nameless,), (beside, taken | {"provider": f"{beside['urn']}::b1"})):
+    waiting = taken | {"delete": True}
+    for more in ((taken,), (nameless,), (waiting,)):
         forged(backend, *more)
-        for operation, given in (("up", {}), ("destroy", {"delete_data": True, "confirm": "two"})):
+        for operation, given in (("up", {}), ("destroy", {"delete_data": True, "confirm_all": True})):
             done = go(city, operation, clusters, program="objects", plan=plan_of(city).only(["health"]), **given)
             told = " ".join(text for item in done.results for text in item.errors)
             assert "names what is not its own" in told, (operation, done)
             assert TRAFFIC in told
             assert is_there()
         files_of(backend).put_back(HEALTH, whole)
+    # What is said to be on another cluster is dropped from the state, and not deleted.
+    forged(backend, beside, taken | {"provider": f"{beside['urn']}::b1"})
+    go(city, "up", clusters, program="objects", plan=plan_of(city).only(["health"]))
+    assert is_there()
+    files_of(backend).put_back(HEALTH, whole)
+    # A kubeconfig in a state that runs a program is none of the run's.
+    evil = kubeconfig(exec={"command": "/bin/sh", "args": ["-c", "id"]})
+    for values in (beside["inputs"], beside["outputs"]):
+        values["kubeconfig"] = evil
+    forged(backend, beside)
+    known = known_kubeconfigs(backend, backend.read_state(HEALTH), [cluster])
+    assert digest(cluster.kubeconfig) in known
+    assert digest(evil) not in known
+    files_of(backend).put_back(HEALTH, whole)
     # Also under another stack's name.
     forged(backend, taken | {"urn": victim["urn"]})
     done = go(city, "up", clusters, program="objects", plan=plan_of(city).only(["health"]))
@@ -122,20 +137,3 @@ def test_what_is_another_stack_s_is_not_touched_through_a_state(
     files_of(backend).put_back(HEALTH, whole)
     assert go(city, "up", clusters, program="objects").exit_code == 0
     api_server.kubectl("delete", "namespace", "--wait=false", "-l", "wecity.dev/city=two")
-
-
-@pytest.mark.cluster
-def test_a_program_in_a_state_s_kubeconfig_is_not_run(home: Path, cluster: Cluster) -> None:
-    city = make_city("two")
-    assert go(city, "up", {"main": cluster}, program="objects").exit_code == 0
-    backend = open_backend(city)
-    provider = next(item for item in resources(backend, HEALTH) if item["type"] == "pulumi:providers:kubernetes")
-    evil = kubeconfig(exec={"command": "/bin/sh", "args": ["-c", "id > /tmp/x"]})
-    beside = copy.deepcopy(provider) | {"urn": provider["urn"].rpartition("::")[0] + "::beside", "id": "b1"}
-    for values in (beside["inputs"], beside["outputs"]):
-        values["kubeconfig"] = evil
-    forged(backend, beside)
-    state = backend.read_state(HEALTH)
-    known = known_kubeconfigs(backend, state, [cluster])
-    assert digest(cluster.kubeconfig) in known
-    assert digest(evil) not in known

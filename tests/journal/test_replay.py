@@ -141,7 +141,7 @@ def entry(kind: int, **more: Any) -> Line:
         (entry(Kind.SUCCESS, removeOld=1), "resource 1 of a state that has 1"),
         (entry(Kind.SUCCESS, deleteOld=-1), "resource -1"),
         (entry(Kind.OUTPUTS, state=ONE, removeNew=9), "operation 9"),
-        (entry(Kind.SUCCESS, pendingReplacementNew="x"), "operation 'x'"),
+        (entry(Kind.SUCCESS, pendingReplacementNew="x"), "no number: 'x'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import select
 import signal
 import socket
 import ssl
@@ -321,3 +322,62 @@ def test_a_log_that_cannot_be_written_says_so_later() -> None:
     log.write("request", who="ada", error="")
     found: dict[str, Any] = json.loads(stream.getvalue())
     assert (found["missing"], found["who"], "error" in found) == (1, "ada", False)
+
+
+BAD = (
+    {"deployment": {"resources": [5]}},
+    {"deployment": {"resources": "x"}},
+    {"deployment": {"resources": [{}]}},
+    {"deployment": {"resources": [{"urn": 5, "type": "a"}]}},
+    {"deployment": {"pending_operations": [5]}},
+    {"deployment": {"metadata": json.loads("[" * 300 + "]" * 300)}},
+    b'{"deployment": {"resources": [{"urn": "a", "type": "b", "outputs": {"x": NaN}}]}}',
+    b"[" * 100_000,
+)
+
+
+def test_what_could_not_be_replayed_is_not_acknowledged(server: Server) -> None:
+    path, update = server.client("uma").begin(STACK)
+    for body in BAD:
+        assert update.ask("PATCH", f"{path}/checkpoint", body)[0] == 400, body
+    assert server.client("ada").ask("POST", f"{PLACE}/update/{path.rpartition('/')[2]}/cancel")[0] == 200
+    for entry in ({"kind": 0, "operation": "x"}, {"kind": 1, "state": "x"}, {"kind": 1, "removeOld": "x"}):
+        path, update = server.client("uma").begin(STACK)
+        entries = {"entries": [{"version": 1, "sequenceID": 1, "operationID": 1, **entry}]}
+        assert update.ask("PATCH", f"{path}/journalentries", entries)[0] == 400, entry
+        assert update.ask("POST", f"{path}/complete", {"status": "failed"})[0] == 200
+    assert server.client("ada").ask("POST", f"{PLACE}/import", {"deployment": {"resources": [5]}})[0] == 400
+    path, update = server.client("uma").begin(STACK)
+    assert (
+        update.ask("POST", f"{path}/events/batch", {"events": [{"summaryEvent": {"resourceChanges": {"a": "x"}}}]})[0]
+        == 400
+    )
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"})[0] == 200
+    assert server.end() == 0
+    server.start()
+
+
+def test_one_token_does_not_take_all_updates_and_a_preview_sends_nothing_large(server: Server) -> None:
+    client = server.client("pia")
+    codes = [client.ask("POST", f"{PLACE}/preview", {})[0] for _ in range(40)]
+    assert codes.count(200) == 32
+    path, update = server.client("uma").begin(STACK, "preview")
+    code, _ = update.ask(
+        "PATCH", f"{path}/journalentries", gzip.compress(b" " * (8 << 20)), **{"Content-Encoding": "gzip"}
+    )
+    assert code == 413
+
+
+def test_a_request_that_cannot_be_read_shows_nobody_its_token(server: Server) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        ssl.create_default_context(cadata=server.authority.cert.decode()).wrap_socket(
+            plain, server_hostname="127.0.0.1"
+        ) as stream,
+    ):
+        secret = server.tokens["ada"]
+        stream.sendall(f"GET /api/user HTTP/1.1\r\nHost: a\r\nAuthorization: token {secret}\x01\r\n\r\n".encode())
+        stream.recv(4096)
+    assert server.process is not None and server.process.stderr is not None
+    # Nothing is written there after the first line.
+    assert select.select([server.process.stderr], [], [], 0.5)[0] == []

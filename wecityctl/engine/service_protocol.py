@@ -32,6 +32,9 @@ UPDATE_PATH: Final = STACK_PATH + "/{kind:" + "|".join(KINDS) + "}"
 # What switches journaling on in the engine.
 JOURNAL_VERSION: Final = 1
 # Requests after which, once one has failed, no later one of the update is taken.
+# Of a body: how many levels it may have, and up to how many bytes it is parsed without a thread.
+_DEEPEST: Final = 250
+_AT_ONCE: Final = 1 << 20
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,7 +72,7 @@ async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
         return failure(400, describe(error))
     except OSError as error:
         return failure(400, describe(disk_error(error, Path(str(error.filename or "")))))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, web.RequestPayloadError) as error:
         return failure(400, f"{type(error).__name__}: {error}")
 
 
@@ -106,11 +109,34 @@ async def read_body(request: web.Request, limit: int) -> dict[str, Any]:
         data += chunk
         if len(data) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit:,} bytes")
-    found = json.loads(data) if data else None
+    try:
+        # A large one would keep all others waiting.
+        found = await asyncio.to_thread(_parsed, bytes(data)) if len(data) > _AT_ONCE else _parsed(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise web.HTTPBadRequest(text=f"the body is no JSON: {str(error)[:200]}") from None
+    return found
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    """The object in a body. Raises `ValueError` for anything else, for numbers that are none, and for what is too deep
+    for whoever works on it later."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    found = json.loads(data, parse_constant=refuse) if data else None
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise web.HTTPBadRequest(text="the body is no object")
+        raise ValueError("it is no object")
+    level: list[Any] = [found]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"it is more than {_DEEPEST} levels deep")
+        below = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in below for item in items if isinstance(item, dict | list)]
     return found
 
 
@@ -225,7 +251,9 @@ async def append(request: web.Request) -> web.Response:
 
 async def checkpoint(request: web.Request) -> web.Response:
     """Take a whole state, from an engine that does not journal."""
-    return await _keep(request, [whole(request[BODY]["deployment"])])
+    entry = whole(request[BODY]["deployment"])
+    require_known(entry)
+    return await _keep(request, [entry])
 
 
 async def _keep(request: web.Request, entries: list[Mapping[str, Any]]) -> web.Response:
@@ -240,7 +268,10 @@ async def events(request: web.Request) -> web.Response:
     for event in request[BODY].get("events") or ():
         summary = event.get("summaryEvent")
         if summary:
-            under_way(request[SESSION]).note_changes(summary.get("resourceChanges") or {})
+            counts = summary.get("resourceChanges") or {}
+            if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+                raise web.HTTPBadRequest(text="the counts of changes are no whole numbers")
+            under_way(request[SESSION]).note_changes(counts)
     return web.json_response({})
 
 

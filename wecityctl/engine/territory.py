@@ -7,10 +7,11 @@ and the city's operator runs them too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from wecityctl.engine.context import Context
 from wecityctl.engine.kubeconfigs import as_text, of_machine
-from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState, StateResource
+from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.model.naming import PROJECT
 
@@ -24,7 +25,7 @@ def require_own(context: Context, stack: str) -> None:
     if state is None:
         return
     prefix = f"urn:pulumi:{stack}::{PROJECT}::"
-    strange = [item.urn for item in state.resources if not item.urn.startswith(prefix)]
+    strange = [urn for item in _raw(state) if not (urn := str(item.get("urn"))).startswith(prefix)]
     own = _objects(state, context)
     for other in context.backend.list_stacks() if own and not strange else ():
         there = _state(context, other) if other != stack else None
@@ -52,23 +53,24 @@ def _objects(state: StackState, context: Context) -> dict[tuple[str, ...], str]:
     """The state's Kubernetes objects, each as people read it, by cluster, API group, kind and id."""
     clusters = _clusters(state, context)
     found: dict[tuple[str, ...], str] = {}
-    for item, provider in _with_providers(state):
-        _, version, kind = item.type.split(":", 2)
-        group = version.rpartition("/")[0]
-        cluster = clusters.get(provider, "")
+    for item in _raw(state):
+        kind = str(item.get("type") or "")
+        if not kind.startswith("kubernetes:") or kind.count(":") != 2:
+            continue
+        _, version, kind = kind.split(":")
+        kind = kind.removesuffix("Patch")
+        cluster = clusters.get(str(item.get("provider") or ""), "")
         for name in _names(item):
-            found[cluster, group, kind.removesuffix("Patch"), name] = f"{kind.removesuffix('Patch')} {name}"
+            found[cluster, version.rpartition("/")[0], kind, name] = f"{kind} {name}"
     return found
 
 
-def _with_providers(state: StackState) -> Iterator[tuple[StateResource, str]]:
-    """The state's Kubernetes objects, each with the reference of its provider."""
-    by_urn: dict[tuple[str, str], str] = {}
-    for raw in (state.deployment or {}).get("resources") or ():
-        by_urn[str(raw.get("urn")), str(raw.get("id") or "")] = str(raw.get("provider") or "")
-    for item in state.resources:
-        if item.type.startswith("kubernetes:") and item.custom and item.type.count(":") == 2:
-            yield item, by_urn.get((item.urn, item.id), "")
+def _raw(state: StackState) -> Iterator[Mapping[str, Any]]:
+    """All resources in a state, those too that wait to be deleted, or that something was being done with."""
+    deployment = state.deployment or {}
+    yield from deployment.get("resources") or ()
+    for operation in deployment.get("pending_operations") or ():
+        yield operation.get("resource") or {}
 
 
 def _clusters(state: StackState, context: Context) -> dict[str, str]:
@@ -77,20 +79,21 @@ def _clusters(state: StackState, context: Context) -> dict[str, str]:
     today = (*context.clusters.values(), *context.stopped.values())
     by_server = {server: each.identifier for each in today for server in of_machine(each.kubeconfig)[1]}
     found = {}
-    for item in state.resources:
-        if item.type == KUBERNETES_PROVIDER:
-            text = as_text(context.backend.reveal(state.deployment or {}, item.inputs.get("kubeconfig")))
+    for item in _raw(state):
+        if item.get("type") == KUBERNETES_PROVIDER:
+            inputs = item.get("inputs") or {}
+            text = as_text(context.backend.reveal(state.deployment or {}, inputs.get("kubeconfig")))
             servers = sorted(of_machine(text)[1] & by_server.keys())
-            named = str(item.inputs.get("clusterIdentifier") or "")
-            found[f"{item.urn}::{item.id}"] = by_server[servers[0]] if servers else named
+            named = str(inputs.get("clusterIdentifier") or "")
+            found[f"{item.get('urn')}::{item.get('id')}"] = by_server[servers[0]] if servers else named
     return found
 
 
-def _names(item: StateResource) -> set[str]:
+def _names(item: Mapping[str, Any]) -> set[str]:
     """How the object is called: by its id, and by what was recorded of it."""
-    found = {item.id}
-    for values in (item.inputs, item.outputs):
-        meta = values.get("metadata")
+    found = {str(item.get("id") or "")}
+    for values in (item.get("inputs"), item.get("outputs")):
+        meta = values.get("metadata") if isinstance(values, Mapping) else None
         if isinstance(meta, Mapping) and isinstance(meta.get("name"), str):
             space = meta.get("namespace")
             found.add(f"{space}/{meta['name']}" if isinstance(space, str) and space else meta["name"])

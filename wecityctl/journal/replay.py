@@ -246,6 +246,69 @@ def require_known(entry: object) -> None:
     if entry.get("version") != ENTRY_VERSION:
         raise JournalError(f"a journal entry of version {entry.get('version')!r}, not {ENTRY_VERSION}")
     _kind(entry)
+    for name in _NUMBERS:
+        if not isinstance(entry.get(name) or 0, int):
+            raise JournalError(f"a journal entry whose {name} is no number: {str(entry[name])[:80]!r}")
+    if entry.get("state") is not None:
+        _require_resource(entry["state"], "a journal entry's state")
+    if entry.get("operation") is not None:
+        _require_operation(entry["operation"], "a journal entry's operation")
+    for name in ("newSnapshot", "secretsProvider", "extension"):
+        if not isinstance(entry.get(name) or {}, Mapping):
+            raise JournalError(f"a journal entry whose {name} is no object")
+    if not isinstance(entry.get("snippets") or [], list):
+        raise JournalError("a journal entry whose snippets are no list")
+    if entry.get("newSnapshot"):
+        _require_deployment(entry["newSnapshot"])
+
+
+def _require_deployment(value: Mapping[str, Any]) -> None:
+    for name in ("resources", "pending_operations", "snippets"):
+        if not isinstance(value.get(name) or [], list):
+            raise JournalError(f"a state whose {name} are no list")
+    for item in value.get("resources") or ():
+        _require_resource(item, "a state's resource")
+    for item in value.get("pending_operations") or ():
+        _require_operation(item, "a state's pending operation")
+    for name in ("manifest", "metadata", "secrets_providers", "extensions"):
+        if not isinstance(value.get(name) or {}, Mapping):
+            raise JournalError(f"a state whose {name} is no object")
+
+
+def _require_operation(value: object, what: str) -> None:
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise JournalError(f"{what} is none")
+    _require_resource(value.get("resource"), what)
+
+
+def _require_resource(value: object, what: str) -> None:
+    """Raise `JournalError` for what is no resource: everything that a replay looks into has the type it should."""
+    if not isinstance(value, Mapping):
+        raise JournalError(f"{what} is no object")
+    for name in ("urn", "type"):
+        if not isinstance(value.get(name), str) or not value[name]:
+            raise JournalError(f"{what} has no {name}")
+    for name in ("id", "parent", "provider", "deletedWith"):
+        if not isinstance(value.get(name) or "", str):
+            raise JournalError(f"{what} has a {name} that is no text")
+    for name in ("inputs", "outputs", "propertyDependencies"):
+        if not isinstance(value.get(name) or {}, Mapping):
+            raise JournalError(f"{what} has {name} that are no object")
+    lists = [value.get("dependencies"), *(value.get("propertyDependencies") or {}).values()]
+    if any(not isinstance(each or [], list) or any(not isinstance(urn, str) for urn in each or ()) for each in lists):
+        raise JournalError(f"{what} has dependencies that are no list of names")
+
+
+_NUMBERS = (
+    "sequenceID",
+    "operationID",
+    "removeOld",
+    "removeNew",
+    "deleteOld",
+    "deleteNew",
+    "pendingReplacementOld",
+    "pendingReplacementNew",
+)
 
 
 def _sequence(entry: Mapping[str, Any]) -> int:

@@ -31,6 +31,7 @@ LEASE_SECONDS: Final = 300
 _SHORTEST_SECONDS: Final = 30
 _KEPT: Final = 1000
 _MOST_AT_ONCE: Final = 256
+_MOST_OF_ONE: Final = 32
 Told = Callable[["Lease", str], None]
 
 
@@ -97,6 +98,12 @@ class Leases:
     def request(self, stack: str, about: About, holder: Token, *, previews: bool) -> Lease:
         """Note that an engine wants to update the stack. Raises `WecityError` for too many at once."""
         self._forget()
+        own = sum(1 for lease in self._known.values() if not lease.over and lease.who == holder.name)
+        if own >= _MOST_OF_ONE:
+            raise WecityError(
+                f"{own} updates of {holder.name} are under way or asked for already",
+                resolution="end some; what is asked for and not begun ends by itself in five minutes",
+            )
         waiting = sum(1 for lease in self._known.values() if not lease.over)
         if waiting >= _MOST_AT_ONCE or self.is_closing:
             raise WecityError(
@@ -215,6 +222,9 @@ class Leases:
                     await self._end(lease, "the server was stopped")
             except WecityError as error:
                 failed.append(f"{lease.stack}: {error.message}")
+            except Exception as error:
+                # One that cannot be ended keeps none of the others.
+                failed.append(f"{lease.stack}: {type(error).__name__}")
         return failed
 
     def _forget(self) -> None:

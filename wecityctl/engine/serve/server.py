@@ -156,7 +156,11 @@ class StateServer:
             if request.method != "HEAD" and rule.name != "create-stack":
                 await asyncio.to_thread(self.stacks.require, stack)
             request[SESSION] = Session(self.stacks.open(stack))
-        return await protocol.in_session(request, handler, rule.limit, BODY_SECONDS)
+        limit = rule.limit
+        if rule.of_update and request[_LEASE].previews:
+            # It has no journal and no state to send.
+            limit = min(limit, SMALL_BODY)
+        return await protocol.in_session(request, handler, limit, BODY_SECONDS)
 
     def _authenticate(self, request: web.Request, rule: _Rule) -> None:
         """Who sends the request, and whether they may. Raises what is answered with 401, 403, 404, 429 or 503."""
@@ -261,7 +265,7 @@ class StateServer:
         # `pulumi stack init` sends a state without resources, which names the secrets provider.
         state = (body.get("state") or {}).get("deployment") or {}
         _refuse_own_secrets(state.get("secrets_providers"))
-        if state.get("resources"):
+        if state.get("resources") or state.get("pending_operations"):
             self._require_role(token, Role.ADMIN, "importing a state")
         async with self.leases.turn_of(stack):
             await asyncio.to_thread(self.stacks.create, stack)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,9 @@ def serve(options: Options, log: IO[str], ready: Callable[[str], None]) -> None:
 
 
 async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None]) -> None:
+    # It writes headers of requests that it cannot read, tokens among them, to whoever looks on.
+    logging.getLogger("aiohttp").addHandler(logging.NullHandler())
+    logging.getLogger("aiohttp").propagate = False
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS))
     address, tokens = parse_address(options.listen), TokenFile(options.tokens)
@@ -91,5 +95,8 @@ def _go_on(stacks: Stacks, log: ServerLog) -> None:
             stacks.release(stack)
         except WecityError as error:
             log.write("left-behind", stack=stack, result="stays", reason=f"{error.message}: {error.details}")
+        except Exception as error:
+            # One stack's damage keeps no other from being served.
+            log.write("left-behind", stack=stack, result="stays", reason=type(error).__name__)
         else:
             log.write("left-behind", stack=stack, result="replayed")

@@ -20,7 +20,7 @@ from wecityctl.engine.moved import require_here
 from wecityctl.engine.run_locks import locks_in
 from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
-from wecityctl.journal.replay import whole
+from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import WHO
 
 # As the engine names stacks. What ends in .json would be taken for another stack's state.
@@ -108,13 +108,21 @@ class Stacks:
             raise WecityError(f"the state of {stack} is left as it was: the engine would refuse the new one: {found}")
         self.release(stack)
         item = self.open(stack)
+        entry, succeeded = whole(dict(deployment)), False
+        require_known(entry)
         item.begin(About("import", message, {WHO: who}, self.next_version(stack)))
-        succeeded = False
         try:
-            item.append([whole(dict(deployment))])
+            item.append([entry])
             succeeded = True
         finally:
-            item.end(succeeded=succeeded)
+            try:
+                item.end(succeeded=succeeded)
+            except BaseException:
+                # Nobody else ends it: the journal stays, and the next one replays it.
+                for lock in self.locks(stack):
+                    if lock.pid == os.getpid() and _is_alive_here(lock):
+                        self._store.delete(lock.key)
+                raise
 
     def remove(self, stack: str, *, force: bool) -> None:
         """Remove a stack. Raises `StackHasResourcesError` for one with resources unless by `force`, `LockedError`."""
@@ -137,7 +145,14 @@ class Stacks:
         machine."""
         found = self.locks(stack)
         require_free(stack, [lock for lock in found if _is_alive_here(lock)])
-        return self._release(stack, found)
+        try:
+            return self._release(stack, found)
+        except WecityError:
+            # What cannot be replayed is kept aside, and no longer in everybody's way.
+            lines = self._store.lines(stack)
+            self._store.put_aside(f"{stack}.jsonl", lines.raw())
+            lines.clear()
+            return self._release(stack, found)
 
     def locks(self, stack: str) -> list[Lock]:
         """The engine's locks on a stack."""

@@ -172,7 +172,8 @@ def remove_token(path: Path, name: str) -> Token:
 def _write(path: Path, tokens: tuple[Token, ...]) -> None:
     content = {"version": VERSION, "tokens": [asdict(token) for token in tokens]}
     try:
-        write_private(path.absolute(), json.dumps(content, indent=2).encode() + b"\n")
+        # Behind a symbolic link, the server reads the file itself.
+        write_private(path.resolve(), json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written", details=str(error.strerror)) from error
 
