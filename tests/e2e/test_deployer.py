@@ -361,6 +361,10 @@ def _bucket_policy(access: str, stack: str) -> dict[str, Any]:
         f".pulumi/history/wecity/{stack}/*",
         f".pulumi/backups/wecity/{stack}/*",
         f".pulumi/locks/organization/wecity/{stack}/*",
+        f".wecity/journals/{stack}/*",
+        f".wecity/locks/{stack}.json",
+        f".wecity/records/{stack}.json",
+        f".wecity/locks/runs/{NAME}*",
     ]
     whom = {"Effect": "Allow", "Principal": {"AWS": [access]}}
     return {

@@ -16,7 +16,12 @@ ENDING_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 def children(pid: int) -> list[Identity]:
     """The processes that `pid` has started and that run, from the kernel's own lists; the oldest first."""
     found: list[Identity] = []
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        # It has ended meanwhile.
+        return []
+    for task in tasks:
         try:
             found += [Identity.of(int(text)) for text in (task / "children").read_text().split()]
         except OSError:
