@@ -18,6 +18,10 @@ BACKUPS = f".pulumi/backups/{PROJECT}"
 LOCKS = f".pulumi/locks/organization/{PROJECT}"
 # States and journals that made room for others, each with the time in its name.
 ASIDE = ".wecity/aside"
+# Locks of runs that are objects.
+RUN_LOCKS = ".wecity/locks/runs"
+RECORDS = ".wecity/records"
+ACTIVITY = ".wecity/history"
 # A state as the engine writes it, and compressed.
 ENDS = (".json", ".json.gz")
 
@@ -34,12 +38,12 @@ def lock_note(stack: str) -> str:
 
 def record(stack: str) -> str:
     """The key of our record of the stack."""
-    return f".wecity/records/{stack}.json"
+    return f"{RECORDS}/{stack}.json"
 
 
 def activity(city: str) -> str:
     """The key of what runs have done to a city that is in no history of the engine."""
-    return f".wecity/history/{city}.jsonl"
+    return f"{ACTIVITY}/{city}.jsonl"
 
 
 def journal(stack: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from wecityctl.engine import layout
@@ -52,6 +53,13 @@ class Lock:
     def is_dead(self) -> bool:
         """Whether its owner is certainly gone."""
         return self.owner is not None and self.owner.is_dead()
+
+    @property
+    def is_alive_here(self) -> bool:
+        """Whether its owner runs on this machine; by its process number alone where nobody has noted more."""
+        if self.owner is not None:
+            return self.owner.is_alive()
+        return self.host == os.uname().nodename and Path(f"/proc/{self.pid}").exists()
 
     def __str__(self) -> str:
         return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"

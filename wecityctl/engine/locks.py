@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Iterable
 
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.lock import Lock, LockedError, locks_on, require_free
@@ -22,16 +21,18 @@ def break_dead(backend: Backend, stack: str) -> list[Lock]:
 
     Raises `LockedError` for any other lock.
     """
-    states = backend.states
-    if states is None:
-        return []
+    return release_dead(backend.states, stack) if backend.states is not None else []
+
+
+def release_dead(states: StateStore, stack: str) -> list[Lock]:
+    """The same for a stack of a store."""
     found = locks_on(states, stack)
     require_free(stack, [lock for lock in found if not lock.is_dead])
-    _release(states, stack, found)
+    release(states, stack, found)
     return found
 
 
-def _release(states: StateStore, stack: str, found: list[Lock]) -> None:
+def release(states: StateStore, stack: str, found: Iterable[Lock]) -> None:
     """Remove locks of runs that are over; the state has first what they have journaled."""
     states.settle(stack)
     for lock in found:
@@ -54,7 +55,7 @@ def unlock(backend: Backend, stack: str, seen: list[Lock] | None = None) -> list
     if states is None:
         backend.cancel(stack)
         return [f"{stack}: cancelled in the back end"]
-    alive = [lock for lock in found if _is_alive_here(lock)]
+    alive = [lock for lock in found if lock.is_alive_here]
     if alive:
         raise LockedError(
             f"the run that holds {stack} is alive",
@@ -88,9 +89,3 @@ def break_run_lock(backend: Backend, held: Held) -> None:
             resolution="wait for it, or stop its process first",
         )
     break_lock(backend.states.objects, held)
-
-
-def _is_alive_here(lock: Lock) -> bool:
-    if lock.owner is not None:
-        return lock.owner.is_alive()
-    return lock.host == os.uname().nodename and Path(f"/proc/{lock.pid}").exists()

@@ -31,10 +31,10 @@ STACK_PATH: Final = "/api/stacks/{organization}/{project}/{stack}"
 UPDATE_PATH: Final = STACK_PATH + "/{kind:" + "|".join(KINDS) + "}"
 # What switches journaling on in the engine.
 JOURNAL_VERSION: Final = 1
-# Requests after which, once one has failed, no later one of the update is taken.
 # Of a body: how many levels it may have, and up to how many bytes it is parsed without a thread.
 _DEEPEST: Final = 250
 _AT_ONCE: Final = 1 << 20
+# Requests after which, once one has failed, no later one of the update is taken.
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -122,7 +122,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
     def without_journal() -> None:
         with one_stack(backend, states, stack):
             _require_as_judged(states, stack, judged)
-            _journal_aside(states, stack)
+            states.put_journal_aside(stack)
 
     if found.condition not in ("unsound", "damaged"):
         return None
@@ -304,13 +304,6 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 def _put_aside(states: StateStore, stack: str) -> str:
     """Keep the state as it lies there, and the journal beside it, out of the way of another one; where the state is."""
-    _journal_aside(states, stack)
+    states.put_journal_aside(stack)
     key, stored = states.find(stack)
     return states.put_aside(key.rpartition("/")[2], stored) if key else ""
-
-
-def _journal_aside(states: StateStore, stack: str) -> None:
-    lines = states.lines(stack)
-    if found := lines.raw():
-        states.put_aside(f"{stack}.jsonl", found)
-    lines.clear()

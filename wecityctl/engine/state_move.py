@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from wecityctl.engine import layout
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.layout import BACKUPS, HISTORY, META, META_KEY, STACKS, states_in
 from wecityctl.engine.lock import held_in_engine
@@ -28,7 +29,7 @@ from wecityctl.objects import Objects, open_objects
 
 # The engine keeps these by stack; the city's own history is one object.
 _BY_STACK = (HISTORY, BACKUPS)
-_AREAS = (*_BY_STACK, ".wecity/history", ".wecity/records", STACKS)
+_AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, STACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, i
     states = dict.fromkeys(stacks, "") | _states(city, place)
     # Beside a state lie the one before and, where somebody has set any, tags.
     beside = {f"{STACKS}/{stack}{end}" for stack in states for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
-    records = {f".wecity/records/{stack}.json" for stack in states} | {f".wecity/history/{city}.jsonl"}
+    records = {layout.record(stack) for stack in states} | {layout.activity(city)}
     last, found = {*states.values()}, dict[str, int]()
     for area in _AREAS:
         for entry in place.list(area):

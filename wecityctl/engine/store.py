@@ -250,6 +250,13 @@ class StateStore(ABC):
         self.put(key, data)
         return self.where(key)
 
+    def put_journal_aside(self, stack: str) -> None:
+        """Keep the stack's journal, whole or not, out of the way of the next run."""
+        lines = self.lines(stack)
+        if found := lines.raw():
+            self.put_aside(f"{stack}.jsonl", found)
+        lines.clear()
+
     def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
         """The stack's last `count` updates (`None`: all), newest first, as the engine recorded them."""
         keys = [key for key in self.keys(f"{layout.HISTORY}/{stack}") if ".history.json" in key]

@@ -22,7 +22,6 @@ from wecityctl.engine.process import Owner
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.objects import Objects
 
-_ROOT = ".wecity/locks/runs"
 _ALONE = "alone.json"
 # Nobody has an object for longer than it takes to read and write it.
 _TURN_SECONDS = 60.0
@@ -84,7 +83,7 @@ class StoredLocks:
 
     def below(self, city: str) -> list[str]:
         """See `Locks.below`."""
-        names = {entry.key.split("/")[-2] for entry in self.objects.list(_ROOT)}
+        names = {entry.key.split("/")[-2] for entry in self.objects.list(layout.RUN_LOCKS)}
         return sorted(name for name in names if name.startswith(f"{city}."))
 
     def release(self) -> None:
@@ -116,7 +115,7 @@ class StoredLocks:
 
     def _others(self, name: str) -> list[Held]:
         """Who else has the name, alone or shared."""
-        return [held for held in _held_below(self.objects, f"{_ROOT}/{name}") if self._stands(held)]
+        return [held for held in _held_below(self.objects, f"{layout.RUN_LOCKS}/{name}") if self._stands(held)]
 
     def _holder(self, name: str) -> Held | None:
         """Who else has the name alone."""
@@ -137,17 +136,17 @@ class StoredLocks:
 
     @staticmethod
     def _alone_key(name: str) -> str:
-        return f"{_ROOT}/{name}/{_ALONE}"
+        return f"{layout.RUN_LOCKS}/{name}/{_ALONE}"
 
     def _shared_key(self, name: str) -> str:
-        return f"{_ROOT}/{name}/{self._number}.json"
+        return f"{layout.RUN_LOCKS}/{name}/{self._number}.json"
 
 
 @contextmanager
 def turn(objects: Objects, key: str) -> Iterator[None]:
     """Have the object `key` alone among processes that do the same; waits for them. Raises `TimedOutError`."""
     locks, until = StoredLocks(objects), time.monotonic() + _TURN_SECONDS
-    name = key.replace("/", "-").lstrip(".")
+    name = _turn_name(key)
     try:
         while not locks.take(name, alone=True):
             if time.monotonic() > until:
@@ -164,12 +163,14 @@ def turn(objects: Objects, key: str) -> Iterator[None]:
 
 def left_in(objects: Objects, city: str) -> list[Held]:
     """The locks of runs on the city and its stacks that stand."""
-    found = []
-    for held in _held_below(objects, _ROOT):
-        name = held.key.split("/")[-2]
-        if name == city or name.startswith(f"{city}.") or name == layout.activity(city).replace("/", "-").lstrip("."):
-            found.append(held)
-    return found
+    names = (city, _turn_name(layout.activity(city)))
+    found = ((held.key.split("/")[-2], held) for held in _held_below(objects, layout.RUN_LOCKS))
+    return [held for name, held in found if name in names or name.startswith(f"{city}.")]
+
+
+def _turn_name(key: str) -> str:
+    """The name of the lock for an object's turn."""
+    return key.replace("/", "-").lstrip(".")
 
 
 def _held_below(objects: Objects, prefix: str) -> list[Held]:

@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from wecityctl.engine.backend import open_states
 from wecityctl.engine.integrity import flaw
 from wecityctl.engine.lock import Lock, LockedError, held_in_engine, locks_on, require_free
+from wecityctl.engine.locks import release, release_dead
 from wecityctl.engine.moved import require_here
 from wecityctl.engine.run_locks import locks_in
+from wecityctl.engine.state import ROOT_TYPE
 from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
@@ -27,7 +28,6 @@ from wecityctl.model.naming import WHO
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
 # The engine knows a stack that cannot be removed by this text alone.
 HAS_RESOURCES: Final = "Bad Request: Stack still contains resources."
-_ROOT = "pulumi:pulumi:Stack"
 # No city has a name with a blank, so this is no lock of one.
 _SERVER: Final = "state server"
 
@@ -120,7 +120,7 @@ class Stacks:
             except BaseException:
                 # Nobody else ends it: the journal stays, and the next one replays it.
                 for lock in self.locks(stack):
-                    if lock.pid == os.getpid() and _is_alive_here(lock):
+                    if lock.pid == os.getpid() and lock.is_alive_here:
                         self._store.delete(lock.key)
                 raise
 
@@ -129,40 +129,31 @@ class Stacks:
         self.release(stack)
         with held_in_engine(self._store, stack):
             deployment = self._store.read(stack)[0] or {}
-            if not force and any(item.get("type") != _ROOT for item in deployment.get("resources") or ()):
+            if not force and any(item.get("type") != ROOT_TYPE for item in deployment.get("resources") or ()):
                 raise StackHasResourcesError(HAS_RESOURCES)
             self._store.drop(stack)
 
     def release(self, stack: str) -> int:
         """Remove the locks that dead processes of this machine have left, once what they have journaled is in the
         state; how many those were. Raises `LockedError` for any other lock."""
-        found = locks_on(self._store, stack)
-        require_free(stack, [lock for lock in found if not lock.is_dead])
-        return self._release(stack, found)
+        return len(release_dead(self._store, stack))
 
     def unlock(self, stack: str) -> int:
         """Remove every lock, because an administrator says so. Raises `LockedError` for one of a living process of this
         machine."""
         found = self.locks(stack)
-        require_free(stack, [lock for lock in found if _is_alive_here(lock)])
+        require_free(stack, [lock for lock in found if lock.is_alive_here])
         try:
-            return self._release(stack, found)
+            release(self._store, stack, found)
         except WecityError:
             # What cannot be replayed is kept aside, and no longer in everybody's way.
-            lines = self._store.lines(stack)
-            self._store.put_aside(f"{stack}.jsonl", lines.raw())
-            lines.clear()
-            return self._release(stack, found)
+            self._store.put_journal_aside(stack)
+            release(self._store, stack, found)
+        return len(found)
 
     def locks(self, stack: str) -> list[Lock]:
         """The engine's locks on a stack."""
         return locks_on(self._store, stack)
-
-    def _release(self, stack: str, found: list[Lock]) -> int:
-        self._store.settle(stack)
-        for lock in found:
-            self._store.delete(lock.key)
-        return len(found)
 
     def left_behind(self) -> list[str]:
         """The stacks on which a server or a run has left a lock or a journal."""
@@ -201,9 +192,3 @@ def require_name(stack: str) -> str:
             resolution="use up to 100 letters, digits and . _ -; .json cannot be in it",
         )
     return stack
-
-
-def _is_alive_here(lock: Lock) -> bool:
-    if lock.owner is not None:
-        return lock.owner.is_alive()
-    return lock.host == os.uname().nodename and Path(f"/proc/{lock.pid}").exists()
