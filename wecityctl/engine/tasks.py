@@ -28,7 +28,7 @@ from wecityctl.engine.secret_store import has_certificates
 from wecityctl.engine.skip import Look, Skipper
 from wecityctl.engine.state import Deployment, StackState
 from wecityctl.engine.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
-from wecityctl.engine.territory import require_own
+from wecityctl.engine.territory import Territory
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.vendors import lacks, require_for_cloud, require_for_state
 from wecityctl.engine.wire import Job, PortRights, Report
@@ -108,6 +108,7 @@ class Forward:
         self._unlanded = unlanded
         self._open_landed = open_landed
         self._keeping = Keeping(context)
+        self._territory = Territory(context)
         self.reports: dict[str, Report] = {}
         # What a preview takes for granted: the deployments with what an `up` brings back into them.
         self.with_kept: dict[str, Deployment] = {}
@@ -201,7 +202,7 @@ class Forward:
         if self._operation == "up":
             # A landing zone may have replaced its cluster in this very run.
             forget_old_cluster(context, stack, self._sink)
-        require_own(context, stack)
+        self._territory.require_own(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
@@ -372,6 +373,7 @@ class Backward:
         self._skipper = skipper
         self._sink = sink
         self._keeping = keeping
+        self._territory = Territory(context)
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self._beside = Beside()
         self.deleted: set[str] = set()
@@ -451,7 +453,7 @@ class Backward:
             planned = context.stacks.get(stack)
             require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
         clear_the_way(context, stack, self._sink)
-        require_own(context, stack)
+        self._territory.require_own(stack)
         self._skipper.forget(stack)
         state = context.state(stack)
         assert state is not None

@@ -9,36 +9,57 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wecityctl.engine.backend import Backend
 from wecityctl.engine.context import Context
 from wecityctl.engine.kubeconfigs import as_text, of_machine
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.inputs import Cluster
 from wecityctl.model.naming import PROJECT
 
 _MOST_NAMED = 10
+_Objects = dict[tuple[str, ...], str]
+_Clusters = tuple[Cluster, ...]
 
 
-def require_own(context: Context, stack: str) -> None:
-    """Raise `ConfigurationError` where the stack's state names other stacks' resources, or objects that are in another
-    stack's state of the city."""
-    state = context.state(stack)
-    if state is None:
-        return
-    prefix = f"urn:pulumi:{stack}::{PROJECT}::"
-    strange = [urn for item in _raw(state) if not (urn := str(item.get("urn"))).startswith(prefix)]
-    own = _objects(state, context)
-    for other in context.backend.list_stacks() if own and not strange else ():
-        there = _state(context, other) if other != stack else None
-        if there is not None:
-            shared = own.keys() & _objects(there, context).keys()
-            strange += [f"{own[key]}, which is {other}'s" for key in sorted(shared)]
-    if strange:
-        more = [f"and {len(strange) - _MOST_NAMED} more"] if len(strange) > _MOST_NAMED else []
-        raise ConfigurationError(
-            f"the state of {stack} names what is not its own; nothing was done in it",
-            details="\n".join(strange[:_MOST_NAMED] + more),
-            resolution="find out who has written that state; `wecityctl state restore` and `import` put another back",
-        )
+class Territory:
+    """What the states of a run's city name. Each state is looked through once, however many stacks are compared."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._known: dict[str, tuple[StackState, _Clusters, _Objects]] = {}
+
+    def require_own(self, stack: str) -> None:
+        """Raise `ConfigurationError` where the stack's state names other stacks' resources, or objects that are in
+        another stack's state of the city."""
+        state = self._context.state(stack)
+        if state is None:
+            return
+        prefix = f"urn:pulumi:{stack}::{PROJECT}::"
+        strange = [urn for item in _raw(state) if not (urn := str(item.get("urn"))).startswith(prefix)]
+        own = self._objects(stack, state)
+        for other in self._context.backend.list_stacks() if own and not strange else ():
+            there = _state(self._context, other) if other != stack else None
+            if there is not None:
+                shared = own.keys() & self._objects(other, there).keys()
+                strange += [f"{own[key]}, which is {other}'s" for key in sorted(shared)]
+        if strange:
+            more = [f"and {len(strange) - _MOST_NAMED} more"] if len(strange) > _MOST_NAMED else []
+            raise ConfigurationError(
+                f"the state of {stack} names what is not its own; nothing was done in it",
+                details="\n".join(strange[:_MOST_NAMED] + more),
+                resolution="find out who has written that state; `wecityctl state restore` and `import` put another "
+                "back",
+            )
+
+    def _objects(self, stack: str, state: StackState) -> _Objects:
+        # A landing zone may have made a cluster in this very run.
+        today = (*self._context.clusters.values(), *self._context.stopped.values())
+        known = self._known.get(stack)
+        # A state that was read again is another one.
+        if known is None or known[0] is not state or known[1] != today:
+            known = self._known[stack] = (state, today, _objects(state, self._context.backend, today))
+        return known[2]
 
 
 def _state(context: Context, stack: str) -> StackState | None:
@@ -49,10 +70,10 @@ def _state(context: Context, stack: str) -> StackState | None:
         return None
 
 
-def _objects(state: StackState, context: Context) -> dict[tuple[str, ...], str]:
+def _objects(state: StackState, backend: Backend, today: _Clusters) -> _Objects:
     """The state's Kubernetes objects, each as people read it, by cluster, API group, kind and id."""
-    clusters = _clusters(state, context)
-    found: dict[tuple[str, ...], str] = {}
+    clusters = _clusters(state, backend, today)
+    found: _Objects = {}
     for item in _raw(state):
         kind = str(item.get("type") or "")
         if not kind.startswith("kubernetes:") or kind.count(":") != 2:
@@ -73,16 +94,15 @@ def _raw(state: StackState) -> Iterator[Mapping[str, Any]]:
         yield operation.get("resource") or {}
 
 
-def _clusters(state: StackState, context: Context) -> dict[str, str]:
+def _clusters(state: StackState, backend: Backend, today: _Clusters) -> dict[str, str]:
     """The cluster of each Kubernetes provider, by the provider's reference: the one whose server it talks to, and
     where that is none of today's, the one that it names."""
-    today = (*context.clusters.values(), *context.stopped.values())
     by_server = {server: each.identifier for each in today for server in of_machine(each.kubeconfig)[1]}
     found = {}
     for item in _raw(state):
         if item.get("type") == KUBERNETES_PROVIDER:
             inputs = item.get("inputs") or {}
-            text = as_text(context.backend.reveal(state.deployment or {}, inputs.get("kubeconfig")))
+            text = as_text(backend.reveal(state.deployment or {}, inputs.get("kubeconfig")))
             servers = sorted(of_machine(text)[1] & by_server.keys())
             named = str(inputs.get("clusterIdentifier") or "")
             found[f"{item.get('urn')}::{item.get('id')}"] = by_server[servers[0]] if servers else named
