@@ -61,6 +61,7 @@ def test_nobody_else_is_answered(plugin: tuple[subprocess.Popen[str], int], tmp_
 
 @NEEDS_ROOT
 @GUARDED
+@pytest.mark.slow
 def test_while_a_vendors_cloud_is_read_nobody_else_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by the plug-in, which has the vendor's credentials, nor by what it takes for its engine."""
     mark, program, log = tmp_path / "run-by-a-stranger", tmp_path / "pulumi-resource-vendor", tmp_path / "log"
@@ -91,6 +92,7 @@ def below(process: int) -> list[int]:
     return [*children, *(found for child in children for found in below(child))]
 
 
+@pytest.mark.slow
 def test_a_killed_plugin_leaves_nothing(plugin: tuple[subprocess.Popen[str], int]) -> None:
     process, port = plugin
     children = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]

@@ -92,6 +92,7 @@ def test_programs_get_numbers_and_null_for_what_is_not_known(tmp_path: Path) -> 
     assert said["total"]["domestic"]["cpu_share"] == 1.0
 
 
+@pytest.mark.slow
 def test_it_fails_only_when_no_cloud_could_be_read_and_with_that_clouds_code(tmp_path: Path) -> None:
     done = wecityctl("clouds", city(tmp_path), "--cloud", "far", home=tmp_path)
     assert done.returncode == 2

@@ -121,6 +121,7 @@ def findings(machine: Machine, **credentials: str) -> list[dict[str, Any]]:
     return [item for item in found if item["name"].startswith("landing zone main")]
 
 
+@pytest.mark.slow
 def test_doctor_asks_the_vendor_where_there_are_credentials(machine: Machine) -> None:
     answers = {
         ZONES: {"zones": [{"name": "ap-guangzhou-6"}]},

@@ -59,6 +59,7 @@ def kubeconfig(directory: Path, server: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_preview_names_cloud_server_and_status_and_says_what_to_do(tmp_path: Path, server: str) -> None:
     config = kubeconfig(tmp_path, server)
     done = wecityctl("preview", CITY, home=tmp_path, KUBECONFIG=str(config))
@@ -78,6 +79,7 @@ def test_status_shows_the_state_and_ends_as_clouds_does(tmp_path: Path, server: 
     assert (list(json.loads(done.stdout)["unreachable"]), done.returncode) == (["main"], 4)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_says_nothing_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = kubeconfig(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")

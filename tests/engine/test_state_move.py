@@ -98,6 +98,7 @@ class Counting:
         return self._place.create(key, data)
 
 
+@pytest.mark.slow
 def test_cut_off_at_any_change_the_same_command_goes_on(
     backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

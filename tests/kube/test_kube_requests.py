@@ -80,6 +80,7 @@ def throttled() -> web.Response:
     return answer
 
 
+@pytest.mark.slow
 async def test_throttling_waits_as_long_as_asked() -> None:
     script = Script(throttled, {"ok": 1})
     async with client_for(script) as client:
@@ -89,6 +90,7 @@ async def test_throttling_waits_as_long_as_asked() -> None:
     assert len(script.seen) == 2
 
 
+@pytest.mark.slow
 async def test_throttling_is_bounded() -> None:
     async with client_for(Script(throttled)) as client:
         with pytest.raises(TooManyRequests):
@@ -344,6 +346,7 @@ async def test_watch_ends_quietly_and_reports_gone() -> None:
             _ = [event async for event in client.watch(CONFIG_MAP, "a")]
 
 
+@pytest.mark.slow
 async def test_broken_watches_are_not_asked_in_a_busy_loop() -> None:
     watches: list[str] = []
 
@@ -375,6 +378,7 @@ async def test_closing_the_pool_ends_the_watches() -> None:
         assert feed.task.done()
 
 
+@pytest.mark.slow
 async def test_waiting_ends_in_time_when_the_server_is_away() -> None:
     obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "a", "resourceVersion": "1"}}
     pods = {"resource": "pods", "responseKind": {"kind": "Pod"}, "scope": "Namespaced"}
@@ -628,6 +632,7 @@ async def test_bad_exec_plugin(tmp_path: Path, body: str, settings: dict[str, An
     assert details in error.details
 
 
+@pytest.mark.slow
 def test_a_plugin_that_hangs_is_named_by_whoever_set_the_limit(tmp_path: Path) -> None:
     exec_plugin = plugin(tmp_path, "import time; time.sleep(60)")
     with pytest.raises(Unreachable, match=r"gave no answer within 1 s: the credential plug-in `.*login.py` had not"):
