@@ -44,6 +44,7 @@ class Cut:
         self._objects, self._number, self._after = objects, number, after
         self.url = objects.url
         self.get, self.list, self.close = objects.get, objects.list, objects.close
+        self.replaces_safely = objects.replaces_safely
 
     def _change(self, act: Callable[[], Any]) -> Any:
         self._number -= 1
@@ -59,6 +60,9 @@ class Cut:
 
     def create(self, key: str, data: bytes) -> bool:
         return bool(self._change(lambda: self._objects.create(key, data)))
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        return bool(self._change(lambda: self._objects.replace(key, data, before)))
 
     def delete(self, key: str) -> None:
         self._change(lambda: self._objects.delete(key))

@@ -14,7 +14,7 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -91,13 +91,16 @@ class StateStore(ABC):
         """Where the stack's journal is kept."""
 
     @abstractmethod
-    def turn_of(self, key: str) -> AbstractContextManager[None]:
-        """Have one object alone among processes that do the same, to read it and write it again; waits for them."""
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object where there is none; whether this call did."""
 
-    def put_new(self, key: str, data: bytes) -> None:
-        """Write an object where there is none."""
-        if self.get(key) is None:
-            self.put(key, data)
+    @abstractmethod
+    def swap(self, key: str, data: bytes, before: bytes) -> bool:
+        """Write an object in one step if it is there with the data `before`; whether this call did."""
+
+    def swaps_safely(self) -> bool:
+        """Whether nobody can write between a swap's comparing and its writing."""
+        return True
 
     def clear(self, prefix: str) -> None:
         """Remove all objects below the directory `prefix`."""
@@ -204,14 +207,26 @@ class StateStore(ABC):
         require_sound(stack, deployment)
         content = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment}}
         key, stored = self.find(stack)
-        self.put(key or layout.state(stack), repacked(compact(content), stored))
+        self._exchange(stack, key, repacked(compact(content), stored), stored)
+
+    def _exchange(self, stack: str, key: str, data: bytes, before: bytes) -> None:
+        """Replace what was read of the stack's state under `key`, which is empty for no stack. Raises `LockedError`
+        where that is no longer what is there: a process that hung for long must not write over a later run's state."""
+        if not (self.swap(key, data, before) if key else self.put_new(layout.state(stack), data)):
+            raise LockedError(
+                f"the state of {stack} was changed by another run meanwhile, and is left as that has written it",
+                details=self.where(key or layout.state(stack)),
+                resolution="run it again",
+            )
 
     def put_back(self, stack: str, stored: bytes) -> None:
         """Replace the state by one that was stored before. Only with the engine's lock held."""
-        before = self.find(stack)[0]
+        before, present = self.find(stack)
         key = layout.state(stack, ".json.gz" if stored.startswith(_GZIP) else ".json")
-        self.put(key, stored)
-        if before and before != key:
+        if before in ("", key):
+            self._exchange(stack, before, stored, present)
+        else:
+            self.put(key, stored)
             self.delete(before)
 
     def remove(self, stack: str) -> None:
@@ -303,7 +318,7 @@ class StateStore(ABC):
             conclude(lines, hashlib.sha256(data).hexdigest())
             found = flaw(rebuilt.deployment)
             self.put(f"{key}.bak", stored)
-            self.put(key, data)
+            self._exchange(stack, key, data, stored)
         else:
             conclude(lines, hashlib.sha256(stored).hexdigest())
         lines.remove()

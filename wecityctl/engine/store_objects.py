@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
-from wecityctl.engine.stored_locks import turn
 from wecityctl.journal.stored import StoredLines
 from wecityctl.objects import Objects, open_objects
 
@@ -52,9 +49,17 @@ class ObjectStore(StateStore):
         """See `StateStore.put`."""
         self.objects.put(key, data)
 
-    def put_new(self, key: str, data: bytes) -> None:
+    def put_new(self, key: str, data: bytes) -> bool:
         """See `StateStore.put_new`."""
-        self.objects.create(key, data)
+        return self.objects.create(key, data)
+
+    def swap(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `StateStore.swap`."""
+        return self.objects.replace(key, data, before)
+
+    def swaps_safely(self) -> bool:
+        """See `StateStore.swaps_safely`."""
+        return self.objects.replaces_safely()
 
     def delete(self, key: str) -> None:
         """See `StateStore.delete`."""
@@ -67,7 +72,3 @@ class ObjectStore(StateStore):
     def lines(self, stack: str) -> StoredLines:
         """See `StateStore.lines`."""
         return StoredLines(self.objects, layout.journal(stack))
-
-    def turn_of(self, key: str) -> AbstractContextManager[None]:
-        """See `StateStore.turn_of`."""
-        return turn(self.objects, key)

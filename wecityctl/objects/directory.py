@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
+from wecityctl.filelock import turn_of
 from wecityctl.model.fileurl import FileUrlError, file_path, file_url
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
 from wecityctl.paths import private_dir
@@ -95,6 +97,22 @@ class Directory:
                     return False
             os.fsync(parent)
             return True
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `Objects.replace`. Who replaces a file has its turn, a lock of the kernel, which ends with its holder."""
+        _check(key)
+        with self._mapped(f"replace {key}"), self._written(data) as written, turn_of(replace_turn(self._root, key)):
+            if self.get(key) != before:
+                return False
+            with self._made_parent(key) as (parent, name):
+                os.replace(written, name, dst_dir_fd=parent)
+                self._drop(parent, name + ATTRIBUTES)
+                os.fsync(parent)
+        return True
+
+    def replaces_safely(self) -> bool:
+        """See `Objects.replaces_safely`."""
+        return True
 
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""
@@ -256,6 +274,11 @@ class Directory:
             raise DeploymentError(message, details=shown(error), resolution=f"{advice}, and try again") from error
 
 
+def replace_turn(root: Path, key: str) -> Path:
+    """The file whose turn (`filelock.turn_of`) whoever compares and replaces the object `key` has meanwhile."""
+    return root / PARTIAL / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
 def _check(key: str) -> None:
     """Raise `WecityError` for a key that is no key, or that names what is not an object here."""
     check_key(key)
@@ -268,5 +291,6 @@ def _sweep(directory: Path) -> None:
     oldest = time.time() - _LEFT_BEHIND_SECONDS
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.stat(follow_symlinks=False).st_mtime < oldest:
+            # The lock of a turn is one only while it keeps its name.
+            if not entry.name.endswith(".turn") and entry.stat(follow_symlinks=False).st_mtime < oldest:
                 Path(entry.path).unlink(missing_ok=True)

@@ -73,6 +73,17 @@ class Objects(Protocol):
         caller's own write is never reported as somebody else's.
         """
 
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """Write the object if it is there with exactly the data `before`; whether this call wrote it.
+
+        `False` too where there is none. Of several callers that name the same `before` exactly one gets `True`, unless
+        all write that again. A write whose answer is lost, or that arrives late, replaces nothing else.
+        """
+
+    def replaces_safely(self) -> bool:
+        """Whether `replace` compares and writes in one step. Where it does not, another's write between the two is
+        lost: some servers of S3's protocol take no condition. The server is asked once."""
+
     def delete(self, key: str) -> None:
         """Delete the object; nothing happens where there is none."""
 
