@@ -44,7 +44,7 @@ class Cut:
         self._objects, self._number, self._after = objects, number, after
         self.url = objects.url
         self.get, self.list, self.close = objects.get, objects.list, objects.close
-        self.replaces_safely = objects.replaces_safely
+        self.replaces_safely, self.exists = objects.replaces_safely, objects.exists
 
     def _change(self, act: Callable[[], Any]) -> Any:
         self._number -= 1

@@ -209,6 +209,7 @@ class Ahead:
         self._objects, self.url = objects, objects.url
         self.get, self.put, self.create, self.delete = objects.get, objects.put, objects.create, objects.delete
         self.replace, self.replaces_safely, self.close = objects.replace, objects.replaces_safely, objects.close
+        self.exists = objects.exists
         self.old: set[str] = set()
 
     def list(self, prefix: str = "") -> list[Entry]:

@@ -46,6 +46,9 @@ def test_a_stack_lives_through_the_server(server: Server, pulumi: Pulumi) -> Non
     assert (history[1]["message"], history[1]["resourceChanges"]) == ("first one", {"create": 5})
     assert [item["version"] for item in history] == list(range(len(history), 0, -1))
     assert "wecity.who: uma" in pulumi.run(server, "pia", "stack", "history", *at)
+    pulumi.run(server, "uma", "stack", "tag", "set", "environment", "production", *at)
+    assert pulumi.run(server, "pia", "stack", "tag", "get", "environment", *at).strip() == "production"
+    assert "production" in ended(pulumi.beside(server, "stack", "tag", "ls", *at))
     # Export and import: the latter is the administrator's.
     exported = pulumi.directory / "export.json"
     pulumi.run(server, "pia", "stack", "export", "--file", str(exported), *at)
@@ -62,11 +65,9 @@ def test_a_stack_lives_through_the_server(server: Server, pulumi: Pulumi) -> Non
 
 
 def test_a_stack_whose_secrets_the_server_would_keep_is_refused(server: Server, pulumi: Pulumi) -> None:
-    stack = "city.base.plain"
-    pulumi.run(server, "uma", "stack", "init", stack)
-    pulumi.run(server, "uma", "config", "set", "wecity:parts", "1", "--stack", stack)
-    assert "secrets provider of its own" in pulumi.run(server, "uma", "up", "--yes", "--stack", stack, code=None)
-    pulumi.run(server, "ada", "stack", "rm", "--yes", "--stack", stack)
+    said = pulumi.run(server, "uma", "stack", "init", "city.base.plain", code=None)
+    assert "secrets provider of its own" in said
+    assert json.loads(pulumi.run(server, "ada", "stack", "ls", "--json")) == []
 
 
 def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(server: Server, pulumi: Pulumi) -> None:

@@ -31,6 +31,11 @@ def state(stack: str, end: str = ".json") -> str:
     return f"{STACKS}/{stack}{end}"
 
 
+def tags(stack: str) -> str:
+    """The key of the stack's tags."""
+    return f"{STACKS}/{stack}.pulumi-tags"
+
+
 def lock_note(stack: str) -> str:
     """The key of the note that says who has taken the engine's lock on the stack."""
     return f".wecity/locks/{stack}.json"

@@ -129,6 +129,7 @@ class StateStore(ABC):
         return "", b""
 
     def exists(self, stack: str) -> bool:
+        """Whether there is such a stack."""
         return bool(self.find(stack)[0])
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
@@ -245,6 +246,7 @@ class StateStore(ABC):
             self.delete(layout.state(stack, end))
         self.lines(stack).clear()
         self.delete(layout.record(stack))
+        self.delete(layout.tags(stack))
 
     def prune(self, stack: str, keep: int) -> None:
         """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states.

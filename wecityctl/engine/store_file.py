@@ -8,13 +8,12 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from wecityctl import filelock
 from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
 from wecityctl.errors import AuthenticationError, DeploymentError, WecityError
 from wecityctl.journal.file import FileLines
 from wecityctl.model.fileurl import file_url
-from wecityctl.objects.directory import replace_turn
+from wecityctl.objects.directory import turn_to_replace
 from wecityctl.objects.model import check_key
 from wecityctl.paths import private_dir, write_private
 
@@ -70,13 +69,13 @@ class FileStore(StateStore):
 
     def swap(self, key: str, data: bytes, before: bytes) -> bool:
         """See `StateStore.swap`. The lock is the kernel's: a process that hangs here keeps the others waiting, and one
-        that ends does not. Raises `TimedOutError`."""
+        that ends does not. Raises `DeploymentError`."""
         return self._put_instead(key, data, before)
 
     def _put_instead(self, key: str, data: bytes, before: bytes | None) -> bool:
         path = self._path(key)
         try:
-            with filelock.turn_of(replace_turn(self.root, key)):
+            with turn_to_replace(self.root, key):
                 is_same = self.get(key) == before
                 if is_same:
                     self.put(key, data)

@@ -45,6 +45,10 @@ class ObjectStore(StateStore):
         """See `StateStore.get`."""
         return self.objects.get(key)
 
+    def exists(self, stack: str) -> bool:
+        """See `StateStore.exists`. Nothing is read of the state."""
+        return any(self.objects.exists(layout.state(stack, end)) for end in layout.ENDS)
+
     def put(self, key: str, data: bytes) -> None:
         """See `StateStore.put`."""
         self.objects.put(key, data)

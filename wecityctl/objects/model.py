@@ -60,6 +60,9 @@ class Objects(Protocol):
     def get(self, key: str) -> bytes | None:
         """The object's data; `None` where there is no such object."""
 
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object. Its data is not read."""
+
     def put(self, key: str, data: bytes) -> None:
         """Write the whole object, replacing one that exists. It is durable when this returns.
 

@@ -109,6 +109,15 @@ class Postgres:
                 resolution=f"look at the row with this key in the table {self._table}",
             ) from error
 
+    def exists(self, key: str) -> bool:
+        """See `Objects.exists`."""
+        what, row_key = self._begin("read", key), self._settings.prefix + key
+        if not self.look(what):
+            return False
+        statement = f"SELECT 1 FROM {self._table} WHERE key = $1"  # noqa: S608
+        found = repeat(self._limits, lambda: self._run(lambda c: c.fetchval(statement, row_key), what), what)
+        return found is not None
+
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
         what, row_key = self._begin("write", key), self._settings.prefix + key

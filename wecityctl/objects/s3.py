@@ -88,6 +88,18 @@ class S3:
         found = repeat(self._limits, lambda: self._read(key, what), what)
         return found[0] if found is not None else None
 
+    def exists(self, key: str) -> bool:
+        """See `Objects.exists`."""
+        what = self._begin("read", key)
+
+        def look() -> bool:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                self._call(self._store.head, key)
+                return True
+            return False
+
+        return repeat(self._limits, look, what)
+
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
         what = self._begin("write", key)

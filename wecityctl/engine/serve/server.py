@@ -22,8 +22,10 @@ from wecityctl.engine.lock import LockedError
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
-from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError, Stacks, require_name
+from wecityctl.engine.serve.shares import Admission
+from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError, Stacks, checked_tags, require_name
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
+from wecityctl.engine.serve.unserved import unserved
 from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.model.naming import PROJECT
@@ -36,6 +38,8 @@ BODY_SECONDS: Final = 60.0
 REQUEST_SECONDS: Final = 120.0
 _QUEUE_SECONDS: Final = 10.0
 _PAGE: Final = 100
+# A request that is none of those that are served.
+_UNKNOWN: Final = "unknown"
 # The id that stands for a lock of somebody else than this server, in place of an update's.
 _FOREIGN: Final = "foreign-lock"
 
@@ -76,13 +80,13 @@ class StateServer:
     clock: Callable[[], float] = time.monotonic
     leases: Leases = field(init=False)
     _failures: Failures = field(init=False)
-    _slots: asyncio.Semaphore = field(init=False)
+    _admission: Admission = field(init=False)
     _tasks: set[asyncio.Task[web.StreamResponse]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.stacks, self._ended, self.clock)
         self._failures = Failures(self.clock)
-        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._admission = Admission(MAX_REQUESTS)
 
     def application(self, seen: Callable[[Any], None]) -> web.Application:
         """The web application; `seen` is told the connection of each request."""
@@ -101,7 +105,7 @@ class StateServer:
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started, entry = self.clock(), _Entry()
         request[_ENTRY] = entry
-        rule = _RULES.get(getattr(handler, "__func__", handler), _Rule("unknown"))
+        rule = _RULES.get(getattr(handler, "__func__", handler), _Rule(_UNKNOWN))
         try:
             answer = await protocol.answered(request, partial(self._admit, rule, handler))
         except Exception as error:
@@ -135,15 +139,14 @@ class StateServer:
         """Let the request in, in its turn, if whoever sends it may send it."""
         self._authenticate(request, rule)
         try:
-            async with asyncio.timeout(_QUEUE_SECONDS):
-                await self._slots.acquire()
+            place = await self._admission.take(request.remote or "", _sender(request), _QUEUE_SECONDS)
         except TimeoutError:
             raise web.HTTPServiceUnavailable(text="too many requests at once", headers={"Retry-After": "5"}) from None
         # A task of its own: what a thread has begun is waited for, whatever becomes of the request.
         task = asyncio.ensure_future(self._handle(rule, handler, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._slots.release())
+        task.add_done_callback(lambda _: place.give())
         done, _ = await asyncio.wait({task}, timeout=BODY_SECONDS + REQUEST_SECONDS)
         if not done:
             task.add_done_callback(lambda late: late.cancelled() or late.exception())
@@ -151,11 +154,13 @@ class StateServer:
         return task.result()
 
     async def _handle(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
-        if not rule.of_update and "stack" in request.match_info:
+        if not rule.of_update and rule.name != _UNKNOWN and "stack" in request.match_info:
             stack = request.match_info["stack"]
             if request.method != "HEAD" and rule.name != "create-stack":
                 await asyncio.to_thread(self.stacks.require, stack)
             request[SESSION] = Session(self.stacks.open(stack))
+        if rule.name == _UNKNOWN:
+            raise web.HTTPNotFound(text=unserved(request.path))
         limit = rule.limit
         if rule.of_update and request[_LEASE].previews:
             # It has no journal and no state to send.
@@ -230,10 +235,13 @@ class StateServer:
     async def _list(self, request: web.Request) -> web.Response:
         token, query = request[_WHO], request.query
         ours = query.get("project", PROJECT) == PROJECT and query.get("organization", ORGANIZATION) == ORGANIZATION
-        # Tags are not kept, so no stack has the one that is asked for.
-        names = await asyncio.to_thread(self.stacks.names) if ours and "tagName" not in query else []
+        names = await asyncio.to_thread(self.stacks.names) if ours else []
         after = query.get("continuationToken", "")
         wanted = [name for name in names if name > after and token.allows(name)]
+        if "tagName" in query:
+            wanted = await asyncio.to_thread(
+                self.stacks.with_tag, wanted, query["tagName"], query.get("tagValue"), _PAGE + 1
+            )
         found = []
         for name in wanted[:_PAGE]:
             try:
@@ -265,12 +273,16 @@ class StateServer:
         # `pulumi stack init` sends a state without resources, which names the secrets provider.
         state = (body.get("state") or {}).get("deployment") or {}
         _refuse_own_secrets(state.get("secrets_providers"))
+        tags = checked_tags(body.get("tags") or {})
         if state.get("resources") or state.get("pending_operations"):
             self._require_role(token, Role.ADMIN, "importing a state")
+        if not state.get("secrets_providers"):
+            # Said now, not at the stack's first secret.
+            raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
         async with self.leases.turn_of(stack):
             await asyncio.to_thread(self.stacks.create, stack)
-            if state:
-                await asyncio.to_thread(self.stacks.replace, stack, state, "", token.name)
+            await asyncio.to_thread(self.stacks.replace, stack, state, "", token.name)
+            await asyncio.to_thread(self.stacks.set_tags, stack, tags)
         return web.json_response({})
 
     async def _show(self, request: web.Request) -> web.Response:
@@ -282,8 +294,15 @@ class StateServer:
             found["currentOperation"] = {"kind": lease.about.kind, "author": lease.who, "started": lease.started}
         elif await asyncio.to_thread(self.stacks.locks, stack):
             found["activeUpdate"] = _FOREIGN
+        found["tags"] = await asyncio.to_thread(self.stacks.tags, stack)
         found["version"] = await asyncio.to_thread(self.stacks.next_version, stack) - 1
         return web.json_response(found)
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        """Replace the stack's tags by those of the body."""
+        stack, tags = request.match_info["stack"], checked_tags(request[BODY])
+        await asyncio.to_thread(self.stacks.set_tags, stack, tags)
+        return web.json_response({})
 
     async def _remove(self, request: web.Request) -> web.Response:
         stack, force = request.match_info["stack"], request.query.get("force") == "true"
@@ -456,7 +475,7 @@ class StateServer:
             web.get(STACK_PATH, self._show),
             web.delete(STACK_PATH, self._remove),
             web.post(STACK_PATH + "/import", self._import),
-            web.patch(STACK_PATH + "/tags", _tags),
+            web.patch(STACK_PATH + "/tags", self._tags),
             web.get(STACK_PATH + "/updates", self._history),
             web.get(STACK_PATH + "/updates/latest", self._latest),
             web.post(UPDATE_PATH, self._create),
@@ -477,9 +496,11 @@ def _refuse_own_secrets(provider: object) -> None:
         raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
 
 
-async def _tags(request: web.Request) -> web.Response:
-    """Take the tags that the engine sends with every stack; they are not kept, as in Pulumi's self-managed layout."""
-    return web.json_response({})
+def _sender(request: web.Request) -> str:
+    """Whose token a request was sent with."""
+    found = request.get(_WHO)
+    holder = found if found is not None else request[_LEASE].holder
+    return holder.id if holder is not None else ""
 
 
 _RULES: Final[dict[Any, _Rule]] = {
@@ -490,7 +511,7 @@ _RULES: Final[dict[Any, _Rule]] = {
     protocol.encrypt_all: _Rule("encrypt"),
     protocol.decrypt_all: _Rule("decrypt"),
     protocol.nothing: _Rule("notice"),
-    _tags: _Rule("tag", Role.UPDATE),
+    StateServer._tags: _Rule("tag", Role.UPDATE),
     StateServer._user: _Rule("user"),
     StateServer._capabilities: _Rule("capabilities"),
     StateServer._list: _Rule("list"),

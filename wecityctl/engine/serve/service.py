@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from aiohttp import web
 
-from wecityctl.engine.serve.listening import Listener, parse_address
+from wecityctl.engine.serve.listening import IDLE_SECONDS, Listener, parse_address
 from wecityctl.engine.serve.log import ServerLog
 from wecityctl.engine.serve.server import StateServer
 from wecityctl.engine.serve.stacks import Stacks
@@ -37,13 +37,17 @@ class Options:
     keep: int
 
 
-def serve(options: Options, log: IO[str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the URL once clients are let in.
+def serve(options: Options, log: IO[bytes], ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is told the URL once clients are let in. `log` has no buffer.
 
     SIGHUP reads the certificate anew. Raises `ConfigurationError` for options that cannot be used, before anybody is
     let in, and `DeploymentError` for updates that could not be brought to their end.
     """
-    asyncio.run(_serve(options, ServerLog(log), ready))
+    written = ServerLog(log)
+    try:
+        asyncio.run(_serve(options, written, ready))
+    finally:
+        written.close()
 
 
 async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None]) -> None:
@@ -63,6 +67,7 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await runner.setup()
         assert runner.server is not None
@@ -74,6 +79,10 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         watching = loop.create_task(listener.watch())
         await listener.open(runner.server)
         log.write("started", url=listener.url, backend=stacks.url)
+        if not await asyncio.to_thread(stacks.swaps_safely):
+            log.write(
+                "warning", reason="the place takes no condition for a write (If-Match): keep other writers away from it"
+            )
         ready(listener.url)
         await stop.wait()
         watching.cancel()

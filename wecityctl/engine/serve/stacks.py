@@ -5,13 +5,16 @@ Everything here blocks, and is called in threads; for one stack by one caller at
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
+from wecityctl.engine import layout
 from wecityctl.engine.backend import open_states
 from wecityctl.engine.integrity import flaw
 from wecityctl.engine.lock import Lock, LockedError, held_in_engine, locks_on, require_free
@@ -19,6 +22,7 @@ from wecityctl.engine.locks import release, release_dead
 from wecityctl.engine.moved import require_here
 from wecityctl.engine.run_locks import locks_in
 from wecityctl.engine.state import ROOT_TYPE
+from wecityctl.engine.store import compact
 from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
@@ -26,6 +30,11 @@ from wecityctl.model.naming import WHO
 
 # As the engine names stacks. What ends in .json would be taken for another stack's state.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
+# As apitype and the service bound tags.
+_TAG = re.compile(r"[A-Za-z0-9_.:-]{1,40}\Z", re.ASCII)
+_TAG_CHARACTERS: Final = 256
+_MOST_TAGS: Final = 64
+_TAGS_VERSION: Final = 1
 # The engine knows a stack that cannot be removed by this text alone.
 HAS_RESOURCES: Final = "Bad Request: Stack still contains resources."
 # No city has a name with a blank, so this is no lock of one.
@@ -58,6 +67,10 @@ class Stacks:
     def url(self) -> str:
         """The place, without credentials."""
         return self._store.shown_url
+
+    def swaps_safely(self) -> bool:
+        """Whether the place replaces a state only if it is the one that was read."""
+        return self._store.swaps_safely()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -179,9 +192,45 @@ class Stacks:
         known = int(latest.get("version") or 0) if latest else 0
         return 1 + (known or len(self._store.history(stack)))
 
+    def tags(self, stack: str) -> dict[str, str]:
+        """The stack's tags, as the CLI keeps them beside a state (pulumi/pkg backend/diy); none if they are damaged."""
+        try:
+            found = json.loads(self._store.get(layout.tags(stack)) or b"{}").get("tags") or {}
+            return {str(name): str(value) for name, value in found.items()}
+        except (ValueError, AttributeError, RecursionError):
+            return {}
+
+    def set_tags(self, stack: str, tags: Mapping[str, str]) -> None:
+        """Replace the stack's tags."""
+        if tags == self.tags(stack):
+            return
+        if tags:
+            self._store.put(layout.tags(stack), compact({"version": _TAGS_VERSION, "tags": dict(sorted(tags.items()))}))
+        else:
+            self._store.delete(layout.tags(stack))
+
+    def with_tag(self, stacks: Iterable[str], name: str, value: str | None, most: int) -> list[str]:
+        """Which of the stacks have a tag, with any value for `None`; the first `most` of them."""
+        has = (stack for stack in stacks if (tag := self.tags(stack).get(name)) is not None and value in (None, tag))
+        return list(islice(has, most))
+
     def prune(self, stack: str) -> None:
         """Remove what is kept of updates before the last ones."""
         self._store.prune(stack, self._keep)
+
+
+def checked_tags(tags: dict[str, Any]) -> dict[str, str]:
+    """Return `tags`. Raises `ConfigurationError` for what Pulumi's own service refuses as well."""
+    for name, value in tags.items():
+        if not _TAG.match(name) or not isinstance(value, str) or len(value) > _TAG_CHARACTERS:
+            raise ConfigurationError(
+                f"{name[:100]!r} cannot be a tag of a stack, or not with its value",
+                resolution=f"use up to 40 letters, digits and . : _ - for its name, and up to {_TAG_CHARACTERS}"
+                " characters for its value",
+            )
+    if len(tags) > _MOST_TAGS:
+        raise ConfigurationError(f"a stack has at most {_MOST_TAGS} tags")
+    return dict(tags)
 
 
 def require_name(stack: str) -> str:
