@@ -297,12 +297,13 @@ class StateStore(ABC):
         """Whether a run of the engine has a journal on the stack, or has left one."""
         return self.lines(stack).exists()
 
-    def settle(self, stack: str, lines: Lines | None = None) -> str:
+    def settle(self, stack: str, lines: Lines | None = None, ended: Mapping[str, Any] | None = None) -> str:
         """Put the state that comes of the stack's journal in its place, and remove the journal, with the lock held.
 
-        `lines` are those that the caller has written the journal with itself. Interrupted anywhere, it can be called
-        again. Returns why the engine would refuse the state, which is written all the same: it tells what exists.
-        Raises `DeploymentError` for a journal that cannot be replayed.
+        `lines` are those that the caller has written the journal with itself; `ended` is what its history says of the
+        end, by default that the run has failed: it was killed. Interrupted anywhere, it can be called again. Returns
+        why the engine would refuse the state, which is written all the same: it tells what exists. Raises
+        `DeploymentError` for a journal that cannot be replayed.
         """
         is_own, lines, found = lines is not None, lines or self.lines(stack), ""
         if not lines.exists():
@@ -314,7 +315,8 @@ class StateStore(ABC):
                 )
             return ""
         key, stored = self.find(stack)
-        journal = self._open_journal(stack, stored, lines)
+        whole = read_journal(lines, stack)
+        journal = self._to_replay(stack, stored, whole, lines)
         if key and journal is not None:
             data, rebuilt = self._rebuilt(stack, key, stored, journal)
             conclude(lines, hashlib.sha256(data).hexdigest())
@@ -323,13 +325,29 @@ class StateStore(ABC):
             self._exchange(stack, key, data, stored)
         else:
             conclude(lines, hashlib.sha256(stored).hexdigest())
+        if whole is not None and whole.header.about:
+            self._note_end(stack, whole, ended or {"result": "failed"})
         lines.remove()
         return found
+
+    def _note_end(self, stack: str, journal: Journal, ended: Mapping[str, Any]) -> None:
+        """Record the run of a journal, unless whoever was cut off after it had concluded it has done so."""
+        started = int(datetime.fromisoformat(journal.header.started).timestamp())
+        entry = {**journal.header.about, "startTime": started, "config": {}, "resourceChanges": {}, **ended}
+        if journal.result:
+            last = next(iter(self.history(stack, 1)), {})
+            if all(last.get(name) == entry.get(name) for name in ("kind", "startTime", "environment", "version")):
+                return
+        self.add_history(stack, {**entry, "endTime": int(time.time())})
 
     def _open_journal(self, stack: str, stored: bytes, lines: Lines | None = None) -> Journal | None:
         """The journal that is to be replayed onto `stored`. Raises `DeploymentError` for one that does not fit."""
         lines = lines or self.lines(stack)
-        journal = read_journal(lines, stack)
+        return self._to_replay(stack, stored, read_journal(lines, stack), lines)
+
+    @staticmethod
+    def _to_replay(stack: str, stored: bytes, journal: Journal | None, lines: Lines) -> Journal | None:
+        """The same for a journal that was read."""
         if journal is None:
             return None
         now = hashlib.sha256(stored).hexdigest()

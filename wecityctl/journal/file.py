@@ -50,6 +50,18 @@ class FileLines:
         self.add(line)
         _sync_directory(self.path.parent)
 
+    def resume(self) -> int:
+        """See `Lines.resume`. What follows the last whole line was never acknowledged, and is cut off."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            self._stream = os.fdopen(descriptor, "r+b", buffering=0)
+            found = self._stream.read()
+            os.ftruncate(descriptor, found.rfind(b"\n") + 1)
+        except OSError as error:
+            raise self._unwritten(error) from error
+        self._own = _identity(os.fstat(descriptor))
+        return found.count(b"\n")
+
     def add(self, line: str) -> None:
         """See `Lines.add`."""
         assert self._stream is not None

@@ -45,6 +45,12 @@ class StoredLines:
         self.add(line)
         self._sweep()
 
+    def resume(self) -> int:
+        """See `Lines.resume`."""
+        count = len(self.read())
+        self._is_own = True
+        return count
+
     def add(self, line: str) -> None:
         """See `Lines.add`."""
         if not self._objects.create(self._key(self._next), line.encode()):
