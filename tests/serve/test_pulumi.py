@@ -95,11 +95,24 @@ def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(serv
     running = pulumi.at(server, "uma", "up", "--yes", "--skip-preview", *at)
     _wait_for(Path(f"{gate}.there"))
     server.end(signal.SIGKILL)
+    server.start()
+    # Its engine goes on with the next server, once it asks again.
+    gate.touch()
+    ended(running)
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["result"] == "succeeded"
+    # The engine is killed, and then the server too.
+    gate.unlink()
+    Path(f"{gate}.there").unlink()
+    settings(pulumi, stack, parts=4, wait=gate)
+    running = pulumi.at(server, "uma", "up", "--yes", "--skip-preview", *at)
+    _wait_for(Path(f"{gate}.there"))
     running.kill()
     ended(running, None)
+    server.end(signal.SIGINT)
     server.start()
-    assert server.lines("left-behind")[-1]["result"] == "replayed"
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["result"] == "failed"
     gate.touch()
+    settings(pulumi, stack, parts=5, wait=gate)
     pulumi.run(server, "uma", "up", "--yes", "--skip-preview", *at)
     # Without the server, plain pulumi on the directory sees it all.
     server.end()

@@ -241,10 +241,56 @@ def test_a_second_server_on_the_same_place_is_refused(server: Server) -> None:
     assert second.process.wait(10) == 2
 
 
-def test_a_stopped_server_ends_what_runs_and_the_next_goes_on(server: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_update_goes_on_with_the_next_server(server: Server, number: signal.Signals) -> None:
+    path, update = server.client("uma").begin(STACK)
+    sent = {"entries": [made(f"three{number}", operation=2)]}
+    assert update.ask("PATCH", f"{path}/journalentries", sent) == (200, {})
+    server.end(number)
+    server.start()
+    assert server.lines("update-adopted")[-1]["who"] == "uma"
+    code, renewed = update.ask("POST", f"{path}/renew_lease", {"duration": 300})
+    assert (code, f"update-token {renewed['token']}") == (200, update.token)
+    created = server.client("ada").ask("POST", f"{PLACE}/update", {})[1]["updateID"]
+    assert server.client("ada").ask("POST", f"{PLACE}/update/{created}", {})[0] == 409
+    # Sent again, since the answer may have been lost.
+    assert update.ask("PATCH", f"{path}/journalentries", sent) == (200, {})
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made(f"four{number}", operation=3)]}) == (200, {})
+    server.end(number)
+    server.start()
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"}) == (200, {})
+    resources = server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]
+    names = [item["urn"].rpartition("::")[2] for item in resources]
+    assert names.count(f"three{number}") == names.count(f"four{number}") == 1
+    history = server.client("ada").ask("GET", f"{PLACE}/updates?pageSize=2&page=1")[1]["updates"]
+    assert history[0]["result"] == "succeeded" and history[0]["version"] == history[1]["version"] + 1
+    # Nothing of it is left for yet another one.
+    server.end(number)
+    before = len(server.lines("update-adopted"))
+    server.start()
+    assert len(server.lines("update-adopted")) == before
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": []})[0] == 403
+
+
+def test_an_update_whose_token_was_removed_meanwhile_is_ended(server: Server) -> None:
+    server.tokens["eve"], _ = add_token(server.file("tokens.json"), "eve", Role.UPDATE)
+    path, update = server.client("eve").begin(STACK)
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("five", operation=4)]}) == (200, {})
+    server.end()
+    remove_token(server.file("tokens.json"), "eve")
+    server.start()
+    assert (server.lines("update-adopted")[-1]["result"], server.lines("left-behind")[-1]["result"]) == (
+        "refused",
+        "replayed",
+    )
+    history = server.client("ada").ask("GET", f"{PLACE}/updates?pageSize=1&page=1")[1]["updates"]
+    assert (history[0]["environment"]["wecity.who"], history[0]["result"]) == ("eve", "failed")
+
+
+def test_an_interrupted_server_ends_what_runs_and_the_next_goes_on(server: Server) -> None:
     path, update = server.client("uma").begin(STACK)
     assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("two", operation=2)]}) == (200, {})
-    assert server.end() == 0
+    assert server.end(signal.SIGINT) == 0
     server.start()
     resources = server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]
     assert "two" in [item["urn"].rpartition("::")[2] for item in resources]

@@ -68,7 +68,8 @@ def serve(
     """Serve states to a team over Pulumi's service protocol: `pulumi login https://HOST:PORT`.
 
     Only TLS is spoken, 1.2 or newer. Tokens and certificates can be renewed while it runs; SIGHUP reads the certificate
-    at once. The log has a line of JSON for each request. SIGTERM and Ctrl-C end it, and what runs through it.
+    at once. The log has a line of JSON for each request. SIGTERM ends it, and once started again it
+    goes on with the updates that were under way; Ctrl-C (SIGINT) ends these as well.
     """
     from wecityctl.engine.serve.service import Options
     from wecityctl.engine.serve.service import serve as run

@@ -454,9 +454,26 @@ class StateServer:
             reason=why,
         )
 
-    async def close(self) -> list[str]:
-        """Bring everything to its end; what could not be."""
-        failed = await self.leases.close()
+    def adopt(self) -> None:
+        """Go on with the updates of a server that is gone. Blocks; before anybody is let in."""
+        for kept in self.stacks.kept_leases():
+            holder, why = self.tokens.with_id(kept.holder), "its token was removed"
+            if holder is not None:
+                try:
+                    lease = self.leases.adopt(kept, holder)
+                except (WecityError, OSError, TypeError) as error:
+                    why = describe(error) if isinstance(error, WecityError) else type(error).__name__
+                else:
+                    self.log.write(
+                        "update-adopted", who=lease.who, stack=lease.stack, update=lease.id, kind=lease.about.kind
+                    )
+                    continue
+            self.log.write("update-adopted", stack=kept.stack, update=kept.id, result="refused", reason=why)
+            self.stacks.drop_lease(kept.stack)
+
+    async def close(self, *, end: bool) -> list[str]:
+        """Take nothing more, and `end` the updates that are under way; what could not be brought to its end."""
+        failed = await self.leases.close(end=end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=REQUEST_SECONDS)
         return failed

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from aiohttp import web
 
+from wecityctl.engine.serve.leases import Leases
 from wecityctl.engine.serve.listening import IDLE_SECONDS, Listener, parse_address
 from wecityctl.engine.serve.log import ServerLog
 from wecityctl.engine.serve.server import StateServer
@@ -38,7 +39,8 @@ class Options:
 
 
 def serve(options: Options, log: IO[bytes], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the URL once clients are let in. `log` has no buffer.
+    """Serve until SIGTERM, after which the next server goes on with the updates that are under way, or until SIGINT,
+    which ends them; `ready` is told the URL once clients are let in. `log` has no buffer.
 
     SIGHUP reads the certificate anew. Raises `ConfigurationError` for options that cannot be used, before anybody is
     let in, and `DeploymentError` for updates that could not be brought to their end.
@@ -61,7 +63,8 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
     with stacks.alone():
         listener = Listener(address, options.cert, options.key, log)
         server = StateServer(stacks, tokens, log)
-        await asyncio.to_thread(_go_on, stacks, log)
+        await asyncio.to_thread(server.adopt)
+        await asyncio.to_thread(_go_on, stacks, log, server.leases)
         runner = web.AppRunner(
             server.application(listener.note_request),
             access_log=None,
@@ -72,8 +75,14 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         await runner.setup()
         assert runner.server is not None
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        ends = asyncio.Event()
+
+        def interrupt() -> None:
+            ends.set()
+            stop.set()
+
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, interrupt)
         renewals: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: renewals.add(loop.create_task(listener.renew(force=True))))
         watching = loop.create_task(listener.watch())
@@ -87,7 +96,7 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         await stop.wait()
         watching.cancel()
         listener.close()
-        failed = await server.close()
+        failed = await server.close(end=ends.is_set())
         await runner.cleanup()
         log.write("stopped", failed=failed or None)
     if failed:
@@ -96,10 +105,12 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         )
 
 
-def _go_on(stacks: Stacks, log: ServerLog) -> None:
+def _go_on(stacks: Stacks, log: ServerLog, leases: Leases) -> None:
     """Put into the states what was journaled before the server, or a run, was killed. What somebody else holds stays:
     whoever wants that stack is told."""
     for stack in stacks.left_behind():
+        if leases.changing(stack) is not None:
+            continue
         try:
             stacks.release(stack)
         except WecityError as error:

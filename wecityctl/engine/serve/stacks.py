@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from wecityctl.engine.moved import require_here
 from wecityctl.engine.run_locks import locks_in
 from wecityctl.engine.state import ROOT_TYPE
 from wecityctl.engine.store import compact
-from wecityctl.engine.updates import About, OpenStack
+from wecityctl.engine.updates import About, OpenStack, Running, Update
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import WHO
@@ -52,6 +52,19 @@ class Summary:
     stack: str
     resources: int
     updated: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLease:
+    """What another server needs to go on with an update: its id, its stack, the id of its holder's token, the hash of
+    its own token, its run, and when it began, in seconds since 1970."""
+
+    id: str
+    stack: str
+    holder: str
+    token_hash: str
+    update: str
+    started: int
 
 
 class Stacks:
@@ -172,6 +185,30 @@ class Stacks:
         """The stacks on which a server or a run has left a lock or a journal."""
         store = self._store
         return [name for name in store.names() if store.has_journal(name) or locks_on(store, name)]
+
+    def keep_lease(self, lease: KeptLease) -> None:
+        """Keep an update for the next server."""
+        self._store.put(layout.lease(lease.stack), compact(asdict(lease)))
+
+    def drop_lease(self, stack: str) -> None:
+        """Forget the update of the stack."""
+        self._store.delete(layout.lease(stack))
+
+    def kept_leases(self) -> list[KeptLease]:
+        """The updates that an earlier server had under way. Damaged ones are forgotten."""
+        found = []
+        for key in self._store.keys(layout.LEASES):
+            try:
+                found.append(KeptLease(**json.loads(self._store.get(key) or b"")))
+            except (ValueError, TypeError, RecursionError):
+                self._store.delete(key)
+        return found
+
+    def resume(self, item: OpenStack, update: str) -> Update:
+        """Go on with a run of a server that is gone. Raises what `Running.resumed` raises."""
+        require_here(item.stack.partition(".")[0], self._store)
+        item.update = Running.resumed(self._store, item.stack, update)
+        return item.update
 
     def summary(self, stack: str) -> Summary:
         """The stack's line in the list."""

@@ -207,6 +207,11 @@ class TokenFile:
         matches = hmac.compare_digest(token.hash if token is not None else "0" * 64, hashed(given))
         return token if token is not None and matches and not token.is_expired(datetime.now(UTC)) else None
 
+    def with_id(self, identity: str) -> Token | None:
+        """The token with this id, also an expired one; `None` for one that was removed."""
+        self._refresh()
+        return self._tokens.get(identity)
+
     def holds(self, token: Token) -> bool:
         """Whether the token has not been removed; as last read, while the file cannot be used. An expired one counts:
         what was begun in its time comes to its end."""
