@@ -70,6 +70,31 @@ def test_a_stack_whose_secrets_the_server_would_keep_is_refused(server: Server, 
     assert json.loads(pulumi.run(server, "ada", "stack", "ls", "--json")) == []
 
 
+def test_any_project_is_served_and_each_has_its_own_stacks(server: Server, pulumi: Pulumi) -> None:
+    stack, project = "city.base.twice", pulumi.directory / "project" / "Pulumi.yaml"
+    at = ("--stack", stack)
+    pulumi.run(server, "uma", "stack", "init", stack, "--secrets-provider", "passphrase")
+    (pulumi.directory / "project" / f"Pulumi.{stack}.yaml").unlink()
+    project.write_text(project.read_text().replace("name: wecity", "name: shop"))
+    pulumi.run(server, "uma", "stack", "init", stack, "--secrets-provider", "passphrase")
+    pulumi.run(server, "uma", "config", "set", "wecity:parts", "2", *at)
+    # A token for some stacks of ours is for none of another project.
+    assert "may not see shop/" in pulumi.run(server, "tom", "preview", *at, code=None)
+    pulumi.run(server, "uma", "up", "--yes", "--skip-preview", *at)
+    pulumi.run(server, "uma", "stack", "tag", "set", "environment", "trial", *at)
+    listed = json.loads(pulumi.run(server, "pia", "stack", "ls", "--all", "--json"))
+    assert sorted(item.get("resourceCount", 0) for item in listed) == [0, 4]
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["kind"] == "update"
+    # At rest it is where plain pulumi looks for it.
+    assert "trial" in ended(pulumi.beside(server, "stack", "tag", "ls", *at))
+    assert json.loads(ended(pulumi.beside(server, "stack", "ls", "--json")))[0]["resourceCount"] == 4
+    pulumi.run(server, "uma", "destroy", "--yes", *at)
+    pulumi.run(server, "ada", "stack", "rm", "--yes", *at)
+    project.write_text(project.read_text().replace("name: shop", "name: wecity"))
+    assert [item["name"] for item in json.loads(pulumi.run(server, "ada", "stack", "ls", "--json"))] == [stack]
+    pulumi.run(server, "ada", "stack", "rm", "--yes", *at)
+
+
 def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(server: Server, pulumi: Pulumi) -> None:
     stack, gate = "city.base.kept", pulumi.directory / "gate"
     at = ("--stack", stack)

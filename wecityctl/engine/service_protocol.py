@@ -165,9 +165,9 @@ def about(kind: str, body: dict[str, Any], **environment: str) -> About:
     return About(known, str(metadata.get("message") or ""), {**sent, **environment})
 
 
-def names_of(stack: str) -> dict[str, Any]:
+def names_of(stack: str, project: str = PROJECT) -> dict[str, Any]:
     """The names of a stack as the engine expects them."""
-    return {"orgName": ORGANIZATION, "projectName": PROJECT, "stackName": stack}
+    return {"orgName": ORGANIZATION, "projectName": project, "stackName": stack}
 
 
 def user(name: str) -> web.Response:
@@ -194,7 +194,7 @@ async def export(request: web.Request) -> web.Response:
     service = {
         "url": f"{request.scheme}://{request.host}",
         "owner": ORGANIZATION,
-        "project": PROJECT,
+        "project": item.states.project,
         "stack": item.stack,
     }
     found = await asyncio.to_thread(item.checkpoint, service)

@@ -46,10 +46,15 @@ class Checkpoint:
 
 
 class StateStore(ABC):
-    """The stacks of project `wecity` in one place. Those who write hold the stack's lock.
+    """The stacks of one project in one place. Those who write hold the stack's lock.
 
     `url` is for our own CLIs, and may hold credentials; `public_url` is the place as a user writes it.
     """
+
+    @property
+    def project(self) -> str:
+        """The project that the stacks are of: ours."""
+        return PROJECT
 
     @property
     @abstractmethod
@@ -75,6 +80,10 @@ class StateStore(ABC):
         """An object; `None` for none."""
 
     @abstractmethod
+    def has(self, key: str) -> bool:
+        """Whether there is an object. Nothing of it is read."""
+
+    @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one step, replacing one that is there. Raises `DeploymentError`."""
 
@@ -86,9 +95,13 @@ class StateStore(ABC):
     def keys(self, prefix: str) -> list[str]:
         """All keys below the directory `prefix`, sorted."""
 
-    @abstractmethod
     def lines(self, stack: str) -> Lines:
         """Where the stack's journal is kept."""
+        return self.lines_at(layout.journal(stack))
+
+    @abstractmethod
+    def lines_at(self, key: str) -> Lines:
+        """The journal whose key is `key`."""
 
     @abstractmethod
     def put_new(self, key: str, data: bytes) -> bool:
@@ -130,7 +143,7 @@ class StateStore(ABC):
 
     def exists(self, stack: str) -> bool:
         """Whether there is such a stack."""
-        return bool(self.find(stack)[0])
+        return any(self.has(layout.state(stack, end)) for end in layout.ENDS)
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
         """The stack's deployment and the bytes it is stored as; both empty for a stack that is not there."""
@@ -191,7 +204,7 @@ class StateStore(ABC):
     def create(self, stack: str) -> None:
         """An empty stack, as the CLI itself begins one."""
         self.prepare()
-        content = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}
+        content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}"}}
         self.put_new(layout.state(stack), compact(content))
 
     def write(self, stack: str, deployment: Deployment) -> None:
@@ -206,7 +219,7 @@ class StateStore(ABC):
     def replace(self, stack: str, deployment: Deployment) -> None:
         """The same for whoever holds that lock."""
         require_sound(stack, deployment)
-        content = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment}}
+        content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}", "latest": deployment}}
         key, stored = self.find(stack)
         self._exchange(stack, key, repacked(compact(content), stored), stored)
 

@@ -101,9 +101,9 @@ class FileStore(StateStore):
         """See `StateStore.clear`."""
         shutil.rmtree(self._path(prefix), ignore_errors=True)
 
-    def lines(self, stack: str) -> FileLines:
-        """See `StateStore.lines`."""
-        return FileLines(self.journal(stack))
+    def lines_at(self, key: str) -> FileLines:
+        """See `StateStore.lines_at`."""
+        return FileLines(self.root / f"{key}.jsonl")
 
     def prepare(self) -> None:
         """Make the directory a back end if it is none yet."""
@@ -111,8 +111,9 @@ class FileStore(StateStore):
         super().prepare()
         private_dir(self.root / layout.STACKS)
 
-    def exists(self, stack: str) -> bool:
-        return self.path(stack) is not None
+    def has(self, key: str) -> bool:
+        """See `StateStore.has`."""
+        return self._path(key).is_file()
 
     def path(self, stack: str) -> Path | None:
         """Where the state of the stack lies; `None` for no stack."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
 from wecityctl.journal.stored import StoredLines
 from wecityctl.objects import Objects, open_objects
@@ -45,9 +44,9 @@ class ObjectStore(StateStore):
         """See `StateStore.get`."""
         return self.objects.get(key)
 
-    def exists(self, stack: str) -> bool:
-        """See `StateStore.exists`. Nothing is read of the state."""
-        return any(self.objects.exists(layout.state(stack, end)) for end in layout.ENDS)
+    def has(self, key: str) -> bool:
+        """See `StateStore.has`."""
+        return self.objects.exists(key)
 
     def put(self, key: str, data: bytes) -> None:
         """See `StateStore.put`."""
@@ -73,6 +72,6 @@ class ObjectStore(StateStore):
         """See `StateStore.keys`."""
         return [entry.key for entry in self.objects.list(prefix)]
 
-    def lines(self, stack: str) -> StoredLines:
-        """See `StateStore.lines`."""
-        return StoredLines(self.objects, layout.journal(stack))
+    def lines_at(self, key: str) -> StoredLines:
+        """See `StateStore.lines_at`."""
+        return StoredLines(self.objects, key)

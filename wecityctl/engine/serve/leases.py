@@ -19,7 +19,7 @@ from typing import Final
 from uuid import uuid4
 
 from wecityctl.engine.lock import LockedError
-from wecityctl.engine.serve.stacks import KeptLease, Stacks
+from wecityctl.engine.serve.stacks import KeptLease, Stacks, named
 from wecityctl.engine.serve.tokens import Token, hashed
 from wecityctl.engine.service_protocol import Session
 from wecityctl.engine.updates import About
@@ -56,7 +56,8 @@ class Lease(Session):
 
     @property
     def stack(self) -> str:
-        return self.item.stack
+        """What the server calls its stack."""
+        return named(self.item.states.project, self.item.stack)
 
     @property
     def who(self) -> str:

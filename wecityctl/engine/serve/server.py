@@ -23,12 +23,19 @@ from wecityctl.engine.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
 from wecityctl.engine.serve.shares import Admission
-from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError, Stacks, checked_tags, require_name
+from wecityctl.engine.serve.stacks import (
+    HAS_RESOURCES,
+    StackHasResourcesError,
+    Stacks,
+    apart,
+    checked_tags,
+    named,
+    require_name,
+)
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
 from wecityctl.engine.serve.unserved import unserved
 from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.model.naming import PROJECT
 
 # Of a request: with a state or a batch of journal entries in it, and any other.
 LARGE_BODY: Final = 256 << 20
@@ -119,7 +126,7 @@ class StateServer:
 
     def _note(self, request: web.Request, rule: _Rule, status: int, seconds: float) -> None:
         entry, names = request[_ENTRY], request.match_info
-        stack = names.get("stack", "")
+        stack = _stack(request) if "stack" in names else ""
         self.log.write(
             "request",
             address=request.remote,
@@ -155,7 +162,7 @@ class StateServer:
 
     async def _handle(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
         if not rule.of_update and rule.name != _UNKNOWN and "stack" in request.match_info:
-            stack = request.match_info["stack"]
+            stack = _stack(request)
             if request.method != "HEAD" and rule.name != "create-stack":
                 await asyncio.to_thread(self.stacks.require, stack)
             request[SESSION] = Session(self.stacks.open(stack))
@@ -188,7 +195,7 @@ class StateServer:
         if lease is None or lease.holder is None:
             text = "there is no such update: it has ended, or the server was started again"
             raise self._refused(request, web.HTTPForbidden, text)
-        if lease.id != request.match_info["id"] or lease.stack != request.match_info["stack"]:
+        if lease.id != request.match_info["id"] or lease.stack != _stack(request):
             raise web.HTTPForbidden(text=f"the token is for an update of {lease.stack} alone")
         self._check(request, lease.holder)
         if not self.tokens.holds(lease.holder):
@@ -199,10 +206,10 @@ class StateServer:
         """Note who it is, and whether the stack in the path is theirs."""
         entry, names = request[_ENTRY], request.match_info
         entry.who, entry.role = token.name, token.role
-        if names.get("organization", ORGANIZATION) != ORGANIZATION or names.get("project", PROJECT) != PROJECT:
-            raise web.HTTPNotFound(text=f"this server has the stacks of {ORGANIZATION}/{PROJECT} alone")
+        if names.get("organization", ORGANIZATION) != ORGANIZATION:
+            raise web.HTTPNotFound(text=f"this server has one organization, which is called {ORGANIZATION}")
         if "stack" in names:
-            self._require_stack(token, names["stack"])
+            self._require_stack(token, _stack(request))
 
     @staticmethod
     def _require_stack(token: Token, stack: str) -> None:
@@ -234,9 +241,11 @@ class StateServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         token, query = request[_WHO], request.query
-        ours = query.get("project", PROJECT) == PROJECT and query.get("organization", ORGANIZATION) == ORGANIZATION
+        ours, project = query.get("organization", ORGANIZATION) == ORGANIZATION, query.get("project")
         names = await asyncio.to_thread(self.stacks.names) if ours else []
         after = query.get("continuationToken", "")
+        if project is not None:
+            names = [name for name in names if apart(name)[0] == project]
         wanted = [name for name in names if name > after and token.allows(name)]
         if "tagName" in query:
             wanted = await asyncio.to_thread(
@@ -251,7 +260,7 @@ class StateServer:
                 continue
         items = [
             {
-                **protocol.names_of(item.stack),
+                **_names_of(item.stack),
                 "resourceCount": item.resources,
                 **({"lastUpdate": item.updated} if item.updated is not None else {}),
             }
@@ -262,11 +271,13 @@ class StateServer:
 
     async def _project(self, request: web.Request) -> web.Response:
         names = await asyncio.to_thread(self.stacks.names)
-        return web.Response(status=200 if any(map(request[_WHO].allows, names)) else 404)
+        project = request.match_info["project"]
+        is_there = any(apart(name)[0] == project and request[_WHO].allows(name) for name in names)
+        return web.Response(status=200 if is_there else 404)
 
     async def _create_stack(self, request: web.Request) -> web.Response:
         token, body = request[_WHO], request[BODY]
-        stack = str(body.get("stackName") or "")
+        stack = named(request.match_info["project"], str(body.get("stackName") or ""))
         self._require_stack(token, stack)
         if body.get("config"):
             raise web.HTTPBadRequest(text="this server keeps no configuration of stacks: it belongs beside the program")
@@ -286,9 +297,9 @@ class StateServer:
         return web.json_response({})
 
     async def _show(self, request: web.Request) -> web.Response:
-        stack = request.match_info["stack"]
+        stack = _stack(request)
         lease = self.leases.changing(stack)
-        found: dict[str, Any] = {**protocol.names_of(stack), "tags": {}, "version": 0, "activeUpdate": ""}
+        found: dict[str, Any] = {**_names_of(stack), "tags": {}, "version": 0, "activeUpdate": ""}
         if lease is not None:
             found["activeUpdate"] = lease.id
             found["currentOperation"] = {"kind": lease.about.kind, "author": lease.who, "started": lease.started}
@@ -300,12 +311,12 @@ class StateServer:
 
     async def _tags(self, request: web.Request) -> web.Response:
         """Replace the stack's tags by those of the body."""
-        stack, tags = request.match_info["stack"], checked_tags(request[BODY])
+        stack, tags = _stack(request), checked_tags(request[BODY])
         await asyncio.to_thread(self.stacks.set_tags, stack, tags)
         return web.json_response({})
 
     async def _remove(self, request: web.Request) -> web.Response:
-        stack, force = request.match_info["stack"], request.query.get("force") == "true"
+        stack, force = _stack(request), request.query.get("force") == "true"
         async with self.leases.turn_of(stack):
             await self.leases.make_room(stack)
             try:
@@ -315,7 +326,7 @@ class StateServer:
         return web.Response(status=204)
 
     async def _import(self, request: web.Request) -> web.Response:
-        stack, who = request.match_info["stack"], request[_WHO].name
+        stack, who = _stack(request), request[_WHO].name
         deployment = request[BODY]["deployment"]
         _refuse_own_secrets(deployment.get("secrets_providers"))
         async with self.leases.turn_of(stack):
@@ -326,7 +337,7 @@ class StateServer:
         return web.json_response({"updateId": "imported"})
 
     async def _history(self, request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(self.stacks.history, request.match_info["stack"])
+        found = await asyncio.to_thread(self.stacks.history, _stack(request))
         size, page = (int(request.query.get(name) or 0) for name in ("pageSize", "page"))
         if size > 0:
             first = size * (max(page, 1) - 1)
@@ -334,7 +345,7 @@ class StateServer:
         return web.json_response({"updates": found})
 
     async def _latest(self, request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(self.stacks.history, request.match_info["stack"])
+        found = await asyncio.to_thread(self.stacks.history, _stack(request))
         if not found:
             raise web.HTTPNotFound(text="the stack has never been updated")
         return web.json_response({"info": found[0]})
@@ -348,7 +359,7 @@ class StateServer:
         if not previews:
             self._require_role(token, Role.UPDATE, kind)
         about = protocol.about(kind, body)
-        lease = self.leases.request(request.match_info["stack"], about, token, previews=previews)
+        lease = self.leases.request(_stack(request), about, token, previews=previews)
         return web.json_response({"updateID": lease.id, "requiredPolicies": []})
 
     async def _start(self, request: web.Request) -> web.Response:
@@ -360,7 +371,7 @@ class StateServer:
         """How an update is: asked after the import of a state, which has ended by then."""
         lease = self.leases.find(request.match_info["id"])
         status = "succeeded"
-        if lease is not None and lease.stack == request.match_info["stack"]:
+        if lease is not None and lease.stack == _stack(request):
             status = "running" if not lease.over else "succeeded" if lease.succeeded else "failed"
         elif request.match_info["id"] != "imported":
             raise web.HTTPNotFound(text="there is no such update")
@@ -369,7 +380,7 @@ class StateServer:
     def _own_lease(self, request: web.Request) -> Lease:
         token = request[_WHO]
         lease = self.leases.find(request.match_info["id"])
-        if lease is None or lease.stack != request.match_info["stack"] or lease.holder is None:
+        if lease is None or lease.stack != _stack(request) or lease.holder is None:
             raise web.HTTPNotFound(text="there is no such update")
         if lease.holder.id != token.id:
             raise web.HTTPForbidden(text=f"it is an update of {lease.who}")
@@ -427,16 +438,16 @@ class StateServer:
         return lease
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        token, names = request[_WHO], request.match_info
+        token, names, stack = request[_WHO], request.match_info, _stack(request)
         if names["id"] == _FOREIGN:
             self._require_role(token, Role.ADMIN, "releasing a lock")
-            async with self.leases.turn_of(names["stack"]):
-                if self.leases.changing(names["stack"]) is not None:
-                    raise LockedError(f"{names['stack']} is being changed")
-                await asyncio.to_thread(self.stacks.unlock, names["stack"])
+            async with self.leases.turn_of(stack):
+                if self.leases.changing(stack) is not None:
+                    raise LockedError(f"{stack} is being changed")
+                await asyncio.to_thread(self.stacks.unlock, stack)
             return web.json_response({})
         lease = self.leases.find(names["id"])
-        if lease is None or lease.stack != names["stack"] or lease.holder is None:
+        if lease is None or lease.stack != stack or lease.holder is None:
             raise web.HTTPNotFound(text="there is no such update")
         if lease.holder.id != token.id:
             self._require_role(token, Role.ADMIN, f"cancelling an update of {lease.who}")
@@ -511,6 +522,16 @@ def _refuse_own_secrets(provider: object) -> None:
     key: neither plain `pulumi` nor we could read them from where they are stored."""
     if isinstance(provider, dict) and provider.get("type") == "service":
         raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
+
+
+def _stack(request: web.Request) -> str:
+    """The stack in a request's path, as the server calls it."""
+    return named(request.match_info["project"], request.match_info["stack"])
+
+
+def _names_of(stack: str) -> dict[str, Any]:
+    project, name = apart(stack)
+    return protocol.names_of(name, project)
 
 
 def _sender(request: web.Request) -> str:

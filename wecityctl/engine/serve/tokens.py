@@ -32,7 +32,7 @@ _ID_BYTES: Final = 6
 # A hundred tokens are 30 kB.
 _MAX_FILE: Final = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}\Z", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,200}\Z", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,200}(/[A-Za-z0-9._*?-]{1,200})?\Z", re.ASCII)
 
 
 class Role(StrEnum):
@@ -62,8 +62,10 @@ class Token:
     hash: str = field(repr=False)
 
     def allows(self, stack: str) -> bool:
-        """Whether the token is for this stack."""
-        return not self.stacks or any(fnmatchcase(stack, pattern) for pattern in self.stacks)
+        """Whether the token is for this stack: `stack` of our project, `project/stack` of another one, for which a
+        pattern has a slash too."""
+        depth = stack.count("/")
+        return not self.stacks or any(each.count("/") == depth and fnmatchcase(stack, each) for each in self.stacks)
 
     def is_expired(self, now: datetime) -> bool:
         """Whether its time is over at `now`, a time with time zone."""
