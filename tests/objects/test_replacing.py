@@ -202,6 +202,17 @@ def _with_blank(states: StateStore) -> tuple[str, bytes]:
     return key, stored + b" "
 
 
+def test_whether_a_stack_exists_is_known_without_its_state(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ObjectStore(objects)
+    states.create(STACK)
+
+    def read(key: str) -> bytes | None:
+        raise AssertionError(key)
+
+    monkeypatch.setattr(objects, "get", read)
+    assert states.exists(STACK) and not states.exists("one.base.other")
+
+
 class Ahead:
     """A place as a machine sees it whose clock is ahead of the place's by eight days."""
 
