@@ -22,7 +22,7 @@ import pytest
 from tests.engine.test_state_service import made
 from tests.serve.conftest import STATE, Client, Server
 from wecityctl.engine.lock import LockedError
-from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
+from wecityctl.engine.serve.leases import LEASE_SECONDS, LOST_SECONDS, Lease, Leases
 from wecityctl.engine.serve.listening import MAX_OF_ADDRESS, network_of, parse_address
 from wecityctl.engine.serve.log import FAILURE_SECONDS, FAILURES, Failures, ServerLog
 from wecityctl.engine.serve.shares import OF_ADDRESS, OF_TOKEN, Admission
@@ -339,8 +339,17 @@ async def test_a_lease_ends_by_its_own_time_and_for_somebody_else_alone(tmp_path
     assert first.over == told[0] == "its lease expired and another update began"
     assert len((await asyncio.to_thread(second.item.checkpoint, {})).deployment["resources"]) == 1
     assert await leases.complete(second, succeeded=True) == ""
+    # Killed, and nobody wants the stack any more: the history has it all the same, an hour later.
+    third = await leases.start(request())
+    now[0] += LEASE_SECONDS + LOST_SECONDS - 1
+    await leases.end_lost()
+    assert not third.over
+    now[0] += 1
+    await leases.end_lost()
+    assert third.is_settled and "for an hour" in told[-1]
+    assert [item["result"] for item in stacks.history(STACK)] == ["failed", "succeeded", "failed"]
     found = [(item["version"], item["result"]) for item in stacks.history(STACK)]
-    assert found == [(2, "succeeded"), (1, "failed")]
+    assert found == [(3, "failed"), (2, "succeeded"), (1, "failed")]
 
 
 def test_addresses_and_names() -> None:

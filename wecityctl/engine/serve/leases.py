@@ -1,8 +1,8 @@
 """The updates that engines run through the server: one change of a stack at a time, each under a lease.
 
 An engine renews its lease while it lives. Time is monotonic, so that no change of the clock ends a lease. An update
-whose lease has expired goes on for as long as nobody else wants the stack: the next update, or an administrator, ends
-it, and what it has journaled is in the stack's state.
+whose lease has expired goes on for an hour for as long as nobody else wants the stack: the next update, or an
+administrator, ends it before, and what it has journaled is in the stack's state.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from wecityctl.model.naming import WHO
 
 # The engine asks for this many seconds, and renews when half of them are over. Source: httpstate, `newUpdate`.
 LEASE_SECONDS: Final = 300
+# After the end of its lease: the engine's machine may have been asleep.
+LOST_SECONDS: Final = 3600
 _SHORTEST_SECONDS: Final = 30
 _KEPT: Final = 1000
 _MOST_AT_ONCE: Final = 256
@@ -198,6 +200,20 @@ class Leases:
             details=f"its lease ends in {left} s unless it is renewed",
             resolution="wait until it has ended; if it is dead for certain, an administrator ends it: pulumi cancel",
         )
+
+    async def end_lost(self) -> None:
+        """End the updates whose lease expired `LOST_SECONDS` ago, so that the history has them although nobody wants
+        their stacks."""
+        for lease in list(self._changing.values()):
+            if self._is_lost(lease):
+                # What cannot be ended now is tried again.
+                with suppress(WecityError, OSError):
+                    async with self.turn_of(lease.stack):
+                        if self._changing.get(lease.stack) is lease and self._is_lost(lease):
+                            await self._end(lease, "nothing has been heard of its engine for an hour")
+
+    def _is_lost(self, lease: Lease) -> bool:
+        return lease.until + LOST_SECONDS <= self._clock()
 
     def renew(self, lease: Lease, seconds: int) -> int:
         """Prolong the lease; when it ends, in seconds since 1970."""

@@ -23,6 +23,7 @@ from wecityctl.errors import DeploymentError, WecityError
 
 _THREADS: Final = 32
 _SHUTDOWN_SECONDS: Final = 5.0
+_LOST_LOOK_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         loop.add_signal_handler(signal.SIGINT, interrupt)
         renewals: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: renewals.add(loop.create_task(listener.renew(force=True))))
-        watching = loop.create_task(listener.watch())
+        watching = [loop.create_task(listener.watch()), loop.create_task(_end_lost(server.leases))]
         await listener.open(runner.server)
         log.write("started", url=listener.url, backend=stacks.url)
         if not await asyncio.to_thread(stacks.swaps_safely):
@@ -94,7 +95,8 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
             )
         ready(listener.url)
         await stop.wait()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         listener.close()
         failed = await server.close(end=ends.is_set())
         await runner.cleanup()
@@ -103,6 +105,12 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         raise DeploymentError(
             "some updates could not be brought to their end", details="\n".join(failed), resolution="start it again"
         )
+
+
+async def _end_lost(leases: Leases) -> None:
+    while True:
+        await asyncio.sleep(_LOST_LOOK_SECONDS)
+        await leases.end_lost()
 
 
 def _go_on(stacks: Stacks, log: ServerLog, leases: Leases) -> None:
