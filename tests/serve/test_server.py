@@ -358,8 +358,8 @@ def test_addresses_and_names() -> None:
     for wrong in ("8470", ":8470", "::1:8470", "host:", "host:x", "host:70000"):
         with pytest.raises(ConfigurationError):
             parse_address(wrong)
-    assert require_name("city.tenant.water-bureau.main")
-    for wrong in ("", ".", "..", ".x", "a/b", "a\n", "ä", "a" * 101, "a.json"):
+    assert require_name("city.tenant.water-bureau.main") and require_name("shop/main")
+    for wrong in ("", ".", "..", ".x", "a/b/c", "/b", "a/", "../b", "a\n", "ä", "a" * 101, "a.json"):
         with pytest.raises(ConfigurationError):
             require_name(wrong)
 
