@@ -41,6 +41,7 @@ StackState = Literal[
     "drifted",
     "cloud-stopped",
     "cloud-unreachable",
+    "cloud-forbidden",
     "never-made",
     "taken-down",
     "kept",
@@ -98,10 +99,25 @@ class WorkloadStatus:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """The clouds that cannot be looked at, each with the reason: embedded ones that do not run, and all others."""
+    """The clouds that cannot be looked at, each with the reason: embedded ones that do not run, those that answer and
+    let these credentials not read what is asked for, and all others."""
 
     stopped: Mapping[str, str] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
+    forbidden: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stopped: Mapping[str, str], unreachable: Mapping[str, str], failed: Mapping[str, WecityError]) -> Away:
+        """`failed` are the clouds that were asked, each with its error."""
+        from wecityctl.kube.errors import Forbidden
+
+        forbidden = {
+            cloud: f"it answers, and these credentials may not read what `status` looks at: {error.message}"
+            for cloud, error in failed.items()
+            if isinstance(error, Forbidden)
+        }
+        silent = {cloud: error.message for cloud, error in failed.items() if cloud not in forbidden}
+        return cls(stopped, {**silent, **unreachable}, forbidden)
 
 
 def stack_statuses(
@@ -227,6 +243,8 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
         yield "cloud-stopped", away.stopped[known.cloud]
     elif known.cloud in away.unreachable:
         yield "cloud-unreachable", f"cloud {known.cloud}: {away.unreachable[known.cloud]}"
+    elif known.cloud in away.forbidden:
+        yield "cloud-forbidden", f"cloud {known.cloud}: {away.forbidden[known.cloud]}"
     if told := _drifted(known.drift):
         yield "drifted", told
 

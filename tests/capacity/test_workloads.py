@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.capacity.live import deployment, many, reach, silence
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import ControlPlane, make_kubeconfig
 from wecityctl.errors import ExitCode
-from wecityctl.overview import workload_statuses
+from wecityctl.overview import Away, workload_statuses
 
 pytestmark = pytest.mark.cluster
 
@@ -51,3 +52,14 @@ def test_a_silent_cloud_takes_its_time_and_no_more(town: ControlPlane) -> None:
         assert time.monotonic() - begun < 10
     assert {item.cloud for item in read.found} == {"main"}
     assert {name: error.exit_code for name, error in read.failed.items()} == {"mute": ExitCode.TIMEOUT}
+
+
+def test_a_cloud_that_answers_and_forbids_is_not_called_unreachable(town: ControlPlane) -> None:
+    plain = json.dumps(make_kubeconfig(town.server, town.authority.cert, {"token": town.token}))
+    with silence() as kubeconfig:
+        clusters = {"main": reach("main", plain), "mute": reach("mute", kubeconfig)}
+        read = workload_statuses(CITY, clusters, seconds=2.0)
+    away = Away.of({}, {"new": "its landing zone has not been made"}, read.failed)
+    assert (sorted(away.unreachable), list(away.forbidden)) == (["mute", "new"], ["main"])
+    assert away.forbidden["main"].startswith("it answers, and these credentials may not read")
+    assert "forbidden" in away.forbidden["main"]

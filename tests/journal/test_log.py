@@ -7,7 +7,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -88,10 +88,30 @@ def test_a_state_that_is_about_to_be_put_in_its_place_is_known(path: Path) -> No
     assert read_journal(FileLines(path), HEADER.stack) == Journal(HEADER, tuple(BATCHES[0]), "b" * 64)
 
 
+def test_a_journal_of_the_first_format_is_read(path: Path) -> None:
+    path.parent.mkdir()
+    first = {name: value for name, value in asdict(HEADER).items() if name != "about"} | {"format": 1}
+    path.write_text(f"{json.dumps(first)}\n")
+    found = read_journal(FileLines(path), HEADER.stack)
+    assert found is not None and (found.header.update, found.header.about) == ("u-1", {})
+
+
+def test_a_journal_is_gone_on_with_by_another_writer(path: Path) -> None:
+    writer = Writer(FileLines(path), HEADER)
+    writer.append([{"n": 1}])
+    with path.open("ab") as stream:
+        stream.write(b'{"batch":2,"che')
+    resumed = Writer.resumed(FileLines(path))
+    resumed.append([{"n": 2}])
+    resumed.close()
+    found = read_journal(FileLines(path), HEADER.stack)
+    assert found is not None and [entry["n"] for entry in found.entries] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (json.dumps({"format": 2}), "format 2, not 1"),
+        (json.dumps({"format": 3}), "format 3, not 1 or 2"),
         ("[]", "no object"),
         ("{", ":1: "),
         (json.dumps({"format": 1, "stack": "x"}), "no beginning"),

@@ -59,7 +59,11 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """An empty place of each kind."""
-    kind: str = request.param
+    return place_of(request.param, request, tmp_path, monkeypatch)
+
+
+def place_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """An empty place of this kind."""
     name = f"t{uuid.uuid4().hex[:12]}"
     if kind == "directory":
         url = f"file://{tmp_path}/state"

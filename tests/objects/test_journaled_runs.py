@@ -44,6 +44,7 @@ class Cut:
         self._objects, self._number, self._after = objects, number, after
         self.url = objects.url
         self.get, self.list, self.close = objects.get, objects.list, objects.close
+        self.replaces_safely, self.exists = objects.replaces_safely, objects.exists
 
     def _change(self, act: Callable[[], Any]) -> Any:
         self._number -= 1
@@ -59,6 +60,9 @@ class Cut:
 
     def create(self, key: str, data: bytes) -> bool:
         return bool(self._change(lambda: self._objects.create(key, data)))
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        return bool(self._change(lambda: self._objects.replace(key, data, before)))
 
     def delete(self, key: str) -> None:
         self._change(lambda: self._objects.delete(key))
@@ -109,6 +113,7 @@ def test_a_run_cut_off_at_any_change_is_replayed(states: ObjectStore) -> None:
             except Crash:
                 crashed = True
             all_dead(states)
+            noted = len(states.history(STACK))
             # Whoever looks before the next run sees the same as after it.
             seen = urns(states)
             brought_to_an_end(states)
@@ -116,6 +121,12 @@ def test_a_run_cut_off_at_any_change_is_replayed(states: ObjectStore) -> None:
             assert urns(states) == seen
             assert seen in ([found[:acknowledged], found[:written]] if acknowledged < 3 else [found])
             assert not is_left_behind(states, STACK)
+            # Each run is there once, however it was cut off; one that had not begun a journal is not.
+            history = states.history(STACK)
+            assert len(history) == 1 or not written or (noted, history) == (0, [])
+            if acknowledged:
+                assert len(history) == 1 and history[0]["kind"] == "update"
+            states.clear(f"{layout.HISTORY}/{STACK}")
             states.put(*empty)
             moments += crashed
             if not crashed:
@@ -143,7 +154,9 @@ def test_whoever_is_brought_to_an_end_by_another_adds_nothing_more(states: Objec
     assert another.complete(succeeded=True) == ""
     assert sorted(urns(states)) == ["one", ROOT]
     assert not is_left_behind(states, STACK)
-    assert [entry["kind"] for entry in states.history(STACK)] == ["update"]
+    # Also the one that others have ended is in the history.
+    found = [(entry["kind"], entry["result"]) for entry in states.history(STACK)]
+    assert found == [("update", "succeeded"), ("update", "failed")]
 
 
 def test_a_journal_that_lacks_a_line_or_fits_another_state_is_told(states: ObjectStore) -> None:

@@ -48,8 +48,10 @@ os.waitpid(child, 0)
 
 def test_an_object_is_written_read_replaced_and_deleted(objects: Objects) -> None:
     assert objects.get(KEY) is None
+    assert not objects.exists(KEY)
     objects.put(KEY, b"one")
     assert objects.get(KEY) == b"one"
+    assert objects.exists(KEY) and not objects.exists(KEY.rpartition("/")[0])
     objects.put(KEY, b"")
     assert objects.get(KEY) == b""
     every_byte = bytes(range(256))

@@ -34,6 +34,13 @@ _PROGRAM = "from wecityctl.cli.main import main; main()"
 PLACES = ("directory", "s3", "postgres")
 
 
+# What `pulumi stack init --secrets-provider passphrase` sends: the salt is of no passphrase here.
+STATE = {
+    "version": 3,
+    "deployment": {"manifest": {}, "secrets_providers": {"type": "passphrase", "state": {"salt": "x"}}},
+}
+
+
 def backend_of(place: str, directory: Path, request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
     """The URL of an empty place of a kind, and the variables with which it is reached."""
     if place == "directory":
@@ -64,6 +71,11 @@ class Client:
         text = answer.read()
         connection.close()
         return answer.status, json.loads(text or b"null")
+
+    def create(self, stack: str, **values: Any) -> tuple[int, Any]:
+        """Make a stack."""
+        body = {"stackName": stack, "state": STATE, **values}
+        return self.ask("POST", "/api/stacks/organization/wecity", body)
 
     def begin(self, stack: str, kind: str = "update", **options: Any) -> tuple[str, Client]:
         """An update that is under way: its path, and a client with its token."""
@@ -111,15 +123,16 @@ class Server:
         self.file("tls.crt").write_bytes(pair.cert)
         self.file("tls.key").write_bytes(pair.key)
 
-    def start(self) -> None:
-        """Start it, and wait until it lets clients in."""
+    def start(self, *, log: bool = True) -> None:
+        """Start it, and wait until it lets clients in. Without its `log`, that goes to a pipe that nobody reads."""
         arguments = ["--backend", self.backend, "--tls-cert", self.file("tls.crt"), "--tls-key", self.file("tls.key")]
         arguments += ["--tokens", self.file("tokens.json"), "--listen", f"127.0.0.1:{self.port}"]
-        arguments += ["--log", self.file("log.jsonl")]
+        arguments += ["--log", self.file("log.jsonl")] if log else []
         self.process = subprocess.Popen(
             [*ENDING_WITH_PARENT, sys.executable, "-c", _PROGRAM, "state", "serve", *map(str, arguments)],
             cwd=ROOT,
             env={**os.environ, **self.environment},
+            stdout=None if log else subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -135,6 +148,8 @@ class Server:
         code = self.process.wait(60)
         assert self.process.stderr is not None
         self.process.stderr.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process = None
         return code
 

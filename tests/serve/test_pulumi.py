@@ -46,6 +46,9 @@ def test_a_stack_lives_through_the_server(server: Server, pulumi: Pulumi) -> Non
     assert (history[1]["message"], history[1]["resourceChanges"]) == ("first one", {"create": 5})
     assert [item["version"] for item in history] == list(range(len(history), 0, -1))
     assert "wecity.who: uma" in pulumi.run(server, "pia", "stack", "history", *at)
+    pulumi.run(server, "uma", "stack", "tag", "set", "environment", "production", *at)
+    assert pulumi.run(server, "pia", "stack", "tag", "get", "environment", *at).strip() == "production"
+    assert "production" in ended(pulumi.beside(server, "stack", "tag", "ls", *at))
     # Export and import: the latter is the administrator's.
     exported = pulumi.directory / "export.json"
     pulumi.run(server, "pia", "stack", "export", "--file", str(exported), *at)
@@ -62,11 +65,34 @@ def test_a_stack_lives_through_the_server(server: Server, pulumi: Pulumi) -> Non
 
 
 def test_a_stack_whose_secrets_the_server_would_keep_is_refused(server: Server, pulumi: Pulumi) -> None:
-    stack = "city.base.plain"
-    pulumi.run(server, "uma", "stack", "init", stack)
-    pulumi.run(server, "uma", "config", "set", "wecity:parts", "1", "--stack", stack)
-    assert "secrets provider of its own" in pulumi.run(server, "uma", "up", "--yes", "--stack", stack, code=None)
-    pulumi.run(server, "ada", "stack", "rm", "--yes", "--stack", stack)
+    said = pulumi.run(server, "uma", "stack", "init", "city.base.plain", code=None)
+    assert "secrets provider of its own" in said
+    assert json.loads(pulumi.run(server, "ada", "stack", "ls", "--json")) == []
+
+
+def test_any_project_is_served_and_each_has_its_own_stacks(server: Server, pulumi: Pulumi) -> None:
+    stack, project = "city.base.twice", pulumi.directory / "project" / "Pulumi.yaml"
+    at = ("--stack", stack)
+    pulumi.run(server, "uma", "stack", "init", stack, "--secrets-provider", "passphrase")
+    (pulumi.directory / "project" / f"Pulumi.{stack}.yaml").unlink()
+    project.write_text(project.read_text().replace("name: wecity", "name: shop"))
+    pulumi.run(server, "uma", "stack", "init", stack, "--secrets-provider", "passphrase")
+    pulumi.run(server, "uma", "config", "set", "wecity:parts", "2", *at)
+    # A token for some stacks of ours is for none of another project.
+    assert "may not see shop/" in pulumi.run(server, "tom", "preview", *at, code=None)
+    pulumi.run(server, "uma", "up", "--yes", "--skip-preview", *at)
+    pulumi.run(server, "uma", "stack", "tag", "set", "environment", "trial", *at)
+    listed = json.loads(pulumi.run(server, "pia", "stack", "ls", "--all", "--json"))
+    assert sorted(item.get("resourceCount", 0) for item in listed) == [0, 4]
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["kind"] == "update"
+    # At rest it is where plain pulumi looks for it.
+    assert "trial" in ended(pulumi.beside(server, "stack", "tag", "ls", *at))
+    assert json.loads(ended(pulumi.beside(server, "stack", "ls", "--json")))[0]["resourceCount"] == 4
+    pulumi.run(server, "uma", "destroy", "--yes", *at)
+    pulumi.run(server, "ada", "stack", "rm", "--yes", *at)
+    project.write_text(project.read_text().replace("name: shop", "name: wecity"))
+    assert [item["name"] for item in json.loads(pulumi.run(server, "ada", "stack", "ls", "--json"))] == [stack]
+    pulumi.run(server, "ada", "stack", "rm", "--yes", *at)
 
 
 def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(server: Server, pulumi: Pulumi) -> None:
@@ -94,11 +120,24 @@ def test_one_update_at_a_time_and_nothing_is_lost_when_the_server_is_killed(serv
     running = pulumi.at(server, "uma", "up", "--yes", "--skip-preview", *at)
     _wait_for(Path(f"{gate}.there"))
     server.end(signal.SIGKILL)
+    server.start()
+    # Its engine goes on with the next server, once it asks again.
+    gate.touch()
+    ended(running)
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["result"] == "succeeded"
+    # The engine is killed, and then the server too.
+    gate.unlink()
+    Path(f"{gate}.there").unlink()
+    settings(pulumi, stack, parts=4, wait=gate)
+    running = pulumi.at(server, "uma", "up", "--yes", "--skip-preview", *at)
+    _wait_for(Path(f"{gate}.there"))
     running.kill()
     ended(running, None)
+    server.end(signal.SIGINT)
     server.start()
-    assert server.lines("left-behind")[-1]["result"] == "replayed"
+    assert json.loads(pulumi.run(server, "pia", "stack", "history", "--json", *at))[0]["result"] == "failed"
     gate.touch()
+    settings(pulumi, stack, parts=5, wait=gate)
     pulumi.run(server, "uma", "up", "--yes", "--skip-preview", *at)
     # Without the server, plain pulumi on the directory sees it all.
     server.end()

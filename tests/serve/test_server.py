@@ -13,20 +13,22 @@ import ssl
 import time
 import warnings
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engine.test_state_service import made
-from tests.serve.conftest import Client, Server
+from tests.serve.conftest import STATE, Client, Server
 from wecityctl.engine.lock import LockedError
-from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
-from wecityctl.engine.serve.listening import parse_address
+from wecityctl.engine.serve.leases import LEASE_SECONDS, LOST_SECONDS, Lease, Leases
+from wecityctl.engine.serve.listening import MAX_OF_ADDRESS, network_of, parse_address
 from wecityctl.engine.serve.log import FAILURE_SECONDS, FAILURES, Failures, ServerLog
+from wecityctl.engine.serve.shares import OF_ADDRESS, OF_TOKEN, Admission
 from wecityctl.engine.serve.stacks import Stacks, require_name
 from wecityctl.engine.serve.tokens import Role, add_token, read_tokens, remove_token
+from wecityctl.engine.service_protocol import GRACE_SECONDS
 from wecityctl.engine.updates import About
 from wecityctl.errors import ConfigurationError
 
@@ -40,7 +42,7 @@ PLACE = f"{ROOT}/{STACK}"
 @pytest.fixture(scope="module", autouse=True)
 def stack(server: Server) -> None:
     for name in (STACK, "city.tenant.water.main"):
-        assert server.client("uma").ask("POST", ROOT, {"stackName": name}) == (200, {})
+        assert server.client("uma").create(name) == (200, {})
 
 
 def test_roles_and_stacks_bound_what_a_token_may_do(server: Server) -> None:
@@ -67,7 +69,8 @@ def test_roles_and_stacks_bound_what_a_token_may_do(server: Server) -> None:
         (pia, "GET", "/api/stacks/organization/other/x", None, 404),
         (pia, "GET", f"/api/stacks/else/wecity/{STACK}", None, 404),
         (pia, "GET", "/api/orgs/organization/members", None, 404),
-        (uma, "POST", ROOT, {"stackName": STACK}, 409),
+        (uma, "POST", ROOT, {"stackName": STACK, "state": STATE}, 409),
+        (uma, "POST", ROOT, {"stackName": "one.base.other"}, 400),
         (uma, "POST", ROOT, {"stackName": "../../../x"}, 400),
         (uma, "POST", ROOT, {"stackName": "x.json.y"}, 400),
         (uma, "GET", f"{ROOT}/..%2F..%2Fx/export", None, 400),
@@ -238,10 +241,56 @@ def test_a_second_server_on_the_same_place_is_refused(server: Server) -> None:
     assert second.process.wait(10) == 2
 
 
-def test_a_stopped_server_ends_what_runs_and_the_next_goes_on(server: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_update_goes_on_with_the_next_server(server: Server, number: signal.Signals) -> None:
+    path, update = server.client("uma").begin(STACK)
+    sent = {"entries": [made(f"three{number}", operation=2)]}
+    assert update.ask("PATCH", f"{path}/journalentries", sent) == (200, {})
+    server.end(number)
+    server.start()
+    assert server.lines("update-adopted")[-1]["who"] == "uma"
+    code, renewed = update.ask("POST", f"{path}/renew_lease", {"duration": 300})
+    assert (code, f"update-token {renewed['token']}") == (200, update.token)
+    created = server.client("ada").ask("POST", f"{PLACE}/update", {})[1]["updateID"]
+    assert server.client("ada").ask("POST", f"{PLACE}/update/{created}", {})[0] == 409
+    # Sent again, since the answer may have been lost.
+    assert update.ask("PATCH", f"{path}/journalentries", sent) == (200, {})
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made(f"four{number}", operation=3)]}) == (200, {})
+    server.end(number)
+    server.start()
+    assert update.ask("POST", f"{path}/complete", {"status": "succeeded"}) == (200, {})
+    resources = server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]
+    names = [item["urn"].rpartition("::")[2] for item in resources]
+    assert names.count(f"three{number}") == names.count(f"four{number}") == 1
+    history = server.client("ada").ask("GET", f"{PLACE}/updates?pageSize=2&page=1")[1]["updates"]
+    assert history[0]["result"] == "succeeded" and history[0]["version"] == history[1]["version"] + 1
+    # Nothing of it is left for yet another one.
+    server.end(number)
+    before = len(server.lines("update-adopted"))
+    server.start()
+    assert len(server.lines("update-adopted")) == before
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": []})[0] == 403
+
+
+def test_an_update_whose_token_was_removed_meanwhile_is_ended(server: Server) -> None:
+    server.tokens["eve"], _ = add_token(server.file("tokens.json"), "eve", Role.UPDATE)
+    path, update = server.client("eve").begin(STACK)
+    assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("five", operation=4)]}) == (200, {})
+    server.end()
+    remove_token(server.file("tokens.json"), "eve")
+    server.start()
+    assert (server.lines("update-adopted")[-1]["result"], server.lines("left-behind")[-1]["result"]) == (
+        "refused",
+        "replayed",
+    )
+    history = server.client("ada").ask("GET", f"{PLACE}/updates?pageSize=1&page=1")[1]["updates"]
+    assert (history[0]["environment"]["wecity.who"], history[0]["result"]) == ("eve", "failed")
+
+
+def test_an_interrupted_server_ends_what_runs_and_the_next_goes_on(server: Server) -> None:
     path, update = server.client("uma").begin(STACK)
     assert update.ask("PATCH", f"{path}/journalentries", {"entries": [made("two", operation=2)]}) == (200, {})
-    assert server.end() == 0
+    assert server.end(signal.SIGINT) == 0
     server.start()
     resources = server.client("pia").ask("GET", f"{PLACE}/export")[1]["deployment"]["resources"]
     assert "two" in [item["urn"].rpartition("::")[2] for item in resources]
@@ -290,8 +339,17 @@ async def test_a_lease_ends_by_its_own_time_and_for_somebody_else_alone(tmp_path
     assert first.over == told[0] == "its lease expired and another update began"
     assert len((await asyncio.to_thread(second.item.checkpoint, {})).deployment["resources"]) == 1
     assert await leases.complete(second, succeeded=True) == ""
+    # Killed, and nobody wants the stack any more: the history has it all the same, an hour later.
+    third = await leases.start(request())
+    now[0] += LEASE_SECONDS + LOST_SECONDS - 1
+    await leases.end_lost()
+    assert not third.over
+    now[0] += 1
+    await leases.end_lost()
+    assert third.is_settled and "for an hour" in told[-1]
+    assert [item["result"] for item in stacks.history(STACK)] == ["failed", "succeeded", "failed"]
     found = [(item["version"], item["result"]) for item in stacks.history(STACK)]
-    assert found == [(2, "succeeded"), (1, "failed")]
+    assert found == [(3, "failed"), (2, "succeeded"), (1, "failed")]
 
 
 def test_addresses_and_names() -> None:
@@ -300,28 +358,30 @@ def test_addresses_and_names() -> None:
     for wrong in ("8470", ":8470", "::1:8470", "host:", "host:x", "host:70000"):
         with pytest.raises(ConfigurationError):
             parse_address(wrong)
-    assert require_name("city.tenant.water-bureau.main")
-    for wrong in ("", ".", "..", ".x", "a/b", "a\n", "ä", "a" * 101, "a.json"):
+    assert require_name("city.tenant.water-bureau.main") and require_name("shop/main")
+    for wrong in ("", ".", "..", ".x", "a/b/c", "/b", "a/", "../b", "a\n", "ä", "a" * 101, "a.json"):
         with pytest.raises(ConfigurationError):
             require_name(wrong)
 
 
 def test_a_log_that_cannot_be_written_says_so_later() -> None:
-    class Full(StringIO):
-        full = True
+    class Full(BytesIO):
+        full = 2
 
-        def write(self, text: str) -> int:
+        def write(self, data: Any) -> int:
             if self.full:
+                self.full -= 1
                 raise OSError(28, "full")
-            return super().write(text)
+            # A part at a time, as a pipe may take it.
+            return super().write(data[:7])
 
     stream = Full()
     log = ServerLog(stream)
-    log.write("request", who="ada", error="")
-    stream.full = False
-    log.write("request", who="ada", error="")
+    for _ in range(3):
+        log.write("request", who="ada", error="")
+    log.close()
     found: dict[str, Any] = json.loads(stream.getvalue())
-    assert (found["missing"], found["who"], "error" in found) == (1, "ada", False)
+    assert (found["missing"], found["who"], "error" in found) == (2, "ada", False)
 
 
 BAD = (
@@ -381,3 +441,100 @@ def test_a_request_that_cannot_be_read_shows_nobody_its_token(server: Server) ->
     assert server.process is not None and server.process.stderr is not None
     # Nothing is written there after the first line.
     assert select.select([server.process.stderr], [], [], 0.5)[0] == []
+
+
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(server: Server) -> None:
+    other = Server(server.directory, f"file://{server.directory}/unread", server.authority)
+    other.start(log=False)
+    try:
+        stranger = Client(f"127.0.0.1:{other.port}", server.authority.cert, f"token {server.tokens['pia']}")
+        for _ in range(500):
+            assert stranger.ask("GET", "/api/capabilities")[0] == 200
+    finally:
+        assert other.end() == 0
+
+
+def test_what_is_not_served_is_told_with_what_does_it_instead(server: Server) -> None:
+    pia = server.client("pia")
+    for method, path, words in (
+        ("POST", f"{PLACE}/rename", "pulumi stack rename"),
+        ("GET", f"{PLACE}/export/3", "wecityctl state restore"),
+        ("GET", "/api/orgs/organization/members", "wecityctl state token"),
+        ("GET", "/api/orgs/organization/policygroups", "--policy-pack"),
+        ("GET", f"{PLACE}/deployments", "in a pipeline"),
+        ("GET", "/api/esc/environments/organization", "Pulumi.STACK.yaml"),
+        ("GET", f"{PLACE}/hooks", "log"),
+        ("PUT", "/api/user", "and nothing else"),
+        ("GET", "/other", "and nothing else"),
+    ):
+        code, answer = pia.ask(method, path)
+        assert (code, words in answer["message"]) == (404, True), (path, answer)
+
+
+def test_tags_are_kept_where_the_cli_keeps_them(server: Server) -> None:
+    uma, pia = server.client("uma"), server.client("pia")
+    tags = {"pulumi:project": "wecity", "environment": "production"}
+    assert uma.ask("PATCH", f"{PLACE}/tags", tags) == (200, {})
+    assert pia.ask("GET", PLACE)[1]["tags"] == tags
+    assert pia.ask("PATCH", f"{PLACE}/tags", {})[0] == 403
+    for bad in ({"a b": "x"}, {"a": 1}, {"a": "x" * 257}, {str(number): "" for number in range(65)}):
+        assert uma.ask("PATCH", f"{PLACE}/tags", bad)[0] == 400
+
+    def listed(query: str) -> list[str]:
+        return [item["stackName"] for item in pia.ask("GET", f"/api/user/stacks?{query}")[1]["stacks"]]
+
+    assert listed("tagName=environment") == listed("tagName=environment&tagValue=production") == [STACK]
+    assert listed("tagName=environment&tagValue=trial") == listed("tagName=other") == []
+    assert uma.ask("PATCH", f"{PLACE}/tags", {}) == (200, {})
+    assert (pia.ask("GET", PLACE)[1]["tags"], listed("tagName=environment")) == ({}, [])
+
+
+@pytest.mark.parametrize("server", ["directory"], indirect=True)
+def test_one_address_has_not_all_connections_and_slow_bodies_end(server: Server) -> None:
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(MAX_OF_ADDRESS + 4):
+            opened.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        ended = [each for each in opened if select.select([each], [], [], 0.02)[0]]
+        assert len(ended) >= 4
+    finally:
+        for each in opened:
+            each.close()
+    until = time.monotonic() + 10
+    while True:
+        with contextlib.suppress(OSError):
+            assert server.client("pia").ask("GET", "/api/user")[0] == 200
+            break
+        assert time.monotonic() < until
+    context = ssl.create_default_context(cadata=server.authority.cert.decode())
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as slow,
+    ):
+        head = f"POST {PLACE}/preview HTTP/1.1\r\nHost: x\r\nAuthorization: token {server.tokens['pia']}\r\n"
+        slow.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        began = time.monotonic()
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - began < GRACE_SECONDS + 5
+
+
+async def test_requests_at_once_are_bounded_for_each_sender() -> None:
+    admission = Admission(OF_ADDRESS + 2)
+    held = [await admission.take("a", f"t{number % 2}", 1) for number in range(OF_ADDRESS)]
+    with pytest.raises(TimeoutError):
+        await admission.take("a", "t9", 0.05)
+    held += [await admission.take("b", "t9", 1), await admission.take("c", "t9", 1)]
+    with pytest.raises(TimeoutError):
+        await admission.take("d", "t8", 0.05)
+    for each in held:
+        each.give()
+    held = [await admission.take(f"{number}", "t", 1) for number in range(OF_TOKEN)]
+    with pytest.raises(TimeoutError):
+        await admission.take("z", "t", 0.05)
+    waiting = asyncio.ensure_future(admission.take("z", "t", 5))
+    await asyncio.sleep(0)
+    held.pop().give()
+    (await waiting).give()
+    assert [network_of(each) for each in ("10.0.0.1", "::ffff:10.0.0.1", "fe80::1:2:3:4%eth0")] == [
+        "10.0.0.1", "10.0.0.1", "fe80::/64"
+    ]  # fmt: skip

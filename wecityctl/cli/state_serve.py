@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
@@ -69,23 +68,25 @@ def serve(
     """Serve states to a team over Pulumi's service protocol: `pulumi login https://HOST:PORT`.
 
     Only TLS is spoken, 1.2 or newer. Tokens and certificates can be renewed while it runs; SIGHUP reads the certificate
-    at once. The log has a line of JSON for each request. SIGTERM and Ctrl-C end it, and what runs through it.
+    at once. The log has a line of JSON for each request. SIGTERM ends it, and once started again it
+    goes on with the updates that were under way; Ctrl-C (SIGINT) ends these as well.
     """
     from wecityctl.engine.serve.service import Options
     from wecityctl.engine.serve.service import serve as run
 
     options = Options(backend, listen, tls_cert, tls_key, tokens, keep_updates)
     with ExitStack() as closing:
-        stream: IO[str] = sys.stdout if log is None else closing.enter_context(_appended(log))
+        # Without a buffer: its lock would keep the program from ending while nobody reads.
+        stream = closing.enter_context(_appended(log) if log is not None else os.fdopen(os.dup(1), "wb", buffering=0))
         run(options, stream, lambda url: note(f"serving {backend.partition('?')[0].rpartition('@')[2]} at {url}"))
 
 
-def _appended(path: Path) -> IO[str]:
+def _appended(path: Path) -> IO[bytes]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written", details=str(error.strerror)) from error
-    return os.fdopen(descriptor, "a", encoding="utf-8")
+    return os.fdopen(descriptor, "ab", buffering=0)
 
 
 @token.command(

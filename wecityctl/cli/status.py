@@ -14,6 +14,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 
 if TYPE_CHECKING:
     from wecityctl.clusters import Clusters
+    from wecityctl.errors import WecityError
     from wecityctl.graph import Recording
     from wecityctl.overview import Away, BalancerStatus, StackStatus, WorkloadStatus
     from wecityctl.session import Session
@@ -52,7 +53,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     answering = {name: item for name, item in clusters.found.items() if name not in read.failed}
     examined = examine_clouds(session.plan, backend, answering, lambda: _registered(session))
     failed = {**clusters.failed, **read.failed, **examined.failed}
-    away = _away(session, clusters, {name: error.message for name, error in failed.items()})
+    away = _away(session, clusters, failed)
     stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
     reached = {name: item for name, item in answering.items() if name not in examined.failed}
     lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
@@ -68,6 +69,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
                 "balancers": [asdict(item) for item in balancers],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
+                "forbidden": dict(away.forbidden),
                 "notes": list(examined.notes),
             }
         )
@@ -77,7 +79,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)
-        for cloud, reason in away.unreachable.items():
+        for cloud, reason in {**away.unreachable, **away.forbidden}.items():
             note(f"cloud {cloud}: {reason}")
         for text in examined.notes:
             note(text)
@@ -101,13 +103,13 @@ def _registered(session: Session) -> Iterator[str]:
         yield from (change.urn for change in creations(recording))
 
 
-def _away(session: Session, clusters: Clusters, failed: Mapping[str, str]) -> Away:
+def _away(session: Session, clusters: Clusters, failed: Mapping[str, WecityError]) -> Away:
     """The clouds that nobody could look at, and why."""
     from wecityctl.clusters import local_name
     from wecityctl.overview import Away
 
     stopped: dict[str, str] = {}
-    unreachable = dict(failed)
+    unreachable: dict[str, str] = {}
     for cloud in session.city.clouds:
         if cloud.name in failed or cloud.name in clusters.found:
             continue
@@ -118,7 +120,7 @@ def _away(session: Session, clusters: Clusters, failed: Mapping[str, str]) -> Aw
             stopped[cloud.name] = f"cloud {cloud.name} is not on this machine; `up` makes it"
         else:
             unreachable[cloud.name] = "its landing zone has not been made"
-    return Away(stopped, unreachable)
+    return Away.of(stopped, unreachable, failed)
 
 
 def _stack_json(stack: StackStatus) -> dict[str, Any]:
@@ -191,5 +193,5 @@ def _utc(time: str) -> str:
 def _stack_state(stack: StackStatus) -> str:
     words = stack.state.replace("-", " ")
     # Why a cloud cannot be looked at is said once, below.
-    is_said = stack.state in ("ok", "cloud-stopped", "cloud-unreachable", "not-in-files")
+    is_said = stack.state in ("ok", "cloud-stopped", "cloud-unreachable", "cloud-forbidden", "not-in-files")
     return words if is_said else f"{words}: {stack.reason}" if stack.reason else words

@@ -7,6 +7,8 @@ It adds to the engine's history, which goes with its stack, and is asked for not
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Literal
 
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.layout import activity as activity_key
+from wecityctl.errors import TimedOutError
 from wecityctl.filelock import turn_of
 from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
@@ -21,6 +24,8 @@ from wecityctl.model.naming import digest
 from wecityctl.model.security import is_security_kind
 from wecityctl.paths import state_dir, write_private
 
+_ATTEMPTS = 50
+_PAUSE_SECONDS = 0.1
 What = Literal["restored", "made again", "removed"]
 
 
@@ -74,22 +79,34 @@ def _what(item: Finding, *, made: bool) -> What | None:
 
 
 def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
-    """Add to what was noted, of which the last `keep` of each stack stay. Raises `OSError`."""
+    """Add to what was noted, of which the last `keep` of each stack stay. Raises `OSError` and `WecityError`."""
     new = tuple(done)
     if not new:
         return
-    states, by_stack = backend.states, dict[str, list[Activity]]()
-    key = activity_key(backend.city)
-    with states.turn_of(key) if states is not None else turn_of(_path(backend)):
-        for item in (*read(backend), *new):
-            by_stack.setdefault(item.stack, []).append(item)
-        kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
-        text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
-        data = text.encode("utf-8", "backslashreplace")
-        if states is not None:
-            states.put(key, data)
-        else:
-            write_private(_path(backend), data)
+    states, key = backend.states, activity_key(backend.city)
+    if states is None:
+        path = _path(backend)
+        with turn_of(path):
+            write_private(path, _joined(path.read_bytes() if path.exists() else b"", new, keep))
+        return
+    # No lock: one that a machine that died has left would keep every later run waiting.
+    for _ in range(_ATTEMPTS):
+        stored = states.get(key)
+        data = _joined(stored or b"", new, keep)
+        if states.put_new(key, data) if stored is None else states.swap(key, data, stored):
+            return
+        time.sleep(random.uniform(0.01, _PAUSE_SECONDS))  # noqa: S311 - no secret
+    raise TimedOutError(f"other runs of {backend.city} have written its history all the time")
+
+
+def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
+    """What is to be stored: the last `keep` of each stack."""
+    by_stack: dict[str, list[Activity]] = {}
+    for item in (*_all_in(stored), *new):
+        by_stack.setdefault(item.stack, []).append(item)
+    kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
+    text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read(backend: Backend) -> tuple[Activity, ...]:
@@ -99,6 +116,10 @@ def read(backend: Backend) -> tuple[Activity, ...]:
     else:
         path = _path(backend)
         stored = path.read_bytes() if path.exists() else b""
+    return _all_in(stored)
+
+
+def _all_in(stored: bytes) -> tuple[Activity, ...]:
     lines = stored.decode("utf-8", "replace").splitlines()
     return tuple(item for line in lines if (item := _parsed(line)) is not None)
 

@@ -21,6 +21,7 @@ ASIDE = ".wecity/aside"
 # Locks of runs that are objects.
 RUN_LOCKS = ".wecity/locks/runs"
 RECORDS = ".wecity/records"
+LEASES = ".wecity/leases"
 ACTIVITY = ".wecity/history"
 # A state as the engine writes it, and compressed.
 ENDS = (".json", ".json.gz")
@@ -29,6 +30,16 @@ ENDS = (".json", ".json.gz")
 def state(stack: str, end: str = ".json") -> str:
     """The key of the stack's state, with one of the `ENDS`."""
     return f"{STACKS}/{stack}{end}"
+
+
+def lease(stack: str) -> str:
+    """The key of the update that a state server has under way on the stack."""
+    return f"{LEASES}/{stack}.json"
+
+
+def tags(stack: str) -> str:
+    """The key of the stack's tags."""
+    return f"{STACKS}/{stack}.pulumi-tags"
 
 
 def lock_note(stack: str) -> str:

@@ -140,6 +140,17 @@ def take(place: Place, stack: str) -> str:
     return key
 
 
+def take_over(place: Place, dead: Sequence[Lock]) -> str:
+    """Have the first of these locks of dead processes on one stack for this process; the others go. Its key."""
+    first, *others = dead
+    process = Owner.of(os.getpid())
+    _write(place, layout.lock_note(first.stack), process.to_json())
+    _write(place, first.key, lock_content(process))
+    for each in others:
+        place.delete(each.key)
+    return first.key
+
+
 def _write(place: Place, key: str, content: Mapping[str, object]) -> None:
     place.put(key, json.dumps(content).encode())
 

@@ -196,7 +196,21 @@ class _Runner:
             for stack in self.reports:
                 self._context.backend.store.prune(stack, self._context.plan.city.state.keep_updates)
         if self._options.operation in ("up", "destroy"):
+            self._note_activities()
+            states = self._context.backend.states
+            if states is not None and not states.swaps_safely():
+                self.notes.append(
+                    f"the server of {states.shown_url} takes no condition for a write (If-Match): of two runs that are"
+                    " made to overlap, as by `unlock` while one hangs, the later write of a state counts"
+                )
+
+    def _note_activities(self) -> None:
+        """What cannot be noted is told, and hides nothing of what the run has done."""
+        try:
             activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
+        except (WecityError, OSError) as error:
+            said = "\n".join(filter(None, (error.message, error.details))) if isinstance(error, WecityError) else error
+            self.notes.append(f"`wecityctl history` lacks what this run has put back or removed: {said}")
 
     def _activities(self) -> Iterator[activity.Activity]:
         """What the engine's own history will not tell."""

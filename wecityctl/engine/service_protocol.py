@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ JOURNAL_VERSION: Final = 1
 # Of a body: how many levels it may have, and up to how many bytes it is parsed without a thread.
 _DEEPEST: Final = 250
 _AT_ONCE: Final = 1 << 20
+# Bytes a second at which a body has to come to the server for teams, after its first seconds.
+PACE: Final = 32 << 10
+GRACE_SECONDS: Final = 10.0
 # Requests after which, once one has failed, no later one of the update is taken.
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,9 +90,10 @@ async def in_session(
     try:
         try:
             async with asyncio.timeout(seconds):
-                request[BODY] = await read_body(request, limit)
+                request[BODY] = await read_body(request, limit, pace=PACE if seconds is not None else 0)
         except TimeoutError:
-            raise web.HTTPRequestTimeout(text=f"the body was not there within {seconds:.0f} s") from None
+            text = f"the body was not there within {seconds:.0f} s, or came at less than {PACE >> 10} KiB/s"
+            raise web.HTTPRequestTimeout(text=text) from None
         return await handler(request)
     except BaseException as error:
         session = request.get(SESSION)
@@ -100,13 +105,20 @@ async def in_session(
         raise
 
 
-async def read_body(request: web.Request, limit: int) -> dict[str, Any]:
-    """The body of a request, decompressed; empty for none. Raises what aiohttp answers with 400 or 413."""
+async def read_body(request: web.Request, limit: int, pace: int = 0) -> dict[str, Any]:
+    """The body of a request, decompressed; empty for none. Raises what aiohttp answers with 400 or 413.
+
+    Raises `TimeoutError` for one that comes at fewer than `pace` bytes a second after its first seconds; 0 is any pace.
+    """
     if not request.body_exists:
         return {}
     data = bytearray()
-    async for chunk in request.content.iter_any():
-        data += chunk
+    begun = time.monotonic()
+    while not request.content.at_eof():
+        # So many bytes keep the pace until then.
+        until = begun + GRACE_SECONDS + len(data) / pace if pace else None
+        async with asyncio.timeout(until - time.monotonic() if until is not None else None):
+            data += await request.content.readany()
         if len(data) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit:,} bytes")
     try:
@@ -153,9 +165,9 @@ def about(kind: str, body: dict[str, Any], **environment: str) -> About:
     return About(known, str(metadata.get("message") or ""), {**sent, **environment})
 
 
-def names_of(stack: str) -> dict[str, Any]:
+def names_of(stack: str, project: str = PROJECT) -> dict[str, Any]:
     """The names of a stack as the engine expects them."""
-    return {"orgName": ORGANIZATION, "projectName": PROJECT, "stackName": stack}
+    return {"orgName": ORGANIZATION, "projectName": project, "stackName": stack}
 
 
 def user(name: str) -> web.Response:
@@ -182,7 +194,7 @@ async def export(request: web.Request) -> web.Response:
     service = {
         "url": f"{request.scheme}://{request.host}",
         "owner": ORGANIZATION,
-        "project": PROJECT,
+        "project": item.states.project,
         "stack": item.stack,
     }
     found = await asyncio.to_thread(item.checkpoint, service)

@@ -14,7 +14,7 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -46,10 +46,15 @@ class Checkpoint:
 
 
 class StateStore(ABC):
-    """The stacks of project `wecity` in one place. Those who write hold the stack's lock.
+    """The stacks of one project in one place. Those who write hold the stack's lock.
 
     `url` is for our own CLIs, and may hold credentials; `public_url` is the place as a user writes it.
     """
+
+    @property
+    def project(self) -> str:
+        """The project that the stacks are of: ours."""
+        return PROJECT
 
     @property
     @abstractmethod
@@ -75,6 +80,10 @@ class StateStore(ABC):
         """An object; `None` for none."""
 
     @abstractmethod
+    def has(self, key: str) -> bool:
+        """Whether there is an object. Nothing of it is read."""
+
+    @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Write an object in one step, replacing one that is there. Raises `DeploymentError`."""
 
@@ -86,18 +95,25 @@ class StateStore(ABC):
     def keys(self, prefix: str) -> list[str]:
         """All keys below the directory `prefix`, sorted."""
 
-    @abstractmethod
     def lines(self, stack: str) -> Lines:
         """Where the stack's journal is kept."""
+        return self.lines_at(layout.journal(stack))
 
     @abstractmethod
-    def turn_of(self, key: str) -> AbstractContextManager[None]:
-        """Have one object alone among processes that do the same, to read it and write it again; waits for them."""
+    def lines_at(self, key: str) -> Lines:
+        """The journal whose key is `key`."""
 
-    def put_new(self, key: str, data: bytes) -> None:
-        """Write an object where there is none."""
-        if self.get(key) is None:
-            self.put(key, data)
+    @abstractmethod
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object where there is none; whether this call did."""
+
+    @abstractmethod
+    def swap(self, key: str, data: bytes, before: bytes) -> bool:
+        """Write an object in one step if it is there with the data `before`; whether this call did."""
+
+    def swaps_safely(self) -> bool:
+        """Whether nobody can write between a swap's comparing and its writing."""
+        return True
 
     def clear(self, prefix: str) -> None:
         """Remove all objects below the directory `prefix`."""
@@ -126,7 +142,8 @@ class StateStore(ABC):
         return "", b""
 
     def exists(self, stack: str) -> bool:
-        return bool(self.find(stack)[0])
+        """Whether there is such a stack."""
+        return any(self.has(layout.state(stack, end)) for end in layout.ENDS)
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
         """The stack's deployment and the bytes it is stored as; both empty for a stack that is not there."""
@@ -187,7 +204,7 @@ class StateStore(ABC):
     def create(self, stack: str) -> None:
         """An empty stack, as the CLI itself begins one."""
         self.prepare()
-        content = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}
+        content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}"}}
         self.put_new(layout.state(stack), compact(content))
 
     def write(self, stack: str, deployment: Deployment) -> None:
@@ -202,16 +219,28 @@ class StateStore(ABC):
     def replace(self, stack: str, deployment: Deployment) -> None:
         """The same for whoever holds that lock."""
         require_sound(stack, deployment)
-        content = {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}", "latest": deployment}}
+        content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}", "latest": deployment}}
         key, stored = self.find(stack)
-        self.put(key or layout.state(stack), repacked(compact(content), stored))
+        self._exchange(stack, key, repacked(compact(content), stored), stored)
+
+    def _exchange(self, stack: str, key: str, data: bytes, before: bytes) -> None:
+        """Replace what was read of the stack's state under `key`, which is empty for no stack. Raises `LockedError`
+        where that is no longer what is there: a process that hung for long must not write over a later run's state."""
+        if not (self.swap(key, data, before) if key else self.put_new(layout.state(stack), data)):
+            raise LockedError(
+                f"the state of {stack} was changed by another run meanwhile, and is left as that has written it",
+                details=self.where(key or layout.state(stack)),
+                resolution="run it again",
+            )
 
     def put_back(self, stack: str, stored: bytes) -> None:
         """Replace the state by one that was stored before. Only with the engine's lock held."""
-        before = self.find(stack)[0]
+        before, present = self.find(stack)
         key = layout.state(stack, ".json.gz" if stored.startswith(_GZIP) else ".json")
-        self.put(key, stored)
-        if before and before != key:
+        if before in ("", key):
+            self._exchange(stack, before, stored, present)
+        else:
+            self.put(key, stored)
             self.delete(before)
 
     def remove(self, stack: str) -> None:
@@ -230,6 +259,7 @@ class StateStore(ABC):
             self.delete(layout.state(stack, end))
         self.lines(stack).clear()
         self.delete(layout.record(stack))
+        self.delete(layout.tags(stack))
 
     def prune(self, stack: str, keep: int) -> None:
         """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states.
@@ -280,12 +310,13 @@ class StateStore(ABC):
         """Whether a run of the engine has a journal on the stack, or has left one."""
         return self.lines(stack).exists()
 
-    def settle(self, stack: str, lines: Lines | None = None) -> str:
+    def settle(self, stack: str, lines: Lines | None = None, ended: Mapping[str, Any] | None = None) -> str:
         """Put the state that comes of the stack's journal in its place, and remove the journal, with the lock held.
 
-        `lines` are those that the caller has written the journal with itself. Interrupted anywhere, it can be called
-        again. Returns why the engine would refuse the state, which is written all the same: it tells what exists.
-        Raises `DeploymentError` for a journal that cannot be replayed.
+        `lines` are those that the caller has written the journal with itself; `ended` is what its history says of the
+        end, by default that the run has failed: it was killed. Interrupted anywhere, it can be called again. Returns
+        why the engine would refuse the state, which is written all the same: it tells what exists. Raises
+        `DeploymentError` for a journal that cannot be replayed.
         """
         is_own, lines, found = lines is not None, lines or self.lines(stack), ""
         if not lines.exists():
@@ -297,22 +328,39 @@ class StateStore(ABC):
                 )
             return ""
         key, stored = self.find(stack)
-        journal = self._open_journal(stack, stored, lines)
+        whole = read_journal(lines, stack)
+        journal = self._to_replay(stack, stored, whole, lines)
         if key and journal is not None:
             data, rebuilt = self._rebuilt(stack, key, stored, journal)
             conclude(lines, hashlib.sha256(data).hexdigest())
             found = flaw(rebuilt.deployment)
             self.put(f"{key}.bak", stored)
-            self.put(key, data)
+            self._exchange(stack, key, data, stored)
         else:
             conclude(lines, hashlib.sha256(stored).hexdigest())
+        if whole is not None and whole.header.about:
+            self._note_end(stack, whole, ended or {"result": "failed"})
         lines.remove()
         return found
+
+    def _note_end(self, stack: str, journal: Journal, ended: Mapping[str, Any]) -> None:
+        """Record the run of a journal, unless whoever was cut off after it had concluded it has done so."""
+        started = int(datetime.fromisoformat(journal.header.started).timestamp())
+        entry = {**journal.header.about, "startTime": started, "config": {}, "resourceChanges": {}, **ended}
+        if journal.result:
+            last = next(iter(self.history(stack, 1)), {})
+            if all(last.get(name) == entry.get(name) for name in ("kind", "startTime", "environment", "version")):
+                return
+        self.add_history(stack, {**entry, "endTime": int(time.time())})
 
     def _open_journal(self, stack: str, stored: bytes, lines: Lines | None = None) -> Journal | None:
         """The journal that is to be replayed onto `stored`. Raises `DeploymentError` for one that does not fit."""
         lines = lines or self.lines(stack)
-        journal = read_journal(lines, stack)
+        return self._to_replay(stack, stored, read_journal(lines, stack), lines)
+
+    @staticmethod
+    def _to_replay(stack: str, stored: bytes, journal: Journal | None, lines: Lines) -> Journal | None:
+        """The same for a journal that was read."""
         if journal is None:
             return None
         now = hashlib.sha256(stored).hexdigest()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from wecityctl import filelock
 from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
 from wecityctl.errors import AuthenticationError, DeploymentError, WecityError
 from wecityctl.journal.file import FileLines
 from wecityctl.model.fileurl import file_url
+from wecityctl.objects.directory import turn_to_replace
 from wecityctl.objects.model import check_key
 from wecityctl.paths import private_dir, write_private
 
@@ -58,9 +58,30 @@ class FileStore(StateStore):
         """See `StateStore.put`."""
         path = self._path(key)
         try:
-            write_private(path, data)
+            # What somebody keeps elsewhere behind a symbolic link stays there.
+            write_private(path.resolve() if path.is_symlink() else path, data)
         except OSError as error:
             raise disk_error(error, path) from error
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """See `StateStore.put_new`."""
+        return self._put_instead(key, data, None)
+
+    def swap(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `StateStore.swap`. The lock is the kernel's: a process that hangs here keeps the others waiting, and one
+        that ends does not. Raises `DeploymentError`."""
+        return self._put_instead(key, data, before)
+
+    def _put_instead(self, key: str, data: bytes, before: bytes | None) -> bool:
+        path = self._path(key)
+        try:
+            with turn_to_replace(self.root, key):
+                is_same = self.get(key) == before
+                if is_same:
+                    self.put(key, data)
+        except OSError as error:
+            raise disk_error(error, path) from error
+        return is_same
 
     def delete(self, key: str) -> None:
         """See `StateStore.delete`."""
@@ -80,13 +101,9 @@ class FileStore(StateStore):
         """See `StateStore.clear`."""
         shutil.rmtree(self._path(prefix), ignore_errors=True)
 
-    def lines(self, stack: str) -> FileLines:
-        """See `StateStore.lines`."""
-        return FileLines(self.journal(stack))
-
-    def turn_of(self, key: str) -> AbstractContextManager[None]:
-        """See `StateStore.turn_of`."""
-        return filelock.turn_of(self.root / key)
+    def lines_at(self, key: str) -> FileLines:
+        """See `StateStore.lines_at`."""
+        return FileLines(self.root / f"{key}.jsonl")
 
     def prepare(self) -> None:
         """Make the directory a back end if it is none yet."""
@@ -94,8 +111,9 @@ class FileStore(StateStore):
         super().prepare()
         private_dir(self.root / layout.STACKS)
 
-    def exists(self, stack: str) -> bool:
-        return self.path(stack) is not None
+    def has(self, key: str) -> bool:
+        """See `StateStore.has`."""
+        return self._path(key).is_file()
 
     def path(self, stack: str) -> Path | None:
         """Where the state of the stack lies; `None` for no stack."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
-from wecityctl.engine import layout
 from wecityctl.engine.store import StateStore
-from wecityctl.engine.stored_locks import turn
 from wecityctl.journal.stored import StoredLines
 from wecityctl.objects import Objects, open_objects
 
@@ -48,13 +44,25 @@ class ObjectStore(StateStore):
         """See `StateStore.get`."""
         return self.objects.get(key)
 
+    def has(self, key: str) -> bool:
+        """See `StateStore.has`."""
+        return self.objects.exists(key)
+
     def put(self, key: str, data: bytes) -> None:
         """See `StateStore.put`."""
         self.objects.put(key, data)
 
-    def put_new(self, key: str, data: bytes) -> None:
+    def put_new(self, key: str, data: bytes) -> bool:
         """See `StateStore.put_new`."""
-        self.objects.create(key, data)
+        return self.objects.create(key, data)
+
+    def swap(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `StateStore.swap`."""
+        return self.objects.replace(key, data, before)
+
+    def swaps_safely(self) -> bool:
+        """See `StateStore.swaps_safely`."""
+        return self.objects.replaces_safely()
 
     def delete(self, key: str) -> None:
         """See `StateStore.delete`."""
@@ -64,10 +72,6 @@ class ObjectStore(StateStore):
         """See `StateStore.keys`."""
         return [entry.key for entry in self.objects.list(prefix)]
 
-    def lines(self, stack: str) -> StoredLines:
-        """See `StateStore.lines`."""
-        return StoredLines(self.objects, layout.journal(stack))
-
-    def turn_of(self, key: str) -> AbstractContextManager[None]:
-        """See `StateStore.turn_of`."""
-        return turn(self.objects, key)
+    def lines_at(self, key: str) -> StoredLines:
+        """See `StateStore.lines_at`."""
+        return StoredLines(self.objects, key)

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wecityctl.engine import layout
 from wecityctl.engine.process import Owner
-from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.errors import WecityError
 from wecityctl.objects import Objects
 
 _ALONE = "alone.json"
-# Nobody has an object for longer than it takes to read and write it.
-_TURN_SECONDS = 60.0
-_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,35 +138,10 @@ class StoredLocks:
         return f"{layout.RUN_LOCKS}/{name}/{self._number}.json"
 
 
-@contextmanager
-def turn(objects: Objects, key: str) -> Iterator[None]:
-    """Have the object `key` alone among processes that do the same; waits for them. Raises `TimedOutError`."""
-    locks, until = StoredLocks(objects), time.monotonic() + _TURN_SECONDS
-    name = _turn_name(key)
-    try:
-        while not locks.take(name, alone=True):
-            if time.monotonic() > until:
-                raise TimedOutError(
-                    f"another command has been working on {key} for {_TURN_SECONDS:g} s",
-                    details=", ".join(locks.holders((name,))),
-                    resolution="wait for it; if it is dead for certain: wecityctl unlock PATH",
-                )
-            time.sleep(_LOOK_SECONDS)
-        yield
-    finally:
-        locks.release()
-
-
 def left_in(objects: Objects, city: str) -> list[Held]:
     """The locks of runs on the city and its stacks that stand."""
-    names = (city, _turn_name(layout.activity(city)))
     found = ((held.key.split("/")[-2], held) for held in _held_below(objects, layout.RUN_LOCKS))
-    return [held for name, held in found if name in names or name.startswith(f"{city}.")]
-
-
-def _turn_name(key: str) -> str:
-    """The name of the lock for an object's turn."""
-    return key.replace("/", "-").lstrip(".")
+    return [held for name, held in found if name == city or name.startswith(f"{city}.")]
 
 
 def _held_below(objects: Objects, prefix: str) -> list[Held]:

@@ -6,9 +6,8 @@ another run of ours begins with a state that is out of date, and whoever comes a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -19,7 +18,7 @@ from wecityctl.engine.sealing import Seal
 from wecityctl.engine.state import Deployment
 from wecityctl.engine.store import Checkpoint, StateStore
 from wecityctl.errors import DeploymentError, WecityError
-from wecityctl.journal.log import Header, Writer
+from wecityctl.journal.log import Header, Writer, read_journal
 from wecityctl.parts.catalogue import PULUMI_VERSION
 
 # `import` is a state that was given as a whole: no engine asks for it as an update.
@@ -86,16 +85,33 @@ class Running:
         """Lock the stack and begin the run's journal. Raises `LockedError`, and `DeploymentError` for a full disk."""
         self.id, self.about = str(uuid4()), about
         self._states, self._stack = states, stack
-        self._started, self._changes = int(time.time()), dict[str, int]()
-        self._has_gap = False
+        self._changes, self._has_gap = dict[str, int](), False
         self._lock, self._lines = lock.take(states, stack), states.lines(stack)
         try:
             states.settle(stack)
             now = datetime.now(UTC).isoformat()
-            self._journal = Writer(self._lines, Header(stack, self.id, states.digest(stack), PULUMI_VERSION, now))
+            header = Header(stack, self.id, states.digest(stack), PULUMI_VERSION, now, about=asdict(about))
+            self._journal = Writer(self._lines, header)
         except BaseException:
             states.delete(self._lock)
             raise
+
+    @classmethod
+    def resumed(cls, states: StateStore, stack: str, update: str) -> Running:
+        """Go on with the run `update` of a process of this machine that is gone. Raises `LockedError` where that is not
+        certain, and `DeploymentError` where its journal is not there as it left it."""
+        held = lock.locks_on(states, stack)
+        lock.require_free(stack, [each for each in held if not each.is_dead])
+        lines = states.lines(stack)
+        journal = read_journal(lines, stack)
+        if journal is None or journal.header.update != update or journal.result or not held:
+            raise DeploymentError(f"somebody else has brought the run on {stack} to its end")
+        found = cls.__new__(cls)
+        found.id, found.about = update, About(**journal.header.about)
+        found._states, found._stack, found._changes, found._has_gap = states, stack, {}, False
+        found._lock, found._lines = lock.take_over(states, held), lines
+        found._journal = Writer.resumed(lines)
+        return found
 
     def append(self, entries: Entries) -> None:
         """Keep a batch of journal entries; durable when this returns. Raises `DeploymentError`.
@@ -132,28 +148,10 @@ class Running:
                 details="what the run has done is in its journal, which the next run replays",
                 resolution="run it again",
             )
-        flaw = self._states.settle(self._stack, self._lines)
-        try:
-            self._note(succeeded=succeeded)
-        finally:
-            self._states.delete(self._lock)
+        ended = {"result": "succeeded" if succeeded else "failed", "resourceChanges": self._changes}
+        flaw = self._states.settle(self._stack, self._lines, ended)
+        self._states.delete(self._lock)
         return flaw
-
-    def _note(self, *, succeeded: bool) -> None:
-        self._states.add_history(
-            self._stack,
-            {
-                "kind": self.about.kind,
-                "startTime": self._started,
-                "message": self.about.message,
-                "environment": dict(self.about.environment),
-                "config": {},
-                "version": self.about.version,
-                "result": "succeeded" if succeeded else "failed",
-                "endTime": int(time.time()),
-                "resourceChanges": self._changes,
-            },
-        )
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ class FileLines:
             found = self.path.stat()
         except OSError:
             return False
-        return self._own in (None, (found.st_dev, found.st_ino))
+        return self._own in (None, _identity(found))
 
     def begin(self, line: str) -> None:
         """See `Lines.begin`."""
@@ -46,10 +46,21 @@ class FileLines:
         except OSError as error:
             raise self._unwritten(error) from error
         self._stream = os.fdopen(descriptor, "wb", buffering=0)
-        facts = os.fstat(descriptor)
-        self._own = facts.st_dev, facts.st_ino
+        self._own = _identity(os.fstat(descriptor))
         self.add(line)
         _sync_directory(self.path.parent)
+
+    def resume(self) -> int:
+        """See `Lines.resume`. What follows the last whole line was never acknowledged, and is cut off."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            self._stream = os.fdopen(descriptor, "r+b", buffering=0)
+            found = self._stream.read()
+            os.ftruncate(descriptor, found.rfind(b"\n") + 1)
+        except OSError as error:
+            raise self._unwritten(error) from error
+        self._own = _identity(os.fstat(descriptor))
+        return found.count(b"\n")
 
     def add(self, line: str) -> None:
         """See `Lines.add`."""
@@ -66,11 +77,7 @@ class FileLines:
             os.ftruncate(self._stream.fileno(), start)
             raise self._unwritten(error) from error
         if not self._is_there():
-            raise DeploymentError(
-                "somebody else has brought the journal of this run to its end",
-                details=f"{self.path}: as after `unlock`",
-                resolution="run it again",
-            )
+            raise self._taken_over()
 
     def close(self) -> None:
         """See `Lines.close`."""
@@ -91,6 +98,9 @@ class FileLines:
         """See `Lines.conclude`."""
         try:
             with self.path.open("r+b") as stream:
+                # Opened: from here on it is that file, whatever takes its name.
+                if self._own not in (None, _identity(os.fstat(stream.fileno()))):
+                    raise self._taken_over()
                 # What follows the last whole line was never acknowledged.
                 end = stream.read().rfind(b"\n") + 1
                 stream.truncate(end)
@@ -107,7 +117,8 @@ class FileLines:
 
     def remove(self) -> None:
         """See `Lines.remove`."""
-        self.path.unlink(missing_ok=True)
+        if self._is_there():
+            self.path.unlink(missing_ok=True)
 
     def raw(self) -> bytes:
         """See `Lines.raw`."""
@@ -120,6 +131,13 @@ class FileLines:
         """See `Lines.clear`."""
         self.remove()
 
+    def _taken_over(self) -> DeploymentError:
+        return DeploymentError(
+            "somebody else has brought the journal of this run to its end",
+            details=f"{self.path}: as after `unlock`",
+            resolution="run it again",
+        )
+
     def _unwritten(self, error: OSError) -> DeploymentError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return DeploymentError(
@@ -127,6 +145,10 @@ class FileLines:
             details=f"{self.path}: {error.strerror}",
             resolution="make room and run again: what was acknowledged is kept" if full else "",
         )
+
+
+def _identity(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
 
 
 def _sync_directory(place: Path) -> None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from wecityctl.errors import DeploymentError
 
-FORMAT = 1
+# The first had no `about`.
+FORMAT = 2
+_READABLE = (1, FORMAT)
 _RESOLUTION = "have it put aside: wecityctl state repair PATH; the next `up` adopts what exists"
 
 
@@ -34,9 +36,12 @@ class Lines(Protocol):
     def begin(self, line: str) -> None:
         """Write the first line, durable when this returns. Raises `DeploymentError` also where there is a journal."""
 
+    def resume(self) -> int:
+        """Go on with a journal that another process has begun, which is gone; how many whole lines there are."""
+
     def add(self, line: str) -> None:
         """Write one more line, durable when this returns. Where this raises, it is not there, or was never told to
-        be. Only for whoever has begun it."""
+        be. Only for whoever has begun it, or resumed it."""
 
     def close(self) -> None:
         """Write no more; what was written stays."""
@@ -60,7 +65,7 @@ class Lines(Protocol):
 @dataclass(frozen=True, slots=True)
 class Header:
     """Whose journal it is. `base` is the SHA-256 of the state that the run began with as it was stored, empty for none;
-    `engine` the engine's version, `started` an RFC 3339 time."""
+    `engine` the engine's version, `started` an RFC 3339 time; `about` what the history says of the run."""
 
     stack: str
     update: str
@@ -68,6 +73,7 @@ class Header:
     engine: str
     started: str
     format: int = FORMAT
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,13 @@ class Writer:
         """Begin a journal where there is none. Raises `DeploymentError`, also where there is one."""
         self._lines, self._batches = lines, 0
         lines.begin(_canonical(asdict(header)))
+
+    @classmethod
+    def resumed(cls, lines: Lines) -> Writer:
+        """Go on with a journal whose writer is gone. Raises `DeploymentError`."""
+        found = cls.__new__(cls)
+        found._lines, found._batches = lines, lines.resume() - 1
+        return found
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch; durable when this returns. Raises `DeploymentError`; then the batch is not there."""
@@ -133,16 +146,18 @@ def read_journal(place: Lines, stack: str) -> Journal | None:
 
 def _header(place: Lines, stack: str, line: bytes) -> Header:
     found = _line(place, 1, line)
-    if found.get("format") != FORMAT:
+    if found.get("format") not in _READABLE:
         raise DeploymentError(
             "a journal is of a format that this version does not know",
-            details=f"{place}:1: format {found.get('format')!r}, not {FORMAT}",
+            details=f"{place}:1: format {found.get('format')!r}, not {' or '.join(map(str, _READABLE))}",
             resolution="run the version that has written it, or a newer one",
         )
     try:
         header = Header(**found)
     except TypeError:
         raise _damaged(place, 1, "it is no beginning of a journal") from None
+    if not isinstance(header.about, Mapping):
+        raise _damaged(place, 1, "what it says of its run is no object")
     if header.stack != stack:
         raise DeploymentError(
             f"the journal of {stack} is another stack's",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 
 from wecityctl.errors import DeploymentError
@@ -41,9 +41,15 @@ class StoredLines:
             raise DeploymentError(
                 "another run's journal is there", details=str(self), resolution="run again: it is replayed first"
             )
-        self._sweep()
         self._run, self._next, self._is_own = uuid.uuid4().hex, 0, True
         self.add(line)
+        self._sweep()
+
+    def resume(self) -> int:
+        """See `Lines.resume`."""
+        count = len(self.read())
+        self._is_own = True
+        return count
 
     def add(self, line: str) -> None:
         """See `Lines.add`."""
@@ -126,8 +132,12 @@ class StoredLines:
             yield entries
 
     def _sweep(self) -> None:
-        """Remove the last lines that have been kept long enough."""
-        for entries in self._runs():
+        """Remove the last lines that have been kept long enough.
+
+        By the place's own clock, which has dated this run's first line as well: this machine's may be wrong by days.
+        """
+        entries = self._objects.list(self._prefix)
+        for own in [entry for entry in entries if entry.key == self._key(0)]:
             for entry in entries:
-                if datetime.now(UTC) - entry.modified > _KEPT:
+                if own.modified - entry.modified > _KEPT:
                     self._objects.delete(entry.key)

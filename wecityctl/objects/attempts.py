@@ -75,6 +75,21 @@ def create_once(
     raise _given_up(limits, what, f"{details}\nit is not known whether the object was created")
 
 
+def replace_once(limits: Limits, write: Callable[[], bool], is_own: Callable[[], bool], what: str) -> bool:
+    """Whether this call replaced the object.
+
+    `write` makes one attempt to replace what the caller has read, and says whether it did. `is_own` reads whether the
+    stored object was written by this call: by an attempt whose answer was lost. Both raise `LostAnswerError`.
+    """
+    details = ""
+    for _ in _attempts(limits):
+        try:
+            return write() or is_own()
+        except LostAnswerError as error:
+            details = error.details
+    raise _given_up(limits, what, f"{details}\nit is not known whether the object was replaced")
+
+
 def _attempts(limits: Limits) -> Iterator[int]:
     """The numbers of the attempts, with the pauses between them."""
     for number in range(limits.attempts):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import stat
 import time
@@ -28,6 +30,9 @@ PARTIAL: Final = ".wecity/partial"
 # What Pulumi's file back end keeps beside an object; it refuses keys with that ending.
 ATTRIBUTES: Final = ".attrs"
 _LEFT_BEHIND_SECONDS: Final = 3600.0
+# Nobody compares and replaces an object for longer.
+_TURN_SECONDS: Final = 60.0
+_TURN_LOOK_SECONDS: Final = 0.01
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -70,6 +75,17 @@ class Directory:
             with os.fdopen(descriptor, "rb") as stream:
                 return stream.read()
 
+    def exists(self, key: str) -> bool:
+        """See `Objects.exists`."""
+        _check(key)
+        with self._mapped(f"read {key}"), self._parent(key) as (parent, name):
+            if parent is None:
+                return False
+            try:
+                return stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+            except FileNotFoundError:
+                return False
+
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
         _check(key)
@@ -95,6 +111,22 @@ class Directory:
                     return False
             os.fsync(parent)
             return True
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `Objects.replace`. Who replaces a file has its turn, a lock of the kernel, which ends with its holder."""
+        _check(key)
+        with self._mapped(f"replace {key}"), self._written(data) as written, turn_to_replace(self._root, key):
+            if self.get(key) != before:
+                return False
+            with self._made_parent(key) as (parent, name):
+                os.replace(written, name, dst_dir_fd=parent)
+                self._drop(parent, name + ATTRIBUTES)
+                os.fsync(parent)
+        return True
+
+    def replaces_safely(self) -> bool:
+        """See `Objects.replaces_safely`."""
+        return True
 
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""
@@ -256,6 +288,34 @@ class Directory:
             raise DeploymentError(message, details=shown(error), resolution=f"{advice}, and try again") from error
 
 
+@contextlib.contextmanager
+def turn_to_replace(root: Path, key: str) -> Iterator[None]:
+    """Have the object `key` alone among those who compare and replace it. The lock is the kernel's, and ends with its
+    holder. Raises `DeploymentError` where somebody has it for a minute, and `OSError`."""
+    path = private_dir(root / PARTIAL) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.turn"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        until = time.monotonic() + _TURN_SECONDS
+        while not _locked(descriptor):
+            if time.monotonic() > until:
+                raise DeploymentError(
+                    f"another process has been writing {key} in {file_url(root)} for {_TURN_SECONDS:g} s",
+                    resolution="look whether it hangs, end it, and try again",
+                )
+            time.sleep(_TURN_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _check(key: str) -> None:
     """Raise `WecityError` for a key that is no key, or that names what is not an object here."""
     check_key(key)
@@ -268,5 +328,6 @@ def _sweep(directory: Path) -> None:
     oldest = time.time() - _LEFT_BEHIND_SECONDS
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
-            if entry.stat(follow_symlinks=False).st_mtime < oldest:
+            # The lock of a turn is one only while it keeps its name.
+            if not entry.name.endswith(".turn") and entry.stat(follow_symlinks=False).st_mtime < oldest:
                 Path(entry.path).unlink(missing_ok=True)

@@ -60,6 +60,9 @@ class Objects(Protocol):
     def get(self, key: str) -> bytes | None:
         """The object's data; `None` where there is no such object."""
 
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object. Its data is not read."""
+
     def put(self, key: str, data: bytes) -> None:
         """Write the whole object, replacing one that exists. It is durable when this returns.
 
@@ -72,6 +75,17 @@ class Objects(Protocol):
         Of several callers exactly one gets `True`. Where an answer is lost, the stored object is read back, so that a
         caller's own write is never reported as somebody else's.
         """
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """Write the object if it is there with exactly the data `before`; whether this call wrote it.
+
+        `False` too where there is none. Of several callers that name the same `before` exactly one gets `True`, unless
+        all write that again. A write whose answer is lost, or that arrives late, replaces nothing else.
+        """
+
+    def replaces_safely(self) -> bool:
+        """Whether `replace` compares and writes in one step. Where it does not, another's write between the two is
+        lost: some servers of S3's protocol take no condition. The server is asked once."""
 
     def delete(self, key: str) -> None:
         """Delete the object; nothing happens where there is none."""

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import hashlib
 import logging
 import os
 import threading
@@ -20,7 +21,7 @@ from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
-from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
+from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, replace_once, require_own
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
 from wecityctl.objects.postgres_settings import PostgresSettings
 
@@ -108,6 +109,15 @@ class Postgres:
                 resolution=f"look at the row with this key in the table {self._table}",
             ) from error
 
+    def exists(self, key: str) -> bool:
+        """See `Objects.exists`."""
+        what, row_key = self._begin("read", key), self._settings.prefix + key
+        if not self.look(what):
+            return False
+        statement = f"SELECT 1 FROM {self._table} WHERE key = $1"  # noqa: S608
+        found = repeat(self._limits, lambda: self._run(lambda c: c.fetchval(statement, row_key), what), what)
+        return found is not None
+
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
         what, row_key = self._begin("write", key), self._settings.prefix + key
@@ -135,6 +145,30 @@ class Postgres:
             return None if row is None else str(row["token"])
 
         return create_once(self._limits, write, stored_token, token, what)
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `Objects.replace`. The server compares digests, so that the data before is not sent to it."""
+        what, row_key, token = self._begin("replace", key), self._settings.prefix + key, new_token()
+        if not self.look(what):
+            return False
+        update = (
+            f"UPDATE {self._table} SET data = $2, updated_at = now()"  # noqa: S608
+            " WHERE key = $1 AND sha256(convert_to(data->>'data', 'UTF8')) = $3"
+        )
+        select = f"SELECT data->>'{_WRITER}' FROM {self._table} WHERE key = $1"  # noqa: S608
+        text, digest = _document(data, token), hashlib.sha256(base64.b64encode(before)).digest()
+
+        def write() -> bool:
+            return bool(self._run(lambda c: c.execute(update, row_key, text, digest), what) == "UPDATE 1")
+
+        def is_own() -> bool:
+            return bool(self._run(lambda c: c.fetchval(select, row_key), what) == token)
+
+        return replace_once(self._limits, write, is_own, what)
+
+    def replaces_safely(self) -> bool:
+        """See `Objects.replaces_safely`."""
+        return True
 
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""

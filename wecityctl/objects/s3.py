@@ -9,25 +9,32 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
-from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, require_own
+from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, replace_once, require_own
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, hidden, shown
 from wecityctl.objects.s3_settings import S3Settings
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+T = TypeVar("T")
+
 SCHEMES: Final = ("s3",)
 # Metadata of an object: which call of `create` wrote it.
 _TOKEN: Final = "wecity-writer"  # noqa: S105 - a name
 _CONNECT_SECONDS: Final = 5.0
+# Where a server is asked whether it takes conditions, and the ETag of no object there.
+_PROBE: Final = ".wecity/partial"
+_NO_ETAG: Final = f'"{0:032x}"'
 # Only for showing: what is done about an error does not depend on its text.
 _REASON: Final = {name: re.compile(f"<{name}>([^<]{{1,300}})</{name}>") for name in ("Code", "Message")}
 
@@ -62,6 +69,7 @@ class S3:
         self._settings, self._store, self._limits = settings, store, limits
         self._bucket = bucket
         self._process = os.getpid()
+        self._is_safe: bool | None = None
         self.url = settings.url
 
     def look(self) -> None:
@@ -69,7 +77,7 @@ class S3:
 
         def first() -> None:
             with self._listing(self._begin("list", "")):
-                next(iter(self._store.list(chunk_size=1)), None)
+                self._call(lambda: next(iter(self._store.list(chunk_size=1)), None))
 
         repeat(self._limits, first, f"list {self.url}")
 
@@ -77,12 +85,20 @@ class S3:
         """See `Objects.get`."""
         what = self._begin("read", key)
 
-        def read() -> bytes | None:
-            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
-                return bytes(self._store.get(key).bytes())
-            return None
+        found = repeat(self._limits, lambda: self._read(key, what), what)
+        return found[0] if found is not None else None
 
-        return repeat(self._limits, read, what)
+    def exists(self, key: str) -> bool:
+        """See `Objects.exists`."""
+        what = self._begin("read", key)
+
+        def look() -> bool:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                self._call(self._store.head, key)
+                return True
+            return False
+
+        return repeat(self._limits, look, what)
 
     def put(self, key: str, data: bytes) -> None:
         """See `Objects.put`."""
@@ -90,7 +106,7 @@ class S3:
 
         def write() -> None:
             with self._mapped(what):
-                self._store.put(key, data, use_multipart=False)
+                self._call(self._store.put, key, data, use_multipart=False)
 
         repeat(self._limits, write, what)
 
@@ -103,18 +119,84 @@ class S3:
         def write() -> bool:
             try:
                 with self._mapped(what):
-                    self._store.put(key, data, mode="create", use_multipart=False, attributes={_TOKEN: token})
+                    self._call(
+                        self._store.put, key, data, mode="create", use_multipart=False, attributes={_TOKEN: token}
+                    )
             except (AlreadyExistsError, PreconditionError):
                 return False
             return True
 
         def stored_token() -> str | None:
             with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
-                found: str = self._store.get(key, options={"head": True}).attributes.get(_TOKEN, "")
-                return found
+                found = self._call(self._store.get, key, options={"head": True})
+                return str(found.attributes.get(_TOKEN, ""))
             return None
 
         return create_once(self._limits, write, stored_token, token, what)
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """See `Objects.replace`: If-Match with the ETag of what was read."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        what, token = self._begin("replace", key), new_token()
+        is_safe = self.replaces_safely()
+
+        def write() -> bool:
+            found = self._read(key, what)
+            if found is None or found[0] != before:
+                return False
+            mode: Any = {"e_tag": found[1]} if is_safe else "overwrite"
+            try:
+                with self._mapped(what):
+                    self._call(self._store.put, key, data, mode=mode, use_multipart=False, attributes={_TOKEN: token})
+            except (AlreadyExistsError, PreconditionError):
+                return False
+            return True
+
+        def is_own() -> bool:
+            with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+                return bool(self._call(self._store.get, key, options={"head": True}).attributes.get(_TOKEN) == token)
+            return False
+
+        return replace_once(self._limits, write, is_own, what)
+
+    def replaces_safely(self) -> bool:
+        """See `Objects.replaces_safely`. The server is asked to replace what is not there, which it has to refuse."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        if self._is_safe is None:
+            key = f"{_PROBE}/{new_token()}"
+            what = self._begin("replace", key)
+
+            def is_refused() -> bool:
+                try:
+                    with self._mapped(what):
+                        condition: Any = {"e_tag": _NO_ETAG}
+                        self._call(self._store.put, key, b"", mode=condition, use_multipart=False)
+                except (AlreadyExistsError, PreconditionError):
+                    return True
+                return False
+
+            try:
+                self._is_safe = repeat(self._limits, is_refused, what)
+            except DeploymentError:
+                # A server that answers everything else does not know the condition.
+                self.look()
+                self._is_safe = False
+            if not self._is_safe:
+                self.delete(key)
+        return self._is_safe
+
+    def _read(self, key: str, what: str) -> tuple[bytes, str] | None:
+        """An object's data and its ETag; `None` for none. One attempt."""
+
+        def read() -> tuple[bytes, str]:
+            found = self._store.get(key)
+            return bytes(found.bytes()), found.meta["e_tag"] or ""
+
+        with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
+            return self._call(read)
+        return None
 
     def delete(self, key: str) -> None:
         """See `Objects.delete`."""
@@ -122,7 +204,7 @@ class S3:
 
         def drop() -> None:
             with self._mapped(what, absent=True), contextlib.suppress(FileNotFoundError):
-                self._store.delete(key)
+                self._call(self._store.delete, key)
 
         repeat(self._limits, drop, what)
 
@@ -133,16 +215,33 @@ class S3:
 
         def read() -> Entries:
             with self._listing(what):
-                return [
-                    Entry(found["path"], found["size"], found["last_modified"].astimezone(UTC))
-                    for page in self._store.list(start or None)
-                    for found in page
-                ]
+                pages = self._call(lambda: [found for page in self._store.list(start or None) for found in page])
+            return [Entry(each["path"], each["size"], each["last_modified"].astimezone(UTC)) for each in pages]
 
         return sorted(repeat(self._limits, read, what), key=lambda entry: entry.key)
 
     def close(self) -> None:
         """The library closes its connections when they have been idle."""
+
+    def _call(self, act: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What the library's `act` returns or raises.
+
+        The library looks at no signal before its answer is there. In the main thread it is therefore called in another
+        one, so that Ctrl-C ends the call at once; an answer that comes later is dropped.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return act(*arguments, **named)
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(act(*arguments, **named))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        # Not of a pool: Python waits for a pool's threads when it ends.
+        threading.Thread(target=run, name="s3", daemon=True).start()
+        return answer.result()
 
     def _begin(self, verb: str, key: str) -> str:
         """What is about to happen, in words. Raises `WecityError` for a bad key and in a forked process."""
@@ -160,7 +259,7 @@ class S3:
         except LostAnswerError as unknown:
             try:
                 with self._mapped(what, absent=True):
-                    self._bucket.head("")
+                    self._call(self._bucket.head, "")
             except FileNotFoundError:
                 raise ConfigurationError(
                     f"there is no bucket {self._settings.bucket}",

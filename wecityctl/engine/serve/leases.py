@@ -1,8 +1,8 @@
 """The updates that engines run through the server: one change of a stack at a time, each under a lease.
 
 An engine renews its lease while it lives. Time is monotonic, so that no change of the clock ends a lease. An update
-whose lease has expired goes on for as long as nobody else wants the stack: the next update, or an administrator, ends
-it, and what it has journaled is in the stack's state.
+whose lease has expired goes on for an hour for as long as nobody else wants the stack: the next update, or an
+administrator, ends it before, and what it has journaled is in the stack's state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from uuid import uuid4
 
 from wecityctl.engine.lock import LockedError
-from wecityctl.engine.serve.stacks import Stacks
+from wecityctl.engine.serve.stacks import KeptLease, Stacks, named
 from wecityctl.engine.serve.tokens import Token, hashed
 from wecityctl.engine.service_protocol import Session
 from wecityctl.engine.updates import About
@@ -28,6 +28,8 @@ from wecityctl.model.naming import WHO
 
 # The engine asks for this many seconds, and renews when half of them are over. Source: httpstate, `newUpdate`.
 LEASE_SECONDS: Final = 300
+# After the end of its lease: the engine's machine may have been asleep.
+LOST_SECONDS: Final = 3600
 _SHORTEST_SECONDS: Final = 30
 _KEPT: Final = 1000
 _MOST_AT_ONCE: Final = 256
@@ -44,6 +46,7 @@ class Lease(Session):
     id: str = ""
     about: About = field(default_factory=lambda: About("preview"))
     holder: Token | None = None
+    token_hash: str = ""
     previews: bool = False
     until: float = 0.0
     started: int = 0
@@ -55,7 +58,8 @@ class Lease(Session):
 
     @property
     def stack(self) -> str:
-        return self.item.stack
+        """What the server calls its stack."""
+        return named(self.item.states.project, self.item.stack)
 
     @property
     def who(self) -> str:
@@ -89,7 +93,11 @@ class Leases:
 
     def with_token(self, given: str) -> Lease | None:
         """The update with this token."""
-        return self._by_token.get(hashed(given))
+        found = self._by_token.get(hashed(given))
+        if found is not None:
+            # Of one that an earlier server has begun, the hash alone is known.
+            found.update_token = given
+        return found
 
     def changing(self, stack: str) -> Lease | None:
         """The update that changes the stack."""
@@ -135,7 +143,35 @@ class Leases:
             lease.started = int(time.time())
             lease.until = self._clock() + LEASE_SECONDS
             lease.update_token = secrets.token_urlsafe(32)
-            self._by_token[hashed(lease.update_token)] = lease
+            lease.token_hash = hashed(lease.update_token)
+            self._by_token[lease.token_hash] = lease
+            if not lease.previews:
+                await asyncio.to_thread(self._persist, lease)
+        return lease
+
+    def _persist(self, lease: Lease) -> None:
+        """Have the next server know the update. Where that is impossible, the update goes on for as long as this server
+        does."""
+        assert lease.holder is not None and lease.item.update is not None
+        kept = KeptLease(lease.id, lease.stack, lease.holder.id, lease.token_hash, lease.item.update.id, lease.started)
+        with suppress(WecityError, OSError):
+            self._stacks.keep_lease(kept)
+
+    def adopt(self, kept: KeptLease, holder: Token) -> Lease:
+        """Go on with an update that another server, which is gone, has begun. Raises `WecityError` where somebody has
+        ended it, or the other server may still run. Blocks."""
+        item = self._stacks.open(kept.stack)
+        update = self._stacks.resume(item, kept.update)
+        lease = Lease(
+            item,
+            id=kept.id,
+            about=update.about,
+            holder=holder,
+            token_hash=kept.token_hash,
+            until=self._clock() + LEASE_SECONDS,
+            started=kept.started,
+        )
+        self._known[lease.id] = self._by_token[lease.token_hash] = self._changing[lease.stack] = lease
         return lease
 
     def _begin(self, lease: Lease) -> None:
@@ -164,6 +200,20 @@ class Leases:
             details=f"its lease ends in {left} s unless it is renewed",
             resolution="wait until it has ended; if it is dead for certain, an administrator ends it: pulumi cancel",
         )
+
+    async def end_lost(self) -> None:
+        """End the updates whose lease expired `LOST_SECONDS` ago, so that the history has them although nobody wants
+        their stacks."""
+        for lease in list(self._changing.values()):
+            if self._is_lost(lease):
+                # What cannot be ended now is tried again.
+                with suppress(WecityError, OSError):
+                    async with self.turn_of(lease.stack):
+                        if self._changing.get(lease.stack) is lease and self._is_lost(lease):
+                            await self._end(lease, "nothing has been heard of its engine for an hour")
+
+    def _is_lost(self, lease: Lease) -> bool:
+        return lease.until + LOST_SECONDS <= self._clock()
 
     def renew(self, lease: Lease, seconds: int) -> int:
         """Prolong the lease; when it ends, in seconds since 1970."""
@@ -208,14 +258,18 @@ class Leases:
             del self._changing[lease.stack]
             # The update has ended; the next one prunes what is too much.
             with suppress(WecityError, OSError):
+                await asyncio.to_thread(self._stacks.drop_lease, lease.stack)
                 await asyncio.to_thread(self._stacks.prune, lease.stack)
         self._known.move_to_end(lease.id)
         self._told(lease, why)
 
-    async def close(self) -> list[str]:
-        """End every update, because the server stops; what could not be brought to its end."""
+    async def close(self, *, end: bool) -> list[str]:
+        """Take no more updates, because the server stops. `end` those that are under way; otherwise the next server
+        goes on with them. What could not be brought to its end."""
         self.is_closing = True
-        failed = []
+        failed = list[str]()
+        if not end:
+            return failed
         for lease in list(self._changing.values()):
             try:
                 async with self.turn_of(lease.stack):
@@ -236,4 +290,4 @@ class Leases:
         ended = [lease for lease in self._known.values() if lease.is_settled]
         for lease in ended[: max(0, len(ended) - _KEPT)]:
             del self._known[lease.id]
-            self._by_token.pop(hashed(lease.update_token), None)
+            self._by_token.pop(lease.token_hash, None)

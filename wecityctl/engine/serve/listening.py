@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import time
@@ -17,6 +18,10 @@ from wecityctl.engine.serve.log import ServerLog
 from wecityctl.errors import ConfigurationError
 
 MAX_CONNECTIONS: Final = 512
+MAX_OF_ADDRESS: Final = 128
+# A connection without a request for so long is closed.
+IDLE_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 0.2
 _HANDSHAKE_SECONDS: Final = 10.0
 # From the end of the handshake to the end of a connection's first request line and headers.
 _FIRST_REQUEST_SECONDS: Final = 20.0
@@ -45,19 +50,11 @@ def _refuse() -> str:
     raise ValueError("the key has a passphrase")
 
 
-class _Closed(asyncio.Protocol):
-    """What a connection gets that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """End it."""
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
-
-
 @dataclass(slots=True)
 class _Connection:
-    """When a connection was accepted, in seconds of the monotonic clock, and whether it has sent a request."""
+    """Where a connection came from and when, in seconds of the monotonic clock, and whether it has sent a request."""
 
+    address: str
     accepted: float
     has_asked: bool = False
 
@@ -71,7 +68,8 @@ class Listener:
         self._context = tls_context(cert, key)
         self._seen = self._look()
         self._socket = _opened(address)
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._greetings: set[asyncio.Task[None]] = set()
         self._handle: web.Server | None = None
         self._connections: dict[web.RequestHandler, _Connection] = {}
 
@@ -84,29 +82,45 @@ class Listener:
     async def open(self, handle: web.Server) -> None:
         """Let clients in."""
         self._handle = handle
-        self._server = await self._serve(self._context)
+        self._socket.listen(_BACKLOG)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
-    async def _serve(self, context: ssl.SSLContext) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(
-            self._connected,
-            sock=self._socket.dup(),
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-            backlog=_BACKLOG,
-        )
-
-    def _connected(self) -> asyncio.Protocol:
+    async def _accept(self) -> None:
+        """Take connections, also while the process may open no more of them. A client's address is known here before
+        its handshake, so that one of them cannot have all connections."""
         assert self._handle is not None
-        now = time.monotonic()
-        self._connections = {each: known for each, known in self._connections.items() if _is_open(each, known, now)}
-        if len(self._connections) >= MAX_CONNECTIONS:
-            return _Closed()
-        handler = self._handle()
-        self._connections[handler] = _Connection(now)
-        asyncio.get_running_loop().call_later(
-            _HANDSHAKE_SECONDS + _FIRST_REQUEST_SECONDS, self._drop_if_silent, handler
-        )
-        return handler
+        loop = asyncio.get_running_loop()
+        while True:
+            # One that can be had at once is given without a turn for anybody else.
+            await asyncio.sleep(0)
+            try:
+                connection, where = await loop.sock_accept(self._socket)
+            except OSError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            address, now = network_of(where[0]), time.monotonic()
+            self._connections = {each: known for each, known in self._connections.items() if _is_open(each, known, now)}
+            own = sum(1 for known in self._connections.values() if known.address == address)
+            if len(self._connections) >= MAX_CONNECTIONS or own >= MAX_OF_ADDRESS:
+                connection.close()
+                continue
+            handler = self._handle()
+            self._connections[handler] = _Connection(address, now)
+            greeting = loop.create_task(self._greet(connection, handler))
+            self._greetings.add(greeting)
+            greeting.add_done_callback(self._greetings.discard)
+
+    async def _greet(self, connection: socket.socket, handler: web.RequestHandler) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: handler, connection, ssl=self._context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+            )
+        except OSError:
+            # No TLS, or nothing at all. The connection is closed by then.
+            self._connections.pop(handler, None)
+        else:
+            loop.call_later(_FIRST_REQUEST_SECONDS, self._drop_if_silent, handler)
 
     def note_request(self, handler: web.RequestHandler) -> None:
         """Note that a request has come over a connection."""
@@ -122,16 +136,14 @@ class Listener:
         """Take the certificate as it is now for new connections, if it has changed. One that cannot be used is told in
         the log, and the one before stays."""
         seen = self._look()
-        if (seen == self._seen and not force) or self._server is None:
+        if (seen == self._seen and not force) or self._accepting is None:
             return
         self._seen = seen
         try:
-            context = await asyncio.to_thread(tls_context, self._cert, self._key)
+            self._context = await asyncio.to_thread(tls_context, self._cert, self._key)
         except ConfigurationError as error:
             self._log.write("certificate", result="refused", reason=f"{error.message}: {error.details}")
             return
-        before, self._server = self._server, await self._serve(context)
-        before.close()
         self._log.write("certificate", result="renewed")
 
     async def watch(self) -> None:
@@ -143,8 +155,8 @@ class Listener:
 
     def close(self) -> None:
         """Let nobody in any more; connections that are open stay."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         self._socket.close()
 
     def _look(self) -> tuple[tuple[int, ...], ...]:
@@ -162,6 +174,15 @@ class Listener:
 def _is_open(handler: web.RequestHandler, known: _Connection, now: float) -> bool:
     """Whether a connection is there, or its handshake may still be under way."""
     return handler.transport is not None or (not known.has_asked and now < known.accepted + _HANDSHAKE_SECONDS)
+
+
+def network_of(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that name a network."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if found.version == 4:
+        return str(found)
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped is not None else str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -7,6 +7,8 @@ asks for, its stack and its update.
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,14 +18,23 @@ from typing import IO, Final
 FAILURES: Final = 20
 FAILURE_SECONDS: Final = 60.0
 _ADDRESSES: Final = 10_000
+_WAITING: Final = 10_000
+_CLOSE_SECONDS: Final = 2.0
 
 
 class ServerLog:
-    """Writes lines to a stream. Where that is impossible the server goes on, and says how many are missing."""
+    """Writes lines to a stream, in a thread of its own: a pipe that nobody reads keeps no request waiting.
 
-    def __init__(self, stream: IO[str]) -> None:
+    Where writing is impossible, or `_WAITING` lines wait for it, the server goes on, and says later how many are
+    missing. The stream has no buffer.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._waiting: queue.Queue[dict[str, object] | None] = queue.Queue(_WAITING)
         self._missing = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
 
     def write(self, event: str, **values: object) -> None:
         """Write a line: the time, the `event`, and of `values` those that are not empty."""
@@ -32,17 +43,35 @@ class ServerLog:
         if self._missing:
             line["missing"] = self._missing
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
+            self._waiting.put_nowait(line)
+        except queue.Full:
             self._missing += 1
-            return
-        self._missing = 0
+        else:
+            self._missing = 0
 
     def close(self) -> None:
-        """Write what is left."""
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        """Write what is left, for as long as somebody takes it."""
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=_CLOSE_SECONDS)
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        missing = 0
+        while (line := self._waiting.get()) is not None:
+            if missing:
+                before = line.get("missing")
+                line["missing"] = missing + (before if isinstance(before, int) else 0)
+            try:
+                self._write(json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
+            except (OSError, ValueError):
+                missing += 1
+            else:
+                missing = 0
+
+    def _write(self, data: bytes) -> None:
+        # A stream without a buffer may take a part.
+        while data:
+            data = data[self._stream.write(data) :]
 
 
 class Failures:

@@ -22,11 +22,20 @@ from wecityctl.engine.lock import LockedError
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
-from wecityctl.engine.serve.stacks import HAS_RESOURCES, StackHasResourcesError, Stacks, require_name
+from wecityctl.engine.serve.shares import Admission
+from wecityctl.engine.serve.stacks import (
+    HAS_RESOURCES,
+    StackHasResourcesError,
+    Stacks,
+    apart,
+    checked_tags,
+    named,
+    require_name,
+)
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
+from wecityctl.engine.serve.unserved import unserved
 from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.model.naming import PROJECT
 
 # Of a request: with a state or a batch of journal entries in it, and any other.
 LARGE_BODY: Final = 256 << 20
@@ -36,6 +45,8 @@ BODY_SECONDS: Final = 60.0
 REQUEST_SECONDS: Final = 120.0
 _QUEUE_SECONDS: Final = 10.0
 _PAGE: Final = 100
+# A request that is none of those that are served.
+_UNKNOWN: Final = "unknown"
 # The id that stands for a lock of somebody else than this server, in place of an update's.
 _FOREIGN: Final = "foreign-lock"
 
@@ -76,13 +87,13 @@ class StateServer:
     clock: Callable[[], float] = time.monotonic
     leases: Leases = field(init=False)
     _failures: Failures = field(init=False)
-    _slots: asyncio.Semaphore = field(init=False)
+    _admission: Admission = field(init=False)
     _tasks: set[asyncio.Task[web.StreamResponse]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.stacks, self._ended, self.clock)
         self._failures = Failures(self.clock)
-        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._admission = Admission(MAX_REQUESTS)
 
     def application(self, seen: Callable[[Any], None]) -> web.Application:
         """The web application; `seen` is told the connection of each request."""
@@ -101,7 +112,7 @@ class StateServer:
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started, entry = self.clock(), _Entry()
         request[_ENTRY] = entry
-        rule = _RULES.get(getattr(handler, "__func__", handler), _Rule("unknown"))
+        rule = _RULES.get(getattr(handler, "__func__", handler), _Rule(_UNKNOWN))
         try:
             answer = await protocol.answered(request, partial(self._admit, rule, handler))
         except Exception as error:
@@ -115,7 +126,7 @@ class StateServer:
 
     def _note(self, request: web.Request, rule: _Rule, status: int, seconds: float) -> None:
         entry, names = request[_ENTRY], request.match_info
-        stack = names.get("stack", "")
+        stack = _stack(request) if "stack" in names else ""
         self.log.write(
             "request",
             address=request.remote,
@@ -135,15 +146,14 @@ class StateServer:
         """Let the request in, in its turn, if whoever sends it may send it."""
         self._authenticate(request, rule)
         try:
-            async with asyncio.timeout(_QUEUE_SECONDS):
-                await self._slots.acquire()
+            place = await self._admission.take(request.remote or "", _sender(request), _QUEUE_SECONDS)
         except TimeoutError:
             raise web.HTTPServiceUnavailable(text="too many requests at once", headers={"Retry-After": "5"}) from None
         # A task of its own: what a thread has begun is waited for, whatever becomes of the request.
         task = asyncio.ensure_future(self._handle(rule, handler, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._slots.release())
+        task.add_done_callback(lambda _: place.give())
         done, _ = await asyncio.wait({task}, timeout=BODY_SECONDS + REQUEST_SECONDS)
         if not done:
             task.add_done_callback(lambda late: late.cancelled() or late.exception())
@@ -151,11 +161,13 @@ class StateServer:
         return task.result()
 
     async def _handle(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
-        if not rule.of_update and "stack" in request.match_info:
-            stack = request.match_info["stack"]
+        if not rule.of_update and rule.name != _UNKNOWN and "stack" in request.match_info:
+            stack = _stack(request)
             if request.method != "HEAD" and rule.name != "create-stack":
                 await asyncio.to_thread(self.stacks.require, stack)
             request[SESSION] = Session(self.stacks.open(stack))
+        if rule.name == _UNKNOWN:
+            raise web.HTTPNotFound(text=unserved(request.path))
         limit = rule.limit
         if rule.of_update and request[_LEASE].previews:
             # It has no journal and no state to send.
@@ -183,7 +195,7 @@ class StateServer:
         if lease is None or lease.holder is None:
             text = "there is no such update: it has ended, or the server was started again"
             raise self._refused(request, web.HTTPForbidden, text)
-        if lease.id != request.match_info["id"] or lease.stack != request.match_info["stack"]:
+        if lease.id != request.match_info["id"] or lease.stack != _stack(request):
             raise web.HTTPForbidden(text=f"the token is for an update of {lease.stack} alone")
         self._check(request, lease.holder)
         if not self.tokens.holds(lease.holder):
@@ -194,10 +206,10 @@ class StateServer:
         """Note who it is, and whether the stack in the path is theirs."""
         entry, names = request[_ENTRY], request.match_info
         entry.who, entry.role = token.name, token.role
-        if names.get("organization", ORGANIZATION) != ORGANIZATION or names.get("project", PROJECT) != PROJECT:
-            raise web.HTTPNotFound(text=f"this server has the stacks of {ORGANIZATION}/{PROJECT} alone")
+        if names.get("organization", ORGANIZATION) != ORGANIZATION:
+            raise web.HTTPNotFound(text=f"this server has one organization, which is called {ORGANIZATION}")
         if "stack" in names:
-            self._require_stack(token, names["stack"])
+            self._require_stack(token, _stack(request))
 
     @staticmethod
     def _require_stack(token: Token, stack: str) -> None:
@@ -229,11 +241,16 @@ class StateServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         token, query = request[_WHO], request.query
-        ours = query.get("project", PROJECT) == PROJECT and query.get("organization", ORGANIZATION) == ORGANIZATION
-        # Tags are not kept, so no stack has the one that is asked for.
-        names = await asyncio.to_thread(self.stacks.names) if ours and "tagName" not in query else []
+        ours, project = query.get("organization", ORGANIZATION) == ORGANIZATION, query.get("project")
+        names = await asyncio.to_thread(self.stacks.names) if ours else []
         after = query.get("continuationToken", "")
+        if project is not None:
+            names = [name for name in names if apart(name)[0] == project]
         wanted = [name for name in names if name > after and token.allows(name)]
+        if "tagName" in query:
+            wanted = await asyncio.to_thread(
+                self.stacks.with_tag, wanted, query["tagName"], query.get("tagValue"), _PAGE + 1
+            )
         found = []
         for name in wanted[:_PAGE]:
             try:
@@ -243,7 +260,7 @@ class StateServer:
                 continue
         items = [
             {
-                **protocol.names_of(item.stack),
+                **_names_of(item.stack),
                 "resourceCount": item.resources,
                 **({"lastUpdate": item.updated} if item.updated is not None else {}),
             }
@@ -254,39 +271,52 @@ class StateServer:
 
     async def _project(self, request: web.Request) -> web.Response:
         names = await asyncio.to_thread(self.stacks.names)
-        return web.Response(status=200 if any(map(request[_WHO].allows, names)) else 404)
+        project = request.match_info["project"]
+        is_there = any(apart(name)[0] == project and request[_WHO].allows(name) for name in names)
+        return web.Response(status=200 if is_there else 404)
 
     async def _create_stack(self, request: web.Request) -> web.Response:
         token, body = request[_WHO], request[BODY]
-        stack = str(body.get("stackName") or "")
+        stack = named(request.match_info["project"], str(body.get("stackName") or ""))
         self._require_stack(token, stack)
         if body.get("config"):
             raise web.HTTPBadRequest(text="this server keeps no configuration of stacks: it belongs beside the program")
         # `pulumi stack init` sends a state without resources, which names the secrets provider.
         state = (body.get("state") or {}).get("deployment") or {}
         _refuse_own_secrets(state.get("secrets_providers"))
+        tags = checked_tags(body.get("tags") or {})
         if state.get("resources") or state.get("pending_operations"):
             self._require_role(token, Role.ADMIN, "importing a state")
+        if not state.get("secrets_providers"):
+            # Said now, not at the stack's first secret.
+            raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
         async with self.leases.turn_of(stack):
             await asyncio.to_thread(self.stacks.create, stack)
-            if state:
-                await asyncio.to_thread(self.stacks.replace, stack, state, "", token.name)
+            await asyncio.to_thread(self.stacks.replace, stack, state, "", token.name)
+            await asyncio.to_thread(self.stacks.set_tags, stack, tags)
         return web.json_response({})
 
     async def _show(self, request: web.Request) -> web.Response:
-        stack = request.match_info["stack"]
+        stack = _stack(request)
         lease = self.leases.changing(stack)
-        found: dict[str, Any] = {**protocol.names_of(stack), "tags": {}, "version": 0, "activeUpdate": ""}
+        found: dict[str, Any] = {**_names_of(stack), "tags": {}, "version": 0, "activeUpdate": ""}
         if lease is not None:
             found["activeUpdate"] = lease.id
             found["currentOperation"] = {"kind": lease.about.kind, "author": lease.who, "started": lease.started}
         elif await asyncio.to_thread(self.stacks.locks, stack):
             found["activeUpdate"] = _FOREIGN
+        found["tags"] = await asyncio.to_thread(self.stacks.tags, stack)
         found["version"] = await asyncio.to_thread(self.stacks.next_version, stack) - 1
         return web.json_response(found)
 
+    async def _tags(self, request: web.Request) -> web.Response:
+        """Replace the stack's tags by those of the body."""
+        stack, tags = _stack(request), checked_tags(request[BODY])
+        await asyncio.to_thread(self.stacks.set_tags, stack, tags)
+        return web.json_response({})
+
     async def _remove(self, request: web.Request) -> web.Response:
-        stack, force = request.match_info["stack"], request.query.get("force") == "true"
+        stack, force = _stack(request), request.query.get("force") == "true"
         async with self.leases.turn_of(stack):
             await self.leases.make_room(stack)
             try:
@@ -296,7 +326,7 @@ class StateServer:
         return web.Response(status=204)
 
     async def _import(self, request: web.Request) -> web.Response:
-        stack, who = request.match_info["stack"], request[_WHO].name
+        stack, who = _stack(request), request[_WHO].name
         deployment = request[BODY]["deployment"]
         _refuse_own_secrets(deployment.get("secrets_providers"))
         async with self.leases.turn_of(stack):
@@ -307,7 +337,7 @@ class StateServer:
         return web.json_response({"updateId": "imported"})
 
     async def _history(self, request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(self.stacks.history, request.match_info["stack"])
+        found = await asyncio.to_thread(self.stacks.history, _stack(request))
         size, page = (int(request.query.get(name) or 0) for name in ("pageSize", "page"))
         if size > 0:
             first = size * (max(page, 1) - 1)
@@ -315,7 +345,7 @@ class StateServer:
         return web.json_response({"updates": found})
 
     async def _latest(self, request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(self.stacks.history, request.match_info["stack"])
+        found = await asyncio.to_thread(self.stacks.history, _stack(request))
         if not found:
             raise web.HTTPNotFound(text="the stack has never been updated")
         return web.json_response({"info": found[0]})
@@ -329,7 +359,7 @@ class StateServer:
         if not previews:
             self._require_role(token, Role.UPDATE, kind)
         about = protocol.about(kind, body)
-        lease = self.leases.request(request.match_info["stack"], about, token, previews=previews)
+        lease = self.leases.request(_stack(request), about, token, previews=previews)
         return web.json_response({"updateID": lease.id, "requiredPolicies": []})
 
     async def _start(self, request: web.Request) -> web.Response:
@@ -341,7 +371,7 @@ class StateServer:
         """How an update is: asked after the import of a state, which has ended by then."""
         lease = self.leases.find(request.match_info["id"])
         status = "succeeded"
-        if lease is not None and lease.stack == request.match_info["stack"]:
+        if lease is not None and lease.stack == _stack(request):
             status = "running" if not lease.over else "succeeded" if lease.succeeded else "failed"
         elif request.match_info["id"] != "imported":
             raise web.HTTPNotFound(text="there is no such update")
@@ -350,7 +380,7 @@ class StateServer:
     def _own_lease(self, request: web.Request) -> Lease:
         token = request[_WHO]
         lease = self.leases.find(request.match_info["id"])
-        if lease is None or lease.stack != request.match_info["stack"] or lease.holder is None:
+        if lease is None or lease.stack != _stack(request) or lease.holder is None:
             raise web.HTTPNotFound(text="there is no such update")
         if lease.holder.id != token.id:
             raise web.HTTPForbidden(text=f"it is an update of {lease.who}")
@@ -408,16 +438,16 @@ class StateServer:
         return lease
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        token, names = request[_WHO], request.match_info
+        token, names, stack = request[_WHO], request.match_info, _stack(request)
         if names["id"] == _FOREIGN:
             self._require_role(token, Role.ADMIN, "releasing a lock")
-            async with self.leases.turn_of(names["stack"]):
-                if self.leases.changing(names["stack"]) is not None:
-                    raise LockedError(f"{names['stack']} is being changed")
-                await asyncio.to_thread(self.stacks.unlock, names["stack"])
+            async with self.leases.turn_of(stack):
+                if self.leases.changing(stack) is not None:
+                    raise LockedError(f"{stack} is being changed")
+                await asyncio.to_thread(self.stacks.unlock, stack)
             return web.json_response({})
         lease = self.leases.find(names["id"])
-        if lease is None or lease.stack != names["stack"] or lease.holder is None:
+        if lease is None or lease.stack != stack or lease.holder is None:
             raise web.HTTPNotFound(text="there is no such update")
         if lease.holder.id != token.id:
             self._require_role(token, Role.ADMIN, f"cancelling an update of {lease.who}")
@@ -435,9 +465,26 @@ class StateServer:
             reason=why,
         )
 
-    async def close(self) -> list[str]:
-        """Bring everything to its end; what could not be."""
-        failed = await self.leases.close()
+    def adopt(self) -> None:
+        """Go on with the updates of a server that is gone. Blocks; before anybody is let in."""
+        for kept in self.stacks.kept_leases():
+            holder, why = self.tokens.with_id(kept.holder), "its token was removed"
+            if holder is not None:
+                try:
+                    lease = self.leases.adopt(kept, holder)
+                except (WecityError, OSError, TypeError) as error:
+                    why = describe(error) if isinstance(error, WecityError) else type(error).__name__
+                else:
+                    self.log.write(
+                        "update-adopted", who=lease.who, stack=lease.stack, update=lease.id, kind=lease.about.kind
+                    )
+                    continue
+            self.log.write("update-adopted", stack=kept.stack, update=kept.id, result="refused", reason=why)
+            self.stacks.drop_lease(kept.stack)
+
+    async def close(self, *, end: bool) -> list[str]:
+        """Take nothing more, and `end` the updates that are under way; what could not be brought to its end."""
+        failed = await self.leases.close(end=end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=REQUEST_SECONDS)
         return failed
@@ -456,7 +503,7 @@ class StateServer:
             web.get(STACK_PATH, self._show),
             web.delete(STACK_PATH, self._remove),
             web.post(STACK_PATH + "/import", self._import),
-            web.patch(STACK_PATH + "/tags", _tags),
+            web.patch(STACK_PATH + "/tags", self._tags),
             web.get(STACK_PATH + "/updates", self._history),
             web.get(STACK_PATH + "/updates/latest", self._latest),
             web.post(UPDATE_PATH, self._create),
@@ -477,9 +524,21 @@ def _refuse_own_secrets(provider: object) -> None:
         raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
 
 
-async def _tags(request: web.Request) -> web.Response:
-    """Take the tags that the engine sends with every stack; they are not kept, as in Pulumi's self-managed layout."""
-    return web.json_response({})
+def _stack(request: web.Request) -> str:
+    """The stack in a request's path, as the server calls it."""
+    return named(request.match_info["project"], request.match_info["stack"])
+
+
+def _names_of(stack: str) -> dict[str, Any]:
+    project, name = apart(stack)
+    return protocol.names_of(name, project)
+
+
+def _sender(request: web.Request) -> str:
+    """Whose token a request was sent with."""
+    found = request.get(_WHO)
+    holder = found if found is not None else request[_LEASE].holder
+    return holder.id if holder is not None else ""
 
 
 _RULES: Final[dict[Any, _Rule]] = {
@@ -490,7 +549,7 @@ _RULES: Final[dict[Any, _Rule]] = {
     protocol.encrypt_all: _Rule("encrypt"),
     protocol.decrypt_all: _Rule("decrypt"),
     protocol.nothing: _Rule("notice"),
-    _tags: _Rule("tag", Role.UPDATE),
+    StateServer._tags: _Rule("tag", Role.UPDATE),
     StateServer._user: _Rule("user"),
     StateServer._capabilities: _Rule("capabilities"),
     StateServer._list: _Rule("list"),

@@ -13,7 +13,8 @@ from typing import IO, Final
 
 from aiohttp import web
 
-from wecityctl.engine.serve.listening import Listener, parse_address
+from wecityctl.engine.serve.leases import Leases
+from wecityctl.engine.serve.listening import IDLE_SECONDS, Listener, parse_address
 from wecityctl.engine.serve.log import ServerLog
 from wecityctl.engine.serve.server import StateServer
 from wecityctl.engine.serve.stacks import Stacks
@@ -22,6 +23,7 @@ from wecityctl.errors import DeploymentError, WecityError
 
 _THREADS: Final = 32
 _SHUTDOWN_SECONDS: Final = 5.0
+_LOST_LOOK_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,18 @@ class Options:
     keep: int
 
 
-def serve(options: Options, log: IO[str], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the URL once clients are let in.
+def serve(options: Options, log: IO[bytes], ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM, after which the next server goes on with the updates that are under way, or until SIGINT,
+    which ends them; `ready` is told the URL once clients are let in. `log` has no buffer.
 
     SIGHUP reads the certificate anew. Raises `ConfigurationError` for options that cannot be used, before anybody is
     let in, and `DeploymentError` for updates that could not be brought to their end.
     """
-    asyncio.run(_serve(options, ServerLog(log), ready))
+    written = ServerLog(log)
+    try:
+        asyncio.run(_serve(options, written, ready))
+    finally:
+        written.close()
 
 
 async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None]) -> None:
@@ -57,28 +64,41 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
     with stacks.alone():
         listener = Listener(address, options.cert, options.key, log)
         server = StateServer(stacks, tokens, log)
-        await asyncio.to_thread(_go_on, stacks, log)
+        await asyncio.to_thread(server.adopt)
+        await asyncio.to_thread(_go_on, stacks, log, server.leases)
         runner = web.AppRunner(
             server.application(listener.note_request),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await runner.setup()
         assert runner.server is not None
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        ends = asyncio.Event()
+
+        def interrupt() -> None:
+            ends.set()
+            stop.set()
+
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, interrupt)
         renewals: set[asyncio.Task[None]] = set()
         loop.add_signal_handler(signal.SIGHUP, lambda: renewals.add(loop.create_task(listener.renew(force=True))))
-        watching = loop.create_task(listener.watch())
+        watching = [loop.create_task(listener.watch()), loop.create_task(_end_lost(server.leases))]
         await listener.open(runner.server)
         log.write("started", url=listener.url, backend=stacks.url)
+        if not await asyncio.to_thread(stacks.swaps_safely):
+            log.write(
+                "warning", reason="the place takes no condition for a write (If-Match): keep other writers away from it"
+            )
         ready(listener.url)
         await stop.wait()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         listener.close()
-        failed = await server.close()
+        failed = await server.close(end=ends.is_set())
         await runner.cleanup()
         log.write("stopped", failed=failed or None)
     if failed:
@@ -87,10 +107,18 @@ async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None])
         )
 
 
-def _go_on(stacks: Stacks, log: ServerLog) -> None:
+async def _end_lost(leases: Leases) -> None:
+    while True:
+        await asyncio.sleep(_LOST_LOOK_SECONDS)
+        await leases.end_lost()
+
+
+def _go_on(stacks: Stacks, log: ServerLog, leases: Leases) -> None:
     """Put into the states what was journaled before the server, or a run, was killed. What somebody else holds stays:
     whoever wants that stack is told."""
     for stack in stacks.left_behind():
+        if leases.changing(stack) is not None:
+            continue
         try:
             stacks.release(stack)
         except WecityError as error:

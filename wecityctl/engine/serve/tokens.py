@@ -32,7 +32,7 @@ _ID_BYTES: Final = 6
 # A hundred tokens are 30 kB.
 _MAX_FILE: Final = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}\Z", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,200}\Z", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,200}(/[A-Za-z0-9._*?-]{1,200})?\Z", re.ASCII)
 
 
 class Role(StrEnum):
@@ -62,8 +62,10 @@ class Token:
     hash: str = field(repr=False)
 
     def allows(self, stack: str) -> bool:
-        """Whether the token is for this stack."""
-        return not self.stacks or any(fnmatchcase(stack, pattern) for pattern in self.stacks)
+        """Whether the token is for this stack: `stack` of our project, `project/stack` of another one, for which a
+        pattern has a slash too."""
+        depth = stack.count("/")
+        return not self.stacks or any(each.count("/") == depth and fnmatchcase(stack, each) for each in self.stacks)
 
     def is_expired(self, now: datetime) -> bool:
         """Whether its time is over at `now`, a time with time zone."""
@@ -206,6 +208,11 @@ class TokenFile:
         # Compared also where there is nothing to compare with, so that the time does not tell which ids exist.
         matches = hmac.compare_digest(token.hash if token is not None else "0" * 64, hashed(given))
         return token if token is not None and matches and not token.is_expired(datetime.now(UTC)) else None
+
+    def with_id(self, identity: str) -> Token | None:
+        """The token with this id, also an expired one; `None` for one that was removed."""
+        self._refresh()
+        return self._tokens.get(identity)
 
     def holds(self, token: Token) -> bool:
         """Whether the token has not been removed; as last read, while the file cannot be used. An expired one counts:
