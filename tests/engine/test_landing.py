@@ -23,6 +23,7 @@ from wecityctl.engine.run import run
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Cloud, Network
 from wecityctl.model.events import Event, RunResult
+from wecityctl.model.vendors import vendors as all_vendors
 
 ALI = Cloud("ali", "alicloud", ("internet",), region="cn-shenzhen", network=Network(cidr="10.8.0.0/16"))
 
@@ -37,7 +38,7 @@ def at_vendor(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install_plugin(home: Path, package: str = "alicloud") -> None:
-    version = vendors.sdk_version(vendors.VENDORS[package])
+    version = vendors.sdk_version(all_vendors()[package])
     directory = home / "home" / ".pulumi" / "plugins" / f"resource-{package}-v{version}"
     directory.mkdir(parents=True)
     program = directory / f"pulumi-resource-{package}"

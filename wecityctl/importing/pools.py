@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count, groupby
-from typing import Any
+from typing import Any, cast, get_args
 
 from wecityctl.model.city import Pool
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
+from wecityctl.model.vendors import Architecture
 
 ARCHITECTURE = "kubernetes.io/arch"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -40,7 +41,7 @@ _OLD_NAMES = {
 # Two machines of one kind differ by some MiB of what their firmware keeps; kinds differ by far more.
 _TOLERANCE = Decimal("0.03")
 _ACCELERATOR = re.compile(r"nvidia|gpu|npu|ascend|dcu|mlu|gcu|xpu|tpu|gaudi|fpga", re.IGNORECASE)
-_ARCHITECTURES = ("amd64", "arm64", "loong64")
+_ARCHITECTURES = get_args(Architecture)
 _MEBIBYTE = Decimal(1 << 20)
 
 
@@ -195,7 +196,7 @@ def _pool(name: str, group: list[_Machine]) -> Pool:
     cpu, memory, storage = (min(amounts) for amounts in zip(*(machine.offers for machine in group), strict=True))
     return Pool(
         name=name,
-        architecture=first.architecture,
+        architecture=cast(Architecture, first.architecture),
         nodes=len(group),
         cpu=format_cpu(cpu.quantize(Decimal("0.001"), rounding="ROUND_FLOOR")),
         memory=format_bytes(memory // _MEBIBYTE * _MEBIBYTE),
