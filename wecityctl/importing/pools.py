@@ -17,21 +17,15 @@ from typing import Any, cast, get_args
 from wecityctl.model.city import Pool
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
-from wecityctl.model.vendors import Architecture
+from wecityctl.model.vendors import Architecture, vendors
 
 ARCHITECTURE = "kubernetes.io/arch"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
 SIMULATED = f"{LABEL_PREFIX}/simulated"
-# Where vendors and we ourselves write the name of the pool that a node belongs to.
-_POOL_NAMES = (
-    f"{LABEL_PREFIX}/pool",
-    "cce.cloud.com/cce-nodepool",
-    "alibabacloud.com/nodepool-name",
-    "cloud.tencent.com/node-pool-name",
-    "magnum.openstack.org/nodegroup",
-)
+# Where we ourselves and vendors write the name of the pool that a node belongs to.
+_POOL_NAMES = (f"{LABEL_PREFIX}/pool", *(vendor.pool_label for vendor in vendors().values() if vendor.pool_label))
 _OLD_NAMES = {
     ARCHITECTURE: "beta.kubernetes.io/arch",
     INSTANCE_TYPE: "beta.kubernetes.io/instance-type",

@@ -139,10 +139,12 @@ class Reserved:
 @dataclass(frozen=True, slots=True)
 class Balancers:
     """How a Service uses a load balancer that the landing zone has made: the annotation that names it, and what else
-    the Service says so that the cloud controller uses it as it is, for a public one and for another."""
+    the Service says so that the cloud controller uses it as it is, for a public one and for another.
+    `controller_labels` are those that the controller itself writes on the Service."""
 
     annotation: str
     annotations: Callable[[bool], Mapping[str, str]] = lambda _public: {}
+    controller_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class Vendor:
     subnets of their own in the network's pod range. `sm_keys` are the specifications of keys of SM algorithms, empty
     where there are none. `no_access_list` says why a landing zone cannot give a public API an access list; empty: it
     can. `check` finds what of a Cloud document the landing zone cannot be made with; the city may be missing.
-    `import_examples` are command lines of `wecityctl import`.
+    `pool_label` is the node label with the name of the vendor's node pool; empty: there is none. `import_examples` are
+    arguments of `wecityctl import PROVIDER`.
     """
 
     provider: str
@@ -198,6 +201,7 @@ class Vendor:
     sm_keys: str = ""
     no_access_list: str = ""
     check: Callable[[City | None, Cloud], Iterator[Fault]] = _no_faults
+    pool_label: str = ""
     import_examples: tuple[str, ...] = ()
 
     def module(self, name: str) -> str:

@@ -83,7 +83,11 @@ VENDOR = Vendor(
         hint="ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, ALICLOUD_PROFILE, or ALICLOUD_ECS_ROLE_NAME",
     ),
     # ACK, "Use annotations to configure CLB instances".
-    balancers=Balancers("service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id", _annotations),
+    balancers=Balancers(
+        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id",
+        _annotations,
+        controller_labels=("service.k8s.alibaba/loadbalancer-id",),
+    ),
     volumes=Volumes("diskplugin.csi.alibabacloud.com", _volume),
     limits=Limits(
         architectures=("amd64", "arm64"),
@@ -110,6 +114,7 @@ VENDOR = Vendor(
     sm_keys="Aliyun_SM4, EC_SM2",
     no_access_list="it belongs to a balancer that ACK makes, which its SDK cannot change",
     check=_check,
+    pool_label="alibabacloud.com/nodepool-name",
     import_examples=(
         "--region cn-hangzhou --network vpc-bp1a2b3c --subnet internet=vsw-bp1a2b3c --cluster c1a2b3c",
         "--region cn-hangzhou --network vpc-bp1a2b3c --zone internet --set availabilityZones=cn-hangzhou-h",

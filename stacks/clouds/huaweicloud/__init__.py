@@ -111,6 +111,7 @@ VENDOR = Vendor(
     sm_keys="SM4, SM2",
     no_access_list="it is a security group that CCE makes, which its SDK cannot change",
     check=_check,
+    pool_label="cce.cloud.com/cce-nodepool",
     import_examples=(
         "--region cn-south-1 --network 1a2b-3c4d --subnet extranet=5e6f-7a8b --cluster 9c0d-1e2f",
         "--region cn-south-1 --network 1a2b-3c4d --cluster 9c0d-1e2f --context prod --zone extranet",

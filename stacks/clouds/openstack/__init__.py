@@ -120,6 +120,7 @@ VENDOR = Vendor(
     volumes=Volumes("cinder.csi.openstack.org", _volume, encrypted_by="type"),
     reserved=(DOCKER_BRIDGE,),
     check=_check,
+    pool_label="magnum.openstack.org/nodegroup",
     import_examples=(
         "--region RegionOne --network 1a2b-3c4d --subnet extranet=5e6f-7a8b --cluster 9c0d-1e2f",
         "--region RegionOne --network 1a2b-3c4d --cluster 9c0d-1e2f --zone extranet -o json",

@@ -89,6 +89,7 @@ VENDOR = Vendor(
     zonal_subnets=True,
     sm_keys="ASYMMETRIC_SIGN_VERIFY_SM2",
     check=_check,
+    pool_label="cloud.tencent.com/node-pool-name",
     import_examples=(
         "--region ap-guangzhou --network vpc-1a2b3c --subnet extranet=subnet-1a2b3c --cluster cls-1a2b3c "
         "--set appId=1250000000",
