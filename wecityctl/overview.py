@@ -16,6 +16,7 @@ from wecityctl.model.city import City
 from wecityctl.model.events import KeptObject
 from wecityctl.model.findings import Drift, Finding
 from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.stacknames import StackName
 from wecityctl.model.waivers import holds
 from wecityctl.model.words import counted
 
@@ -142,7 +143,7 @@ def _stack_status(
     from wecityctl.engine.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
-    layer = stack.layer if stack else name.removeprefix(f"{plan.city.name}.").split(".")[0]
+    layer = stack.layer if stack else StackName.parse(name).layer
     cloud = stack.cloud if stack and stack.layer != "landing" else ""
     state = backend.read_state(name)
     if state is None or not state.last_update:

@@ -20,8 +20,6 @@ from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_k
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
 
-LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
-
 
 @dataclass(frozen=True, slots=True)
 class Stack:

@@ -10,6 +10,7 @@ from typing import Any
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.addresses import is_no_access_list
 from wecityctl.model.city import Cloud
+from wecityctl.model.stacknames import StackName
 from wecityctl.model.vendors import vendors
 from wecityctl.policy.model import Posture
 from wecityctl.policy.vendors import PUBLIC_API, PUBLIC_BALANCER, Audit, audit_of
@@ -35,11 +36,11 @@ def is_key(item: RecordedResource) -> bool:
 
 def landing_zones(posture: Posture) -> Iterator[tuple[Cloud, Recording]]:
     """The clouds that begin with a landing zone, each with its recording."""
-    suffixes = {f".landing.{cloud.name}": cloud for cloud in posture.city.clouds if cloud.has_landing_zone}
+    clouds = {cloud.name: cloud for cloud in posture.city.clouds if cloud.has_landing_zone}
     for recording in posture.recordings:
-        cloud = next((cloud for suffix, cloud in suffixes.items() if recording.stack.endswith(suffix)), None)
-        if cloud is not None:
-            yield cloud, recording
+        stack = StackName.parse(recording.stack)
+        if stack.layer == "landing" and stack.cloud in clouds:
+            yield clouds[stack.cloud], recording
 
 
 def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model import naming
+from wecityctl.model.stacknames import StackName
 from wecityctl.policy.model import Posture
 
 DATA_CLASS_LABEL = f"{naming.LABEL_PREFIX}/data-class"
@@ -71,9 +72,9 @@ def subject_of(item: RecordedResource) -> str:
 
 
 def cloud_of(posture: Posture, recording: Recording) -> str:
-    """The cloud that a stack is for: the last part of its name, except for the entry point's."""
-    last = recording.stack.rsplit(".", 1)[-1]
-    return last if any(cloud.name == last for cloud in posture.city.clouds) else posture.placement.entry
+    """The cloud that a stack is for: the one in its name, except for the entry point's."""
+    named = StackName.parse(recording.stack).cloud
+    return named if any(cloud.name == named for cloud in posture.city.clouds) else posture.placement.entry
 
 
 def source_of(posture: Posture, item: RecordedResource) -> Source:

@@ -23,6 +23,7 @@ from wecityctl.engine.updates import About, OpenStack
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import WHO
+from wecityctl.model.stacknames import StackName
 
 # As the engine names stacks. What ends in .json would be taken for another stack's state.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
@@ -88,7 +89,7 @@ class Stacks:
 
     def create(self, stack: str) -> None:
         """Make an empty stack. Raises `LockedError` for one that exists."""
-        require_here(stack.partition(".")[0], self._store)
+        require_here(StackName.parse(stack).city, self._store)
         if self._store.exists(stack):
             raise LockedError(f"stack {stack} already exists")
         self._store.create(stack)
@@ -96,7 +97,7 @@ class Stacks:
     def require(self, stack: str) -> None:
         """Raise `NoSuchStackError` for a stack that does not exist, and `ConfigurationError` where its city's states
         have moved away."""
-        require_here(stack.partition(".")[0], self._store)
+        require_here(StackName.parse(stack).city, self._store)
         if not self._store.exists(stack):
             raise NoSuchStackError(f"there is no stack {stack}")
 
