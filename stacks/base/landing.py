@@ -31,6 +31,7 @@ from wecityctl.model import naming
 from wecityctl.model.addresses import subnet_ranges
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
+from wecityctl.model.naming import DOMESTIC_LABEL, POOL_LABEL, SIMULATED_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import LandingOutputs, to_json
 from wecityctl.model.vendors import vendors
 from wecityctl.placement.crossing import is_closed
@@ -41,10 +42,6 @@ ENTRY_PORTS = (80, 443)
 # Kubernetes' default range of node ports.
 NODE_PORTS = (30000, 32767)
 _DESCRIPTION = 100
-POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
-ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
-DOMESTIC_LABEL = f"{naming.LABEL_PREFIX}/domestic"
-SIMULATED_LABEL = f"{naming.LABEL_PREFIX}/simulated"
 
 Direction = Literal["ingress", "egress"]
 

@@ -27,6 +27,7 @@ from wecityctl.model.entries import (
     speaks_tls,
     zone_of,
 )
+from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.stacks import network, pods
@@ -171,7 +172,7 @@ def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[Rout
 def _leaves(route: RouteTarget) -> Manifest:
     if route.external_host:
         return network.to_outside(route.external_host, route.external_port)
-    labels = {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
+    labels = {NAME_LABEL: route.app, PART_OF_LABEL: route.tenant}
     return network.to_peer(network.pods_of(route.namespace, labels), [route.port])
 
 

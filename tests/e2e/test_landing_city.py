@@ -21,7 +21,7 @@ from tests.support.some import some
 from tests.support.vendor_plugin import BALANCER_ADDRESS, launcher
 from wecityctl.engine.vendors import sdk_version
 from wecityctl.local.node.provisioner.volumes import STORAGE_CLASS
-from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.model.vendors import vendors
 from wecityctl.parts.vendor import engine_place
 
@@ -157,7 +157,7 @@ def delta() -> Iterator[Delta]:
     with machine() as home:
         home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
         cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
-        cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+        cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED_LABEL}-")
         files = hamlet(home.root / "city", NAME, ALICLOUD)
         yield Delta(home, files, cluster, home.root / "vendor.log")
 

@@ -14,9 +14,10 @@ from typing import Any
 from wecityctl.engine.events_in import type_of
 from wecityctl.engine.retained_record import RecordError, is_resource, parse
 from wecityctl.kube.resource import meta
+from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import group_of
 from wecityctl.model.stacknames import StackName
-from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, applied_by
+from wecityctl.provider.adoption import applied_by
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from itertools import count, groupby
 from typing import Any, cast, get_args
 
 from wecityctl.model.city import Pool
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.vendors import Architecture, vendors
 
@@ -23,9 +23,8 @@ ARCHITECTURE = "kubernetes.io/arch"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
-SIMULATED = f"{LABEL_PREFIX}/simulated"
 # Where we ourselves and vendors write the name of the pool that a node belongs to.
-_POOL_NAMES = (f"{LABEL_PREFIX}/pool", *(vendor.pool_label for vendor in vendors().values() if vendor.pool_label))
+_POOL_NAMES = (POOL_LABEL, *(vendor.pool_label for vendor in vendors().values() if vendor.pool_label))
 _OLD_NAMES = {
     ARCHITECTURE: "beta.kubernetes.io/arch",
     INSTANCE_TYPE: "beta.kubernetes.io/instance-type",
@@ -105,7 +104,12 @@ def _reason_to_leave_out(node: Mapping[str, Any]) -> str:
     for taint in spec.get("taints") or ():
         key = str(taint.get("key") or "")
         passing = key.startswith(("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"))
-        if taint.get("effect") != "PreferNoSchedule" and not passing and key != SIMULATED and not _accelerates(key):
+        if (
+            taint.get("effect") != "PreferNoSchedule"
+            and not passing
+            and key != SIMULATED_LABEL
+            and not _accelerates(key)
+        ):
             return f"it has the taint {key}"
     return ""
 
@@ -131,7 +135,7 @@ def _machine(node: Mapping[str, Any]) -> _Machine:
         labels={key: value for key, value in labels.items() if "/" not in key},
         offers=(_amount(allocatable, "cpu"), _amount(allocatable, "memory"), _amount(allocatable, "ephemeral-storage")),
         ready=ready,
-        simulated=labels.get(SIMULATED) == "true",
+        simulated=labels.get(SIMULATED_LABEL) == "true",
     )
 
 

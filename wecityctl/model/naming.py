@@ -13,6 +13,30 @@ PROJECT = "wecity"
 FIELD_MANAGER = "wecityctl"
 LABEL_PREFIX = "wecity.dev"
 MANAGED_BY = "wecityctl"
+
+# Labels of ours, on objects, namespaces, pods and nodes.
+CITY_LABEL = f"{LABEL_PREFIX}/city"
+TENANT_LABEL = f"{LABEL_PREFIX}/tenant"
+ZONE_LABEL = f"{LABEL_PREFIX}/zone"
+PLATFORM_LABEL = f"{LABEL_PREFIX}/platform"
+DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
+POOL_LABEL = f"{LABEL_PREFIX}/pool"
+DOMESTIC_LABEL = f"{LABEL_PREFIX}/domestic"
+# On nodes, "true" or "false"; also the key of simulated nodes' taint.
+SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"
+# Annotations of ours. On a live object: the URN of the resource that may adopt it; `destroy` sets it on what it
+# retains, and people may too. Beside it, where `destroy` set it: the resource's record, with which it can be put back
+# into a state.
+RETAINED_FOR = f"{LABEL_PREFIX}/retained-for"
+RETAINED_RECORD = f"{LABEL_PREFIX}/retained-record"
+# Kubernetes' recommended labels.
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+VERSION_LABEL = "app.kubernetes.io/version"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+
 # In the environment of an update in a stack's history: whose token of a state server it was.
 WHO = "wecity.who"
 # The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
@@ -93,12 +117,12 @@ def standard_labels(
 ) -> dict[str, str]:
     """The recommended Kubernetes labels and ours; empty values are left out."""
     labels = {
-        "app.kubernetes.io/name": label_value(name),
-        "app.kubernetes.io/instance": label_value(instance or name),
-        "app.kubernetes.io/version": label_value(version),
-        "app.kubernetes.io/component": label_value(component),
-        "app.kubernetes.io/part-of": label_value(part_of),
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        f"{LABEL_PREFIX}/city": city,
+        NAME_LABEL: label_value(name),
+        INSTANCE_LABEL: label_value(instance or name),
+        VERSION_LABEL: label_value(version),
+        COMPONENT_LABEL: label_value(component),
+        PART_OF_LABEL: label_value(part_of),
+        MANAGED_BY_LABEL: MANAGED_BY,
+        CITY_LABEL: city,
     }
     return {key: value for key, value in labels.items() if value}

@@ -12,16 +12,9 @@ from typing import Any, Literal
 
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
+from wecityctl.model.naming import CITY_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.model import Posture
-from wecityctl.policy.objects import (
-    CITY_LABEL,
-    TENANT_LABEL,
-    ZONE_LABEL,
-    cloud_of,
-    labels_of,
-    name_of,
-    namespace_of,
-)
+from wecityctl.policy.objects import cloud_of, labels_of, name_of, namespace_of
 
 Direction = Literal["ingress", "egress"]
 NAME_LABEL = "kubernetes.io/metadata.name"

@@ -19,6 +19,7 @@ import pulumi
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
+from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
 from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
@@ -328,7 +329,7 @@ def _labels(zone: LandingZone) -> dict[str, str]:
         "service_cluster_ip_range": zone.cloud.network.services,
         "master_lb_floating_ip_enabled": "true" if zone.has_public_api else "false",
         "cinder_csi_enabled": "true",
-        "kubelet_options": _node_labels({landing.POOL_LABEL: _SYSTEM_POOL, landing.SIMULATED_LABEL: "false"}),
+        "kubelet_options": _node_labels({POOL_LABEL: _SYSTEM_POOL, SIMULATED_LABEL: "false"}),
     }
     if zone.has_public_api:
         # Nodes and pods ask the API at the same balancer.

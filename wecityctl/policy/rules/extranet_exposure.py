@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.city import City
 from wecityctl.model.entries import ENTRY_SERVICE, entry_of
-from wecityctl.model.naming import stack_name
+from wecityctl.model.naming import ZONE_LABEL, stack_name
 from wecityctl.policy.admission import MANAGE, Validation, in_city, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
-from wecityctl.policy.objects import ZONE_LABEL, labels_of, name_of, namespace_of
+from wecityctl.policy.objects import labels_of, name_of, namespace_of
 
 NAME = "extranet-exposure"
 
