@@ -13,7 +13,7 @@ import pulumi
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
-from wecityctl.model.city import Capability
+from wecityctl.model.city import SIZE_FACTORS, Capability
 from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL, PLATFORM_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
@@ -48,7 +48,7 @@ class CapabilityScope:
     @property
     def admin_key(self) -> str:
         """The name of the administrator's password in the city's secret store."""
-        return naming.secret_key("capability", self.capability.name, "admin")
+        return naming.admin_key(self.capability.name)
 
     @property
     def tls(self) -> bool:
@@ -57,7 +57,7 @@ class CapabilityScope:
 
     def resources(self) -> dict[str, str]:
         """CPU and memory requests by size: the type's own for small, four times that for each step."""
-        factor = {"small": 1, "medium": 4, "large": 16}[self.capability.size]
+        factor = SIZE_FACTORS[self.capability.size]
         return {"cpu": _times(self.type.cpu, factor), "memory": _times(self.type.memory, factor)}
 
     @property

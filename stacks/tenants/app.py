@@ -270,7 +270,7 @@ class Application(pulumi.ComponentResource):
         return digest, pods.secret(self.namespace, tls_secret(workload), files)
 
     def _own_secret(self, name: str) -> pulumi.Output[str]:
-        return secret_value(self.scope.inputs, naming.secret_key("tenant", self.app.tenant, name))
+        return secret_value(self.scope.inputs, naming.tenant_key(self.app.tenant, name))
 
     def _digest_key(self) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.DIGEST_KEY)

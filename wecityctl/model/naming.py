@@ -41,6 +41,9 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 WHO = "wecity.who"
 # The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
 DIGEST_KEY = "city/digest-key"
+# How the names of values in the secret store begin, by whose they are: the city's own, what tenants' people have set,
+# certificates of entry points and of services.
+CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
@@ -105,6 +108,21 @@ def cache_user(tenant: str, app: str, alias: str) -> str:
 def secret_key(*parts: str) -> str:
     """The name of a generated value in the city's secret store, such as `binding/health/code/db`."""
     return "/".join(parts)
+
+
+def binding_key(tenant: str, app: str, alias: str) -> str:
+    """The password with which an app uses a capability."""
+    return secret_key("binding", tenant, app, alias)
+
+
+def admin_key(capability: str) -> str:
+    """The password of a capability's administrator."""
+    return secret_key("capability", capability, "admin")
+
+
+def tenant_key(tenant: str, name: str) -> str:
+    """A value that a tenant's people have set under a name of their own."""
+    return secret_key("tenant", tenant, name)
 
 
 def label_value(text: str) -> str:
