@@ -8,12 +8,12 @@ from typing import Any
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
 from wecityctl.model.entries import GATEWAY, entry_of, gateway_of, main_zones
-from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, TENANT_LABEL, ZONE_LABEL
+from wecityctl.model.naming import COMPONENT_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import cloud_of, namespace_of
-from wecityctl.policy.traffic import Namespaces, holds, is_name_server, namespaces
+from wecityctl.policy.traffic import NAME_LABEL, Namespaces, holds, is_name_server, namespaces
 
 NAME = "entry-zones"
 
