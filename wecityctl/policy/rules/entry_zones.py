@@ -13,7 +13,7 @@ from wecityctl.policy.admission import Validation, in_city, policy, quote, resou
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import cloud_of, namespace_of
-from wecityctl.policy.traffic import NAME_LABEL, Namespaces, holds, is_name_server, namespaces
+from wecityctl.policy.traffic import NAMESPACE_LABEL, Namespaces, holds, is_name_server, namespaces
 
 NAME = "entry-zones"
 
@@ -177,7 +177,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     if places:
         own = {zone: place for place, zones in places.items() for zone in zones}
         ingress = "object.kind != 'NetworkPolicy' || dyn(object).spec.?ingress.orValue([])"
-        named = f"p.namespaceSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('')"
+        named = f"p.namespaceSelector.?matchLabels[?{quote(NAMESPACE_LABEL)}].orValue('')"
         entries = quote(sorted(places))
         zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
         mine = f"{_map(own)}[?{here}].orValue('')"
