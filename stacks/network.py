@@ -11,13 +11,10 @@ from typing import Any
 
 import pulumi
 
-from wecityctl.model import naming
+from wecityctl.model.naming import CITY_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.stacks.objects import Manifest
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
-ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
-TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
 DNS_PEER = {
     "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},

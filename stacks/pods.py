@@ -14,10 +14,10 @@ import pulumi
 
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
+from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.stacks.objects import Manifest
 
 CONTENT_ANNOTATION = f"{naming.LABEL_PREFIX}/content"
-SIMULATED_TAINT = f"{naming.LABEL_PREFIX}/simulated"
 TEMPORARY = "/tmp"  # noqa: S108 - the mount path inside a container, an emptyDir of its own
 
 RESTRICTED = {
@@ -221,4 +221,4 @@ def _architecture_affinity(architectures: Sequence[str]) -> Manifest | None:
 def _tolerations(cluster: Cluster | None) -> list[Manifest]:
     if cluster is None or not cluster.simulated:
         return []
-    return [{"key": SIMULATED_TAINT, "operator": "Exists", "effect": "NoSchedule"}]
+    return [{"key": SIMULATED_LABEL, "operator": "Exists", "effect": "NoSchedule"}]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Cloud, Component, PlacementRules, Pool
+from wecityctl.model.naming import POOL_LABEL
 from wecityctl.stacks.objects import Manifest
 
-POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
 _ARCHITECTURE = "kubernetes.io/arch"
 
 

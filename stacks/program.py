@@ -28,5 +28,7 @@ def run(inputs: StackInputs) -> Mapping[str, Any]:
 
 def _module(inputs: StackInputs) -> str:
     if inputs.stack.layer == "landing":
-        return f"wecityctl.stacks.base.{inputs.city.cloud(inputs.stack.cloud).provider}"
+        vendor = inputs.city.cloud(inputs.stack.cloud).vendor
+        assert vendor is not None, "only vendors' clouds have landing zones"
+        return vendor.module("landing")
     return _LAYERS[inputs.stack.layer]

@@ -17,13 +17,12 @@ from wecityctl.inputs import Cluster
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.entries import entry_points
+from wecityctl.model.naming import CITY_LABEL
 from wecityctl.placement import Placement
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.resource import Object, ResourceType
-
-CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
 
 
 def respect_claims(city: City, placement: Placement, clusters: Clusters) -> Clusters:

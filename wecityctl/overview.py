@@ -15,7 +15,8 @@ from wecityctl.kube.resource import Object, ResourceType
 from wecityctl.model.city import City
 from wecityctl.model.events import KeptObject
 from wecityctl.model.findings import Drift, Finding
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import CITY_LABEL, PART_OF_LABEL
+from wecityctl.model.stacknames import StackName
 from wecityctl.model.waivers import holds
 from wecityctl.model.words import counted
 
@@ -158,7 +159,7 @@ def _stack_status(
     from wecityctl.engine.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
-    layer = stack.layer if stack else name.removeprefix(f"{plan.city.name}.").split(".")[0]
+    layer = stack.layer if stack else StackName.parse(name).layer
     cloud = stack.cloud if stack and stack.layer != "landing" else ""
     state = backend.read_state(name)
     if state is None or not state.last_update:
@@ -468,7 +469,7 @@ async def _of_cluster(city: str, cluster: Cluster, seconds: float) -> tuple[Work
 
 async def _list(client: KubeClient, city: str, version: str, kind: str) -> Iterable[dict[str, Any]]:
     resource = await client.resource(version, kind)
-    return await client.list(resource, label_selector=f"{LABEL_PREFIX}/city={city}")
+    return await client.list(resource, label_selector=f"{CITY_LABEL}={city}")
 
 
 async def _pods_beside(client: KubeClient, city: str, items: Iterable[Object]) -> Mapping[str, Sequence[Object]]:
@@ -480,7 +481,7 @@ async def _pods_beside(client: KubeClient, city: str, items: Iterable[Object]) -
 
     async def pods_of(namespace: str) -> Sequence[Object]:
         try:
-            return await client.list(_POD, namespace, label_selector=f"{LABEL_PREFIX}/city={city}")
+            return await client.list(_POD, namespace, label_selector=f"{CITY_LABEL}={city}")
         except Forbidden:
             return ()
 
@@ -503,7 +504,7 @@ def _workload(cluster: Cluster, item: Object, pods: Mapping[str, Sequence[Object
         namespace=metadata["namespace"],
         kind=item["kind"],
         name=metadata["name"],
-        part_of=(metadata.get("labels") or {}).get("app.kubernetes.io/part-of", ""),
+        part_of=(metadata.get("labels") or {}).get(PART_OF_LABEL, ""),
         ready=int(status.get("succeeded" if is_job else "readyReplicas") or 0),
         wanted=int(spec.get("completions" if is_job else "replicas") or 0),
         state=judged.state,

@@ -20,8 +20,6 @@ from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_k
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
 
-LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "crossing", "tenant", "entry")
-
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -147,7 +145,7 @@ def _platform_stacks(
                 cloud,
                 (store.name, bases[cloud].name, *sorted(others)),
                 (
-                    *(naming.secret_key("capability", item.name, "admin") for item in here),
+                    *(naming.admin_key(item.name) for item in here),
                     *service_certificate_keys(here, catalogue),
                 ),
             )
@@ -177,7 +175,7 @@ def _crossing_stacks(
                 bases[cloud].name,
                 *sorted({platforms[(item.capability.platform, cloud)].name for item in items}),
             ),
-            tuple(naming.secret_key("binding", tenant, item.app.name, item.use.alias) for item in items),
+            tuple(naming.binding_key(tenant, item.app.name, item.use.alias) for item in items),
         )
         for (tenant, cloud), items in sorted(found.items())
     ]
@@ -216,13 +214,13 @@ def _tenant_stacks(
                 if item.source == cloud and item.app.tenant == tenant.name
             }
             bindings = [
-                naming.secret_key("binding", tenant.name, app.name, use.alias)
+                naming.binding_key(tenant.name, app.name, use.alias)
                 for app, use in uses
                 if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
             ]
             is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
             own = [
-                naming.secret_key("tenant", tenant.name, name)
+                naming.tenant_key(tenant.name, name)
                 for name in sorted({name for app in apps for part in app.components for name in part.secrets})
             ]
             stacks.append(

@@ -30,6 +30,7 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.stacknames import LAYERS
 from wecityctl.plan import Plan, Stack
 from wecityctl.session import Session
 
@@ -94,7 +95,7 @@ def preview_offline(session: Session, sink: Sink, only: tuple[str, ...] = ()) ->
     """What a first `up` would create, as a preview tells it; one stack's failing program does not stop the others."""
     begun = time.monotonic()
     plan = _plan(session, only)
-    names = tuple(stack.name for stack in plan.stacks if stack.layer != "secrets")
+    names = tuple(stack.name for stack in plan.stacks if LAYERS[stack.layer].has_program)
     sink(RunStarted("preview", session.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
     results: list[StackResult] = []
     errors: list[WecityError | None] = []
@@ -126,7 +127,7 @@ def _inputs(session: Session, plan: Plan, known: Mapping[str, Outputs | None]) -
     """The inputs of each stack in order; `known` is read when a stack's turn comes."""
     clusters = {cloud.name: Cluster.offline(cloud) for cloud in session.city.clouds}
     for stack in plan.stacks:
-        if stack.layer != "secrets":
+        if LAYERS[stack.layer].has_program:
             inputs = session.inputs(stack.name, clusters, known, dict.fromkeys(stack.secrets, _SECRET), SDK_VERSION)
             yield narrowed(replace(inputs, cluster=None)) if stack.layer == "landing" else inputs
 

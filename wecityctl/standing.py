@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.model.stacknames import StackName
 from wecityctl.placement import Placement
 from wecityctl.placement.standing import Standing, standing_of, standing_placement
 
@@ -31,11 +32,11 @@ def standing(city: City) -> Placement | None:
     backend = open_backend(city)
     found: list[Standing] = []
     for name in backend.list_stacks():
-        parts = name.removeprefix(f"{city.name}.").split(".")
-        if len(parts) == 3 and parts[0] in ("platform", "tenant"):
+        stack = StackName.parse(name)
+        if stack.layer in ("platform", "tenant") and stack.subject:
             state = backend.read_state(name)
             if state is not None:
-                found += _of_state(state, parts[0], parts[1], parts[2])
+                found += _of_state(state, stack.layer, stack.subject, stack.cloud)
     return standing_placement(found)
 
 

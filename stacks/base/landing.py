@@ -28,10 +28,12 @@ import pulumi
 from wecityctl.crossings import STATIC_PORTS
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
-from wecityctl.model.addresses import availability_zones, subnet_ranges
+from wecityctl.model.addresses import subnet_ranges
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
+from wecityctl.model.naming import DOMESTIC_LABEL, POOL_LABEL, SIMULATED_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import LandingOutputs, to_json
+from wecityctl.model.vendors import vendors
 from wecityctl.placement.crossing import is_closed
 
 ANYWHERE = "0.0.0.0/0"
@@ -40,10 +42,6 @@ ENTRY_PORTS = (80, 443)
 # Kubernetes' default range of node ports.
 NODE_PORTS = (30000, 32767)
 _DESCRIPTION = 100
-POOL_LABEL = f"{naming.LABEL_PREFIX}/pool"
-ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
-DOMESTIC_LABEL = f"{naming.LABEL_PREFIX}/domestic"
-SIMULATED_LABEL = f"{naming.LABEL_PREFIX}/simulated"
 
 Direction = Literal["ingress", "egress"]
 
@@ -181,7 +179,7 @@ def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = 
         # Keys that all vendors take: some refuse a slash, some a dot.
         tags={"wecity-city": city.name, "wecity-cloud": cloud.name, "managed-by": naming.MANAGED_BY},
         zones=zones,
-        availability_zones=availability_zones(cloud),
+        availability_zones=cloud.settings.places,
         subnets=subnets,
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
         rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud))),
@@ -333,14 +331,14 @@ def node_labels(pool: Pool, zones: Sequence[str]) -> dict[str, str]:
     return {**pool.labels, **ours}
 
 
-def refuse_sm(zone: LandingZone, vendor: str) -> None:
+def refuse_sm(zone: LandingZone, what: str) -> None:
     """For a vendor whose key management has no SM keys: an error where the city requires them, never a silent AES."""
     if zone.wants_sm:
         raise ConfigurationError(
-            f"the city requires SM cryptography, and {vendor} has no SM keys",
+            f"the city requires SM cryptography, and {what} has no SM keys",
             details=f"cloud {zone.cloud.name}, spec.compliance.sm of {zone.city.name}",
-            resolution="carry the city on a cloud whose key management has SM4 and SM2 keys, such as alicloud or "
-            "huaweicloud",
+            resolution="carry the city on a cloud whose key management has SM4 and SM2 keys, such as "
+            + " or ".join(name for name, vendor in vendors().items() if "SM4" in vendor.sm_keys),
         )
 
 

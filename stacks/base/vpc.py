@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pulumi
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.vendors import ARCHITECTURES
 from wecityctl.stacks.base.landing import LandingZone
 
 Identifiers = Mapping[str, pulumi.Input[str]]
@@ -34,8 +33,9 @@ def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str]) -> None:
     name = zone.cloud.name
     if missing:
         raise ConfigurationError(f"cloud {name}: {vendor} needs {', '.join(missing)} in the Cloud's spec")
+    made = zone.cloud.vendor.limits.architectures if zone.cloud.vendor is not None else ()
     for pool in zone.cloud.pools if zone.makes_cluster else ():
         if not pool.instance_types:
             raise ConfigurationError(f"cloud {name}: pool {pool.name} names no instanceTypes to make its nodes of")
-        if pool.architecture not in ARCHITECTURES[zone.cloud.provider]:
+        if pool.architecture not in made:
             raise ConfigurationError(f"cloud {name}: {vendor} has no {pool.architecture} nodes (pool {pool.name})")

@@ -16,7 +16,7 @@ import pulumi
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
-from wecityctl.model.balancers import BALANCER_ANNOTATIONS, Balancer, balancer_of, service_annotations
+from wecityctl.model.balancers import Balancer, balancer_of
 from wecityctl.model.entries import (
     AUTHORITY_KEY,
     ENTRY_SERVICE,
@@ -27,6 +27,7 @@ from wecityctl.model.entries import (
     speaks_tls,
     zone_of,
 )
+from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.stacks import network, pods
@@ -143,11 +144,12 @@ def _port(name: str, number: int) -> Manifest:
 def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest:
     """What the Service says to be served at the balancer that the landing zone has made. The gateway speaks TLS and
     plain HTTP, which it sends to HTTPS, on one port."""
-    provider, landed = inputs.city.cloud(inputs.stack.cloud).provider, landing_outputs(inputs)
+    vendor, landed = inputs.city.cloud(inputs.stack.cloud).vendor, landing_outputs(inputs)
+    assert vendor is not None, "only landing zones have balancers"
     known = landed.balancers.get(balancer.zone) if landed is not None else None
     annotations = {
-        BALANCER_ANNOTATIONS[provider]: known or unknown(),
-        **service_annotations(provider, public=balancer.public),
+        vendor.balancers.annotation: known or unknown(),
+        **vendor.balancers.annotations(balancer.public),
     }
     ports = [_port("http", _PORT), *([_port("https", _TLS_PORT)] if tls else [])]
     return {"metadata": {"annotations": annotations}, "spec": {"type": "LoadBalancer", "ports": ports}}
@@ -170,7 +172,7 @@ def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[Rout
 def _leaves(route: RouteTarget) -> Manifest:
     if route.external_host:
         return network.to_outside(route.external_host, route.external_port)
-    labels = {"app.kubernetes.io/name": route.app, "app.kubernetes.io/part-of": route.tenant}
+    labels = {NAME_LABEL: route.app, PART_OF_LABEL: route.tenant}
     return network.to_peer(network.pods_of(route.namespace, labels), [route.port])
 
 

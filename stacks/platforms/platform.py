@@ -13,8 +13,9 @@ import pulumi
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
-from wecityctl.model.city import Capability
+from wecityctl.model.city import SIZE_FACTORS, Capability
 from wecityctl.model.entries import GATEWAY, entry_points
+from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL, PLATFORM_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.stacks import duties, network, pods
@@ -35,9 +36,9 @@ class CapabilityScope:
     def selector(self) -> dict[str, str]:
         """The labels that select the capability's pods; they never change in its life."""
         return {
-            "app.kubernetes.io/name": self.capability.name,
-            "app.kubernetes.io/component": self.type.name,
-            "app.kubernetes.io/part-of": self.capability.platform,
+            NAME_LABEL: self.capability.name,
+            COMPONENT_LABEL: self.type.name,
+            PART_OF_LABEL: self.capability.platform,
         }
 
     @property
@@ -47,7 +48,7 @@ class CapabilityScope:
     @property
     def admin_key(self) -> str:
         """The name of the administrator's password in the city's secret store."""
-        return naming.secret_key("capability", self.capability.name, "admin")
+        return naming.admin_key(self.capability.name)
 
     @property
     def tls(self) -> bool:
@@ -56,7 +57,7 @@ class CapabilityScope:
 
     def resources(self) -> dict[str, str]:
         """CPU and memory requests by size: the type's own for small, four times that for each step."""
-        factor = {"small": 1, "medium": 4, "large": 16}[self.capability.size]
+        factor = SIZE_FACTORS[self.capability.size]
         return {"cpu": _times(self.type.cpu, factor), "memory": _times(self.type.memory, factor)}
 
     @property
@@ -156,9 +157,9 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     `retain`: volumes may live there, and both stay behind a destroy unless the user asks for the data to go.
     """
     name = naming.platform_namespace(platform, zone)
-    labels = {f"{naming.LABEL_PREFIX}/platform": platform}
+    labels = {PLATFORM_LABEL: platform}
     if zone:
-        labels[network.ZONE_LABEL] = zone
+        labels[ZONE_LABEL] = zone
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
     inside.add_all([*duties.bindings(scope.inputs.city, name)])

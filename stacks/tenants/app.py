@@ -18,6 +18,7 @@ import pulumi
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
+from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -44,7 +45,7 @@ class Application(pulumi.ComponentResource):
         labels = naming.standard_labels(
             inputs.city.name, name=app.name, component="app", part_of=app.tenant, instance=inputs.city.name
         )
-        self.scope = outer.within(self, {**labels, f"{naming.LABEL_PREFIX}/data-class": app.data_class})
+        self.scope = outer.within(self, {**labels, DATA_CLASS_LABEL: app.data_class})
         self._across = {use.alias: inputs.crossings.use(app, use.alias) is not None for use in app.uses}
         self._endpoints = {use.alias: self._endpoint(use, across=self._across[use.alias]) for use in app.uses}
         self._rooms = [room for use in app.uses if not self._across[use.alias] for room in self._room(use)]
@@ -74,7 +75,7 @@ class Application(pulumi.ComponentResource):
     @property
     def pod_labels(self) -> dict[str, str]:
         """The labels of every pod of the app; policies select by them."""
-        return {"app.kubernetes.io/name": self.app.name, "app.kubernetes.io/part-of": self.app.tenant}
+        return {NAME_LABEL: self.app.name, PART_OF_LABEL: self.app.tenant}
 
     @property
     def _node_port(self) -> int:
@@ -83,7 +84,7 @@ class Application(pulumi.ComponentResource):
         return self.scope.inputs.crossings.port(across.target, across.subject) if across is not None else 0
 
     def _component_labels(self, component: Component) -> dict[str, str]:
-        return {**self.pod_labels, "app.kubernetes.io/component": component.name}
+        return {**self.pod_labels, COMPONENT_LABEL: component.name}
 
     def _inner_flows(self) -> Iterator[Manifest]:
         """The app's own components may talk to each other, and the gateway to the one that is routed."""
@@ -269,7 +270,7 @@ class Application(pulumi.ComponentResource):
         return digest, pods.secret(self.namespace, tls_secret(workload), files)
 
     def _own_secret(self, name: str) -> pulumi.Output[str]:
-        return secret_value(self.scope.inputs, naming.secret_key("tenant", self.app.tenant, name))
+        return secret_value(self.scope.inputs, naming.tenant_key(self.app.tenant, name))
 
     def _digest_key(self) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.DIGEST_KEY)

@@ -180,7 +180,7 @@ def provision(scope: Scope, app: App, use: Use, endpoint: KnownEndpoint, prefix:
 
 
 def _password(scope: Scope, app: App, use: Use) -> pulumi.Output[str]:
-    return secret_value(scope.inputs, naming.secret_key("binding", app.tenant, app.name, use.alias))
+    return secret_value(scope.inputs, naming.binding_key(app.tenant, app.name, use.alias))
 
 
 def _job(

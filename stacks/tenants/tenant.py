@@ -9,6 +9,7 @@ from typing import Any
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
+from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
 from wecityctl.stacks import duties, network, pods
@@ -99,7 +100,7 @@ def _unkey(key: str) -> tuple[str, str]:
 
 def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[KubernetesObject, Sequence[KubernetesObject]]:
     """A namespace, and the fences that close and bound it: the first pod in it waits for them."""
-    labels = {**tenant.labels, network.TENANT_LABEL: tenant.name, network.ZONE_LABEL: place.zone}
+    labels = {**tenant.labels, TENANT_LABEL: tenant.name, ZONE_LABEL: place.zone}
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
     inside = scope.after(namespace)

@@ -17,9 +17,10 @@ from tests.cli.test_import_vendors import CREDENTIALS, Machine, machine
 from tests.landing import support
 from tests.landing.support import INTERNET
 from wecityctl.errors import DeploymentError
-from wecityctl.importing.offers import compare, questions, words
-from wecityctl.model.city import VENDORS, ProviderKind
+from wecityctl.importing.offers import compare, words
+from wecityctl.model.discovery import discovery_of
 from wecityctl.model.offers import Missing
+from wecityctl.model.vendors import vendors
 
 __all__ = ["machine"]
 SDKS = {"tencentcloud": "tencentcloud_iac_pulumi"}
@@ -27,11 +28,11 @@ ZONES = "tencentcloud:Availability/getZonesByProduct:getZonesByProduct"
 TYPES = "tencentcloud:Instance/getTypes:getTypes"
 
 
-@pytest.mark.parametrize("provider", VENDORS)
-def test_every_question_is_one_of_the_sdks_own(provider: ProviderKind) -> None:
+@pytest.mark.parametrize("provider", vendors())
+def test_every_question_is_one_of_the_sdks_own(provider: str) -> None:
     base = support.cloud(provider, INTERNET)
-    cloud = replace(base, **{provider: replace(getattr(base, provider), **_version(base, provider))})
-    asked = questions(cloud)
+    cloud = replace(base, settings=replace(base.settings, **_version(base)))
+    asked = tuple(discovery_of(provider).questions(cloud))
     assert {what for what, _, _ in asked} >= {"availability zone", "machine type"}
     for _, _, question in asked:
         package, path, function = re.split("[:]", question.token)
@@ -46,8 +47,8 @@ def test_every_question_is_one_of_the_sdks_own(provider: ProviderKind) -> None:
             assert f"def {snake}(self)" in source
 
 
-def _version(cloud: Any, provider: str) -> dict[str, str]:
-    return {"kubernetes_version": "1.34"} if hasattr(getattr(cloud, provider), "kubernetes_version") else {}
+def _version(cloud: Any) -> dict[str, str]:
+    return {"kubernetes_version": "1.34"} if hasattr(cloud.settings, "kubernetes_version") else {}
 
 
 class Vendor:
@@ -65,7 +66,7 @@ class Vendor:
 
 def test_words_that_the_vendor_does_not_know_are_found() -> None:
     base = support.cloud("alicloud", INTERNET)
-    cloud = replace(base, alicloud=replace(base.alicloud, kubernetes_version="1.34.1-aliyun.1"))
+    cloud = replace(base, settings=replace(base.settings, kubernetes_version="1.34.1-aliyun.1"))
     vendor = Vendor(
         {
             "alicloud:index/getZones:getZones": {"ids": ["region-1-a"]},

@@ -14,7 +14,8 @@ import yaml
 
 from tests.cli.program import ROOT, wecityctl
 from tests.landing.support import _token
-from wecityctl.importing.vendors import VENDORS, Kind
+from wecityctl.model.discovery import Kind, discovery_of
+from wecityctl.model.vendors import vendors
 from wecityctl.parts.catalogue import VENDOR_VERSIONS
 from wecityctl.spec import load_city
 from wecityctl.stacks.catalogue import load_catalogue
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.program
 CREDENTIALS = {"TENCENTCLOUD_SECRET_ID": "id", "TENCENTCLOUD_SECRET_KEY": "the-secret-key"}
 TENCENT = ("import", "tencentcloud", "--region", "ap-guangzhou", "--network", "vpc-1")
 SETTINGS = ("--set", "appId=1250000000")
-NETWORK = VENDORS["tencentcloud"].network.token
-SUBNET = VENDORS["tencentcloud"].subnet.token
-CLUSTER = VENDORS["tencentcloud"].cluster.token
+NETWORK = discovery_of("tencentcloud").network.token
+SUBNET = discovery_of("tencentcloud").subnet.token
+CLUSTER = discovery_of("tencentcloud").cluster.token
 CLOUD = {
     NETWORK: {"vpc-1": {"cidrBlock": "10.60.0.0/16", "name": "city"}, "vpc-3": "forbidden"},
     SUBNET: {
@@ -239,10 +240,10 @@ def test_settings_are_read_as_what_they_are(bare: Machine, given: str, setting: 
     assert json.loads(done.stdout)["document"]["spec"]["openstack"] == {setting: value}
 
 
-@pytest.mark.parametrize("provider", sorted(VENDORS))
+@pytest.mark.parametrize("provider", vendors())
 @pytest.mark.parametrize("kind", ["network", "subnet", "cluster"])
 def test_the_sdk_knows_the_tokens_and_properties_that_are_read(provider: str, kind: str) -> None:
-    wanted: Kind = getattr(VENDORS[provider], kind)
+    wanted: Kind = getattr(discovery_of(provider), kind)
     resource = resource_class(provider, wanted.token)
     assert _token(resource) == wanted.token
     getters = [item.fget for item in vars(resource).values() if isinstance(item, property)]

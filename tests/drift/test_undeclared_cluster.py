@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from tests.support.control_plane import ControlPlane
 from wecityctl.drift.kinds import ALL
-from wecityctl.drift.undeclared import CITY_LABEL, Place, Stranger, find, place, remove
+from wecityctl.drift.undeclared import Place, Stranger, find, place, remove
 from wecityctl.engine.undeclared import unseen_notes
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
@@ -24,7 +24,7 @@ from wecityctl.kube.resource import Object
 from wecityctl.kube.transport import HttpPool
 from wecityctl.model.city import Expected
 from wecityctl.model.kinds import LOOKED_FOR, TRAFFIC
-from wecityctl.provider.adoption import RETAINED_FOR
+from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
 
 pytestmark = pytest.mark.cluster
 

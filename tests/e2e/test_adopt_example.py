@@ -16,7 +16,7 @@ import yaml
 
 from tests.e2e.files import CityFiles, Document
 from tests.e2e.machine import Cluster, Machine, eventually, object_id
-from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.model.naming import SIMULATED_LABEL
 
 pytestmark = pytest.mark.cluster
 
@@ -91,7 +91,7 @@ def existing(home: Machine) -> Existing:
     kubeconfig = home.root / "existing.kubeconfig"
     home.run("local", "kubeconfig", "--name", "existing", "--file", kubeconfig)
     cluster = Cluster(kubeconfig)
-    cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+    cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED_LABEL}-")
     cluster.apply(*somebody_elses())
     cluster.kubectl("rollout", "status", "deployment/payroll", "-n", "payroll", "--timeout=80s")
     files = {path.name: list(yaml.safe_load_all(path.read_text())) for path in sorted(EXAMPLE.glob("*.yaml"))}
@@ -119,7 +119,7 @@ def before(existing: Existing) -> dict[str, str]:
 def test_the_readme_says_what_this_test_does() -> None:
     commands = re.findall(r"^\$ (.+)$", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
     assert "wecityctl local start --name existing --nodes simulated" in commands
-    assert f"kubectl --kubeconfig examples/adopt/existing.kubeconfig taint nodes --all {SIMULATED}-" in commands
+    assert f"kubectl --kubeconfig examples/adopt/existing.kubeconfig taint nodes --all {SIMULATED_LABEL}-" in commands
     assert f"wecityctl destroy examples/adopt --confirm={NAME}" in commands
 
 

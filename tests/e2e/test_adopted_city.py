@@ -29,7 +29,7 @@ from tests.support.some import some
 from wecityctl.engine.kernel_locks import KernelLocks
 from wecityctl.engine.run_locks import RunLocks
 from wecityctl.engine.store_file import FileStore
-from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.model.naming import SIMULATED_LABEL
 
 pytestmark = pytest.mark.cluster
 
@@ -73,7 +73,7 @@ def cluster(home: Machine) -> Cluster:
     """An embedded cloud that plays a cluster of somebody else's: its nodes take anybody's pods."""
     home.run("local", "start", "--name", "lab", "--nodes", "simulated")
     found = Cluster(home.state / "clouds" / "lab" / "kubeconfig")
-    found.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+    found.kubectl("taint", "nodes", "--all", f"{SIMULATED_LABEL}-")
     return found
 
 

@@ -18,7 +18,7 @@ import yaml
 from tests.e2e.files import CityFiles, app, hamlet
 from tests.e2e.machine import Cluster, Machine, machine, objects_in_state
 from tests.support.s3_server import S3Server, s3_server
-from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.parts import locate
 
 pytestmark = pytest.mark.cluster
@@ -79,7 +79,7 @@ def _credentials(cluster: Cluster, account: str, path: Path, token_file: Path | 
 def quay(home: Machine) -> Iterator[Quay]:
     home.run("local", "start", "--name", "lab", "--nodes", "simulated")
     cluster = Cluster(home.state / "clouds" / "lab" / "kubeconfig")
-    cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+    cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED_LABEL}-")
     cluster.kubectl("apply", "-f", str(ROLE))
     bound = ("--clusterrole=wecityctl", "--serviceaccount=default:operator")
     cluster.kubectl("create", "clusterrolebinding", "wecityctl", *bound)

@@ -19,9 +19,10 @@ from tests.e2e.files import CityFiles, Document, app, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine
 from tests.support.some import some
 from tests.support.vendor_plugin import BALANCER_ADDRESS, launcher
-from wecityctl.engine.vendors import VENDORS, sdk_version
+from wecityctl.engine.vendors import sdk_version
 from wecityctl.local.node.provisioner.volumes import STORAGE_CLASS
-from wecityctl.local.simulated.nodes import SIMULATED
+from wecityctl.model.naming import SIMULATED_LABEL
+from wecityctl.model.vendors import vendors
 from wecityctl.parts.vendor import engine_place
 
 NAME = "delta"
@@ -125,7 +126,7 @@ def test_a_confirmed_destroy_lifts_the_vendors_protection_and_nothing_else_does(
 def stand_in(home: Machine) -> Path:
     """Put the stand-in where the vendor's plug-in would be on that machine."""
     plugins = home.root / "h" / ".pulumi" / "plugins"
-    path = plugins / f"resource-alicloud-v{sdk_version(VENDORS['alicloud'])}" / "pulumi-resource-alicloud"
+    path = plugins / f"resource-alicloud-v{sdk_version(vendors()['alicloud'])}" / "pulumi-resource-alicloud"
     launcher(path)
     return path
 
@@ -156,7 +157,7 @@ def delta() -> Iterator[Delta]:
     with machine() as home:
         home.run("local", "start", "--name", "vendor", "--nodes", "simulated")
         cluster = Cluster(home.state / "clouds" / "vendor" / "kubeconfig")
-        cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED}-")
+        cluster.kubectl("taint", "nodes", "--all", f"{SIMULATED_LABEL}-")
         files = hamlet(home.root / "city", NAME, ALICLOUD)
         yield Delta(home, files, cluster, home.root / "vendor.log")
 
@@ -226,7 +227,7 @@ def test_one_up_from_nothing_to_running_apps(delta: Delta) -> None:
     ]
     assert f"{BALANCER_ADDRESS} (on the internet)" in delta.run("status", delta.files, credentials=False).out
     # Nothing of the stand-in is where another city would take it for the vendor's own.
-    everybodys = engine_place("alicloud", sdk_version(VENDORS["alicloud"])) / put.name
+    everybodys = engine_place("alicloud", sdk_version(vendors()["alicloud"])) / put.name
     assert not (everybodys.is_symlink() and everybodys.readlink() == put)
 
 

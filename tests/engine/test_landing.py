@@ -23,6 +23,8 @@ from wecityctl.engine.run import run
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Cloud, Network
 from wecityctl.model.events import Event, RunResult
+from wecityctl.model.vendors import VendorSettings
+from wecityctl.model.vendors import vendors as all_vendors
 
 ALI = Cloud("ali", "alicloud", ("internet",), region="cn-shenzhen", network=Network(cidr="10.8.0.0/16"))
 
@@ -37,7 +39,7 @@ def at_vendor(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install_plugin(home: Path, package: str = "alicloud") -> None:
-    version = vendors.sdk_version(vendors.VENDORS[package])
+    version = vendors.sdk_version(all_vendors()[package])
     directory = home / "home" / ".pulumi" / "plugins" / f"resource-{package}-v{version}"
     directory.mkdir(parents=True)
     program = directory / f"pulumi-resource-{package}"
@@ -176,7 +178,7 @@ def test_one_cloud_without_plug_in_or_cluster_does_not_stop_the_other(
     dead = tmp_path / "dead"
     dead.write_text(cluster.kubeconfig.read_text().replace(f":{cluster.port}", ":9"))
     # ali: healthy; huawei: no plug-in on this machine; far: comes up, but its cluster does not answer.
-    huawei = replace(ALI, name="huawei", provider="huaweicloud")
+    huawei = replace(ALI, name="huawei", provider="huaweicloud", settings=VendorSettings())
     far = replace(ALI, name="far")
     city = landed_city(
         name, ALI, huawei, far, **{"kubeconfig-ali": str(cluster.kubeconfig), "kubeconfig-far": str(dead)}
@@ -208,7 +210,7 @@ def test_a_missing_sdk_plug_in_and_credential_are_each_told(home: Path, monkeypa
         ("huaweicloud", "HW_ACCESS_KEY"),
         ("openstack", "OS_AUTH_URL"),
     ):
-        cloud = replace(ALI, provider=provider)
+        cloud = replace(ALI, provider=provider, settings=VendorSettings())
         plug_in, credential = vendors.lacks(cloud)
         assert plug_in.exit_code == ExitCode.CONFIGURATION
         assert f"pulumi-resource-{provider}" in plug_in.message

@@ -18,7 +18,7 @@ from wecityctl.engine.integrity import require_sound
 from wecityctl.engine.marks import Found, Retained, judge, read
 from wecityctl.engine.takedown import kept_objects, kept_of
 from wecityctl.inputs import Cluster
-from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
+from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 
 pytestmark = pytest.mark.slow
 

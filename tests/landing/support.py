@@ -21,9 +21,13 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Compliance, Flow, Network, Pool, ProviderKind, Zone
 from wecityctl.model.outputs import LandingOutputs
-from wecityctl.model.vendors import AlicloudSettings, HuaweiCloudSettings, OpenStackSettings, TencentCloudSettings
+from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.clouds.alicloud import AlicloudSettings
+from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
+from wecityctl.stacks.clouds.openstack import OpenStackSettings
+from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
 
 _OUTPUTS = ("region", "network", "subnets", "cluster", "bucket", "key", "balancers", "addresses", "public_zones")
 EXPECTED = Path(__file__).parent / "expected"
@@ -32,6 +36,23 @@ EXTRANET = Zone("extranet", "government-extranet")
 EXCHANGE = Zone("exchange", "data-exchange")
 GENERAL = Pool("general", "amd64", 3, "16", "64Gi", "500Gi", {"disk": "ssd"}, instance_types=("amd.large",))
 KUNPENG = Pool("kunpeng", "arm64", 2, "64", "256Gi", "2Ti", domestic=True, instance_types=("arm.large", "arm.huge"))
+
+VENDORS = tuple(vendors())
+SETTINGS: dict[str, VendorSettings] = {
+    "openstack": OpenStackSettings(
+        external_network="0f3e1c9a-6d2b-4c55-9a7e-2b8d4f6a1c30",
+        image="fcos-40",
+        images={"arm64": "fcos-40-arm64"},
+        master_flavor="m1.large",
+        masters=3,
+        key_pair="ops",
+        availability_zone="nova",
+        key_manager=True,
+    ),
+    "alicloud": AlicloudSettings(("region-1-a", "region-1-b")),
+    "tencentcloud": TencentCloudSettings(("region-1-a", "region-1-b"), app_id="1250000000"),
+    "huaweicloud": HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops"),
+}
 
 
 def cloud(provider: ProviderKind, *zones: Zone, **changes: Any) -> Cloud:
@@ -43,19 +64,7 @@ def cloud(provider: ProviderKind, *zones: Zone, **changes: Any) -> Cloud:
         pools=(GENERAL, replace(KUNPENG, zones=(zones[-1].name,))),
         region="region-1",
         network=Network("10.8.0.0/16"),
-        openstack=OpenStackSettings(
-            external_network="0f3e1c9a-6d2b-4c55-9a7e-2b8d4f6a1c30",
-            image="fcos-40",
-            images={"arm64": "fcos-40-arm64"},
-            master_flavor="m1.large",
-            masters=3,
-            key_pair="ops",
-            availability_zone="nova",
-            key_manager=True,
-        ),
-        alicloud=AlicloudSettings(("region-1-a", "region-1-b")),
-        tencentcloud=TencentCloudSettings(("region-1-a", "region-1-b"), app_id="1250000000"),
-        huaweicloud=HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops"),
+        settings=SETTINGS[provider],
     )
     return replace(base, **changes)
 

@@ -68,7 +68,7 @@ def test_the_key_rotates_where_the_vendor_rotates_and_is_in_the_instance_that_th
     base = support.cloud("alicloud", EXTRANET)
 
     def key(sm: bool = False, **changes: Any) -> Mapping[str, Any]:
-        there = replace(base, alicloud=replace(base.alicloud, **changes))
+        there = replace(base, settings=replace(base.settings, **changes))
         return support.by_type(support.recorded(support.city(there, sm=sm)), "alicloud:kms/key:Key")["key"].inputs
 
     plain = key()
@@ -82,8 +82,8 @@ def test_the_key_rotates_where_the_vendor_rotates_and_is_in_the_instance_that_th
 @pytest.mark.parametrize(("provider", "token", "path"), KEY_PAIRS)
 def test_nodes_have_the_key_pair_that_the_file_names(provider: str, token: str, path: tuple[str, ...]) -> None:
     base = support.cloud(provider, EXTRANET)  # type: ignore[arg-type]
-    settings = replace(getattr(base, provider), key_pair="ops-2")
-    found = support.recorded(support.city(replace(base, **{provider: settings})))
+    settings = replace(base.settings, key_pair="ops-2")  # type: ignore[call-arg]
+    found = support.recorded(support.city(replace(base, settings=settings)))
     for pool in some(support.by_type(found, token).values()):
         value: Any = pool.inputs
         for name in path:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from tests.landing import support
-from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from tests.landing.support import EXCHANGE, EXTRANET, INTERNET, VENDORS
 from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.balancers import BALANCER_ANNOTATIONS, Balancer, balancers_of, service_annotations
-from wecityctl.model.city import VENDORS, Capability, City, Cloud, Existing, KubernetesSettings, Platform, ProviderKind
+from wecityctl.model.balancers import Balancer, balancers_of
+from wecityctl.model.city import Capability, City, Cloud, Existing, KubernetesSettings, Platform, ProviderKind
+from wecityctl.model.vendors import vendors
 from wecityctl.policy.landing import balanced_zone, public_parts
 
 BOTH = (Balancer("internet", public=True), Balancer("extranet", public=False))
@@ -148,6 +149,6 @@ def test_people_reach_the_internet_and_extranets_and_nothing_else(provider: Prov
 
 
 def test_every_vendor_has_its_annotation() -> None:
-    assert set(BALANCER_ANNOTATIONS) == set(VENDORS)
-    inside = service_annotations("alicloud", public=False)
-    assert "intranet" in inside.values() and "internet" in service_annotations("alicloud", public=True).values()
+    assert all(vendor.balancers.annotation for vendor in vendors().values())
+    annotations = vendors()["alicloud"].balancers.annotations
+    assert "intranet" in annotations(False).values() and "internet" in annotations(True).values()

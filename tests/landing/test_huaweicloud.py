@@ -16,7 +16,7 @@ from tests.support.some import some
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Zone
-from wecityctl.model.vendors import HuaweiCloudSettings
+from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
 
 SETTINGS = HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops")
 OUTSIDE = {"huaweicloud:Vpc/eip:Eip", "huaweicloud:Nat/gateway:Gateway", "huaweicloud:Nat/snatRule:SnatRule"}
@@ -33,7 +33,7 @@ GET_CLUSTER = "huaweicloud:Cce/getCluster:getCluster"
 
 def city(*zones: Zone, sm: bool = False, **changes: Any) -> City:
     wanted = {zone.name: zone for zone in (INTERNET, EXTRANET, EXCHANGE, *zones)}
-    cloud = support.cloud("huaweicloud", *zones, **{"huaweicloud": SETTINGS, "region": "cn-south-1", **changes})
+    cloud = support.cloud("huaweicloud", *zones, **{"settings": SETTINGS, "region": "cn-south-1", **changes})
     return support.city(cloud, sm=sm, zones=tuple(wanted.values()))
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_region_leaves_the_name_servers_to_the_vendor() -> None:
     ("changes", "told"),
     [
         ({"region": ""}, "region"),
-        ({"huaweicloud": replace(SETTINGS, key_pair="")}, "huaweicloud.keyPair"),
+        ({"settings": replace(SETTINGS, key_pair="")}, "huaweicloud.keyPair"),
         ({"pools": (replace(GENERAL, instance_types=()),)}, "pool general names no instanceTypes"),
         ({"pools": (replace(KUNPENG, architecture="loong64"),)}, "no loong64 nodes"),
     ],
@@ -195,7 +195,7 @@ def test_what_the_vendor_demands_is_asked_for(changes: dict[str, Any], told: str
 
 def test_a_missing_sdk_is_told_with_the_way_to_bring_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pulumi_huaweicloud", None)
-    monkeypatch.delitem(sys.modules, "wecityctl.stacks.base.huaweicloud", raising=False)
+    monkeypatch.delitem(sys.modules, "wecityctl.stacks.clouds.huaweicloud.landing", raising=False)
     with pytest.raises(ConfigurationError) as caught:
-        import_module("wecityctl.stacks.base.huaweicloud")
+        import_module("wecityctl.stacks.clouds.huaweicloud.landing")
     assert caught.value.resolution == "pip install 'wecityctl[huaweicloud]'"

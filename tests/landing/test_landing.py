@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.landing import support
-from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
+from tests.landing.support import EXCHANGE, EXTRANET, INTERNET, VENDORS
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.addresses import SHARES, NoSpaceError, pod_ranges, preferred_share, subnet_ranges, zone_ranges
 from wecityctl.model.city import (
-    VENDORS,
     Crossing,
     Existing,
     Flow,
@@ -99,8 +98,8 @@ class TestRanges:
 
     def test_of_a_further_availability_zone_leave_the_first_alone(self) -> None:
         one = support.cloud("alicloud", INTERNET, EXTRANET)
-        one = replace(one, alicloud=replace(one.alicloud, availability_zones=("a",)))
-        two = replace(one, alicloud=replace(one.alicloud, availability_zones=("a", "b")))
+        one = replace(one, settings=replace(one.settings, availability_zones=("a",)))
+        two = replace(one, settings=replace(one.settings, availability_zones=("a", "b")))
         assert set(subnet_ranges(one)) < set(subnet_ranges(two))
 
     def test_of_pods_are_quarters(self) -> None:
@@ -249,10 +248,10 @@ def test_a_missing_sdk_says_how_to_bring_it(provider: str, monkeypatch: pytest.M
     package = SDKS[provider]
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, f"wecityctl.stacks.base.{provider}", raising=False)
+    monkeypatch.delitem(sys.modules, f"wecityctl.stacks.clouds.{provider}.landing", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigurationError) as caught:
-        import_module(f"wecityctl.stacks.base.{provider}")
+        import_module(f"wecityctl.stacks.clouds.{provider}.landing")
     assert caught.value.resolution == f"pip install 'wecityctl[{provider}]'"
 
 

@@ -32,7 +32,7 @@ def test_sm_is_refused() -> None:
 
 def test_without_barbican_there_is_no_key() -> None:
     base = support.cloud("openstack", EXTRANET)
-    found = support.recorded(support.city(replace(base, openstack=replace(base.openstack, key_manager=False))))
+    found = support.recorded(support.city(replace(base, settings=replace(base.settings, key_manager=False))))
     assert "openstack:keymanager/orderV1:OrderV1" not in support.tokens(found)
     assert support.outputs_of(found).key == ""
 
@@ -65,7 +65,7 @@ def test_the_kubeconfig_is_magnums() -> None:
     base = support.cloud("openstack", INTERNET)
     outputs = {"openstack:containerinfra/cluster:Cluster": {"kubeconfig": {"raw_config": "apiVersion: v1"}}}
     answers: dict[str, dict[str, Any]] = {"openstack:networking/getNetwork:getNetwork": {"id": "0f3e"}}
-    there = support.city(replace(base, openstack=replace(base.openstack, external_network="public")))
+    there = support.city(replace(base, settings=replace(base.settings, external_network="public")))
     seen = watched(there, outputs=outputs, answers=answers)
     found = seen.recording
     assert [asked["name"] for asked in seen.calls.values()] == ["public"]
@@ -76,6 +76,6 @@ def test_the_kubeconfig_is_magnums() -> None:
 
 def test_a_network_that_a_preview_cannot_look_up_is_unknown_and_not_missing() -> None:
     base = support.cloud("openstack", INTERNET)
-    there = support.city(replace(base, openstack=replace(base.openstack, external_network="public")))
+    there = support.city(replace(base, settings=replace(base.settings, external_network="public")))
     found = support.recorded(there)
     assert support.by_type(found, "openstack:networking/router:Router")["out"].inputs["externalNetworkId"] == UNKNOWN

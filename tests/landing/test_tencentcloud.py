@@ -15,7 +15,7 @@ from tests.landing.watched import values_of, watched
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Network, PublicApi, Zone
-from wecityctl.model.vendors import TencentCloudSettings
+from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
 
 OUTSIDE = {
     "tencentcloud:Eip/instance:Instance",
@@ -226,8 +226,8 @@ def test_the_pods_range_holds_the_services_that_it_is_told_of() -> None:
     ("changes", "told"),
     [
         ({"region": ""}, "region"),
-        ({"tencentcloud": TencentCloudSettings((), app_id="1")}, "tencentcloud.availabilityZones"),
-        ({"tencentcloud": TencentCloudSettings(("a",))}, "tencentcloud.appId"),
+        ({"settings": TencentCloudSettings((), app_id="1")}, "tencentcloud.availabilityZones"),
+        ({"settings": TencentCloudSettings(("a",))}, "tencentcloud.appId"),
         ({"pools": (replace(GENERAL, instance_types=()),)}, "pool general names no instanceTypes"),
         ({"pools": (replace(KUNPENG, architecture="loong64"),)}, "no loong64 nodes"),
     ],
@@ -239,7 +239,7 @@ def test_what_the_vendor_demands_is_asked_for(changes: dict[str, Any], told: str
 
 def test_a_missing_sdk_is_told_with_the_way_to_bring_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tencentcloud_iac_pulumi", None)
-    monkeypatch.delitem(sys.modules, "wecityctl.stacks.base.tencentcloud", raising=False)
+    monkeypatch.delitem(sys.modules, "wecityctl.stacks.clouds.tencentcloud.landing", raising=False)
     with pytest.raises(ConfigurationError) as caught:
-        import_module("wecityctl.stacks.base.tencentcloud")
+        import_module("wecityctl.stacks.clouds.tencentcloud.landing")
     assert caught.value.resolution == "pip install 'wecityctl[tencentcloud]'"

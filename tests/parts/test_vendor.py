@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.engine.vendors import VENDORS, lacks, sdk_version
+from wecityctl.engine.vendors import lacks, sdk_version
 from wecityctl.model.city import Cloud
+from wecityctl.model.vendors import vendors
 from wecityctl.parts import airgap, vendor
 from wecityctl.parts.catalogue import VENDOR_VERSIONS, Catalogue
 from wecityctl.parts.model import Platform
@@ -39,10 +40,10 @@ def program(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("package", VENDORS)
+@pytest.mark.parametrize("package", vendors())
 def test_the_pinned_plug_in_is_that_of_the_sdk_that_the_extra_installs(package: str) -> None:
-    assert VENDOR_VERSIONS[package] == f"v{version(VENDORS[package].distribution)}"
-    assert sdk_version(VENDORS[package]) == version(VENDORS[package].distribution)
+    assert VENDOR_VERSIONS[package] == f"v{version(vendors()[package].sdk.distribution)}"
+    assert sdk_version(vendors()[package]) == version(vendors()[package].sdk.distribution)
     part = Catalogue().find(f"{package}-plugin")
     (artifact,) = part.artifacts(Platform("linux", "arm64"))
     assert artifact.url.endswith(f"pulumi-resource-{package}-{VENDOR_VERSIONS[package]}-linux-arm64.tar.gz")

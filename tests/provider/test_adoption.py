@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from wecityctl.provider.adoption import RETAINED_FOR, UPDATE_MANAGERS, Claimant, belongs_to_another, is_own, refusal
+from wecityctl.model.naming import RETAINED_FOR
+from wecityctl.provider.adoption import UPDATE_MANAGERS, Claimant, belongs_to_another, is_own, refusal
 from wecityctl.provider.official import converted
 
 URN = "urn:pulumi:one.base.main::wecity::kubernetes:core/v1:ConfigMap::a"

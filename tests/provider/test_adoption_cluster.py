@@ -13,7 +13,7 @@ from tests.provider.conftest import EngineFactory
 from tests.provider.objects import config_map, service
 from tests.provider.protocol import Engine
 from tests.support.control_plane import ControlPlane
-from wecityctl.provider.adoption import RETAINED_FOR
+from wecityctl.model.naming import RETAINED_FOR
 
 pytestmark = pytest.mark.cluster
 HARBOUR = {"wecity.dev/city": "harbour"}

@@ -15,8 +15,8 @@ from pulumi.automation import CommandError
 
 from tests.provider.engine_support import ServerThread, Stack, engines_of, environment, make_stack
 from tests.support.control_plane import ControlPlane
+from wecityctl.model.naming import RETAINED_FOR
 from wecityctl.provider import making
-from wecityctl.provider.adoption import RETAINED_FOR
 
 pytestmark = pytest.mark.cluster
 StackFactory = Callable[..., Stack]

@@ -19,7 +19,8 @@ from wecityctl.model.city import (
     Platform,
     Resources,
 )
-from wecityctl.stacks.pools import POOL_LABEL, affinity, capability_affinity
+from wecityctl.model.naming import POOL_LABEL
+from wecityctl.stacks.pools import affinity, capability_affinity
 
 ARCH = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
 

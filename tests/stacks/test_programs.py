@@ -14,9 +14,7 @@ from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city,
 from tests.support.some import some
 from wecityctl.engine.recorder import record
 from wecityctl.graph import SECRET, Recording
-from wecityctl.model.balancers import BALANCER_ANNOTATIONS
 from wecityctl.model.city import (
-    VENDORS,
     Cloud,
     Compliance,
     Entry,
@@ -30,10 +28,11 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.model.vendors import OpenStackSettings
+from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
 from wecityctl.policy.landing import keeps_volumes_encrypted
 from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.stacks.clouds.openstack import OpenStackSettings
 from wecityctl.stacks.entry.nginx import render_routes
 
 LANDED = LandingOutputs("main", "alicloud", "", "", "net-1", {}, "c-1", key="key-1")
@@ -225,7 +224,7 @@ def test_a_city_whose_routes_are_all_in_the_internet_has_the_one_entry_point_it_
     assert service.inputs["spec"]["externalTrafficPolicy"] == "Local"
 
 
-@pytest.mark.parametrize("provider", VENDORS)
+@pytest.mark.parametrize("provider", vendors())
 def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(provider: ProviderKind) -> None:
     zones = {"internet": "lb-1", "extranet": "lb-2"}
     landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", balancers=zones)
@@ -235,7 +234,7 @@ def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(prov
     spaces = {"internet": "platform-application", "extranet": "platform-application-extranet"}
     for zone, space in spaces.items():
         service = one(recorded, "Service", f"{space}/entry").inputs
-        assert service["metadata"]["annotations"][BALANCER_ANNOTATIONS[provider]] == zones[zone]
+        assert service["metadata"]["annotations"][vendors()[provider].balancers.annotation] == zones[zone]
         assert service["spec"]["type"] == "LoadBalancer"
         assert [port["port"] for port in service["spec"]["ports"]] == [80, 443]
     # Nobody asked for one at the exchange: its apps are reached by declared flows.
@@ -245,11 +244,11 @@ def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(prov
     assert (outputs.node_port, outputs.others[0].node_port) == (0, 0)
 
 
-@pytest.mark.parametrize("provider", VENDORS)
+@pytest.mark.parametrize("provider", vendors())
 def test_claims_on_a_landing_zones_cluster_name_a_class_that_is_made_and_encrypted(provider: ProviderKind) -> None:
     landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", key="key-1")
-    settings = OpenStackSettings(volume_type="luks")
-    cloud = Cloud("main", provider, ("internet", "extranet", "ex"), openstack=settings)
+    settings = OpenStackSettings(volume_type="luks") if provider == "openstack" else VendorSettings()
+    cloud = Cloud("main", provider, ("internet", "extranet", "ex"), settings=settings)
     whole = city(app("code"), clouds=(cloud,))
     recorded = record_city(whole, landed=landed)
     (made,) = objects(recorded, "StorageClass")

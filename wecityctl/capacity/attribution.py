@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from wecityctl.kube.pod_requests import amounts
 from wecityctl.kube.resource import Object, meta
 from wecityctl.model.city import Cloud, Pool
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import POOL_LABEL, ZONE_LABEL
 from wecityctl.model.quantity import parse_quantity
 
-POOL = f"{LABEL_PREFIX}/pool"
-ZONE = f"{LABEL_PREFIX}/zone"
 ARCHITECTURE = "kubernetes.io/arch"
 
 
@@ -32,7 +30,7 @@ def pool_of(node: Object, cloud: Cloud) -> Pool | None:
     most labels and accelerators, then the one nearest in size, then the first in the files.
     """
     labels = labels_of(node)
-    named = labels.get(POOL)
+    named = labels.get(POOL_LABEL)
     for pool in cloud.pools:
         if pool.name == named:
             return pool
@@ -50,9 +48,9 @@ def pool_of(node: Object, cloud: Cloud) -> Pool | None:
 def zones_of(node: Object, cloud: Cloud, pool: Pool | None) -> tuple[str, ...]:
     """The cloud's zones that the node serves, in the order of the files: by its labels, else as its pool says."""
     labels = labels_of(node)
-    if labels.get(ZONE) in cloud.zones:
-        return (labels[ZONE],)
-    labelled = tuple(zone for zone in cloud.zones if labels.get(f"{ZONE}.{zone}") == "true")
+    if labels.get(ZONE_LABEL) in cloud.zones:
+        return (labels[ZONE_LABEL],)
+    labelled = tuple(zone for zone in cloud.zones if labels.get(f"{ZONE_LABEL}.{zone}") == "true")
     return labelled or (pool.zones if pool is not None else ()) or cloud.zones
 
 

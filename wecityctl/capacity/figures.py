@@ -16,10 +16,9 @@ from wecityctl.kube.readiness.pods import explain
 from wecityctl.kube.resource import Object, meta
 from wecityctl.model.capacity import Amounts, NodeFigures, PoolFigures, Source, Waiting, cost_per_hour, total
 from wecityctl.model.city import Cloud, Pool
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.model.quantity import parse_quantity
 
-SIMULATED = f"{LABEL_PREFIX}/simulated"
 # Resources that every node has; what else counts whole pieces under a vendor's name is an accelerator.
 _PLAIN = ("cpu", "memory", "ephemeral-storage", "pods", "storage")
 _CLOSING = ("NoSchedule", "NoExecute")
@@ -135,12 +134,12 @@ def _few(names: list[str]) -> str:
 def _node(node: Object, tally: Tally, volumes: dict[str, int], cloud: Cloud) -> NodeFigures:
     name, spec, status = str(meta(node).get("name")), node.get("spec") or {}, node.get("status") or {}
     pool = pool_of(node, cloud)
-    simulated = labels_of(node).get(SIMULATED) == "true"
+    simulated = labels_of(node).get(SIMULATED_LABEL) == "true"
     allocated = amounts_of(tally.requests.get(name, {})) + Amounts(storage=volumes.get(name, 0))
     found = _conditions(status.get("conditions") or (), bool(spec.get("unschedulable")))
     ready = not any(each.startswith("not ready") for each in found)
     closed = any(
-        taint.get("effect") in _CLOSING and not (simulated and taint.get("key") == SIMULATED)
+        taint.get("effect") in _CLOSING and not (simulated and taint.get("key") == SIMULATED_LABEL)
         for taint in spec.get("taints") or ()
     )
     return NodeFigures(

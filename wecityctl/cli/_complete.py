@@ -41,7 +41,7 @@ def secrets_of(city: City) -> list[str]:
 
 
 def _stack_parts(city: City) -> list[str]:
-    from wecityctl.plan import LAYERS
+    from wecityctl.model.stacknames import LAYERS
 
     subjects = [cloud.name for cloud in city.clouds] + [platform.name for platform in city.platforms]
     return [*LAYERS, *dict.fromkeys([*subjects, *(tenant.name for tenant in city.tenants)])]

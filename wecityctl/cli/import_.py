@@ -16,12 +16,13 @@ import typer
 
 from wecityctl.cli._common import EPILOG, complete_city_path, note, say, say_json
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.vendors import Vendor, vendors
 
 if TYPE_CHECKING:
     from wecityctl.importing.adopted import Named, Wanted
     from wecityctl.importing.document import Imported
     from wecityctl.importing.survey import Survey
-    from wecityctl.importing.vendors import Facts, Vendor
+    from wecityctl.importing.vendors import Facts
 
 app = typer.Typer(
     name="import",
@@ -195,14 +196,14 @@ def kubernetes(
     _write(adopt_cluster(wanted, target.path_in_document(kubeconfig), survey(kubeconfig, context)), target)
 
 
-def _register(provider: str, title: str, *examples: str) -> None:
+def _register(vendor: Vendor) -> None:
     """The command of one vendor: all have the same options."""
 
     @app.command(
-        provider,
-        help=f"Write the Cloud for a network and cluster that exist on {title}.\n\n"
+        vendor.provider,
+        help=f"Write the Cloud for a network and cluster that exist on {vendor.title}.\n\n"
         "What is named is read through the vendor's plug-in where that is here; otherwise it is only written down.",
-        epilog=EPILOG.format(*(f"wecityctl import {provider} {example}" for example in examples)),
+        epilog=EPILOG.format(*(f"wecityctl import {vendor.provider} {each}" for each in vendor.import_examples)),
     )
     def command(
         region: Region,
@@ -223,9 +224,8 @@ def _register(provider: str, title: str, *examples: str) -> None:
         output: Format = DocumentFormat.YAML,
     ) -> None:
         from wecityctl.importing.adopted import Named, adopt_landing
-        from wecityctl.importing.vendors import VENDORS
 
-        vendor, target = VENDORS[provider], _Target(directory, file, output)
+        target = _Target(directory, file, output)
         named = Named(region, network, _pairs("--subnet", subnet), cluster, _pairs("--set", settings), cidr)
         wanted = _wanted(target, name, zone, storage_class, ingress_class, has_zones=bool(named.subnets))
         facts = _facts(vendor, named, name, read)
@@ -233,32 +233,8 @@ def _register(provider: str, title: str, *examples: str) -> None:
         _write(adopt_landing(wanted, vendor, named, facts, survey), target)
 
 
-_register(
-    "alicloud",
-    "Alibaba Cloud",
-    "--region cn-hangzhou --network vpc-bp1a2b3c --subnet internet=vsw-bp1a2b3c --cluster c1a2b3c",
-    "--region cn-hangzhou --network vpc-bp1a2b3c --zone internet --set availabilityZones=cn-hangzhou-h",
-)
-_register(
-    "tencentcloud",
-    "Tencent Cloud",
-    "--region ap-guangzhou --network vpc-1a2b3c --subnet extranet=subnet-1a2b3c --cluster cls-1a2b3c "
-    "--set appId=1250000000",
-    "--region ap-guangzhou --network vpc-1a2b3c --zone extranet --set availabilityZones=ap-guangzhou-6 "
-    "--set appId=1250000000",
-)
-_register(
-    "huaweicloud",
-    "Huawei Cloud",
-    "--region cn-south-1 --network 1a2b-3c4d --subnet extranet=5e6f-7a8b --cluster 9c0d-1e2f",
-    "--region cn-south-1 --network 1a2b-3c4d --cluster 9c0d-1e2f --context prod --zone extranet",
-)
-_register(
-    "openstack",
-    "OpenStack",
-    "--region RegionOne --network 1a2b-3c4d --subnet extranet=5e6f-7a8b --cluster 9c0d-1e2f",
-    "--region RegionOne --network 1a2b-3c4d --cluster 9c0d-1e2f --zone extranet -o json",
-)
+for _vendor in vendors().values():
+    _register(_vendor)
 
 
 def _wanted(

@@ -14,13 +14,13 @@ from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
 from wecityctl.cli._complete import complete_secret, secrets_of
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
 
 if TYPE_CHECKING:
     from wecityctl.session import Session
 
 app = typer.Typer(help="The city's secret store: values that apps name and nobody writes into files.")
 
-_PREFIX = "tenant/"
 _LONGEST = 64 * 1024
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 Name = Annotated[
@@ -73,8 +73,8 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     session = _session(path)
     kept = SecretStore(open_backend(session.city)).names()
     # What begins so is the city's own: what stacks are given is made with it.
-    wanted = (*needed(session.plan), *(name for name in kept if name.startswith("city/")))
-    missing = [name for name in wanted if name.startswith(_PREFIX) and name not in kept]
+    wanted = (*needed(session.plan), *(name for name in kept if name.startswith(CITY_KEYS)))
+    missing = [name for name in wanted if name.startswith(TENANT_KEYS) and name not in kept]
     if output is Output.JSON:
         unused = [name for name in kept if name not in wanted]
         say_json({"city": session.city.name, "names": list(kept), "missing": missing, "unused": unused})
@@ -82,7 +82,7 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     for name in kept:
         say(name if name in wanted else f"{name}  (no app uses it)")
     for name in missing:
-        say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(_PREFIX)})")
+        say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(TENANT_KEYS)})")
 
 
 @app.command(
@@ -108,7 +108,7 @@ def _session(path: Path) -> Session:
 
 def _key(session: Session, name: str) -> str:
     """The store's own name of `tenant/name`. Raises `ConfigurationError` for a tenant that the city has not."""
-    tenant, _, short = name.removeprefix(_PREFIX).partition("/")
+    tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
     known = [item.name for item in session.city.tenants]
     if not short or tenant not in known:
         raise ConfigurationError(
@@ -121,14 +121,14 @@ def _key(session: Session, name: str) -> str:
             f"{short!r} cannot be a secret's name",
             resolution="use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends",
         )
-    return f"{_PREFIX}{tenant}/{short}"
+    return f"{TENANT_KEYS}{tenant}/{short}"
 
 
 def _unused(session: Session, key: str) -> str:
     """A warning for a secret that no app names, with the nearest name that one does; empty for one that is used."""
     from wecityctl.spec.fields import nearest
 
-    name, used = key.removeprefix(_PREFIX), secrets_of(session.city)
+    name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
     if name in used:
         return ""
     tenant = name.partition("/")[0]

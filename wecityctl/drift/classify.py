@@ -14,8 +14,8 @@ from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 from wecityctl.drift.recorded import Recorded
 from wecityctl.model.findings import Drift, FieldDrift, Finding
+from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import group_of, is_security_label
-from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")

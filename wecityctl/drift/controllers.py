@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from wecityctl.drift import fieldset
 from wecityctl.drift.fieldset import Fields
+from wecityctl.model.vendors import vendors
 
 _MANAGER, _SCHEDULER = "kube-controller-manager", "kube-scheduler"
 
@@ -55,7 +56,8 @@ _OWN: Final[Mapping[tuple[str, str], Fields]] = {
     ("kube-apiserver", "Secret"): _labels("kubernetes.io/legacy-token-last-used"),
     ("kube-apiserver", "CustomResourceDefinition"): {"f:status": {}},
     ("cloud-controller-manager", "Service"): _labels(
-        "service.beta.kubernetes.io/hash", "service.k8s.alibaba/loadbalancer-id"
+        "service.beta.kubernetes.io/hash",
+        *(label for vendor in vendors().values() for label in vendor.balancers.controller_labels),
     ),
     ("cloud-controller-manager", "Node"): {
         "f:metadata": {"f:labels": {}},

@@ -34,11 +34,9 @@ from wecityctl.kube.resource import Object, Objects, ResourceType
 from wecityctl.model.city import City, Expected
 from wecityctl.model.findings import Finding, being_deleted
 from wecityctl.model.kinds import TRAFFIC, gives_or_opens, is_traffic
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
 from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
-from wecityctl.provider.adoption import RETAINED_FOR
 
-CITY_LABEL: Final = f"{LABEL_PREFIX}/city"
 # What the API server and the controllers put into every namespace.
 _DEFAULTS: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 # What other controllers put into every namespace they put into this one too.

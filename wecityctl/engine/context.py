@@ -20,6 +20,7 @@ from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.inputs import Cluster, StackInputs, reach_of, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.model.stacknames import StackName
 from wecityctl.model.waivers import as_of
 from wecityctl.plan import Plan, Stack
 
@@ -212,7 +213,8 @@ class Context:
         found = {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"}
         if stack.layer == "entry":
             for name in self._kept_stacks:
-                if name.split(".")[1:2] == ["tenant"] and name.endswith(f".{stack.cloud}"):
+                kept = StackName.parse(name)
+                if kept.layer == "tenant" and kept.cloud == stack.cloud:
                     found[name] = self._last_tenant_outputs(name)
         return found
 

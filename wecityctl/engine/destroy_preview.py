@@ -21,6 +21,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import RunFinished, RunResult, RunStarted, Sink, StackFinished, StackResult
+from wecityctl.model.stacknames import LAYERS, StackName
 from wecityctl.plan import Plan, make_plan
 
 
@@ -45,7 +46,7 @@ def preview_destroy(
     is_whole = {stack.name for stack in full.stacks} <= set(layers)
     leftovers = removal.left_over(backend.list_stacks(), full) if is_whole else ()
     # Part of a city keeps the secret store and what is left of earlier files.
-    names = [name for name, stack in layers.items() if is_whole or stack.layer != "secrets"]
+    names = [name for name, stack in layers.items() if is_whole or LAYERS[stack.layer].has_program]
     found, unreachable = _found(plan.city.name, backend, clusters, unreachable)
     kept_at = {item.stack: cloud for cloud, each in found.items() for item in each.kept}
     elsewhere = [name for name in kept_at if is_whole and name not in (*names, *leftovers)]
@@ -54,7 +55,7 @@ def preview_destroy(
     results: list[StackResult] = []
     taken: list[TakenDown] = []
     for name in order:
-        cloud = layers[name].cloud if name in layers else kept_at.get(name, name.rpartition(".")[2])
+        cloud = layers[name].cloud if name in layers else kept_at.get(name, StackName.parse(name).cloud)
         cluster, state = clusters.get(cloud), backend.read_state(name)
         whole = with_kept(name, state, found.get(cloud, Found()).kept, cluster) if cluster is not None else state
         result = _of_stack(name, state, whole, cluster, delete_data=delete_data)

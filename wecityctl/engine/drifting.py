@@ -16,7 +16,6 @@ from wecityctl.engine import probe
 from wecityctl.engine.context import Context
 from wecityctl.engine.events_in import is_conflict, name_of, type_of
 from wecityctl.engine.examination import counted, examine_cases, key_of, written_otherwise
-from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.outcome import describe, first_line
 from wecityctl.engine.state import Deployment, StackState, StateResource
@@ -27,6 +26,7 @@ from wecityctl.model import naming
 from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import RESTORES, Finding
 from wecityctl.model.security import SECURITY_KINDS
+from wecityctl.model.stacknames import LAYERS
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
@@ -159,7 +159,7 @@ class DriftControl:
         by_cloud: dict[str, list[str]] = {}
         for name in stacks:
             planned = self._context.stacks[name]
-            if planned.layer not in ("secrets", LANDING) and planned.cloud in self._context.clusters:
+            if LAYERS[planned.layer].needs_cluster and planned.cloud in self._context.clusters:
                 by_cloud.setdefault(planned.cloud, []).append(name)
         for cloud, names in by_cloud.items():
             self._look_at(self._context.clusters[cloud], [name for name in names if name not in self._cases])

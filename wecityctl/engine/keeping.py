@@ -6,7 +6,6 @@ Marks and records are `retained`'s; which resources the engine retains is decide
 from __future__ import annotations
 
 from wecityctl.engine.context import Context
-from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.marks import Found, Retained
 from wecityctl.engine.retained import find, mark, namespaces_of, restored, unmark
 from wecityctl.engine.state import Deployment, StackState
@@ -14,6 +13,7 @@ from wecityctl.engine.takedown import kept_objects, with_kept
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import KeptObject
+from wecityctl.model.stacknames import LAYERS
 
 
 class Keeping:
@@ -116,7 +116,7 @@ class Keeping:
     def cluster(self, stack: str) -> Cluster | None:
         """The stack's cluster; `None` where it has none, or nobody is there to be asked."""
         planned = self._context.stacks.get(stack)
-        if planned is not None and (planned.layer in (LANDING, "secrets") or not planned.cloud):
+        if planned is not None and (not LAYERS[planned.layer].needs_cluster or not planned.cloud):
             return None
         if planned is not None and planned.cloud in self._context.stopped:
             return None

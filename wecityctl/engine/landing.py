@@ -18,6 +18,7 @@ from wecityctl.model.balancers import balancers_of
 from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
 from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
+from wecityctl.model.stacknames import StackName
 from wecityctl.placement import Placement
 
 LAYER: LayerName = "landing"
@@ -28,7 +29,7 @@ DATA = "the cluster with its volumes, buckets, keys"
 
 def is_landing(stack: str) -> bool:
     """Whether a stack is a landing zone, by its name: it may have left the files."""
-    return stack.split(".")[1:2] == [LAYER]
+    return StackName.parse(stack).layer == LAYER
 
 
 def holds_data(state: StackState) -> bool:

@@ -28,6 +28,7 @@ from wecityctl.engine.sdk import lighten
 from wecityctl.engine.wire import Job
 from wecityctl.listeners.callers import OwnCallers, is_served_by
 from wecityctl.model.outputs import Outputs, to_json
+from wecityctl.model.stacknames import StackName
 
 EXPORT = "wecity"
 PROTECTED_TYPES = (
@@ -101,7 +102,7 @@ class Program:
         missing = sorted(self._job.guarded - registered)
         if missing:
             names = ", ".join(urn.rpartition("::")[2] for urn in missing)
-            city = self._job.stack.partition(".")[0]
+            city = StackName.parse(self._job.stack).city
             raise GuardError(f"not deleted without a confirmation: {names}\nto delete them, add --confirm={city}")
 
     def _register_providers(self) -> dict[str, pulumi.ProviderResource]:

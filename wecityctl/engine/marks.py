@@ -14,8 +14,10 @@ from typing import Any
 from wecityctl.engine.events_in import type_of
 from wecityctl.engine.retained_record import RecordError, is_resource, parse
 from wecityctl.kube.resource import meta
+from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import group_of
-from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, applied_by
+from wecityctl.model.stacknames import StackName
+from wecityctl.provider.adoption import applied_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _places(item: Retained) -> Iterable[str]:
 
 def _contradiction(item: Retained, city: str) -> str:
     """In what a mark contradicts the object that it is on; empty for nothing."""
-    if item.stack.partition(".")[0] != city:
+    if StackName.parse(item.stack).city != city:
         return "it names no stack of the city"
     if not is_resource(item.urn):
         return "it names no resource that a stack can have"

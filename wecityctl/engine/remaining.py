@@ -16,6 +16,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
+from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
 
 _MOST_NAMED: Final = 5
@@ -51,7 +52,7 @@ def _clusters(context: Context, results: Mapping[str, StackResult]) -> Iterator[
     known: set[str] = set()
     for name in results:
         planned = context.stacks.get(name)
-        if planned is None or planned.layer in ("secrets", LANDING) or planned.cloud in gone:
+        if planned is None or not LAYERS[planned.layer].needs_cluster or planned.cloud in gone:
             continue
         cluster = context.cluster_of(name)
         if cluster is not None and cluster.identifier not in known:

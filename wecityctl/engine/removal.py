@@ -13,7 +13,8 @@ from wecityctl.engine.resource_types import NAMESPACE, STATEFUL_SET, VOLUME, VOL
 from wecityctl.engine.state import ROOT_TYPE, StackState, StateResource
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.events import StackResult
-from wecityctl.plan import LAYERS, Plan
+from wecityctl.model.stacknames import StackName
+from wecityctl.plan import Plan
 
 _MOST_NAMED = 5
 PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
@@ -40,10 +41,7 @@ def left_over(existing: Iterable[str], full_plan: Plan) -> tuple[str, ...]:
 
 def layer_of(stack: str) -> int:
     """The place of a stack's layer in the order in which layers come up, by its name."""
-    parts = stack.split(".")
-    layer = parts[1] if len(parts) > 1 else ""
-    names: tuple[str, ...] = LAYERS
-    return names.index(layer) if layer in names else len(names)
+    return StackName.parse(stack).rank
 
 
 def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -55,7 +53,7 @@ def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...
     planned = {stack.name: stack for stack in plan.stacks}
 
     def waits(name: str, other: str) -> bool:
-        clouds = {planned[item].cloud if item in planned else _cloud_in(item) for item in (name, other)}
+        clouds = {planned[item].cloud if item in planned else StackName.parse(item).cloud for item in (name, other)}
         # What a stack that has left the files stood on is not known any more.
         is_needed = other not in planned or name in planned[other].depends_on
         return layer_of(other) > layer_of(name) and (is_needed or "" in clouds or len(clouds) == 1)
@@ -64,12 +62,6 @@ def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...
         name: tuple(other for other in names if waits(name, other))
         for name in sorted(names, key=lambda name: -layer_of(name))
     }
-
-
-def _cloud_in(stack: str) -> str:
-    """The cloud in a stack's name, which is its last part; empty for those that have none in it."""
-    parts = stack.split(".")
-    return parts[-1] if len(parts) > 2 else ""
 
 
 def is_protected(resource: StateResource) -> bool:

@@ -18,9 +18,8 @@ from wecityctl.engine.marks import Found, Retained, judge, read
 from wecityctl.engine.resource_types import NAMESPACE
 from wecityctl.engine.state import KUBERNETES_PROVIDER, ROOT_TYPE, Deployment, StackState
 from wecityctl.inputs import Cluster
-from wecityctl.model.naming import PROJECT
+from wecityctl.model.naming import CITY_LABEL, PROJECT, RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import CLOSING_KINDS
-from wecityctl.provider.adoption import CITY, RETAINED_FOR, RETAINED_RECORD
 from wecityctl.provider.state import without_own_record
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> 
             for api_version, kind in kinds:
                 served = await client.resource(api_version, kind)
                 try:
-                    items = await client.list(served, label_selector=f"{CITY}={city}")
+                    items = await client.list(served, label_selector=f"{CITY_LABEL}={city}")
                 except Forbidden:
                     continue
                 found += [item for live in items if (item := read(live)) is not None]

@@ -20,7 +20,6 @@ from wecityctl.engine.fingerprint import tools_digest
 from wecityctl.engine.interrupts import Interrupts
 from wecityctl.engine.jobs import JobMaker
 from wecityctl.engine.keeping import Keeping
-from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.locks import break_dead, is_left_behind
 from wecityctl.engine.loop import Loop
 from wecityctl.engine.options import RunOptions
@@ -44,6 +43,7 @@ from wecityctl.listeners.users import other_users
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
 from wecityctl.model.outputs import EntryOutputs
+from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan, make_plan
 
@@ -324,7 +324,7 @@ class _Runner:
         asked = [
             self._context.inputs(stack, with_secrets=False)
             for stack in self._full_plan.stacks
-            if stack.layer not in ("secrets", LANDING)
+            if LAYERS[stack.layer].needs_cluster
         ]
         for found in engine.forecast(tuple(asked)).values():
             yield from found.urns
@@ -406,7 +406,7 @@ class _Runner:
             asked = [
                 context.inputs(stack, with_secrets=False)
                 for name, stack in context.stacks.items()
-                if stack.layer != "secrets" and (name in changed or context.typed(name) is None)
+                if LAYERS[stack.layer].has_program and (name in changed or context.typed(name) is None)
             ]
             forecasts = engine.forecast(tuple(asked))
             expected = {name: found.urns for name, found in forecasts.items() if not found.error}

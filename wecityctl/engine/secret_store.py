@@ -13,11 +13,11 @@ from shlex import quote
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.certificate_names import ISSUED_PREFIXES
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import stack_name
+from wecityctl.model.naming import TENANT_KEYS, stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
-GIVEN_PREFIX = "tenant/"
+GIVEN_PREFIX = TENANT_KEYS
 BYTES = 32
 
 

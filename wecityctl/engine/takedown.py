@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from wecityctl.engine.landing import DATA, holds_data, is_landing
+from wecityctl.engine.landing import DATA, holds_data
 from wecityctl.engine.live import ask
 from wecityctl.engine.marks import Found, Retained
 from wecityctl.engine.resource_types import NAMESPACE, VOLUME, VOLUME_CLAIM
@@ -19,6 +19,7 @@ from wecityctl.engine.state import ROOT_TYPE, Deployment, StackState, StateResou
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import KeptObject, ResourceChange, StackResult
 from wecityctl.model.security import only_closes
+from wecityctl.model.stacknames import LAYERS, StackName
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -31,14 +32,13 @@ def left_alone(stack: str, state: StackState | None, *, delete_data: bool) -> st
     """Why a `destroy` does not touch a stack at all; empty where it does."""
     if state is None:
         return "does not exist"
-    if delete_data:
+    layer = LAYERS.get(StackName.parse(stack).layer)
+    if delete_data or layer is None or not layer.keeps_data:
         return ""
-    if is_secrets(stack):
+    if not layer.has_program:
         # Volumes that stay are opened with passwords that are in here.
         return "kept with the data; --delete-data deletes it"
-    if is_landing(stack) and holds_data(state):
-        return f"kept with its data ({DATA}); --delete-data deletes it"
-    return ""
+    return f"kept with its data ({DATA}); --delete-data deletes it" if holds_data(state) else ""
 
 
 def untouched(stack: str, why: str, kept: tuple[KeptObject, ...]) -> StackResult:
@@ -48,7 +48,7 @@ def untouched(stack: str, why: str, kept: tuple[KeptObject, ...]) -> StackResult
 
 def is_secrets(stack: str) -> bool:
     """Whether a stack is the secret store, which has no resources, by its name."""
-    return stack.split(".")[1:] == ["secrets"]
+    return StackName.parse(stack).layer == "secrets"
 
 
 def kept_objects(state: StackState, cluster: Cluster | None) -> tuple[KeptObject, ...]:

@@ -36,6 +36,7 @@ from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
 from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
+from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
 
 
@@ -153,7 +154,7 @@ class Forward:
     def is_settled(self, stack: str) -> bool:
         """Whether the engine would find nothing to do in a stack, unless an object of it is gone from the cluster."""
         planned = self._context.stacks[stack]
-        if planned.layer in ("secrets", LANDING):
+        if not LAYERS[planned.layer].needs_cluster:
             return False
         if has_certificates(planned.secrets) and self._context.has_due(planned.secrets):
             return False

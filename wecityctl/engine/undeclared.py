@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from wecityctl.engine import probe
 from wecityctl.engine.context import Context
-from wecityctl.engine.landing import LAYER as LANDING
 from wecityctl.engine.live import ask
 from wecityctl.engine.lost import Registered, is_a_providers, with_their_stacks
 from wecityctl.engine.outcome import describe
@@ -23,6 +22,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, ResourceChange, Sink, StackResult
 from wecityctl.model.findings import Finding
+from wecityctl.model.stacknames import LAYERS
 
 if TYPE_CHECKING:
     from wecityctl.drift.undeclared import Found, Place
@@ -141,7 +141,7 @@ class UndeclaredControl:
         """The clusters of the run's stacks, each once, with the first stack on it."""
         known: set[str] = set()
         for name, stack in self._context.stacks.items():
-            cluster = self._context.cluster_of(name) if stack.layer not in ("secrets", LANDING) else None
+            cluster = self._context.cluster_of(name) if LAYERS[stack.layer].needs_cluster else None
             if name in results and cluster is not None and cluster.identifier not in known:
                 known.add(cluster.identifier)
                 yield cluster, name

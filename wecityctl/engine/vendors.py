@@ -8,112 +8,39 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 
 from wecityctl.engine.home import link_plugin, unlink_plugin
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
 from wecityctl.model.city import Cloud
+from wecityctl.model.vendors import Vendor, vendors
 
 _FOR_NOBODY = frozenset({KUBERNETES_PROVIDER, "pulumi:providers:pulumi"})
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
-    """A vendor's package. `variables` are ways to give credentials, each a set of variables; `files` are where its
-    plug-in looks without any. `settings` is what people are told, in one line."""
-
-    package: str
-    distribution: str
-    module: str
-    variables: tuple[tuple[str, ...], ...]
-    files: tuple[str, ...]
-    settings: str
-
-
-VENDORS: Mapping[str, Vendor] = MappingProxyType(
-    {
-        "alicloud": Vendor(
-            "alicloud",
-            "pulumi-alicloud",
-            "pulumi_alicloud",
-            (
-                ("ALICLOUD_ACCESS_KEY", "ALICLOUD_SECRET_KEY"),
-                ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-                ("ALICLOUD_ECS_ROLE_NAME",),
-                ("ALIBABA_CLOUD_ECS_METADATA",),
-                ("ALICLOUD_PROFILE",),
-                ("ALIBABA_CLOUD_PROFILE",),
-                ("ALICLOUD_SHARED_CREDENTIALS_FILE",),
-                ("ALIBABA_CLOUD_CREDENTIALS_FILE",),
-                ("ALIBABA_CLOUD_CREDENTIALS_URI",),
-            ),
-            (),
-            "ALICLOUD_ACCESS_KEY and ALICLOUD_SECRET_KEY, ALICLOUD_PROFILE, or ALICLOUD_ECS_ROLE_NAME",
-        ),
-        "tencentcloud": Vendor(
-            "tencentcloud",
-            "tencentcloud-iac-pulumi",
-            "tencentcloud_iac_pulumi",
-            (
-                ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"),
-                ("TENCENTCLOUD_CAM_ROLE_NAME",),
-                ("TENCENTCLOUD_PROFILE",),
-                ("TENCENTCLOUD_SHARED_CREDENTIALS_DIR",),
-            ),
-            ("~/.tccli/default.credential",),
-            "TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, TENCENTCLOUD_PROFILE, or TENCENTCLOUD_CAM_ROLE_NAME",
-        ),
-        "huaweicloud": Vendor(
-            "huaweicloud",
-            "pulumi-huaweicloud",
-            "pulumi_huaweicloud",
-            (
-                ("HW_ACCESS_KEY", "HW_SECRET_KEY"),
-                ("HW_SHARED_CONFIG_FILE",),
-                ("HW_AUTH_TOKEN",),
-                ("HW_USER_NAME", "HW_USER_PASSWORD"),
-            ),
-            ("~/.hcloud/config.json",),
-            "HW_ACCESS_KEY and HW_SECRET_KEY, or HW_SHARED_CONFIG_FILE",
-        ),
-        "openstack": Vendor(
-            "openstack",
-            "pulumi-openstack",
-            "pulumi_openstack",
-            (("OS_CLOUD",), ("OS_AUTH_URL",)),
-            (),
-            "OS_CLOUD with a clouds.yaml, or OS_AUTH_URL and the other OS_* variables",
-        ),
-    }
-)
-_CLOUDS_YAML = ("clouds.yaml", "~/.config/openstack/clouds.yaml", "/etc/openstack/clouds.yaml")
-
-
 def vendor_sdk(cloud: Cloud) -> str:
     """The vendor's SDK and its version, as one word of a stack's fingerprint."""
-    vendor = VENDORS[cloud.provider]
-    return f"{vendor.distribution} {sdk_version(vendor)}"
+    vendor = vendors()[cloud.provider]
+    return f"{vendor.sdk.distribution} {sdk_version(vendor)}"
 
 
 def sdk_version(vendor: Vendor) -> str:
     """The version of the vendor's SDK, which is the plug-in's too; empty where it is not installed."""
-    if find_spec(vendor.module) is None:
+    if find_spec(vendor.sdk.module) is None:
         return ""
     try:
         # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
-        return str(_manifest(vendor).get("version") or "").removeprefix("v") or version(vendor.distribution)
+        return str(_manifest(vendor).get("version") or "").removeprefix("v") or version(vendor.sdk.distribution)
     except PackageNotFoundError:
         return ""
 
 
 def _manifest(vendor: Vendor) -> Mapping[str, object]:
     """What the SDK says of its plug-in; empty where it is not installed. Nothing of the SDK is imported."""
-    spec = find_spec(vendor.module)
+    spec = find_spec(vendor.sdk.module)
     if spec is None or not spec.submodule_search_locations:
         return {}
     try:
@@ -134,18 +61,18 @@ def require_for_cloud(cloud: Cloud) -> None:
 
 def lacks(cloud: Cloud) -> tuple[WecityError, ...]:
     """Everything that keeps a landing zone of `cloud` from running here."""
-    vendor = VENDORS[cloud.provider]
+    vendor = vendors()[cloud.provider]
     found: list[WecityError] = []
     wanted = sdk_version(vendor)
     if not wanted:
         found.append(
             ConfigurationError(
-                f"cloud {cloud.name}: the SDK of {cloud.provider} is not installed ({vendor.distribution})",
+                f"cloud {cloud.name}: the SDK of {cloud.provider} is not installed ({vendor.sdk.distribution})",
                 resolution=f"install it: pip install 'wecityctl[{cloud.provider}]'",
             )
         )
     else:
-        found += _plugin_lack(f"cloud {cloud.name}", vendor.package, wanted)
+        found += _plugin_lack(f"cloud {cloud.name}", vendor.provider, wanted)
     if not has_credentials(cloud):
         found.append(_no_credentials(f"cloud {cloud.name}", vendor))
     return tuple(found)
@@ -154,7 +81,7 @@ def lacks(cloud: Cloud) -> tuple[WecityError, ...]:
 def require_for_state(state: StackState, cloud: Cloud | None) -> None:
     """See that what a landing zone has made can be taken down, or read: by the plug-ins that its state names."""
     for package, known in sorted(_packages(state).items()):
-        vendor = VENDORS.get(package)
+        vendor = vendors().get(package)
         wanted = known or (sdk_version(vendor) if vendor is not None else "")
         where = f"cloud {cloud.name}" if cloud is not None else state.stack
         for lack in _plugin_lack(where, package, wanted):
@@ -176,7 +103,7 @@ def _packages(state: StackState) -> dict[str, str]:
 def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ...]:
     from wecityctl.parts import find_vendor_plugin
 
-    server = str(_manifest(VENDORS[package]).get("server") or "") if package in VENDORS else ""
+    server = str(_manifest(vendors()[package]).get("server") or "") if package in vendors() else ""
     found, places = find_vendor_plugin(package, wanted)
     if found is not None:
         link_plugin(package, wanted, found)
@@ -198,20 +125,19 @@ def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ..
 
 def _no_credentials(where: str, vendor: Vendor) -> WecityError:
     return AuthenticationError(
-        f"{where}: there are no credentials for {vendor.package}",
-        resolution=f"set {vendor.settings}",
+        f"{where}: there are no credentials for {vendor.provider}",
+        resolution=f"set {vendor.credentials.hint}",
     )
 
 
 def has_credentials(cloud: Cloud) -> bool:
     """Whether any of the vendor's usual ways to give credentials is used here; not whether they are good."""
-    return _has_credentials(VENDORS[cloud.provider], cloud)
+    return _has_credentials(vendors()[cloud.provider], cloud)
 
 
 def _has_credentials(vendor: Vendor, cloud: Cloud | None) -> bool:
-    if any(all(os.environ.get(name) for name in names) for names in vendor.variables):
+    if any(all(os.environ.get(name) for name in names) for names in vendor.credentials.variables):
         return True
-    if vendor.package == "openstack" and cloud is not None and cloud.openstack.cloud:
-        given = os.environ.get("OS_CLIENT_CONFIG_FILE", "")
-        return any(Path(name).expanduser().is_file() for name in (given, *_CLOUDS_YAML) if name)
-    return any(Path(name).expanduser().is_file() for name in vendor.files)
+    ways = vendor.credentials
+    is_named = cloud is not None and ways.in_named_file(cloud)
+    return any(Path(name).expanduser().is_file() for name in (ways.named_files() if is_named else ways.files))

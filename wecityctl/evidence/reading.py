@@ -18,8 +18,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
 from wecityctl.model.findings import Finding
-from wecityctl.model.naming import FIELD_MANAGER
-from wecityctl.policy.admission import CITY_LABEL
+from wecityctl.model.naming import CITY_LABEL, FIELD_MANAGER
 from wecityctl.policy.enforcers import Key, key_of
 from wecityctl.policy.model import Manifest
 from wecityctl.policy.trials import trial

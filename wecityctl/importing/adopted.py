@@ -9,8 +9,9 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.importing.blocks import with_given
 from wecityctl.importing.document import Imported
 from wecityctl.importing.survey import Classes, Survey
-from wecityctl.importing.vendors import Facts, Vendor
+from wecityctl.importing.vendors import Facts
 from wecityctl.model.city import Cloud, Existing, KubernetesSettings, Network
+from wecityctl.model.vendors import Vendor
 
 # The document must name a zone to be valid; this one is to be replaced.
 _SOME_ZONE = "internet"
@@ -102,17 +103,7 @@ def _with_facts(cloud: Cloud, facts: Facts) -> Cloud:
 
 def _with_settings(cloud: Cloud, given: Mapping[str, str]) -> Cloud:
     """The cloud with settings in its vendor's block."""
-    match cloud.provider:
-        case "openstack":
-            return replace(cloud, openstack=with_given(cloud.openstack, given))
-        case "alicloud":
-            return replace(cloud, alicloud=with_given(cloud.alicloud, given))
-        case "tencentcloud":
-            return replace(cloud, tencentcloud=with_given(cloud.tencentcloud, given))
-        case "huaweicloud":
-            return replace(cloud, huaweicloud=with_given(cloud.huaweicloud, given))
-        case _:
-            return cloud
+    return replace(cloud, settings=with_given(cloud.settings, given))
 
 
 def _classes(wanted: Wanted, survey: Survey) -> KubernetesSettings:

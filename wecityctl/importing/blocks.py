@@ -13,9 +13,13 @@ Block = TypeVar("Block")
 
 def settings_of(block: Any) -> dict[str, Any]:
     """What of a block is not as by default, in the file's writing."""
-    standard = type(block)()
-    names = [item.name for item in fields(block) if getattr(block, item.name) != getattr(standard, item.name)]
-    return {_camel(name): _plain(getattr(block, name)) for name in names}
+    standard = as_written(type(block)())
+    return {name: value for name, value in as_written(block).items() if value != standard[name]}
+
+
+def as_written(value: Any) -> dict[str, Any]:
+    """All fields of a frozen value, in the file's writing."""
+    return {_camel(item.name): _plain(getattr(value, item.name)) for item in fields(value)}
 
 
 def with_given(block: Block, given: Mapping[str, str]) -> Block:

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from wecityctl.errors import ConfigurationError, InvalidCityError, Problem
-from wecityctl.importing.blocks import settings_of
-from wecityctl.model.city import VENDORS, Cloud, Pool
+from wecityctl.importing.blocks import as_written, settings_of
+from wecityctl.model.city import Cloud
 
 SCHEMA_LINE = "# yaml-language-server: $schema=city.schema.json"
 _WIDTH = 118
@@ -37,20 +37,14 @@ def as_mapping(cloud: Cloud) -> dict[str, Any]:
     """The document as plain values, without what is as by default."""
     spec = {
         "provider": cloud.provider,
-        cloud.provider: settings_of(getattr(cloud, cloud.provider)),
+        cloud.provider: settings_of(cloud.settings if cloud.has_landing_zone else getattr(cloud, cloud.provider)),
         "region": cloud.region,
         "network": settings_of(cloud.network),
-        "existing": _present(
-            {
-                "network": cloud.existing.network,
-                "subnets": dict(cloud.existing.subnets),
-                "cluster": cloud.existing.cluster,
-            }
-        ),
+        "existing": settings_of(cloud.existing),
         "zones": list(cloud.zones),
-        "pools": [_pool(pool) for pool in cloud.pools],
+        "pools": [_present(as_written(pool)) for pool in cloud.pools],
     }
-    if cloud.provider in VENDORS:
+    if cloud.has_landing_zone:
         spec["kubernetes"] = settings_of(cloud.kubernetes)
     return {
         "apiVersion": "wecity.dev/v1alpha1",
@@ -65,24 +59,6 @@ def as_text(imported: Imported) -> str:
     text = "\n".join(_lines(imported)) + "\n"
     _check(imported, text)
     return text
-
-
-def _pool(pool: Pool) -> dict[str, Any]:
-    return _present(
-        {
-            "name": pool.name,
-            "architecture": pool.architecture,
-            "nodes": pool.nodes,
-            "cpu": pool.cpu,
-            "memory": pool.memory,
-            "storage": pool.storage,
-            "labels": dict(pool.labels),
-            "accelerators": dict(pool.accelerators),
-            "zones": list(pool.zones),
-            "domestic": pool.domestic,
-            "instanceTypes": list(pool.instance_types),
-        }
-    )
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

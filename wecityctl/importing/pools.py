@@ -12,25 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count, groupby
-from typing import Any
+from typing import Any, cast, get_args
 
 from wecityctl.model.city import Pool
-from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
+from wecityctl.model.vendors import Architecture, vendors
 
 ARCHITECTURE = "kubernetes.io/arch"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
-SIMULATED = f"{LABEL_PREFIX}/simulated"
-# Where vendors and we ourselves write the name of the pool that a node belongs to.
-_POOL_NAMES = (
-    f"{LABEL_PREFIX}/pool",
-    "cce.cloud.com/cce-nodepool",
-    "alibabacloud.com/nodepool-name",
-    "cloud.tencent.com/node-pool-name",
-    "magnum.openstack.org/nodegroup",
-)
+# Where we ourselves and vendors write the name of the pool that a node belongs to.
+_POOL_NAMES = (POOL_LABEL, *(vendor.pool_label for vendor in vendors().values() if vendor.pool_label))
 _OLD_NAMES = {
     ARCHITECTURE: "beta.kubernetes.io/arch",
     INSTANCE_TYPE: "beta.kubernetes.io/instance-type",
@@ -40,7 +34,7 @@ _OLD_NAMES = {
 # Two machines of one kind differ by some MiB of what their firmware keeps; kinds differ by far more.
 _TOLERANCE = Decimal("0.03")
 _ACCELERATOR = re.compile(r"nvidia|gpu|npu|ascend|dcu|mlu|gcu|xpu|tpu|gaudi|fpga", re.IGNORECASE)
-_ARCHITECTURES = ("amd64", "arm64", "loong64")
+_ARCHITECTURES = get_args(Architecture)
 _MEBIBYTE = Decimal(1 << 20)
 
 
@@ -110,7 +104,12 @@ def _reason_to_leave_out(node: Mapping[str, Any]) -> str:
     for taint in spec.get("taints") or ():
         key = str(taint.get("key") or "")
         passing = key.startswith(("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"))
-        if taint.get("effect") != "PreferNoSchedule" and not passing and key != SIMULATED and not _accelerates(key):
+        if (
+            taint.get("effect") != "PreferNoSchedule"
+            and not passing
+            and key != SIMULATED_LABEL
+            and not _accelerates(key)
+        ):
             return f"it has the taint {key}"
     return ""
 
@@ -136,7 +135,7 @@ def _machine(node: Mapping[str, Any]) -> _Machine:
         labels={key: value for key, value in labels.items() if "/" not in key},
         offers=(_amount(allocatable, "cpu"), _amount(allocatable, "memory"), _amount(allocatable, "ephemeral-storage")),
         ready=ready,
-        simulated=labels.get(SIMULATED) == "true",
+        simulated=labels.get(SIMULATED_LABEL) == "true",
     )
 
 
@@ -195,7 +194,7 @@ def _pool(name: str, group: list[_Machine]) -> Pool:
     cpu, memory, storage = (min(amounts) for amounts in zip(*(machine.offers for machine in group), strict=True))
     return Pool(
         name=name,
-        architecture=first.architecture,
+        architecture=cast(Architecture, first.architecture),
         nodes=len(group),
         cpu=format_cpu(cpu.quantize(Decimal("0.001"), rounding="ROUND_FLOOR")),
         memory=format_bytes(memory // _MEBIBYTE * _MEBIBYTE),

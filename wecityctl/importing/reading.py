@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.importing.adopted import Named
 from wecityctl.importing.offers import compare
-from wecityctl.importing.vendors import Facts, Kind, Vendor
-from wecityctl.model.city import Cloud, ProviderKind
+from wecityctl.importing.vendors import Facts
+from wecityctl.model.city import Cloud
+from wecityctl.model.discovery import Kind, discovery_of
 from wecityctl.model.offers import Comparison
+from wecityctl.model.vendors import Vendor, vendors
 
 if TYPE_CHECKING:
     from wecityctl.importing.plugin import Plugin
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
 def lacks(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
     """What keeps the plug-in from reading here – SDK, plug-in, credentials –, each with how to bring it."""
-    from wecityctl.engine import vendors
+    from wecityctl.engine import vendors as needs
 
-    return vendors.lacks(Cloud(name, vendor.provider, ()))
+    return needs.lacks(Cloud(name, vendor.provider, ()))
 
 
 def read(vendor: Vendor, named: Named) -> Facts:
@@ -28,18 +30,19 @@ def read(vendor: Vendor, named: Named) -> Facts:
     `DeploymentError` for what the vendor refuses to show."""
     from wecityctl.importing.plugin import started
 
+    kinds = discovery_of(vendor.provider)
     with started(_program(vendor.provider), vendor.provider, {"region": named.region}) as plugin:
-        network = _found(plugin, vendor, vendor.network, named.network, named)
+        network = _found(plugin, vendor, kinds.network, named.network, named)
         subnets = {
-            zone: _found(plugin, vendor, vendor.subnet, identifier, named) for zone, identifier in named.subnets.items()
+            zone: _found(plugin, vendor, kinds.subnet, identifier, named) for zone, identifier in named.subnets.items()
         }
-        cluster = _found(plugin, vendor, vendor.cluster, named.cluster, named) if named.cluster else {}
-    places = [_text(item, vendor.subnet.availability_zone) for item in subnets.values()]
+        cluster = _found(plugin, vendor, kinds.cluster, named.cluster, named) if named.cluster else {}
+    places = [_text(item, kinds.subnet.availability_zone) for item in subnets.values()]
     return Facts(
-        cidr=_text(network, vendor.network.cidr),
-        ranges={zone: cidr for zone, item in subnets.items() if (cidr := _text(item, vendor.subnet.cidr))},
+        cidr=_text(network, kinds.network.cidr),
+        ranges={zone: cidr for zone, item in subnets.items() if (cidr := _text(item, kinds.subnet.cidr))},
         availability_zones=tuple(dict.fromkeys(place for place in places if place)),
-        version=_text(cluster, vendor.cluster.version),
+        version=_text(cluster, kinds.cluster.version),
     )
 
 
@@ -47,17 +50,16 @@ def compare_offers(cloud: Cloud) -> Comparison:
     """Ask a cloud's vendor for what it offers, and compare. Raises `DeploymentError` where it refuses."""
     from wecityctl.importing.plugin import started
 
-    settings = {"region": cloud.region, "cloud": cloud.openstack.cloud if cloud.provider == "openstack" else ""}
-    given = {name: value for name, value in settings.items() if value}
+    given = {name: value for name, value in discovery_of(cloud.provider).provider(cloud).items() if value}
     with started(_program(cloud.provider), cloud.provider, given) as plugin:
         return compare(cloud, plugin)
 
 
-def _program(provider: ProviderKind) -> Path:
-    from wecityctl.engine.vendors import VENDORS, sdk_version
+def _program(provider: str) -> Path:
+    from wecityctl.engine.vendors import sdk_version
     from wecityctl.parts import find_vendor_plugin
 
-    found, _ = find_vendor_plugin(provider, sdk_version(VENDORS[provider]))
+    found, _ = find_vendor_plugin(provider, sdk_version(vendors()[provider]))
     assert found is not None, "lacks() was not asked"
     return found
 

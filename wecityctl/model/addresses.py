@@ -48,20 +48,9 @@ def is_no_access_list(ranges: Iterable[str]) -> bool:
     return sum(found.num_addresses for found in callers) > _MOST_CALLERS
 
 
-def availability_zones(cloud: Cloud) -> tuple[str, ...]:
-    """The availability zones that the cloud's file names, the first for what needs one only."""
-    if cloud.provider == "alicloud":
-        return cloud.alicloud.availability_zones
-    if cloud.provider == "tencentcloud":
-        return cloud.tencentcloud.availability_zones
-    if cloud.provider == "huaweicloud":
-        return cloud.huaweicloud.availability_zones
-    return (cloud.openstack.availability_zone,) if cloud.openstack.availability_zone else ()
-
-
 def has_zonal_subnets(cloud: Cloud) -> bool:
     """Whether the vendor ties a subnet to one availability zone."""
-    return cloud.provider in ("alicloud", "tencentcloud")
+    return cloud.vendor is not None and cloud.vendor.zonal_subnets
 
 
 def subnet_ranges(cloud: Cloud) -> tuple[SubnetRange, ...]:
@@ -69,7 +58,7 @@ def subnet_ranges(cloud: Cloud) -> tuple[SubnetRange, ...]:
 
     Raises `NoSpaceError` when they do not fit and `ValueError` for a range that is none.
     """
-    places = availability_zones(cloud)[:QUARTERS] if has_zonal_subnets(cloud) else ()
+    places = cloud.settings.places[:QUARTERS] if has_zonal_subnets(cloud) else ()
     by_place = [zone_ranges(cloud.network, cloud.zones, quarter) for quarter in range(max(1, len(places)))]
     return tuple(
         SubnetRange(zone, place, ranges[zone])

@@ -7,11 +7,9 @@ platforms and zones alone: no app that comes or goes changes a landing zone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from wecityctl.model.city import City, ProviderKind
+from wecityctl.model.city import City
 from wecityctl.model.entries import EntryPoint, gateway_of, main_zones
 
 # What a zone of these kinds serves is for people, who come from outside the cluster.
@@ -25,19 +23,6 @@ class Balancer:
 
     zone: str
     public: bool
-
-
-# The annotation by which a Service names a balancer that is there already. Sources: ACK, "Use annotations to configure
-# CLB instances"; TKE, "Service annotations"; CCE, "Configuring advanced load balancing functions using annotations";
-# cloud-provider-openstack, "Exposing applications using services of LoadBalancer type".
-BALANCER_ANNOTATIONS: Mapping[ProviderKind, str] = MappingProxyType(
-    {
-        "alicloud": "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id",
-        "tencentcloud": "service.kubernetes.io/tke-existed-lbid",
-        "huaweicloud": "kubernetes.io/elb.id",
-        "openstack": "loadbalancer.openstack.org/load-balancer-id",
-    }
-)
 
 
 def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balancer, ...]:
@@ -68,24 +53,3 @@ def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balance
 def balancer_of(city: City, cloud_name: str, entry: EntryPoint) -> Balancer | None:
     """The balancer of an entry point on the cloud of all entry points, if it has one."""
     return next((item for item in balancers_of(city, cloud_name, cloud_name) if item.zone in entry.zones), None)
-
-
-def service_annotations(provider: ProviderKind, *, public: bool) -> dict[str, str]:
-    """What a Service says beside the balancer's identifier, so that the controller uses it as it is."""
-    match provider:
-        case "alicloud":
-            # Without the first the controller leaves listeners of a balancer that is not its own alone.
-            return {
-                "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-force-override-listeners": "true",
-                "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": "internet"
-                if public
-                else "intranet",
-            }
-        case "huaweicloud":
-            # A dedicated balancer.
-            return {"kubernetes.io/elb.class": "performance"}
-        case "openstack":
-            # The floating address is the landing zone's: the controller makes none of its own.
-            return {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
-        case _:
-            return {}

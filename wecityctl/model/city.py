@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, TypeVar
 
-from wecityctl.model.vendors import AlicloudSettings, HuaweiCloudSettings, OpenStackSettings, TencentCloudSettings
+from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
 ImageSource = Literal["upstream", "built"]
-ProviderKind = Literal["local", "kubernetes", "openstack", "alicloud", "tencentcloud", "huaweicloud"]
+# `local`, `kubernetes`, or a vendor: `wecityctl.model.vendors.providers()` has them all.
+ProviderKind = str
 KubernetesProvider = Literal["auto", "builtin", "official"]
 NodeKind = Literal["real", "simulated"]
 PlatformName = Literal["application", "data", "ai", "operations"]
@@ -24,6 +26,9 @@ Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
+# By how much the resources of a capability grow with its size.
+SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
+Settings = TypeVar("Settings", bound=VendorSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ class Pool:
     """
 
     name: str
-    architecture: str
+    architecture: Architecture
     nodes: int
     cpu: str
     memory: str
@@ -241,9 +246,6 @@ class PublicApi:
     allow_from: tuple[str, ...] = ()
 
 
-VENDORS: tuple[ProviderKind, ...] = ("openstack", "alicloud", "tencentcloud", "huaweicloud")
-
-
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a cloud's owner puts there by himself: objects of a kind (`group` is empty for the core group) whose names
@@ -261,7 +263,8 @@ class Expected:
 @dataclass(frozen=True, slots=True)
 class Cloud:
     """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone. `balancers`
-    names the zones whose entry points get a load balancer; `None`: those that people reach."""
+    names the zones whose entry points get a load balancer; `None`: those that people reach. `settings` are the
+    vendor's, by default those of an empty block; they mean nothing on a cloud that is no vendor's."""
 
     name: str
     provider: ProviderKind
@@ -278,15 +281,30 @@ class Cloud:
     public_api: PublicApi = PublicApi()
     balancers: tuple[str, ...] | None = None
     expected: tuple[Expected, ...] = ()
-    openstack: OpenStackSettings = field(default_factory=OpenStackSettings)
-    alicloud: AlicloudSettings = field(default_factory=AlicloudSettings)
-    tencentcloud: TencentCloudSettings = field(default_factory=TencentCloudSettings)
-    huaweicloud: HuaweiCloudSettings = field(default_factory=HuaweiCloudSettings)
+    settings: VendorSettings = field(default_factory=VendorSettings)
+
+    def __post_init__(self) -> None:
+        vendor = self.vendor
+        if vendor is not None and type(self.settings) is VendorSettings:
+            object.__setattr__(self, "settings", vendor.settings())
+        elif vendor is not None and not isinstance(self.settings, vendor.settings):
+            raise TypeError(f"{type(self.settings).__name__} are no settings of {self.provider}")
+
+    @property
+    def vendor(self) -> Vendor | None:
+        """The vendor of the cloud; `None` for an embedded cloud and for an existing cluster."""
+        return vendors().get(self.provider)
 
     @property
     def has_landing_zone(self) -> bool:
         """Whether the cloud's cluster is made, or found, by a landing zone of a vendor."""
-        return self.provider in VENDORS
+        return self.provider in vendors()
+
+    def settings_as(self, kind: type[Settings]) -> Settings:
+        """The settings as those of a vendor. Raises `TypeError` on another vendor's cloud."""
+        if not isinstance(self.settings, kind):
+            raise TypeError(f"cloud {self.name} has no {kind.__name__}")
+        return self.settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ GATEWAY = "gateway"
 # The Service that leads to a gateway's pods from outside.
 ENTRY_SERVICE = "entry"
 # How the names of those values of the secret store begin that the city's own authority issues.
-ISSUED_PREFIX = "entry/"
+ISSUED_PREFIX = naming.ENTRY_KEYS
 # The certificates of the city's own authority, in the secret store beside what it issues.
 AUTHORITY_KEY = naming.secret_key("entry", "authority")
 

@@ -13,10 +13,37 @@ PROJECT = "wecity"
 FIELD_MANAGER = "wecityctl"
 LABEL_PREFIX = "wecity.dev"
 MANAGED_BY = "wecityctl"
+
+# Labels of ours, on objects, namespaces, pods and nodes.
+CITY_LABEL = f"{LABEL_PREFIX}/city"
+TENANT_LABEL = f"{LABEL_PREFIX}/tenant"
+ZONE_LABEL = f"{LABEL_PREFIX}/zone"
+PLATFORM_LABEL = f"{LABEL_PREFIX}/platform"
+DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
+POOL_LABEL = f"{LABEL_PREFIX}/pool"
+DOMESTIC_LABEL = f"{LABEL_PREFIX}/domestic"
+# On nodes, "true" or "false"; also the key of simulated nodes' taint.
+SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"
+# Annotations of ours. On a live object: the URN of the resource that may adopt it; `destroy` sets it on what it
+# retains, and people may too. Beside it, where `destroy` set it: the resource's record, with which it can be put back
+# into a state.
+RETAINED_FOR = f"{LABEL_PREFIX}/retained-for"
+RETAINED_RECORD = f"{LABEL_PREFIX}/retained-record"
+# Kubernetes' recommended labels.
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+VERSION_LABEL = "app.kubernetes.io/version"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+
 # In the environment of an update in a stack's history: whose token of a state server it was.
 WHO = "wecity.who"
 # The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
 DIGEST_KEY = "city/digest-key"
+# How the names of values in the secret store begin, by whose they are: the city's own, what tenants' people have set,
+# certificates of entry points and of services.
+CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
@@ -83,6 +110,21 @@ def secret_key(*parts: str) -> str:
     return "/".join(parts)
 
 
+def binding_key(tenant: str, app: str, alias: str) -> str:
+    """The password with which an app uses a capability."""
+    return secret_key("binding", tenant, app, alias)
+
+
+def admin_key(capability: str) -> str:
+    """The password of a capability's administrator."""
+    return secret_key("capability", capability, "admin")
+
+
+def tenant_key(tenant: str, name: str) -> str:
+    """A value that a tenant's people have set under a name of their own."""
+    return secret_key("tenant", tenant, name)
+
+
 def label_value(text: str) -> str:
     """`text` as a label value; what does not fit the syntax is replaced by a digest."""
     return text if not text or _LABEL_VALUE.match(text) else f"x-{digest(text)}"
@@ -93,12 +135,12 @@ def standard_labels(
 ) -> dict[str, str]:
     """The recommended Kubernetes labels and ours; empty values are left out."""
     labels = {
-        "app.kubernetes.io/name": label_value(name),
-        "app.kubernetes.io/instance": label_value(instance or name),
-        "app.kubernetes.io/version": label_value(version),
-        "app.kubernetes.io/component": label_value(component),
-        "app.kubernetes.io/part-of": label_value(part_of),
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        f"{LABEL_PREFIX}/city": city,
+        NAME_LABEL: label_value(name),
+        INSTANCE_LABEL: label_value(instance or name),
+        VERSION_LABEL: label_value(version),
+        COMPONENT_LABEL: label_value(component),
+        PART_OF_LABEL: label_value(part_of),
+        MANAGED_BY_LABEL: MANAGED_BY,
+        CITY_LABEL: city,
     }
     return {key: value for key, value in labels.items() if value}

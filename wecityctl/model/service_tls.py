@@ -12,7 +12,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability
 
 # How the names of those values of the secret store begin that the authority for capabilities issues.
-SERVICE_PREFIX = "service/"
+SERVICE_PREFIX = naming.SERVICE_KEYS
 # The certificates of that authority, which everybody who connects checks a server's with.
 SERVICE_AUTHORITY_KEY = naming.secret_key("service", "authority")
 

@@ -10,6 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.vendors import vendors
 from wecityctl.parts.model import Artifact, Binary, CBuild, Part, Platform, SystemPart, VersionRange
 
 PULUMI_VERSION = "v3.259.0"
@@ -26,10 +27,7 @@ KUBERNETES_PLUGIN = "kubernetes-plugin"
 KUBERNETES_PLUGIN_BINARY = "pulumi-resource-kubernetes"
 KUBERNETES_PLUGIN_RANGE = VersionRange("4.28.0", "5")
 # The versions of the SDKs that the extras of the same names install: a plug-in serves its own SDK.
-VENDOR_VERSIONS = MappingProxyType(
-    {"alicloud": "v4.0.0", "openstack": "v5.5.3", "tencentcloud": "v0.2.3", "huaweicloud": "v0.0.12"}
-)
-_VENDOR_OWNERS = MappingProxyType({"tencentcloud": "tencentcloudstack", "huaweicloud": "huaweicloud"})
+VENDOR_VERSIONS = MappingProxyType({name: f"v{vendor.sdk.version}" for name, vendor in vendors().items()})
 
 
 def _github(repository: str, version: str, file: str) -> str:
@@ -60,7 +58,7 @@ def vendor_part_name(package: str) -> str:
 def _vendor_plugin(target: Platform, package: str) -> tuple[Artifact, ...]:
     version, program = VENDOR_VERSIONS[package], f"pulumi-resource-{package}"
     file = f"{program}-{version}-{target.os}-{target.arch}.tar.gz"
-    owner = _VENDOR_OWNERS.get(package)
+    owner = vendors()[package].sdk.publisher
     url = (
         _github(f"{owner}/pulumi-{package}", version, file)
         if owner

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, Capability, City, Component, PlacementRules
+from wecityctl.model.city import SIZE_FACTORS, App, Capability, City, Component, PlacementRules
 from wecityctl.model.entries import GATEWAY, entry_points
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
 
 CPU, MEMORY, STORAGE = "cpu", "memory", "storage"
 _UNITS = {CPU: Decimal("0.001"), MEMORY: Decimal(1024), STORAGE: Decimal(1024)}
-_STEPS = {"small": 1, "medium": 4, "large": 16}
 Amounts = Mapping[str, int]
 
 
@@ -91,7 +90,7 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
             source = Source("Platform", platform.name, ("spec", "capabilities", index))
-            step, replicas = _STEPS[item.size], item.replicas or 1
+            step, replicas = SIZE_FACTORS[item.size], item.replicas or 1
             if item.type == GATEWAY:
                 replicas *= entries
             one = {CPU: read(CPU, kind.cpu) * step, MEMORY: read(MEMORY, kind.memory) * step}

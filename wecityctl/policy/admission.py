@@ -17,13 +17,8 @@ from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import City, Waiver
+from wecityctl.model.naming import CITY_LABEL, NAME_LABEL, PART_OF_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.model import Manifest, Rule
-
-CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
-TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
-ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
-NAME_LABEL = "app.kubernetes.io/name"
-PART_OF_LABEL = "app.kubernetes.io/part-of"
 
 # A resource that no server serves, made for RBAC alone: who may `manage` or `fence` a city is who its cluster says.
 GUARDED_GROUP = naming.LABEL_PREFIX

@@ -1,101 +1,67 @@
-"""The recorded resources of landing zones, by cloud, and what of theirs a rule has to read: tokens and inputs of the
-vendors' SDKs, in one place.
+"""The recorded resources of landing zones, by cloud, and what of theirs a rule has to read, by what each vendor's
+folder says of its SDK.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network
 from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.addresses import PRIVATE, is_no_access_list
-from wecityctl.model.city import VENDORS, Cloud
+from wecityctl.model.addresses import is_no_access_list
+from wecityctl.model.city import Cloud
+from wecityctl.model.stacknames import StackName
+from wecityctl.model.vendors import vendors
 from wecityctl.policy.model import Posture
+from wecityctl.policy.vendors import PUBLIC_API, PUBLIC_BALANCER, Audit, audit_of
 
-# Alibaba makes a NAT gateway and a public API server where nothing is said.
-_ON_BY_DEFAULT = "alicloud:cs/managedKubernetes:ManagedKubernetes"
-
-_TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
-_ENDPOINT = "tencentcloud:Kubernetes/clusterEndpoint:ClusterEndpoint"
-
-PUBLIC_RESOURCES: Mapping[str, str] = {
-    "alicloud:ecs/eipAddress:EipAddress": "a public address",
-    "alicloud:vpc/natGateway:NatGateway": "a NAT gateway",
-    "tencentcloud:Eip/instance:Instance": "a public address",
-    "tencentcloud:Nat/gateway:Gateway": "a NAT gateway",
-    "huaweicloud:Vpc/eip:Eip": "a public address",
-    "huaweicloud:Nat/gateway:Gateway": "a NAT gateway",
-    "openstack:networking/floatingIp:FloatingIp": "a floating address",
-}
-# Inputs whose value makes something public, and what that is.
-_PUBLIC_INPUTS: tuple[tuple[str, str, str], ...] = (
-    (_ENDPOINT, "clusterInternet", "a public API endpoint"),
-    ("huaweicloud:Cce/cluster:Cluster", "eip", "a public API endpoint"),
-    ("huaweicloud:DedicatedElb/loadbalancer:Loadbalancer", "ipv4EipId", "a public load balancer"),
-    ("openstack:networking/router:Router", "externalNetworkId", "a router to the outside"),
-    (_TEMPLATE, "floatingIpEnabled", "floating addresses for nodes"),
-    ("openstack:containerinfra/cluster:Cluster", "floatingIpEnabled", "floating addresses for nodes"),
-)
-# The input of a balancer that says where it answers, and the values that mean the internet.
-_BALANCER_INPUTS: Mapping[str, str] = {
-    "alicloud:slb/applicationLoadBalancer:ApplicationLoadBalancer": "addressType",
-    "tencentcloud:Clb/instance:Instance": "networkType",
-}
-_PUBLIC_BALANCERS = ("internet", "OPEN")
 # How the names of balancers begin; the zone follows.
 BALANCER = "balancer-"
-_PUBLIC_ADDRESS_FLAGS = ("publicIpAssigned", "internetMaxBandwidthOut")
 
-CLUSTERS = (
-    "alicloud:cs/managedKubernetes:ManagedKubernetes",
-    "tencentcloud:Kubernetes/cluster:Cluster",
-    "huaweicloud:Cce/cluster:Cluster",
-    "openstack:containerinfra/cluster:Cluster",
-)
-BUCKETS = (
-    "alicloud:oss/bucket:Bucket",
-    "tencentcloud:Cos/bucket:Bucket",
-    "huaweicloud:Obs/bucket:Bucket",
-    "openstack:objectstorage/container:Container",
-)
-KEYS = (
-    "alicloud:kms/key:Key",
-    "tencentcloud:Kms/key:Key",
-    "huaweicloud:Dew/key:Key",
-    "openstack:keymanager/secretV1:SecretV1",
-)
+
+def is_cluster(item: RecordedResource) -> bool:
+    """Whether the resource is a vendor's managed cluster."""
+    return (audit := audit_of(item)) is not None and item.type == audit.cluster
+
+
+def is_bucket(item: RecordedResource) -> bool:
+    """Whether the resource is a vendor's bucket."""
+    return (audit := audit_of(item)) is not None and item.type == audit.bucket
+
+
+def is_key(item: RecordedResource) -> bool:
+    """Whether the resource is a key of a vendor's key management."""
+    return (audit := audit_of(item)) is not None and item.type == audit.key
 
 
 def landing_zones(posture: Posture) -> Iterator[tuple[Cloud, Recording]]:
     """The clouds that begin with a landing zone, each with its recording."""
-    suffixes = {f".landing.{cloud.name}": cloud for cloud in posture.city.clouds if cloud.provider in VENDORS}
+    clouds = {cloud.name: cloud for cloud in posture.city.clouds if cloud.has_landing_zone}
     for recording in posture.recordings:
-        cloud = next((cloud for suffix, cloud in suffixes.items() if recording.stack.endswith(suffix)), None)
-        if cloud is not None:
-            yield cloud, recording
+        stack = StackName.parse(recording.stack)
+        if stack.layer == "landing" and stack.cloud in clouds:
+            yield clouds[stack.cloud], recording
 
 
 def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]:
     """What of a landing zone the internet can reach, or is reached through: the resource and what it is."""
     for item in recording.resources:
-        if item.type in PUBLIC_RESOURCES:
-            yield item, PUBLIC_RESOURCES[item.type]
-        for token, name, what in _PUBLIC_INPUTS:
-            if item.type == token and item.inputs.get(name):
-                yield item, what
-        if item.inputs.get(_BALANCER_INPUTS.get(item.type, "")) in _PUBLIC_BALANCERS:
-            yield item, "a public load balancer"
-        if item.type == _ON_BY_DEFAULT:
-            if item.inputs.get("newNatGateway") is not False:
-                yield item, "a NAT gateway"
-            if item.inputs.get("slbInternetEnabled") is not False:
-                yield item, "a public API endpoint"
-        if item.type == _TEMPLATE and _labels_of(item).get("master_lb_floating_ip_enabled") == "true":
-            yield item, "a public API endpoint"
-        scaling = item.inputs.get("autoScalingConfig")
-        if isinstance(scaling, Mapping) and any(scaling.get(flag) for flag in _PUBLIC_ADDRESS_FLAGS):
-            yield item, "public addresses for nodes"
+        audit = audit_of(item)
+        if audit is not None:
+            yield from ((item, what) for what in _public_parts(audit, item))
+
+
+def _public_parts(audit: Audit, item: RecordedResource) -> Iterator[str]:
+    if item.type in audit.public_resources:
+        yield audit.public_resources[item.type]
+    for token, name, what in audit.public_inputs:
+        if item.type == token and item.inputs.get(name):
+            yield what
+    if audit.balancer is not None:
+        token, name, public = audit.balancer
+        if item.type == token and item.inputs.get(name) == public:
+            yield PUBLIC_BALANCER
+    yield from audit.is_public(item)
 
 
 def balanced_zone(item: RecordedResource) -> str:
@@ -104,51 +70,20 @@ def balanced_zone(item: RecordedResource) -> str:
 
 
 def is_public_endpoint(what: str) -> bool:
-    return what == "a public API endpoint"
+    return what == PUBLIC_API
 
 
 def is_open_to_all(recording: Recording, endpoint: RecordedResource) -> bool:
     """Whether a public API endpoint has no access list, or one that is too wide to be one."""
-    allowed = _access_list(recording, endpoint)
+    audit = audit_of(endpoint)
+    allowed = audit.access_list(recording, endpoint) if audit is not None else ()
     return not allowed or is_no_access_list(allowed)
-
-
-def _access_list(recording: Recording, endpoint: RecordedResource) -> tuple[str, ...]:
-    """The ranges outside that may reach a public API endpoint; none where nothing says so."""
-    if endpoint.type == _TEMPLATE:
-        given = str(_labels_of(endpoint).get("master_lb_allowed_cidrs") or "").split(",")
-        return tuple(cidr for cidr in given if cidr and not _is_inside(cidr))
-    if endpoint.type != _ENDPOINT:
-        return ()
-    group = endpoint.inputs.get("clusterInternetSecurityGroup")
-    rules = (item for item in recording.resources if group and item.inputs.get("securityGroupId") == group)
-    return tuple(str(rule.get("cidrBlock")) for item in rules for rule in item.inputs.get("ingresses") or ())
-
-
-def _is_inside(cidr: str) -> bool:
-    """Whether no caller on the internet comes from there."""
-    return any(IPv4Network(cidr, strict=False).subnet_of(private) for private in PRIVATE)
-
-
-def _labels_of(template: RecordedResource) -> Mapping[str, Any]:
-    labels = template.inputs.get("labels")
-    return labels if isinstance(labels, Mapping) else {}
 
 
 def keeps_secrets_encrypted(recording: Recording, cluster: RecordedResource) -> bool:
     """Whether the cluster's own store is encrypted with a key."""
-    match cluster.type.partition(":")[0]:
-        case "alicloud":
-            return (
-                _is_set(cluster.inputs, "encryptionProviderKey") and cluster.inputs.get("disableEncryption") is not True
-            )
-        case "tencentcloud":
-            token = "tencentcloud:Kubernetes/encryptionProtection:EncryptionProtection"  # noqa: S105 - a type token
-            return any(item.type == token for item in recording.resources)
-        case "huaweicloud":
-            return _is_set(cluster.inputs, "encryptionConfig") or _is_set(cluster.inputs, "kmsKeyId")
-        case _:
-            return False
+    audit = audit_of(cluster)
+    return audit is not None and audit.encrypts_secrets(recording, cluster)
 
 
 def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> bool:
@@ -163,8 +98,9 @@ def keeps_volumes_encrypted(storage_class: RecordedResource) -> bool:
     """Whether a StorageClass says that its volumes are encrypted, in the parameters of its vendor's driver. Of Cinder's
     types a name is all that can be seen."""
     parameters = storage_class.inputs.get("parameters") or {}
-    cinder = storage_class.inputs.get("provisioner") == "cinder.csi.openstack.org"
-    return (cinder and _is_set(parameters, "type")) or any(
+    driver = storage_class.inputs.get("provisioner")
+    names = {vendor.volumes.encrypted_by for vendor in vendors().values() if vendor.volumes.driver == driver}
+    return any(_is_set(parameters, name) for name in names) or any(
         ("crypt-key-id" in name and bool(value))
         or (name.lower() in ("encrypted", "encrypt") and str(value).lower() in ("true", "encrypt"))
         for name, value in parameters.items()

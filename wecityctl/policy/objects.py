@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model import naming
+from wecityctl.model.naming import DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
+from wecityctl.model.stacknames import StackName
 from wecityctl.policy.model import Posture
 
-DATA_CLASS_LABEL = f"{naming.LABEL_PREFIX}/data-class"
-ZONE_LABEL = f"{naming.LABEL_PREFIX}/zone"
-CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
-TENANT_LABEL = f"{naming.LABEL_PREFIX}/tenant"
 WORKLOADS = (
     *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
     *("Job", "CronJob", "Pod"),
@@ -71,15 +68,15 @@ def subject_of(item: RecordedResource) -> str:
 
 
 def cloud_of(posture: Posture, recording: Recording) -> str:
-    """The cloud that a stack is for: the last part of its name, except for the entry point's."""
-    last = recording.stack.rsplit(".", 1)[-1]
-    return last if any(cloud.name == last for cloud in posture.city.clouds) else posture.placement.entry
+    """The cloud that a stack is for: the one in its name, except for the entry point's."""
+    named = StackName.parse(recording.stack).cloud
+    return named if any(cloud.name == named for cloud in posture.city.clouds) else posture.placement.entry
 
 
 def source_of(posture: Posture, item: RecordedResource) -> Source:
     """The app or capability that an object belongs to, by its labels; else the object itself."""
     labels = labels_of(item)
-    owner, name = labels.get("app.kubernetes.io/part-of", ""), labels.get("app.kubernetes.io/name", "")
+    owner, name = labels.get(PART_OF_LABEL, ""), labels.get(NAME_LABEL, "")
     if DATA_CLASS_LABEL in labels:
         return Source(f"{owner}/{name}", ("App", f"{owner}/{name}"), ("metadata", "name"))
     for platform in posture.city.platforms:

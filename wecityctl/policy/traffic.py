@@ -12,19 +12,12 @@ from typing import Any, Literal
 
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
+from wecityctl.model.naming import CITY_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.model import Posture
-from wecityctl.policy.objects import (
-    CITY_LABEL,
-    TENANT_LABEL,
-    ZONE_LABEL,
-    cloud_of,
-    labels_of,
-    name_of,
-    namespace_of,
-)
+from wecityctl.policy.objects import cloud_of, labels_of, name_of, namespace_of
 
 Direction = Literal["ingress", "egress"]
-NAME_LABEL = "kubernetes.io/metadata.name"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 # A range this wide is not somebody's address but the world.
 WORLD_BITS = 8
 UNNUMBERED = -1
@@ -76,7 +69,7 @@ class Namespaces:
             self.add(f"({zone.name}, tenant)", {**labels, TENANT_LABEL: ""})
 
     def add(self, name: str, labels: Mapping[str, str]) -> None:
-        known = {NAME_LABEL: name, **labels}
+        known = {NAMESPACE_LABEL: name, **labels}
         self._labels[name] = known
         for pair in known.items():
             self._by_label.setdefault(pair, set()).add(name)
@@ -96,7 +89,7 @@ class Namespaces:
 
     def selects(self, selector: Mapping[str, Any], name: str) -> bool:
         """Whether `selector` selects the namespace of that name; one that is not recorded has its name alone."""
-        return _fits(self._labels.get(name, {NAME_LABEL: name}), selector)
+        return _fits(self._labels.get(name, {NAMESPACE_LABEL: name}), selector)
 
     def _candidates(self, selector: Mapping[str, Any]) -> Iterable[str]:
         """Those that have the rarest of the labels asked for; the rest need not be looked at."""
@@ -175,7 +168,7 @@ def is_name_server(peer: Mapping[str, Any]) -> bool:
     """Whether the peer is the cluster's DNS, which is nobody's zone and everybody's need."""
     namespace = (peer.get("namespaceSelector") or {}).get("matchLabels") or {}
     pods = (peer.get("podSelector") or {}).get("matchLabels") or {}
-    return namespace.get(NAME_LABEL) == "kube-system" and pods.get("k8s-app") == "kube-dns"
+    return namespace.get(NAMESPACE_LABEL) == "kube-system" and pods.get("k8s-app") == "kube-dns"
 
 
 def _words(peer: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wecityctl.model.city import City
-from wecityctl.policy.admission import ZONE_LABEL
+from wecityctl.model.naming import NAME_LABEL, ZONE_LABEL
 from wecityctl.policy.model import Manifest
 from wecityctl.policy.rules.extranet_exposure import extranets
 
@@ -61,7 +61,7 @@ def _deployment(namespace: str, pod: Mapping[str, Any], **container: Any) -> Man
         "containers": [{"name": "trial", "securityContext": security, **container}],
         **pod,
     }
-    labels = {"app.kubernetes.io/name": NAME}
+    labels = {NAME_LABEL: NAME}
     template = {"metadata": {"labels": labels}, "spec": spec}
     return {
         "apiVersion": "apps/v1",

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
 
-CITY: Final = "wecity.dev/city"
 # On a live object: the URN of the resource that may adopt it. `destroy` sets it on what it retains; people may too.
-RETAINED_FOR: Final = "wecity.dev/retained-for"
 # Beside it, where `destroy` set it: the resource's record, with which it can be put back into a state.
-RETAINED_RECORD: Final = "wecity.dev/retained-record"
 
 APPLY_PREFIX: Final = "pulumi-kubernetes-"
 # What the official plug-in is called where it creates with POST, as it does from 4.29 on.
@@ -83,7 +81,7 @@ def belongs_to_another(live: Mapping[str, Any], manager: str) -> bool:
 def city_of(obj: Mapping[str, Any]) -> str:
     """The city that an object names as its own; empty for none."""
     labels = _metadata(obj).get("labels")
-    return str(labels.get(CITY) or "") if isinstance(labels, Mapping) else ""
+    return str(labels.get(CITY_LABEL) or "") if isinstance(labels, Mapping) else ""
 
 
 def refusal(live: Mapping[str, Any], claimant: Claimant) -> RefusedError:

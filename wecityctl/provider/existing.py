@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from wecityctl.kube.errors import KindNotFound, NotFound
 from wecityctl.kube.resource import ResourceType
+from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import is_security_kind
 from wecityctl.provider import adoption
 from wecityctl.provider import state as states
-from wecityctl.provider.adoption import RETAINED_FOR, RETAINED_RECORD, Claimant
+from wecityctl.provider.adoption import Claimant
 from wecityctl.provider.annotations import annotation
 from wecityctl.provider.apply import Apply, ApplyConflictError, is_going, wait_gone
 from wecityctl.provider.cancellation import GRACE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from wecityctl.plan import LAYERS, Plan
+from wecityctl.model.stacknames import LAYERS
+from wecityctl.plan import Plan
 from wecityctl.report.record import FORMAT_VERSION
 
 

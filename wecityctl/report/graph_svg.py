@@ -9,6 +9,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wecityctl.model.stacknames import StackName
 from wecityctl.plan import Plan, Stack
 from wecityctl.report.graph import edges_of
 
@@ -142,7 +143,7 @@ def _edge(source: str, target: str, way: tuple[int, ...], places: Mapping[str | 
 
 def _node(stack: Stack, place: tuple[int, int]) -> str:
     x, y = place
-    title = stack.name.split(".", 1)[1]
+    title = StackName.parse(stack.name).within_city
     # What is in the picture already need not be in the box: the cloud is the band.
     short = title.removesuffix(f".{stack.cloud}") if stack.cloud and title.count(".") else title
     return (

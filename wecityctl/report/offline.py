@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from wecityctl.model.events import ResourceChange, RunResult, StackResult
+from wecityctl.model.stacknames import StackName
 from wecityctl.model.words import counted
 from wecityctl.report.summary import errors, stack_table, warnings
 from wecityctl.report.tables import print_table
@@ -36,7 +37,7 @@ def creation_report(result: RunResult) -> Iterator[Text]:
         if not stack.changes:
             continue
         yield Text(f"{stack.stack}: {counts(stack)}", style="bold")
-        is_landing = stack.stack.split(".")[1:2] == ["landing"]
+        is_landing = StackName.parse(stack.stack).layer == "landing"
         for change in stack.changes:
             yield Text(f"  {MARKS[change.op]} {_title(change)}", style=COLOURS[change.op])
             if is_landing:

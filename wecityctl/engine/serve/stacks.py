@@ -28,6 +28,7 @@ from wecityctl.engine.updates import About, OpenStack, Running, Update
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT, WHO
+from wecityctl.model.stacknames import StackName
 
 # As the engine names stacks. What ends in .json would be taken for another stack's state.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
@@ -143,7 +144,7 @@ class Stacks:
     def _require_here(self, stack: str) -> None:
         """Raise `ConfigurationError` where the states of the stack's city have moved away."""
         if "/" not in stack:
-            require_here(stack.partition(".")[0], self._store)
+            require_here(StackName.parse(stack).city, self._store)
 
     def require(self, stack: str) -> None:
         """Raise `NoSuchStackError` for a stack that does not exist, and `ConfigurationError` where its city's states

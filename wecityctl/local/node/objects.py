@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wecityctl.model.naming import MANAGED_BY_LABEL, SIMULATED_LABEL, ZONE_LABEL
+
 Object = dict[str, Any]
 
 _SYSTEM = "kube-system"
@@ -33,7 +35,7 @@ def path(obj: Mapping[str, Any]) -> str:
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str | None = None, **body: Any) -> Object:
-    labels = {"app.kubernetes.io/managed-by": "wecityctl", **body.pop("labels", {})}
+    labels = {MANAGED_BY_LABEL: "wecityctl", **body.pop("labels", {})}
     metadata: Object = {"name": name, "labels": labels}
     if namespace:
         metadata["namespace"] = namespace
@@ -131,7 +133,7 @@ def _dns_pod(image: str) -> Object:
         "serviceAccountName": "coredns",
         "priorityClassName": "system-cluster-critical",
         "dnsPolicy": "Default",
-        "nodeSelector": {"wecity.dev/simulated": "false"},
+        "nodeSelector": {SIMULATED_LABEL: "false"},
         "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": _SECCOMP},
         "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
@@ -238,6 +240,6 @@ def policy_agent() -> tuple[Object, ...]:
 
 def node_labels(zones: Iterable[str], existing: Mapping[str, str]) -> dict[str, str | None]:
     """A merge patch for the node's labels: it serves all of `zones`, and none that has left the city."""
-    wanted = {f"wecity.dev/zone.{zone}": "true" for zone in zones} | {"wecity.dev/simulated": "false"}
-    gone = {key: None for key in existing if key.startswith("wecity.dev/zone.") and key not in wanted}
+    wanted = {f"{ZONE_LABEL}.{zone}": "true" for zone in zones} | {SIMULATED_LABEL: "false"}
+    gone = {key: None for key in existing if key.startswith(f"{ZONE_LABEL}.") and key not in wanted}
     return {**gone, **wanted}

@@ -14,18 +14,16 @@ from typing import Any
 
 from wecityctl.local.api import Api
 from wecityctl.local.spec import CloudSpec, PoolSpec
+from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL, ZONE_LABEL
 from wecityctl.model.quantity import parse_quantity
 
 Node = dict[str, Any]
 
-SIMULATED = "wecity.dev/simulated"
-POOL = "wecity.dev/pool"
-ZONE = "wecity.dev/zone"
 TOPOLOGY_ZONE = "topology.kubernetes.io/zone"
-SELECTOR = f"{SIMULATED}=true"
+SELECTOR = f"{SIMULATED_LABEL}=true"
 # Which labels came from the pool: those that leave it later are removed, those that others set are not.
 _POOL_LABELS = "wecity.dev/pool-labels"
-_TAINT = {"key": SIMULATED, "value": "true", "effect": "NoSchedule"}
+_TAINT = {"key": SIMULATED_LABEL, "value": "true", "effect": "NoSchedule"}
 # What one kubelet takes by default; a city's plan must not fit because of a limit that no real node has.
 _PODS_PER_NODE = "110"
 _NODES = "/api/v1/nodes"
@@ -166,14 +164,14 @@ def _node(pool: PoolSpec, index: int, zone: str, address: str, version: str) -> 
 
 
 def _labels(pool: PoolSpec, name: str, zone: str) -> dict[str, str]:
-    zones = {ZONE: zone, TOPOLOGY_ZONE: zone, f"{ZONE}.{zone}": "true"} if zone else {}
+    zones = {ZONE_LABEL: zone, TOPOLOGY_ZONE: zone, f"{ZONE_LABEL}.{zone}": "true"} if zone else {}
     return {
         **pool.labels,
         "kubernetes.io/arch": pool.architecture,
         "kubernetes.io/os": "linux",
         "kubernetes.io/hostname": name,
-        POOL: pool.name,
-        SIMULATED: "true",
+        POOL_LABEL: pool.name,
+        SIMULATED_LABEL: "true",
         **zones,
     }
 
@@ -192,7 +190,7 @@ def _main_patch(wanted: Node, live: Node) -> dict[str, Any]:
     patch: dict[str, Any] = {"metadata": metadata} if metadata else {}
     taints = live.get("spec", {}).get("taints") or []
     if not any(_same_taint(taint) for taint in taints):
-        kept = [taint for taint in taints if taint.get("key") != SIMULATED]
+        kept = [taint for taint in taints if taint.get("key") != SIMULATED_LABEL]
         patch["spec"] = {"taints": [*kept, _TAINT]}
     return patch
 

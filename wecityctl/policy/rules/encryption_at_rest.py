@@ -9,8 +9,8 @@ from wecityctl.model import naming
 from wecityctl.model.city import Cloud
 from wecityctl.model.words import some
 from wecityctl.policy.landing import (
-    BUCKETS,
-    CLUSTERS,
+    is_bucket,
+    is_cluster,
     keeps_objects_encrypted,
     keeps_secrets_encrypted,
     keeps_volumes_encrypted,
@@ -34,9 +34,9 @@ def check(posture: Posture) -> Iterator[Finding]:
     for cloud, recording in landing_zones(posture):
         for item in recording.resources:
             what = ""
-            if item.type in CLUSTERS and not keeps_secrets_encrypted(recording, item):
+            if is_cluster(item) and not keeps_secrets_encrypted(recording, item):
                 what = "the cluster keeps Secrets"
-            elif item.type in BUCKETS and not keeps_objects_encrypted(recording, item):
+            elif is_bucket(item) and not keeps_objects_encrypted(recording, item):
                 what = "the bucket keeps objects"
             if what:
                 yield Finding(
@@ -88,7 +88,7 @@ def _classes(posture: Posture, cloud: Cloud) -> Iterator[tuple[RecordedResource,
 def evidence(posture: Posture) -> Iterator[str]:
     """The landing zones whose stores name a key, and the volumes whose class encrypts."""
     for cloud, recording in landing_zones(posture):
-        kept = [item for item in recording.resources if item.type in (*CLUSTERS, *BUCKETS)]
+        kept = [item for item in recording.resources if is_cluster(item) or is_bucket(item)]
         if kept and not any(finding.stack == recording.stack for finding in check(posture)):
             yield f"landing zone {cloud.name}: {', '.join(item.name for item in kept)} encrypted with the city's key"
         volumes = [name for name, is_encrypted in _volumes(posture, cloud) if is_encrypted]

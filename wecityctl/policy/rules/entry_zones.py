@@ -8,11 +8,12 @@ from typing import Any
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
 from wecityctl.model.entries import GATEWAY, entry_of, gateway_of, main_zones
+from wecityctl.model.naming import COMPONENT_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
-from wecityctl.policy.objects import TENANT_LABEL, ZONE_LABEL, cloud_of, namespace_of
-from wecityctl.policy.traffic import NAME_LABEL, Namespaces, holds, is_name_server, namespaces
+from wecityctl.policy.objects import cloud_of, namespace_of
+from wecityctl.policy.traffic import NAMESPACE_LABEL, Namespaces, holds, is_name_server, namespaces
 
 NAME = "entry-zones"
 
@@ -23,7 +24,6 @@ the zone in the files is then a word. Each zone with routes therefore has an ent
 the zone and at a node port of its own, and what is behind another entry point opens nothing to it. From the internet an
 extranet's app is reached through an app of the data-exchange zone and the declared flows to it and from it. Neither a
 flag nor a waiver lifts this rule."""
-_COMPONENT = "app.kubernetes.io/component"
 _RESOLUTION = "take it out; routes of a zone are served by the zone's own entry point, which needs no such policy"
 
 
@@ -131,16 +131,16 @@ def _selects(here: Namespaces, peer: Mapping[str, Any], place: str) -> bool:
 def _is_gateway(selector: Any) -> bool:
     """Whether a gateway's pods may be meant: no selector, or none that names another component or leaves theirs out."""
     labels, expressions = ((selector or {}).get(key) or {} for key in ("matchLabels", "matchExpressions"))
-    if isinstance(labels, Mapping) and labels.get(_COMPONENT, GATEWAY) not in (GATEWAY, UNKNOWN):
+    if isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL, GATEWAY) not in (GATEWAY, UNKNOWN):
         return False
-    about_it = (item for item in expressions if isinstance(item, Mapping) and item.get("key") == _COMPONENT)
-    return all(holds(item, {_COMPONENT: GATEWAY}) for item in about_it)
+    about_it = (item for item in expressions if isinstance(item, Mapping) and item.get("key") == COMPONENT_LABEL)
+    return all(holds(item, {COMPONENT_LABEL: GATEWAY}) for item in about_it)
 
 
 # Of a peer `p`: its pods are no gateway's, or its namespaces are tenants', which no gateway is in.
 _OTHER_PODS = (
-    f"p.?podSelector.?matchLabels[?{quote(_COMPONENT)}].orValue({quote(GATEWAY)}) != {quote(GATEWAY)}"
-    f" || p.?podSelector.?matchExpressions.orValue([]).exists(e, e.key == {quote(_COMPONENT)} && ("
+    f"p.?podSelector.?matchLabels[?{quote(COMPONENT_LABEL)}].orValue({quote(GATEWAY)}) != {quote(GATEWAY)}"
+    f" || p.?podSelector.?matchExpressions.orValue([]).exists(e, e.key == {quote(COMPONENT_LABEL)} && ("
     f"e.operator == 'DoesNotExist' || (e.operator == 'In' && !({quote(GATEWAY)} in e.?values.orValue([])))"
     f" || (e.operator == 'NotIn' && {quote(GATEWAY)} in e.?values.orValue([]))))"
 )
@@ -177,7 +177,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     if places:
         own = {zone: place for place, zones in places.items() for zone in zones}
         ingress = "object.kind != 'NetworkPolicy' || dyn(object).spec.?ingress.orValue([])"
-        named = f"p.namespaceSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('')"
+        named = f"p.namespaceSelector.?matchLabels[?{quote(NAMESPACE_LABEL)}].orValue('')"
         entries = quote(sorted(places))
         zone = f"p.namespaceSelector.?matchLabels[?{quote(ZONE_LABEL)}].orValue('')"
         mine = f"{_map(own)}[?{here}].orValue('')"

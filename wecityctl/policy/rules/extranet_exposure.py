@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.graph import RecordedResource, Recording
-from wecityctl.model.balancers import BALANCER_ANNOTATIONS
 from wecityctl.model.city import City
 from wecityctl.model.entries import ENTRY_SERVICE, entry_of
-from wecityctl.model.naming import stack_name
+from wecityctl.model.naming import ZONE_LABEL, stack_name
 from wecityctl.policy.admission import MANAGE, Validation, in_city, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
-from wecityctl.policy.objects import ZONE_LABEL, labels_of, name_of, namespace_of
+from wecityctl.policy.objects import labels_of, name_of, namespace_of
 
 NAME = "extranet-exposure"
 
@@ -90,8 +89,8 @@ def _entries(city: City) -> tuple[str, ...]:
 def _balancers(city: City) -> tuple[str, ...]:
     """The annotations by which a Service names a balancer that a landing zone has made: an extranet's are internal."""
     zones = set(extranets(city))
-    vendors = {item.provider for item in city.clouds if item.has_landing_zone and zones & set(item.zones)}
-    return tuple(sorted(BALANCER_ANNOTATIONS[vendor] for vendor in vendors))
+    found = {item.vendor for item in city.clouds if zones & set(item.zones)}
+    return tuple(sorted(vendor.balancers.annotation for vendor in found if vendor is not None))
 
 
 def extranets(city: City) -> tuple[str, ...]:

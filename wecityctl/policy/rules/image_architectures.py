@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wecityctl.model.city import App, Cloud
+from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
 from wecityctl.policy.model import Finding, Posture, Rule
 from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
 
@@ -25,7 +26,7 @@ def check(posture: Posture) -> Iterator[Finding]:
     apps = {(app.tenant, app.name): app for app in posture.city.apps}
     for workload in workloads(posture):
         labels = labels_of(workload.resource)
-        app = apps.get((labels.get("app.kubernetes.io/part-of", ""), labels.get("app.kubernetes.io/name", "")))
+        app = apps.get((labels.get(PART_OF_LABEL, ""), labels.get(NAME_LABEL, "")))
         yield from _judge(posture, workload, app)
 
 

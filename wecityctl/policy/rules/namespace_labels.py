@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.policy.admission import CITY_LABEL, MANAGE, Validation, may, policy, quote, resources
+from wecityctl.model.naming import CITY_LABEL
+from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import labels_of

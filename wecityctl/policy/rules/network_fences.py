@@ -8,19 +8,8 @@ from typing import Any
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.entries import GATEWAY, entry_of
-from wecityctl.policy.admission import (
-    FENCE,
-    MANAGE,
-    NAME_LABEL,
-    PART_OF_LABEL,
-    TENANT_LABEL,
-    Validation,
-    deploys,
-    may,
-    policy,
-    quote,
-    resources,
-)
+from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL, TENANT_LABEL
+from wecityctl.policy.admission import FENCE, MANAGE, Validation, deploys, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, Posture, Rule
 from wecityctl.policy.objects import name_of

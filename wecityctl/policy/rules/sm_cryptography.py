@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.model.city import ProviderKind
-from wecityctl.policy.landing import KEYS, is_sm_key, landing_zones
+from wecityctl.model.vendors import vendors
+from wecityctl.policy.landing import is_key, is_sm_key, landing_zones
 from wecityctl.policy.model import Finding, Posture, Rule
 
 WHY = """\
@@ -15,12 +15,10 @@ have a key management with SM keys, the keys that its landing zone makes must be
 be one whose engine offers SM for what it stores and sends. What has none is an error. A city that may keep a part of
 its systems outside of the assessment waives that part, with an owner, a reason and a date."""
 
-# Source: the vendors' lists of key specifications, as in the reference of clouds.
-SM_KEYS: dict[ProviderKind, str] = {
-    "alicloud": "Aliyun_SM4, EC_SM2",
-    "tencentcloud": "ASYMMETRIC_SIGN_VERIFY_SM2",
-    "huaweicloud": "SM4, SM2",
-}
+
+def _sm_keys() -> dict[str, str]:
+    """The specifications of SM keys of the vendors that have some, by provider."""
+    return {name: vendor.sm_keys for name, vendor in vendors().items() if vendor.sm_keys}
 
 
 def check(posture: Posture) -> Iterator[Finding]:
@@ -32,28 +30,30 @@ def check(posture: Posture) -> Iterator[Finding]:
 
 
 def _clouds(posture: Posture) -> Iterator[Finding]:
+    known = _sm_keys()
     for cloud in posture.city.clouds:
-        if cloud.provider not in SM_KEYS:
+        if cloud.provider not in known:
             yield Finding(
                 subject=f"cloud {cloud.name}",
                 message=f"the city requires SM cryptography, and provider {cloud.provider} has no SM keys",
-                resolution=f"use a cloud that has: {', '.join(SM_KEYS)}",
+                resolution=f"use a cloud that has: {', '.join(known)}",
                 document=("Cloud", cloud.name),
                 path=("spec", "provider"),
             )
 
 
 def _keys(posture: Posture) -> Iterator[Finding]:
+    known = _sm_keys()
     for cloud, recording in landing_zones(posture):
-        keys = [item for item in recording.resources if item.type in KEYS]
-        if cloud.provider not in SM_KEYS:
+        keys = [item for item in recording.resources if is_key(item)]
+        if cloud.provider not in known:
             continue
         faults = [f"key {item.name} is of another algorithm" for item in keys if not is_sm_key(item)]
         for fault in faults or ([] if keys else ["its landing zone makes no key"]):
             yield Finding(
                 subject=f"cloud {cloud.name}",
                 message=f"the city requires SM cryptography, and {fault}",
-                resolution=f"make it one of {SM_KEYS[cloud.provider]}",
+                resolution=f"make it one of {known[cloud.provider]}",
                 stack=recording.stack,
                 document=("Cloud", cloud.name),
                 path=("spec", "provider"),
@@ -78,7 +78,7 @@ def evidence(posture: Posture) -> Iterator[str]:
     """The keys of SM algorithms that landing zones would make."""
     for cloud, recording in landing_zones(posture):
         for item in recording.resources:
-            if item.type in KEYS and is_sm_key(item):
+            if is_key(item) and is_sm_key(item):
                 yield f"cloud {cloud.name}: key {item.name} is of an SM algorithm"
 
 

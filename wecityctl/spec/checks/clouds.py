@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from wecityctl.errors import Problem
-from wecityctl.model.city import App, Cloud, ProviderKind
+from wecityctl.model.city import App, Cloud
+from wecityctl.model.vendors import providers as all_providers
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import one_of
-
-_PROVIDERS = get_args(ProviderKind)
 
 
 def city_has_a_cloud(draft: Draft) -> Iterator[Problem]:
@@ -24,7 +22,7 @@ def providers(draft: Draft) -> Iterator[Problem]:
     for cloud in draft.clouds:
         provider = cloud.value.provider
         spec = cloud.document.value["spec"]
-        for block in _PROVIDERS:
+        for block in all_providers():
             if block in spec and block != provider and not (block == "kubernetes" and cloud.value.has_landing_zone):
                 message = f"settings of {block} are given, but the provider is {provider}"
                 yield cloud.problem(("spec", block), message, on_key=True)

@@ -9,7 +9,8 @@ from itertools import combinations
 from wecityctl.errors import Problem
 from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
 from wecityctl.model.city import Cloud
-from wecityctl.model.reserved import LARGEST_SUBNETS, PREFIXES, reserved_on
+from wecityctl.model.reserved import reserved_on
+from wecityctl.spec.checks.landings import limits_of
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 
@@ -51,7 +52,7 @@ def ranges_not_reserved(draft: Draft) -> Iterator[Problem]:
             if found is not None:
                 message = f"{cidr} overlaps {found.range}, which on {vendor} {found.what}"
                 yield cloud.problem((*_NETWORK, name), message, f"a range outside {found.range}")
-        shortest, longest = PREFIXES.get(vendor, (0, 32))
+        shortest, longest = limits_of(cloud.value).network_prefixes
         if made["cidr"] and not shortest <= IPv4Network(network.cidr).prefixlen <= longest:
             message = f"{vendor} makes no network of the size of {network.cidr}"
             yield cloud.problem((*_NETWORK, "cidr"), message, f"a prefix of /{shortest} to /{longest}")
@@ -144,8 +145,9 @@ def _room(cloud: Sourced[Cloud]) -> Iterator[Problem]:
         wanted = f"a larger range, or one for zone {error.zone} in subnets"
         yield cloud.problem((*_NETWORK, "cidr"), str(error), wanted)
         return
-    largest = LARGEST_SUBNETS.get(value.provider, 0)
-    pods = pod_ranges(value.network, 1) if value.provider == "alicloud" and not value.existing.cluster else ()
+    largest = limits_of(value).subnet_prefix
+    has_pod_subnets = value.vendor is not None and value.vendor.pod_subnets
+    pods = pod_ranges(value.network, 1) if has_pod_subnets and not value.existing.cluster else ()
     for name, found in (("cidr", subnets if not value.existing.network else ()), ("pods", pods)):
         wide = next((cidr for cidr in found if IPv4Network(cidr).prefixlen < largest), "")
         if wide:

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict
 
 from wecityctl.model import city as model
+from wecityctl.model.vendors import Architecture
 from wecityctl.spec.shapes import amounts, names
-from wecityctl.spec.shapes.base import Architecture, Shape, options
+from wecityctl.spec.shapes.base import Shape, options
 
 
 class PlacementRules(Shape):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from wecityctl.model.city import PlatformName
 from wecityctl.spec.shapes import names
-
-Architecture = Literal["amd64", "arm64", "loong64"]
 
 
 class Shape(BaseModel):

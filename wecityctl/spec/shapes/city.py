@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wecityctl.model import city as model
+from wecityctl.model.vendors import Architecture
 from wecityctl.spec.shapes import amounts, names, vendors
-from wecityctl.spec.shapes.base import Architecture, Labels, Shape, options
+from wecityctl.spec.shapes.base import Labels, Shape, options
 
 
 class Residency(Shape):
@@ -266,18 +269,21 @@ class Expected(Shape):
     name: names.NamePattern = options("Their names; * stands for any characters.", "owner-*")
 
 
-class CloudSpec(Shape):
-    """An underlying cloud 底层云."""
-
-    provider: model.ProviderKind = options("What kind of cloud; its settings are in the block of that name.", "local")
+class _Provider(Shape):
+    provider: vendors.Provider = options("What kind of cloud; its settings are in the block of that name.", "local")
     local: LocalSettings | None = options("Settings where provider is local.", default=None)
     kubernetes: KubernetesSettings | None = options("Settings where provider is kubernetes.", default=None)
-    openstack: vendors.OpenStackSettings | None = options("Settings where provider is openstack.", default=None)
-    alicloud: vendors.AlicloudSettings | None = options("Settings where provider is alicloud.", default=None)
-    tencentcloud: vendors.TencentCloudSettings | None = options(
-        "Settings where provider is tencentcloud.", default=None
-    )
-    huaweicloud: vendors.HuaweiCloudSettings | None = options("Settings where provider is huaweicloud.", default=None)
+
+
+if TYPE_CHECKING:
+    _Blocks = _Provider
+else:
+    _Blocks = vendors.with_blocks(_Provider)
+
+
+class CloudSpec(_Blocks):
+    """An underlying cloud 底层云."""
+
     region: names.VendorWord = options("Where it lies and its data with it.", "cn-hunan", default="")
     network: Network | None = options("Address ranges of its landing zone.", default=None)
     existing: Existing | None = options("What is there already and is only read.", default=None)

@@ -13,6 +13,7 @@ from wecityctl.local.node import objects
 from wecityctl.local.node.layout import Layout
 from wecityctl.local.node.provisioner.volumes import PROVISIONER, STORAGE_CLASS, STORAGE_CLASS_RETAIN
 from wecityctl.local.service import Service
+from wecityctl.model.naming import MANAGED_BY_LABEL
 
 _USER = "system:wecity-provisioner"
 
@@ -51,7 +52,7 @@ def storage_class(name: str, reclaim: str, *, default: bool) -> objects.Object:
         "kind": "StorageClass",
         "metadata": {
             "name": name,
-            "labels": {"app.kubernetes.io/managed-by": "wecityctl"},
+            "labels": {MANAGED_BY_LABEL: "wecityctl"},
             "annotations": {"storageclass.kubernetes.io/is-default-class": str(default).lower()},
         },
         "provisioner": PROVISIONER,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from wecityctl.model.naming import MANAGED_BY_LABEL, SIMULATED_LABEL
+
 Object = dict[str, Any]
 
 PROVISIONER = "wecity.dev/local"
@@ -17,7 +19,6 @@ _ASKED_OF = "volume.kubernetes.io/storage-provisioner"
 _ASKED_OF_BETA = "volume.beta.kubernetes.io/storage-provisioner"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-_SIMULATED = "wecity.dev/simulated"
 _HOSTNAME = "kubernetes.io/hostname"
 _BINARY = {suffix: Decimal(2) ** (10 * power) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)}
@@ -78,7 +79,7 @@ def refusal(claim: Object) -> str:
 def is_simulated(node: Object) -> bool:
     """Whether pods on that node only seem to run."""
     labels: Mapping[str, str] = node["metadata"].get("labels") or {}
-    return labels.get(_SIMULATED) == "true"
+    return labels.get(SIMULATED_LABEL) == "true"
 
 
 def volume_name(claim: Object) -> str:
@@ -93,7 +94,7 @@ def build(claim: Object, storage_class: Object, node: Object, inside: str) -> Ob
     if is_simulated(node):
         source: Object = {"hostPath": {"path": f"/wecity/simulated/{name}", "type": "DirectoryOrCreate"}}
         # In name only: any simulated node will do, and no real one may mistake it for data.
-        term = {"key": _SIMULATED, "operator": "In", "values": ["true"]}
+        term = {"key": SIMULATED_LABEL, "operator": "In", "values": ["true"]}
     else:
         source = {"local": {"path": f"{inside}/{name}"}}
         labels = node["metadata"].get("labels") or {}
@@ -105,7 +106,7 @@ def build(claim: Object, storage_class: Object, node: Object, inside: str) -> Ob
         "metadata": {
             "name": name,
             "annotations": {_PROVISIONED_BY: PROVISIONER},
-            "labels": {"app.kubernetes.io/managed-by": "wecityctl"},
+            "labels": {MANAGED_BY_LABEL: "wecityctl"},
             "finalizers": [FINALIZER],
         },
         "spec": {

@@ -16,9 +16,10 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.huaweicloud_network import Direction, add_rule, make_group, make_network
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
 from wecityctl.stacks.base.vpc import Network, check_needs
+from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
+from wecityctl.stacks.clouds.huaweicloud.network import Direction, add_rule, make_group, make_network
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import _utilities, cce, dedicatedelb, dew, obs, vpc
@@ -62,7 +63,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 def _check(zone: LandingZone) -> None:
     """What the vendor demands and no default can give."""
-    settings = zone.cloud.huaweicloud
+    settings = zone.cloud.settings_as(HuaweiCloudSettings)
     missing = [] if zone.cloud.region else ["region"]
     if zone.makes_cluster and zone.pools and not settings.key_pair:
         missing.append("huaweicloud.keyPair")
@@ -156,7 +157,7 @@ def _cluster(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: dew.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster without an address outside, and its nodes: its identifier and its kubeconfig."""
-    settings, ranges = zone.cloud.huaweicloud, zone.cloud.network
+    settings, ranges = zone.cloud.settings_as(HuaweiCloudSettings), zone.cloud.network
     nodes, rules = _nodes(zone, provider, network)
     cluster = cce.Cluster(
         "cluster",
@@ -255,7 +256,7 @@ def _pool(
         initial_node_count=pool.nodes,
         os=_NODE_IMAGE,
         runtime="containerd",
-        key_pair=zone.cloud.huaweicloud.key_pair,
+        key_pair=zone.cloud.settings_as(HuaweiCloudSettings).key_pair,
         availability_zone=zone.availability_zones[0] if zone.availability_zones else None,
         subnet_lists=[network.subnets[name] for name in item.subnets],
         security_groups=[*(network.groups[name] for name in item.zones), nodes],

@@ -1,5 +1,5 @@
 """The landing zone on Alibaba Cloud: ACK managed Kubernetes with a node pool per pool, OSS and KMS in the network that
-`alicloud_network` makes. What it consists of is planned by `landing`; here are the vendor's resources.
+`network` makes. What it consists of is planned by `landing`; here are the vendor's resources.
 
 The cluster's network is Terway, because Flannel on ACK does not enforce network policies; pods therefore have vSwitches
 of their own in the network's pod range.
@@ -19,8 +19,9 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.alicloud_network import Network, make_network
 from wecityctl.stacks.base.landing import LandingZone, NodePool
+from wecityctl.stacks.clouds.alicloud import AlicloudSettings
+from wecityctl.stacks.clouds.alicloud.network import Network, make_network
 
 with landing.needs_sdk("alicloud"):
     from pulumi_alicloud import Provider
@@ -61,7 +62,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 def _key(zone: LandingZone, provider: Provider) -> Key:
     """The key of the bucket, volumes and the cluster's Secrets, which rotates once a year where the vendor rotates. The
     vendor keeps SM4 keys in hardware only, and rotates none there."""
-    settings = zone.cloud.alicloud
+    settings = zone.cloud.settings_as(AlicloudSettings)
     hardware = zone.wants_sm or settings.kms_hardware
     return Key(
         "key",
@@ -85,7 +86,7 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
     """The managed cluster and its node pools; one that was there already is read only."""
     if not zone.makes_cluster:
         return ManagedKubernetes.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
-    settings = zone.cloud.alicloud
+    settings = zone.cloud.settings_as(AlicloudSettings)
     assert network.nodes is not None
     cluster = ManagedKubernetes(
         "cluster",
@@ -150,7 +151,7 @@ def _pool(
         instance_types=list(pool.pool.instance_types),
         desired_size=str(pool.pool.nodes),
         image_type=_IMAGES[pool.pool.architecture],
-        key_name=zone.cloud.alicloud.key_pair or None,
+        key_name=zone.cloud.settings_as(AlicloudSettings).key_pair or None,
         labels=[{"key": key, "value": value} for key, value in sorted(pool.labels.items())],
         system_disk_category="cloud_essd",
         system_disk_size=_SYSTEM_DISK_GIB,

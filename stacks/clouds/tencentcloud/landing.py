@@ -20,8 +20,9 @@ from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, options
-from wecityctl.stacks.base.tencentcloud_network import accept, make_network
 from wecityctl.stacks.base.vpc import Network, check_needs
+from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
+from wecityctl.stacks.clouds.tencentcloud.network import accept, make_network
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import _utilities, clb, cos, kms, kubernetes, security
@@ -78,7 +79,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 def _check(zone: LandingZone) -> None:
     """What the vendor demands and no default can give."""
-    settings = zone.cloud.tencentcloud
+    settings = zone.cloud.settings_as(TencentCloudSettings)
     makes_subnets = not all(item.existing for item in zone.subnets)
     missing = [
         *([] if zone.cloud.region else ["region"]),
@@ -106,7 +107,7 @@ def _key(zone: LandingZone, provider: pulumi.ProviderResource) -> kms.Key:
 
 
 def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: kms.Key) -> cos.Bucket:
-    app_id = zone.cloud.tencentcloud.app_id
+    app_id = zone.cloud.settings_as(TencentCloudSettings).app_id
     name = naming.fit(zone.bucket_name, BUCKET_NAME - 1 - len(app_id))
     encryption = {"encryption_algorithm": "SM4"} if zone.wants_sm else {"encryption_algorithm": "KMS", "kms_id": key.id}
     return cos.Bucket(
@@ -161,7 +162,7 @@ def _cluster(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: kms.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
     """The cluster, its nodes and its private endpoint: its identifier and its kubeconfig."""
-    settings, ranges = zone.cloud.tencentcloud, zone.cloud.network
+    settings, ranges = zone.cloud.settings_as(TencentCloudSettings), zone.cloud.network
     cluster = kubernetes.Cluster(
         "cluster",
         cluster_name=zone.name,
@@ -311,7 +312,7 @@ def _pool(
             instance_type=first,
             backup_instance_types=others or None,
             orderly_security_group_ids=[*(network.groups[name] for name in item.zones), nodes.group],
-            key_ids=[key_pair] if (key_pair := zone.cloud.tencentcloud.key_pair) else None,
+            key_ids=[key_pair] if (key_pair := zone.cloud.settings_as(TencentCloudSettings).key_pair) else None,
             public_ip_assigned=False,
             internet_max_bandwidth_out=0,
             system_disk_type="CLOUD_PREMIUM",

@@ -19,9 +19,11 @@ import pulumi
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
+from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL
 from wecityctl.stacks.base import landing
 from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
 from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
+from wecityctl.stacks.clouds.openstack import OpenStackSettings
 from wecityctl.stacks.objects import unknown
 
 with landing.needs_sdk("openstack"):
@@ -62,7 +64,9 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the landing zone of the stack's cloud and say what it has."""
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     landing.refuse_sm(zone, "OpenStack's key manager")
-    provider = Provider("cloud", cloud=zone.cloud.openstack.cloud or None, region=zone.cloud.region or None)
+    provider = Provider(
+        "cloud", cloud=zone.cloud.settings_as(OpenStackSettings).cloud or None, region=zone.cloud.region or None
+    )
     network = _network(zone, provider)
     cluster = _cluster(zone, provider, network)
     bucket = _container(zone, provider)
@@ -109,7 +113,7 @@ def _network(zone: LandingZone, provider: Provider) -> _Network:
 
 def _external(zone: LandingZone, provider: Provider) -> pulumi.Input[str]:
     """The identifier of the network that leads outside, which the file may name."""
-    wanted = zone.cloud.openstack.external_network
+    wanted = zone.cloud.settings_as(OpenStackSettings).external_network
     if not wanted or _UUID.match(wanted):
         return wanted
     found = get_network_output(name=wanted, external=True, opts=pulumi.InvokeOutputOptions(provider=provider))
@@ -246,7 +250,7 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
     """The cluster and its node groups; one that was there already is read only."""
     if not zone.makes_cluster:
         return Cluster.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
-    settings = zone.cloud.openstack
+    settings = zone.cloud.settings_as(OpenStackSettings)
     home = zone.cluster_subnets[0]
     template = ClusterTemplate(
         "cluster",
@@ -325,14 +329,14 @@ def _labels(zone: LandingZone) -> dict[str, str]:
         "service_cluster_ip_range": zone.cloud.network.services,
         "master_lb_floating_ip_enabled": "true" if zone.has_public_api else "false",
         "cinder_csi_enabled": "true",
-        "kubelet_options": _node_labels({landing.POOL_LABEL: _SYSTEM_POOL, landing.SIMULATED_LABEL: "false"}),
+        "kubelet_options": _node_labels({POOL_LABEL: _SYSTEM_POOL, SIMULATED_LABEL: "false"}),
     }
     if zone.has_public_api:
         # Nodes and pods ask the API at the same balancer.
         inside = (zone.cloud.network.cidr, zone.cloud.network.pods)
         labels["master_lb_allowed_cidrs"] = ",".join((*inside, *zone.cloud.public_api.allow_from))
-    if zone.cloud.openstack.availability_zone:
-        labels["availability_zone"] = zone.cloud.openstack.availability_zone
+    if zone.cloud.settings_as(OpenStackSettings).availability_zone:
+        labels["availability_zone"] = zone.cloud.settings_as(OpenStackSettings).availability_zone
     return labels
 
 
@@ -350,7 +354,7 @@ def _pool(
         name=pool.physical_name,
         cluster_id=cluster.id,
         flavor_id=pool.pool.instance_types[0] if pool.pool.instance_types else None,
-        image_id=zone.cloud.openstack.images.get(pool.pool.architecture),
+        image_id=zone.cloud.settings_as(OpenStackSettings).images.get(pool.pool.architecture),
         node_count=pool.pool.nodes,
         min_node_count=0,
         role="worker",
@@ -373,7 +377,7 @@ def _container(zone: LandingZone, provider: Provider) -> Container:
 
 def _key(zone: LandingZone, provider: Provider) -> OrderV1 | None:
     """A key that Barbican makes, so that it is in nobody's state; none where there is no Barbican."""
-    if not zone.cloud.openstack.key_manager:
+    if not zone.cloud.settings_as(OpenStackSettings).key_manager:
         return None
     return OrderV1(
         "key",

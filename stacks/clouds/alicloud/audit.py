@@ -1,0 +1,37 @@
+"""What the policies read in the resources of a landing zone on Alibaba Cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.graph import RecordedResource, Recording
+from wecityctl.policy.vendors import NAT_GATEWAY, PUBLIC_ADDRESS, PUBLIC_API, Audit
+
+_CLUSTER = "alicloud:cs/managedKubernetes:ManagedKubernetes"
+
+
+def _is_public(item: RecordedResource) -> Iterator[str]:
+    """The vendor makes a NAT gateway and a public API server where nothing is said."""
+    if item.type == _CLUSTER:
+        if item.inputs.get("newNatGateway") is not False:
+            yield NAT_GATEWAY
+        if item.inputs.get("slbInternetEnabled") is not False:
+            yield PUBLIC_API
+
+
+def _encrypts_secrets(_recording: Recording, cluster: RecordedResource) -> bool:
+    return bool(cluster.inputs.get("encryptionProviderKey")) and cluster.inputs.get("disableEncryption") is not True
+
+
+AUDIT = Audit(
+    cluster=_CLUSTER,
+    bucket="alicloud:oss/bucket:Bucket",
+    key="alicloud:kms/key:Key",
+    public_resources={
+        "alicloud:ecs/eipAddress:EipAddress": PUBLIC_ADDRESS,
+        "alicloud:vpc/natGateway:NatGateway": NAT_GATEWAY,
+    },
+    balancer=("alicloud:slb/applicationLoadBalancer:ApplicationLoadBalancer", "addressType", "internet"),
+    is_public=_is_public,
+    encrypts_secrets=_encrypts_secrets,
+)
