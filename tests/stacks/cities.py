@@ -37,7 +37,9 @@ WEB = Component(name="web", image="catalogue:sample-app", replicas=2, port=8080,
 def application(*extra: Capability) -> Platform:
     """An application platform with everything that the catalogue has."""
     names = ("gateway", "postgresql", "cache")
-    return Platform("application", (*(Capability("application", name, name) for name in names), *extra))
+    return Platform(
+        "application", (*(Capability("application", name, name, is_entry=name == "gateway") for name in names), *extra)
+    )
 
 
 def app(name: str, tenant: str = "health", zone: str = "internet", **changes: Any) -> App:

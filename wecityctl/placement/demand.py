@@ -12,13 +12,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Component, PlacementRules
-from wecityctl.model.entries import GATEWAY, entry_points
+from wecityctl.model.entries import entry_points
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
 
 CPU, MEMORY, STORAGE = "cpu", "memory", "storage"
 _UNITS = {CPU: Decimal("0.001"), MEMORY: Decimal(1024), STORAGE: Decimal(1024)}
-_STEPS = {"small": 1, "medium": 4, "large": 16}
 Amounts = Mapping[str, int]
 
 
@@ -91,25 +90,25 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
             source = Source("Platform", platform.name, ("spec", "capabilities", index))
-            step, replicas = _STEPS[item.size], item.replicas or 1
-            if item.type == GATEWAY:
-                replicas *= entries
-            one = {CPU: read(CPU, kind.cpu) * step, MEMORY: read(MEMORY, kind.memory) * step}
-            volume = item.storage or kind.storage
-            if volume and kind.storage:
-                one[STORAGE] = read(STORAGE, volume)
-            total = {name: amount * replicas for name, amount in one.items()}
+            copies = entries if item.is_entry else 1
             architectures = frozenset(city.images.architectures)
-            workload = Workload(item.name, architectures, one, total, total, frozenset(), source)
+            workloads = []
+            for pods in kind.workloads(item.size, item.replicas, item.storage):
+                one = {CPU: read(CPU, pods.cpu), MEMORY: read(MEMORY, pods.memory)}
+                if pods.storage:
+                    one[STORAGE] = read(STORAGE, pods.storage)
+                total = {name: amount * pods.replicas * copies for name, amount in one.items()}
+                name = f"{item.name}-{pods.name}" if pods.name else item.name
+                workloads.append(Workload(name, architectures, one, total, total, frozenset(), source))
             yield Item(
                 capability_key(item.name),
                 item.zone,
                 item.cloud,
                 item.placement,
-                (workload,),
+                tuple(workloads),
                 source,
                 classes.get(item.name, ""),
-                bool(volume and kind.storage),
+                bool(kind.storage),
                 capability=item,
             )
 

@@ -10,9 +10,6 @@ from wecityctl.model.city import App, Capability, City, Cloud
 from wecityctl.policy.model import Posture
 
 CITIZENS = frozenset({"L3", "L4"})
-# Bindings behind which data is kept. An http service answers and keeps nothing of its caller's, unless its type has a
-# volume.
-_DATA_BINDINGS = frozenset({"postgresql", "redis"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def running(posture: Posture) -> tuple[App, ...]:
 
 def is_store(kind: CapabilityType) -> bool:
     """Whether a capability of this type keeps data of the apps that are bound to it."""
-    return kind.binding in _DATA_BINDINGS or bool(kind.binding and kind.storage)
+    return kind.stores_data
 
 
 def store_users(posture: Posture) -> Mapping[str, tuple[App, ...]]:

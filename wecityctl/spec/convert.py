@@ -10,6 +10,7 @@ from typing import Any
 
 from wecityctl.model import city as model
 from wecityctl.model import vendors
+from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.kinds import groups_of
 from wecityctl.spec.shapes import apps, city, documents
 from wecityctl.spec.shapes.base import Shape
@@ -59,9 +60,9 @@ def _frozen(settings: Shape | None) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def platform_of(document: documents.PlatformDocument) -> model.Platform:
+def platform_of(document: documents.PlatformDocument, catalogue: Catalogue) -> model.Platform:
     name = document.metadata.name
-    return model.Platform(name, tuple(_capability(name, item) for item in document.spec.capabilities))
+    return model.Platform(name, tuple(_capability(name, item, catalogue) for item in document.spec.capabilities))
 
 
 def tenant_of(document: documents.TenantDocument) -> model.Tenant:
@@ -194,7 +195,8 @@ def _pool(pool: city.Pool) -> model.Pool:
     )
 
 
-def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Capability:
+def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: Catalogue) -> model.Capability:
+    kind = catalogue.get(item.type or item.name)
     return model.Capability(
         platform=platform,
         name=item.name,
@@ -208,6 +210,8 @@ def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Ca
         placement=_placement(item.placement),
         dedicated=model.Dedicated(item.dedicated.tenant, item.dedicated.app or "") if item.dedicated else None,
         tls=item.tls,
+        uses=tuple(map(_use, item.uses)),
+        is_entry=kind is not None and kind.entry,
     )
 
 

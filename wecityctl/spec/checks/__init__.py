@@ -77,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     capabilities.engines_and_replicas,
     capabilities.tls,
     capabilities.requirements,
+    capabilities.named_uses,
     capabilities.circles,
     capabilities.one_gateway,
     uses.owners,
