@@ -105,9 +105,8 @@ class CapabilityScope:
     @property
     def binding_content(self) -> pulumi.Output[str]:
         """A digest that changes with the content of any binding, for the pods' template."""
-        return pulumi.Output.all(**{alias: item.content for alias, item in self.bindings.items()}).apply(
-            pods.content_digest
-        )
+        content = {alias: item.content for alias, item in self.bindings.items()}
+        return pulumi.Output.unsecret(pulumi.Output.all(**content).apply(pods.content_digest))
 
     @property
     def affinity(self) -> Manifest | None:
