@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import PlatformName, Size, Use
@@ -202,37 +201,6 @@ def credential_key(credential: str, *owner: str) -> str:
 
 
 Catalogue = Mapping[str, CapabilityType]
-
-
-def as_dict(kind: CapabilityType) -> dict[str, Any]:
-    """The contract as JSON values, without what only programs use."""
-    return {
-        "name": kind.name,
-        "platform": kind.platform,
-        "title": kind.title,
-        "licence": kind.licence,
-        "engines": list(kind.engines),
-        "images": list(kind.images),
-        "ports": [
-            {"name": port.name, "number": port.number, "ui": port.ui, "metrics": port.metrics} for port in kind.ports
-        ],
-        "workloads": {
-            size: [
-                {"name": item.name, "replicas": item.replicas, **item.requests, "storage": item.storage}
-                for item in kind.workloads(size)
-            ]
-            for size in SIZE_FACTORS
-        },
-        "maxReplicas": kind.max_replicas,
-        "uses": [{"type": use.type, "as": use.alias} for use in kind.uses],
-        "provides": list(kind.provides),
-        "binding": None
-        if kind.binding is None
-        else {"type": kind.binding.type, "keys": list(kind.binding.keys), "storesData": kind.stores_data},
-        "limits": {item.name: getattr(kind.limits, item.name) for item in fields(UseLimits)},
-        "tls": kind.tls,
-        "health": kind.health,
-    }
 
 
 def _times(quantity: str, factor: int) -> str:
