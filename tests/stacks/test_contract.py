@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.cities import IMAGES, city, objects, record_city
+from tests.stacks.cities import IMAGES, app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
 from wecityctl.graph import RecordedResource
@@ -32,8 +32,6 @@ def found(name: str) -> tuple[CapabilityType, Path]:
 
 def whole(name: str) -> City:
     """A city with one instance of the type, of what it uses, directly or not, and an app that uses it."""
-    from tests.stacks.cities import app
-
     wanted: list[str] = []
     pending = [name]
     while pending:
@@ -54,9 +52,7 @@ def _instance(kind: CapabilityType) -> Capability:
 
 
 @pytest.fixture(scope="module", params=sorted(REGISTRY))
-def recorded(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, list[RecordedResource]]:
+def recorded(request: pytest.FixtureRequest) -> tuple[str, list[RecordedResource]]:
     """A type's name and the objects of the platforms' stacks of a city that has it."""
     kinds = [item.type for item in REGISTRY.values()]
     missing = {image: f"registry.example/{image}:1" for kind in kinds for image in kind.images if image not in IMAGES}
@@ -131,9 +127,8 @@ def test_a_binding_that_needs_an_account_has_a_provisioner_with_limits(name: str
     settings = provisioner.settings(_instance(kind), use, kind.limits_of(use))
     assert settings
     # A setting that the script does not read bounds nobody.
-    assert [
-        key for key in (*settings, "APP_ROLE", "APP_PASSWORD", "HOST", "PORT") if key not in provisioner.script
-    ] == []
+    wanted = (*settings, "APP_ROLE", "APP_PASSWORD", "HOST", "PORT")
+    assert [key for key in wanted if key not in provisioner.script] == []
     assert kind.limits_of(use) == kind.limits
 
 
