@@ -1,5 +1,7 @@
 """A catalogue of the tests' own: the built-in types would change the expected messages whenever one is added."""
 
+from dataclasses import replace
+
 from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port, UseLimits
 from wecityctl.model.city import PlatformName
 
@@ -59,5 +61,6 @@ CATALOGUE = {
         _type("back", "data", requires=("middle",)),
         _type("middle"),
         _type("warehouse", "data"),
+        replace(_type("board"), uses=(CapabilityUse("postgresql", "db"),)),
     )
 }
