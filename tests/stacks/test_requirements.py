@@ -18,7 +18,9 @@ from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Capability, City, Cloud, Platform, Use
 from wecityctl.model.requirements import Consumer, find_cycle, in_order, requirements, uses_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.demand import Reader, items_of
 from wecityctl.plan import make_plan
+from wecityctl.policy.data import lodgings, store_users
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import overcommitted_capability, unused_capability
 from wecityctl.stacks.catalogue import load_catalogue, registered
@@ -212,6 +214,19 @@ def test_a_capability_shares_the_cloud_of_what_it_uses() -> None:
     with pytest.raises(ConfigurationError) as unreachable:
         make_plan(apart, load_catalogue(), placement)
     assert "capability board on cloud north uses postgresql on cloud south" in unreachable.value.details
+
+
+def test_an_app_keeps_data_in_what_its_capabilities_use() -> None:
+    """The board keeps nothing itself; its rows lie in PostgreSQL, which then holds data of the app's class."""
+    posture = Posture(whole(), load_catalogue(), place(whole(), load_catalogue()).bare, IMAGES, ())
+    assert {name: [user.name for user in users] for name, users in store_users(posture).items()} == {
+        "postgresql": ["code"]
+    }
+    stores = [item for item in lodgings(posture) if item.capability is not None]
+    assert [(item.where, item.path) for item in stores] == [("capability 'postgresql'", ("spec", "uses", 0))]
+    items = {item.subject: item.data_class for item in items_of(whole(), load_catalogue(), Reader())}
+    assert items["capability postgresql"] == "L2"
+    assert items["capability ledger"] == ""
 
 
 def test_policy_counts_capabilities_that_use_one() -> None:

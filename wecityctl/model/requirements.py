@@ -91,6 +91,14 @@ def requirements(city: Iterable[Capability], catalogue: Catalogue) -> Mapping[st
     }
 
 
+def reached(graph: Mapping[str, Iterable[str]], name: str) -> tuple[str, ...]:
+    """`name` and all that it uses, directly or through others, each once."""
+    found = [name]
+    for item in found:
+        found += [other for other in graph.get(item, ()) if other not in found]
+    return tuple(found)
+
+
 def find_cycle(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """A cycle, beginning with its first name in alphabetical order, each name before what it needs; empty for none."""
     try:

@@ -14,6 +14,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Component, PlacementRules
 from wecityctl.model.entries import entry_points
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.requirements import reached, requirements
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
 
 CPU, MEMORY, STORAGE = "cpu", "memory", "storage"
@@ -79,7 +80,7 @@ class Reader:
 
 def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]:
     """Everything that runs, by kind and name, so that the order of the files decides nothing."""
-    classes = _data_classes(city)
+    classes = _data_classes(city, requirements(city.capabilities, catalogue))
     found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
     return tuple(sorted(found, key=lambda item: (item.app is not None, item.key)))
 
@@ -144,10 +145,11 @@ def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
     )
 
 
-def _data_classes(city: City) -> Mapping[str, str]:
-    """The highest class of data that each capability holds: that of its users."""
+def _data_classes(city: City, graph: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+    """The highest class of data that each capability holds: that of its users, through other capabilities too."""
     found: dict[str, str] = {}
     for app in city.apps:
         for use in app.uses if app.runs else ():
-            found[use.capability] = max(found.get(use.capability, ""), app.data_class)
+            for name in reached(graph, use.capability):
+                found[name] = max(found.get(name, ""), app.data_class)
     return found
