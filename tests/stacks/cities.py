@@ -28,7 +28,10 @@ from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
-IMAGES = {name: f"registry.example/{name}:1" for name in ("gateway", "postgresql", "cache", "sample-app")}
+IMAGES = {
+    name: f"registry.example/{name}:1"
+    for name in ("sample-app", *(image for kind in load_catalogue().values() for image in kind.images))
+}
 CLUSTER = Cluster("main", "KUBECONFIG", "admin", "uid-1", address="192.0.2.10")
 
 WEB = Component(name="web", image="catalogue:sample-app", replicas=2, port=8080, health_path="/healthz")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.cities import IMAGES, app, city, objects, record_city
+from tests.stacks.cities import app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
 from wecityctl.graph import RecordedResource
@@ -54,12 +54,7 @@ def _instance(kind: CapabilityType) -> Capability:
 @pytest.fixture(scope="module", params=sorted(REGISTRY))
 def recorded(request: pytest.FixtureRequest) -> tuple[str, list[RecordedResource]]:
     """A type's name and the objects of the platforms' stacks of a city that has it."""
-    kinds = [item.type for item in REGISTRY.values()]
-    missing = {image: f"registry.example/{image}:1" for kind in kinds for image in kind.images if image not in IMAGES}
-    IMAGES.update(missing)
     stacks = record_city(whole(request.param))
-    for image in missing:
-        del IMAGES[image]
     return request.param, objects({name: item for name, item in stacks.items() if ".platform." in name})
 
 
@@ -105,6 +100,7 @@ def test_what_it_uses_is_there_and_larger_sizes_have_more(name: str) -> None:
     )
     assert {use.type for use in kind.uses} <= served
     assert len({use.alias for use in kind.uses}) == len(kind.uses)
+    assert not (kind.entry and kind.uses), "copies of an entry point have no accounts of their own"
     sizes = [kind.workloads(size) for size in SIZE_FACTORS]
     for small, large in pairwise(sizes):
         assert all(

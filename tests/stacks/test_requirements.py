@@ -23,6 +23,7 @@ from wecityctl.plan import make_plan
 from wecityctl.policy.data import lodgings, store_users
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import overcommitted_capability, unused_capability
+from wecityctl.stacks import catalogue as registry
 from wecityctl.stacks.catalogue import load_catalogue, registered
 
 POSTGRESQL = Capability("application", "postgresql", "postgresql")
@@ -72,6 +73,24 @@ def test_a_package_that_brings_no_type_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match=r"entry point 'empty' of wecityctl\.capabilities is module"):
         load_catalogue()
+
+
+def test_a_folder_is_a_type_of_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said to be built in is found by its folder alone, and has to be what the folder says."""
+    write_partner(tmp_path, "board")
+    folder = tmp_path / "made_platforms" / "application" / "board"
+    (tmp_path / "wecity_board").rename(folder.parent.parent.parent / "moved")
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "moved").rename(folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_PLATFORMS", tmp_path / "made_platforms")
+    monkeypatch.setattr(registry, "_PACKAGE", "made_platforms")
+    (found,) = registry._folders()
+    assert (found.type.name, found.type.program) == ("board", "made_platforms.application.board.program:Board")
+    assert found.recipe == folder / "image" / "image.yaml"
+    folder.rename(folder.with_name("bulletin"))
+    with pytest.raises(ConfigurationError, match="no TYPE with platform 'application' and name 'bulletin'"):
+        tuple(registry._folders())
 
 
 @pytest.mark.parametrize("name", ["board", "ledger"])

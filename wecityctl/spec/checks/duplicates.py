@@ -132,11 +132,14 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
     namespaces = dict(platforms)
     # What capabilities use is named in the same way, with a word in the place of the tenant.
     databases: dict[str, str] = {}
-    for _, _, item in draft.capabilities():
+    for platform, place, item in draft.capabilities():
         kind = draft.catalogue.get(item.type)
         for wanted in kind.uses if kind is not None else ():
             name = naming.account_name("_", CAPABILITY, item.name, wanted.alias)
-            databases[name] = f"capability {item.name!r} as {wanted.alias!r}"
+            owner = f"capability {item.name!r} as {wanted.alias!r}"
+            if databases.setdefault(name, owner) != owner:
+                message = f"account {name!r} would belong to {owner} and to {databases[name]}"
+                yield platform.problem((*place, "name"), message, "names that differ when joined by '_'")
     workloads: dict[tuple[str, str], str] = {}
     for app in draft.apps:
         value, path = app.value, ("metadata", "name")
