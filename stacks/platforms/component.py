@@ -148,7 +148,8 @@ class CapabilityComponent(pulumi.ComponentResource):
         for item in context.uses:
             there = self.scope.after(item.component) if item.component is not None else self.scope
             before += provision(there, user, item.use, item.endpoint, "provision")
-            before += self.scope.add_all(_flows(context, user, item))
+            leaves, arrives = _flows(context, user, item)
+            before += [self.scope.add(leaves), there.add(arrives)]
             bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
         self.scope = self.scope.after(*before, *(binding.secret for binding in bindings.values()))
         return replace(context, bindings=bindings)
@@ -175,15 +176,15 @@ class CapabilityComponent(pulumi.ComponentResource):
         raise TypeError(f"{type(self).__name__} defines no build()")
 
 
-def _flows(context: CapabilityScope, user: Consumer, item: Used) -> list[Manifest]:
-    """The two sides of one flow: out of the capability's pods, into those of the capability that it uses."""
+def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
+    """The two sides of one flow: out of the capability's pods, and into those of the capability that it uses."""
     known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
     leaves = network.to_peer(network.pods_of(known.namespace, known.pod_labels), [known.port])
     arrives = network.from_peer(network.pods_of(context.namespace, context.selector), [known.port])
-    return [
+    return (
         network.policy(context.namespace, name, context.selector, egress=[leaves]),
         network.policy(known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]),
-    ]
+    )
 
 
 def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:

@@ -99,6 +99,7 @@ def test_what_it_uses_is_there_and_larger_sizes_have_more(name: str) -> None:
         chain.from_iterable(item.type.provides for item in REGISTRY.values())
     )
     assert {use.type for use in kind.uses} <= served
+    assert all(REGISTRY[use.type].type.binding for use in kind.uses if use.type in REGISTRY)
     assert len({use.alias for use in kind.uses}) == len(kind.uses)
     assert not (kind.entry and kind.uses), "copies of an entry point have no accounts of their own"
     sizes = [kind.workloads(size) for size in SIZE_FACTORS]

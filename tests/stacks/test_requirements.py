@@ -136,6 +136,22 @@ def test_a_capability_waits_for_what_it_uses_and_for_nothing_else(recorded: dict
     assert "ledger" not in " ".join(board.depends_on)
 
 
+def test_what_is_used_in_another_zones_namespace_is_waited_for() -> None:
+    """On the same platform: nothing is put into a namespace that is not there yet."""
+    zoned = (replace(BOARD, zone="internet"), replace(POSTGRESQL, zone="extranet"))
+    stacks = record_city(whole(platforms=(Platform("application", zoned),), apps=()))
+    there = one(stacks, "Namespace", "platform-application-extranet")
+    for kind, name in (
+        ("NetworkPolicy", "platform-application-extranet/from-capability-board-db"),
+        ("Secret", "provision-capability-board-db-credentials"),
+        ("Job", "provision-capability-board-db"),
+    ):
+        server = one(stacks, "StatefulSet", "platform-application-extranet/postgresql")
+        assert server.urn in one(stacks, kind, name).depends_on
+    assert there.urn in server.depends_on
+    assert one(stacks, "Secret", "platform-application-internet/board-binding-db")
+
+
 def test_the_pods_find_the_binding_and_roll_with_it(recorded: dict[str, Recording]) -> None:
     template = one(recorded, "Deployment", "platform-data/ledger").inputs["spec"]["template"]
     assert {"name": "binding-db", "secret": {"secretName": "ledger-binding-db"}} in template["spec"]["volumes"]
