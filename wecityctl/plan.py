@@ -30,7 +30,7 @@ LAYERS: tuple[LayerName, ...] = ("secrets", "landing", "base", "platform", "cros
 class Stack:
     """One stack of the plan. `subject` is the platform or tenant (empty for base and entry), `cloud` is never empty
     except for the secret store, which lives in the state alone. A `crossing` is what a tenant's apps on other clouds
-    use on this one."""
+    use on this one. `builds_on` names the capabilities of other stacks that it uses."""
 
     name: str
     layer: LayerName
@@ -38,6 +38,7 @@ class Stack:
     cloud: str
     depends_on: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    builds_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def _platform_stacks(
                     *certificates,
                     *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
+                tuple(sorted({item.name for item in used} - {item.name for item in here})),
             )
     return stacks
 
@@ -187,6 +189,7 @@ def _crossing_stacks(
                 *sorted({platforms[(item.capability.platform, cloud)].name for item in items}),
             ),
             tuple(chain.from_iterable(_credentials(city, catalogue, item.app, item.use) for item in items)),
+            tuple(sorted({item.capability.name for item in items})),
         )
         for (tenant, cloud), items in sorted(found.items())
     ]
@@ -216,9 +219,11 @@ def _tenant_stacks(
                 platforms[(city.capability(use.capability).platform, placement.capabilities[use.capability])].name
                 for _, use in uses
             }
+            called = {use.capability for _, use in uses}
             if gateway is not None and placement.capabilities[gateway.name] == cloud and any(a.is_routed for a in apps):
                 # Who may come in from the entry point is said by the gateway's own labels.
                 needed.add(platforms[(gateway.platform, cloud)].name)
+                called.add(gateway.name)
             needed |= {
                 naming.stack_name(city.name, "crossing", tenant.name, item.target)
                 for item in crossings.uses
@@ -243,6 +248,7 @@ def _tenant_stacks(
                         *own,
                         *((naming.DIGEST_KEY,) if own else ()),
                     ),
+                    tuple(sorted(called)),
                 )
             )
     return stacks
@@ -273,7 +279,8 @@ def _entry_stack(
         keys = (*keys, SERVICE_AUTHORITY_KEY)
     if keys:
         needed.insert(0, store.name)
-    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys),)
+    uses = (gateway.name,) if gateway is not None else ()
+    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys, uses),)
 
 
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:

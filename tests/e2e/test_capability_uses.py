@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import SIMULATED, CityFiles, document, tenant
+from tests.e2e.files import SIMULATED, CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Machine
 from tests.stacks.partner import write_partner
 
 pytestmark = pytest.mark.cluster
 
 NAME = "uses"
+APPLICATION = ("board", "postgresql", "gateway")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,15 @@ def city(home: Machine) -> CityFiles:
         document("City", NAME, spec),
         document("Cloud", "main", {**SIMULATED, "zones": ["internet"]}),
         document("Platform", "data", {"capabilities": [{"name": "ledger"}]}),
-        document("Platform", "application", {"capabilities": [{"name": "board"}, {"name": "postgresql"}]}),
+        document(
+            "Platform",
+            "application",
+            {"capabilities": [{"name": "board"}, {"name": "postgresql"}, {"name": "gateway"}]},
+        ),
         tenant("parks"),
+        app("rows", "parks", uses=({"capability": "postgresql", "as": "db"},)),
+        tenant("sports"),
+        app("news", "sports", uses=("board",)),
     ]
     return CityFiles(home.root / "city", {"city.yaml": documents}).save()
 
@@ -66,9 +74,11 @@ def test_a_city_comes_up_in_the_order_of_its_uses(
         times[name] = found["metadata"]["creationTimestamp"]
     assert times["postgresql"] <= min(times["board"], times["ledger"])
     jobs = cluster.get("jobs", "-n", "platform-application")["items"]
-    assert {item["metadata"]["name"].rpartition("-")[0]: item["status"]["succeeded"] for item in jobs} == {
+    ended = {item["metadata"]["name"].rpartition("-")[0]: item["status"]["succeeded"] for item in jobs}
+    assert {name: count for name, count in ended.items() if name.startswith("provision-")} == {
         "provision-capability-board-db": 1,
         "provision-capability-ledger-db": 1,
+        "provision-parks-rows-db": 1,
     }
 
 
@@ -96,6 +106,26 @@ def test_a_changed_program_of_a_partner_is_not_skipped(
     home.run("up", city, "--yes", env=partner)
     pod = cluster.get("deployment", "ledger", "-n", "platform-data")["spec"]["template"]["spec"]
     assert pod["containers"][0]["command"][-1].endswith("sleep 1000")
+
+
+def test_a_broken_capability_stops_only_what_needs_it(
+    home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
+) -> None:
+    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits."""
+    program = Path(partner["PYTHONPATH"]) / "wecity_board" / "program.py"
+    whole = program.read_text()
+    program.write_text(whole.replace('"replicas": context.workload().replicas', '"replicas": -1'))
+    city.component("rows")["replicas"] = 2
+    city.component("news")["replicas"] = 2
+    city.save()
+    done = home.run("up", city, "--yes", "-o", "json", code=None, env=partner)
+    assert done.stack("platform.application.main")["outcome"] == "failed", done
+    assert done.stack("tenant.parks.main")["outcome"] == "succeeded", done
+    assert done.stack("tenant.sports.main")["outcome"] == "blocked", done
+    assert cluster.get("deployment", "rows-web", "-n", "parks-internet")["spec"]["replicas"] == 2
+    program.write_text(whole)
+    home.run("up", city, "--yes", env=partner)
+    assert cluster.get("deployment", "news-web", "-n", "sports-internet")["spec"]["replicas"] == 2
 
 
 def test_it_goes_in_reverse_order(home: Machine, city: CityFiles, partner: dict[str, str]) -> None:

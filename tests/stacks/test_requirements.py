@@ -13,6 +13,7 @@ import pytest
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
+from wecityctl.engine.broken import still_served
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Capability, City, Cloud, Platform, Use
@@ -262,6 +263,32 @@ def test_an_app_keeps_data_in_what_its_capabilities_use() -> None:
     items = {item.subject: item.data_class for item in items_of(whole(), load_catalogue(), Reader())}
     assert items["capability postgresql"] == "L2"
     assert items["capability ledger"] == ""
+
+
+def test_a_broken_capability_stops_only_what_needs_it() -> None:
+    base = whole()
+    apps = (
+        *base.apps,
+        app("rows", tenant="archive", uses=(Use("postgresql", "db"),), route=None),
+        app("notes", tenant="parks", uses=(Use("ledger", "ledger"),), route=None),
+    )
+    plan = make_plan(
+        replace(base, apps=apps, tenants=city(*apps).tenants),
+        load_catalogue(),
+    )
+    stack = plan.stack("xc.platform.application.main")
+
+    def served(*failed: str) -> set[str]:
+        urns = [f"urn:pulumi:{stack.name}::wecity::{chain}::it" for chain in failed]
+        return {name.removeprefix("xc.") for name in still_served(plan, load_catalogue(), stack, urns)}
+
+    board = "wecity:application:Board$kubernetes:apps/v1:Deployment"
+    server = "wecity:application:PostgreSQL$kubernetes:apps/v1:StatefulSet"
+    assert served(board) == {"platform.data.main", "tenant.archive.main"}
+    # The board and the ledger need the server themselves.
+    assert served(server) == set()
+    assert served(board, "kubernetes:core/v1:Namespace") == set()
+    assert served() == set()
 
 
 def test_policy_counts_capabilities_that_use_one() -> None:

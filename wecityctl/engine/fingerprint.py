@@ -15,8 +15,8 @@ from wecityctl.stacks.catalogue import registered
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
 # Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
-# clouds follows from city, catalogue and placement.
-_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings"})
+# clouds, and which capabilities a stack builds on, follows from city, catalogue and placement.
+_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings", "builds_on"})
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:

@@ -78,7 +78,7 @@ CHECKS: tuple[Check, ...] = (
     capabilities.tls,
     capabilities.requirements,
     capabilities.named_uses,
-    capabilities.circles,
+    capabilities.cycles,
     capabilities.one_gateway,
     uses.owners,
     uses.dedicated,

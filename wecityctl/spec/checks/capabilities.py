@@ -121,7 +121,7 @@ def named_uses(draft: Draft) -> Iterator[Problem]:
             seen.add(use.alias)
 
 
-def circles(draft: Draft) -> Iterator[Problem]:
+def cycles(draft: Draft) -> Iterator[Problem]:
     """Neither capabilities nor platforms use each other in a cycle: one must come up first."""
     everything = tuple(draft.capability_by_name.values())
     graph = graph_of(everything, draft.catalogue)
