@@ -81,7 +81,7 @@ def test_the_same_files_have_the_same_key(session: Session) -> None:
         {"city": {"compliance": {"log_retention_days": 181}}},
         {"images": {"postgresql": "elsewhere"}},
         {"plan": {"placement": "another"}},
-        {"catalogue": {"cache": {"port": 6380}}},
+        {"catalogue": {"cache": {"health": "another"}}},
     ],
     ids=["label", "compliance", "image", "placement", "catalogue"],
 )
