@@ -144,7 +144,7 @@ def changed(session: Session, changes: Mapping[str, Any]) -> Session:
         return replace(session, images={**session.images, **changes["images"]})
     if "catalogue" in changes:
         return replace(
-            session, catalogue={**session.catalogue, "cache": replace(session.catalogue["cache"], port=6380)}
+            session, catalogue={**session.catalogue, "cache": replace(session.catalogue["cache"], health="another")}
         )
     wanted = dict(changes["city"])
     if "compliance" in wanted:
