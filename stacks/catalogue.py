@@ -1,85 +1,91 @@
-"""The built-in capability types: metadata only, so that `validate` imports no program and no SDK.
+"""The registry of capability types: every folder `stacks/platforms/<platform>/<capability>`, and partners' packages.
 
-Partners add types from their own packages through the entry-point group `wecityctl.capabilities`, whose objects are
-`CapabilityType` values.
+Such a package defines `TYPE`, a `CapabilityType`, and imports neither a program nor an SDK, so that `validate` stays
+light. A partner's package has the same shape and is named by an entry point of the group `wecityctl.capabilities`: the
+package itself, or `package:TYPE`.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.catalogue import CapabilityType, Catalogue, UseLimits
+from wecityctl.model.catalogue import CapabilityType, Catalogue
 
 ENTRY_POINT_GROUP = "wecityctl.capabilities"
+RECIPE = Path("image", "image.yaml")
 
-_APPLICATION = "wecityctl.stacks.platforms.application"
+_PLATFORMS = Path(__file__).parent / "platforms"
+_PACKAGE = f"{__package__}.platforms"
 
-BUILTIN: tuple[CapabilityType, ...] = (
-    CapabilityType(
-        name="gateway",
-        platform="application",
-        title="single entry point 统一入口",
-        engines=("nginx",),
-        licence="BSD-2-Clause",
-        program=f"{_APPLICATION}.gateway:Gateway",
-        port=8080,
-        images=("gateway",),
-        max_replicas=8,
-        health="/-/health on 8080",
-    ),
-    CapabilityType(
-        name="postgresql",
-        platform="application",
-        title="relational database 关系型数据库",
-        engines=("postgresql",),
-        licence="PostgreSQL",
-        program=f"{_APPLICATION}.postgresql:PostgreSQL",
-        port=5432,
-        images=("postgresql",),
-        binding="postgresql",
-        storage="10Gi",
-        cpu="250m",
-        memory="512Mi",
-        health="pg_isready on 5432",
-        tls=True,
-        limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
-        # Each takes some megabytes of the server's memory once it is used.
-        connections={"small": 95, "medium": 195, "large": 395},
-    ),
-    CapabilityType(
-        name="cache",
-        platform="application",
-        title="cache 缓存",
-        engines=("valkey", "redis"),
-        licence="BSD-3-Clause",
-        program=f"{_APPLICATION}.cache:Cache",
-        port=6379,
-        images=("cache",),
-        binding="redis",
-        storage="1Gi",
-        memory="256Mi",
-        health="PING on 6379",
-        tls=True,
-        limits=UseLimits(connections=100, memory="32Mi"),
-    ),
-)
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A capability type and the folder that holds everything of it; `None` for an object that is in no package."""
+
+    type: CapabilityType
+    folder: Path | None
+
+    @property
+    def recipe(self) -> Path | None:
+        """The recipe of the type's own image, if it has one."""
+        return self.folder / RECIPE if self.folder is not None and (self.folder / RECIPE).is_file() else None
 
 
 def load_catalogue() -> Catalogue:
-    """The built-in types and those of installed partner packages, by name."""
-    types = {item.name: item for item in BUILTIN}
+    """All capability types by name. Raises `ConfigurationError` for a package that is not what it has to be."""
+    return {name: item.type for name, item in registered().items()}
+
+
+def registered() -> dict[str, Registered]:
+    """All capability types by name, the built-in ones first, with their folders. Raises `ConfigurationError`."""
+    found = dict(_builtin())
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        item = entry.load()
-        if not isinstance(item, CapabilityType):
+        item = _partner(entry)
+        if item.type.name in found:
             raise ConfigurationError(
-                f"entry point {entry.name!r} of {ENTRY_POINT_GROUP} is {type(item).__name__}, not a CapabilityType",
-                resolution="mend or remove the package that brings it",
-            )
-        if item.name in types:
-            raise ConfigurationError(
-                f"capability type {item.name!r} is brought twice: {types[item.name].program} and {item.program}",
+                f"capability type {item.type.name!r} is brought twice: "
+                f"{found[item.type.name].type.program} and {item.type.program}",
                 resolution="remove one of the packages",
             )
-        types[item.name] = item
-    return types
+        found[item.type.name] = item
+    return found
+
+
+def image_recipes() -> tuple[tuple[str, Path], ...]:
+    """The recipes in folders of capabilities as (name, file): an image there is named as its type."""
+    return tuple((name, item.recipe) for name, item in registered().items() if item.recipe is not None)
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> tuple[tuple[str, Registered], ...]:
+    return tuple((item.type.name, item) for item in _folders())
+
+
+def _folders() -> Iterator[Registered]:
+    for file in sorted(_PLATFORMS.glob("*/*/__init__.py")):
+        folder = file.parent
+        name = f"{_PACKAGE}.{folder.parent.name}.{folder.name}"
+        kind = getattr(import_module(name), "TYPE", None)
+        expected = (folder.parent.name, folder.name.replace("_", "-"))
+        if not isinstance(kind, CapabilityType) or (kind.platform, kind.name) != expected:
+            raise ConfigurationError(f"{name} defines no TYPE with platform {expected[0]!r} and name {expected[1]!r}")
+        yield Registered(kind, folder)
+
+
+def _partner(entry: EntryPoint) -> Registered:
+    loaded = entry.load()
+    kind = loaded if isinstance(loaded, CapabilityType) else getattr(loaded, "TYPE", None)
+    if not isinstance(kind, CapabilityType):
+        raise ConfigurationError(
+            f"entry point {entry.name!r} of {ENTRY_POINT_GROUP} is {type(loaded).__name__}, not a CapabilityType",
+            resolution="mend or remove the package that brings it",
+        )
+    file = getattr(sys.modules.get(entry.module), "__file__", None)
+    return Registered(kind, Path(file).parent if file and Path(file).name == "__init__.py" else None)

@@ -69,12 +69,13 @@ def _endpoint(inputs: StackInputs, capability: Capability, cloud: str) -> KnownE
     if isinstance(outputs, PlatformOutputs):
         for found in outputs.endpoints:
             if found.capability == capability.name:
-                return _known(found)
+                return known(found)
     blank = unknown()
     return KnownEndpoint(capability.name, capability.type, *[blank] * 10)
 
 
-def _known(found: Endpoint) -> KnownEndpoint:
+def known(found: Endpoint) -> KnownEndpoint:
+    """An endpoint as values for manifests."""
     return KnownEndpoint(
         found.capability,
         found.type,

@@ -1,7 +1,7 @@
 """Writes the generated files anew: `python -m tests.generate` (or `make schema`).
 
-The JSON Schema, the references of the files, of the command line, of the rules and of a deployer's rights, and the
-snapshots of every `--help`.
+The JSON Schema, the references of the files, of the command line, of the rules, of the catalogue and of a deployer's
+rights, and the snapshots of every `--help`.
 With `--cases` also the expected problems under tests/spec/invalid and findings under tests/policy/cases. Tests fail
 when any of these is stale.
 """
@@ -16,7 +16,9 @@ from tests.provider.go_types import ZEROS, api_version, sources, table
 from tests.spec.cases import write_expected
 from tests.spec.reference_page import spec_page
 from tests.stacks.deployer_role import role_page
+from wecityctl.report.catalogue import catalogue_page
 from wecityctl.spec.jsonschema import schema_text
+from wecityctl.stacks.catalogue import load_catalogue
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -32,6 +34,7 @@ def generated() -> dict[Path, str]:
         REFERENCE / "city.md": spec_page(),
         REFERENCE / "cli.md": reference_page(helps),
         REFERENCE / "rules.md": rules_page(),
+        REFERENCE / "catalogue.md": catalogue_page(load_catalogue().values()),
         REFERENCE / "deployer-role.yaml": role_page(),
         **{SNAPSHOTS / f"{name.replace(' ', '-')}.txt": text for name, text in helps.items()},
     }

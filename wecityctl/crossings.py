@@ -15,6 +15,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
+from wecityctl.model.requirements import uses_of
 from wecityctl.placement import Placement
 from wecityctl.placement.crossing import (
     crossing_flow,
@@ -106,7 +107,7 @@ class Crossings:
 
 def find_crossings(city: City, catalogue: Catalogue, placement: Placement) -> Crossings:
     """What crosses clouds in `city`. Raises `ConfigurationError` with everything that may not, or cannot."""
-    refused: list[str] = []
+    refused: list[str] = list(_capabilities_apart(city, catalogue, placement))
     uses = tuple(_uses(city, catalogue, placement, refused))
     routes = tuple(_routes(city, placement, refused))
     found: tuple[AnyCrossing, ...] = (*uses, *routes)
@@ -152,6 +153,18 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
                 refused.append(f"{who}: {_needed(app.zone, zone, catalogue[capability.type].port)}")
             else:
                 yield UseCrossing(app, use, capability, source, target, flow)
+
+
+def _capabilities_apart(city: City, catalogue: Catalogue, placement: Placement) -> Iterator[str]:
+    """Capabilities that use one on another cloud, which no stack provides for."""
+    for item in city.capabilities:
+        for use in uses_of(item, city.capabilities, catalogue):
+            source, target = placement.capabilities[item.name], placement.capabilities[use.capability]
+            if source != target:
+                yield (
+                    f"capability {item.name} on cloud {source} uses {use.capability} on cloud {target}: "
+                    "a capability uses only those of its own cloud"
+                )
 
 
 def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[RouteCrossing]:

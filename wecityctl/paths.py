@@ -26,12 +26,13 @@ def state_dir() -> Path:
 
 
 def recipe_dir() -> Path:
-    """The recipes of our own images, a directory each: in the package, in a checkout by a symbolic link."""
+    """The recipes of base images and the sample app, a directory each: in the package, in a checkout by a symbolic
+    link. Those of capabilities lie in the capabilities' folders (`stacks.catalogue.image_recipes`)."""
     return Path(__file__).resolve().parent / "images"
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The images that files may name as `catalogue:<name>`, in order; the recipes themselves are not read."""
+    """The images that there are recipes of in `recipe_dir`, in order; the recipes themselves are not read."""
     return tuple(sorted(path.parent.name for path in recipe_dir().glob("*/image.yaml")))
 
 

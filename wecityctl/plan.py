@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from graphlib import CycleError
+from itertools import chain
 
 from wecityctl.crossings import Crossings, UseCrossing, find_crossings
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City
+from wecityctl.model.city import App, Capability, City, Use
 from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
+from wecityctl.model.requirements import Consumer, in_order, uses_of
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_keys, speaks_tls
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
@@ -25,7 +28,7 @@ from wecityctl.placement import Placement, place
 class Stack:
     """One stack of the plan. `subject` is the platform or tenant (empty for base and entry), `cloud` is never empty
     except for the secret store, which lives in the state alone. A `crossing` is what a tenant's apps on other clouds
-    use on this one."""
+    use on this one. `builds_on` names the capabilities of other stacks that it uses."""
 
     name: str
     layer: LayerName
@@ -33,6 +36,7 @@ class Stack:
     cloud: str
     depends_on: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    builds_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
         for cloud in city.clouds
     }
     platforms = _platform_stacks(city, placement, bases, store, catalogue)
-    crossing = _crossing_stacks(city, crossings, bases, platforms, store)
+    crossing = _crossing_stacks(city, crossings, bases, platforms, store, catalogue)
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, crossings)
     entry = _entry_stack(city, placement, bases, platforms, tenants, crossings, store)
     stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *crossing, *tenants, *entry)
@@ -132,22 +136,28 @@ def _platform_stacks(
     for platform in city.platforms:
         for cloud in placement.clouds_of_platform(city, platform.name):
             here = [item for item in platform.capabilities if placement.capabilities[item.name] == cloud]
-            needed = {required for item in here for required in catalogue[item.type].requires}
+            uses = [(item, use) for item in here for use in uses_of(item, city.capabilities, catalogue)]
+            used = [city.capability(use.capability) for _, use in uses]
+            own = naming.stack_name(city.name, "platform", platform.name, cloud)
             others = {
                 naming.stack_name(city.name, "platform", item.platform, placement.capabilities[item.name])
-                for item in city.capabilities
-                if item.type in needed and item.platform != platform.name
-            }
+                for item in used
+            } - {own}
+            certificates = service_certificate_keys(here, catalogue)
+            if not certificates and any(speaks_tls(item, catalogue) for item in used):
+                certificates = (SERVICE_AUTHORITY_KEY,)
             stacks[(platform.name, cloud)] = Stack(
-                naming.stack_name(city.name, "platform", platform.name, cloud),
+                own,
                 "platform",
                 platform.name,
                 cloud,
                 (store.name, bases[cloud].name, *sorted(others)),
                 (
                     *(naming.admin_key(item.name) for item in here),
-                    *service_certificate_keys(here, catalogue),
+                    *certificates,
+                    *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
+                tuple(sorted({item.name for item in used} - {item.name for item in here})),
             )
     return stacks
 
@@ -158,6 +168,7 @@ def _crossing_stacks(
     bases: dict[str, Stack],
     platforms: dict[tuple[str, str], Stack],
     store: Stack,
+    catalogue: Catalogue,
 ) -> list[Stack]:
     """One for each tenant and cloud on which its apps of other clouds use something: of its own, and not part of the
     tenant's stack there, so that two clouds whose apps use each other's capabilities do not wait for each other."""
@@ -175,7 +186,8 @@ def _crossing_stacks(
                 bases[cloud].name,
                 *sorted({platforms[(item.capability.platform, cloud)].name for item in items}),
             ),
-            tuple(naming.binding_key(tenant, item.app.name, item.use.alias) for item in items),
+            tuple(chain.from_iterable(_credentials(city, catalogue, item.app, item.use) for item in items)),
+            tuple(sorted({item.capability.name for item in items})),
         )
         for (tenant, cloud), items in sorted(found.items())
     ]
@@ -205,19 +217,17 @@ def _tenant_stacks(
                 platforms[(city.capability(use.capability).platform, placement.capabilities[use.capability])].name
                 for _, use in uses
             }
+            called = {use.capability for _, use in uses}
             if gateway is not None and placement.capabilities[gateway.name] == cloud and any(a.is_routed for a in apps):
                 # Who may come in from the entry point is said by the gateway's own labels.
                 needed.add(platforms[(gateway.platform, cloud)].name)
+                called.add(gateway.name)
             needed |= {
                 naming.stack_name(city.name, "crossing", tenant.name, item.target)
                 for item in crossings.uses
                 if item.source == cloud and item.app.tenant == tenant.name
             }
-            bindings = [
-                naming.binding_key(tenant.name, app.name, use.alias)
-                for app, use in uses
-                if catalogue[city.capability(use.capability).type].binding in ("postgresql", "redis")
-            ]
+            bindings = [key for app, use in uses for key in _credentials(city, catalogue, app, use)]
             is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
             own = [
                 naming.tenant_key(tenant.name, name)
@@ -236,6 +246,7 @@ def _tenant_stacks(
                         *own,
                         *((naming.DIGEST_KEY,) if own else ()),
                     ),
+                    tuple(sorted(called)),
                 )
             )
     return stacks
@@ -266,21 +277,22 @@ def _entry_stack(
         keys = (*keys, SERVICE_AUTHORITY_KEY)
     if keys:
         needed.insert(0, store.name)
-    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys),)
+    uses = (gateway.name,) if gateway is not None else ()
+    return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys, uses),)
+
+
+def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:
+    """The names in the secret store of what is generated for one use."""
+    return catalogue[city.capability(use.capability).type].credential_keys(*Consumer.of(user).parts(use))
 
 
 def _ordered(stacks: dict[tuple[str, str], Stack]) -> list[Stack]:
-    """The platforms' stacks, each after the platforms it requires; the catalogue's requirements have no cycle."""
-    ordered: list[Stack] = []
-    pending = list(stacks.values())
-    while pending:
-        names = {stack.name for stack in pending}
-        ready = [stack for stack in pending if not names.intersection(stack.depends_on)]
-        if not ready:
-            raise ConfigurationError(
-                "the platforms require each other in a circle: " + ", ".join(sorted(names)),
-                resolution="move one of the capabilities to the platform that needs it",
-            )
-        ordered += ready
-        pending = [stack for stack in pending if stack not in ready]
-    return ordered
+    """The platforms' stacks, each after those whose capabilities it uses. Raises `ConfigurationError` for a cycle."""
+    by_name = {stack.name: stack for stack in stacks.values()}
+    try:
+        return [by_name[name] for name in in_order({name: stack.depends_on for name, stack in by_name.items()})]
+    except CycleError as error:
+        raise ConfigurationError(
+            "the platforms use each other in a cycle: " + " → ".join(reversed(error.args[1])),
+            resolution="move one of the capabilities to the platform that uses it",
+        ) from None

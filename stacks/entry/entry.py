@@ -34,7 +34,7 @@ from wecityctl.stacks import network, pods
 from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
 from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.application.gateway import APPS_AUTHORITY, routes_config_map, tls_secret
+from wecityctl.stacks.platforms.application.gateway.program import APPS_AUTHORITY, routes_config_map, tls_secret
 from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint, landing_outputs
 
 

@@ -10,7 +10,7 @@ import html
 from collections.abc import Sequence
 
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.stacks.platforms.application.gateway import APPS_AUTHORITY, ROUTES, TLS
+from wecityctl.stacks.platforms.application.gateway.program import APPS_AUTHORITY, ROUTES, TLS
 
 # nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
 _NGINX_TEXT = 3500

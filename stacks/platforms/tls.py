@@ -5,6 +5,8 @@ The kubelet brings a renewed certificate into running pods; servers have to take
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pulumi
 
 from wecityctl.inputs import StackInputs
@@ -12,7 +14,9 @@ from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 from wecityctl.stacks import pods
 from wecityctl.stacks.objects import Manifest, secret_value
 from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.platform import CapabilityScope
+
+if TYPE_CHECKING:
+    from wecityctl.stacks.platforms.component import CapabilityScope
 
 # Where servers find their certificate with its chain, its key and the authority's certificates.
 DIRECTORY = "/etc/tls"

@@ -20,13 +20,14 @@ from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
 from wecityctl.stacks import network, pods, pools
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.tenants.provisioning import Binding, bind, provision
+from wecityctl.stacks.provisioning import Binding, bind, provision
 from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
 
@@ -58,14 +59,14 @@ class Application(pulumi.ComponentResource):
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
         account = home.add(pods.service_account(self.namespace, app.name))
         flows = home.add_all([*self._inner_flows(), *self._flows()])
-        bindings = [bind(home, app, use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
+        bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         ready = home.after(*fences, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
         for component in app.components:
             self._add_component(home, ready, component, bindings)
         self.register_outputs({})
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
-        return provision(self.scope, self.app, use, self._endpoints[use.alias], "provision")
+        return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")
 
     def _endpoint(self, use: Use, *, across: bool) -> KnownEndpoint:
         """Where a use answers the app: inside the cluster, or at the node port of another cloud."""

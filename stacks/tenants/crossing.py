@@ -12,9 +12,10 @@ from wecityctl.crossings import UseCrossing
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import CrossingOutputs, to_json
+from wecityctl.model.requirements import Consumer
 from wecityctl.stacks import network
 from wecityctl.stacks.objects import Scope, open_scope
-from wecityctl.stacks.tenants.provisioning import provision
+from wecityctl.stacks.provisioning import provision
 from wecityctl.stacks.upstream import endpoint
 
 # Not the prefix of an app on the same cloud: an app that moves must not lose what its new place has made.
@@ -37,7 +38,7 @@ def _open(scope: Scope, item: UseCrossing) -> None:
     """One use: its database or user, and ingress from the app's cloud on the capability's port alone."""
     inputs, app = scope.inputs, item.app
     known = endpoint(inputs, item.capability.name)
-    provision(scope, app, item.use, known, PREFIX)
+    provision(scope, Consumer.of(app), item.use, known, PREFIX)
     # Judged after the node port is translated: by the capability's own port and the caller's unchanged address.
     rules = network.from_outside(inputs.reach[item.source].sources, known.port)
     name = naming.fit(f"{PREFIX}-{app.tenant}-{app.name}-{item.use.alias}")

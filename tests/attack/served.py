@@ -31,7 +31,7 @@ from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 from wecityctl.stacks.pem import certificates_of, key_of
 from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.cache import probe_password, sha256
+from wecityctl.stacks.platforms.application.cache.program import probe_password, sha256
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"
@@ -54,8 +54,11 @@ def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) ->
     for tenant, name, use in uses:
         known = apps.get((tenant, name)) or app(name, tenant=tenant, uses=())
         apps[(tenant, name)] = replace(known, uses=(*known.uses, use))
-        make = naming.database_name if use.capability == "postgresql" else naming.cache_user
-        roles[f"provision-{tenant}-{name}-{use.alias}"] = make(tenant, name, use.alias)
+        binding = load_catalogue()[use.capability].binding
+        assert binding is not None
+        roles[f"provision-{tenant}-{name}-{use.alias}"] = naming.account_name(
+            binding.separator, tenant, name, use.alias
+        )
     platform = application()
     if dedicated is not None:
         platform = Platform("application", tuple(_dedicated(item, dedicated) for item in platform.capabilities))
@@ -64,7 +67,7 @@ def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) ->
 
 
 def _dedicated(item: Capability, owner: Dedicated) -> Capability:
-    return item if item.type == "gateway" else replace(item, dedicated=owner)
+    return item if item.is_entry else replace(item, dedicated=owner)
 
 
 @dataclass(slots=True)

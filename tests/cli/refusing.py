@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.outputs import Endpoint
-from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 
 
 class Refusing(CapabilityComponent):

@@ -115,7 +115,7 @@ def read_variables() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     paths = [path for pattern in ("*.py", "*/**/*.py") for path in (ROOT / "wecityctl").glob(pattern)]
     # What is in images runs in pods; its environment is the app's business.
-    for path in sorted(path for path in paths if "images" not in path.relative_to(ROOT).parts):
+    for path in sorted(path for path in paths if not {"images", "image"} & set(path.relative_to(ROOT).parts)):
         text = path.read_text(encoding="utf-8")
         # Parsing takes long, and most files have nothing that could be a variable.
         if "env" not in text.lower() and not _BY_FUNCTION.search(text):

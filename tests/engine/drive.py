@@ -16,9 +16,9 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
 from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.plan import Plan, make_plan
-from wecityctl.stacks.catalogue import BUILTIN
+from wecityctl.stacks.catalogue import load_catalogue
 
-CATALOGUE = {item.name: item for item in BUILTIN}
+CATALOGUE = load_catalogue()
 
 
 def make_city(
@@ -39,7 +39,7 @@ def make_city(
             Platform(
                 "application",
                 (
-                    Capability("application", "gateway", "gateway"),
+                    Capability("application", "gateway", "gateway", is_entry=True),
                     Capability("application", "postgresql", "postgresql"),
                 ),
             ),

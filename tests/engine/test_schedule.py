@@ -27,6 +27,16 @@ def test_a_failure_blocks_those_who_need_it_and_nobody_else() -> None:
     assert schedule.is_over
 
 
+def test_those_whom_a_failed_stack_still_serves_go_on() -> None:
+    schedule = Schedule(NEEDS)
+    schedule.finish("base", succeeded=True)
+    schedule.finish("platform", succeeded=False, serves=("a",))
+    assert schedule.ready() == ["a", "b"]
+    for name in ("a", "b"):
+        schedule.finish(name, succeeded=True)
+    assert schedule.blocked() == {"entry": "needs platform, which did not come up"}
+
+
 def test_a_soft_need_may_fail() -> None:
     schedule = Schedule(NEEDS, soft={"entry": ("a", "b")})
     for name in ("base", "platform", "b"):

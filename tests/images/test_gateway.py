@@ -30,7 +30,7 @@ from wecityctl.plan import make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 from wecityctl.stacks.entry.nginx import render_routes
 from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.application.gateway import (
+from wecityctl.stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     CONFIGURATION,
     LOAD,

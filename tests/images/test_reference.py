@@ -84,6 +84,12 @@ def _recipe(image: Path) -> None:
     (image / "image.yaml").write_text(text.replace("LANG: C.UTF-8", "LANG: C"))
 
 
+def copy_recipes(directory: Path) -> None:
+    """All recipes in one directory, those of capabilities among them."""
+    for recipe in oci.catalogue():
+        shutil.copytree(recipe.directory, directory / recipe.name)
+
+
 def _lock(image: Path) -> None:
     text = (image / "lock.json").read_text()
     (image / "lock.json").write_text(text.replace('"size": ', '"size": 1'))
@@ -91,8 +97,7 @@ def _lock(image: Path) -> None:
 
 @pytest.mark.parametrize("change", [_touch_rootfs, _add_file, _recipe, _lock])
 def test_every_input_changes_the_image_and_those_on_top(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    source = oci.catalogue()[0].directory.parent
-    shutil.copytree(source, tmp_path / "images")
+    copy_recipes(tmp_path / "images")
     before = Catalogue(load_catalogue(tmp_path / "images"))
     references = {recipe.name: before.reference(recipe.name, "built") for recipe in before.recipes}
     change(tmp_path / "images" / "debian")
@@ -100,12 +105,12 @@ def test_every_input_changes_the_image_and_those_on_top(tmp_path: Path, change: 
     changed = {
         recipe.name for recipe in after.recipes if after.reference(recipe.name, "built") != references[recipe.name]
     }
-    assert changed == {"debian", "postgresql", "cache", "gateway", "sample-app"}
+    assert changed == {recipe.name for recipe in before.recipes if "debian" in (recipe.name, recipe.base)}
+    assert changed >= {"debian", "postgresql", "cache", "gateway", "sample-app"}
 
 
 def test_comments_and_the_upstream_counterpart_change_nothing(tmp_path: Path) -> None:
-    source = oci.catalogue()[0].directory.parent
-    shutil.copytree(source, tmp_path / "images")
+    copy_recipes(tmp_path / "images")
     recipe = tmp_path / "images" / "gateway" / "image.yaml"
     recipe.write_text(recipe.read_text().replace("library/nginx:1.", "library/nginx:1.9") + "# a comment\n")
     catalogue = Catalogue(load_catalogue(tmp_path / "images"))
@@ -114,8 +119,7 @@ def test_comments_and_the_upstream_counterpart_change_nothing(tmp_path: Path) ->
 
 
 def test_what_python_leaves_behind_changes_nothing(tmp_path: Path) -> None:
-    source = oci.catalogue()[0].directory.parent
-    shutil.copytree(source, tmp_path / "images")
+    copy_recipes(tmp_path / "images")
     catalogue = Catalogue(load_catalogue(tmp_path / "images"))
     before = catalogue.reference("sample-app", "built")
     leftover = next((tmp_path / "images").rglob("sample_app")) / "__pycache__"

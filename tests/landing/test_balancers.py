@@ -37,7 +37,7 @@ OUTPUTS: dict[str, dict[str, dict[str, Any]]] = {
         "openstack:networking/floatingIp:FloatingIp": {"address": "198.51.100.7"},
     },
 }
-GATEWAY = Platform("application", (Capability("application", "gateway", "gateway"),))
+GATEWAY = Platform("application", (Capability("application", "gateway", "gateway", is_entry=True),))
 
 
 def made(provider: str, balancers: tuple[Balancer, ...] = BOTH, **changes: Any) -> Recording:

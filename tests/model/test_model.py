@@ -37,7 +37,7 @@ def test_namespaces_are_labels_whatever_the_names(tenant: str, zone: str) -> Non
 
 @given(names, names, names)
 def test_database_names_fit_postgresql(tenant: str, name: str, alias: str) -> None:
-    database = naming.database_name(tenant, name, alias)
+    database = naming.account_name("_", tenant, name, alias)
     assert len(database) <= 63
     assert re.fullmatch(r"[a-z0-9_]+", database)
 

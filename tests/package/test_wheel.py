@@ -60,9 +60,9 @@ def test_the_wheel_has_everything_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "wecityctl/stacks/program.py",
-        "wecityctl/stacks/platforms/application/postgresql.py",
+        "wecityctl/stacks/platforms/application/postgresql/program.py",
         "wecityctl/images/sample-app/image.yaml",
-        "wecityctl/images/gateway/lock.json",
+        "wecityctl/stacks/platforms/application/gateway/image/lock.json",
         "wecityctl/toolchain/lock.json",
         "wecityctl/toolchain/pulumi/go.sum",
         "wecityctl/local/netpol/__main__.py",

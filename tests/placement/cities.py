@@ -8,7 +8,7 @@ from itertools import product
 
 from hypothesis import strategies as st
 
-from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port
 from wecityctl.model.city import (
     App,
     Capability,
@@ -38,7 +38,18 @@ from wecityctl.placement.problem import Assignment, Problem
 def _type(name: str, port: int, *, requires: tuple[str, ...] = ()) -> CapabilityType:
     storage = "1Gi" if name == "postgresql" else ""
     return CapabilityType(
-        name, "application", name, ("plain",), "MIT", "tests:none", port, (), "http", requires, storage=storage
+        name,
+        "application",
+        name,
+        ("plain",),
+        "MIT",
+        "tests:none",
+        (Port("http", port),),
+        (),
+        (Pods(storage=storage, max_replicas=8),),
+        Binding("http"),
+        tuple(CapabilityUse(item, item) for item in requires),
+        entry=name == "gateway",
     )
 
 

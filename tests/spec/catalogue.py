@@ -1,6 +1,8 @@
 """A catalogue of the tests' own: the built-in types would change the expected messages whenever one is added."""
 
-from wecityctl.model.catalogue import CapabilityType, UseLimits
+from dataclasses import replace
+
+from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port, UseLimits
 from wecityctl.model.city import PlatformName
 
 
@@ -22,11 +24,12 @@ def _type(
         engines=engines,
         licence="MIT",
         program="tests:none",
-        port=80,
-        images=(),
-        binding=binding,  # type: ignore[arg-type]
-        requires=requires,
-        max_replicas=max_replicas,
+        ports=(Port("http", 80),),
+        images=(name,) if name in ("gateway", "postgresql", "cache") else (),
+        pods=(Pods(max_replicas=max_replicas),),
+        binding=Binding(binding, stores_data=binding != "http") if binding else None,
+        uses=tuple(CapabilityUse(item, item) for item in requires),
+        entry=name == "gateway",
         limits=limits or UseLimits(),
         tls=tls,
     )
@@ -58,5 +61,6 @@ CATALOGUE = {
         _type("back", "data", requires=("middle",)),
         _type("middle"),
         _type("warehouse", "data"),
+        replace(_type("board"), uses=(CapabilityUse("postgresql", "db"),)),
     )
 }

@@ -28,7 +28,10 @@ from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.plan import Plan, make_plan
 from wecityctl.stacks.catalogue import load_catalogue
 
-IMAGES = {name: f"registry.example/{name}:1" for name in ("gateway", "postgresql", "cache", "sample-app")}
+IMAGES = {
+    name: f"registry.example/{name}:1"
+    for name in ("sample-app", *(image for kind in load_catalogue().values() for image in kind.images))
+}
 CLUSTER = Cluster("main", "KUBECONFIG", "admin", "uid-1", address="192.0.2.10")
 
 WEB = Component(name="web", image="catalogue:sample-app", replicas=2, port=8080, health_path="/healthz")
@@ -37,7 +40,9 @@ WEB = Component(name="web", image="catalogue:sample-app", replicas=2, port=8080,
 def application(*extra: Capability) -> Platform:
     """An application platform with everything that the catalogue has."""
     names = ("gateway", "postgresql", "cache")
-    return Platform("application", (*(Capability("application", name, name) for name in names), *extra))
+    return Platform(
+        "application", (*(Capability("application", name, name, is_entry=name == "gateway") for name in names), *extra)
+    )
 
 
 def app(name: str, tenant: str = "health", zone: str = "internet", **changes: Any) -> App:

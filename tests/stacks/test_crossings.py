@@ -31,7 +31,7 @@ BINDING = Use("postgresql", "db")
 
 
 def capability(name: str, cloud: str, zone: str = "") -> Capability:
-    return Capability("application", name, name, cloud=cloud, zone=zone)
+    return Capability("application", name, name, cloud=cloud, zone=zone, is_entry=name == "gateway")
 
 
 def two_clouds(*flows: Flow, **changes: Any) -> City:

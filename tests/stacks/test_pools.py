@@ -133,7 +133,7 @@ def test_stores_and_gateways_of_a_zone_are_registered_with_its_pools() -> None:
     main = Cloud("main", "local", zones, pools, local=LocalSettings("simulated"))
     stores = (
         Capability("application", "postgresql", "postgresql", zone="extranet"),
-        Capability("application", "gateway", "gateway"),
+        Capability("application", "gateway", "gateway", is_entry=True),
     )
     routed = cities.app("code", zone="extranet")
     recorded = cities.record_city(cities.city(routed, clouds=(main,), platforms=(Platform("application", stores),)))

@@ -485,7 +485,7 @@ def test_a_guard_takes_its_part_of_what_the_capability_asks_for(full: dict[str, 
         kind = load_catalogue()[name]
         containers = one(full, "StatefulSet", f"platform-application/{name}").inputs["spec"]["template"]["spec"]
         requests = [item["resources"]["requests"] for item in containers["containers"]]
-        for resource, whole in (("cpu", kind.cpu), ("memory", kind.memory)):
+        for resource, whole in (("cpu", kind.pods[0].cpu), ("memory", kind.pods[0].memory)):
             assert sum(parse_quantity(item[resource]) for item in requests) == parse_quantity(whole)
 
 

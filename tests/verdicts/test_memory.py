@@ -81,7 +81,7 @@ def test_the_same_files_have_the_same_key(session: Session) -> None:
         {"city": {"compliance": {"log_retention_days": 181}}},
         {"images": {"postgresql": "elsewhere"}},
         {"plan": {"placement": "another"}},
-        {"catalogue": {"cache": {"port": 6380}}},
+        {"catalogue": {"cache": {"health": "another"}}},
     ],
     ids=["label", "compliance", "image", "placement", "catalogue"],
 )
@@ -144,7 +144,7 @@ def changed(session: Session, changes: Mapping[str, Any]) -> Session:
         return replace(session, images={**session.images, **changes["images"]})
     if "catalogue" in changes:
         return replace(
-            session, catalogue={**session.catalogue, "cache": replace(session.catalogue["cache"], port=6380)}
+            session, catalogue={**session.catalogue, "cache": replace(session.catalogue["cache"], health="another")}
         )
     wanted = dict(changes["city"])
     if "compliance" in wanted:

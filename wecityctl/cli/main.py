@@ -48,6 +48,7 @@ COMMANDS = (
     Command("render", "wecityctl.cli.render", "Write a city's manifests without a cloud; secrets redacted."),
     Command("graph", "wecityctl.cli.graph", "Draw a city's stacks and what they depend on."),
     Command("policy", "wecityctl.cli.policy", "Check a city against the red lines, and say why each is there."),
+    Command("catalog", "wecityctl.cli.catalog", "List the capabilities that platforms can have."),
     Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
     Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
     Command("secrets", "wecityctl.cli.secrets", "Keep the values that apps name and no file holds."),

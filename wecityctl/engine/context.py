@@ -155,6 +155,11 @@ class Context:
         self._states.pop(stack, None)
         return self.state(stack)
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The capability types that the plan was made with."""
+        return self._catalogue
+
     def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
         """Take a stack's outputs from a run or a record."""
         if outputs is not None:

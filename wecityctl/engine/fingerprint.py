@@ -11,11 +11,12 @@ from typing import Any
 
 import wecityctl
 from wecityctl.inputs import StackInputs
+from wecityctl.stacks.catalogue import registered
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
 # Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
-# clouds follows from city, catalogue and placement.
-_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings"})
+# clouds, and which capabilities a stack builds on, follows from city, catalogue and placement.
+_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings", "builds_on"})
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:
@@ -50,7 +51,7 @@ def canonical(value: Any) -> Any:
 
 
 def tools_digest(cli: Path) -> str:
-    """The digest of our own code, the SDKs' versions and the engine that runs."""
+    """The digest of our own code and that of partners' capabilities, the SDKs' versions and the engine that runs."""
     digest = hashlib.sha256()
     root = Path(wecityctl.__file__).parent
     # Not rglob: the stacks are a symbolic link in a checkout, and a directory in a wheel.
@@ -59,6 +60,11 @@ def tools_digest(cli: Path) -> str:
         for path in sorted(directory.glob(pattern)):
             digest.update(str(path.relative_to(root)).encode() + b"\0")
             digest.update(path.read_bytes())
+    for name, item in sorted(registered().items()):
+        if item.folder is not None and not item.folder.is_relative_to(root):
+            for path in sorted(item.folder.rglob("*.py")):
+                digest.update(f"{name}/{path.relative_to(item.folder)}\0".encode())
+                digest.update(path.read_bytes())
     for name in _LIBRARIES:
         digest.update(f"{name}={version(name)}\0".encode())
     stat = cli.stat()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
@@ -37,6 +37,9 @@ class Task(Protocol):
 
     def has_outputs(self, stack: str) -> bool:
         """Whether the stack has outputs, of this run or before, with which those who need it can go on."""
+
+    def serves(self, stack: str) -> Collection[str]:
+        """The stacks that may go on although this one, which they need, has failed."""
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """What has to be done, and may take a while, before those that wait for the stack may start; never raises."""
@@ -170,7 +173,8 @@ class Loop:
         self._results[result.stack] = result
         succeeded = result.outcome in ("succeeded", "unchanged", "skipped")
         usable = result.outcome == "refused" and self._task.has_outputs(result.stack)
-        self._schedule.finish(result.stack, succeeded=succeeded, usable=usable)
+        serves = self._task.serves(result.stack) if result.outcome == "failed" else ()
+        self._schedule.finish(result.stack, succeeded=succeeded, usable=usable, serves=serves)
         self._sink(StackFinished(result))
 
     def _pass_interrupts(self) -> None:

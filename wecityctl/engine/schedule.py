@@ -23,6 +23,7 @@ class Schedule:
     keep_going: bool = False
     fail_fast: bool = False
     _done: dict[str, bool] = field(default_factory=dict)
+    _serves: dict[str, Collection[str]] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
     _stopped: str = ""
 
@@ -47,8 +48,10 @@ class Schedule:
         """Note that `name` is running."""
         self._started.add(name)
 
-    def finish(self, name: str, *, succeeded: bool, usable: bool = False) -> None:
-        """Note how `name` ended. `usable`: it did not succeed, and those who need it may start all the same."""
+    def finish(self, name: str, *, succeeded: bool, usable: bool = False, serves: Collection[str] = ()) -> None:
+        """Note how `name` ended. `usable`: it did not succeed, and those who need it may start all the same; `serves`
+        names those of them that may where it is not usable."""
+        self._serves[name] = serves
         self._started.add(name)
         self._done[name] = succeeded or usable
         if not succeeded and self.fail_fast:
@@ -71,7 +74,11 @@ class Schedule:
 
     def _reason(self, name: str) -> str:
         soft = self.soft.get(name, ())
-        failed = [need for need in self.needs[name] if self._done.get(need) is False and need not in soft]
+        failed = [
+            need
+            for need in self.needs[name]
+            if self._done.get(need) is False and need not in soft and name not in self._serves.get(need, ())
+        ]
         if not failed or (self.keep_going and all(need in self.last_good for need in failed)):
             return ""
         return f"needs {', '.join(failed)}, which did not come up"

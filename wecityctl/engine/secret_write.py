@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.execute import Engine
@@ -57,6 +57,9 @@ class _Write:
 
     def has_outputs(self, stack: str) -> bool:
         return False
+
+    def serves(self, stack: str) -> Collection[str]:
+        return ()
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         return None

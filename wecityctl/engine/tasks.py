@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
 from wecityctl.engine.beside import Beside, TakenDown, look_beside
+from wecityctl.engine.broken import still_served
 from wecityctl.engine.context import Context
 from wecityctl.engine.drifting import DriftControl, Settled
 from wecityctl.engine.handover import hand_over_replicas
@@ -344,6 +345,19 @@ class Forward:
         """Whether those who need the stack can go on with its outputs."""
         return self._context.typed(stack) is not None
 
+    def serves(self, stack: str) -> Collection[str]:
+        """The stacks that use only what is up of a platform whose stack has failed; it has put out where that is."""
+        context, report = self._context, self.reports.get(stack)
+        if context.layer(stack) != "platform" or self._operation != "up" or report is None:
+            return ()
+        if report.cancelled or report.timed_out or report.outputs is None:
+            return ()
+        failed = [change.urn for change in report.failed]
+        served = still_served(context.plan, context.catalogue, context.stacks[stack], failed)
+        if served:
+            context.learn(stack, report.outputs)
+        return served
+
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""
         context = self._context
@@ -432,6 +446,10 @@ class Backward:
     def has_outputs(self, stack: str) -> bool:
         """Never: nothing is taken down below what is still up."""
         return False
+
+    def serves(self, stack: str) -> Collection[str]:
+        """Nobody, for the same reason."""
+        return ()
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Nothing."""

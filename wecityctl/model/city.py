@@ -343,7 +343,9 @@ class Capability:
     """An instance of a capability type on a middle platform. Unset optionals are `None`: the type's defaults apply.
 
     Without `dedicated` the instance is shared by all apps that use it. `tls`: whether it
-    speaks TLS; `None` where its type can.
+    speaks TLS; `None` where its type can. `uses` names instances for what its type uses, by the binding's
+    name; those that are not named are chosen (`requirements.uses_of`). `is_entry`: by its type it is the city's entry
+    point.
     """
 
     platform: PlatformName
@@ -358,6 +360,8 @@ class Capability:
     placement: PlacementRules = PlacementRules()
     dedicated: Dedicated | None = None
     tls: bool | None = None
+    uses: tuple[Use, ...] = ()
+    is_entry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +428,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One capability that an app calls; `alias` names the binding.
+    """One capability that an app, or another capability, calls; `alias` names the binding.
 
     The others are the most that it may take, in the units of `catalogue.UseLimits`. Empty and 0: the type's own limit.
     """

@@ -12,7 +12,6 @@ from wecityctl.model import naming
 from wecityctl.model.city import Capability, City, Cloud
 from wecityctl.model.outputs import RouteTarget
 
-GATEWAY = "gateway"
 # The Service that leads to a gateway's pods from outside.
 ENTRY_SERVICE = "entry"
 # How the names of those values of the secret store begin that the city's own authority issues.
@@ -40,7 +39,7 @@ class EntryPoint:
 
 def gateway_of(city: City) -> Capability | None:
     """The gateway that the files name, if the city has one of its own."""
-    return next((item for item in city.capabilities if item.type == GATEWAY), None)
+    return next((item for item in city.capabilities if item.is_entry), None)
 
 
 def main_zones(city: City) -> tuple[str, ...]:

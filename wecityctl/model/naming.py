@@ -95,14 +95,15 @@ def binding_secret(app: str, alias: str) -> str:
     return fit(f"{app}-binding-{alias}")
 
 
-def database_name(tenant: str, app: str, alias: str) -> str:
-    """A PostgreSQL database and role name: at most 63 bytes, letters, digits and underscores."""
-    return fit(f"{tenant}_{app}_{alias}".replace("-", "_").replace(".", "_"), 63).replace("-", "_")
+def account_name(separator: str, *owner: str) -> str:
+    """The name of a use's account in a capability, such as a database role: at most 63 bytes.
 
-
-def cache_user(tenant: str, app: str, alias: str) -> str:
-    """The cache's user of one binding; its keys begin with `<user>:`."""
-    return fit(f"{tenant}.{app}.{alias}", 63)
+    `owner` has the parts that tell the use from all others: tenant, app and the binding's name. With `_` as
+    `separator` the name has letters, digits and underscores only; otherwise hyphens and dots stay.
+    """
+    if separator != "_":
+        return fit(separator.join(owner), 63)
+    return fit("_".join(owner).replace("-", "_").replace(".", "_"), 63).replace("-", "_")
 
 
 def secret_key(*parts: str) -> str:

@@ -18,6 +18,7 @@ from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
 from wecityctl.parts.settings import is_set
 from wecityctl.paths import cache_dir, recipe_dir
+from wecityctl.stacks.catalogue import image_recipes
 
 __all__ = [
     "BuiltImage",
@@ -42,7 +43,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 def catalogue() -> tuple[Recipe, ...]:
     """Every image there is a recipe of, by name."""
-    return load_catalogue(recipe_dir())
+    return load_catalogue(recipe_dir(), image_recipes())
 
 
 def reference(name: str, *, source: Source, registry: str = "") -> str:

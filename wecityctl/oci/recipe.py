@@ -160,15 +160,23 @@ class Recipe(_Strict):
 
 
 @lru_cache(maxsize=8)
-def load_catalogue(directory: Path) -> tuple[Recipe, ...]:
-    """Every recipe under `directory`, by name; raises `RecipeError`. Read once per process: the files are our own."""
-    recipes = tuple(load_recipe(path) for path in sorted(directory.glob(f"*/{RECIPE_FILE}")))
+def load_catalogue(directory: Path, others: tuple[tuple[str, Path], ...] = ()) -> tuple[Recipe, ...]:
+    """Every recipe under `directory`, which has a directory for each, and the `others` (name, file), by name.
+
+    Raises `RecipeError`. Read once per process: the files are part of installed packages.
+    """
+    found = [(path.parent.name, path) for path in directory.glob(f"*/{RECIPE_FILE}")] + list(others)
+    for name, path in found:
+        if twice := [other for known, other in found if known == name and other != path]:
+            raise RecipeError(f"{path}: an image {name!r} has a recipe already: {twice[0]}")
+    recipes = tuple(load_recipe(path, name) for name, path in sorted(found))
     _check_bases(recipes)
     return recipes
 
 
-def load_recipe(path: Path) -> Recipe:
-    """One recipe; raises `RecipeError` with every problem there is."""
+def load_recipe(path: Path, name: str = "") -> Recipe:
+    """One recipe, whose name is `name` or that of its directory; raises `RecipeError` with every problem there is."""
+    expected = name or path.parent.name
     try:
         document: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -182,8 +190,9 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         problems = "\n".join(f"{_place(item['loc'])}: {item['msg']}" for item in error.errors())
         raise RecipeError(f"{path}: not a valid recipe", details=problems) from error
-    if recipe.name != path.parent.name:
-        raise RecipeError(f"{path}: name: {recipe.name!r} is not the name of its directory, {path.parent.name!r}")
+    if recipe.name != expected:
+        what = "that of its capability" if name and path.parent.name != name else "the name of its directory"
+        raise RecipeError(f"{path}: name: {recipe.name!r} is not {what}, {expected!r}")
     return recipe
 
 

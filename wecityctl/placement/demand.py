@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import SIZE_FACTORS, App, Capability, City, Component, PlacementRules
-from wecityctl.model.entries import GATEWAY, entry_points
+from wecityctl.model.city import App, Capability, City, Component, PlacementRules
+from wecityctl.model.entries import entry_points
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.requirements import reached, requirements
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
 
 CPU, MEMORY, STORAGE = "cpu", "memory", "storage"
@@ -79,7 +80,7 @@ class Reader:
 
 def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]:
     """Everything that runs, by kind and name, so that the order of the files decides nothing."""
-    classes = _data_classes(city)
+    classes = _data_classes(city, requirements(city.capabilities, catalogue))
     found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
     return tuple(sorted(found, key=lambda item: (item.app is not None, item.key)))
 
@@ -90,25 +91,25 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
             source = Source("Platform", platform.name, ("spec", "capabilities", index))
-            step, replicas = SIZE_FACTORS[item.size], item.replicas or 1
-            if item.type == GATEWAY:
-                replicas *= entries
-            one = {CPU: read(CPU, kind.cpu) * step, MEMORY: read(MEMORY, kind.memory) * step}
-            volume = item.storage or kind.storage
-            if volume and kind.storage:
-                one[STORAGE] = read(STORAGE, volume)
-            total = {name: amount * replicas for name, amount in one.items()}
+            copies = entries if item.is_entry else 1
             architectures = frozenset(city.images.architectures)
-            workload = Workload(item.name, architectures, one, total, total, frozenset(), source)
+            workloads = []
+            for pods in kind.workloads(item.size, item.replicas, item.storage):
+                one = {CPU: read(CPU, pods.cpu), MEMORY: read(MEMORY, pods.memory)}
+                if pods.storage:
+                    one[STORAGE] = read(STORAGE, pods.storage)
+                total = {name: amount * pods.replicas * copies for name, amount in one.items()}
+                name = f"{item.name}-{pods.name}" if pods.name else item.name
+                workloads.append(Workload(name, architectures, one, total, total, frozenset(), source))
             yield Item(
                 capability_key(item.name),
                 item.zone,
                 item.cloud,
                 item.placement,
-                (workload,),
+                tuple(workloads),
                 source,
                 classes.get(item.name, ""),
-                bool(volume and kind.storage),
+                bool(kind.storage),
                 capability=item,
             )
 
@@ -144,10 +145,11 @@ def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
     )
 
 
-def _data_classes(city: City) -> Mapping[str, str]:
-    """The highest class of data that each capability holds: that of its users."""
+def _data_classes(city: City, graph: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+    """The highest class of data that each capability holds: that of its users, through other capabilities too."""
     found: dict[str, str] = {}
     for app in city.apps:
         for use in app.uses if app.runs else ():
-            found[use.capability] = max(found.get(use.capability, ""), app.data_class)
+            for name in reached(graph, use.capability):
+                found[name] = max(found.get(name, ""), app.data_class)
     return found

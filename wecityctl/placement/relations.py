@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.entries import gateway_of
+from wecityctl.model.requirements import uses_of
 from wecityctl.placement.crossing import (
     crossing_flow,
     is_closed,
@@ -166,16 +167,11 @@ class _Nearness:
     def _requires(self, number: int, item: Item) -> Iterator[Near]:
         if item.capability is None:
             return
-        for required in self._catalogue[item.capability.type].requires:
-            others = tuple(
-                self._numbers[capability_key(other.name)]
-                for other in self._capabilities.values()
-                if required in (other.type, *self._catalogue[other.type].provides)
-            )
-            if others and number not in others:
-                text = f"{item.subject} requires a capability of type {required} on its cloud"
-                subjects = (item.subject, *(self._items[other].subject for other in others))
-                yield Near(number, others, self._own, Constraint("requires", subjects, text, item.at("name")))
+        for use in uses_of(item.capability, self._city.capabilities, self._catalogue):
+            other = self._numbers[capability_key(use.capability)]
+            text = f"{item.subject} uses capability {use.capability} (as {use.alias}), which takes the same cloud"
+            subjects = (item.subject, self._items[other].subject)
+            yield Near(number, (other,), self._own, Constraint("requires", subjects, text, item.at("name")))
 
     def _affinity(self, number: int, item: Item) -> Iterator[Near]:
         for index, name in enumerate(item.rules.affinity):

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import App, Capability, City, Cloud
+from wecityctl.model.requirements import reached, requirements
 from wecityctl.policy.model import Posture
 
 CITIZENS = frozenset({"L3", "L4"})
-# Bindings behind which data is kept. An http service answers and keeps nothing of its caller's, unless its type has a
-# volume.
-_DATA_BINDINGS = frozenset({"postgresql", "redis"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +60,19 @@ def running(posture: Posture) -> tuple[App, ...]:
 
 def is_store(kind: CapabilityType) -> bool:
     """Whether a capability of this type keeps data of the apps that are bound to it."""
-    return kind.binding in _DATA_BINDINGS or bool(kind.binding and kind.storage)
+    return kind.stores_data
 
 
 def store_users(posture: Posture) -> Mapping[str, tuple[App, ...]]:
-    """The running apps that keep data in each store, by the store's name, in file order."""
+    """The running apps that keep data in each store, by the store's name, in file order.
+
+    An app keeps data, too, in what the capabilities that it uses need themselves.
+    """
+    graph = requirements(posture.city.capabilities, posture.catalogue)
     stores = {item.name for item in posture.city.capabilities if is_store(posture.catalogue[item.type])}
     found: dict[str, list[App]] = {}
     for app in running(posture):
-        for name in dict.fromkeys(use.capability for use in app.uses):
+        for name in dict.fromkeys(name for use in app.uses for name in reached(graph, use.capability)):
             if name in stores:
                 found.setdefault(name, []).append(app)
     return {name: tuple(apps) for name, apps in found.items()}
@@ -84,19 +86,32 @@ def zones_of(apps: tuple[App, ...]) -> tuple[str, ...]:
 def lodgings(posture: Posture) -> Iterator[Lodging]:
     """Each running app's own place first, then those of the stores it uses."""
     city, placement, users = posture.city, posture.placement, store_users(posture)
+    graph = requirements(city.capabilities, posture.catalogue)
     capabilities = {item.name: item for item in city.capabilities}
     for app in running(posture):
         yield Lodging(app, _cloud(city, placement.apps.get((app.tenant, app.name), app.cloud)), app.zone)
-        for index, use in enumerate(app.uses):
-            store = capabilities[use.capability]
-            if store.name not in users:
-                continue
+        for index, store in _stores(app, graph, users, capabilities):
             cloud = _cloud(city, placement.capabilities.get(store.name, store.cloud))
             if store.zone:
                 yield Lodging(app, cloud, store.zone, store, index)
             else:
                 nodes = _node_zones((cloud,) if cloud is not None else city.clouds)
                 yield Lodging(app, cloud, "", store, index, zones_of(users[store.name]), nodes)
+
+
+def _stores(
+    app: App,
+    graph: Mapping[str, tuple[str, ...]],
+    users: Mapping[str, tuple[App, ...]],
+    capabilities: Mapping[str, Capability],
+) -> Iterator[tuple[int, Capability]]:
+    """The stores that an app's uses lead to, each with the index of the use; those behind a use once for the app."""
+    direct = {use.capability for use in app.uses}
+    for index, use in enumerate(app.uses):
+        for name in reached(graph, use.capability):
+            if name in users and (name == use.capability or name not in direct):
+                direct.add(name)
+                yield index, capabilities[name]
 
 
 def _node_zones(clouds: tuple[Cloud, ...]) -> tuple[str, ...]:

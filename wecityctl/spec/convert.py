@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from wecityctl.model import city as model
+from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.kinds import groups_of
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.spec.shapes import apps, city, documents
@@ -92,9 +93,9 @@ def waiver_of(document: documents.WaiverDocument) -> model.Waiver:
     return from_shape(model.Waiver, document.spec, name=document.metadata.name)
 
 
-def platform_of(document: documents.PlatformDocument) -> model.Platform:
+def platform_of(document: documents.PlatformDocument, catalogue: Catalogue) -> model.Platform:
     name = document.metadata.name
-    return model.Platform(name, tuple(_capability(name, item) for item in document.spec.capabilities))
+    return model.Platform(name, tuple(_capability(name, item, catalogue) for item in document.spec.capabilities))
 
 
 def tenant_of(document: documents.TenantDocument) -> model.Tenant:
@@ -153,8 +154,16 @@ def _expected(item: city.Expected) -> model.Expected:
     return from_shape(model.Expected, item, group=group)
 
 
-def _capability(platform: model.PlatformName, item: apps.Capability) -> model.Capability:
-    return from_shape(model.Capability, item, platform=platform, type=item.type or item.name)
+def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: Catalogue) -> model.Capability:
+    kind = catalogue.get(item.type or item.name)
+    return from_shape(
+        model.Capability,
+        item,
+        platform=platform,
+        type=item.type or item.name,
+        uses=tuple(map(_use, item.uses)),
+        is_entry=kind is not None and kind.entry,
+    )
 
 
 def _use(item: apps.Use) -> model.Use:

@@ -130,7 +130,7 @@ def _draft(
             for document, found in pairs
             if isinstance(found, documents.CloudDocument)
         ),
-        platforms=parts(documents.PlatformDocument, convert.platform_of),
+        platforms=parts(documents.PlatformDocument, lambda found: convert.platform_of(found, catalogue)),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
         apps=parts(documents.AppDocument, convert.app_of),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),

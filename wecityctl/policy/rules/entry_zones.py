@@ -7,7 +7,7 @@ from typing import Any
 
 from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
-from wecityctl.model.entries import GATEWAY, entry_of, gateway_of, main_zones
+from wecityctl.model.entries import entry_of, gateway_of, main_zones
 from wecityctl.model.naming import COMPONENT_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
 from wecityctl.policy.findings import about
@@ -33,7 +33,7 @@ def check(posture: Posture) -> Iterable[Finding]:
     known, places = namespaces(posture), _places(city)
     for recording, item in posture.objects("NetworkPolicy") if places else ():
         here = known[cloud_of(posture, recording)]
-        for message in (*_lets_in(city, here, places, item), *_lets_out(here, places, item)):
+        for message in (*_lets_in(city, here, places, item), *_lets_out(city, here, places, item)):
             yield about(posture, recording.stack, item, message, _RESOLUTION)
     yield from _ingresses(posture, known)
 
@@ -97,7 +97,7 @@ def _lets_in(
     city: City, here: Namespaces, places: Mapping[str, tuple[str, ...]], item: RecordedResource
 ) -> Iterator[str]:
     """What a policy in a zone that the main entry point does not serve lets in."""
-    zone = here.zone(namespace_of(item))
+    zone, component = here.zone(namespace_of(item)), _component(city)
     if zone not in _others(city):
         return
     for rule in (item.inputs.get("spec") or {}).get("ingress") or ():
@@ -106,14 +106,21 @@ def _lets_in(
             yield f"lets everybody reach zone {zone!r}, entry points of other zones among them"
         for peer in peers:
             for place, zones in places.items():
-                if zone not in zones and _is_gateway(peer.get("podSelector")) and _selects(here, peer, place):
+                if (
+                    zone not in zones
+                    and _is_gateway(peer.get("podSelector"), component)
+                    and _selects(here, peer, place)
+                ):
                     yield f"lets the entry point of zone {zones[0]!r} reach zone {zone!r}"
 
 
-def _lets_out(here: Namespaces, places: Mapping[str, tuple[str, ...]], item: RecordedResource) -> Iterator[str]:
+def _lets_out(
+    city: City, here: Namespaces, places: Mapping[str, tuple[str, ...]], item: RecordedResource
+) -> Iterator[str]:
     """The zones of others that a policy beside a gateway lets it reach."""
     zones, spec = places.get(namespace_of(item), ()), item.inputs.get("spec") or {}
-    if not zones or not _is_gateway(spec.get("podSelector")):
+    component = _component(city)
+    if not zones or not _is_gateway(spec.get("podSelector"), component):
         return
     for rule in spec.get("egress") or ():
         for peer in rule.get("to") or ():
@@ -128,22 +135,33 @@ def _selects(here: Namespaces, peer: Mapping[str, Any], place: str) -> bool:
     return isinstance(selector, Mapping) and here.selects(selector, place)
 
 
-def _is_gateway(selector: Any) -> bool:
+def _is_gateway(selector: Any, component: str) -> bool:
     """Whether a gateway's pods may be meant: no selector, or none that names another component or leaves theirs out."""
     labels, expressions = ((selector or {}).get(key) or {} for key in ("matchLabels", "matchExpressions"))
-    if isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL, GATEWAY) not in (GATEWAY, UNKNOWN):
+    if isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL, component) not in (component, UNKNOWN):
         return False
     about_it = (item for item in expressions if isinstance(item, Mapping) and item.get("key") == COMPONENT_LABEL)
-    return all(holds(item, {COMPONENT_LABEL: GATEWAY}) for item in about_it)
+    return all(holds(item, {COMPONENT_LABEL: component}) for item in about_it)
 
 
-# Of a peer `p`: its pods are no gateway's, or its namespaces are tenants', which no gateway is in.
-_OTHER_PODS = (
-    f"p.?podSelector.?matchLabels[?{quote(COMPONENT_LABEL)}].orValue({quote(GATEWAY)}) != {quote(GATEWAY)}"
-    f" || p.?podSelector.?matchExpressions.orValue([]).exists(e, e.key == {quote(COMPONENT_LABEL)} && ("
-    f"e.operator == 'DoesNotExist' || (e.operator == 'In' && !({quote(GATEWAY)} in e.?values.orValue([])))"
-    f" || (e.operator == 'NotIn' && {quote(GATEWAY)} in e.?values.orValue([]))))"
-)
+def _component(city: City) -> str:
+    """The label `component` of the entry points' pods: the type of the gateway. Empty for a city without one."""
+    gateway = gateway_of(city)
+    return gateway.type if gateway is not None else ""
+
+
+def _other_pods(component: str) -> str:
+    """Of a peer `p`, in CEL: its pods are no gateway's."""
+    own = quote(component)
+    return (
+        f"p.?podSelector.?matchLabels[?{quote(COMPONENT_LABEL)}].orValue({own}) != {own}"
+        f" || p.?podSelector.?matchExpressions.orValue([]).exists(e, e.key == {quote(COMPONENT_LABEL)} && ("
+        f"e.operator == 'DoesNotExist' || (e.operator == 'In' && !({own} in e.?values.orValue([])))"
+        f" || (e.operator == 'NotIn' && {own} in e.?values.orValue([]))))"
+    )
+
+
+# Of a peer `p`: its namespaces are tenants', which no gateway is in.
 _TENANTS = (
     f"{quote(TENANT_LABEL)} in p.namespaceSelector.?matchLabels.orValue({{}})"
     " || p.namespaceSelector.?matchExpressions.orValue([])"
@@ -188,7 +206,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
             ),
             Validation(
                 f"{ingress}.all(r, r.?from.orValue([]).all(p, !has(p.namespaceSelector)"
-                f" || {zone} == {here} || {_OTHER_PODS} || {_TENANTS}"
+                f" || {zone} == {here} || {_other_pods(_component(city))} || {_TENANTS}"
                 f" || ({named} != '' && (!({named} in {entries}) || {named} == {mine}))))",
                 "another zone's entry point does not reach this zone; give the app a route, which its own zone serves",
             ),

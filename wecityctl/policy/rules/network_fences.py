@@ -7,7 +7,7 @@ from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.model.entries import GATEWAY, entry_of
+from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL, TENANT_LABEL
 from wecityctl.policy.admission import FENCE, MANAGE, Validation, deploys, may, policy, quote, resources
 from wecityctl.policy.findings import about
@@ -128,7 +128,7 @@ def _as_apps_need(city: City) -> str:
     """
     zones = [entry_of(city, zone.name) for zone in city.zones]
     entries = sorted({entry.namespace for entry in zones if entry is not None})
-    others = [item for item in city.capabilities if item.type != GATEWAY]
+    others = [item for item in city.capabilities if not item.is_entry]
     places = sorted({naming.platform_namespace(item.platform, item.zone) for item in others})
     named = f"p.?podSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('') in {quote(sorted(i.name for i in others))}"
     peers_in, peers_out = "r.?from.orValue([])", "r.?to.orValue([])"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from wecityctl.model.quantity import format_bytes, parse_quantity
+from wecityctl.model.requirements import uses_of
 from wecityctl.policy.data import running
 from wecityctl.policy.model import Finding, Posture, Rule
 
@@ -20,12 +21,12 @@ limits, and a city may count on that."""
 def check(posture: Posture) -> Iterator[Finding]:
     """Capabilities whose running apps may take more connections or storage together than there is."""
     city, catalogue = posture.city, posture.catalogue
+    uses = [use for app in running(posture) for use in app.uses]
+    uses += [use for item in city.capabilities for use in uses_of(item, city.capabilities, catalogue)]
     for platform in city.platforms:
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
-            limits = [
-                kind.limits_of(use) for app in running(posture) for use in app.uses if use.capability == item.name
-            ]
+            limits = [kind.limits_of(use) for use in uses if use.capability == item.name]
             connections = sum(limit.connections for limit in limits)
             storage = sum((parse_quantity(limit.storage) for limit in limits if limit.storage), Decimal(0))
             there = parse_quantity(item.storage or kind.storage or "0")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from wecityctl.errors import Problem
-from wecityctl.spec.draft import Draft
+from wecityctl.model.city import Platform
+from wecityctl.model.requirements import candidates, find_cycle, is_ambiguous
+from wecityctl.model.requirements import requirements as graph_of
+from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 
@@ -74,48 +77,78 @@ def tls(draft: Draft) -> Iterator[Problem]:
 
 
 def requirements(draft: Draft) -> Iterator[Problem]:
-    """What a type requires is provided by some capability of the city."""
+    """What a type uses is in the city, and where several could serve, the files name one."""
     if not draft.knows_all("Platform"):
         return
-    offered: set[str] = set()
-    for _, _, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
-        offered |= {item.type, *(kind.provides if kind is not None else ())}
+    everything = tuple(draft.capability_by_name.values())
     for platform, path, item in draft.capabilities():
         kind = draft.catalogue.get(item.type)
-        for required in kind.requires if kind is not None else ():
-            if required not in offered:
-                message = f"capability {item.name!r} requires a capability of type {required!r}, which is not there"
-                yield platform.problem((*path, "name"), message, f"a capability of type {required} on a platform")
+        named = {use.alias for use in item.uses}
+        for wanted in kind.uses if kind is not None else ():
+            if wanted.alias in named:
+                continue
+            found = candidates(item, wanted.type, everything, draft.catalogue)
+            if not found:
+                message = f"capability {item.name!r} requires a capability of type {wanted.type!r}, which is not there"
+                yield platform.problem((*path, "name"), message, f"a capability of type {wanted.type} on a platform")
+            elif is_ambiguous(item, wanted.type, everything, draft.catalogue):
+                message = f"capability {item.name!r} could use any of {', '.join(found)} as {wanted.alias!r}"
+                expected = f"uses: [{{capability: {found[0]}, as: {wanted.alias}}}], or another of them"
+                yield platform.problem((*path, "name"), message, expected)
 
 
-def circles(draft: Draft) -> Iterator[Problem]:
-    """Neither capability types nor platforms require each other in a circle: one must come up first."""
-    used = {
-        item.type: draft.catalogue[item.type] for _, _, item in draft.capabilities() if item.type in draft.catalogue
-    }
-    types_graph = {name: set(kind.requires) & set(used) for name, kind in used.items()}
-    platforms: dict[str, set[str]] = {kind.platform: set() for kind in used.values()}
-    for name, requires in types_graph.items():
-        platforms[used[name].platform] |= {used[other].platform for other in requires} - {used[name].platform}
-    circle = _circle(types_graph)
-    if circle:
-        for platform, path, item in draft.capabilities():
-            if item.type == circle[0]:
-                message = "capability types require each other in a circle: " + " → ".join((*circle, circle[0]))
-                yield platform.problem((*path, "name"), message)
-                return
-    circle = _circle(platforms)
-    for platform in draft.platforms:
-        if circle and platform.value.name == circle[0]:
-            message = "platforms require each other in a circle: " + " → ".join((*circle, circle[0]))
-            yield platform.problem(("metadata", "name"), message, "the capability on the platform that needs it")
-            return
+def named_uses(draft: Draft) -> Iterator[Problem]:
+    """What a capability's `uses` name is something that its type uses, and a capability that can serve as that."""
+    everything = tuple(draft.capability_by_name.values())
+    for platform, path, item in draft.capabilities():
+        kind = draft.catalogue.get(item.type)
+        wanted = {use.alias: use.type for use in kind.uses} if kind is not None else {}
+        seen: set[str] = set()
+        for index, use in enumerate(item.uses if kind is not None else ()):
+            place = (*path, "uses", index)
+            if use.alias in seen:
+                yield platform.problem(place, f"binding {use.alias!r} is given twice")
+            elif use.alias not in wanted:
+                message = f"capability type {item.type!r} uses nothing as {use.alias!r}"
+                expected = f"as: {one_of(tuple(wanted))}" if wanted else "no uses"
+                yield platform.problem(place, message, expected, nearest(use.alias, tuple(wanted)))
+            elif draft.knows_all("Platform"):
+                found = candidates(item, wanted[use.alias], everything, draft.catalogue)
+                if use.capability not in found:
+                    message = f"capability {use.capability!r} cannot serve {item.name!r} as {wanted[use.alias]}"
+                    expected = one_of(tuple(found)) if found else f"a capability of type {wanted[use.alias]}"
+                    yield platform.problem((*place, "capability"), message, expected, nearest(use.capability, found))
+            seen.add(use.alias)
+
+
+def cycles(draft: Draft) -> Iterator[Problem]:
+    """Neither capabilities nor platforms use each other in a cycle: one must come up first."""
+    everything = tuple(draft.capability_by_name.values())
+    graph = graph_of(everything, draft.catalogue)
+    cycle = find_cycle(graph)
+    if cycle:
+        places = {item.name: (platform, (*path, "name")) for platform, path, item in draft.capabilities()}
+        ways = [f"{name} ({places[name][0].place(*places[name][1])})" for name in cycle]
+        platform, path = places[cycle[0]]
+        yield platform.problem(path, "capabilities use each other in a cycle: " + " → ".join((*ways, cycle[0])))
+        return
+    owner = {item.name: item.platform for item in everything}
+    platforms: dict[str, set[str]] = {name: set() for name in owner.values()}
+    for name, needed in graph.items():
+        # A use of what is not there is reported where it is named.
+        platforms[owner[name]] |= {owner[other] for other in needed if other in owner} - {owner[name]}
+    cycle = find_cycle(platforms)
+    documents: dict[str, Sourced[Platform]] = {platform.value.name: platform for platform in draft.platforms}
+    if cycle:
+        ways = [f"{name} ({documents[name].place('metadata', 'name')})" for name in cycle]
+        message = "platforms use each other in a cycle: " + " → ".join((*ways, cycle[0]))
+        expected = "the capability on the platform that uses it"
+        yield documents[cycle[0]].problem(("metadata", "name"), message, expected)
 
 
 def one_gateway(draft: Draft) -> Iterator[Problem]:
     """There is one entry point, hence at most one gateway."""
-    gateways = [found for found in draft.capabilities() if found[2].type == "gateway"]
+    gateways = [found for found in draft.capabilities() if found[2].is_entry]
     for platform, path, _ in gateways[1:]:
         message = f"a second gateway (the first is {gateways[0][2].name!r}): a city has one entry point"
         yield platform.problem(_type_path(platform.document.value, path), message)
@@ -127,24 +160,3 @@ def _type_path(document: Mapping[str, object], path: tuple[PathItem, ...]) -> tu
     for item in path:
         node = node[item]  # type: ignore[index]
     return (*path, "type") if isinstance(node, dict) and "type" in node else (*path, "name")
-
-
-def _circle(graph: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """A circle in `graph`, beginning with its first name in order; empty when there is none."""
-    pending = {name: set(targets) & set(graph) for name, targets in graph.items()}
-    while True:
-        free = [name for name, targets in pending.items() if not targets & set(pending)]
-        if not free:
-            break
-        for name in free:
-            del pending[name]
-    if not pending:
-        return ()
-    trail: list[str] = []
-    name = min(pending)
-    while name not in trail:
-        trail.append(name)
-        name = min(pending[name] & set(pending))
-    circle = trail[trail.index(name) :]
-    first = circle.index(min(circle))
-    return tuple(circle[first:] + circle[:first])

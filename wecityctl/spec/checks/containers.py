@@ -22,7 +22,7 @@ _Path = tuple[PathItem, ...]
 
 def catalogue_images(draft: Draft) -> Iterator[Problem]:
     """An image of our own has a recipe."""
-    names = recipe_names()
+    names = tuple(sorted({*recipe_names(), *(name for kind in draft.catalogue.values() for name in kind.images)}))
     for app, path, part in _components(draft):
         name = part.image.removeprefix(_CATALOGUE)
         if part.image.startswith(_CATALOGUE) and name not in names:

@@ -8,7 +8,7 @@ from itertools import islice
 from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App
-from wecityctl.model.entries import GATEWAY
+from wecityctl.model.requirements import CAPABILITY
 from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.nodes import Document, PathItem, Place, format_path
 from wecityctl.spec.shapes import KINDS
@@ -125,12 +125,21 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
     for platform, _, item in draft.capabilities():
         for zone in {"", item.zone}:
             platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
-        if item.type == GATEWAY:
+        if item.is_entry:
             # Each zone with routes has an entry point of its own there.
             for zone in draft.zone_names:
                 platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
     namespaces = dict(platforms)
+    # What capabilities use is named in the same way, with a word in the place of the tenant.
     databases: dict[str, str] = {}
+    for platform, place, item in draft.capabilities():
+        kind = draft.catalogue.get(item.type)
+        for wanted in kind.uses if kind is not None else ():
+            name = naming.account_name("_", CAPABILITY, item.name, wanted.alias)
+            owner = f"capability {item.name!r} as {wanted.alias!r}"
+            if databases.setdefault(name, owner) != owner:
+                message = f"account {name!r} would belong to {owner} and to {databases[name]}"
+                yield platform.problem((*place, "name"), message, "names that differ when joined by '_'")
     workloads: dict[tuple[str, str], str] = {}
     for app in draft.apps:
         value, path = app.value, ("metadata", "name")
@@ -140,7 +149,7 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
             message = f"namespace {namespace!r} would belong to {owner} and to {namespaces[namespace]}"
             yield app.problem(("metadata", "tenant"), message, "names that differ when joined by '-'")
         for use in value.uses:
-            database = naming.database_name(value.tenant, value.name, use.alias)
+            database = naming.account_name("_", value.tenant, value.name, use.alias)
             owner = f"{value.tenant}/{value.name}/{use.alias}"
             if databases.setdefault(database, owner) != owner:
                 message = f"account {database!r} would belong to {owner} and to {databases[database]}"

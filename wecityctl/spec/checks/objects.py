@@ -11,7 +11,7 @@ from dataclasses import replace
 from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
-from wecityctl.model.entries import ENTRY_SERVICE, GATEWAY
+from wecityctl.model.entries import ENTRY_SERVICE
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
 
@@ -80,7 +80,7 @@ def capabilities(draft: Draft) -> Iterator[Problem]:
     """Objects of capabilities in one namespace have names of their own."""
     taken: dict[tuple[str, str, str], str] = {}
     for _, _, item in draft.capabilities():
-        if item.type == GATEWAY:
+        if item.is_entry:
             taken[(_namespace(item), "Service", ENTRY_SERVICE)] = "the city's entry point"
             # Any zone may come to have routes, and then an entry point of its own.
             for zone in draft.zone_names:

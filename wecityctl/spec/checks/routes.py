@@ -13,7 +13,7 @@ from wecityctl.spec.nodes import PathItem
 
 def routes_lead_somewhere(draft: Draft) -> Iterator[Problem]:
     """A published route needs a component with a port, and an entry point in the city."""
-    entry = any(item.type == "gateway" for item in draft.capability_by_name.values())
+    entry = any(item.is_entry for item in draft.capability_by_name.values())
     entry = entry or any(cloud.value.kubernetes.ingress_class for cloud in draft.clouds)
     entry = entry or not draft.knows_all("Platform", "Cloud")
     for app in draft.apps:
@@ -57,7 +57,7 @@ def tls_needs_the_gateway(draft: Draft) -> Iterator[Problem]:
     """Apps that serve TLS are known to the city's own gateway; an adopted cluster's controller is not told of them."""
     if not draft.knows_all("Platform"):
         return
-    if any(item.type == "gateway" for item in draft.capability_by_name.values()):
+    if any(item.is_entry for item in draft.capability_by_name.values()):
         return
     for app in draft.apps:
         if app.value.route is not None and app.value.route.tls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.model.city import Use
 from wecityctl.spec.draft import Draft
 from wecityctl.spec.fields import nearest, one_of
 
@@ -17,16 +18,25 @@ def limits(draft: Draft) -> Iterator[Problem]:
     """A use states only limits that the capability's type has."""
     for app in draft.apps:
         for index, use in enumerate(app.value.uses):
-            item = draft.capability_by_name.get(use.capability)
-            kind = draft.catalogue.get(item.type) if item is not None else None
-            if kind is None:
-                continue
-            offered = [name for name, field in _LIMITS.items() if getattr(kind.limits, field)]
-            for name, field in _LIMITS.items():
-                if getattr(use, field) and name not in offered:
-                    message = f"capability type {kind.name!r} has no limit {name!r} for one app"
-                    expected = one_of(offered) if offered else "no limit"
-                    yield app.problem(("spec", "uses", index, name), message, expected, on_key=True)
+            for name, message, expected in _unknown_limits(draft, use):
+                yield app.problem(("spec", "uses", index, name), message, expected, on_key=True)
+    for platform, path, item in draft.capabilities():
+        for index, use in enumerate(item.uses):
+            for name, message, expected in _unknown_limits(draft, use):
+                yield platform.problem((*path, "uses", index, name), message, expected, on_key=True)
+
+
+def _unknown_limits(draft: Draft, use: Use) -> Iterator[tuple[str, str, str]]:
+    """Limits of a use that the capability's type does not have, each with message and what is expected instead."""
+    item = draft.capability_by_name.get(use.capability)
+    kind = draft.catalogue.get(item.type) if item is not None else None
+    if kind is None:
+        return
+    offered = [name for name, field in _LIMITS.items() if getattr(kind.limits, field)]
+    for name, field in _LIMITS.items():
+        if getattr(use, field) and name not in offered:
+            message = f"capability type {kind.name!r} has no limit {name!r} for one app"
+            yield name, message, one_of(offered) if offered else "no limit"
 
 
 def owners(draft: Draft) -> Iterator[Problem]:

@@ -40,6 +40,34 @@ class Dedicated(Shape):
     )
 
 
+class Use(Shape):
+    """A capability that the app, or another capability, calls: one binding and one network flow."""
+
+    # `uses: [cache]` is the usual way to write it; the schema and `explain` say so from here.
+    model_config = ConfigDict(json_schema_extra={"x-short-form": "capability"})
+
+    capability: names.CapabilityName = options("The capability's name.", "postgresql")
+    as_: names.AliasName | None = options(
+        "The binding's name; by default the capability's.", "db", alias="as", default=None
+    )
+    storage: amounts.BytesQuantity | None = options(
+        "The most storage the app may fill in it; by default the type's limit.", "10Gi", default=None
+    )
+    connections: amounts.Connections | None = options(
+        "The most connections it may hold at a time; by default the type's limit.", 20, default=None
+    )
+    memory: amounts.MemoryQuantity | None = options(
+        "Its share where memory is short; by default the type's limit.", "64Mi", default=None
+    )
+    statement_seconds: amounts.StatementSeconds | None = options(
+        "The longest that one statement may run, in seconds; by default the type's limit.", 600, default=None
+    )
+
+
+def _use_in_short(value: object) -> object:
+    return {"capability": value} if isinstance(value, str) else value
+
+
 class Capability(Shape):
     """An instance of a capability type on this platform."""
 
@@ -61,6 +89,11 @@ class Capability(Shape):
     dedicated: Dedicated | None = options("Whose alone it is; by default all apps may share it.", default=None)
     tls: bool | None = options(
         "Whether its server speaks TLS and refuses plain connections; by default where its type can.", default=None
+    )
+    uses: list[Use] = options(
+        "Which capabilities it uses for what its type needs, by binding, and with which limits; by default the only "
+        "one of each type, or the one in its zone.",
+        default_factory=list,
     )
 
 
@@ -153,34 +186,6 @@ class Component(Shape):
     architectures: list[Architecture] = options(
         "CPU architectures the image exists for.", ["amd64"], default_factory=lambda: ["amd64"], min_length=1
     )
-
-
-class Use(Shape):
-    """A capability that the app calls: one binding and one network flow."""
-
-    # `uses: [cache]` is the usual way to write it; the schema and `explain` say so from here.
-    model_config = ConfigDict(json_schema_extra={"x-short-form": "capability"})
-
-    capability: names.CapabilityName = options("The capability's name.", "postgresql")
-    as_: names.AliasName | None = options(
-        "The binding's name; by default the capability's.", "db", alias="as", default=None
-    )
-    storage: amounts.BytesQuantity | None = options(
-        "The most storage the app may fill in it; by default the type's limit.", "10Gi", default=None
-    )
-    connections: amounts.Connections | None = options(
-        "The most connections it may hold at a time; by default the type's limit.", 20, default=None
-    )
-    memory: amounts.MemoryQuantity | None = options(
-        "Its share where memory is short; by default the type's limit.", "64Mi", default=None
-    )
-    statement_seconds: amounts.StatementSeconds | None = options(
-        "The longest that one statement may run, in seconds; by default the type's limit.", 600, default=None
-    )
-
-
-def _use_in_short(value: object) -> object:
-    return {"capability": value} if isinstance(value, str) else value
 
 
 class Route(Shape):

@@ -11,7 +11,7 @@ from wecityctl.model.outputs import Endpoint
 from wecityctl.stacks import network, pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest
-from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 
 # The numeric user of the upstream image.
 USER = 101
@@ -183,8 +183,8 @@ class Gateway(CapabilityComponent):
         ready = self.scope.after(configuration)
         ready.add(self._workload(context, pods.content_digest(files)))
         if is_main:
-            self.scope.add(pods.service(namespace, name, context.selector, {"http": context.type.port}))
-        if (context.capability.replicas or 1) > 1:
+            self.scope.add(context.service(name))
+        if context.workload().replicas > 1:
             self.scope.add(pods.disruption_budget(namespace, name, context.selector))
         # Who comes in to a zone's own gateway, and by which Service, is the entry stack's alone to say.
         return context.endpoint(service=name if is_main else ENTRY_SERVICE, image=self.scope.inputs.images["gateway"])
@@ -202,7 +202,7 @@ class Gateway(CapabilityComponent):
             "nginx",
             image,
             command=["/bin/sh", f"{CONFIGURATION}/run.sh"],
-            ports={"http": context.type.port},
+            ports=context.ports,
             mounts=mounts,
             requests=requests,
             readiness=healthy,
@@ -235,7 +235,7 @@ class Gateway(CapabilityComponent):
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": context.namespace},
             "spec": {
-                "replicas": context.capability.replicas or 1,
+                "replicas": context.workload().replicas,
                 "selector": {"matchLabels": context.selector},
                 "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": pods.template({**self.scope.labels, **context.selector}, spec, content),

@@ -1,7 +1,7 @@
 """PostgreSQL as a capability: one server with its volume, closed to everybody without a binding.
 
-Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.tenants.provisioning`), as
-`postgresql_access` says. What the server does not bound for each role, the guard beside it (`postgresql_guard`) does,
+Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.provisioning`), as
+`access` says. What the server does not bound for each role, the guard beside it (`guard`) does,
 which also has the server take over a renewed certificate.
 """
 
@@ -15,9 +15,9 @@ from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
 from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application import postgresql_guard
-from wecityctl.stacks.platforms.application.postgresql_access import BINARIES
-from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+from wecityctl.stacks.platforms.application.postgresql import guard as postgresql_guard
+from wecityctl.stacks.platforms.application.postgresql.access import BINARIES
+from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
@@ -85,7 +85,7 @@ class PostgreSQL(CapabilityComponent):
         self.scope.add_all(provisioning_policies(context))
         ready = self.scope.after(credentials, claim, *self.scope.add_all([tls.secret(context)] if context.tls else []))
         ready.add(self._workload(context, image, admin))
-        self.scope.add(pods.service(namespace, name, context.selector, {"postgresql": context.type.port}))
+        self.scope.add(context.service(name))
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
@@ -100,7 +100,7 @@ class PostgreSQL(CapabilityComponent):
             "postgresql",
             image,
             command=["/bin/sh", "-c", start(context)],
-            ports={"postgresql": context.type.port},
+            ports=context.ports,
             mounts=[data, tls.MOUNT] if context.tls else [data],
             requests=requests,
             readiness=ready,

@@ -1,7 +1,7 @@
 """An app's database and role in a PostgreSQL server: how they are made, with the limits that hold for them.
 
 The server itself holds a role's number of connections and the temporary files of each session. The limits that a role
-could lift for itself are defaults of its sessions, which tell a well-behaved app why; the guard (`postgresql_guard`)
+could lift for itself are defaults of its sessions, which tell a well-behaved app why; the guard (`guard`)
 holds them against the others. The numbers lie in a table of a database that no app may connect to.
 """
 

@@ -1,13 +1,11 @@
 """A Redis-compatible cache as a capability: every app has a user and a key prefix of its own, nobody else gets in.
 
 Users live in an access-list file on the volume, so that a restart keeps them. The tenants' provisioning Jobs
-(`stacks.tenants.provisioning`) set and save them; what they may do is `cache_access`'s. What the server bounds only for
-itself, the guard beside it (`cache_guard`) bounds for each user.
+(`stacks.provisioning`) set and save them; what they may do is `access`'s. What the server bounds only for
+itself, the guard beside it (`guard`) bounds for each user.
 """
 
 from __future__ import annotations
-
-import hashlib
 
 import pulumi
 
@@ -16,10 +14,11 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.stacks import pods
 from wecityctl.stacks.base.kubernetes import priority_class
 from wecityctl.stacks.objects import Manifest, secret_value
+from wecityctl.stacks.passwords import sha256
 from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application import cache_guard
-from wecityctl.stacks.platforms.application.cache_access import LIMITS_KEY, TLS_OPTIONS, permissions
-from wecityctl.stacks.platforms.platform import CapabilityComponent, CapabilityScope
+from wecityctl.stacks.platforms.application.cache import guard as cache_guard
+from wecityctl.stacks.platforms.application.cache.access import LIMITS_KEY, TLS_OPTIONS, permissions
+from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
@@ -93,7 +92,7 @@ class Cache(CapabilityComponent):
         certificate = self.scope.add_all([tls.secret(context)] if context.tls else [])
         ready = self.scope.after(credentials, configuration, claim, *certificate)
         ready.add(self._workload(context, image, admin))
-        self.scope.add(pods.service(namespace, name, context.selector, {"redis": context.type.port}))
+        self.scope.add(context.service(name))
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
     def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
@@ -108,7 +107,7 @@ class Cache(CapabilityComponent):
             image,
             command=["/bin/sh", "-c", START],
             env=[pods.from_secret("PROBE_PASSWORD", admin, "probe"), *reaching],
-            ports={"redis": context.type.port},
+            ports=context.ports,
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}, *own],
             requests=requests,
             readiness={**answers, "periodSeconds": 2},
@@ -204,11 +203,6 @@ def _tls_settings(context: CapabilityScope) -> tuple[str, ...]:
         "tls-auth-clients no",
         'tls-protocols "TLSv1.2 TLSv1.3"',
     )
-
-
-def sha256(password: str) -> str:
-    """A password as the access list stores it."""
-    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def probe_password(password: str) -> str:

@@ -1,0 +1,25 @@
+"""A Redis-compatible cache, in which each use has a user and a key prefix of its own."""
+
+from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
+
+TYPE = CapabilityType(
+    name="cache",
+    platform="application",
+    title="cache 缓存",
+    engines=("valkey", "redis"),
+    licence="BSD-3-Clause",
+    program=f"{__name__}.program:Cache",
+    ports=(Port("redis", 6379),),
+    images=("cache",),
+    pods=(Pods(memory="256Mi", storage="1Gi"),),
+    binding=Binding(
+        "redis",
+        keys=("username", "password", "prefix", "uri"),
+        credentials=("password",),
+        provisioner=f"{__name__}.provision:PROVISIONER",
+        stores_data=True,
+    ),
+    health="PING on 6379 as a user that may do nothing else",
+    tls=True,
+    limits=UseLimits(connections=100, memory="32Mi"),
+)

@@ -1,0 +1,41 @@
+"""What a use of the cache gets: a user and a key prefix of its own, with the limits that hold for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from wecityctl.model.catalogue import UseLimits
+from wecityctl.model.city import Capability, Use
+from wecityctl.stacks.platforms.application.cache.access import PROVISION, TLS_OPTIONS, permissions
+from wecityctl.stacks.platforms.provisioner import UNBOUNDED, Provisioner, as_bytes
+from wecityctl.stacks.upstream import KnownEndpoint
+
+
+def _values(
+    account: str, credentials: Mapping[str, pulumi.Output[str]], endpoint: KnownEndpoint, authority: str
+) -> Mapping[str, Any]:
+    password = credentials["password"]
+    scheme = "rediss" if authority else "redis"
+    uri = pulumi.Output.format("{4}://{0}:{1}@{2}:{3}/0", account, password, endpoint.host, endpoint.port, scheme)
+    return {"username": account, "password": password, "prefix": f"{account}:", "uri": uri}
+
+
+def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
+    # Scripts are one name space and one thread: for whoever has the server alone.
+    scripting = capability.dedicated is not None and bool(capability.dedicated.app)
+    return {
+        "CONNECTIONS": str(limits.connections or UNBOUNDED),
+        "MEMORY": as_bytes(limits.memory),
+        "PERMISSIONS": permissions(scripting=scripting),
+        "SCRIPTING": "yes" if scripting else "no",
+    }
+
+
+def _connecting(is_tls: bool) -> Mapping[str, str]:
+    return {"TLS": TLS_OPTIONS} if is_tls else {}
+
+
+PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting)

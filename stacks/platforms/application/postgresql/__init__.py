@@ -1,0 +1,28 @@
+"""PostgreSQL: a relational database, in which each use has a database and role of its own."""
+
+from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
+
+TYPE = CapabilityType(
+    name="postgresql",
+    platform="application",
+    title="relational database 关系型数据库",
+    engines=("postgresql",),
+    licence="PostgreSQL",
+    program=f"{__name__}.program:PostgreSQL",
+    ports=(Port("postgresql", 5432),),
+    images=("postgresql",),
+    pods=(Pods(cpu="250m", memory="512Mi", storage="10Gi"),),
+    binding=Binding(
+        "postgresql",
+        keys=("database", "username", "password", "uri", "sslmode", "sslrootcert"),
+        credentials=("password",),
+        provisioner=f"{__name__}.provision:PROVISIONER",
+        separator="_",
+        stores_data=True,
+    ),
+    health="a provisioning Job signs in on 5432 and writes to the table of limits",
+    tls=True,
+    limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
+    # Each takes some megabytes of the server's memory once it is used.
+    connections={"small": 95, "medium": 195, "large": 395},
+)

@@ -1,0 +1,197 @@
+"""The base of every capability's program: what it is given, and the component resource that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+import pulumi
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
+from wecityctl.model.catalogue import CapabilityType, Workload
+from wecityctl.model.city import Capability, Use
+from wecityctl.model.outputs import Endpoint
+from wecityctl.model.requirements import Consumer
+from wecityctl.model.service_tls import speaks_tls
+from wecityctl.model.variables import BINDING_ROOT
+from wecityctl.stacks import network, pods
+from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope
+from wecityctl.stacks.pools import capability_affinity
+from wecityctl.stacks.provisioning import Binding, bind, provision
+from wecityctl.stacks.upstream import KnownEndpoint
+
+
+@dataclass(frozen=True)
+class Used:
+    """A use of another capability: where that answers, and its component where it is part of the same stack."""
+
+    use: Use
+    endpoint: KnownEndpoint
+    component: pulumi.Resource | None = None
+
+
+@dataclass(frozen=True)
+class CapabilityScope:
+    """What a capability's program is given: the instance, its type, its namespace and where to register.
+
+    `uses` are those of other capabilities; `bindings` what it has received for them, by the binding's name.
+    """
+
+    capability: Capability
+    type: CapabilityType
+    namespace: str
+    scope: Scope
+    uses: tuple[Used, ...] = ()
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """The labels that select the capability's pods; they never change in its life."""
+        return {
+            "app.kubernetes.io/name": self.capability.name,
+            "app.kubernetes.io/component": self.type.name,
+            "app.kubernetes.io/part-of": self.capability.platform,
+        }
+
+    @property
+    def storage(self) -> str:
+        return self.capability.storage or self.type.storage
+
+    @property
+    def admin_key(self) -> str:
+        """The name of the administrator's password in the city's secret store."""
+        return naming.secret_key("capability", self.capability.name, "admin")
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server has a certificate of the city's own, and refuses plain connections."""
+        return speaks_tls(self.capability, self.scope.inputs.catalogue)
+
+    def workload(self, name: str = "") -> Workload:
+        """One kind of the instance's pods, as placement counts them; the first kind has no name."""
+        found = self.type.workloads(self.capability.size, self.capability.replicas, self.capability.storage)
+        return next(item for item in found if item.name == name)
+
+    def resources(self, name: str = "") -> dict[str, str]:
+        """CPU and memory requests of one kind of pod."""
+        return self.workload(name).requests
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The numbers of the type's ports by name, for containers and Services."""
+        return {port.name: port.number for port in self.type.ports}
+
+    def service(self, name: str) -> Manifest:
+        """A Service with the type's ports over the capability's pods."""
+        return pods.service(self.namespace, name, self.selector, self.ports)
+
+    @property
+    def binding_volumes(self) -> list[Manifest]:
+        """The volumes of a pod that reads the capability's bindings, to be mounted as `binding_mounts`."""
+        return [
+            {"name": f"binding-{alias}", "secret": {"secretName": item.secret_name}}
+            for alias, item in self.bindings.items()
+        ]
+
+    @property
+    def binding_mounts(self) -> list[Manifest]:
+        """Where a container finds the bindings: a directory for each, below `$SERVICE_BINDING_ROOT`."""
+        return [
+            {"name": f"binding-{alias}", "mountPath": f"{BINDING_ROOT}/{alias}", "readOnly": True}
+            for alias in self.bindings
+        ]
+
+    @property
+    def binding_content(self) -> pulumi.Output[str]:
+        """A digest that changes with the content of any binding, for the pods' template."""
+        content = {alias: item.content for alias, item in self.bindings.items()}
+        return pulumi.Output.unsecret(pulumi.Output.all(**content).apply(pods.content_digest))
+
+    @property
+    def affinity(self) -> Manifest | None:
+        """The nodes that its pods may run on: of its image's architectures, and of its zone where it names one."""
+        inputs = self.scope.inputs
+        cloud = inputs.city.cloud(inputs.stack.cloud)
+        return capability_affinity(cloud, self.capability, inputs.city.images.architectures)
+
+    def endpoint(self, *, service: str, admin_secret: str = "", image: str = "") -> Endpoint:
+        return Endpoint(
+            capability=self.capability.name,
+            type=self.type.name,
+            engine=self.capability.engine or self.type.engines[0],
+            namespace=self.namespace,
+            service=service,
+            port=self.type.port,
+            pod_labels=self.selector,
+            admin_secret=admin_secret,
+            image=image,
+        )
+
+
+class CapabilityComponent(pulumi.ComponentResource):
+    """The base of every capability: one component resource with a stable URN, and an endpoint."""
+
+    endpoint: Endpoint
+
+    def __init__(self, context: CapabilityScope, name: str, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
+        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        self.endpoint = self._across(context, self.build(self._bound(context)))
+        self.register_outputs({"endpoint": asdict(self.endpoint)})
+
+    def _bound(self, context: CapabilityScope) -> CapabilityScope:
+        """The context with a binding for each use; what `build` registers waits for the accounts and flows behind."""
+        bindings: dict[str, Binding] = {}
+        before: list[KubernetesObject] = []
+        user = Consumer.of(context.capability)
+        for item in context.uses:
+            there = self.scope.after(item.component) if item.component is not None else self.scope
+            before += provision(there, user, item.use, item.endpoint, "provision")
+            leaves, arrives = _flows(context, user, item)
+            before += [self.scope.add(leaves), there.add(arrives)]
+            bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
+        self.scope = self.scope.after(*before, *(binding.secret for binding in bindings.values()))
+        return replace(context, bindings=bindings)
+
+    def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with its way in for apps on other clouds, where there are any."""
+        inputs = context.scope.inputs
+        node_port = inputs.crossings.port(inputs.stack.cloud, context.capability.name)
+        if not node_port:
+            return endpoint
+        name = naming.fit(f"{context.capability.name}-crossing")
+        port = context.type.port
+        self.scope.add(pods.node_port_service(context.namespace, name, context.selector, port, port, node_port))
+        address = inputs.reach[inputs.stack.cloud].address
+        return replace(endpoint, external_host=address, external_port=node_port)
+
+    def also(self, context: CapabilityScope) -> Endpoint:
+        """Register another instance of the capability, such as the gateway of a zone's own entry point."""
+        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        return self.build(context)
+
+    def build(self, context: CapabilityScope) -> Endpoint:
+        """Register the capability's objects under `self.scope` and return where it answers."""
+        raise TypeError(f"{type(self).__name__} defines no build()")
+
+
+def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
+    """The two sides of one flow: out of the capability's pods, and into those of the capability that it uses."""
+    known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
+    leaves = network.to_peer(network.pods_of(known.namespace, known.pod_labels), [known.port])
+    arrives = network.from_peer(network.pods_of(context.namespace, context.selector), [known.port])
+    return (
+        network.policy(context.namespace, name, context.selector, egress=[leaves]),
+        network.policy(known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]),
+    )
+
+
+def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:
+    return naming.standard_labels(
+        inputs.city.name,
+        name=context.capability.name,
+        component=context.type.name,
+        part_of=context.capability.platform,
+        instance=inputs.city.name,
+    )

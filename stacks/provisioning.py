@@ -1,0 +1,164 @@
+"""What a use of a shared capability gets there: an account of its own, such as a database and role.
+
+An idempotent Job in the capability's namespace makes it, named by the digest of its input, so that a change of input is
+a new Job and no change is none. The administrator's credentials stay in that namespace; those of the account are
+written into a Secret beside the Job and, as a binding, into the user's namespace. The user is an app or another
+capability. For an app on another cloud the Job is part of a stack of its own on the capability's cloud
+(`stacks.tenants.crossing`), and only the binding of the tenant's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import pulumi
+
+from wecityctl.model import naming
+from wecityctl.model.catalogue import Binding as BindingType
+from wecityctl.model.catalogue import credential_key
+from wecityctl.model.city import Use
+from wecityctl.model.requirements import Consumer
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
+from wecityctl.model.variables import BINDING_ROOT
+from wecityctl.stacks import pods
+from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from wecityctl.stacks.passwords import sha256
+from wecityctl.stacks.platforms import tls
+from wecityctl.stacks.platforms.provisioner import Provisioner
+from wecityctl.stacks.platforms.stateful import provisioning_labels
+from wecityctl.stacks.upstream import KnownEndpoint
+
+USER = 999
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One use, resolved: the Secret that the user's pods mount at `BINDING_ROOT/<alias>`.
+
+    `content` changes with what the Secret holds.
+    """
+
+    alias: str
+    secret: KubernetesObject
+    secret_name: str
+    content: pulumi.Output[str]
+
+
+def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
+    """Write the binding of `use` into `namespace`, which is the user's, as `scope` is."""
+    kind = scope.inputs.catalogue[endpoint.type]
+    name_of_type = kind.binding.type if kind.binding is not None else endpoint.type
+    values: dict[str, Any] = {"type": name_of_type, "provider": "wecity"}
+    values |= {"host": endpoint.host, "port": pulumi.Output.from_input(endpoint.port).apply(str)}
+    is_tls = _is_tls(scope, use)
+    if is_tls:
+        values["ca.crt"] = secret_value(scope.inputs, SERVICE_AUTHORITY_KEY)
+    if kind.binding is not None and kind.binding.provisioner:
+        authority = f"{BINDING_ROOT}/{use.alias}/ca.crt" if is_tls else ""
+        values |= _provisioner(kind.binding).values(
+            _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use), endpoint, authority
+        )
+    name = naming.binding_secret(user.name, use.alias)
+    secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{name_of_type}"))
+    content = pulumi.Output.all(**values).apply(pods.content_digest)
+    return Binding(use.alias, secret, name, content)
+
+
+def provision(
+    scope: Scope, user: Consumer, use: Use, endpoint: KnownEndpoint, prefix: str
+) -> tuple[KubernetesObject, ...]:
+    """The Secret and the Job in the capability's namespace, their names begun by `prefix`; the Job, where one is
+    needed, is what the user has to wait for. It lies there, so it need not wait for the user's own namespace."""
+    kind = scope.inputs.catalogue[endpoint.type]
+    if kind.binding is None or not kind.binding.provisioner:
+        return ()
+    provisioner = _provisioner(kind.binding)
+    settings = {
+        "OWNER": "/".join(user.parts(use)),
+        **provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use)),
+        **provisioner.connecting(_is_tls(scope, use)),
+    }
+    account, credentials = _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use)
+    base = user.object_name(prefix, use, 50)
+    digests = {"sha256": credentials["password"].apply(sha256)} if "password" in credentials else {}
+    # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
+    written = scope.add(
+        pods.secret(endpoint.namespace, base, {"role": account, **credentials, **digests}), name=f"{base}-credentials"
+    )
+    digest = pulumi.Output.all(
+        script=provisioner.script,
+        role=account,
+        **credentials,
+        image=endpoint.image,
+        host=endpoint.host,
+        **settings,
+    ).apply(lambda values: pods.content_digest(values)[:10])
+    name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
+    environment = [
+        pods.from_secret("APP_ROLE", base, "role"),
+        *(pods.from_secret(f"APP_{key.upper().replace('-', '_')}", base, key) for key in credentials),
+        *([pods.from_secret("APP_PASSWORD_SHA256", base, "sha256")] if digests else []),
+        *({"name": key, "value": value} for key, value in settings.items()),
+    ]
+    return (scope.after(written).add(_job(scope, use, endpoint, provisioner.script, environment, name), name=base),)
+
+
+def _provisioner(binding: BindingType) -> Provisioner:
+    module, _, attribute = binding.provisioner.partition(":")
+    found: Provisioner = getattr(import_module(module), attribute)
+    return found
+
+
+def _account(binding: BindingType, user: Consumer, use: Use) -> str:
+    return naming.account_name(binding.separator, *user.parts(use))
+
+
+def _credentials(scope: Scope, binding: BindingType, user: Consumer, use: Use) -> Mapping[str, pulumi.Output[str]]:
+    parts = user.parts(use)
+    return {name: secret_value(scope.inputs, credential_key(name, *parts)) for name in binding.credentials}
+
+
+def _is_tls(scope: Scope, use: Use) -> bool:
+    return speaks_tls(scope.inputs.city.capability(use.capability), scope.inputs.catalogue)
+
+
+def _job(
+    scope: Scope,
+    use: Use,
+    endpoint: KnownEndpoint,
+    script: str,
+    environment: list[Manifest],
+    name: pulumi.Output[str],
+) -> Manifest:
+    admin_secret, is_tls = endpoint.admin_secret, _is_tls(scope, use)
+    runner = pods.container(
+        "provision",
+        endpoint.image,
+        command=["/bin/sh", "-c", script],
+        env=[
+            {"name": "HOST", "value": endpoint.host},
+            {"name": "PORT", "value": pulumi.Output.from_input(endpoint.port).apply(str)},
+            {"name": "ADMIN_PASSWORD", "valueFrom": {"secretKeyRef": {"name": admin_secret, "key": "password"}}},
+            *environment,
+        ],
+        mounts=[tls.MOUNT] if is_tls else [],
+        requests={"cpu": "20m", "memory": "64Mi"},
+    )
+    labels = {**scope.labels, **provisioning_labels(use.capability)}
+    spec = pods.pod(
+        [runner],
+        cluster=scope.inputs.cluster,
+        volumes=[tls.authority_volume(use.capability)] if is_tls else [],
+        user=USER,
+        architectures=scope.inputs.city.images.architectures,
+        restart="OnFailure",
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": endpoint.namespace},
+        "spec": {"backoffLimit": 10, "completions": 1, "parallelism": 1, "template": pods.template(labels, spec)},
+    }

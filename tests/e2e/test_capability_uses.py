@@ -1,0 +1,132 @@
+"""Capabilities of a partner's package that use PostgreSQL, on simulated nodes, by the engine and the provider.
+
+One is on PostgreSQL's own platform and comes before it in the files, the other on a platform of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.files import SIMULATED, CityFiles, app, document, tenant
+from tests.e2e.machine import Cluster, Machine
+from tests.stacks.partner import write_partner
+
+pytestmark = pytest.mark.cluster
+
+NAME = "uses"
+APPLICATION = ("board", "postgresql", "gateway")
+
+
+@pytest.fixture(scope="module")
+def partner(home: Machine) -> dict[str, str]:
+    """The environment in which the packages are installed."""
+    home.anew = True
+    directory = home.root / "site-packages"
+    write_partner(directory, "board")
+    write_partner(directory, "ledger", "data")
+    return {"PYTHONPATH": str(directory)}
+
+
+@pytest.fixture(scope="module")
+def city(home: Machine) -> CityFiles:
+    spec = {
+        "domain": f"{NAME}.gov.example",
+        "zones": [{"name": "internet", "kind": "internet"}],
+        "images": {"source": "built", "architectures": ["amd64"]},
+    }
+    documents = [
+        document("City", NAME, spec),
+        document("Cloud", "main", {**SIMULATED, "zones": ["internet"]}),
+        document("Platform", "data", {"capabilities": [{"name": "ledger"}]}),
+        document(
+            "Platform",
+            "application",
+            {"capabilities": [{"name": "board"}, {"name": "postgresql"}, {"name": "gateway"}]},
+        ),
+        tenant("parks"),
+        app("rows", "parks", uses=({"capability": "postgresql", "as": "db"},)),
+        tenant("sports"),
+        app("news", "sports", uses=("board",)),
+    ]
+    return CityFiles(home.root / "city", {"city.yaml": documents}).save()
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Machine) -> Cluster:
+    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
+
+
+def test_a_city_comes_up_in_the_order_of_its_uses(
+    home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
+) -> None:
+    home.run("up", city, "--yes", env=partner)
+    times: dict[str, str] = {}
+    for kind, name, space in (
+        ("statefulset", "postgresql", "platform-application"),
+        ("deployment", "board", "platform-application"),
+        ("deployment", "ledger", "platform-data"),
+    ):
+        found = cluster.get(kind, name, "-n", space)
+        assert found["status"]["readyReplicas"] == found["spec"]["replicas"]
+        times[name] = found["metadata"]["creationTimestamp"]
+    assert times["postgresql"] <= min(times["board"], times["ledger"])
+    jobs = cluster.get("jobs", "-n", "platform-application")["items"]
+    ended = {item["metadata"]["name"].rpartition("-")[0]: item["status"]["succeeded"] for item in jobs}
+    assert {name: count for name, count in ended.items() if name.startswith("provision-")} == {
+        "provision-capability-board-db": 1,
+        "provision-capability-ledger-db": 1,
+        "provision-parks-rows-db": 1,
+    }
+
+
+def test_each_has_a_binding_of_its_own(home: Machine, cluster: Cluster, partner: dict[str, str]) -> None:
+    passwords = set()
+    for name, space in (("board", "platform-application"), ("ledger", "platform-data")):
+        data = cluster.get("secret", f"{name}-binding-db", "-n", space)["data"]
+        values = {key: base64.b64decode(value).decode() for key, value in data.items()}
+        there = "postgresql.platform-application.svc.cluster.local"
+        assert values["uri"].startswith(f"postgresql://capability_{name}_db:{values['password']}@{there}:5432/")
+        assert "BEGIN CERTIFICATE" in values["ca.crt"]
+        passwords.add(values["password"])
+    assert len(passwords) == 2
+
+
+def test_nothing_is_left_to_do(home: Machine, city: CityFiles, partner: dict[str, str]) -> None:
+    home.run("preview", city, "--detailed-exitcode", env=partner)
+
+
+def test_a_changed_program_of_a_partner_is_not_skipped(
+    home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
+) -> None:
+    program = Path(partner["PYTHONPATH"]) / "wecity_ledger" / "program.py"
+    program.write_text(program.read_text().replace("sleep infinity", "sleep 1000"))
+    home.run("up", city, "--yes", env=partner)
+    pod = cluster.get("deployment", "ledger", "-n", "platform-data")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["command"][-1].endswith("sleep 1000")
+
+
+def test_a_broken_capability_stops_only_what_needs_it(
+    home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
+) -> None:
+    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits."""
+    program = Path(partner["PYTHONPATH"]) / "wecity_board" / "program.py"
+    whole = program.read_text()
+    program.write_text(whole.replace('"replicas": context.workload().replicas', '"replicas": -1'))
+    city.component("rows")["replicas"] = 2
+    city.component("news")["replicas"] = 2
+    city.save()
+    done = home.run("up", city, "--yes", "-o", "json", code=None, env=partner)
+    assert done.stack("platform.application.main")["outcome"] == "failed", done
+    assert done.stack("tenant.parks.main")["outcome"] == "succeeded", done
+    assert done.stack("tenant.sports.main")["outcome"] == "blocked", done
+    assert cluster.get("deployment", "rows-web", "-n", "parks-internet")["spec"]["replicas"] == 2
+    program.write_text(whole)
+    home.run("up", city, "--yes", env=partner)
+    assert cluster.get("deployment", "news-web", "-n", "sports-internet")["spec"]["replicas"] == 2
+
+
+def test_it_goes_in_reverse_order(home: Machine, city: CityFiles, partner: dict[str, str]) -> None:
+    home.run("destroy", city, "--confirm", NAME, "--delete-data", env=partner)

@@ -1,0 +1,175 @@
+"""What every capability type has to be, held over the registry: the built-in folders, and any that are added."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import chain, pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.stacks.cities import app, city, objects, record_city
+from tests.support.some import some
+from wecityctl import oci
+from wecityctl.graph import RecordedResource
+from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
+from wecityctl.model.city import Capability, City, Platform, Use
+from wecityctl.model.quantity import parse_quantity
+from wecityctl.stacks.catalogue import Registered, registered
+from wecityctl.stacks.platforms.provisioner import Provisioner
+
+ROOT = Path(__file__).parent.parent.parent
+REGISTRY = registered()
+every_type = pytest.mark.parametrize("name", sorted(REGISTRY))
+
+
+def found(name: str) -> tuple[CapabilityType, Path]:
+    item: Registered = REGISTRY[name]
+    assert item.folder is not None
+    return item.type, item.folder
+
+
+def whole(name: str) -> City:
+    """A city with one instance of the type, of what it uses, directly or not, and an app that uses it."""
+    wanted: list[str] = []
+    pending = [name]
+    while pending:
+        item = pending.pop()
+        wanted += [item] if item not in wanted else []
+        pending += [use.type for use in REGISTRY[item].type.uses if use.type not in wanted]
+    kinds = [REGISTRY[item].type for item in wanted]
+    platforms = tuple(
+        Platform(platform, tuple(_instance(kind) for kind in kinds if kind.platform == platform))
+        for platform in dict.fromkeys(kind.platform for kind in kinds)
+    )
+    uses = (Use(name, "it"),) if REGISTRY[name].type.binding is not None else ()
+    return city(app("user", uses=uses, route=None), platforms=platforms)
+
+
+def _instance(kind: CapabilityType) -> Capability:
+    return Capability(kind.platform, kind.name, kind.name, is_entry=kind.entry)
+
+
+@pytest.fixture(scope="module", params=sorted(REGISTRY))
+def recorded(request: pytest.FixtureRequest) -> tuple[str, list[RecordedResource]]:
+    """A type's name and the objects of the platforms' stacks of a city that has it."""
+    stacks = record_city(whole(request.param))
+    return request.param, objects({name: item for name, item in stacks.items() if ".platform." in name})
+
+
+@every_type
+def test_a_type_says_what_people_need(name: str) -> None:
+    kind, folder = found(name)
+    assert kind.health, "how is it known that it works, from end to end?"
+    assert re.search(r"[\u4e00-\u9fff]", kind.title), "the title is in English and Chinese"
+    assert re.search(r"[A-Za-z]", kind.title)
+    assert kind.licence
+    assert kind.engines
+    assert len({port.name for port in kind.ports}) == len({port.number for port in kind.ports}) == len(kind.ports) > 0
+    assert (folder / "program.py").is_file()
+    assert f"\n## {name}\n" in (ROOT / "docs" / "reference" / "catalogue.md").read_text(encoding="utf-8")
+
+
+@every_type
+def test_metadata_loads_no_program(name: str) -> None:
+    """A type's own module imports the model alone, so that `validate` stays fast."""
+    tree = ast.parse((found(name)[1] / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+    modules += [item.name for node in imports if isinstance(node, ast.Import) for item in node.names]
+    assert [module for module in modules if not module.startswith(("wecityctl.model", "__future__"))] == []
+
+
+@every_type
+def test_images_are_those_of_recipes(name: str) -> None:
+    kind, folder = found(name)
+    recipes = {recipe.name: recipe for recipe in oci.catalogue()}
+    assert set(kind.images) <= set(recipes)
+    if (folder / "image").is_dir():
+        assert recipes[name].directory == folder / "image"
+        assert name in kind.images
+        assert recipes[name].licence == kind.licence
+
+
+@every_type
+def test_what_it_uses_is_there_and_larger_sizes_have_more(name: str) -> None:
+    kind, _ = found(name)
+    served = {item.type.name for item in REGISTRY.values()} | set(
+        chain.from_iterable(item.type.provides for item in REGISTRY.values())
+    )
+    assert {use.type for use in kind.uses} <= served
+    assert all(REGISTRY[use.type].type.binding for use in kind.uses if use.type in REGISTRY)
+    assert len({use.alias for use in kind.uses}) == len(kind.uses)
+    assert not (kind.entry and kind.uses), "copies of an entry point have no accounts of their own"
+    sizes = [kind.workloads(size) for size in SIZE_FACTORS]
+    for small, large in pairwise(sizes):
+        assert all(
+            parse_quantity(a.cpu) < parse_quantity(b.cpu) and parse_quantity(a.memory) < parse_quantity(b.memory)
+            for a, b in zip(small, large, strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, item in REGISTRY.items() if item.type.binding and item.type.binding.provisioner)
+)
+def test_a_binding_that_needs_an_account_has_a_provisioner_with_limits(name: str) -> None:
+    kind, _ = found(name)
+    assert kind.binding is not None
+    module, _, attribute = kind.binding.provisioner.partition(":")
+    provisioner = getattr(__import__(module, fromlist=[attribute]), attribute)
+    assert isinstance(provisioner, Provisioner)
+    assert set(kind.binding.credentials) <= set(kind.binding.keys)
+    use = Use(name, "it")
+    settings = provisioner.settings(_instance(kind), use, kind.limits_of(use))
+    assert settings
+    # A setting that the script does not read bounds nobody.
+    wanted = (*settings, "APP_ROLE", "APP_PASSWORD", "HOST", "PORT")
+    assert [key for key in wanted if key not in provisioner.script] == []
+    assert kind.limits_of(use) == kind.limits
+
+
+def test_every_object_has_the_labels_and_lies_behind_default_deny(recorded: tuple[str, list[RecordedResource]]) -> None:
+    name, items = recorded
+    denies = {
+        item.inputs["metadata"]["namespace"]: item.urn
+        for item in items
+        if item.type.endswith(":NetworkPolicy") and item.inputs["metadata"]["name"] == "default-deny"
+    }
+    workloads = [item for item in some(items) if item.type.endswith((":Deployment", ":StatefulSet", ":DaemonSet"))]
+    own = [item for item in workloads if item.inputs["metadata"]["labels"]["app.kubernetes.io/name"] == name]
+    assert own
+    assert len(own) == len(found(name)[0].pods)
+    for item in items:
+        labels = item.inputs["metadata"]["labels"]
+        assert {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}.items() <= labels.items()
+    for item in workloads:
+        assert denies[item.inputs["metadata"]["namespace"]] in item.depends_on, item.name
+
+
+def test_pods_are_restricted_and_request_resources(recorded: tuple[str, list[RecordedResource]]) -> None:
+    _, items = recorded
+    workloads = [item for item in items if item.type.endswith((":Deployment", ":StatefulSet"))]
+    for item in some(workloads):
+        spec = item.inputs["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in (*spec["containers"], *spec.get("initContainers", ())):
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+        assert any("readinessProbe" in container for container in spec["containers"]), item.name
+
+
+def test_only_ports_of_the_type_are_served(recorded: tuple[str, list[RecordedResource]]) -> None:
+    name, items = recorded
+    kind, _ = found(name)
+    services = [
+        item
+        for item in items
+        if item.type.endswith(":Service") and item.inputs["metadata"]["labels"]["app.kubernetes.io/name"] == name
+    ]
+    ports = {port["port"] for item in some(services) for port in item.inputs["spec"]["ports"]}
+    assert ports == {port.number for port in kind.ports}

@@ -1,0 +1,302 @@
+"""Capabilities that use capabilities, proved with packages that this file writes: nothing else knows them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
+from tests.stacks.partner import write_partner
+from wecityctl import oci
+from wecityctl.engine.broken import still_served
+from wecityctl.errors import ConfigurationError
+from wecityctl.graph import SECRET, Recording
+from wecityctl.model.city import Capability, City, Cloud, Platform, Use
+from wecityctl.model.requirements import Consumer, find_cycle, in_order, requirements, uses_of
+from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.demand import Reader, items_of
+from wecityctl.plan import make_plan
+from wecityctl.policy.data import lodgings, store_users
+from wecityctl.policy.model import Posture
+from wecityctl.policy.rules import overcommitted_capability, unused_capability
+from wecityctl.stacks import catalogue as registry
+from wecityctl.stacks.catalogue import load_catalogue, registered
+
+POSTGRESQL = Capability("application", "postgresql", "postgresql")
+BOARD = Capability("application", "board", "board", replicas=2)
+LEDGER = Capability("data", "ledger", "ledger")
+PLACES = {"board": "platform-application", "ledger": "platform-data"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def partners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two installed packages: `board` on PostgreSQL's own platform, `ledger` on another."""
+    directory = tmp_path_factory.mktemp("site-packages")
+    write_partner(directory, "board")
+    write_partner(directory, "ledger", "data")
+    images = dict(IMAGES)
+    IMAGES.update({name: f"registry.example/{name}:1" for name in ("board", "ledger")})
+    sys.path.insert(0, str(directory))
+    yield
+    sys.path.remove(str(directory))
+    IMAGES.clear()
+    IMAGES.update(images)
+    for name in [name for name in sys.modules if name.startswith(("wecity_board", "wecity_ledger"))]:
+        del sys.modules[name]
+
+
+def whole(**changes: object) -> City:
+    """A city in which the board comes before the PostgreSQL that it uses, and an app uses the board."""
+    platforms = (Platform("data", (LEDGER,)), Platform("application", (BOARD, POSTGRESQL)))
+    return replace(city(app("code", uses=(Use("board", "board"),), route=None), platforms=platforms), **changes)
+
+
+@pytest.fixture(scope="module")
+def recorded(partners: None) -> dict[str, Recording]:
+    return record_city(whole())
+
+
+def test_packages_are_found_with_their_recipes() -> None:
+    assert {"gateway", "postgresql", "cache", "board", "ledger"} <= set(load_catalogue())
+    assert {name for name, item in registered().items() if item.recipe is not None} >= {"postgresql", "board"}
+    assert {recipe.name for recipe in oci.catalogue()} >= {"debian", "postgresql", "board"}
+    assert re.search(r"/board:1-[0-9a-f]+$", oci.reference("board", source="built"))
+
+
+def test_a_package_that_brings_no_type_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_partner(tmp_path, "empty")
+    (tmp_path / "wecity_empty" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"entry point 'empty' of wecityctl\.capabilities is module"):
+        load_catalogue()
+
+
+def test_a_folder_is_a_type_of_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said to be built in is found by its folder alone, and has to be what the folder says."""
+    write_partner(tmp_path, "board")
+    folder = tmp_path / "made_platforms" / "application" / "board"
+    (tmp_path / "wecity_board").rename(folder.parent.parent.parent / "moved")
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "moved").rename(folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_PLATFORMS", tmp_path / "made_platforms")
+    monkeypatch.setattr(registry, "_PACKAGE", "made_platforms")
+    (found,) = registry._folders()
+    assert (found.type.name, found.type.program) == ("board", "made_platforms.application.board.program:Board")
+    assert found.recipe == folder / "image" / "image.yaml"
+    folder.rename(folder.with_name("bulletin"))
+    with pytest.raises(ConfigurationError, match="no TYPE with platform 'application' and name 'bulletin'"):
+        tuple(registry._folders())
+
+
+@pytest.mark.parametrize("name", ["board", "ledger"])
+def test_a_capability_is_given_an_account_as_an_app_is(recorded: dict[str, Recording], name: str) -> None:
+    """In the namespace of what it uses: the Job and its credentials; in its own: the binding."""
+    job = one(recorded, "Job", f"provision-capability-{name}-db")
+    assert job.inputs["metadata"]["namespace"] == "platform-application"
+    (runner,) = job.inputs["spec"]["template"]["spec"]["containers"]
+    environment = {item["name"]: item.get("value") for item in runner["env"]}
+    assert environment["OWNER"] == f"capability/{name}/db"
+    assert environment["CONNECTIONS"] == "7"  # as the type says; the rest is the used type's
+    assert environment["STATEMENT_SECONDS"] == "600"
+    place = PLACES[name]
+    binding = one(recorded, "Secret", f"{place}/{name}-binding-db").inputs
+    assert binding["type"] == "servicebinding.io/postgresql"
+    assert binding["stringData"] == SECRET
+    assert environment["HOST"] == "postgresql.platform-application.svc.cluster.local"
+    assert environment["PORT"] == "5432"
+
+
+@pytest.mark.parametrize("name", ["board", "ledger"])
+def test_one_flow_leads_to_what_it_uses(recorded: dict[str, Recording], name: str) -> None:
+    place = PLACES[name]
+    out = one(recorded, "NetworkPolicy", f"{place}/{name}-to-db").inputs["spec"]
+    assert out["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == name
+    assert out["egress"][0]["ports"] == [{"protocol": "TCP", "port": 5432}]
+    assert out["egress"][0]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "postgresql"
+    arrives = one(recorded, "NetworkPolicy", f"platform-application/from-capability-{name}-db").inputs["spec"]
+    assert arrives["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "postgresql"
+    assert arrives["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": place
+    }
+
+
+def test_a_capability_waits_for_what_it_uses_and_for_nothing_else(recorded: dict[str, Recording]) -> None:
+    board = one(recorded, "Deployment", "platform-application/board")
+    job = one(recorded, "Job", "provision-capability-board-db")
+    server = one(recorded, "StatefulSet", "platform-application/postgresql")
+    binding = one(recorded, "Secret", "platform-application/board-binding-db")
+    assert {job.urn, binding.urn} <= set(board.depends_on)
+    assert server.urn in job.depends_on
+    assert not [name for name in server.depends_on if "board" in name]
+    assert "ledger" not in " ".join(board.depends_on)
+
+
+def test_what_is_used_in_another_zones_namespace_is_waited_for() -> None:
+    """On the same platform: nothing is put into a namespace that is not there yet."""
+    zoned = (replace(BOARD, zone="internet"), replace(POSTGRESQL, zone="extranet"))
+    stacks = record_city(whole(platforms=(Platform("application", zoned),), apps=()))
+    there = one(stacks, "Namespace", "platform-application-extranet")
+    for kind, name in (
+        ("NetworkPolicy", "platform-application-extranet/from-capability-board-db"),
+        ("Secret", "provision-capability-board-db-credentials"),
+        ("Job", "provision-capability-board-db"),
+    ):
+        server = one(stacks, "StatefulSet", "platform-application-extranet/postgresql")
+        assert server.urn in one(stacks, kind, name).depends_on
+    assert there.urn in server.depends_on
+    assert one(stacks, "Secret", "platform-application-internet/board-binding-db")
+
+
+def test_the_pods_find_the_binding_and_roll_with_it(recorded: dict[str, Recording]) -> None:
+    template = one(recorded, "Deployment", "platform-data/ledger").inputs["spec"]["template"]
+    assert {"name": "binding-db", "secret": {"secretName": "ledger-binding-db"}} in template["spec"]["volumes"]
+    (server,) = template["spec"]["containers"]
+    mounts = {item["mountPath"] for item in server["volumeMounts"]}
+    assert "/bindings/db" in mounts
+    assert template["metadata"]["annotations"]["wecity.dev/content"]
+
+
+def test_all_ports_are_in_the_service_and_the_first_is_opened(recorded: dict[str, Recording]) -> None:
+    service = one(recorded, "Service", "platform-application/board").inputs["spec"]
+    assert [(port["name"], port["port"]) for port in service["ports"]] == [("http", 8080), ("metrics", 9090)]
+    opened = one(recorded, "NetworkPolicy", "platform-application/from-health-code-board").inputs["spec"]["ingress"]
+    assert opened[0]["ports"] == [{"protocol": "TCP", "port": 8080}]
+
+
+def test_placement_and_program_count_the_same_pods(recorded: dict[str, Recording]) -> None:
+    kind = load_catalogue()["board"]
+    first, second = kind.workloads("small", 2)
+    assert (first.replicas, first.cpu, second.name, second.replicas, second.cpu) == (2, "50m", "worker", 1, "20m")
+    assert [item.memory for item in kind.workloads("large")] == ["1024Mi", "512Mi"]
+    board = one(recorded, "Deployment", "platform-application/board").inputs["spec"]
+    assert board["replicas"] == first.replicas
+    assert board["template"]["spec"]["containers"][0]["resources"]["requests"] == first.requests
+
+
+def test_stacks_come_in_the_order_of_the_graph_with_their_secrets() -> None:
+    plan = make_plan(whole(), load_catalogue())
+    names = [stack.name for stack in plan.stacks]
+    data, application = plan.stack("xc.platform.data.main"), plan.stack("xc.platform.application.main")
+    assert application.name in data.depends_on
+    assert data.name not in application.depends_on
+    assert names.index(application.name) < names.index(data.name)
+    assert "binding/capability/board/db" in application.secrets
+    assert {"binding/capability/ledger/db", "service/authority"} <= set(data.secrets)
+    assert "binding/health/code/board" not in [key for stack in plan.stacks for key in stack.secrets]
+
+
+def test_every_object_of_a_partner_is_as_ours_are(recorded: dict[str, Recording]) -> None:
+    names = [(item.type, item.inputs["metadata"].get("namespace"), item.name) for item in objects(recorded)]
+    assert len(names) == len(set(names))
+    for item in objects(recorded, "Deployment"):
+        spec = item.inputs["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True, item.name
+        denies = one(recorded, "NetworkPolicy", f"{item.inputs['metadata']['namespace']}/default-deny")
+        assert denies.urn in item.depends_on
+
+
+def test_what_provides_a_type_is_used_as_that_type() -> None:
+    catalogue = dict(load_catalogue())
+    catalogue["kingbase"] = replace(catalogue["postgresql"], name="kingbase", provides=("postgresql",))
+    base = Capability("application", "base", "kingbase")
+    alone = whole(platforms=(Platform("data", (LEDGER,)), Platform("application", (base,))), apps=())
+    (use,) = uses_of(LEDGER, alone.capabilities, catalogue)
+    assert (use.capability, use.alias, use.connections) == ("base", "db", 7)
+    plan = make_plan(alone, catalogue)
+    assert "xc.platform.application.main" in plan.stack("xc.platform.data.main").depends_on
+    assert "binding/capability/ledger/db" in plan.stack("xc.platform.data.main").secrets
+
+
+def test_the_files_choose_among_several_and_the_nearest_is_the_default() -> None:
+    far = replace(POSTGRESQL, name="archive", zone="extranet")
+    everything = (POSTGRESQL, far, BOARD)
+    assert uses_of(BOARD, everything, load_catalogue())[0].capability == "postgresql"
+    chosen = replace(BOARD, uses=(Use("archive", "db", connections=3),))
+    (use,) = uses_of(chosen, everything, load_catalogue())
+    assert (use.capability, use.connections) == ("archive", 3)
+    assert uses_of(replace(BOARD, zone="extranet"), everything, load_catalogue())[0].capability == "archive"
+
+
+def test_the_graph_is_in_order_and_tells_a_cycle() -> None:
+    graph = requirements(whole().capabilities, load_catalogue())
+    assert graph == {"ledger": ("postgresql",), "board": ("postgresql",), "postgresql": ()}
+    assert list(in_order(graph)) == ["postgresql", "ledger", "board"]
+    assert find_cycle(graph) == ()
+    assert find_cycle({"c": ["a"], "a": ["b"], "b": ["c"], "d": ["a"]}) == ("a", "b", "c")
+    assert Consumer.of(BOARD).parts(Use("postgresql", "db")) == ("capability", "board", "db")
+
+
+def test_a_capability_shares_the_cloud_of_what_it_uses() -> None:
+    clouds = (Cloud("north", "local", ("internet",)), Cloud("south", "local", ("internet",)))
+    pinned = tuple(replace(item, cloud="south") for item in (POSTGRESQL, BOARD))
+    together = whole(clouds=clouds, platforms=(Platform("data", (LEDGER,)), Platform("application", pinned)))
+    assert set(place(together, load_catalogue()).capabilities.values()) == {"south"}
+    apart = whole(
+        clouds=clouds,
+        platforms=(Platform("application", (replace(BOARD, cloud="north"), replace(POSTGRESQL, cloud="south"))),),
+    )
+    with pytest.raises(InfeasiblePlacementError) as refused:
+        place(apart, load_catalogue())
+    assert "capability board uses capability postgresql (as db), which takes the same cloud" in str(
+        refused.value.details
+    )
+    placement = Placement({"board": "north", "postgresql": "south"}, {("health", "code"): "north"}, "north")
+    with pytest.raises(ConfigurationError) as unreachable:
+        make_plan(apart, load_catalogue(), placement)
+    assert "capability board on cloud north uses postgresql on cloud south" in unreachable.value.details
+
+
+def test_an_app_keeps_data_in_what_its_capabilities_use() -> None:
+    """The board keeps nothing itself; its rows lie in PostgreSQL, which then holds data of the app's class."""
+    posture = Posture(whole(), load_catalogue(), place(whole(), load_catalogue()).bare, IMAGES, ())
+    assert {name: [user.name for user in users] for name, users in store_users(posture).items()} == {
+        "postgresql": ["code"]
+    }
+    stores = [item for item in lodgings(posture) if item.capability is not None]
+    assert [(item.where, item.path) for item in stores] == [("capability 'postgresql'", ("spec", "uses", 0))]
+    items = {item.subject: item.data_class for item in items_of(whole(), load_catalogue(), Reader())}
+    assert items["capability postgresql"] == "L2"
+    assert items["capability ledger"] == ""
+
+
+def test_a_broken_capability_stops_only_what_needs_it() -> None:
+    base = whole()
+    apps = (
+        *base.apps,
+        app("rows", tenant="archive", uses=(Use("postgresql", "db"),), route=None),
+        app("notes", tenant="parks", uses=(Use("ledger", "ledger"),), route=None),
+    )
+    plan = make_plan(
+        replace(base, apps=apps, tenants=city(*apps).tenants),
+        load_catalogue(),
+    )
+    stack = plan.stack("xc.platform.application.main")
+
+    def served(*failed: str) -> set[str]:
+        urns = [f"urn:pulumi:{stack.name}::wecity::{chain}::it" for chain in failed]
+        return {name.removeprefix("xc.") for name in still_served(plan, load_catalogue(), stack, urns)}
+
+    board = "wecity:application:Board$kubernetes:apps/v1:Deployment"
+    server = "wecity:application:PostgreSQL$kubernetes:apps/v1:StatefulSet"
+    assert served(board) == {"platform.data.main", "tenant.archive.main"}
+    # The board and the ledger need the server themselves.
+    assert served(server) == set()
+    assert served(board, "kubernetes:core/v1:Namespace") == set()
+    assert served() == set()
+
+
+def test_policy_counts_capabilities_that_use_one() -> None:
+    found = whole(apps=(), platforms=(Platform("application", (replace(BOARD, replicas=1), POSTGRESQL)),))
+    posture = Posture(found, load_catalogue(), place(found, load_catalogue()).bare, IMAGES, ())
+    assert [item.subject for item in unused_capability.check(posture)] == ["capability board"]
+    many = tuple(replace(BOARD, name=f"board-{number}") for number in range(14))
+    crowded = whole(apps=(), platforms=(Platform("application", (*many, POSTGRESQL)),))
+    posture = Posture(crowded, load_catalogue(), place(crowded, load_catalogue()).bare, IMAGES, ())
+    (finding,) = overcommitted_capability.check(posture)
+    assert "98 connections where there are 95" in finding.message

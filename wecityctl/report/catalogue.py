@@ -1,0 +1,124 @@
+"""Capability types as people and programs read them: a list, one type, and the page of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType, Port, UseLimits
+
+_HEAD = """\
+# The catalogue
+
+Generated from the capability types by `make schema`; do not edit. `wecityctl catalog list` shows those that are
+installed, those of partners' packages among them, and `wecityctl catalog show NAME` one of them.
+
+| type | platform | what it is | engines | licence | uses |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+
+def type_json(kind: CapabilityType) -> dict[str, Any]:
+    """The contract of a type as JSON values, without what only its programs use."""
+    binding = kind.binding
+    return {
+        "name": kind.name,
+        "platform": kind.platform,
+        "title": kind.title,
+        "licence": kind.licence,
+        "engines": list(kind.engines),
+        "images": list(kind.images),
+        "ports": [
+            {"name": port.name, "number": port.number, "ui": port.ui, "metrics": port.metrics} for port in kind.ports
+        ],
+        "workloads": {
+            size: [
+                {"name": item.name, "replicas": item.replicas, **item.requests, "storage": item.storage}
+                for item in kind.workloads(size)
+            ]
+            for size in SIZE_FACTORS
+        },
+        "max_replicas": kind.max_replicas,
+        "uses": [{"type": use.type, "as": use.alias} for use in kind.uses],
+        "provides": list(kind.provides),
+        "binding": {"type": binding.type, "keys": list(binding.keys)} if binding is not None else None,
+        "stores_data": kind.stores_data,
+        "limits": dict(_limits(kind)),
+        "entry": kind.entry,
+        "tls": kind.tls,
+        "sm": kind.sm,
+        "health": kind.health,
+    }
+
+
+def type_lines(kinds: Iterable[CapabilityType]) -> Iterator[str]:
+    """One line for each type, by platform and name."""
+    for kind in sorted(kinds, key=lambda item: (item.platform, item.name)):
+        uses = f"  uses {_uses(kind)}" if kind.uses else ""
+        yield f"{kind.platform:<12} {kind.name:<16} {kind.title}{uses}"
+
+
+def type_text(kind: CapabilityType) -> Iterator[str]:
+    """One type with everything that a city's author has to know, a line for each fact."""
+    yield f"{kind.name}: {kind.title}"
+    for name, text in _facts(kind):
+        yield f"  {name:<12} {text}"
+
+
+def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
+    """The reference page: a table of all types, then each by itself."""
+    ordered = sorted(kinds, key=lambda item: (item.platform, item.name))
+    rows = "".join(
+        f"| [`{kind.name}`](#{kind.name}) | {kind.platform} | {kind.title} | {', '.join(kind.engines)} | "
+        f"{kind.licence} | {_uses(kind)} |\n"
+        for kind in ordered
+    )
+    sections = "".join(
+        f"\n## {kind.name}\n\n{kind.title}.\n\n" + "".join(f"- {name}: {text}\n" for name, text in _facts(kind))
+        for kind in ordered
+    )
+    return _HEAD + rows + sections
+
+
+def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
+    yield "platform", kind.platform
+    yield "engines", ", ".join(kind.engines)
+    yield "licence", kind.licence
+    yield "images", ", ".join(kind.images)
+    yield "ports", ", ".join(map(_port, kind.ports))
+    for size in SIZE_FACTORS:
+        pods = (
+            f"{item.replicas} {'pod' if item.replicas == 1 else 'pods'}{f' {item.name}' if item.name else ''} of "
+            f"{item.cpu} CPU and {item.memory}{f', with a volume of {item.storage}' if item.storage else ''}"
+            for item in kind.workloads(size)
+        )
+        yield size, "; ".join(pods)
+    if kind.max_replicas > 1:
+        yield "replicas", f"up to {kind.max_replicas}"
+    if kind.uses:
+        yield "uses", _uses(kind)
+    if kind.provides:
+        yield "provides", ", ".join(kind.provides)
+    if kind.binding is not None:
+        own = ("ca.crt",) if kind.tls else ()
+        keys = ("type", "provider", "host", "port", *own, *kind.binding.keys)
+        yield "binding", f"{kind.binding.type}: {', '.join(keys)}"
+    if limits := ", ".join(f"{name} {value}" for name, value in _limits(kind)):
+        yield "limits", f"{limits} for a use that states none"
+    yield "health", kind.health
+
+
+def _limits(kind: CapabilityType) -> Iterator[tuple[str, Any]]:
+    for item in fields(UseLimits):
+        if value := getattr(kind.limits, item.name):
+            yield item.name, value
+
+
+def _port(port: Port) -> str:
+    marks = [mark for mark, is_marked in (("ui", port.ui), ("metrics", port.metrics)) if is_marked]
+    return f"{port.number} {port.name}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _uses(kind: CapabilityType) -> str:
+    return ", ".join(f"{use.type} as {use.alias}" for use in kind.uses)
