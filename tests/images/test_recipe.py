@@ -30,14 +30,24 @@ def write(directory: Path, text: str, name: str = "web") -> Path:
 
 def test_shipped_recipes_are_the_images_that_the_stacks_name() -> None:
     names = {recipe.name for recipe in oci.catalogue()}
-    assert names == {"cache", "coredns", "debian", "gateway", "pause", "postgresql", "sample-app"}
+    assert names == {
+        "cache",
+        "coredns",
+        "debian",
+        "gateway",
+        "keycloak",
+        "object-storage",
+        "pause",
+        "postgresql",
+        "sample-app",
+    }
 
 
 @pytest.mark.parametrize("recipe", oci.catalogue(), ids=lambda recipe: recipe.name)
 def test_shipped_recipe_is_locked(recipe: oci.Recipe) -> None:
     """What has packages has a lock with all of them."""
     lock = locks.read(recipe.directory / LOCK_FILE)
-    assert (lock is not None) == bool(recipe.debian or recipe.python)
+    assert (lock is not None) == recipe.is_locked
     if recipe.debian:
         assert lock is not None
         locked = {item.package for item in lock.debian["amd64"]}
@@ -57,6 +67,8 @@ def test_numbers_of_users_are_upstreams() -> None:
         "cache": (999, 999),
         "gateway": (101, 101),
         "sample-app": (65532, 65532),
+        "keycloak": (1000, 0),
+        "object-storage": (65532, 65532),
         # A base is no image to run, and the embedded cloud says as whom the other two run.
         "debian": None,
         "pause": None,
@@ -152,7 +164,7 @@ def test_files_of_a_package_that_is_not_installed_are_refused(tmp_path: Path) ->
         ("{", "not JSON"),
         ("[]", "not a lock of format 1"),
         ('{"format": 2}', "not a lock of format 1"),
-        ('{"format": 1, "npm": []}', "unknown fields: npm"),
+        ('{"format": 1, "gems": []}', "unknown fields: gems"),
         ('{"format": 1, "debian": {"amd64": [{"package": "a"}]}}', "missing or unknown fields"),
         (
             '{"format": 1, "python": [{"project": "a", "version": "1", "file": "a.whl", "sha256": "x"}]}',
