@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wecityctl.oci import deb, elf, layout
-from wecityctl.oci.recipe import load_recipe
+from wecityctl.oci.recipe import Python, load_recipe
 from wecityctl.oci.tree import EPOCH, ImageBuildError, Tree, directory, merge_links, merged, read_tar, regular, symlink
 from wecityctl.oci.wheels import unpack as unpack_wheel
 
@@ -147,8 +147,9 @@ def test_wheel_with_scripts_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("x/__init__.py", "")
         archive.writestr("x-1.data/scripts/x", "")
-    with pytest.raises(ImageBuildError, match="no pure wheel"):
-        unpack_wheel(Tree(), wheel, "/usr/lib/x")
+    with pytest.raises(ImageBuildError, match="brings programs or data") as caught:
+        unpack_wheel(Tree(), wheel, Python(version="3.11", target="/usr/lib/x", requirements=()))
+    assert caught.value.resolution == "say under which prefix they go"
 
 
 def test_missing_libraries_are_found() -> None:

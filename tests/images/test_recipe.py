@@ -32,7 +32,7 @@ def write(directory: Path, text: str, name: str = "web") -> Path:
 def test_shipped_recipes_are_the_images_that_the_stacks_name() -> None:
     names = {recipe.name for recipe in oci.catalogue()}
     own = {name for item in registered().values() for name in item.type.images}
-    assert names == {"coredns", "debian", "pause", "sample-app"} | own
+    assert names == {"coredns", "debian", "keycloak", "object-storage", "pause", "sample-app"} | own
     assert own >= {"cache", "gateway", "postgresql"}
 
 
@@ -40,7 +40,7 @@ def test_shipped_recipes_are_the_images_that_the_stacks_name() -> None:
 def test_shipped_recipe_is_locked(recipe: oci.Recipe) -> None:
     """What has packages has a lock with all of them."""
     lock = locks.read(recipe.directory / LOCK_FILE)
-    assert (lock is not None) == bool(recipe.debian or recipe.python)
+    assert (lock is not None) == recipe.is_locked
     if recipe.debian:
         assert lock is not None
         locked = {item.package for item in lock.debian["amd64"]}
@@ -60,6 +60,8 @@ def test_numbers_of_users_are_upstreams() -> None:
         "cache": (999, 999),
         "gateway": (101, 101),
         "sample-app": (65532, 65532),
+        "keycloak": (1000, 0),
+        "object-storage": (65532, 65532),
         # A base is no image to run, and the embedded cloud says as whom the other two run.
         "debian": None,
         "pause": None,
@@ -102,6 +104,25 @@ def test_valid_recipe(tmp_path: Path) -> None:
         ("python: {version: '3.11', target: /x, requirements: []}", "needs an interpreter"),
         ("user: {name: app, uid: 1, gid: 1, home: /}", "added to the base's users"),
         ("user: {name: app, uid: -1, gid: 1, home: /}", "user.uid: Input should be greater than or equal to 0"),
+        ("maven: {}", "maven: Value error, one of archives or classpath is needed"),
+        (
+            "maven: {archives: [{artifact: 'g:a', target: /x}]}",
+            "maven.archives.0.artifact: Value error, 'g:a' is not of",
+        ),
+        ("maven: {archives: [{artifact: 'g:a:1', target: /x}]}", "is none of the types zip, tar.gz"),
+        (
+            "maven: {archives: [{artifact: 'g:a:1:zip', target: /x, strip: 99}]}",
+            "maven.archives.0.strip: Input should be",
+        ),
+        (
+            "maven: {classpath: {target: /x, artifacts: ['g:a:1'], without: [g]}}",
+            "'g' is not of the form group:artifact",
+        ),
+        ("npm: {target: /x, packages: [semver]}", "npm.packages.0: Value error, 'semver' is not an npm package with"),
+        ("npm: {target: /x, packages: ['semver@^7.0.0']}", "is not an npm package with its exact version"),
+        ("npm: {target: /x, packages: ['../x@1.0.0']}", "is not an npm package with its exact version"),
+        ("certificates: {}", "certificates: Value error, one of pem or java is needed"),
+        ("run: {command: [/x], outputs: [/y]}", "run: needs programs"),
         ("directory: /tmp", "unknown field: directory"),
         ("[", "cannot be read as YAML"),
     ],
@@ -156,7 +177,7 @@ def test_files_of_a_package_that_is_not_installed_are_refused(tmp_path: Path) ->
         ("{", "not JSON"),
         ("[]", "not a lock of format 1"),
         ('{"format": 2}', "not a lock of format 1"),
-        ('{"format": 1, "npm": []}', "unknown fields: npm"),
+        ('{"format": 1, "gems": []}', "unknown fields: gems"),
         ('{"format": 1, "debian": {"amd64": [{"package": "a"}]}}', "missing or unknown fields"),
         (
             '{"format": 1, "python": [{"project": "a", "version": "1", "file": "a.whl", "sha256": "x"}]}',

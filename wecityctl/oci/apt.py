@@ -17,17 +17,13 @@ from pathlib import Path
 
 from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.oci.lock import DebianPackage
-from wecityctl.oci.tree import ImageBuildError
+from wecityctl.oci.tree import ImageBuildError, UnavailableError
 
 # A version above any dependency's lower bound, for packages that are to be left out.
 LEFT_OUT = "9999:1"
 APT_SECONDS = 600
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
 _SYSTEM_LISTS = Path("/var/lib/apt/lists")
-
-
-class UnavailableError(ImageBuildError):
-    """Packages cannot be had in the versions asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +89,16 @@ class Apt:
         if missing:
             self._download(missing, suite)
         return {item.package: self._place(item) for item in packages}
+
+    def newest(self, package: str, suite: str) -> Path:
+        """The file of a package as it is served now, downloaded if need be; raises `UnavailableError`."""
+        done = self._run(["apt-cache", "show", "--no-all-versions", package], suite, {})
+        versions = re.findall(r"^Version: (\S+)$", done.stdout, re.MULTILINE)
+        found = self._records([f"{package}={version}" for version in versions], suite)
+        if not found:
+            raise UnavailableError(f"apt knows no package {package}", details=_tail(done))
+        (item,) = list(found.values())[:1]
+        return self.fetch([item], suite)[package]
 
     def cached(self, packages: Sequence[DebianPackage]) -> bool:
         """Whether all packages are in our cache."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from wecityctl.oci import bytecode, deb, programs, wheels
+from wecityctl.oci import archives, bytecode, certificates, deb, maven, npm, programs, steps, wheels
 from wecityctl.oci.elf import missing_libraries
 from wecityctl.oci.identity import source_files
-from wecityctl.oci.recipe import ROOTFS, Recipe, User
+from wecityctl.oci.lock import Lock, NpmPackage
+from wecityctl.oci.recipe import GENERATED_FILE, ROOTFS, Maven, Recipe, User
 from wecityctl.oci.tree import Entry, ImageBuildError, Tree, directory, merge_links, regular, symlink
 
 STATUS_DIRECTORY = "var/lib/dpkg/status.d"
+# What came from other registries than Debian's, whose packages have their own records.
+ARTEFACTS_FILE = "usr/share/doc/{}/artefacts.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +28,16 @@ class Ingredients:
     architecture: str
     scratch: Path
     environment: Mapping[str, str]
+    lock: Lock = field(default_factory=Lock)
+    maven: Mapping[str, Path] = field(default_factory=dict)
+    npm: Sequence[tuple[NpmPackage, Path]] = ()
 
 
 def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) -> Tree:
     """The image's own files over `below`, those of its base; raises `ImageBuildError`."""
-    tree = Tree(below)
-    if recipe.debian:
-        _add_debian(tree, recipe, from_what)
-    _add_program(tree, recipe, from_what)
-    if recipe.python:
-        for wheel in from_what.wheels:
-            wheels.unpack(tree, wheel, recipe.python.target)
+    tree = add_packages(recipe, below, from_what)
+    if recipe.run:
+        steps.add(tree, recipe, from_what.lock, recipe.directory / GENERATED_FILE)
     for name, source in source_files(recipe.directory / ROOTFS):
         tree.add(name, regular(source.read_bytes()))
     if recipe.user:
@@ -47,6 +50,49 @@ def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) ->
         _make_executable(tree, path)
     _finish(tree, recipe, from_what)
     return tree
+
+
+def add_packages(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) -> Tree:
+    """What comes from registries, over `below`: the files that a recipe's `run` sees."""
+    tree = Tree(below)
+    if recipe.debian:
+        _add_debian(tree, recipe, from_what)
+    _add_program(tree, recipe, from_what)
+    if recipe.python:
+        for wheel in from_what.wheels:
+            wheels.unpack(tree, wheel, recipe.python)
+    if recipe.maven:
+        _add_maven(tree, recipe.maven, from_what)
+    if recipe.npm:
+        npm.unpack(tree, from_what.npm, recipe.npm.target)
+    if recipe.certificates:
+        certificates.add(tree, recipe.certificates)
+    if artefacts := _artefacts(from_what):
+        tree.add(ARTEFACTS_FILE.format(recipe.name), regular(artefacts))
+    return tree
+
+
+def _add_maven(tree: Tree, wanted: Maven, from_what: Ingredients) -> None:
+    jars = dict(from_what.maven)
+    for item in wanted.archives:
+        archive = jars.pop(item.artifact)
+        archives.unpack(tree, archive, item.artifact, item.target, strip=item.strip, drop=item.drop)
+    if wanted.classpath:
+        maven.add_class_path(tree, wanted.classpath.target, jars)
+
+
+def _artefacts(from_what: Ingredients) -> bytes:
+    """Name, version, SHA-256 and licence of what no package database of the image knows; empty without any."""
+    lock, architecture = from_what.lock, from_what.architecture
+    # Images whose wheels were locked without licences keep their bytes.
+    wheels_with_licence = [item for item in lock.wheels(architecture) if item.licence]
+    found = {
+        "maven": [asdict(item) for item in lock.maven],
+        "npm": [asdict(item) for item in lock.npm_packages(architecture)],
+        "python": [asdict(item) for item in wheels_with_licence],
+    }
+    document = {kind: items for kind, items in found.items() if items}
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode() if document else b""
 
 
 def _add_debian(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
@@ -93,7 +139,7 @@ def _finish(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
         bytecode.compile_sources(
             tree, recipe.python.version, recipe.python.bytecode, from_what.architecture, from_what.scratch
         )
-    if problems := missing_libraries(tree, from_what.architecture):
+    if problems := missing_libraries(tree, from_what.architecture, recipe.libraries):
         raise ImageBuildError(
             f"programs in {recipe.name} would not start: libraries are missing",
             details="\n".join(problems),

@@ -5,6 +5,8 @@ Decides what happens when a locked version is served no more; the steps themselv
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import subprocess
 import threading
@@ -12,23 +14,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from wecityctl.errors import WecityError
-from wecityctl.oci import layout
+from wecityctl.oci import layout, steps
 from wecityctl.oci import lock as locks
-from wecityctl.oci.apt import Apt, UnavailableError
-from wecityctl.oci.assemble import Ingredients, assemble
+from wecityctl.oci.apt import Apt
+from wecityctl.oci.assemble import Ingredients, add_packages, assemble
+from wecityctl.oci.fetching import Downloads
 from wecityctl.oci.identity import Catalogue
-from wecityctl.oci.lock import DebianPackage, Lock
-from wecityctl.oci.recipe import LOCK_FILE, Recipe, with_bases
+from wecityctl.oci.lock import DebianPackage, Generated, Lock
+from wecityctl.oci.maven import DEFAULTS_PACKAGE, Maven
+from wecityctl.oci.npm import Npm
+from wecityctl.oci.recipe import GENERATED_FILE, LOCK_FILE, Recipe, with_bases
 from wecityctl.oci.store import ARCHIVE, BuiltImage, Store
-from wecityctl.oci.tree import ImageBuildError
+from wecityctl.oci.tree import ImageBuildError, UnavailableError
 from wecityctl.oci.wheels import Pip
 
 PARALLEL_BUILDS = 2
+DEBIAN_SUITE = "bookworm"
 
 
 class Phase(StrEnum):
@@ -117,6 +123,8 @@ class Builder:
         """The lock to build from: the recipe's, or another where it cannot be had and need not be."""
         if self.locking is Locking.UPDATE:
             lock = self._resolved(recipe, base, report)
+            if recipe.run:
+                lock = self._generated(recipe, lock, base, report)
             self.catalogue.commit(recipe, lock)
             return lock
         lock = self.catalogue.lock(recipe)
@@ -136,8 +144,12 @@ class Builder:
 
     def _unavailable(self, recipe: Recipe, lock: Lock, report: Report) -> UnavailableError | None:
         """Why the locked packages cannot be had, after a look at fresh package lists; `None` when they are here."""
-        if recipe.python and not lock.python and recipe.python.requirements:
+        if recipe.python and recipe.python.requirements and not lock.wheels(self.architecture):
             return UnavailableError("no Python distributions are locked")
+        if recipe.maven and not lock.maven:
+            return UnavailableError("no Maven artefacts are locked")
+        if recipe.npm and not lock.npm:
+            return UnavailableError("no npm packages are locked")
         if not recipe.debian:
             return None
         packages = lock.debian.get(self.architecture)
@@ -167,8 +179,42 @@ class Builder:
             debian[self.architecture] = self._apt.resolve(
                 wanted.suite, wanted.packages, self._present(recipe, base), wanted.without
             )
-        wheels = self._pip.resolve(recipe.python.requirements, recipe.python.version) if recipe.python else ()
-        return Lock(debian, wheels)
+        present = self._present(recipe, base) | {
+            item.package: item.version for item in debian.get(self.architecture, ())
+        }
+        wheels = (
+            self._pip.resolve(recipe.python, _full_version(recipe.python.version, present), self.architecture)
+            if recipe.python
+            else ()
+        )
+        artifacts = self._maven(recipe).lock(self._artifacts(recipe)) if recipe.maven else ()
+        npm_packages = self._npm.resolve(recipe.npm) if recipe.npm else ()
+        return Lock(debian, wheels, artifacts, npm_packages, self.catalogue.lock(recipe).generated)
+
+    def _artifacts(self, recipe: Recipe) -> list[str]:
+        assert recipe.maven is not None
+        wanted = [item.artifact for item in recipe.maven.archives]
+        if recipe.maven.classpath:
+            wanted += self._maven(recipe).resolve(recipe.maven.classpath)
+        return wanted
+
+    def _generated(self, recipe: Recipe, lock: Lock, base: BuiltImage | None, report: Report) -> Lock:
+        """The lock with what the recipe's run made of these packages, run now where it has not been."""
+        inputs, place = steps.inputs(recipe, lock), recipe.directory / GENERATED_FILE
+        before = lock.generated
+        if before and before.inputs == inputs and place.is_file():
+            return lock
+        assert recipe.run is not None
+        report(ImageEvent(recipe.name, Phase.BUILDING, f"runs {recipe.run.command[0]}"))
+        scratch = self.store.scratch(recipe.name)
+        try:
+            below = layout.read_layers(base.archive, scratch)[1] if base else {}
+            tree = add_packages(recipe, below, self._ingredients(recipe, lock, scratch))
+            content = steps.generate(recipe, tree, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        place.write_bytes(content)
+        return replace(lock, generated=Generated(hashlib.sha256(content).hexdigest(), inputs))
 
     def _present(self, recipe: Recipe, base: BuiltImage | None) -> dict[str, str]:
         """The packages, with versions, in the layers that the image is put on."""
@@ -214,8 +260,11 @@ class Builder:
         debs: dict[str, Path] = {}
         if recipe.debian:
             debs = self._apt.fetch(lock.debian[self.architecture], recipe.debian.suite)
-        wheels = self._pip.fetch(lock.python, recipe.python.version) if recipe.python else []
-        return Ingredients(debs, wheels, self.architecture, work, self.environment)
+        arch = self.architecture
+        wheels = self._pip.fetch(lock.wheels(arch), recipe.python, arch) if recipe.python else []
+        artifacts = self._maven(recipe).fetch(lock.maven) if recipe.maven else {}
+        npm_packages = self._npm.fetch(lock.npm_packages(arch)) if recipe.npm else []
+        return Ingredients(debs, wheels, arch, work, self.environment, lock, artifacts, npm_packages)
 
     @property
     def _apt(self) -> Apt:
@@ -224,6 +273,31 @@ class Builder:
     @property
     def _pip(self) -> Pip:
         return Pip(self.downloads / "wheels", self.environment, self.offline)
+
+    def _maven(self, recipe: Recipe) -> Maven:
+        suite = recipe.debian.suite if recipe.debian else DEBIAN_SUITE
+
+        def defaults() -> Path:
+            try:
+                return self._apt.newest(DEFAULTS_PACKAGE, suite)
+            except UnavailableError:
+                self._lists.run(lambda: self._apt.update(suite))
+                return self._apt.newest(DEFAULTS_PACKAGE, suite)
+
+        return Maven(self._files("maven"), self.environment, defaults)
+
+    @property
+    def _npm(self) -> Npm:
+        return Npm(self._files("npm"), self.environment)
+
+    def _files(self, kind: str) -> Downloads:
+        return Downloads(self.downloads / kind, self.offline)
+
+
+def _full_version(python: str, packages: Mapping[str, str]) -> str:
+    """The version of the image's Python to the last number, from its Debian package; `python` where it has none."""
+    found = re.match(r"[0-9.]+", packages.get(f"python{python}", packages.get(f"python{python}-minimal", "")))
+    return found[0] if found else python
 
 
 @contextmanager

@@ -7,6 +7,7 @@ know is read from the files (ELF specification and Linux x86-64/AArch64 conventi
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wecityctl.oci.tree import Tree, merged
@@ -26,10 +27,14 @@ class Dynamic:
     search: tuple[str, ...]
 
 
-def missing_libraries(tree: Tree, architecture: str) -> list[str]:
-    """One line for each library that a file of the tree's own needs and the image does not have."""
+def missing_libraries(tree: Tree, architecture: str, loaded: Sequence[str] = ()) -> list[str]:
+    """One line for each library that a file of the tree's own needs and the image does not have.
+
+    `loaded` are directories of libraries that programs load by themselves before others that need them.
+    """
     triplet = TRIPLETS[architecture]
-    standard = (f"usr/lib/{triplet}", "usr/lib", "usr/lib64", "usr/local/lib")
+    own = tuple(place for path in loaded if (place := _followed(tree, path)) is not None)
+    standard = (f"usr/lib/{triplet}", "usr/lib", "usr/lib64", "usr/local/lib", *own)
     problems = []
     for path, entry in sorted(tree.own.items()):
         if not entry.is_file:
@@ -72,6 +77,17 @@ def dynamic(content: bytes) -> Dynamic | None:
     search = [text(value) for tag, value in tags if tag in (_DT_RPATH, _DT_RUNPATH)]
     needed = tuple(text(value) for tag, value in tags if tag == _DT_NEEDED)
     return Dynamic(needed, tuple(place for entry in search for place in entry.split(":") if place))
+
+
+def _followed(tree: Tree, path: str) -> str | None:
+    """Where a directory's path leads through links in any of its parts, or `None`."""
+    place = ""
+    for part in merged(path).split("/"):
+        found = tree.resolve(f"{place}/{part}".lstrip("/"))
+        if found is None:
+            return None
+        place = found
+    return place
 
 
 def _file_offset(address: int, loads: list[tuple[int, int, int]]) -> int:

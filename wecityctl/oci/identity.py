@@ -42,7 +42,7 @@ class Catalogue:
 
     def commit(self, recipe: Recipe, lock: Lock) -> None:
         """Record `lock` beside the recipe, where everybody gets it."""
-        if recipe.debian or recipe.python:
+        if recipe.is_locked:
             (recipe.directory / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
 
     def inputs(self, recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from wecityctl.errors import ConfigurationError
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NPM_PATH = re.compile(r"node_modules/(@[^/]+/)?[^/]+(/node_modules/(@[^/]+/)?[^/]+)*")
 
 
 class LockError(ConfigurationError):
@@ -35,12 +36,46 @@ class DebianPackage:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Wheel:
-    """One distribution file of the Python package index."""
+    """One distribution file of the Python package index; `architecture` is empty for one that suits them all."""
 
     project: str
     version: str
     file: str
     sha256: str
+    licence: str = ""
+    architecture: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MavenArtifact:
+    """One file of a Maven repository, by its coordinates `group:artifact:version[:type[:classifier]]`."""
+
+    artifact: str
+    sha256: str
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NpmPackage:
+    """One package of the npm registry at `path` below the image's directory of packages ("node_modules/…")."""
+
+    path: str
+    package: str
+    version: str
+    sha256: str
+    licence: str = ""
+    architecture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What the recipe's `run` made: the archive beside the lock, and the SHA-256 over what it was made from."""
+
+    sha256: str
+    inputs: str
+
+
+Entry = DebianPackage | Wheel | MavenArtifact | NpmPackage | Generated
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +84,32 @@ class Lock:
 
     debian: Mapping[str, tuple[DebianPackage, ...]] = field(default_factory=dict)
     python: tuple[Wheel, ...] = ()
+    maven: tuple[MavenArtifact, ...] = ()
+    npm: tuple[NpmPackage, ...] = ()
+    generated: Generated | None = None
 
     def canonical(self) -> str:
-        """The lock as text that is the same for the same lock."""
-        document = {
+        """The lock as text that is the same for the same lock; what is empty is left out, but for the oldest fields."""
+        document: dict[str, Any] = {
             "format": FORMAT,
-            "debian": {arch: [asdict(item) for item in sorted(items)] for arch, items in self.debian.items()},
-            "python": [asdict(item) for item in sorted(self.python)],
+            "debian": {arch: [_document(item) for item in sorted(items)] for arch, items in self.debian.items()},
+            "python": [_document(item) for item in sorted(self.python)],
         }
-        return json.dumps(document, indent=1, sort_keys=True) + "\n"
+        if self.maven:
+            document["maven"] = [_document(item) for item in sorted(self.maven)]
+        if self.npm:
+            document["npm"] = [_document(item) for item in sorted(self.npm)]
+        if self.generated:
+            document["generated"] = _document(self.generated)
+        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
-    def with_debian(self, architecture: str, packages: tuple[DebianPackage, ...]) -> Lock:
-        """The same lock with other packages for one architecture."""
-        return Lock({**self.debian, architecture: tuple(sorted(packages))}, self.python)
+    def wheels(self, architecture: str) -> tuple[Wheel, ...]:
+        """The wheels for one architecture."""
+        return tuple(item for item in self.python if item.architecture in ("", architecture))
+
+    def npm_packages(self, architecture: str) -> tuple[NpmPackage, ...]:
+        """The npm packages for one architecture, outer ones before those inside them."""
+        return tuple(item for item in sorted(self.npm) if item.architecture in ("", architecture))
 
 
 def parse(text: str, place: str) -> Lock:
@@ -77,7 +125,7 @@ def from_document(document: Any, place: str) -> Lock:
     """The lock in a parsed document; raises `LockError` that names `place`."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise LockError(f"{place}: not a lock of format {FORMAT}", resolution="make it again with --update-lock")
-    if unknown := set(document) - {"format", "debian", "python"}:
+    if unknown := set(document) - {"format", *(item.name for item in fields(Lock))}:
         raise LockError(f"{place}: unknown fields: {', '.join(sorted(unknown))}")
     try:
         debian = {
@@ -85,12 +133,24 @@ def from_document(document: Any, place: str) -> Lock:
             for arch, items in document.get("debian", {}).items()
         }
         python = tuple(sorted(Wheel(**item) for item in document.get("python", [])))
+        maven = tuple(sorted(MavenArtifact(**item) for item in document.get("maven", [])))
+        npm = tuple(sorted(NpmPackage(**item) for item in document.get("npm", [])))
+        generated = Generated(**document["generated"]) if "generated" in document else None
     except (TypeError, AttributeError) as error:
         raise LockError(f"{place}: an entry has missing or unknown fields", details=str(error)) from error
-    for digest in [item.sha256 for items in debian.values() for item in items] + [item.sha256 for item in python]:
+    entries: list[DebianPackage | Wheel | MavenArtifact | NpmPackage] = [
+        *(item for items in debian.values() for item in items),
+        *python,
+        *maven,
+        *npm,
+    ]
+    for digest in [item.sha256 for item in entries] + ([generated.sha256, generated.inputs] if generated else []):
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
             raise LockError(f"{place}: {digest!r} is not a SHA-256")
-    return Lock(MappingProxyType(debian), python)
+    for path in (item.path for item in npm):
+        if not isinstance(path, str) or not _NPM_PATH.fullmatch(path) or "/.." in path:
+            raise LockError(f"{place}: {path!r} is not a path of an npm package")
+    return Lock(MappingProxyType(debian), python, maven, npm, generated)
 
 
 def read(path: Path) -> Lock | None:
@@ -100,3 +160,9 @@ def read(path: Path) -> Lock | None:
     except FileNotFoundError:
         return None
     return parse(text, str(path))
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    """An entry without the fields that have their default, so that a field of a later version changes no older lock."""
+    defaults = {item.name: item.default for item in fields(entry) if item.default is not MISSING}
+    return {key: value for key, value in asdict(entry).items() if key not in defaults or value != defaults[key]}

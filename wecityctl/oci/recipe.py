@@ -18,6 +18,7 @@ from wecityctl.errors import ConfigurationError
 RECIPE_FILE = "image.yaml"
 LOCK_FILE = "lock.json"
 ROOTFS = "rootfs"
+GENERATED_FILE = "generated.tar.xz"
 GO_SOURCES = "go"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -26,6 +27,14 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PINNED_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.+!]*")
 _REFERENCE = re.compile(r"[a-z0-9.-]+\.[a-z]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_COORDINATES = re.compile(rf"{_WORD}:{_WORD}:[0-9A-Za-z][0-9A-Za-z.+_-]*(:[a-z0-9][a-z0-9.-]*(:{_WORD})?)?")
+_EXCLUSION = re.compile(rf"{_WORD}:({_WORD}|\*)")
+_NPM_NAME = r"(@[a-z0-9~-][a-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*"
+_NPM_PACKAGE = re.compile(_NPM_NAME)
+_NPM_REQUIREMENT = re.compile(rf"{_NPM_NAME}@[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*")
+ARCHIVE_TYPES = ("zip", "tar.gz")
+MAX_STRIP = 8
 
 
 class RecipeError(ConfigurationError):
@@ -53,6 +62,11 @@ Name = Annotated[str, _matching(_NAME, "a name of lower-case words joined by hyp
 Package = Annotated[str, _matching(_PACKAGE, "the name of a Debian package")]
 Requirement = Annotated[str, _matching(_PINNED_REQUIREMENT, "a requirement such as name==1.2.3")]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Coordinates = Annotated[str, _matching(_COORDINATES, "of the form group:artifact:version[:type[:classifier]]")]
+Exclusion = Annotated[str, _matching(_EXCLUSION, "of the form group:artifact or group:*")]
+NpmName = Annotated[str, _matching(_NPM_PACKAGE, "the name of an npm package")]
+NpmRequirement = Annotated[str, _matching(_NPM_REQUIREMENT, "an npm package with its exact version, name@1.2.3")]
+Pattern = Annotated[str, Field(pattern=r"^/")]
 Identifier = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -82,12 +96,102 @@ class Debian(_Strict):
 
 
 class Python(_Strict):
-    """Distributions from the Python package index: pure ones only, which every architecture and site can use."""
+    """Distributions from the Python package index, as wheels for the image's Python.
+
+    Pure wheels only, unless `native` admits those built for the image's architecture and C library. With `prefix`, the
+    programs that a wheel brings or declares get into `prefix`/bin and its data files under `prefix`.
+    """
 
     version: str
     target: AbsolutePath
     requirements: tuple[Requirement, ...]
     bytecode: tuple[AbsolutePath, ...] = ()
+    native: bool = False
+    prefix: AbsolutePath | None = None
+
+
+class MavenArchive(_Strict):
+    """An archive of a Maven repository, unpacked under `target` without the first `strip` directories of its paths.
+
+    `drop` are shell patterns over absolute paths of the image, in which `*` matches slashes too.
+    """
+
+    artifact: Coordinates
+    target: AbsolutePath
+    strip: Annotated[int, Field(ge=0, le=MAX_STRIP)] = 0
+    drop: tuple[Pattern, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_archive(self) -> MavenArchive:
+        if coordinates(self.artifact)[3] not in ARCHIVE_TYPES:
+            raise ValueError(f"artifact: {self.artifact} is none of the types {', '.join(ARCHIVE_TYPES)}")
+        return self
+
+
+class ClassPath(_Strict):
+    """Jars of a Maven repository in one directory, with what they need at run time unless `transitive` is false.
+
+    `boms` manage versions as Maven's import scope does; `without` names artefacts that are left out with what only
+    they need.
+    """
+
+    target: AbsolutePath
+    artifacts: tuple[Coordinates, ...] = Field(min_length=1)
+    boms: tuple[Coordinates, ...] = ()
+    without: tuple[Exclusion, ...] = ()
+    transitive: bool = True
+
+
+class Maven(_Strict):
+    """Artefacts of the machine's Maven repository."""
+
+    archives: tuple[MavenArchive, ...] = ()
+    classpath: ClassPath | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Maven:
+        names = [item.artifact for item in self.archives]
+        if not names and self.classpath is None:
+            raise ValueError("one of archives or classpath is needed")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"archives: {', '.join(twice)} is given twice")
+        return self
+
+
+class Npm(_Strict):
+    """Packages of the npm registry, with what they need, in `target`/node_modules.
+
+    No install script is ever run. A package that has one is refused unless `without_scripts` names it, which says that
+    the image works all the same.
+    """
+
+    target: AbsolutePath
+    packages: tuple[NpmRequirement, ...] = Field(min_length=1)
+    without_scripts: tuple[NpmName, ...] = ()
+
+
+class Certificates(_Strict):
+    """Where the certificates of Debian's `ca-certificates` go: as one PEM file, as a Java key store."""
+
+    pem: AbsolutePath | None = None
+    java: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Certificates:
+        if not (self.pem or self.java):
+            raise ValueError("one of pem or java is needed")
+        return self
+
+
+class Run(_Strict):
+    """A program of the image that makes files of it, run once by whoever writes the lock and never by who builds.
+
+    `outputs` are the absolute paths of files and directories that are kept of what it writes.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    outputs: tuple[AbsolutePath, ...] = Field(min_length=1)
+    environment: dict[Annotated[str, _matching(_VARIABLE, "the name of an environment variable")], str] = {}
 
 
 class Go(_Strict):
@@ -124,7 +228,11 @@ class Directory(_Strict):
 
 
 class Recipe(_Strict):
-    """One image. `directory` is where the recipe and its files lie."""
+    """One image. `directory` is where the recipe and its files lie.
+
+    `libraries` are directories from which programs load libraries by themselves, before others that need them: Java's
+    virtual machine, for one. The check for missing libraries looks there too.
+    """
 
     name: Name
     title: str = Field(min_length=1)
@@ -134,12 +242,17 @@ class Recipe(_Strict):
     base: Name | None = None
     debian: Debian | None = None
     python: Python | None = None
+    maven: Maven | None = None
+    npm: Npm | None = None
+    certificates: Certificates | None = None
+    run: Run | None = None
     go: Go | None = None
     part: Part | None = None
     user: User | None = None
     directories: tuple[Directory, ...] = ()
     links: dict[AbsolutePath, str] = {}
     executables: tuple[AbsolutePath, ...] = ()
+    libraries: tuple[AbsolutePath, ...] = ()
     environment: dict[Annotated[str, _matching(_VARIABLE, "the name of an environment variable")], str] = {}
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -154,9 +267,16 @@ class Recipe(_Strict):
             raise ValueError("python: needs an interpreter, so the image needs a base or Debian packages")
         if self.user and not self.base:
             raise ValueError("user: is added to the base's users, so the image needs a base")
-        if not (self.debian or self.go or self.part or self.base):
-            raise ValueError("nothing goes into the image: one of debian, go, part or base is needed")
+        if self.run and not (self.base or self.debian):
+            raise ValueError("run: needs programs, so the image needs a base or Debian packages")
+        if not (self.debian or self.go or self.part or self.base or self.maven or self.npm):
+            raise ValueError("nothing goes into the image: one of debian, maven, npm, go, part or base is needed")
         return self
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the image has packages, and so a lock."""
+        return bool(self.debian or self.python or self.maven or self.npm)
 
 
 @lru_cache(maxsize=8)
@@ -214,6 +334,12 @@ def with_bases(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> tuple[Rec
             chain.append(find(recipes, chain[-1].base))
         ordered.extend(recipe for recipe in reversed(chain) if recipe not in ordered)
     return tuple(ordered)
+
+
+def coordinates(text: str) -> tuple[str, str, str, str, str]:
+    """Group, artefact, version, type and classifier of Maven coordinates; a jar without a classifier by default."""
+    group, artifact, version, *rest = text.split(":")
+    return group, artifact, version, rest[0] if rest else "jar", rest[1] if len(rest) > 1 else ""
 
 
 class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]

@@ -24,6 +24,10 @@ class ImageBuildError(WecityError):
     """An image could not be built."""
 
 
+class UnavailableError(ImageBuildError):
+    """Packages cannot be had in the versions asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file, directory or link. A file's content is held in memory or lies at a path."""

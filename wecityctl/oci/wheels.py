@@ -1,24 +1,47 @@
 """Distributions of the Python package index through pip, with the machine's own pip settings.
 
-pip resolves and downloads; unpacking is ours, so that no installer leaves its marks: a pure wheel is a zip of what goes
-into the target directory.
+pip resolves and downloads; unpacking is ours, so that no installer leaves its marks: a wheel is a zip of what goes into
+the target directory and, for programs and data, under a prefix (binary distribution format, packaging.python.org).
 """
 
 from __future__ import annotations
 
+import configparser
+import email
 import hashlib
+import json
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
+from wecityctl.oci import archives
 from wecityctl.oci.lock import Wheel
+from wecityctl.oci.recipe import Python
 from wecityctl.oci.tree import ImageBuildError, Tree, regular
 
 PIP_SECONDS = 600
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# The C library of Debian 12, and the oldest that wheels are still built for.
+GLIBC_NEWEST, GLIBC_OLDEST = 36, 17
+_OLD_PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1")
+# pip judges "python_full_version < ..." by the Python that runs it, whatever --python-version says. This makes it judge
+# by the image's; `packaging` inside pip has had the function since 2016, and without it nothing is downloaded.
+_PIP = """
+import json, runpy, sys
+from pip._vendor.packaging import markers
+own, image = markers.default_environment, json.loads(sys.argv.pop(1))
+markers.default_environment = lambda: {**own(), **image}
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ENTRY = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +52,26 @@ class Pip:
     environment: Mapping[str, str]
     offline: bool = False
 
-    def resolve(self, requirements: Sequence[str], python: str) -> tuple[Wheel, ...]:
-        """The wheels that `requirements` need on Python `python`, downloaded already."""
-        with tempfile.TemporaryDirectory(dir=self._ready(), prefix="resolve-") as scratch:
-            self._download([*_flags(python), *requirements], Path(scratch))
-            return tuple(sorted(self._keep(path) for path in Path(scratch).glob("*.whl")))
+    def resolve(self, wanted: Python, version: str, architecture: str) -> tuple[Wheel, ...]:
+        """The wheels that the requirements need on the image's Python, downloaded already.
 
-    def fetch(self, wheels: Sequence[Wheel], python: str) -> list[Path]:
+        `version` is that Python's full version ("3.11.2"), by which the conditions of requirements are judged.
+        """
+        with tempfile.TemporaryDirectory(dir=self._ready(), prefix="resolve-") as scratch:
+            flags = _flags(wanted, version, architecture)
+            self._download([*flags, *wanted.requirements], Path(scratch), _environment(version, architecture))
+            return tuple(sorted(self._keep(path, architecture) for path in Path(scratch).glob("*.whl")))
+
+    def fetch(self, wheels: Sequence[Wheel], wanted: Python, architecture: str) -> list[Path]:
         """The locked wheels' files, from our cache or else downloaded."""
         if any(not self._place(wheel).is_file() for wheel in wheels):
             with tempfile.TemporaryDirectory(dir=self._ready(), prefix="fetch-") as scratch:
                 locked = Path(scratch) / "requirements.txt"
                 locked.write_text("".join(f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in wheels))
-                self._download([*_flags(python), "--no-deps", "--require-hashes", "-r", str(locked)], Path(scratch))
+                flags = _flags(wanted, wanted.version, architecture)
+                self._download([*flags, "--no-deps", "--require-hashes", "-r", str(locked)], Path(scratch), {})
                 for path in Path(scratch).glob("*.whl"):
-                    self._keep(path)
+                    self._keep(path, architecture)
         if absent := [wheel.file for wheel in wheels if not self._place(wheel).is_file()]:
             raise ImageBuildError(f"pip brought other files than the locked ones: {', '.join(absent)} did not come")
         return [self._place(wheel) for wheel in wheels]
@@ -55,18 +83,20 @@ class Pip:
         self.root.mkdir(parents=True, exist_ok=True)
         return self.root
 
-    def _keep(self, path: Path) -> Wheel:
+    def _keep(self, path: Path, architecture: str) -> Wheel:
         project, version = path.name.split("-")[:2]
-        wheel = Wheel(project, version, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        only = "" if path.stem.endswith("-any") else architecture
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        wheel = Wheel(project, version, path.name, digest, licence_of(path), only)
         path.replace(self._place(wheel))
         return wheel
 
-    def _download(self, arguments: Sequence[str], target: Path) -> None:
+    def _download(self, arguments: Sequence[str], target: Path, markers: Mapping[str, str]) -> None:
         if self.offline:
             raise ImageBuildError("offline, and not all Python distributions are in the cache")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target), *arguments]
+        command = [sys.executable, "-c", _PIP, json.dumps(dict(markers)), "download", "--quiet", "--dest", str(target)]
         done = subprocess.run(
-            command,
+            [*command, *arguments],
             env=dict(self.environment),
             capture_output=True,
             text=True,
@@ -82,23 +112,125 @@ class Pip:
             )
 
 
-def unpack(tree: Tree, wheel: Path, target: str) -> None:
-    """Add a pure wheel's files to `tree` under `target`."""
+def unpack(tree: Tree, wheel: Path, wanted: Python) -> None:
+    """Add a wheel's files to `tree`; raises `ImageBuildError` for what the recipe does not admit.
+
+    Programs are executable, and their first line names the image's Python where the wheel leaves that open.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archives.check_zip(archive, wheel)
+            metadata = _metadata(archive, "WHEEL", wheel.name)
+            if metadata.get("Root-Is-Purelib", "true").strip().lower() != "true" and not wanted.native:
+                raise ImageBuildError(
+                    f"{wheel.name} is no pure wheel", resolution="admit wheels of one architecture with native: true"
+                )
+            for item in sorted(archive.infolist(), key=lambda item: item.filename):
+                if not item.is_dir():
+                    _add(tree, archive, item, wanted, wheel.name)
+            if wanted.prefix:
+                _add_commands(tree, archive, wanted, wheel.name)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ImageBuildError(f"{wheel.name} cannot be unpacked", details=str(error)) from error
+
+
+def licence_of(wheel: Path) -> str:
+    """The licence that a wheel's metadata states: an SPDX expression, a short text, or classifiers; perhaps empty."""
     with zipfile.ZipFile(wheel) as archive:
-        for name in sorted(archive.namelist()):
-            if name.endswith("/"):
-                continue
-            if ".data/" in name or name.startswith(("/", "..")) or "/../" in name:
-                raise ImageBuildError(f"{wheel.name} is no pure wheel: it brings {name}")
-            tree.add(f"{target}/{name}", regular(archive.read(name)))
+        metadata = _metadata(archive, "METADATA", wheel.name)
+    prefix = "License :: "
+    classifiers = [item.removeprefix(prefix) for item in metadata.get_all("Classifier", []) if item.startswith(prefix)]
+    stated = (metadata.get("License-Expression") or "").strip() or (metadata.get("License") or "").strip()
+    if stated and "\n" not in stated and len(stated) <= 100 and stated != "UNKNOWN":
+        return stated
+    return " AND ".join(sorted(item.rpartition(" :: ")[2] for item in classifiers))
 
 
-def _flags(python: str) -> list[str]:
-    # Pure distributions alone, whatever Python runs this: the same files for every architecture.
-    return [
-        "--only-binary=:all:",
-        "--implementation=py",
-        "--abi=none",
-        "--platform=any",
-        f"--python-version={python}",
-    ]
+def _add(tree: Tree, archive: zipfile.ZipFile, item: zipfile.ZipInfo, wanted: Python, wheel: str) -> None:
+    parts = archives.checked(item.filename)
+    content = archive.read(item)
+    mode = 0o755 if (item.external_attr >> 16) & 0o111 else 0o644
+    if not parts[0].endswith(".data") or len(parts) == 1:
+        # Modes of pure wheels were never kept, and images keep their bytes.
+        tree.add(f"{wanted.target}/{'/'.join(parts)}", regular(content, mode if wanted.native else 0o644))
+        return
+    scheme, rest = parts[1], "/".join(parts[2:])
+    if scheme in ("purelib", "platlib"):
+        tree.add(f"{wanted.target}/{rest}", regular(content, mode))
+    elif scheme in ("scripts", "data"):
+        if wanted.prefix is None:
+            raise ImageBuildError(
+                f"{wheel} brings programs or data, such as {rest}", resolution="say under which prefix they go"
+            )
+        if scheme == "data":
+            tree.add(f"{wanted.prefix}/{rest}", regular(content, mode))
+        else:
+            tree.add(f"{wanted.prefix}/bin/{rest}", regular(_with_interpreter(content, wanted), 0o755))
+    elif scheme != "headers":
+        raise ImageBuildError(f"{wheel} brings {item.filename}, which wheels have no place for")
+
+
+def _with_interpreter(content: bytes, wanted: Python) -> bytes:
+    for open_line in (b"#!pythonw", b"#!python"):
+        if content.startswith(open_line):
+            _, newline, rest = content.partition(b"\n")
+            return f"#!/usr/bin/python{wanted.version}".encode() + newline + rest
+    return content
+
+
+def _add_commands(tree: Tree, archive: zipfile.ZipFile, wanted: Python, wheel: str) -> None:
+    """Programs for the console scripts that a wheel declares, as installers write them."""
+    names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/entry_points\.txt", name)]
+    if not names:
+        return
+    declared = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    declared.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        declared.read_string(archive.read(names[0]).decode())
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ImageBuildError(f"{wheel} has entry points that cannot be read", details=str(error)) from error
+    for name, target in sorted(declared["console_scripts"].items() if "console_scripts" in declared else ()):
+        entry = _ENTRY.fullmatch(target.strip())
+        if not _NAME.fullmatch(name) or entry is None:
+            raise ImageBuildError(f"{wheel} has an entry point that is none: {name} = {target}")
+        module, attribute = entry[1], entry[2]
+        program = (
+            f"#!/usr/bin/python{wanted.version}\nimport sys\n\nfrom {module} import {attribute.partition('.')[0]}\n\n"
+            f'if __name__ == "__main__":\n    sys.exit({attribute}())\n'
+        )
+        tree.add(f"{wanted.prefix}/bin/{name}", regular(program.encode(), 0o755))
+
+
+def _metadata(archive: zipfile.ZipFile, name: str, wheel: str) -> Message:
+    """One of the files of a wheel's dist-info directory, as headers; empty where there is none."""
+    for path in archive.namelist():
+        if re.fullmatch(rf"[^/]+\.dist-info/{name}", path):
+            return email.message_from_bytes(archive.read(path))
+    return Message()
+
+
+def _environment(version: str, architecture: str) -> dict[str, str]:
+    """What the conditions of requirements are judged by (dependency specifiers, packaging.python.org)."""
+    return {
+        "python_full_version": version,
+        "python_version": ".".join(version.split(".")[:2]),
+        "implementation_name": "cpython",
+        "implementation_version": version,
+        "os_name": "posix",
+        "platform_machine": MACHINES[architecture],
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+    }
+
+
+def _flags(wanted: Python, version: str, architecture: str) -> list[str]:
+    flags = ["--only-binary=:all:", f"--python-version={version}"]
+    if not wanted.native:
+        # Pure distributions alone, whatever Python runs this: the same files for every architecture.
+        return [*flags, "--implementation=py", "--abi=none", "--platform=any"]
+    machine = MACHINES[architecture]
+    newest_first = [f"manylinux_2_{minor}" for minor in range(GLIBC_NEWEST, GLIBC_OLDEST - 1, -1)]
+    platforms = [f"--platform={name}_{machine}" for name in (*newest_first, *_OLD_PLATFORMS)]
+    abi = f"cp{''.join(wanted.version.split('.')[:2])}"
+    return [*flags, "--implementation=cp", f"--abi={abi}", "--abi=abi3", "--abi=none", *platforms]
