@@ -10,7 +10,7 @@ import pytest
 from tests.capacity.live import deployment, many, reach, silence
 from tests.support.control_plane import ControlPlane
 from wecityctl.errors import ExitCode
-from wecityctl.overview import workload_statuses
+from wecityctl.operations.city_status import workload_statuses
 
 pytestmark = pytest.mark.cluster
 

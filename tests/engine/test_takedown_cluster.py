@@ -17,7 +17,7 @@ from wecityctl.engine.destroy_preview import preview_destroy
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult
-from wecityctl.overview import Away, examine_clouds, stack_statuses
+from wecityctl.operations.city_status import Away, examine_clouds, stack_statuses
 
 pytestmark = pytest.mark.cluster
 

@@ -22,12 +22,12 @@ from wecityctl.clusters import image_references
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.operations.offline import record_session
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import rule
-from wecityctl.recordings import record_session
 from wecityctl.report.policy import finding_line
 from wecityctl.session import Session
 from wecityctl.spec import load_city

@@ -22,9 +22,9 @@ from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
-    from wecityctl.cli._redlines import Gate
     from wecityctl.engine.execute import Engine
     from wecityctl.engine.options import RunOptions
+    from wecityctl.operations.policies import Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def operate(request: RunRequest) -> RunResult:
 
 def operate_offline(request: RunRequest) -> RunResult:
     """Show what the city's files come to without asking anything outside."""
-    from wecityctl.recordings import preview_offline
+    from wecityctl.operations.offline import preview_offline
 
     if request.report_file is not None:
         _check_report_file(request.report_file)
@@ -225,7 +225,7 @@ def _engine(request: RunRequest) -> Engine:
 @contextmanager
 def _gate(request: RunRequest, engine: Engine) -> Iterator[Gate]:
     """The red lines in front of this run, being looked at from here on."""
-    from wecityctl.cli._redlines import Gate
+    from wecityctl.operations.policies import Gate
 
     gate = Gate(request.session, request.options.operation, request.advised, request.options.keep_going)
     try:
@@ -237,15 +237,15 @@ def _gate(request: RunRequest, engine: Engine) -> Iterator[Gate]:
 
 
 def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResult:
-    from wecityctl.claims import respect_claims
-    from wecityctl.cli._entry_urls import entry_urls
-    from wecityctl.cli._moves import moves_within, require_confirmed
     from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
-    from wecityctl.deploying import duties, require_rights
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.run import run
-    from wecityctl.linking import link_clouds
-    from wecityctl.volumes import require_volumes_kept
+    from wecityctl.operations.cloud_moves import moves_within, require_confirmed
+    from wecityctl.operations.deployment_rights import duties, require_rights
+    from wecityctl.operations.entry_urls import entry_urls
+    from wecityctl.operations.interconnect import link_clouds
+    from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
+    from wecityctl.operations.volume_changes import require_volumes_kept
 
     session, plan = request.session, request.session.plan
     if request.only:
@@ -266,7 +266,7 @@ def _run(request: RunRequest, sink: Sink, gate: Gate, engine: Engine) -> RunResu
         gate.hold(sink)
     clusters = open_clusters(session.city, session.catalogue, sink, start=request.start_clouds, backend=backend)
     if request.options.operation in ("preview", "up"):
-        clusters = respect_claims(session.city, plan.placement, clusters)
+        clusters = without_namespace_conflicts(session.city, plan.placement, clusters)
     asked = plan.matching(request.only) if request.only else [stack.name for stack in plan.stacks]
     mine = duties(plan, asked, options.operation, clusters)
     options = replace(options, given=mine.given)

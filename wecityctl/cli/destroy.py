@@ -47,10 +47,10 @@ def destroy(
     """
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, operate_destroy_preview
     from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     check_confirmation(session, confirm)
     if preview:
         options = RunOptions("destroy", delete_data=delete_data)

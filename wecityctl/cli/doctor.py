@@ -13,7 +13,7 @@ from wecityctl.cli._common import EPILOG, Output, OutputOption, complete_city_pa
 from wecityctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from wecityctl.checkup import Finding
+    from wecityctl.operations.doctor import Finding
 
 app = typer.Typer()
 
@@ -39,7 +39,7 @@ def doctor(
     versions of the files, where there are credentials. Exits with 1 when something that every command needs is missing.
     What only a real node needs is a warning: without it nodes are simulated.
     """
-    from wecityctl.checkup import check_clouds, check_machine
+    from wecityctl.operations.doctor import check_clouds, check_machine
 
     clouds: tuple[Finding, ...] = ()
     if path is not None:

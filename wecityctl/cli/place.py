@@ -62,10 +62,10 @@ def place(
 
 
 def _standing(city: City) -> Placement | None:
-    from wecityctl.standing import standing
+    from wecityctl.operations.current_placement import current_placement
 
     try:
-        return standing(city)
+        return current_placement(city)
     except WecityError as error:
         note(f"note: placed as a new city, for its state cannot be read: {error.message}")
         return None

@@ -44,7 +44,7 @@ def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
     that cannot be placed is judged by its files alone, and exits with 2 when those break no mandatory rule.
     """
-    from wecityctl.cli._redlines import check_now, check_unplaced
+    from wecityctl.operations.policies import check_now, check_unplaced
     from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.report.policy import print_verdict, verdict_json
     from wecityctl.session import open_session
@@ -134,9 +134,9 @@ def report(
     from datetime import UTC, datetime
 
     from wecityctl.clusters import Clusters, open_clusters
-    from wecityctl.evidence import collect
+    from wecityctl.operations.compliance import collect
+    from wecityctl.operations.offline import record_what_can_be
     from wecityctl.policy.rules import RULES
-    from wecityctl.recordings import record_what_can_be
     from wecityctl.report import evidence
     from wecityctl.session import open_session
 
@@ -194,10 +194,10 @@ def refresh(
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, exit_code, operate
     from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     bases = tuple(stack.name for stack in session.plan.stacks if stack.layer == "base")
     timeouts = Timeouts(run=timeout or 0.0)
     if not yes:

@@ -43,10 +43,10 @@ def preview(
     """
     from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
     from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, None if offline else standing)
+    session = open_session(path, None if offline else current_placement)
     options = RunOptions(
         "preview",
         parallelism=parallelism,

@@ -23,11 +23,13 @@ def refresh(
     """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
     from wecityctl.cli._run import RunRequest, exit_code, operate
     from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
     options = RunOptions(
         "refresh", parallelism=parallelism, timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
     )
-    request = RunRequest(open_session(path, standing), options, tuple(only or ()), output, report_file, details=True)
+    request = RunRequest(
+        open_session(path, current_placement), options, tuple(only or ()), output, report_file, details=True
+    )
     raise typer.Exit(exit_code(operate(request)))

@@ -15,7 +15,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 if TYPE_CHECKING:
     from wecityctl.clusters import Clusters
     from wecityctl.graph import Recording
-    from wecityctl.overview import Away, BalancerStatus, StackStatus, WorkloadStatus
+    from wecityctl.operations.city_status import Away, BalancerStatus, StackStatus, WorkloadStatus
     from wecityctl.session import Session
 
 # A stack that failed at its beginning lacks everything.
@@ -34,7 +34,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.backend import open_backend
-    from wecityctl.overview import (
+    from wecityctl.operations.city_status import (
         balancer_statuses,
         examine_clouds,
         exit_code,
@@ -42,10 +42,10 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         stack_statuses,
         workload_statuses,
     )
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     backend = open_backend(session.city)
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     read = workload_statuses(session.city.name, clusters.found)
@@ -88,7 +88,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
 def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recording]:
     """What the stacks' programs register, of all that can be told or of those named. Loads the SDK."""
-    from wecityctl.recordings import record_what_can_be
+    from wecityctl.operations.offline import record_what_can_be
 
     return record_what_can_be(session, names)[0]
 
@@ -104,7 +104,7 @@ def _registered(session: Session) -> Iterator[str]:
 def _away(session: Session, clusters: Clusters, failed: Mapping[str, str]) -> Away:
     """The clouds that nobody could look at, and why."""
     from wecityctl.clusters import local_name
-    from wecityctl.overview import Away
+    from wecityctl.operations.city_status import Away
 
     stopped: dict[str, str] = {}
     unreachable = dict(failed)

@@ -47,10 +47,10 @@ def up(
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
     from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     timeouts = Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)

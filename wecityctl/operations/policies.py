@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wecityctl.engine.execute import Engine
+    from wecityctl.operations.policy_evaluation import Pending
     from wecityctl.policy.check import Judged, Verdict
     from wecityctl.spec.loaded import Positions
-    from wecityctl.verdicts import Pending
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")
 
@@ -34,16 +34,16 @@ def today() -> date:
 def check_now(session: Session) -> tuple[Verdict, ConfigurationError | None]:
     """The verdict on a city as its files are now, and what keeps stacks from being looked at though no program is
     broken; everything is looked at anew."""
-    from wecityctl.verdicts.judging import judge_what_can_be
+    from wecityctl.operations.policy_evaluation.evaluate import judge_what_can_be
 
     return judge_what_can_be(session, today())
 
 
 def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
     """What can be said of a city that cannot be placed, and where in the files things stand."""
+    from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
     from wecityctl.spec import load_city
     from wecityctl.stacks.catalogue import load_catalogue
-    from wecityctl.verdicts.judging import judge_unplaced
 
     catalogue = load_catalogue()
     loaded = load_city(path, catalogue)
@@ -68,7 +68,7 @@ class Gate:
     def begin(self, engine: Engine) -> None:
         """Have the verdict worked out in the background, by a process of `engine`."""
         if self.operation in JUDGED:
-            from wecityctl.verdicts import begin
+            from wecityctl.operations.policy_evaluation import begin
 
             self._pending = begin(self.session, today(), engine)
 

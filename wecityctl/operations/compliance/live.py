@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from wecityctl.evidence.reading import Look
 from wecityctl.graph import RecordedResource, Recording
+from wecityctl.operations.compliance.reading import Look
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.enforcers import Key, key_of
 from wecityctl.policy.evidence import Observation

@@ -13,11 +13,11 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from wecityctl.model.city import City
+from wecityctl.operations.policy_evaluation import cache
 from wecityctl.placement import Placement
 from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
 from wecityctl.policy.model import Finding
 from wecityctl.session import Session, open_session
-from wecityctl.verdicts import memory
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng"
 DAY = date(2026, 11, 21)
@@ -43,35 +43,35 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 
 
 def test_what_was_noted_comes_back_whole_to_its_owner_alone(session: Session, tmp_path: Path) -> None:
-    memory.note(session, "key", VERDICT)
-    assert memory.recall(session, "key") == VERDICT
+    cache.note(session, "key", VERDICT)
+    assert cache.recall(session, "key") == VERDICT
     [file] = (tmp_path / "cache" / "wecityctl" / "verdicts").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_another_key_finds_nothing(session: Session) -> None:
-    memory.note(session, "key", VERDICT)
-    assert memory.recall(session, "another") is None
+    cache.note(session, "key", VERDICT)
+    assert cache.recall(session, "another") is None
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"{}", b"[]", b"null", b'{"key": "key"}', b'{"key": "key", "verdict": {}}', b"\xff"]
 )
 def test_a_damaged_file_is_none(session: Session, tmp_path: Path, damage: bytes) -> None:
-    memory.note(session, "key", VERDICT)
+    cache.note(session, "key", VERDICT)
     [file] = (tmp_path / "cache" / "wecityctl" / "verdicts").iterdir()
     file.write_bytes(damage)
-    assert memory.recall(session, "key") is None
+    assert cache.recall(session, "key") is None
 
 
 def test_where_nothing_can_be_noted_nothing_breaks(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    memory.note(session, "key", VERDICT)
-    assert memory.recall(session, "key") is None
+    cache.note(session, "key", VERDICT)
+    assert cache.recall(session, "key") is None
 
 
 def test_the_same_files_have_the_same_key(session: Session) -> None:
-    assert memory.key_of(session, DAY) == memory.key_of(open_session(EXAMPLE), DAY)
+    assert cache.key_of(session, DAY) == cache.key_of(open_session(EXAMPLE), DAY)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_the_same_files_have_the_same_key(session: Session) -> None:
     ids=["label", "compliance", "image", "placement", "catalogue"],
 )
 def test_whatever_differs_makes_another_key(session: Session, changes: Mapping[str, Any]) -> None:
-    assert memory.key_of(changed(session, changes), DAY) != memory.key_of(session, DAY)
+    assert cache.key_of(changed(session, changes), DAY) != cache.key_of(session, DAY)
 
 
 def test_the_next_day_has_another_key(session: Session) -> None:
-    assert memory.key_of(session, date(2026, 11, 22)) != memory.key_of(session, DAY)
+    assert cache.key_of(session, date(2026, 11, 22)) != cache.key_of(session, DAY)
 
 
 def test_the_secrets_that_a_component_names_are_part_of_the_key(session: Session) -> None:
     first = session.city.apps[0]
     apps = (replace(first, components=(replace(first.components[0], secrets=("sms-key",)),)), *session.city.apps[1:])
-    assert memory.key_of(replace(session, city=replace(session.city, apps=apps)), DAY) != memory.key_of(session, DAY)
+    assert cache.key_of(replace(session, city=replace(session.city, apps=apps)), DAY) != cache.key_of(session, DAY)
 
 
 def test_a_partners_program_that_changes_makes_another_key(
@@ -110,10 +110,10 @@ def test_a_partners_program_that_changes_makes_another_key(
     monkeypatch.syspath_prepend(str(tmp_path))
     kind = replace(session.catalogue["cache"], name="search", program="partner_search.deep.program:Search")
     session = replace(session, catalogue={**session.catalogue, "search": kind})
-    before = memory.key_of(session, DAY)
-    assert memory.key_of(session, DAY) == before
+    before = cache.key_of(session, DAY)
+    assert cache.key_of(session, DAY) == before
     program.write_text("one = 2\n")
-    assert memory.key_of(session, DAY) != before
+    assert cache.key_of(session, DAY) != before
     assert "partner_search.deep.program" not in sys.modules, "the key is made without running a partner's code"
 
 

@@ -8,12 +8,12 @@ from multiprocessing.connection import Connection
 
 from wecityctl.engine.execute import ANSWER_SECONDS, Engine
 from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.operations.policy_evaluation import cache
 from wecityctl.policy.check import Verdict
 from wecityctl.session import Session
 from wecityctl.spec.loaded import Positions
-from wecityctl.verdicts import memory
 
-JUDGE = "wecityctl.verdicts.process"
+JUDGE = "wecityctl.operations.policy_evaluation.process"
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Pending:
         """The verdict. Raises `WecityError` where it could not be worked out: then nothing may run."""
         if self._verdict is None:
             self._verdict = self._receive()
-            memory.note(self.session, self.key, self._verdict)
+            cache.note(self.session, self.key, self._verdict)
         return self._verdict
 
     def _receive(self) -> Verdict:
@@ -58,8 +58,8 @@ class Pending:
 
 def begin(session: Session, day: date, engine: Engine) -> Pending:
     """The verdict on `session`, remembered or begun. The caller has it, or closes it."""
-    key = memory.key_of(session, day)
-    known = memory.recall(session, key)
+    key = cache.key_of(session, day)
+    known = cache.recall(session, key)
     if known is not None:
         return Pending(session, key, known)
     connection = engine.spawn(JUDGE)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CITY_LABEL = f"{naming.LABEL_PREFIX}/city"
 
 
-def respect_claims(city: City, placement: Placement, clusters: Clusters) -> Clusters:
+def without_namespace_conflicts(city: City, placement: Placement, clusters: Clusters) -> Clusters:
     """The clusters without those that have one of the city's namespaces already, of somebody else: they have failed."""
     found, failed = dict(clusters.found), dict(clusters.failed)
     for cloud in city.clouds:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from wecityctl.clusters import Clusters
 from wecityctl.errors import WecityError
-from wecityctl.evidence.live import judge_live, wanted_on
-from wecityctl.evidence.reading import Look, Tried, look
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
+from wecityctl.operations.compliance.live import judge_live, wanted_on
+from wecityctl.operations.compliance.reading import Look, Tried, look
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
 from wecityctl.policy.enforcers import Enforcer, enforcers, observe

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.cli._redlines import Gate, check_now
 from wecityctl.engine.execute import Engine
 from wecityctl.engine.options import DEFAULT_PROGRAM
 from wecityctl.errors import PolicyError
 from wecityctl.model.events import Diagnostic, Event, RunResult
+from wecityctl.operations.policies import Gate, check_now
 from wecityctl.session import Session, open_session
 
 pytestmark = pytest.mark.slow

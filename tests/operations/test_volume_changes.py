@@ -11,8 +11,8 @@ import pytest
 
 from wecityctl.engine.state import StackState, parse_state
 from wecityctl.errors import InvalidCityError
+from wecityctl.operations.volume_changes import require_volumes_kept
 from wecityctl.session import open_session
-from wecityctl.volumes import require_volumes_kept
 
 FILES = (Path(__file__).parents[1] / "spec/valid/adopted-cluster.yaml").read_text(encoding="utf-8")
 

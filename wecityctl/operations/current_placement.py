@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _APP = "wecity:tenant:App"
 
 
-def standing(city: City) -> Placement | None:
+def current_placement(city: City) -> Placement | None:
     """The placement that the city's stacks have; `None` where there are none yet, or there is one cloud only.
 
     Raises `AuthenticationError` when the state cannot be opened.

@@ -20,9 +20,9 @@ from wecityctl.errors import WecityError
 from wecityctl.listeners.guard import lacking
 from wecityctl.local.proctable import Identity
 from wecityctl.model.city import Administrators
+from wecityctl.operations.policy_evaluation import begin
+from wecityctl.operations.policy_evaluation.evaluate import judge_session
 from wecityctl.session import Session, open_session
-from wecityctl.verdicts import begin
-from wecityctl.verdicts.judging import judge_session
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,6 @@
 remembered for as long as nothing that it depends on differs. `judging` does it here and now, and loads the SDKs.
 """
 
-from wecityctl.verdicts.pending import Pending, begin
+from wecityctl.operations.policy_evaluation.background import Pending, begin
 
 __all__ = ["Pending", "begin"]

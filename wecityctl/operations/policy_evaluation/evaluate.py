@@ -12,12 +12,12 @@ from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.graph import Recording
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.words import counted
+from wecityctl.operations.offline import StandsOnError, record_what_can_be
 from wecityctl.placement import Placement
 from wecityctl.policy.check import Judged, Verdict, judge
 from wecityctl.policy.model import Finding, Posture
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.unseen import RECORDED
-from wecityctl.recordings import StandsOnError, record_what_can_be
 from wecityctl.session import Session
 from wecityctl.spec.loaded import LoadedCity
 

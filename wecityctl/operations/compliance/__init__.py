@@ -3,6 +3,6 @@
 Changes nothing. A cloud that does not answer is told as such and spoils no other's evidence.
 """
 
-from wecityctl.evidence.collecting import collect
+from wecityctl.operations.compliance.collecting import collect
 
 __all__ = ["collect"]

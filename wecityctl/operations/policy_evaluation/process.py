@@ -10,7 +10,7 @@ from wecityctl.engine.wire import adopt
 def main(descriptor: int) -> None:
     """Answer with the verdict, or with what went wrong as text."""
     connection = adopt(descriptor)
-    from wecityctl.verdicts.judging import judge_session
+    from wecityctl.operations.policy_evaluation.evaluate import judge_session
 
     session, day = connection.recv()
     try:
