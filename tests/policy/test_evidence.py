@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from wecityctl.clusters import Clusters
 from wecityctl.errors import WecityError
+from wecityctl.inputs import Clusters
 from wecityctl.model.city import Waiver
 from wecityctl.operations.compliance import collect
 from wecityctl.operations.offline import record_session

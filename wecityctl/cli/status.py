@@ -13,8 +13,8 @@ import typer
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
-    from wecityctl.clusters import Clusters
     from wecityctl.graph import Recording
+    from wecityctl.inputs import Clusters
     from wecityctl.operations.city_status import Away, BalancerStatus, StackStatus, WorkloadStatus
     from wecityctl.session import Session
 

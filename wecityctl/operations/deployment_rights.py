@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wecityctl.clusters import Clusters
 from wecityctl.errors import AuthenticationError, WecityError
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.events import Operation, ResourceChange, RunResult
 from wecityctl.plan import Plan, Stack
 from wecityctl.policy.admission import (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from wecityctl.clusters import Clusters, local_name
+from wecityctl.clusters import local_name
 from wecityctl.crossings import Crossings
 from wecityctl.errors import WecityError
+from wecityctl.inputs import Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Sink
 

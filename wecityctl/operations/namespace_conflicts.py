@@ -11,9 +11,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wecityctl.clusters import Clusters
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.entries import entry_points

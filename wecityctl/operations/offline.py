@@ -11,7 +11,6 @@ from dataclasses import replace
 from wecityctl.engine.events_in import is_shown
 from wecityctl.engine.forecast import creations
 from wecityctl.engine.home import SDK_VERSION
-from wecityctl.engine.landing import narrowed
 from wecityctl.engine.outcome import describe
 from wecityctl.engine.recorder import record
 from wecityctl.engine.render import render
@@ -55,7 +54,7 @@ def record_what_can_be(
     known: dict[str, Outputs | None] = {}
     recordings: dict[str, Recording] = {}
     failures: dict[str, Exception] = {}
-    plan = _plan(session, only)
+    plan = session.only(only).plan
     for wave in _waves(plan):
         ready = []
         for inputs in _inputs(session, replace(plan, stacks=wave), known):
@@ -90,21 +89,21 @@ def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
     return render(item for item in recordings if item.stack in wanted)
 
 
-def preview_offline(session: Session, sink: Sink, only: tuple[str, ...] = ()) -> RunResult:
+def preview_from_files(session: Session, emit: Sink) -> RunResult:
     """What a first `up` would create, as a preview tells it; one stack's failing program does not stop the others."""
     begun = time.monotonic()
-    plan = _plan(session, only)
+    plan = session.plan
     names = tuple(stack.name for stack in plan.stacks if stack.layer != "secrets")
-    sink(RunStarted("preview", session.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
+    emit(RunStarted("preview", session.city.name, names, {stack.name: stack.depends_on for stack in plan.stacks}))
     results: list[StackResult] = []
     errors: list[WecityError | None] = []
     known: dict[str, Outputs | None] = {}
     for inputs in _inputs(session, plan, known):
-        sink(StackStarted(inputs.stack.name))
+        emit(StackStarted(inputs.stack.name))
         result, error = _look(inputs, known)
         results.append(result)
         errors.append(error)
-        sink(StackFinished(result))
+        emit(StackFinished(result))
     finished = RunResult(
         "preview",
         session.city.name,
@@ -114,12 +113,8 @@ def preview_offline(session: Session, sink: Sink, only: tuple[str, ...] = ()) ->
         notes=("worked out from the files alone: no cloud, cluster, plug-in, credential or state was asked",),
         provider="recorder",
     )
-    sink(RunFinished(finished))
+    emit(RunFinished(finished))
     return finished
-
-
-def _plan(session: Session, only: tuple[str, ...]) -> Plan:
-    return session.plan.only(only) if only else session.plan
 
 
 def _inputs(session: Session, plan: Plan, known: Mapping[str, Outputs | None]) -> Iterator[StackInputs]:
@@ -127,8 +122,8 @@ def _inputs(session: Session, plan: Plan, known: Mapping[str, Outputs | None]) -
     clusters = {cloud.name: Cluster.offline(cloud) for cloud in session.city.clouds}
     for stack in plan.stacks:
         if stack.layer != "secrets":
-            inputs = session.inputs(stack.name, clusters, known, dict.fromkeys(stack.secrets, _SECRET), SDK_VERSION)
-            yield narrowed(replace(inputs, cluster=None)) if stack.layer == "landing" else inputs
+            upstream = {name: known.get(name) for name in stack.depends_on}
+            yield session.inputs(stack, clusters, upstream, dict.fromkeys(stack.secrets, _SECRET), SDK_VERSION)
 
 
 def _look(inputs: StackInputs, known: dict[str, Outputs | None]) -> tuple[StackResult, WecityError | None]:

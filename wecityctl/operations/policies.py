@@ -9,49 +9,22 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import ConfigurationError, ExitCode, PolicyError
+from wecityctl.errors import ExitCode, PolicyError
 from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
 from wecityctl.model.words import counted
 from wecityctl.policy.unseen import RECORDED
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wecityctl.engine.execute import Engine
     from wecityctl.operations.policy_evaluation import Pending
     from wecityctl.policy.check import Judged, Verdict
-    from wecityctl.spec.loaded import Positions
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")
 
 
-def today() -> date:
-    """This machine's day: a waiver ends with a day where the city is."""
-    return date.today()
-
-
-def check_now(session: Session) -> tuple[Verdict, ConfigurationError | None]:
-    """The verdict on a city as its files are now, and what keeps stacks from being looked at though no program is
-    broken; everything is looked at anew."""
-    from wecityctl.operations.policy_evaluation.evaluate import judge_what_can_be
-
-    return judge_what_can_be(session, today())
-
-
-def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
-    """What can be said of a city that cannot be placed, and where in the files things stand."""
-    from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
-    from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
-
-    catalogue = load_catalogue()
-    loaded = load_city(path, catalogue)
-    return judge_unplaced(loaded, catalogue, today()), loaded.positions
-
-
 @dataclass(slots=True)
-class Gate:
+class PolicyGate:
     """What one run has to do with the red lines; nothing for a run that makes nothing.
 
     `told`: the advice was shown already, by the preview before this run. `keep_going`: what stands on a failed stack
@@ -70,7 +43,7 @@ class Gate:
         if self.operation in JUDGED:
             from wecityctl.operations.policy_evaluation import begin
 
-            self._pending = begin(self.session, today(), engine)
+            self._pending = begin(self.session, date.today(), engine)
 
     def close(self) -> None:
         """Leave nothing behind, however the run ended."""
@@ -84,7 +57,7 @@ class Gate:
         self._verdict = verdict = self._pending.verdict()
         if not verdict.findings and not verdict.notes:
             return
-        from wecityctl.report.policy import finding_line, note_lines
+        from wecityctl.policy.lines import finding_line, note_lines
 
         positions = self.session.positions
         stopping = [finding_line(item, positions) for item in self._stopping(verdict)]

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from wecityctl.clusters import Clusters
 from wecityctl.errors import WecityError
 from wecityctl.graph import Recording
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
 from wecityctl.operations.compliance.live import judge_live, wanted_on
