@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
 from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.execute import Engine
-from wecityctl.engine.interrupts import time_limit
+from wecityctl.engine.interrupts import require_time, time_limit
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.inputs import Clusters
@@ -63,6 +63,7 @@ class StackOperation:
         if start and must_start(city):
             self.policies.hold(self.emit)
         self.clusters = open_clusters(city, self.session.catalogue, self.emit, start=start, backend=self.backend)
+        require_time()
 
     def exclude_namespace_conflicts(self) -> None:
         """Take clusters out on which somebody else has one of the city's namespaces: they have failed."""
@@ -104,6 +105,7 @@ class StackOperation:
 
     def run_stacks(self) -> RunResult:
         """Run the selected stacks, after the policies' evaluation; the result with what only this host knows."""
+        require_time()
         result = run(
             self.session,
             self.options,
