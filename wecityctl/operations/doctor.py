@@ -31,6 +31,17 @@ class Finding:
     remedy: str = ""
 
 
+def doctor(city: City | None = None) -> tuple[Finding, ...]:
+    """What is found on this machine, and of the landing zones of `city` with what their vendors say where they can be
+    asked."""
+    if city is None:
+        return check_machine()
+    from wecityctl.importing.reading import compare_offers
+
+    clouds = check_clouds(city, compare_offers)
+    return (*check_machine(), *clouds)
+
+
 def check_machine() -> tuple[Finding, ...]:
     """All findings: directories, room and memory, engine parts, provider, other users, real node, embedded clouds."""
     return (*_directories(), *_room(), *_parts(), _provider(), _other_users(), *_node(), *_clouds())
