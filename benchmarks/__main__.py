@@ -23,7 +23,7 @@ from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from wecityctl.cli._options import PARALLELISM
 from wecityctl.inputs import Cluster
-from wecityctl.recordings import render_city
+from wecityctl.operations.offline import render_city
 from wecityctl.session import open_session
 
 PROGRAM = str(Path(sys.executable).with_name("wecityctl"))

@@ -25,10 +25,12 @@ from wecityctl.engine.home import cli_environment, pulumi_home
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.engine.store_cli import CliStore
-from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.inputs import Cluster, Clusters, StackInputs
 from wecityctl.model.city import City, Cloud, State, Zone
 from wecityctl.model.naming import PROJECT
 from wecityctl.plan import make_plan
+from wecityctl.session import Session
+from wecityctl.spec.loaded import Positions
 from wecityctl.stacks.objects import KubernetesObject, type_token
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
@@ -105,7 +107,8 @@ def ours(directory: Path, cluster: Cluster, name: str, count: int, *, journal: b
         if not journal:
             backend = _without_journal(backend)
         with _measured() as found:
-            result = run(make_plan(city, {}), options, {cluster.cloud: cluster}, {}, {}, backend, lambda event: None)
+            session = Session(root, city, {}, make_plan(city, {}), {}, Positions({}))
+            result = run(session, options, Clusters({cluster.cloud: cluster}), backend, lambda event: None)
     if result.exit_code:
         raise RuntimeError(f"{name}: {[item.errors for item in result.results]}")
     return found[0]

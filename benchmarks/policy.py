@@ -11,10 +11,10 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.city import write_city
+from wecityctl.operations.offline import record_session
 from wecityctl.policy.check import judge
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import RULES
-from wecityctl.recordings import record_session
 from wecityctl.session import open_session
 
 # A tenant of the generated city comes to about 57 resources.

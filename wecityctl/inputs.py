@@ -1,15 +1,16 @@
-"""What a stack's program is given: values only, so that a program reads no file and asks nobody."""
+"""What a run and a stack's program are given: values only, so that a program reads no file and asks nobody."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wecityctl.crossings import Crossings
-from wecityctl.model.balancers import Balancer
+from wecityctl.errors import WecityError
+from wecityctl.model.balancers import Balancer, balancers_of
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.outputs import Outputs
+from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.placement import Placement
 from wecityctl.plan import Stack
 
@@ -46,6 +47,20 @@ class Cluster:
             storage_class=cloud.kubernetes.storage_class,
             ingress_class=cloud.kubernetes.ingress_class,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The clusters that answer, by cloud name, and for each other cloud the error that says why it does not.
+
+    `stopped` are embedded clouds that do not run, as they were when they last did: `up` starts them.
+    `landed` is what landing zones have put out, as the state has it.
+    """
+
+    found: Mapping[str, Cluster] = field(default_factory=dict)
+    failed: Mapping[str, WecityError] = field(default_factory=dict)
+    stopped: Mapping[str, Cluster] = field(default_factory=dict)
+    landed: Mapping[str, LandingOutputs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +117,31 @@ class StackInputs:
     crossings: Crossings = field(default_factory=Crossings)
     reach: Mapping[str, Reach] = field(default_factory=dict)
     balancers: tuple[Balancer, ...] = ()
+
+
+def narrowed(inputs: StackInputs) -> StackInputs:
+    """What a landing zone's program is given: its own cloud, the networks of the others, what holds for all, and which
+    entry points get a load balancer.
+
+    Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
+    has no credentials of the vendor at hand to the vendor.
+    """
+    placement = Placement({}, {}, "")
+    return replace(
+        inputs,
+        city=city_of_landing(inputs.city, inputs.stack.cloud),
+        placement=placement,
+        catalogue={},
+        images={},
+        crossings=Crossings(),
+        reach={},
+        balancers=balancers_of(inputs.city, inputs.stack.cloud, inputs.placement.entry),
+    )
+
+
+def city_of_landing(city: City, cloud: str) -> City:
+    """The city without what runs on it, nor the nodes and prices of its other clouds."""
+    clouds = tuple(
+        item if item.name == cloud else replace(item, pools=(), prices=None, labels={}) for item in city.clouds
+    )
+    return replace(city, clouds=clouds, platforms=(), tenants=(), apps=(), waivers=())

@@ -41,12 +41,27 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The stacks in a valid order: each one after those it depends on."""
+    """The stacks in a valid order: each one after those it depends on.
+
+    `stacks` are those that are selected: all of them, but for a plan that `only` or `needing` has made, which keeps
+    the whole it was selected from.
+    """
 
     city: City
     placement: Placement
     stacks: tuple[Stack, ...]
     crossings: Crossings = field(default_factory=Crossings)
+    selected_from: tuple[Stack, ...] = field(default=(), repr=False)
+
+    @property
+    def whole(self) -> Plan:
+        """The plan of the whole city."""
+        return replace(self, stacks=self.selected_from, selected_from=()) if self.selected_from else self
+
+    @property
+    def is_part(self) -> bool:
+        """Whether some of the city's stacks are not selected."""
+        return len(self.stacks) < len(self.selected_from)
 
     def stack(self, name: str) -> Stack:
         return next(stack for stack in self.stacks if stack.name == name)
@@ -68,7 +83,8 @@ class Plan:
         return self._reduced(wanted)
 
     def _reduced(self, wanted: set[str]) -> Plan:
-        return replace(self, stacks=tuple(stack for stack in self.stacks if stack.name in wanted))
+        chosen = tuple(stack for stack in self.stacks if stack.name in wanted)
+        return replace(self, stacks=chosen, selected_from=self.selected_from or self.stacks)
 
     def matching(self, patterns: Iterable[str]) -> set[str]:
         """The names of the stacks that match. Raises `ConfigurationError` for a pattern that matches none."""

@@ -1,4 +1,4 @@
-"""One city, opened: its files read, its plan made, its images named. Commands start here.
+"""One city, opened: its files read, its plan made, its images named. Operations start here.
 
 Nothing outside is touched; `clusters` reaches the clouds and `engine` runs the stacks.
 """
@@ -6,17 +6,18 @@ Nothing outside is touched; `clusters` reaches the clouds and `engine` runs the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from wecityctl.inputs import Cluster, StackInputs, reaches
+from wecityctl.image_references import image_references
+from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
 from wecityctl.model.waivers import as_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
-from wecityctl.plan import Plan, make_plan
+from wecityctl.plan import Plan, Stack, make_plan
 from wecityctl.spec.loaded import Positions
 
 # Where a city's capabilities and apps stand now; `None` for one that is not there yet, or that has no choice.
@@ -27,7 +28,8 @@ Standing = Callable[[City], Placement | None]
 class Session:
     """A checked city with everything that follows from its files, and from where things stand.
 
-    `placement` tells how it was found and what moves; the plan's own has just the clouds.
+    `placement` tells how it was found and what moves; the plan's own has just the clouds. The plan's stacks are those
+    that an operation is for.
     """
 
     path: Path
@@ -38,29 +40,42 @@ class Session:
     positions: Positions
     placement: Placement = field(default_factory=lambda: Placement({}, {}, ""))
 
+    def only(self, patterns: tuple[str, ...]) -> Session:
+        """The session for the stacks that match and what they need; for all of them where nothing is named."""
+        return replace(self, plan=self.plan.only(patterns)) if patterns else self
+
+    def needing(self, patterns: tuple[str, ...]) -> Session:
+        """The session for the stacks that match and what stands on them; for all of them where nothing is named."""
+        return replace(self, plan=self.plan.needing(patterns)) if patterns else self
+
     def inputs(
         self,
-        stack: str,
+        stack: Stack,
         clusters: Mapping[str, Cluster],
         upstream: Mapping[str, Outputs | None],
         secrets: Mapping[str, str],
         provider_version: str,
+        day: date | None = None,
     ) -> StackInputs:
-        """The inputs of one stack's program."""
-        chosen = self.plan.stack(stack)
-        return StackInputs(
-            city=as_of(self.city, date.today()),
-            stack=chosen,
+        """What the program of `stack` is given, on `day` or else today: the one place where it is put together.
+
+        `upstream` are the outputs that the stack stands on; of `secrets` it gets just those that it names.
+        """
+        is_landing = stack.layer == "landing"
+        found = StackInputs(
+            city=as_of(self.city, day or date.today()),
+            stack=stack,
             placement=self.plan.placement,
             catalogue=self.catalogue,
-            cluster=clusters.get(chosen.cloud),
-            upstream={name: upstream.get(name) for name in chosen.depends_on},
+            cluster=None if is_landing else clusters.get(stack.cloud),
+            upstream=upstream,
             images=self.images,
             provider_version=provider_version,
-            secrets={key: secrets[key] for key in chosen.secrets if key in secrets},
+            secrets={key: secrets[key] for key in stack.secrets if key in secrets},
             crossings=self.plan.crossings,
-            reach=reaches(self.city, self.plan.crossings, chosen.cloud, clusters),
+            reach=reaches(self.city, self.plan.crossings, stack.cloud, clusters),
         )
+        return narrowed(found) if is_landing else found
 
 
 def open_session(path: Path, standing: Standing | None = None, *, explain: bool = False) -> Session:
@@ -68,7 +83,6 @@ def open_session(path: Path, standing: Standing | None = None, *, explain: bool 
 
     Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that clash.
     """
-    from wecityctl.clusters import image_references
     from wecityctl.spec import load_city
     from wecityctl.stacks.catalogue import load_catalogue
 

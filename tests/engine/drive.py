@@ -12,10 +12,12 @@ from wecityctl.engine.backend import Backend, open_backend
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.engine.store_file import FileStore
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
 from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.plan import Plan, make_plan
+from wecityctl.session import Session
+from wecityctl.spec.loaded import Positions
 from wecityctl.stacks.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()
@@ -67,6 +69,11 @@ def plan_of(city: City) -> Plan:
     return make_plan(city, CATALOGUE)
 
 
+def session_of(city: City, plan: Plan | None = None) -> Session:
+    """The city as if it was read from files, for the stacks of `plan`."""
+    return Session(Path(), city, CATALOGUE, plan or plan_of(city), {}, Positions({}))
+
+
 def go(
     city: City,
     operation: str,
@@ -81,11 +88,9 @@ def go(
     """One run with a program of `tests.engine.programs`."""
     sink = events.append if events is not None else lambda event: None
     return run(
-        plan or plan_of(city),
+        session_of(city, plan),
         RunOptions(operation, provider="builtin", program=f"tests.engine.programs:{program}", **options),
-        clusters or {},
-        CATALOGUE,
-        {},
+        Clusters(clusters or {}),
         backend or open_backend(city),
         sink,
     )

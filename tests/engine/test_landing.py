@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import CATALOGUE, make_city, plan_of
+from tests.engine.drive import CATALOGUE, make_city, session_of
 from tests.engine.test_run import everything_below, outcomes
 from tests.support.control_plane import ControlPlane
 from tests.support.some import some
@@ -56,14 +56,11 @@ def go(city: City, operation: str, events: list[Event] | None = None, **options:
     backend = open_backend(city)
     found = clusters.open_clusters(city, CATALOGUE, lambda event: None, start=False, backend=backend)
     return run(
-        plan_of(city),
+        session_of(city),
         RunOptions(operation, provider="builtin", program="tests.engine.programs:landed", **options),
-        found.found,
-        CATALOGUE,
-        {},
+        found,
         backend,
         events.append if events is not None else lambda event: None,
-        unreachable=found.failed,
         open_landed=clusters.open_landed,
     )
 
@@ -184,7 +181,7 @@ def test_one_cloud_without_plug_in_or_cluster_does_not_stop_the_other(
         name, ALI, huawei, far, **{"kubeconfig-ali": str(cluster.kubeconfig), "kubeconfig-far": str(dead)}
     )
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(clusters, "FRESH_SECONDS", 3.0)
+    monkey.setattr(clusters.elsewhere, "FRESH_SECONDS", 3.0)
     try:
         result = go(city, "up")
     finally:

@@ -17,16 +17,16 @@ from tests.engine.drive import CATALOGUE, go, make_city
 from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane, free_ports, make_kubeconfig
 from tests.support.pki import Authority
-from wecityctl.clusters import Clusters, open_clusters
+from wecityctl.clusters import open_clusters
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.state import StackState
 from wecityctl.errors import ConfigurationError, ExitCode
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.kube.errors import Unreachable
 from wecityctl.kube.identify import VARIABLE
 from wecityctl.model.city import City, Cloud, KubernetesSettings
 from wecityctl.model.outputs import LandingOutputs, to_json
-from wecityctl.overview import balancer_statuses
+from wecityctl.operations.city_status import balancer_statuses
 
 TOKEN = {"token": "root-token"}
 

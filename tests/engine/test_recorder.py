@@ -25,7 +25,7 @@ import json, sys
 import wecityctl.engine.recorder as recorder
 if sys.argv[1] == "whole":
     recorder.lighten = lambda: None
-from wecityctl.recordings import record_session
+from wecityctl.operations.offline import record_session
 from wecityctl.session import open_session
 from pathlib import Path
 for recording in record_session(open_session(Path({str(EXAMPLE)!r}))):

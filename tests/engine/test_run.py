@@ -34,7 +34,7 @@ from wecityctl.engine.store_cli import CliStore, run_cli
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError, WecityError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Diagnostic, Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
-from wecityctl.overview import Away, stack_statuses
+from wecityctl.operations.city_status import Away, stack_statuses
 
 pytestmark = pytest.mark.engine
 

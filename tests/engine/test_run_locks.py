@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import CATALOGUE, files_of, go, make_city, plan_of
+from tests.engine.drive import files_of, go, make_city, plan_of, session_of
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine import layout
 from wecityctl.engine.backend import Backend, open_backend
@@ -19,7 +19,7 @@ from wecityctl.engine.options import RunOptions
 from wecityctl.engine.run import run
 from wecityctl.engine.run_locks import ContendedError, part_of_city, whole_city
 from wecityctl.errors import ConfigurationError
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import RunResult
 
@@ -115,10 +115,8 @@ def under_way(city: City, only: str, clusters: dict[str, Cluster]) -> Iterator[l
 
     def work() -> None:
         options = RunOptions("up", provider="builtin", program="tests.engine.programs:objects")
-        part = plan_of(city).only([only])
-        results.append(
-            run(part, options, clusters, CATALOGUE, {}, open_backend(city), lambda event: None, before=before)
-        )
+        part = session_of(city).only((only,))
+        results.append(run(part, options, Clusters(clusters), open_backend(city), lambda event: None, before=before))
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import CATALOGUE, go, make_city, plan_of
+from tests.engine.drive import go, make_city, plan_of
 from tests.engine.test_cluster import of, up
 from tests.engine.test_run import outcomes
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.backend import open_backend
 from wecityctl.engine.destroy_preview import preview_destroy
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult
-from wecityctl.overview import Away, examine_clouds, stack_statuses
+from wecityctl.operations.city_status import Away, examine_clouds, stack_statuses
 
 pytestmark = pytest.mark.cluster
 
@@ -31,10 +31,8 @@ def name(request: pytest.FixtureRequest, cluster: ControlPlane) -> Iterator[str]
 
 
 def destroyed_in_preview(city: City, cluster: Cluster, *, delete_data: bool = False) -> RunResult:
-    found = {"main": cluster}
-    return preview_destroy(
-        plan_of(city), CATALOGUE, open_backend(city), found, {}, lambda event: None, delete_data=delete_data
-    )
+    found = Clusters({"main": cluster})
+    return preview_destroy(plan_of(city), found, open_backend(city), lambda event: None, delete_data=delete_data)
 
 
 def gone_and_kept(result: RunResult) -> tuple[set[str], set[str]]:

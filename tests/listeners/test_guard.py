@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.listeners.second_user import NEEDS_ROOT, as_second_user, converse
-from wecityctl.checkup import check_machine
 from wecityctl.listeners import guarded
 from wecityctl.listeners.guard import divide, lacking
+from wecityctl.operations.doctor import check_machine
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.stacks.cities import app, city
-from wecityctl.clusters import image_references
+from wecityctl.image_references import image_references
 from wecityctl.model.city import Images
 from wecityctl.stacks.catalogue import load_catalogue
 

@@ -18,7 +18,6 @@ from benchmarks.placement import made_city
 from tests.placement.cities import CATALOGUE
 from tests.stacks.cities import app, application, city
 from tests.support.some import some
-from wecityctl.cli._moves import moves_within, require_confirmed
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import (
     App,
@@ -36,6 +35,7 @@ from wecityctl.model.city import (
     Use,
 )
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
+from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.placement.filters import REPLICAS, amount_text
 from wecityctl.placement.measure import broken

@@ -18,17 +18,17 @@ from typing import Any, NoReturn
 
 import yaml
 
-from wecityctl.clusters import image_references
 from wecityctl.graph import RecordedResource, Recording
+from wecityctl.image_references import image_references
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.operations.offline import record_session
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
 from wecityctl.policy.check import Verdict, judge
+from wecityctl.policy.lines import finding_line
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import rule
-from wecityctl.recordings import record_session
-from wecityctl.report.policy import finding_line
 from wecityctl.session import Session
 from wecityctl.spec import load_city
 from wecityctl.stacks.catalogue import load_catalogue

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from wecityctl.clusters import Clusters
 from wecityctl.errors import WecityError
-from wecityctl.evidence import collect
+from wecityctl.inputs import Clusters
 from wecityctl.model.city import Waiver
+from wecityctl.operations.compliance import collect
+from wecityctl.operations.offline import record_session
 from wecityctl.policy.controls import CONTROLS, controls_for, number_at
 from wecityctl.policy.enforcers import contains, observe
 from wecityctl.policy.evidence import Dossier, Observation, standing_of
 from wecityctl.policy.rules import RULES
-from wecityctl.recordings import record_session
 from wecityctl.report.evidence import age, as_json, html, markdown
 from wecityctl.session import Session, open_session
 

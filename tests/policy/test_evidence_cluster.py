@@ -20,13 +20,12 @@ from tests.policy.test_admission_cluster import as_list, until
 from tests.support.admission import mutating
 from tests.support.control_plane import ControlPlane
 from wecityctl import oci
-from wecityctl.clusters import Clusters
-from wecityctl.evidence import collect
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import Expected, Images, ImageSource
+from wecityctl.operations.compliance import collect
+from wecityctl.operations.offline import record_session, render_city
 from wecityctl.policy.evidence import Dossier, Observation
 from wecityctl.policy.rules import RULES
-from wecityctl.recordings import record_session, render_city
 from wecityctl.report.evidence import cloud_line
 from wecityctl.session import open_session
 

@@ -20,7 +20,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.transport import HttpPool
 from wecityctl.model.city import Images, ImageSource
-from wecityctl.recordings import render_city
+from wecityctl.operations.offline import render_city
 from wecityctl.session import Session, open_session
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng"

@@ -79,7 +79,8 @@ def _manifests(session: Session, *, with_base: bool) -> Iterator[tuple[str, Mani
             known[stack.name] = _base_outputs(session, stack)
             continue
         secrets = dict.fromkeys(stack.secrets, "redacted")
-        recording = record(session.inputs(stack.name, clusters, known, secrets, SDK_VERSION))
+        upstream = {name: known.get(name) for name in stack.depends_on}
+        recording = record(session.inputs(stack, clusters, upstream, secrets, SDK_VERSION))
         known[stack.name] = recording.outputs
         for resource in recording.resources:
             if resource.is_kubernetes_object:

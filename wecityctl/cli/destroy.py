@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note
 from wecityctl.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from wecityctl.session import Session
 
 app = typer.Typer()
 
@@ -45,44 +42,34 @@ def destroy(
 
     With --preview nothing is changed: the state says what would be removed.
     """
-    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, operate_destroy_preview
-    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code
+    from wecityctl.engine.options import Timeouts
+    from wecityctl.operations import destroy as operation
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.options import DestroyOptions
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     check_confirmation(session, confirm)
+    options = DestroyOptions(
+        only=tuple(only or ()),
+        parallelism=parallelism,
+        keep_going=keep_going,
+        delete_data=delete_data,
+        timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0),
+    )
     if preview:
-        options = RunOptions("destroy", delete_data=delete_data)
-        shown = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
-        raise typer.Exit(exit_code(operate_destroy_preview(shown)))
+        shown = Presentation(output, report_file, details=True)
+        foreseen = carry_out(lambda emit: operation.preview_destroy(session, options, emit), shown)
+        raise typer.Exit(exit_code(foreseen))
     if not confirm:
         raise ConfigurationError(
             f"destroying {session.city.name} needs its name",
             details="stacks: " + ", ".join(stack.name for stack in reversed(session.plan.stacks)),
             resolution=f"look at it with --preview; then add --confirm={session.city.name}",
         )
-    options = RunOptions(
-        "destroy",
-        parallelism=parallelism,
-        keep_going=keep_going,
-        confirm_all=True,
-        delete_data=delete_data,
-        timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0),
-    )
-    request = RunRequest(session, options, tuple(only or ()), output, report_file)
-    result = operate(request)
+    result = carry_out(lambda emit: operation.destroy(session, options, emit), Presentation(output, report_file))
     if stop_clouds and not result.exit_code and not only:
-        _stop_clouds(session, delete_data)
-    raise typer.Exit(exit_code(result))
-
-
-def _stop_clouds(session: Session, delete_data: bool) -> None:
-    from wecityctl.clusters import local_name
-    from wecityctl.local import cloud as embedded
-
-    for cloud in session.city.clouds:
-        name = local_name(session.city, cloud)
-        if cloud.provider == "local" and name in embedded.names():
-            (embedded.reset if delete_data else embedded.stop)(name)
+        for name in operation.stop_clouds(session, delete_data=delete_data):
             note(f"embedded cloud {name} is {'gone' if delete_data else 'stopped; its data is kept'}")
+    raise typer.Exit(exit_code(result))

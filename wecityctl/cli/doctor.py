@@ -13,7 +13,7 @@ from wecityctl.cli._common import EPILOG, Output, OutputOption, complete_city_pa
 from wecityctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from wecityctl.checkup import Finding
+    from wecityctl.operations.doctor import Finding
 
 app = typer.Typer()
 
@@ -39,15 +39,10 @@ def doctor(
     versions of the files, where there are credentials. Exits with 1 when something that every command needs is missing.
     What only a real node needs is a warning: without it nodes are simulated.
     """
-    from wecityctl.checkup import check_clouds, check_machine
+    from wecityctl.operations import doctor as operation
+    from wecityctl.session import open_session
 
-    clouds: tuple[Finding, ...] = ()
-    if path is not None:
-        from wecityctl.importing.reading import compare_offers
-        from wecityctl.session import open_session
-
-        clouds = check_clouds(open_session(path).city, compare_offers)
-    findings = (*check_machine(), *clouds)
+    findings = operation.doctor(open_session(path).city if path is not None else None)
     if output is Output.JSON:
         say_json({"findings": [asdict(item) for item in findings]})
     else:

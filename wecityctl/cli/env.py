@@ -21,10 +21,10 @@ def env(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.environment import plain_environment
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     plain = plain_environment(open_backend(session.city), session.city.kubernetes_provider)
     if output is Output.JSON:
         say_json({"variables": dict(plain.variables), "directory": str(plain.directory)})

@@ -32,10 +32,10 @@ def history(
     """
     from wecityctl.engine import activity
     from wecityctl.engine.backend import open_backend
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     backend = open_backend(session.city)
     updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
     updates += [_row_of_activity(item) for item in activity.read(backend)]

@@ -218,17 +218,18 @@ def _can_be_real() -> bool:
 
 def _provide(spec: CloudSpec) -> None:
     """Have the programs and images the cloud needs, with progress where something is missing."""
-    from wecityctl import clusters, parts
+    from wecityctl import parts
     from wecityctl.cli.engine import ProgressLines
+    from wecityctl.clusters import embedded
 
-    kind = clusters.SIMULATED_NODE_PARTS if spec.simulated else clusters.REAL_NODE_PARTS
-    wanted = clusters.CONTROL_PLANE_PARTS + kind
+    kind = embedded.SIMULATED_NODE_PARTS if spec.simulated else embedded.REAL_NODE_PARTS
+    wanted = embedded.CONTROL_PLANE_PARTS + kind
     if any(each.part in wanted and each.state != "ok" for each in parts.status(hashed=False)):
         parts.ensure(wanted, ProgressLines())
     if not spec.simulated:
         from wecityctl import oci
 
-        oci.ensure(sorted(clusters.NODE_IMAGES), lambda event: note(str(event)) if settings().verbosity > 0 else None)
+        oci.ensure(sorted(embedded.NODE_IMAGES), lambda event: note(str(event)) if settings().verbosity > 0 else None)
 
 
 def _confirm(name: str, confirm: str, *, yes: bool) -> None:

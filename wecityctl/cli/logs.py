@@ -62,10 +62,10 @@ def logs(
     On a terminal control characters are shown as escapes: what an app prints commands it otherwise.
     """
     from wecityctl.clusters import open_clusters
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     chosen = find_app(session.city, name)
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
     cloud = session.plan.placement.apps[(chosen.tenant, chosen.name)]

@@ -28,10 +28,10 @@ def outputs(
     """Show the outputs of the city's stacks. The secret store's values are never shown, others' only when asked for."""
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.landing import redacted
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     plan = session.plan
     wanted = plan.stacks if not stack else [item for item in plan.only([stack]).stacks if stack in item.name]
     backend = open_backend(session.city)

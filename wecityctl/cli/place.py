@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
-from wecityctl.errors import WecityError
-
-if TYPE_CHECKING:
-    from wecityctl.model.city import City
-    from wecityctl.placement import Placement
 
 app = typer.Typer()
 
@@ -38,12 +33,17 @@ def place(
     No cloud is asked. What stands already, by the city's state, is moved as little as can be. A city that cannot be
     placed ends with exit code 2 and the smallest set of constraints that clash.
     """
+    from wecityctl.model.events import Diagnostic, Event
+    from wecityctl.operations import place as operation
     from wecityctl.placement import Constraint
     from wecityctl.report import placement as report
     from wecityctl.report.tables import print_table
-    from wecityctl.session import open_session
 
-    session = open_session(path, None if offline else _standing, explain=True)
+    def tell(event: Event) -> None:
+        if isinstance(event, Diagnostic):
+            note(f"note: {event.message}")
+
+    session = operation.place(path, tell, offline=offline)
 
     def locate(constraint: Constraint) -> str:
         source = constraint.source
@@ -59,13 +59,3 @@ def place(
         lines += ["", *report.explanation_of(session.placement, locate)]
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
-
-
-def _standing(city: City) -> Placement | None:
-    from wecityctl.standing import standing
-
-    try:
-        return standing(city)
-    except WecityError as error:
-        note(f"note: placed as a new city, for its state cannot be read: {error.message}")
-        return None

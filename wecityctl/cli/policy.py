@@ -44,7 +44,7 @@ def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
     that cannot be placed is judged by its files alone, and exits with 2 when those break no mandatory rule.
     """
-    from wecityctl.cli._redlines import check_now, check_unplaced
+    from wecityctl.operations.policy import check_policies, check_unplaced
     from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.report.policy import print_verdict, verdict_json
     from wecityctl.session import open_session
@@ -52,7 +52,7 @@ def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     unplaced = ""
     try:
         session = open_session(path)
-        (verdict, unseen), positions = check_now(session), session.positions
+        (verdict, unseen), positions = check_policies(session), session.positions
         if unseen is not None:
             if not verdict.mandatory:
                 raise unseen
@@ -131,21 +131,12 @@ def report(
 
     It is evidence for an assessor, not a certificate. What was not looked at is told as that, never as good.
     """
-    from datetime import UTC, datetime
-
-    from wecityctl.clusters import Clusters, open_clusters
-    from wecityctl.evidence import collect
-    from wecityctl.policy.rules import RULES
-    from wecityctl.recordings import record_what_can_be
+    from wecityctl.operations.policy import ReportOptions, collect_evidence
     from wecityctl.report import evidence
     from wecityctl.session import open_session
 
     session = open_session(path)
-    recordings, failures = record_what_can_be(session)
-    clusters = Clusters()
-    if not offline:
-        clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
-    dossier = collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures), trying=trying)
+    dossier = collect_evidence(session, ReportOptions(offline=offline, trying=trying), lambda event: None)
     match written:
         case ReportFormat.JSON:
             text = json_text(evidence.as_json(dossier))
@@ -192,22 +183,25 @@ def refresh(
     job can run it. On a terminal the changes are shown first and you are asked. Elsewhere --yes is required.
     """
     from wecityctl.cli._approval import ask, require_can_ask
-    from wecityctl.cli._run import RunRequest, exit_code, operate
-    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.cli._run import Presentation, carry_out, exit_code
+    from wecityctl.engine.options import Timeouts
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.options import PreviewOptions, UpOptions
+    from wecityctl.operations.policy import base_stacks
+    from wecityctl.operations.preview import preview
+    from wecityctl.operations.up import up
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
-    bases = tuple(stack.name for stack in session.plan.stacks if stack.layer == "base")
-    timeouts = Timeouts(run=timeout or 0.0)
+    session = open_session(path, current_placement)
+    bases, timeouts = base_stacks(session), Timeouts(run=timeout or 0.0)
     if not yes:
         require_can_ask(f"refreshing the red lines of {session.city.name}", output)
-        shown = operate(
-            RunRequest(session, RunOptions("preview", timeouts=timeouts), bases, details=True, judged=False)
-        )
+        first = PreviewOptions(only=bases, timeouts=timeouts, check_policies=False)
+        shown = carry_out(lambda emit: preview(session, first, emit), Presentation(details=True))
         if shown.exit_code or not (shown.has_changes or shown.refused):
             raise typer.Exit(shown.exit_code)
         if shown.has_changes:
             ask("Make these changes?")
-    options = RunOptions("up", timeouts=timeouts)
-    raise typer.Exit(exit_code(operate(RunRequest(session, options, bases, output, report_file, judged=False))))
+    options = UpOptions(only=bases, timeouts=timeouts, check_policies=False, start_clouds=False)
+    presentation = Presentation(output, report_file)
+    raise typer.Exit(exit_code(carry_out(lambda emit: up(session, options, emit), presentation)))

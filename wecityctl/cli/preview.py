@@ -41,19 +41,22 @@ def preview(
     With --offline everything is shown as if nothing were there yet: what each vendor's landing zone would create, and
     all above it.
     """
-    from wecityctl.cli._run import RunRequest, exit_code, operate, operate_offline, replaced_clusters
-    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.cli._run import Presentation, carry_out, exit_code, replaced_clusters
+    from wecityctl.engine.options import Timeouts
+    from wecityctl.operations import preview as operation
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.options import PreviewOptions
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, None if offline else standing)
-    options = RunOptions(
-        "preview",
+    session = open_session(path, None if offline else current_placement)
+    options = PreviewOptions(
+        only=tuple(only or ()),
         parallelism=parallelism,
         new_clusters=replaced_clusters(session, new_cluster),
         take_over=take_over,
         timeouts=Timeouts(run=timeout or 0.0),
     )
-    request = RunRequest(session, options, tuple(only or ()), output, report_file, details=True)
-    result = operate_offline(request) if offline else operate(request)
+    carried_out = operation.preview_offline if offline else operation.preview
+    shown = Presentation(output, report_file, details=True, offline=offline)
+    result = carry_out(lambda emit: carried_out(session, options, emit), shown)
     raise typer.Exit(exit_code(result, detailed=detailed_exitcode))

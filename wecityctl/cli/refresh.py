@@ -21,13 +21,18 @@ def refresh(
     report_file: o.ReportFile = None,
 ) -> None:
     """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
-    from wecityctl.cli._run import RunRequest, exit_code, operate
-    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.cli._run import Presentation, carry_out, exit_code
+    from wecityctl.engine.options import Timeouts
+    from wecityctl.operations import refresh as operation
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.options import RefreshOptions
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    options = RunOptions(
-        "refresh", parallelism=parallelism, timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
+    session = open_session(path, current_placement)
+    options = RefreshOptions(
+        only=tuple(only or ()),
+        parallelism=parallelism,
+        timeouts=Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0),
     )
-    request = RunRequest(open_session(path, standing), options, tuple(only or ()), output, report_file, details=True)
-    raise typer.Exit(exit_code(operate(request)))
+    shown = Presentation(output, report_file, details=True)
+    raise typer.Exit(exit_code(carry_out(lambda emit: operation.refresh(session, options, emit), shown)))

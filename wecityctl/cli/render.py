@@ -31,7 +31,7 @@ def render(
 ) -> None:
     """Write the manifests of the city's stacks to stdout or a directory. Secrets are redacted; no cloud is asked."""
     from wecityctl.engine.render import join
-    from wecityctl.recordings import render_city
+    from wecityctl.operations.offline import render_city
     from wecityctl.session import open_session
 
     session = open_session(path)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,11 +11,7 @@ import typer
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
-    from wecityctl.clusters import Clusters
-    from wecityctl.errors import WecityError
-    from wecityctl.graph import Recording
-    from wecityctl.overview import Away, BalancerStatus, StackStatus, WorkloadStatus
-    from wecityctl.session import Session
+    from wecityctl.operations.city_status import BalancerStatus, StackStatus, WorkloadStatus
 
 # A stack that failed at its beginning lacks everything.
 _MOST_UNMADE = 20
@@ -33,94 +27,37 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     interrupted, is missing, was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud
     answers, it ends with the code of that error.
     """
-    from wecityctl.clusters import open_clusters
-    from wecityctl.engine.backend import open_backend
-    from wecityctl.overview import (
-        balancer_statuses,
-        examine_clouds,
-        exit_code,
-        find_lacking,
-        stack_statuses,
-        workload_statuses,
-    )
+    from wecityctl.operations import status as operation
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
-    backend = open_backend(session.city)
-    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
-    read = workload_statuses(session.city.name, clusters.found)
-    answering = {name: item for name, item in clusters.found.items() if name not in read.failed}
-    examined = examine_clouds(session.plan, backend, answering, lambda: _registered(session))
-    failed = {**clusters.failed, **read.failed, **examined.failed}
-    away = _away(session, clusters, failed)
-    stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
-    reached = {name: item for name, item in answering.items() if name not in examined.failed}
-    lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
-    if lacking:
-        stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
-    balancers = balancer_statuses(clusters.landed)
+    session = open_session(path, current_placement)
+    found = operation.status(session, lambda event: None)
+    stacks, away = found.stacks, found.away
     if output is Output.JSON:
         say_json(
             {
                 "city": session.city.name,
                 "stacks": [_stack_json(item) for item in stacks],
-                "workloads": [asdict(item) for item in read.found],
-                "balancers": [asdict(item) for item in balancers],
+                "workloads": [asdict(item) for item in found.workloads],
+                "balancers": [asdict(item) for item in found.balancers],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
                 "forbidden": dict(away.forbidden),
-                "notes": list(examined.notes),
+                "notes": list(found.notes),
             }
         )
     else:
-        _print(stacks, read.found)
-        _print_balancers(balancers)
+        _print(stacks, found.workloads)
+        _print_balancers(found.balancers)
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)
         for cloud, reason in {**away.unreachable, **away.forbidden}.items():
             note(f"cloud {cloud}: {reason}")
-        for text in examined.notes:
+        for text in found.notes:
             note(text)
-    if failed and len(failed) == len(session.city.clouds):
-        raise typer.Exit(max(error.exit_code for error in failed.values()))
-    raise typer.Exit(exit_code(stacks, read.found))
-
-
-def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recording]:
-    """What the stacks' programs register, of all that can be told or of those named. Loads the SDK."""
-    from wecityctl.recordings import record_what_can_be
-
-    return record_what_can_be(session, names)[0]
-
-
-def _registered(session: Session) -> Iterator[str]:
-    """The URNs that the city's stacks would register, as far as their programs tell."""
-    from wecityctl.engine.forecast import creations
-
-    for recording in _recorded(session):
-        yield from (change.urn for change in creations(recording))
-
-
-def _away(session: Session, clusters: Clusters, failed: Mapping[str, WecityError]) -> Away:
-    """The clouds that nobody could look at, and why."""
-    from wecityctl.clusters import local_name
-    from wecityctl.overview import Away
-
-    stopped: dict[str, str] = {}
-    unreachable: dict[str, str] = {}
-    for cloud in session.city.clouds:
-        if cloud.name in failed or cloud.name in clusters.found:
-            continue
-        if cloud.name in clusters.stopped:
-            start = f"wecityctl local start --name {local_name(session.city, cloud)}"
-            stopped[cloud.name] = f"cloud {cloud.name} is stopped; `up` starts it, or {start}"
-        elif cloud.provider == "local":
-            stopped[cloud.name] = f"cloud {cloud.name} is not on this machine; `up` makes it"
-        else:
-            unreachable[cloud.name] = "its landing zone has not been made"
-    return Away.of(stopped, unreachable, failed)
+    raise typer.Exit(found.exit_code)
 
 
 def _stack_json(stack: StackStatus) -> dict[str, Any]:

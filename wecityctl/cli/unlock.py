@@ -34,10 +34,10 @@ def unlock(
     from wecityctl.engine.backend import open_backend
     from wecityctl.engine.locks import break_run_lock, locks_of, run_locks_on
     from wecityctl.engine.locks import unlock as break_locks
+    from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     backend = open_backend(session.city)
     wanted = session.plan.matching([stack]) if stack else set(backend.list_stacks())
     # Where only the engine knows them, any stack may have some.

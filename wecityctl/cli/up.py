@@ -45,22 +45,25 @@ def up(
     reported; network policies, roles and bindings among it are removed with --confirm=CITY.
     """
     from wecityctl.cli._approval import ask, require_can_ask
-    from wecityctl.cli._run import RunRequest, check_confirmation, exit_code, operate, replaced_clusters
-    from wecityctl.engine.options import RunOptions, Timeouts
+    from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code, replaced_clusters
+    from wecityctl.engine.options import Timeouts
+    from wecityctl.operations import preview
+    from wecityctl.operations import up as operation
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.options import PreviewOptions, UpOptions
     from wecityctl.session import open_session
-    from wecityctl.standing import standing
 
-    session = open_session(path, standing)
+    session = open_session(path, current_placement)
     check_confirmation(session, confirm)
     chosen, replaced = tuple(only or ()), replaced_clusters(session, new_cluster)
     timeouts = Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
     removable = None
     if not yes:
         require_can_ask(f"bringing {session.city.name} up", output)
-        first = RunOptions(
-            "preview", parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
+        first = PreviewOptions(
+            only=chosen, parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
         )
-        shown = operate(RunRequest(session, first, chosen, details=True))
+        shown = carry_out(lambda emit: preview.preview(session, first, emit), Presentation(details=True))
         removable = frozenset(item.uid for item in shown.undeclared if item.is_removable)
         changes = shown.has_changes or bool(confirm and removable)
         # What is refused is refused by the run itself, with its exit code: nothing of it needs to be confirmed.
@@ -68,18 +71,19 @@ def up(
             raise typer.Exit(shown.exit_code)
         if changes:
             ask("Make these changes?")
-    options = RunOptions(
-        "up",
+    options = UpOptions(
+        only=chosen,
         parallelism=parallelism,
         keep_going=keep_going,
         fail_fast=fail_fast,
         skip=not no_skip,
-        confirm_all=bool(confirm),
+        confirmed=bool(confirm),
         delete_data=delete_data,
         take_over=take_over,
-        shown=removable,
+        removable=removable,
         new_clusters=replaced,
+        advice_shown=not yes,
         timeouts=timeouts,
     )
-    request = RunRequest(session, options, chosen, output, report_file, details, start_clouds=True, advised=not yes)
-    raise typer.Exit(exit_code(operate(request)))
+    result = carry_out(lambda emit: operation.up(session, options, emit), Presentation(output, report_file, details))
+    raise typer.Exit(exit_code(result))

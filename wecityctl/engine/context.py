@@ -10,19 +10,18 @@ from wecityctl.engine import secret_store
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.certificate_names import names_digest
 from wecityctl.engine.landing import LAYER as LANDING
-from wecityctl.engine.landing import narrowed
 from wecityctl.engine.options import RunOptions
 from wecityctl.engine.provider_choice import ProviderChoice
 from wecityctl.engine.records import Record
 from wecityctl.engine.run_locks import RunLocks
 from wecityctl.engine.state import KUBERNETES_PROVIDER, StackState
 from wecityctl.errors import DeploymentError, WecityError
-from wecityctl.inputs import Cluster, StackInputs, reach_of, reaches
+from wecityctl.inputs import Cluster, Clusters, StackInputs, reach_of
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.model.stacknames import StackName
-from wecityctl.model.waivers import as_of
-from wecityctl.plan import Plan, Stack
+from wecityctl.plan import Stack
+from wecityctl.session import Session
 
 
 class Context:
@@ -30,33 +29,27 @@ class Context:
 
     def __init__(
         self,
-        plan: Plan,
+        session: Session,
         options: RunOptions,
-        clusters: Mapping[str, Cluster],
-        catalogue: Catalogue,
-        images: Mapping[str, str],
+        clusters: Clusters,
         backend: Backend,
         provider: ProviderChoice,
-        unreachable: Mapping[str, WecityError] | None = None,
         kept: tuple[str, ...] = (),
-        stopped: Mapping[str, Cluster] | None = None,
         locks: RunLocks | None = None,
     ) -> None:
-        self.plan = plan
+        self._session, self._day = session, date.today()
+        self.plan = session.plan
         self.locks = locks or RunLocks()
         self.options = options
         # Grows while the run goes on: a landing zone that comes up brings its cluster.
-        self.clusters: dict[str, Cluster] = dict(clusters)
+        self.clusters: dict[str, Cluster] = dict(clusters.found)
         # Embedded clouds that do not run, as they last were: what a preview is worked out with.
-        self.stopped: Mapping[str, Cluster] = dict(stopped or {})
+        self.stopped: Mapping[str, Cluster] = dict(clusters.stopped)
         self.backend = backend
         self.provider = provider
-        self.stacks = {stack.name: stack for stack in plan.stacks}
-        self._city = as_of(plan.city, date.today())
-        self._unreachable = dict(unreachable or {})
+        self.stacks = {stack.name: stack for stack in session.plan.stacks}
+        self._unreachable = dict(clusters.failed)
         self._kept_stacks = kept
-        self._catalogue = catalogue
-        self._images = images
         self._states: dict[str, StackState | None] = {}
         self._outputs: dict[str, Mapping[str, Any] | None] = {}
         self._kept: dict[str, str] | None = None
@@ -158,7 +151,7 @@ class Context:
     @property
     def catalogue(self) -> Catalogue:
         """The capability types that the plan was made with."""
-        return self._catalogue
+        return self._session.catalogue
 
     def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
         """Take a stack's outputs from a run or a record."""
@@ -197,20 +190,8 @@ class Context:
     def inputs(self, stack: Stack, *, with_secrets: bool = True) -> StackInputs:
         """What the stack's program is given."""
         secrets = self.secrets() if with_secrets and stack.secrets else {}
-        found = StackInputs(
-            self._city,
-            stack,
-            self.plan.placement,
-            self._catalogue,
-            self.cluster(stack.cloud) if stack.layer != LANDING else None,
-            self._upstream(stack),
-            self._images,
-            self.provider.version,
-            {name: secrets[name] for name in stack.secrets if name in secrets},
-            self.plan.crossings,
-            reaches(self.plan.city, self.plan.crossings, stack.cloud, {**self.stopped, **self.clusters}),
-        )
-        return narrowed(found) if stack.layer == LANDING else found
+        clusters = {**self.stopped, **self.clusters}
+        return self._session.inputs(stack, clusters, self._upstream(stack), secrets, self.provider.version, self._day)
 
     def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
         """The outputs that the stack stands on. The entry also has those of tenants that left the files unconfirmed:

@@ -18,45 +18,34 @@ from wecityctl.engine.retained import find, namespaces_of
 from wecityctl.engine.state import StackState
 from wecityctl.engine.takedown import deletions, is_secrets, kept_objects, left_alone, untouched, with_kept
 from wecityctl.errors import WecityError
-from wecityctl.inputs import Cluster
-from wecityctl.model.catalogue import Catalogue
+from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.events import RunFinished, RunResult, RunStarted, Sink, StackFinished, StackResult
 from wecityctl.model.stacknames import LAYERS, StackName
-from wecityctl.plan import Plan, make_plan
+from wecityctl.plan import Plan
 
 
-def preview_destroy(
-    plan: Plan,
-    catalogue: Catalogue,
-    backend: Backend,
-    clusters: Mapping[str, Cluster],
-    unreachable: Mapping[str, WecityError],
-    sink: Sink,
-    *,
-    delete_data: bool,
-) -> RunResult:
+def preview_destroy(plan: Plan, clusters: Clusters, backend: Backend, emit: Sink, *, delete_data: bool) -> RunResult:
     """The result that a `destroy` of the plan's stacks would have, in its order.
 
-    Stacks on a cloud that is not in `clusters` are shown from their state as well; what keeps the cloud from answering,
-    by name in `unreachable`, is their reason. Raises `AuthenticationError` where the passphrase opens nothing.
+    Stacks on a cloud that does not answer are shown from their state as well; what keeps it from answering is their
+    reason. Raises `AuthenticationError` where the passphrase opens nothing.
     """
     begun = time.monotonic()
-    full = make_plan(plan.city, catalogue, plan.placement)
     layers = {stack.name: stack for stack in plan.stacks}
-    is_whole = {stack.name for stack in full.stacks} <= set(layers)
-    leftovers = removal.left_over(backend.list_stacks(), full) if is_whole else ()
+    is_whole = not plan.is_part
+    leftovers = removal.left_over(backend.list_stacks(), plan.whole) if is_whole else ()
     # Part of a city keeps the secret store and what is left of earlier files.
     names = [name for name, stack in layers.items() if is_whole or LAYERS[stack.layer].has_program]
-    found, unreachable = _found(plan.city.name, backend, clusters, unreachable)
+    found, unreachable = _found(plan.city.name, backend, clusters.found, clusters.failed)
     kept_at = {item.stack: cloud for cloud, each in found.items() for item in each.kept}
     elsewhere = [name for name in kept_at if is_whole and name not in (*names, *leftovers)]
     order = removal.removal_order([*names, *leftovers, *elsewhere], plan)
-    sink(RunStarted("destroy", plan.city.name, tuple(order), order))
+    emit(RunStarted("destroy", plan.city.name, tuple(order), order))
     results: list[StackResult] = []
     taken: list[TakenDown] = []
     for name in order:
         cloud = layers[name].cloud if name in layers else kept_at.get(name, StackName.parse(name).cloud)
-        cluster, state = clusters.get(cloud), backend.read_state(name)
+        cluster, state = clusters.found.get(cloud), backend.read_state(name)
         whole = with_kept(name, state, found.get(cloud, Found()).kept, cluster) if cluster is not None else state
         result = _of_stack(name, state, whole, cluster, delete_data=delete_data)
         if result.changes and cloud in unreachable:
@@ -65,13 +54,13 @@ def preview_destroy(
             taken.append(TakenDown(name, cluster, whole, result.kept))
         results.append(result)
     beside = look_beside(plan.city, taken, {name: backend.store.read(name)[0] for name in backend.list_stacks()})
-    beside.tell(sink)
+    beside.tell(emit)
     results = [beside.within(result, planned=True) for result in results]
     for result in results:
-        sink(StackFinished(result))
+        emit(StackFinished(result))
     notes = (*dict.fromkeys(text for each in found.values() for text in each.doubts), *beside.notes)
     done = RunResult("destroy", plan.city.name, tuple(results), time.monotonic() - begun, 0, notes=notes, planned=True)
-    sink(RunFinished(done))
+    emit(RunFinished(done))
     return done
 
 

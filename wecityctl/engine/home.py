@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def link_plugin(package: str, version: str, binary: Path) -> Path:
     link = directory / f"pulumi-resource-{package}"
     if binary == link or (link.is_symlink() and link.readlink() == binary):
         return directory
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(binary)
     temporary.replace(link)

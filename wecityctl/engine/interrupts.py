@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar, Token
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
@@ -15,36 +17,96 @@ from typing import Any, NoReturn, Self
 from wecityctl.errors import CancelledError, OutOfTimeError, TimedOutError, WecityError
 
 
+class _Alarm:
+    """The end of the time of a run that is not in the main thread, where no signal can end it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._interrupts: Interrupts | None = None
+        self.is_over = False
+
+    def ring(self) -> None:
+        """The time is over: what runs stacks is interrupted, everything else finds out where it asks."""
+        with self._lock:
+            self.is_over = True
+            if self._interrupts is not None:
+                self._interrupts.end_time()
+
+    def attach(self, interrupts: Interrupts | None) -> None:
+        """Interrupt these from now on, at once where the time is over."""
+        with self._lock:
+            self._interrupts = interrupts
+            if interrupts is not None and self.is_over:
+                interrupts.end_time()
+
+
+# Of the run that this thread, or one that works for it with a copy of its context, belongs to.
+_alarm: ContextVar[_Alarm | None] = ContextVar("alarm", default=None)
+_current: ContextVar[Interrupts | None] = ContextVar("interrupts", default=None)
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
-    """Bound what is in the block to `seconds` (0: no bound). Main thread only; elsewhere there is no bound.
+    """Bound what is in the block to `seconds` (0: no bound).
 
     Within `Interrupts` the end of the time counts as an interrupt. Elsewhere it ends the block as Ctrl-C would, and
-    `TimedOutError` is raised with what was waited for.
+    `TimedOutError` is raised with what was waited for. A block outside the main thread cannot be ended from outside:
+    it ends where it asks a cluster, begins to run stacks, or calls `require_time`.
     """
-    if not seconds or threading.current_thread() is not threading.main_thread():
+    if not seconds:
         yield
         return
-
-    def over(number: int, frame: FrameType | None) -> NoReturn:
-        for child in _programs_of_this_run():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child, signal.SIGINT)
-        raise OutOfTimeError
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    limit = _signal_limit if threading.current_thread() is threading.main_thread() else _thread_limit
     try:
-        yield
+        with limit(seconds):
+            yield
     except OutOfTimeError as error:
         raise TimedOutError(
             f"the run was not done after {seconds:.0f} s",
             details=waited_for(),
             resolution="run it again, with more time if that was too short: what was done is in the state",
         ) from error
+
+
+def require_time() -> None:
+    """Raise `OutOfTimeError` where the time of this thread's run is over."""
+    alarm = _alarm.get()
+    if alarm is not None and alarm.is_over:
+        raise OutOfTimeError
+
+
+@contextlib.contextmanager
+def _signal_limit(seconds: float) -> Iterator[None]:
+    def over(number: int, frame: FrameType | None) -> NoReturn:
+        for child in _programs_of_this_run():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGINT)
+        raise OutOfTimeError
+
+    before, begun = signal.signal(signal.SIGALRM, over), time.monotonic()
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:
+            # The caller's own alarm, late where it was due meanwhile.
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 0.001), interval)
+
+
+@contextlib.contextmanager
+def _thread_limit(seconds: float) -> Iterator[None]:
+    alarm = _Alarm()
+    timer = threading.Timer(seconds, alarm.ring)
+    timer.daemon = True
+    token = _alarm.set(alarm)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _alarm.reset(token)
 
 
 def _programs_of_this_run() -> list[int]:
@@ -68,25 +130,22 @@ def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     return False
 
 
-_current: Interrupts | None = None
-
-
 def end_of_waiting() -> WecityError | None:
     """Why nothing is waited for any more: the run's time is over, or the user has pressed Ctrl-C twice.
 
-    `None` while neither is so, and outside of `Interrupts`.
+    `None` while neither is so.
     """
-    if _current is None:
-        return None
-    if _current.timed_out:
+    current, alarm = _current.get(), _alarm.get()
+    if (current is not None and current.timed_out) or (alarm is not None and alarm.is_over):
         return TimedOutError("not waited for any longer: the time of the run is over")
-    if _current.count > 1:
+    if current is not None and current.count > 1:
         return CancelledError("not waited for any longer: the run was interrupted")
     return None
 
 
 class Interrupts:
-    """Within the block, signals are counted instead of raised. Outside the main thread it only ever counts zero.
+    """Within the block, signals are counted instead of raised. Outside the main thread there are none to count, but
+    for the end of the run's time.
 
     `timed_out` says that the first of them was the end of the run's time.
     """
@@ -96,20 +155,24 @@ class Interrupts:
         self.timed_out = False
         self._read, self._write = socket.socketpair()
         self._before: dict[int, Any] = {}
+        self._token: Token[Interrupts | None] | None = None
 
     def __enter__(self) -> Self:
-        global _current
-        _current = self
+        self._token = _current.set(self)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 self._before[number] = signal.signal(number, self._take)
+        elif (alarm := _alarm.get()) is not None:
+            alarm.attach(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _current
-        _current = None
+        if (alarm := _alarm.get()) is not None:
+            alarm.attach(None)
+        if self._token is not None:
+            _current.reset(self._token)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._read.close()
@@ -125,8 +188,17 @@ class Interrupts:
         with contextlib.suppress(BlockingIOError):
             self._read.recv(64)
 
+    def end_time(self) -> None:
+        """Count the end of the run's time."""
+        self.timed_out = self.timed_out or not self.count
+        self.count += 1
+        with contextlib.suppress(OSError):
+            self._write.send(b"!")
+
     def _take(self, number: int, frame: FrameType | None) -> None:
-        self.timed_out = self.timed_out or (number == signal.SIGALRM and not self.count)
+        if number == signal.SIGALRM:
+            self.end_time()
+            return
         self.count += 1
         with contextlib.suppress(OSError):
             self._write.send(b"!")

@@ -1,4 +1,4 @@
-"""What landing zones leave for the layers above them: the kubeconfig in their outputs, and what their programs see.
+"""What landing zones leave for the layers above them: the kubeconfig in their outputs.
 
 How a kubeconfig becomes a cluster is the caller's business: it hands `run` a function for it.
 """
@@ -6,20 +6,14 @@ How a kubeconfig becomes a cluster is the caller's business: it hands `run` a fu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from wecityctl.crossings import Crossings
 from wecityctl.engine.backend import Backend
 from wecityctl.engine.state import StackState
 from wecityctl.graph import SECRET
-from wecityctl.inputs import StackInputs
-from wecityctl.model.balancers import balancers_of
-from wecityctl.model.city import City
 from wecityctl.model.naming import stack_name
 from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
 from wecityctl.model.stacknames import StackName
-from wecityctl.placement import Placement
 
 LAYER: LayerName = "landing"
 SECRET_OUTPUTS = frozenset({"kubeconfig"})
@@ -63,31 +57,3 @@ def _outputs_of(outputs: Mapping[str, Any] | None) -> LandingOutputs | None:
 def redacted(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """A stack's outputs for people: with a mark in place of what is secret."""
     return {key: SECRET if key in SECRET_OUTPUTS and value else value for key, value in outputs.items()}
-
-
-def narrowed(inputs: StackInputs) -> StackInputs:
-    """What a landing zone's program is given: its own cloud, the networks of the others, what holds for all, and which
-    entry points get a load balancer.
-
-    Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
-    has no credentials of the vendor at hand to the vendor.
-    """
-    placement = Placement({}, {}, "")
-    return replace(
-        inputs,
-        city=city_of_landing(inputs.city, inputs.stack.cloud),
-        placement=placement,
-        catalogue={},
-        images={},
-        crossings=Crossings(),
-        reach={},
-        balancers=balancers_of(inputs.city, inputs.stack.cloud, inputs.placement.entry),
-    )
-
-
-def city_of_landing(city: City, cloud: str) -> City:
-    """The city without what runs on it, nor the nodes and prices of its other clouds."""
-    clouds = tuple(
-        item if item.name == cloud else replace(item, pools=(), prices=None, labels={}) for item in city.clouds
-    )
-    return replace(city, clouds=clouds, platforms=(), tenants=(), apps=(), waivers=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -162,7 +163,8 @@ class Loop:
                 work()
 
         self._following[ready] = result
-        Thread(target=follow, daemon=True).start()
+        # In the context of the run: what it waits for there ends with the run's time.
+        Thread(target=copy_context().run, args=(follow,), daemon=True).start()
 
     def _close_port(self, running: _Running) -> None:
         if running.port:

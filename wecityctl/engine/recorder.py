@@ -7,6 +7,7 @@ they are kept, and so are values that only a real run can know.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from wecityctl.model import naming
 from wecityctl.model.outputs import outputs_from_json
 
 PROGRAM = "wecityctl.stacks.program:run"
+SDK_LOCK = threading.RLock()
 
 
 class Answers(mocks.Mocks):
@@ -45,9 +47,12 @@ class Answers(mocks.Mocks):
 
 
 def record(inputs: StackInputs, program: str = PROGRAM, answers: Answers | None = None) -> Recording:
-    """Run `program` for one stack, over a cloud that `answers`. Whatever the program raises is raised here."""
-    lighten()
-    with _own_loop():
+    """Run `program` for one stack, over a cloud that `answers`. Whatever the program raises is raised here.
+
+    The SDK keeps a run in globals of the process: of several threads that record, one does at a time.
+    """
+    with SDK_LOCK, _own_loop():
+        lighten()
         monitor = _Monitor(answers or Answers())
         pulumi.runtime.set_mocks(
             monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor

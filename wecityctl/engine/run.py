@@ -38,66 +38,58 @@ from wecityctl.engine.undeclared import UndeclaredControl
 from wecityctl.engine.unlanded import Unlanded
 from wecityctl.engine.wire import Report
 from wecityctl.errors import AuthenticationError, WecityError
-from wecityctl.inputs import Cluster
+from wecityctl.inputs import Clusters
 from wecityctl.listeners.users import other_users
-from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
 from wecityctl.model.outputs import EntryOutputs
 from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
-from wecityctl.plan import Plan, make_plan
+from wecityctl.plan import Plan
+from wecityctl.session import Session
 
 _WAITS = "waiting until another run has ended: {}"
 UNGUARDED = "the engine's ports are open to the other users of this machine while it runs, because {}"
 
 
 def run(
-    plan: Plan,
+    session: Session,
     options: RunOptions,
-    clusters: Mapping[str, Cluster],
-    catalogue: Catalogue,
-    images: Mapping[str, str],
+    clusters: Clusters,
     backend: Backend,
-    sink: Sink,
+    emit: Sink,
     *,
-    unreachable: Mapping[str, WecityError] | None = None,
-    stopped: Mapping[str, Cluster] | None = None,
     open_landed: OpenLanded | None = None,
     before: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
 ) -> RunResult:
-    """Run `options.operation` on the plan's stacks.
+    """Run `options.operation` on the stacks that the session's plan has selected.
 
-    `unreachable` has the reason for each cloud that does not answer: its stacks fail with it, the others go on.
-    `stopped` has embedded clouds as they last were: a preview is worked out with them, `destroy` and `refresh` are
-    refused on them.
+    Of a cloud in `clusters.failed` the stacks fail with its reason, the others go on. With those in `clusters.stopped`
+    a preview is worked out; `destroy` and `refresh` are refused on them.
     `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
     called once, while the engine loads, before the first stack is touched; what it raises stops the run. `engine`
     may be loading already, and is left open.
 
-    `preview`, `up` and `refresh` go through `plan` in its order; `destroy` takes down exactly the plan's stacks, in
+    `preview`, `up` and `refresh` go through the plan in its order; `destroy` takes down exactly the selected stacks, in
     reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
     result; `WecityError` is raised for what stops the run before it begins.
     """
-    begun = time.monotonic()
+    begun, plan = time.monotonic(), session.plan
     provider = choose_provider(options.provider)
-    full_plan = make_plan(plan.city, catalogue, plan.placement)
     depends_on = {stack.name: stack.depends_on for stack in plan.stacks}
-    sink(RunStarted(options.operation, plan.city.name, tuple(depends_on), depends_on))
+    emit(RunStarted(options.operation, plan.city.name, tuple(depends_on), depends_on))
     alone: frozenset[str] = frozenset()
     try:
         with ExitStack() as kept_open:
             engine = engine or kept_open.enter_context(Engine(options.program))
             while True:
                 # Before anything is read: what another run has changed meanwhile is known then.
-                with _locked(backend, plan, full_plan, options, alone, sink) as locks:
+                with _locked(backend, plan, options, alone, emit) as locks:
                     # What has left the files is not a part's own.
-                    leftovers = () if options.given else removal.left_over(backend.list_stacks(), full_plan)
+                    leftovers = () if options.given else removal.left_over(backend.list_stacks(), plan.whole)
                     kept = tuple(name for name in leftovers if not options.confirms(name))
-                    context = Context(
-                        plan, options, clusters, catalogue, images, backend, provider, unreachable, kept, stopped, locks
-                    )
-                    runner = _Runner(context, sink, leftovers, open_landed, before, full_plan)
+                    context = Context(session, options, clusters, backend, provider, kept, locks)
+                    runner = _Runner(context, emit, leftovers, open_landed, before)
                     try:
                         runner.go(engine)
                         break
@@ -123,24 +115,24 @@ def run(
         tuple(runner.notes),
         str(context.provider),
         starts=context.will_start() if options.operation == "preview" else (),
-        part=len(plan.stacks) < len(full_plan.stacks) or bool(options.given or options.targets),
+        part=plan.is_part or bool(options.given or options.targets),
     )
-    sink(RunFinished(result))
+    emit(RunFinished(result))
     return result
 
 
 def _locked(
-    backend: Backend, plan: Plan, full_plan: Plan, options: RunOptions, alone: Collection[str], sink: Sink
+    backend: Backend, plan: Plan, options: RunOptions, alone: Collection[str], emit: Sink
 ) -> AbstractContextManager[RunLocks]:
     """The locks that the run begins with: all of the city for all of it, otherwise the part's own and what it is on."""
     if options.operation == "preview":
         return nullcontext(RunLocks())
 
     def waiting(who: str) -> None:
-        sink(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
+        emit(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
 
     # Another cluster for a cloud is every stack's matter.
-    if (len(plan.stacks) == len(full_plan.stacks) and not options.given) or options.new_clusters:
+    if (not plan.is_part and not options.given) or options.new_clusters:
         return whole_city(backend, options.timeouts.lock, waiting)
     shared = {name for stack in plan.stacks for name in (stack.name, *stack.depends_on)}
     return part_of_city(backend, shared, alone, options.timeouts.lock, waiting)
@@ -156,7 +148,6 @@ class _Runner:
         leftovers: tuple[str, ...],
         open_landed: OpenLanded | None,
         before: Callable[[], None],
-        full_plan: Plan,
     ) -> None:
         self._context = context
         self._before = before
@@ -164,9 +155,8 @@ class _Runner:
         self._options = context.options
         self._sink = sink
         self._leftovers = leftovers
-        self._full_plan = full_plan
         # The city's stacks that this run leaves alone.
-        self._elsewhere = {stack.name for stack in full_plan.stacks}.difference(context.stacks)
+        self._elsewhere = {stack.name for stack in context.plan.whole.stacks}.difference(context.stacks)
         self._skipper = Skipper(
             context.plan,
             context.options,
@@ -323,7 +313,7 @@ class _Runner:
         """The URNs that all the city's stacks would register, as far as their programs tell."""
         asked = [
             self._context.inputs(stack, with_secrets=False)
-            for stack in self._full_plan.stacks
+            for stack in self._context.plan.whole.stacks
             if LAYERS[stack.layer].needs_cluster
         ]
         for found in engine.forecast(tuple(asked)).values():

@@ -10,11 +10,12 @@ import gc
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
 
-from wecityctl.engine.recorder import record
+from wecityctl.engine.recorder import SDK_LOCK, record
 from wecityctl.errors import WecityError
 from wecityctl.graph import Recording
 from wecityctl.inputs import StackInputs
@@ -32,12 +33,15 @@ def record_each(
     inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording] = record
 ) -> list[Outcome]:
     """What comes of each of `inputs`, none of which needs another's outputs: its recording, or its error."""
-    with _no_collector():
+    with SDK_LOCK, _no_collector():
         return _record_each(inputs, record_one)
 
 
 def _record_each(inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording]) -> list[Outcome]:
     count = min(MOST, _processors(), len(inputs) // WORTH_IT)
+    if threading.current_thread() is not threading.main_thread():
+        # The copy of a process has none of its other threads, and what one of these holds nobody would give back.
+        count = 1
     if count < 2:
         return [_outcome(one, record_one) for one in inputs]
     children = [_fork(inputs[number::count], record_one) for number in range(1, count)]

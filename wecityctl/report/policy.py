@@ -11,20 +11,11 @@ from rich.text import Text
 
 from wecityctl.model.words import counted
 from wecityctl.policy.check import Judged, Verdict
+from wecityctl.policy.lines import finding_line, note_lines
 from wecityctl.policy.model import Rule
 from wecityctl.spec import Positions
 from wecityctl.spec.nodes import format_path
 
-NOTE_WORDS = {
-    "expired": "no longer holds",
-    "soon": "ends soon",
-    "unused": "is not needed",
-    "unmatched": "matches no finding",
-    "long": "holds for long",
-    "wide": "is wide",
-    "refused": "is refused",
-    "unknown": "names no rule",
-}
 _STYLES = {"mandatory": "bold red", "advisory": "yellow", "waived": "cyan"}
 
 
@@ -41,27 +32,6 @@ def print_verdict(console: Console, verdict: Verdict, positions: Positions, *, e
         for each in verdict.evidence:
             console.print(f"{each.rule}: {each.text}", soft_wrap=True, markup=False)
     console.print(summary(verdict), soft_wrap=True, markup=False)
-
-
-def finding_line(item: Judged, positions: Positions) -> str:
-    """One finding as a sentence, led by its place in the files or its stack."""
-    place = place_of(item, positions)
-    waived = f" (waived: {item.waiver})" if item.waiver else ""
-    veto = " (veto)" if item.veto else ""
-    return f"{place + ': ' if place else ''}{item.rule}{veto}: {item.finding.subject}: {item.finding.message}{waived}"
-
-
-def note_lines(verdict: Verdict) -> Iterator[str]:
-    """What is to be said of the waivers, a line each."""
-    for note in verdict.notes:
-        yield f"waiver {note.waiver} {NOTE_WORDS[note.kind]}: {note.message}"
-
-
-def place_of(item: Judged, positions: Positions) -> str:
-    """`file:line:column` where the files have the cause, otherwise the stack that would register it."""
-    finding = item.finding
-    place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
-    return str(place) if place is not None else finding.stack
 
 
 def summary(verdict: Verdict) -> str:

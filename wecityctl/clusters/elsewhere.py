@@ -1,0 +1,93 @@
+"""Clusters that are not embedded: a vendor's, by what its landing zone has put out, and those that were there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.inputs import Cluster
+from wecityctl.model.city import City, Cloud
+
+if TYPE_CHECKING:
+    from wecityctl.engine.backend import Backend
+    from wecityctl.kube.config import Access
+    from wecityctl.kube.identify import Identity
+    from wecityctl.model.outputs import LandingOutputs
+
+# How long the API server of a landing zone that was just made may take to answer.
+FRESH_SECONDS = 120.0
+
+
+def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
+    """The cluster that a landing zone gave a kubeconfig for. A `fresh` one is given time to begin to answer.
+
+    Raises what keeps it from answering.
+    """
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.identify import identify, identify_new, patience
+
+    if not kubeconfig.strip():
+        raise ConfigurationError(
+            f"the landing zone of cloud {cloud.name} gave no kubeconfig",
+            resolution="see that the account may read the cluster's credentials; then run with --no-skip",
+        )
+    access, seconds = load_access(kubeconfig), patience()
+    found = identify_new(access, seconds, FRESH_SECONDS) if fresh else identify(access, seconds)
+    return _cluster(cloud, access, found)
+
+
+class LandingZones:
+    """What landing zones have put out, by cloud: the state is opened once, and only for a city that has some."""
+
+    def __init__(self, city: City, backend: Backend | None) -> None:
+        self._city = city
+        self._backend = backend
+        self._lock = threading.Lock()
+        self.found: dict[str, LandingOutputs] = {}
+
+    def kubeconfig(self, cloud: Cloud) -> str | None:
+        """What the state has for `cloud`; `None` before its landing zone is up."""
+        from wecityctl.engine.backend import open_backend
+        from wecityctl.engine.landing import kept_outputs
+
+        with self._lock:
+            self._backend = self._backend or open_backend(self._city)
+            found = kept_outputs(self._backend, cloud.name)
+            if found is None:
+                return None
+            self.found[cloud.name] = found
+            return found.kubeconfig
+
+
+def open_elsewhere(cloud: Cloud, zones: LandingZones, seconds: float) -> Cluster | None:
+    """A vendor's cluster, or one that was there before: its identity and version tell that it can be reached."""
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.identify import identify
+    from wecityctl.kube.trust import VARIABLE, require_trusted
+    from wecityctl.parts.settings import is_set
+
+    if cloud.has_landing_zone:
+        kubeconfig = zones.kubeconfig(cloud)
+        return open_landed(cloud, kubeconfig) if kubeconfig is not None else None
+    settings = cloud.kubernetes
+    access = load_access(settings.kubeconfig or None, settings.context or None)
+    if settings.kubeconfig and not is_set(VARIABLE, os.environ):
+        require_trusted(access, Path(settings.kubeconfig).expanduser(), Path(settings.named_in))
+    return _cluster(cloud, access, identify(access, seconds))
+
+
+def _cluster(cloud: Cloud, access: Access, found: Identity) -> Cluster:
+    from wecityctl.kube.export import kubeconfig_text
+
+    return Cluster(
+        cloud=cloud.name,
+        kubeconfig=kubeconfig_text(access),
+        context=access.context,
+        identifier=found.uid,
+        storage_class=cloud.kubernetes.storage_class,
+        ingress_class=cloud.kubernetes.ingress_class,
+        kubernetes_version=found.version,
+    )

@@ -1,0 +1,156 @@
+"""A city's embedded clouds: names, start with the programs and images that they need, and how they last were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from wecityctl.clusters.progress import cloud_progress, image_progress, part_progress
+from wecityctl.errors import WecityError
+from wecityctl.image_references import image_names
+from wecityctl.inputs import Cluster
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City, Cloud, NodeKind
+from wecityctl.model.events import Diagnostic, Sink
+
+if TYPE_CHECKING:
+    from wecityctl.local.spec import CloudSpec, ImageRef, RunningCloud
+
+CONTROL_PLANE_PARTS = ("etcd", "kubernetes", "metrics-server")
+REAL_NODE_PARTS = ("containerd", "coredns", "runc", "cni-plugins", "nft", "conntrack")
+SIMULATED_NODE_PARTS = ("kwok",)
+# What the node itself runs, whatever the city asks for.
+NODE_IMAGES = frozenset({"pause", "coredns"})
+# Control planes that start side by side; more of them would only wait for processors and memory.
+_STARTS = 4
+
+
+def local_name(city: City, cloud: Cloud) -> str:
+    """The name of the embedded cloud behind a city's cloud: two cities may both call theirs `main`."""
+    return f"{city.name}-{cloud.name}"
+
+
+def must_start(city: City) -> bool:
+    """Whether an embedded cloud of the city does not run."""
+    from wecityctl.local import cloud as local_cloud
+
+    clouds = [cloud for cloud in city.clouds if cloud.provider == "local"]
+    return not all(local_cloud.is_running(local_name(city, cloud)) for cloud in clouds)
+
+
+def start_simulated(city: City, catalogue: Catalogue, sink: Sink) -> Mapping[str, Future[Cluster | None]]:
+    """The starts of several clouds of simulated nodes, all of them over; real ones share more of the machine."""
+    clouds = [cloud for cloud in city.clouds if cloud.provider == "local" and cloud.local.nodes == "simulated"]
+    if len(clouds) < 2:
+        return {}
+    with suppress(WecityError):
+        # Once for all of them; what is missing is told by each cloud's own start.
+        _ensure_parts(real=False, sink=sink)
+    with ThreadPoolExecutor(_STARTS, thread_name_prefix="start") as starters:
+        starts = {
+            cloud.name: starters.submit(open_embedded, city, cloud, catalogue, sink, start=True) for cloud in clouds
+        }
+        try:
+            wait(starts.values())
+        except BaseException:
+            starters.shutdown(wait=False, cancel_futures=True)
+            raise
+    return starts
+
+
+def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, start: bool) -> Cluster | None:
+    """The embedded cloud: started when asked, otherwise as it is; `None` while it does not run."""
+    from wecityctl.local import cloud as local_cloud
+
+    name = local_name(city, cloud)
+    running = _start_local(city, cloud, catalogue, sink) if start else local_cloud.connect(name)
+    return _local_cluster(cloud, running) if running is not None else None
+
+
+def last_known(city: City, cloud: Cloud) -> Cluster | None:
+    """The cluster of an embedded cloud that is stopped; `None` for one that never ran on this machine."""
+    from wecityctl.local import cloud as local_cloud
+
+    last = local_cloud.last_known(local_name(city, cloud))
+    return _local_cluster(cloud, last) if last is not None else None
+
+
+def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
+    return Cluster(
+        cloud=cloud.name,
+        kubeconfig=running.kubeconfig,
+        context=running.context,
+        identifier=running.cluster_uid,
+        simulated=running.simulated,
+        address=running.gateway_address,
+        kubernetes_version=running.kubernetes_version,
+        sources=(running.pod_cidr,),
+    )
+
+
+def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink) -> RunningCloud:
+    from wecityctl.local import cloud as local_cloud
+
+    name = local_name(city, cloud)
+    nodes = node_kind(cloud, sink)
+    _ensure_parts(nodes == "real", sink)
+    images = _ensure_images(city, catalogue, sink) if nodes == "real" else ()
+    return local_cloud.start(_local_spec(name, cloud, nodes, images), lambda event: sink(cloud_progress(name, event)))
+
+
+def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:
+    """Real nodes where the files ask for them and this machine can carry them, otherwise simulated ones, said aloud."""
+    if cloud.local.nodes == "simulated":
+        return "simulated"
+    from wecityctl.local.drivers import node_driver
+
+    try:
+        node_driver().check()
+    except WecityError as error:
+        reason = " ".join(part for part in (error.message, error.details) if part)
+        sink(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}"))
+        return "simulated"
+    return "real"
+
+
+def _ensure_parts(real: bool, sink: Sink) -> None:
+    """The control plane's programs, and for a real node its own."""
+    from wecityctl import parts
+
+    wanted = CONTROL_PLANE_PARTS + (REAL_NODE_PARTS if real else SIMULATED_NODE_PARTS)
+    parts.ensure(wanted, lambda event: sink(part_progress(event)))
+
+
+def _ensure_images(city: City, catalogue: Catalogue, sink: Sink) -> tuple[ImageRef, ...]:
+    """The images that pods of this city name, built where they are missing, for the node to import."""
+    from wecityctl import oci
+    from wecityctl.local.spec import ImageRef
+
+    names = image_names(city, catalogue) if city.images.source == "built" else set()
+    built = oci.ensure(sorted(names | NODE_IMAGES), lambda event: sink(image_progress(event)))
+    return tuple(ImageRef(image.reference, image.archive, image.digest) for image in built.values())
+
+
+def _local_spec(name: str, cloud: Cloud, nodes: NodeKind, images: tuple[ImageRef, ...]) -> CloudSpec:
+    from wecityctl.local.spec import CloudSpec, PoolSpec
+
+    pools = tuple(
+        PoolSpec(
+            name=pool.name,
+            architecture=pool.architecture,
+            nodes=pool.nodes,
+            cpu=pool.cpu,
+            memory=pool.memory,
+            storage=pool.storage,
+            zones=pool.zones or cloud.zones,
+            labels=pool.labels,
+            accelerators=pool.accelerators,
+        )
+        for pool in cloud.pools
+    )
+    if nodes == "simulated" and not pools:
+        # Without any node no pod would ever be ready.
+        pools = (PoolSpec("general", zones=cloud.zones),)
+    return CloudSpec(name, nodes, cloud.zones, pools, images)

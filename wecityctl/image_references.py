@@ -1,0 +1,31 @@
+"""Which images a city needs, and under which references its pods name them. Nothing is built or pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import City
+
+
+def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
+    """The references of every image that the catalogue's types or the city's apps name."""
+    from wecityctl import oci
+
+    images = city.images
+    found = {
+        name: oci.reference(name, source=images.source, registry=images.registry)
+        for name in sorted(image_names(city, catalogue))
+    }
+    return {
+        name: f"{reference}@{images.digests[name]}" if name in images.digests and "@" not in reference else reference
+        for name, reference in found.items()
+    }
+
+
+def image_names(city: City, catalogue: Catalogue) -> set[str]:
+    """The catalogue images that this city needs."""
+    named = {image for item in city.capabilities for image in catalogue[item.type].images}
+    prefix = "catalogue:"
+    components = (component for app in city.apps for component in app.components)
+    return named | {part.image.removeprefix(prefix) for part in components if part.image.startswith(prefix)}

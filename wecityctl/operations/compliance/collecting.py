@@ -1,0 +1,197 @@
+"""Puts together what the rules came to and what was seen in the clusters, control by control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from wecityctl.errors import WecityError
+from wecityctl.graph import Recording
+from wecityctl.inputs import Cluster, Clusters
+from wecityctl.model.city import City, Cloud
+from wecityctl.model.findings import Finding
+from wecityctl.operations.compliance.live import judge_live, wanted_on
+from wecityctl.operations.compliance.reading import Look, Tried, look
+from wecityctl.policy.check import Verdict, judge
+from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
+from wecityctl.policy.enforcers import Enforcer, enforcers, observe
+from wecityctl.policy.evidence import (
+    CloudLook,
+    ControlEvidence,
+    Dossier,
+    Measure,
+    Observation,
+    Outcome,
+    State,
+    WaiverEvidence,
+    standing_of,
+)
+from wecityctl.policy.model import Posture, Rule
+from wecityctl.session import Session
+
+_SHOWN = 5
+
+
+def collect(
+    session: Session,
+    recordings: Sequence[Recording],
+    rules: Sequence[Rule],
+    now: datetime,
+    clusters: Clusters,
+    unseen: Sequence[str] = (),
+    *,
+    trying: bool = False,
+) -> Dossier:
+    """The evidence. Those of the `clusters` that were found are looked at; the rest of the city's clouds are told as
+    unreachable where they failed, otherwise as not looked at. With `trying`, the admission policies are tried."""
+    city = session.city
+    posture = Posture(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
+    verdict = judge(posture, now.astimezone().date(), rules)
+    tried = [rule.name for rule in rules if trying and (rule.veto or rule.level_for(city) == "mandatory")]
+    read = look(city, clusters.found, wanted_on(posture), tried, partial=bool(unseen))
+    answers: dict[str, Look | WecityError] = {**clusters.failed, **read}
+    seen = {cloud: found for cloud, found in read.items() if isinstance(found, Look)}
+    live = judge_live(posture, seen, now.astimezone().date(), rules)
+    looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
+    measures = [*_of_rules(city, rules, verdict, live), *_of_settings(city)]
+    for item in enforcers(posture, rules):
+        measures.append((item.controls, _measure(item, looks, answers)))
+    return Dossier(
+        city=city.name,
+        mlps=city.compliance.mlps,
+        at=now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        resources=verdict.resources,
+        clouds=looks,
+        controls=tuple(_by_control(city, measures)),
+        waivers=tuple(_waivers(city, verdict)),
+        elsewhere=ELSEWHERE,
+        unseen=tuple(unseen),
+    )
+
+
+def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]]) -> Iterator[ControlEvidence]:
+    mlps = city.compliance.mlps
+    for control in controls_for(mlps):
+        of_this = tuple(measure for numbers, measure in measures if control.number in numbers)
+        number = number_at(control, mlps)
+        yield ControlEvidence(number, control.title, control.words, of_this, standing_of(of_this))
+
+
+def _of_rules(
+    city: City, rules: Sequence[Rule], verdict: Verdict, live: Mapping[str, tuple[Observation, ...]]
+) -> Iterator[tuple[tuple[str, ...], Measure]]:
+    for rule in rules:
+        notes = tuple(item.text for item in verdict.evidence if item.rule == rule.name)
+        findings = [item for item in verdict.findings if item.rule == rule.name]
+        notes += tuple(
+            f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
+            for item in findings
+        )
+        outcome: Outcome = "no-finding" if rule.enforced == "here" else "declared"
+        if rule.applies is not None and not rule.applies(city):
+            outcome = "nothing-to-judge"
+        if findings:
+            outcome = "waived" if all(item.waiver for item in findings) else "advisory"
+        if any(item.stops for item in findings):
+            outcome = "broken"
+        numbers = tuple(text.split(" ")[0] for text in rule.controls)
+        yield numbers, Measure("rule", rule.name, rule.title, outcome, notes, live.get(rule.name, ()))
+
+
+def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
+    allowed = ", ".join(city.compliance.regions) or "any"
+    regions = tuple(
+        f"cloud {cloud.name} lies in {cloud.region or 'a region that the files do not name'}" for cloud in city.clouds
+    )
+    title = f"Regions that the files allow: {allowed}"
+    yield ("8.2.1.1",), Measure("setting", "residency", title, "declared", regions)
+
+
+def _measure(item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]) -> Measure:
+    observations = []
+    for there in looks:
+        wanted = item.wanted.get(there.cloud, ())
+        if not wanted:
+            continue
+        answer = answers.get(there.cloud)
+        if not item.in_clusters:
+            reason = "in the state only; the vendor's interface was not asked"
+            observations.append(Observation(there.cloud, "not-looked-at", 0, len(wanted), detail=reason))
+        elif isinstance(answer, Look):
+            seen = observe(there.cloud, wanted, answer.live, answer.differs)
+            seen = _with_undeclared(seen, [one for one in answer.undeclared if item.rests_on(one.kind)])
+            if answer.silent and item.rests_on("NetworkPolicy"):
+                seen = _with_silent(seen, answer.silent)
+            if item.kind == "admission":
+                seen = _with_trial(seen, answer.tried.get(item.name))
+            observations.append(seen)
+        else:
+            observations.append(Observation(there.cloud, there.state, 0, len(wanted), detail=there.reason))
+    outcome: Outcome = "declared" if item.idle else ""
+    notes = (item.idle,) if item.idle else ()
+    return Measure(item.kind, item.name, item.title, outcome, notes, tuple(observations))
+
+
+def _said(seen: Observation, state: State, detail: str) -> Observation:
+    """The observation in another state, with one thing more that is to be said of it."""
+    return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
+
+
+def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
+    """A policy that is there and refuses nothing is not observed to hold, whatever the objects say."""
+    if tried is None or seen.state == "missing":
+        return seen
+    words = {"refused": "a trial was refused", "accepted": "a trial was let pass", "not-tried": "not tried"}
+    detail = ": ".join(filter(None, (words[tried.outcome], tried.detail)))
+    state = "inactive" if tried.outcome == "accepted" else seen.state
+    return _said(seen, state, detail)
+
+
+def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation:
+    """Rights and openings add up: beside one that nobody declared, the declared ones enforce nothing for certain."""
+    if not found:
+        return seen
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    detail = f"undeclared: {', '.join(item.title for item in found[:_SHOWN])}{more}"
+    state = "undeclared" if seen.state == "observed" else seen.state
+    return _said(seen, state, detail)
+
+
+def _with_silent(seen: Observation, groups: Sequence[str]) -> Observation:
+    """What an extension holds that does not answer may let through what the declared policies close."""
+    detail = f"policies of {', '.join(groups)} could not be read: the extension does not answer"
+    state = "not-looked-at" if seen.state == "observed" else seen.state
+    return _said(seen, state, detail)
+
+
+def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:
+    notes: dict[str, str] = {}
+    for note in verdict.notes:
+        notes[note.waiver] = "; ".join(filter(None, (notes.get(note.waiver, ""), f"{note.kind}: {note.message}")))
+    for item in city.waivers:
+        yield WaiverEvidence(
+            item.name, item.rule, item.subjects, item.owner, item.reason, item.expires, notes.get(item.name, "")
+        )
+
+
+def _cloud_look(cloud: Cloud, cluster: Cluster | None, answer: Look | WecityError | None) -> CloudLook:
+    if isinstance(answer, WecityError):
+        return CloudLook(cloud.name, cloud.provider, "unreachable", answer.message)
+    if cluster is None or answer is None:
+        return CloudLook(cloud.name, cloud.provider, "not-looked-at")
+    reason = (
+        ""
+        if answer.whole
+        else "what changes objects on admission was not looked for: that needs the right to write, in dry runs"
+    )
+    return CloudLook(
+        cloud.name,
+        cloud.provider,
+        "observed",
+        reason,
+        cluster.kubernetes_version,
+        cluster.simulated,
+        tuple(item.title for item in answer.expected),
+        answer.altered,
+    )

@@ -1,0 +1,62 @@
+"""`destroy`: take the city's stacks down, and show beforehand what would go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.options import RunOptions
+from wecityctl.operations.options import DestroyOptions
+from wecityctl.operations.stack_operation import begin
+
+if TYPE_CHECKING:
+    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.session import Session
+
+
+def destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
+    """Take down the city's stacks in reverse order, or those that match `options.only` and what stands on them.
+
+    Whoever calls this has confirmed it. Raises `WecityError` for what stops the run before it begins.
+    """
+    chosen = session.needing(options.only)
+    with begin(chosen, _run_options(options), emit) as work:
+        work.open_clusters()
+        work.find_given_stacks(options.only)
+        work.require_a_cloud()
+        return work.run_stacks()
+
+
+def preview_destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
+    """Show what `destroy` would remove and keep, from the states; nothing is started, locked or changed."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine import destroy_preview
+    from wecityctl.engine.backend import open_backend
+
+    chosen = session.needing(options.only)
+    backend = open_backend(session.city)
+    clusters = open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
+    return destroy_preview.preview_destroy(chosen.plan, clusters, backend, emit, delete_data=options.delete_data)
+
+
+def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:
+    """Stop the city's embedded clouds, or with `delete_data` reset them; the names of those that there were."""
+    from wecityctl.clusters import local_name
+    from wecityctl.local import cloud as embedded
+
+    names = [local_name(session.city, cloud) for cloud in session.city.clouds if cloud.provider == "local"]
+    found = tuple(name for name in names if name in embedded.names())
+    for name in found:
+        (embedded.reset if delete_data else embedded.stop)(name)
+    return found
+
+
+def _run_options(options: DestroyOptions) -> RunOptions:
+    return RunOptions(
+        "destroy",
+        parallelism=options.parallelism,
+        keep_going=options.keep_going,
+        confirm_all=True,
+        delete_data=options.delete_data,
+        program=options.program,
+        timeouts=options.timeouts,
+    )

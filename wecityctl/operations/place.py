@@ -1,0 +1,34 @@
+"""`place`: which cloud carries each capability and app, and why."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import WecityError
+from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.operations.current_placement import current_placement
+from wecityctl.session import Session, open_session
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import City
+    from wecityctl.placement import Placement
+
+
+def place(path: Path, emit: Sink, *, offline: bool = False) -> Session:
+    """The city at `path` with its placement explained. No cloud is asked; `offline` it is placed as a new city.
+
+    So it is, and that is told, where its state cannot be read. Raises `InvalidCityError` and
+    `InfeasiblePlacementError`.
+    """
+    return open_session(path, None if offline else partial(_known, emit), explain=True)
+
+
+def _known(emit: Sink, city: City) -> Placement | None:
+    try:
+        return current_placement(city)
+    except WecityError as error:
+        text = f"placed as a new city, for its state cannot be read: {error.message}"
+        emit(Diagnostic("", "info", text))
+        return None

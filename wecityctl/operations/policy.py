@@ -1,0 +1,63 @@
+"""`policy`: evaluate the policies on a city, and collect the evidence of what enforces them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.events import Sink
+from wecityctl.session import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wecityctl.policy.check import Verdict
+    from wecityctl.policy.evidence import Dossier
+    from wecityctl.spec.loaded import Positions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """With `offline` no cloud is looked at; with `trying` the clouds are asked by dry run what they refuse."""
+
+    offline: bool = False
+    trying: bool = False
+
+
+def check_policies(session: Session) -> tuple[Verdict, ConfigurationError | None]:
+    """The verdict on a city as its files are now, and what keeps stacks from being looked at though no program is
+    broken; everything is looked at anew."""
+    from wecityctl.operations.policy_evaluation.evaluate import judge_what_can_be
+
+    return judge_what_can_be(session, date.today())
+
+
+def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
+    """What can be said of a city that cannot be placed, and where in the files things stand."""
+    from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
+    from wecityctl.spec import load_city
+    from wecityctl.stacks.catalogue import load_catalogue
+
+    catalogue = load_catalogue()
+    loaded = load_city(path, catalogue)
+    return judge_unplaced(loaded, catalogue, date.today()), loaded.positions
+
+
+def collect_evidence(session: Session, options: ReportOptions, emit: Sink) -> Dossier:
+    """Control by control, what enforces the policies and what of it the clouds have now."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.inputs import Clusters
+    from wecityctl.operations.compliance import collect
+    from wecityctl.operations.offline import record_what_can_be
+    from wecityctl.policy.rules import RULES
+
+    recordings, failures = record_what_can_be(session)
+    clusters = Clusters() if options.offline else open_clusters(session.city, session.catalogue, emit, start=False)
+    return collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures), trying=options.trying)
+
+
+def base_stacks(session: Session) -> tuple[str, ...]:
+    """The stacks that hold the policies in the clouds, which a refresh of the policies runs."""
+    return tuple(stack.name for stack in session.plan.stacks if stack.layer == "base")

@@ -1,0 +1,72 @@
+"""A verdict on its way: remembered, or being worked out by a process of the engine's, which has the SDKs loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+from multiprocessing.connection import Connection
+
+from wecityctl.engine.execute import ANSWER_SECONDS, Engine
+from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.operations.policy_evaluation import cache
+from wecityctl.policy.check import Verdict
+from wecityctl.session import Session
+from wecityctl.spec.loaded import Positions
+
+JUDGE = "wecityctl.operations.policy_evaluation.process"
+
+
+@dataclass(slots=True)
+class Pending:
+    """`verdict()` waits for the verdict; one that nobody waits for ends with its engine."""
+
+    session: Session
+    key: str
+    _verdict: Verdict | None = None
+    _connection: Connection | None = None
+
+    def verdict(self) -> Verdict:
+        """The verdict. Raises `WecityError` where it could not be worked out: then nothing may run."""
+        if self._verdict is None:
+            self._verdict = self._receive()
+            cache.note(self.session, self.key, self._verdict)
+        return self._verdict
+
+    def _receive(self) -> Verdict:
+        assert self._connection is not None
+        try:
+            if not self._connection.poll(ANSWER_SECONDS):
+                raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the red lines to be checked")
+            answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise WecityError(
+                "the red lines could not be checked: the process that does it has died",
+                resolution="`wecityctl policy check` does the same in the foreground and says why",
+            ) from error
+        finally:
+            self.close()
+        if isinstance(answer, Verdict):
+            return answer
+        raise WecityError("the red lines could not be checked", details=str(answer))
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def begin(session: Session, day: date, engine: Engine) -> Pending:
+    """The verdict on `session`, remembered or begun. The caller has it, or closes it."""
+    key = cache.key_of(session, day)
+    known = cache.recall(session, key)
+    if known is not None:
+        return Pending(session, key, known)
+    connection = engine.spawn(JUDGE)
+    try:
+        # Where things stand in the files is asked when findings are shown, and is large.
+        connection.send((replace(session, positions=Positions({})), day))
+    except OSError as error:
+        connection.close()
+        raise WecityError("the process that checks the red lines cannot be reached", details=str(error)) from error
+    return Pending(session, key, None, connection)

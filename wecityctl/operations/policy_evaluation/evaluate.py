@@ -1,0 +1,91 @@
+"""A session recorded and judged, here and now. A stack that cannot be recorded cannot be judged, and that is a finding
+which nothing lifts: what is not known is not let pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.graph import Recording
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.words import counted
+from wecityctl.operations.offline import StandsOnError, record_what_can_be
+from wecityctl.placement import Placement
+from wecityctl.policy.check import Judged, Verdict, judge
+from wecityctl.policy.model import Finding, Posture
+from wecityctl.policy.rules import RULES
+from wecityctl.policy.unseen import RECORDED
+from wecityctl.session import Session
+from wecityctl.spec.loaded import LoadedCity
+
+
+def judge_session(session: Session, day: date) -> Verdict:
+    """The verdict on a city as its files are, with the waivers that hold on `day`."""
+    recordings, failures = record_what_can_be(session)
+    return _verdict(session, day, recordings, failures)
+
+
+def _verdict(
+    session: Session, day: date, recordings: tuple[Recording, ...], failures: Mapping[str, Exception]
+) -> Verdict:
+    posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, recordings)
+    verdict = judge(posture, day, RULES)
+    refusing = tuple(stack for stack, error in failures.items() if isinstance(error, WecityError))
+    return replace(verdict, findings=(*_unseen(failures), *verdict.findings), refusing=refusing)
+
+
+def judge_what_can_be(session: Session, day: date) -> tuple[Verdict, ConfigurationError | None]:
+    """The verdict for a person who asks for it. Where nothing but the files or the installation keeps stacks from being
+    looked at, that is no finding about the city but one error, beside the verdict on the rest."""
+    recordings, failures = record_what_can_be(session)
+    refusals = {name: error for name, error in failures.items() if not isinstance(error, StandsOnError)}
+    errors = [error for error in refusals.values() if isinstance(error, ConfigurationError)]
+    if not errors or len(errors) < len(refusals):
+        return _verdict(session, day, recordings, failures), None
+    return _verdict(session, day, recordings, {}), _as_one(errors, tuple(failures))
+
+
+def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> ConfigurationError:
+    """One error for all: each cause once, with how many stacks it keeps from being looked at."""
+    causes = list(dict.fromkeys(error.message for error in errors))
+    ways = list(dict.fromkeys(error.resolution for error in errors if error.resolution))
+    count = counted(len(stacks), "stack")
+    return ConfigurationError(
+        "; ".join(causes),
+        details=f"so no rule can look at {count}: {', '.join(stacks)}",
+        resolution="; ".join(ways),
+    )
+
+
+def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> Verdict:
+    """What can be said of files that ask for what no placement can give: where things may lie at all, and with whom.
+
+    Nothing is said of waivers, since most of the rules that they are for cannot be asked.
+    """
+    posture = Posture(loaded.city, catalogue, Placement({}, {}, ""), {})
+    verdict = judge(posture, day, tuple(rule for rule in RULES if rule.of_files))
+    return replace(verdict, notes=(), evidence=())
+
+
+def _unseen(failures: Mapping[str, Exception]) -> tuple[Judged, ...]:
+    return tuple(
+        Judged(RECORDED.name, RECORDED.title, "mandatory", RECORDED.veto, _finding(stack, error))
+        for stack, error in failures.items()
+    )
+
+
+def _finding(stack: str, error: Exception) -> Finding:
+    if isinstance(error, WecityError):
+        reason = f"{error.message} ({error.details})" if error.details else error.message
+        resolution = error.resolution
+    else:
+        reason, resolution = f"{type(error).__name__}: {error}", ""
+    return Finding(
+        subject=f"stack {stack}",
+        message=f"nothing can be said of what it would make: {reason}",
+        resolution=resolution or "mend the program that fails",
+        stack=stack,
+    )

@@ -1,0 +1,20 @@
+"""The process that works a verdict out: one session in, one verdict out, over the descriptor that it is given."""
+
+from __future__ import annotations
+
+import traceback
+
+from wecityctl.engine.wire import adopt
+
+
+def main(descriptor: int) -> None:
+    """Answer with the verdict, or with what went wrong as text."""
+    connection = adopt(descriptor)
+    from wecityctl.operations.policy_evaluation.evaluate import judge_session
+
+    session, day = connection.recv()
+    try:
+        connection.send(judge_session(session, day))
+    except Exception:
+        connection.send(traceback.format_exc())
+    connection.close()

@@ -1,0 +1,29 @@
+"""`refresh`: take over into the state what the clouds say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.options import RunOptions
+from wecityctl.operations.options import RefreshOptions
+from wecityctl.operations.stack_operation import begin
+
+if TYPE_CHECKING:
+    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.session import Session
+
+
+def refresh(session: Session, options: RefreshOptions, emit: Sink) -> RunResult:
+    """Read every object of the stacks from its cloud into the state; the clouds are not changed.
+
+    Raises `WecityError` for what stops the run before it begins.
+    """
+    chosen = session.only(options.only)
+    run_options = RunOptions(
+        "refresh", parallelism=options.parallelism, program=options.program, timeouts=options.timeouts
+    )
+    with begin(chosen, run_options, emit) as work:
+        work.open_clusters()
+        work.find_given_stacks(options.only)
+        work.require_a_cloud()
+        return work.run_stacks()

@@ -1,0 +1,175 @@
+"""The steps that operations on stacks share. Each operation's own module says which it takes, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
+from wecityctl.engine.backend import Backend, open_backend
+from wecityctl.engine.execute import Engine
+from wecityctl.engine.interrupts import require_time, time_limit
+from wecityctl.engine.options import RunOptions
+from wecityctl.engine.run import run
+from wecityctl.inputs import Clusters
+from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
+from wecityctl.operations.cloud_moves import moves_within, require_confirmed
+from wecityctl.operations.deployment_rights import duties, require_rights
+from wecityctl.operations.entry_urls import entry_urls
+from wecityctl.operations.interconnect import link_clouds
+from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
+from wecityctl.operations.policies import PolicyGate
+from wecityctl.operations.volume_changes import require_volumes_kept
+
+if TYPE_CHECKING:
+    from wecityctl.placement import Move
+    from wecityctl.session import Session
+
+_CLOUDS = "the city's clouds to answer"
+
+
+@dataclass(slots=True)
+class StackOperation:
+    """One operation under way on the stacks that `session.plan` has selected.
+
+    Whoever begins one takes its steps in turn; what must stop the operation is raised by the step that finds it.
+    """
+
+    session: Session
+    options: RunOptions
+    emit: Sink
+    engine: Engine
+    policies: PolicyGate
+    backend: Backend
+    clusters: Clusters = field(default_factory=Clusters)
+    moves: tuple[Move, ...] = ()
+
+    def find_moves(self) -> None:
+        """Find what would move between clouds. Raises `ConfigurationError` for an `up` that was not confirmed."""
+        self.moves = moves_within(self.session.placement.moves, self.session.plan)
+        if self.options.operation == "up":
+            require_confirmed(self.moves, self.session.city.name, confirmed=self.options.confirm_all)
+
+    def require_volumes_kept(self) -> None:
+        """Raise `InvalidCityError` for volumes that would have to shrink or to change their class."""
+        session = self.session
+        require_volumes_kept(session.plan, session.catalogue, session.positions, self.backend)
+
+    def open_clusters(self, *, start: bool = False) -> None:
+        """Reach the city's clouds; with `start`, start the embedded ones, after the policies' evaluation."""
+        city = self.session.city
+        if start and must_start(city):
+            self.policies.hold(self.emit)
+        self.clusters = open_clusters(city, self.session.catalogue, self.emit, start=start, backend=self.backend)
+        require_time()
+
+    def exclude_namespace_conflicts(self) -> None:
+        """Take clusters out on which somebody else has one of the city's namespaces: they have failed."""
+        self.clusters = without_namespace_conflicts(self.session.city, self.session.plan.placement, self.clusters)
+
+    def find_given_stacks(self, only: tuple[str, ...]) -> None:
+        """Find the stacks that this identity may not change: they are taken as they are. Raises
+        `AuthenticationError` where it may not change what was asked for."""
+        plan = self.session.plan
+        asked = plan.matching(only) if only else [stack.name for stack in plan.stacks]
+        self.options = replace(self.options, given=duties(plan, asked, self.options.operation, self.clusters).given)
+
+    def require_a_cloud(self) -> None:
+        """Raise what keeps the clouds from answering where none of them does."""
+        failed = told_of_their_clouds(self.clusters.failed)
+        clouds = self.session.city.clouds
+        if failed and not any(cloud.has_landing_zone or cloud.name not in failed for cloud in clouds):
+            raise next(iter(failed.values()))
+
+    def link_clouds(self) -> None:
+        """Make the ways between the city's embedded clouds, which are changes too."""
+        if sum(cloud.provider == "local" for cloud in self.session.city.clouds) > 1:
+            self.policies.hold(self.emit)
+        link_clouds(self.session.city, self.session.plan.crossings, self.clusters, self.emit)
+
+    def require_rights(self) -> None:
+        """Raise `AuthenticationError` where a deployer may not make all of the changes, before anything is done."""
+        if not self.options.given:
+            return
+        foreseen = run(
+            self.session,
+            replace(self.options, operation="preview"),
+            replace(self.clusters, stopped={}),
+            self.backend,
+            lambda event: None,
+            engine=self.engine,
+        )
+        require_rights(self.session.plan, foreseen, self.clusters.found, self.options.files)
+
+    def run_stacks(self) -> RunResult:
+        """Run the selected stacks, after the policies' evaluation; the result with what only this host knows."""
+        require_time()
+        result = run(
+            self.session,
+            self.options,
+            self.clusters,
+            self.backend,
+            self._emit_completed,
+            open_landed=open_landed,
+            before=lambda: self.policies.hold(self.emit),
+            engine=self.engine,
+        )
+        return self._completed(result)
+
+    def _emit_completed(self, event: Event) -> None:
+        # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
+        self.emit(RunFinished(self._completed(event.result)) if isinstance(event, RunFinished) else event)
+
+    def _completed(self, result: RunResult) -> RunResult:
+        keep = self.options.operation == "up"
+        return self.policies.in_result(
+            replace(
+                result,
+                notes=(*map(str, self.moves), *result.notes),
+                entry_urls=entry_urls(self.session, self.clusters.found, self.backend, keep=keep),
+            )
+        )
+
+
+@contextmanager
+def begin(
+    session: Session, options: RunOptions, emit: Sink, *, check_policies: bool = False, advice_shown: bool = False
+) -> Iterator[StackOperation]:
+    """An operation on the stacks that the session's plan has selected; nothing that it started outlives the block.
+
+    The policies are evaluated from here on, on the whole city and beside the other steps. Raises `TimedOutError` where
+    the block takes longer than the options' time.
+    """
+    options = replace(
+        options,
+        provider=session.city.kubernetes_provider,
+        files=str(session.path),
+        take_over=options.take_over or session.city.take_over,
+    )
+    whole = replace(session, plan=session.plan.whole)
+    with bounded(options.timeouts.run, emit) as bounded_emit, Engine(options.program) as engine:
+        policies = PolicyGate(whole, options.operation, advice_shown, options.keep_going)
+        try:
+            if check_policies:
+                policies.begin(engine)
+            yield StackOperation(session, options, bounded_emit, engine, policies, open_backend(session.city))
+        finally:
+            policies.close()
+
+
+@contextmanager
+def bounded(seconds: float, emit: Sink) -> Iterator[Sink]:
+    """The events of a block that takes no longer than `seconds` (0: no bound); outside the stacks, what was done last
+    is named."""
+    last = _CLOUDS
+
+    def note(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Progress):
+            last = _CLOUDS if event.done else f"{event.subject}: {event.phase} {event.detail}".rstrip()
+        emit(event)
+
+    with time_limit(seconds, lambda: f"it waited for {last}"):
+        yield note

@@ -1,0 +1,113 @@
+"""`status`: how a city's stacks, clouds and workloads are. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import WecityError
+from wecityctl.operations.city_status import (
+    Away,
+    BalancerStatus,
+    StackStatus,
+    WorkloadStatus,
+    balancer_statuses,
+    examine_clouds,
+    exit_code,
+    find_lacking,
+    stack_statuses,
+    workload_statuses,
+)
+
+if TYPE_CHECKING:
+    from wecityctl.graph import Recording
+    from wecityctl.inputs import Clusters
+    from wecityctl.model.events import Sink
+    from wecityctl.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class CityStatus:
+    """How a city is. `exit_code` is 0 when everything is as the last run left it."""
+
+    stacks: tuple[StackStatus, ...]
+    workloads: tuple[WorkloadStatus, ...]
+    balancers: tuple[BalancerStatus, ...]
+    away: Away
+    notes: tuple[str, ...]
+    exit_code: int
+
+
+def status(session: Session, emit: Sink) -> CityStatus:
+    """Look at the city's stacks, and at what its clouds have otherwise than the last run left it."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.backend import open_backend
+
+    backend = open_backend(session.city)
+    clusters = open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
+    read = workload_statuses(session.city.name, clusters.found)
+    answering = {name: item for name, item in clusters.found.items() if name not in read.failed}
+    examined = examine_clouds(session.plan, backend, answering, lambda: _registered(session))
+    failed = {**clusters.failed, **read.failed, **examined.failed}
+    away = _away(session, clusters, failed)
+    stacks = stack_statuses(session.plan, backend, away, examined.found, examined.kept)
+    reached = {name: item for name, item in answering.items() if name not in examined.failed}
+    lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
+    if lacking:
+        stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
+    return CityStatus(
+        stacks,
+        read.found,
+        balancer_statuses(clusters.landed),
+        away,
+        tuple(examined.notes),
+        _exit_code(session, stacks, read.found, failed),
+    )
+
+
+def _exit_code(
+    session: Session,
+    stacks: Sequence[StackStatus],
+    workloads: Sequence[WorkloadStatus],
+    failed: Mapping[str, WecityError],
+) -> int:
+    """Where no cloud answers, the code of that error."""
+    if failed and len(failed) == len(session.city.clouds):
+        return max(error.exit_code for error in failed.values())
+    return exit_code(stacks, workloads)
+
+
+def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recording]:
+    """What the stacks' programs register, of all that can be told or of those named. Loads the SDK."""
+    from wecityctl.operations.offline import record_what_can_be
+
+    return record_what_can_be(session, names)[0]
+
+
+def _registered(session: Session) -> Iterator[str]:
+    """The URNs that the city's stacks would register, as far as their programs tell."""
+    from wecityctl.engine.forecast import creations
+
+    for recording in _recorded(session):
+        yield from (change.urn for change in creations(recording))
+
+
+def _away(session: Session, clusters: Clusters, failed: Mapping[str, WecityError]) -> Away:
+    """The clouds that nobody could look at, and why."""
+    from wecityctl.clusters import local_name
+
+    stopped: dict[str, str] = {}
+    unreachable: dict[str, str] = {}
+    for cloud in session.city.clouds:
+        if cloud.name in failed or cloud.name in clusters.found:
+            continue
+        if cloud.name in clusters.stopped:
+            start = f"wecityctl local start --name {local_name(session.city, cloud)}"
+            stopped[cloud.name] = f"cloud {cloud.name} is stopped; `up` starts it, or {start}"
+        elif cloud.provider == "local":
+            stopped[cloud.name] = f"cloud {cloud.name} is not on this machine; `up` makes it"
+        else:
+            unreachable[cloud.name] = "its landing zone has not been made"
+    return Away.of(stopped, unreachable, failed)

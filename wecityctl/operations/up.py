@@ -1,0 +1,53 @@
+"""`up`: make the city what its files say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.options import RunOptions
+from wecityctl.operations.options import UpOptions
+from wecityctl.operations.stack_operation import begin
+
+if TYPE_CHECKING:
+    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.session import Session
+
+
+def up(session: Session, options: UpOptions, emit: Sink) -> RunResult:
+    """Bring up the city's stacks, or those that match `options.only` and what they need. Nobody is asked.
+
+    Problems of one stack or cloud are in the result. Raises `WecityError` for what stops the run before it begins:
+    `PolicyError` for violations, `ConfigurationError` for moves that nobody confirmed, `AuthenticationError` for
+    missing rights, `TimedOutError`.
+    """
+    chosen = session.only(options.only)
+    with begin(
+        chosen, _run_options(options), emit, check_policies=options.check_policies, advice_shown=options.advice_shown
+    ) as work:
+        work.find_moves()
+        work.require_volumes_kept()
+        work.open_clusters(start=options.start_clouds)
+        work.exclude_namespace_conflicts()
+        work.find_given_stacks(options.only)
+        work.require_a_cloud()
+        if options.start_clouds:
+            work.link_clouds()
+        work.require_rights()
+        return work.run_stacks()
+
+
+def _run_options(options: UpOptions) -> RunOptions:
+    return RunOptions(
+        "up",
+        parallelism=options.parallelism,
+        keep_going=options.keep_going,
+        fail_fast=options.fail_fast,
+        skip=options.skip,
+        new_clusters=options.new_clusters,
+        confirm_all=options.confirmed,
+        delete_data=options.delete_data,
+        take_over=options.take_over,
+        shown=options.removable,
+        program=options.program,
+        timeouts=options.timeouts,
+    )

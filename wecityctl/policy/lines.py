@@ -1,0 +1,46 @@
+"""Findings and waivers as sentences, each led by its place in the files. Pure text: no colour, no width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from wecityctl.policy.check import Judged, Verdict
+
+NOTE_WORDS = {
+    "expired": "no longer holds",
+    "soon": "ends soon",
+    "unused": "is not needed",
+    "unmatched": "matches no finding",
+    "long": "holds for long",
+    "wide": "is wide",
+    "refused": "is refused",
+    "unknown": "names no rule",
+}
+
+
+class SourceLocations(Protocol):
+    """Where documents and their fields stand in the files."""
+
+    def place(self, kind: str, name: str, /, *path: str | int) -> object | None: ...
+
+
+def finding_line(item: Judged, positions: SourceLocations) -> str:
+    """One finding as a sentence, led by its place in the files or its stack."""
+    place = place_of(item, positions)
+    waived = f" (waived: {item.waiver})" if item.waiver else ""
+    veto = " (veto)" if item.veto else ""
+    return f"{place + ': ' if place else ''}{item.rule}{veto}: {item.finding.subject}: {item.finding.message}{waived}"
+
+
+def note_lines(verdict: Verdict) -> Iterator[str]:
+    """What is to be said of the waivers, a line each."""
+    for note in verdict.notes:
+        yield f"waiver {note.waiver} {NOTE_WORDS[note.kind]}: {note.message}"
+
+
+def place_of(item: Judged, positions: SourceLocations) -> str:
+    """`file:line:column` where the files have the cause, otherwise the stack that would register it."""
+    finding = item.finding
+    place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
+    return str(place) if place is not None else finding.stack
