@@ -19,8 +19,8 @@ from wecityctl.kube.config import load_access
 from wecityctl.kube.resource import ResourceType
 from wecityctl.kube.transport import HttpPool
 from wecityctl.model.city import Cloud
-from wecityctl.parts import locate
 from wecityctl.session import open_session
+from wecityctl.toolchain import locate
 
 NAME = "pool"
 PODS_PER_NODE = 4

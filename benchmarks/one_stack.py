@@ -16,22 +16,22 @@ from typing import Any
 
 import pulumi
 
+from stacks.objects import KubernetesObject, type_token
 from tests.support.postgres_server import postgres_server
 from tests.support.s3_server import s3_server
-from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.environment import install_launcher
-from wecityctl.engine.execute import cli_path
-from wecityctl.engine.home import cli_environment, pulumi_home
-from wecityctl.engine.options import RunOptions
-from wecityctl.engine.run import run
-from wecityctl.engine.store_cli import CliStore
+from wecityctl.engine.process.engine import cli_path
+from wecityctl.engine.process.environment import install_launcher
+from wecityctl.engine.process.home import cli_environment, pulumi_home
+from wecityctl.engine.run.execution import run
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.engine.state.store_cli import CliStore
 from wecityctl.inputs import Cluster, Clusters, StackInputs
 from wecityctl.model.city import City, Cloud, State, Zone
 from wecityctl.model.naming import PROJECT
 from wecityctl.plan import make_plan
 from wecityctl.session import Session
 from wecityctl.spec.loaded import Positions
-from wecityctl.stacks.objects import KubernetesObject, type_token
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 SIZES = (300, 1200, 3000)

@@ -11,6 +11,7 @@ import random
 import time
 from dataclasses import dataclass
 
+from stacks.catalogue import load_catalogue
 from wecityctl.model.city import (
     App,
     Capability,
@@ -32,7 +33,6 @@ from wecityctl.model.city import (
     Zone,
 )
 from wecityctl.placement import Placement, place
-from wecityctl.stacks.catalogue import load_catalogue
 
 CLOUDS = 8
 APPS_PER_TENANT = 20

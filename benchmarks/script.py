@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from wecityctl.engine.recorder import SECRET
-from wecityctl.parts import locate
+from wecityctl.engine.sdk.recorder import SECRET
+from wecityctl.toolchain import locate
 
 _WAITS = {
     "Deployment": ("--for=condition=Available", "deployments"),

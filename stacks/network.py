@@ -11,8 +11,8 @@ from typing import Any
 
 import pulumi
 
+from stacks.objects import Manifest
 from wecityctl.model.naming import CITY_LABEL, TENANT_LABEL, ZONE_LABEL
-from wecityctl.stacks.objects import Manifest
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_PEER = {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pulumi
 
+from stacks.objects import Manifest
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
 from wecityctl.model.naming import SIMULATED_LABEL
-from wecityctl.stacks.objects import Manifest
 
 CONTENT_ANNOTATION = f"{naming.LABEL_PREFIX}/content"
 TEMPORARY = "/tmp"  # noqa: S108 - the mount path inside a container, an emptyDir of its own

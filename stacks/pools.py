@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stacks.objects import Manifest
 from wecityctl.model.city import App, Capability, Cloud, Component, PlacementRules, Pool
 from wecityctl.model.naming import POOL_LABEL
-from wecityctl.stacks.objects import Manifest
 
 _ARCHITECTURE = "kubernetes.io/arch"
 

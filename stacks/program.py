@@ -12,11 +12,11 @@ from typing import Any
 from wecityctl.inputs import StackInputs
 
 _LAYERS = {
-    "base": "wecityctl.stacks.base.kubernetes",
-    "platform": "wecityctl.stacks.platforms.platform",
-    "crossing": "wecityctl.stacks.tenants.crossing",
-    "tenant": "wecityctl.stacks.tenants.tenant",
-    "entry": "wecityctl.stacks.entry.entry",
+    "base": "stacks.base.kubernetes",
+    "platform": "stacks.platforms.platform",
+    "crossing": "stacks.tenants.crossing",
+    "tenant": "stacks.tenants.tenant",
+    "entry": "stacks.entry.entry",
 }
 
 

@@ -16,6 +16,13 @@ from typing import Any
 
 import pulumi
 
+from stacks import pods
+from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from stacks.passwords import sha256
+from stacks.platforms import tls
+from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.stateful import provisioning_labels
+from stacks.upstream import KnownEndpoint
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Binding as BindingType
 from wecityctl.model.catalogue import credential_key
@@ -23,13 +30,6 @@ from wecityctl.model.city import Use
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
-from wecityctl.stacks import pods
-from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from wecityctl.stacks.passwords import sha256
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.provisioner import Provisioner
-from wecityctl.stacks.platforms.stateful import provisioning_labels
-from wecityctl.stacks.upstream import KnownEndpoint
 
 USER = 999
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pulumi
 
+from stacks.objects import unknown
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import Capability
 from wecityctl.model.entries import EntryPoint
 from wecityctl.model.outputs import BaseOutputs, Endpoint, LandingOutputs, PlatformOutputs
-from wecityctl.stacks.objects import unknown
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ when any of these is stale.
 import argparse
 from pathlib import Path
 
+from stacks.catalogue import load_catalogue
 from tests.cli.help_texts import SNAPSHOTS, all_help, reference_page
 from tests.policy.city_cases import write_expected as write_findings
 from tests.policy.reference_page import rules_page
@@ -18,7 +19,6 @@ from tests.spec.reference_page import spec_page
 from tests.stacks.deployer_role import role_page
 from wecityctl.report.catalogue import catalogue_page
 from wecityctl.spec.jsonschema import schema_text
-from wecityctl.stacks.catalogue import load_catalogue
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 

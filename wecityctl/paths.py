@@ -25,10 +25,20 @@ def state_dir() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
+def source_dirs() -> tuple[Path, ...]:
+    """The packages whose code decides what a run does: this one, and the stacks' programs beside it."""
+    package = Path(__file__).resolve().parent
+    return package, package.parent / "stacks"
+
+
 def recipe_dir() -> Path:
-    """The recipes of base images and the sample app, a directory each: in the package, in a checkout by a symbolic
-    link. Those of capabilities lie in the capabilities' folders (`stacks.catalogue.image_recipes`)."""
-    return Path(__file__).resolve().parent / "images"
+    """The recipes of base images and the sample app, a directory each: in the package, in a checkout beside it.
+
+    Those of capabilities lie in the capabilities' folders (`stacks.catalogue.image_recipes`).
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "images"
+    return installed if installed.is_dir() else package.parent / "images"
 
 
 def recipe_names() -> tuple[str, ...]:

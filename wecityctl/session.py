@@ -83,8 +83,8 @@ def open_session(path: Path, standing: Standing | None = None, *, explain: bool 
 
     Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that clash.
     """
+    from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     loaded = load_city(path, catalogue)

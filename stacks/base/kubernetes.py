@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stacks.base.storage import storage_class
+from stacks.duties import cluster_role, cluster_roles
+from stacks.objects import Manifest, open_scope
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import City
@@ -18,9 +21,6 @@ from wecityctl.model.storage import landed_class
 from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.rules.role_bindings import manager_name
-from wecityctl.stacks.base.storage import storage_class
-from wecityctl.stacks.duties import cluster_role, cluster_roles
-from wecityctl.stacks.objects import Manifest, open_scope
 
 # Platforms win over tenants when nodes run short: an app without its database is of no use.
 PRIORITIES = {"platform": 100_000, "tenant": 10_000}

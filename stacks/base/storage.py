@@ -6,10 +6,10 @@ Parameters are those of the vendor's CSI driver, which every such cluster has.
 
 from __future__ import annotations
 
+from stacks.objects import Manifest, unknown
+from stacks.upstream import landing_outputs
 from wecityctl.inputs import StackInputs
 from wecityctl.model.storage import landed_class
-from wecityctl.stacks.objects import Manifest, unknown
-from wecityctl.stacks.upstream import landing_outputs
 
 
 def storage_class(inputs: StackInputs) -> Manifest | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from stacks.base.landing import LandingZone
 from wecityctl.errors import ConfigurationError
-from wecityctl.stacks.base.landing import LandingZone
 
 Identifiers = Mapping[str, pulumi.Input[str]]
 

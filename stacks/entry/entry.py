@@ -14,6 +14,12 @@ from typing import Any
 
 import pulumi
 
+from stacks import network, pods
+from stacks.entry.nginx import render_routes
+from stacks.objects import Manifest, Scope, open_scope, unknown
+from stacks.pem import certificates_of, key_of
+from stacks.platforms.application.gateway.program import APPS_AUTHORITY, routes_config_map, tls_secret
+from stacks.upstream import KnownEndpoint, entry_endpoint, landing_outputs
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.balancers import Balancer, balancer_of
@@ -30,12 +36,6 @@ from wecityctl.model.entries import (
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import EntryOutputs, RouteTarget, TenantOutputs, to_json
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
-from wecityctl.stacks import network, pods
-from wecityctl.stacks.entry.nginx import render_routes
-from wecityctl.stacks.objects import Manifest, Scope, open_scope, unknown
-from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.application.gateway.program import APPS_AUTHORITY, routes_config_map, tls_secret
-from wecityctl.stacks.upstream import KnownEndpoint, entry_endpoint, landing_outputs
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from stacks.platforms.application.gateway.program import APPS_AUTHORITY, ROUTES, TLS
 from wecityctl.model.outputs import RouteTarget
-from wecityctl.stacks.platforms.application.gateway.program import APPS_AUTHORITY, ROUTES, TLS
 
 # nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
 _NGINX_TEXT = 3500

@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pulumi
 
+from stacks import network, pods
+from stacks.objects import KubernetesObject, Manifest, Scope
+from stacks.pools import capability_affinity
+from stacks.provisioning import Binding, bind, provision
+from stacks.upstream import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType, Workload
@@ -15,11 +20,6 @@ from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
-from wecityctl.stacks import network, pods
-from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope
-from wecityctl.stacks.pools import capability_affinity
-from wecityctl.stacks.provisioning import Binding, bind, provision
-from wecityctl.stacks.upstream import KnownEndpoint
 
 
 @dataclass(frozen=True)

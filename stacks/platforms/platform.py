@@ -12,6 +12,9 @@ from typing import Any
 
 import pulumi
 
+from stacks import duties, network, pods, upstream
+from stacks.objects import Scope, open_scope
+from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import Capability
@@ -19,9 +22,6 @@ from wecityctl.model.entries import entry_points
 from wecityctl.model.naming import PLATFORM_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.model.requirements import in_order, requirements, uses_of
-from wecityctl.stacks import duties, network, pods, upstream
-from wecityctl.stacks.objects import Scope, open_scope
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 
 Program = Callable[[CapabilityScope, str, pulumi.ResourceOptions], CapabilityComponent]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pulumi
 
+from stacks.upstream import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.upstream import KnownEndpoint
 
 # What stands for a limit that the type of a partner's package does not have.
 UNBOUNDED = 2**62

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from stacks import network
+from stacks.objects import Manifest
 from wecityctl.model import naming
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
-from wecityctl.stacks import network
-from wecityctl.stacks.objects import Manifest
 
 if TYPE_CHECKING:
-    from wecityctl.stacks.platforms.component import CapabilityScope
+    from stacks.platforms.component import CapabilityScope
 
 
 def provisioning_labels(capability: str) -> dict[str, str]:

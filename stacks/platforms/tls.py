@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from stacks import pods
+from stacks.objects import Manifest, secret_value
+from stacks.pem import certificates_of, key_of
 from wecityctl.inputs import StackInputs
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
-from wecityctl.stacks import pods
-from wecityctl.stacks.objects import Manifest, secret_value
-from wecityctl.stacks.pem import certificates_of, key_of
 
 if TYPE_CHECKING:
-    from wecityctl.stacks.platforms.component import CapabilityScope
+    from stacks.platforms.component import CapabilityScope
 
 # Where servers find their certificate with its chain, its key and the authority's certificates.
 DIRECTORY = "/etc/tls"

@@ -15,6 +15,13 @@ from typing import Any
 
 import pulumi
 
+from stacks import network, pods, pools
+from stacks.base.kubernetes import priority_class
+from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from stacks.platforms import tls
+from stacks.provisioning import Binding, bind, provision
+from stacks.tenants.scaling import is_autoscaled, stated_replicas
+from stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
@@ -23,13 +30,6 @@ from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
-from wecityctl.stacks import network, pods, pools
-from wecityctl.stacks.base.kubernetes import priority_class
-from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.provisioning import Binding, bind, provision
-from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
-from wecityctl.stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
 
 
 class Application(pulumi.ComponentResource):

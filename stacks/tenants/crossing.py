@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from stacks import network
+from stacks.objects import Scope, open_scope
+from stacks.provisioning import provision
+from stacks.upstream import endpoint
 from wecityctl.crossings import UseCrossing
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import CrossingOutputs, to_json
 from wecityctl.model.requirements import Consumer
-from wecityctl.stacks import network
-from wecityctl.stacks.objects import Scope, open_scope
-from wecityctl.stacks.provisioning import provision
-from wecityctl.stacks.upstream import endpoint
 
 # Not the prefix of an app on the same cloud: an app that moves must not lose what its new place has made.
 PREFIX = "crossing"

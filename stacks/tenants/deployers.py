@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from stacks.duties import RBAC, cluster_role, may_read
+from stacks.objects import Manifest
 from wecityctl.model.city import City, Tenant
 from wecityctl.policy.admission import DEPLOY, GUARDED_GROUP, TENANT_RESOURCE, tenant_resource
 from wecityctl.policy.rules.role_bindings import DEPLOYER_ROLE
-from wecityctl.stacks.duties import RBAC, cluster_role, may_read
-from wecityctl.stacks.objects import Manifest
 
 # What an app consists of in its namespace, by API group.
 WRITTEN: Mapping[str, list[str]] = {

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stacks import duties, network, pods
+from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
+from stacks.tenants import deployers
+from stacks.tenants.app import Application
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import TenantOutputs, to_json
 from wecityctl.model.shares import share_quota
-from wecityctl.stacks import duties, network, pods
-from wecityctl.stacks.objects import KubernetesObject, Manifest, Scope, open_scope
-from wecityctl.stacks.tenants import deployers
-from wecityctl.stacks.tenants.app import Application
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from stacks.base.kubernetes import manager
+from stacks.duties import bindings, cluster_roles
+from stacks.tenants.deployers import clusterwide, namespaced
+from stacks.tenants.tenant import administration
 from tests.policy.object_cases import OWN_IMAGES, cases, namespace, strict_city
 from tests.policy.test_admission_cluster import as_list
 from tests.support.admission import of_city, operator
@@ -15,10 +19,6 @@ from tests.support.control_plane import ControlPlane
 from wecityctl.model.city import Quota, Tenant
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.rules import RULES
-from wecityctl.stacks.base.kubernetes import manager
-from wecityctl.stacks.duties import bindings, cluster_roles
-from wecityctl.stacks.tenants.deployers import clusterwide, namespaced
-from wecityctl.stacks.tenants.tenant import administration
 
 RBAC = "rbac.authorization.k8s.io"
 CITY = strict_city("roles")

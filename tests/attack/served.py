@@ -20,18 +20,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stacks.catalogue import load_catalogue
+from stacks.pem import certificates_of, key_of
+from stacks.platforms import tls
+from stacks.platforms.application.cache.program import probe_password, sha256
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
-from wecityctl.engine.certificates import renewed
+from wecityctl.engine.secrets.certificates import renewed
 from wecityctl.graph import Recording
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Dedicated, Platform, Use
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 from wecityctl.plan import Plan, make_plan
-from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.cache.program import probe_password, sha256
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"

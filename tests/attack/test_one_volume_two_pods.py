@@ -20,16 +20,16 @@ from pathlib import Path
 
 import pytest
 
+from stacks.platforms.application.cache.program import DATA as CACHE_DATA
+from stacks.platforms.application.cache.program import probe_password, sha256
+from stacks.platforms.application.postgresql.program import BINARIES
+from stacks.platforms.application.postgresql.program import DATA as POSTGRESQL_DATA
 from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, Attacked, Served, attacked, wait_until
 from tests.images.rootfs import RootFilesystem, free_port, needs_root
 from tests.support.processes import below
 from wecityctl.local.proctable import Identity
 from wecityctl.model.city import Use
-from wecityctl.stacks.platforms.application.cache.program import DATA as CACHE_DATA
-from wecityctl.stacks.platforms.application.cache.program import probe_password, sha256
-from wecityctl.stacks.platforms.application.postgresql.program import BINARIES
-from wecityctl.stacks.platforms.application.postgresql.program import DATA as POSTGRESQL_DATA
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(200)]
 

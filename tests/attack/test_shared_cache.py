@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from stacks.platforms.application.cache.access import CHANNELS, CONNECTION, TLS_OPTIONS, permissions
+from stacks.platforms.application.cache.guard import PRESSURE
+from stacks.platforms.application.cache.program import probe_password
 from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, PASSWORD, Served, attacked, cache_server, wait_until
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Dedicated, Use
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.platforms.application.cache.access import CHANNELS, CONNECTION, TLS_OPTIONS, permissions
-from wecityctl.stacks.platforms.application.cache.guard import PRESSURE
-from wecityctl.stacks.platforms.application.cache.program import probe_password
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sixty_thousand import write
+from stacks.catalogue import load_catalogue
 from wecityctl.clusters import local_name, open_clusters
 from wecityctl.local import cloud as embedded
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, Progress
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
 
 pytestmark = pytest.mark.cluster
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sixty_thousand import EXAMPLE, NAME, files, write
+from stacks.catalogue import load_catalogue
 from wecityctl.capacity.figures import declared_pools
 from wecityctl.model.capacity import total
 from wecityctl.model.city import City
 from wecityctl.model.shares import demand_of
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
 
 DOMAINS = {"digital-government", "city-governance", "city-decision-making", "industry-internet"}
 PETABYTE = 10**15

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.outputs import Endpoint
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 
 
 class Refusing(CapabilityComponent):

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from stacks.catalogue import load_catalogue
 from tests.cli.program import wecityctl
 from tests.support.control_plane import ControlPlane, control_plane
 from wecityctl.model.city import City, Cloud
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
 
 pytestmark = pytest.mark.cluster
 

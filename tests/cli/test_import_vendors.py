@@ -12,13 +12,13 @@ from subprocess import CompletedProcess
 import pytest
 import yaml
 
+from stacks.catalogue import load_catalogue
 from tests.cli.program import ROOT, wecityctl
 from tests.landing.support import _token
 from wecityctl.model.discovery import Kind, discovery_of
 from wecityctl.model.vendors import vendors
-from wecityctl.parts.catalogue import VENDOR_VERSIONS
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
+from wecityctl.toolchain.catalogue import VENDOR_VERSIONS
 
 pytestmark = pytest.mark.program
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block, Step, matches, steps_of
 from tests.support.cache import make_cache
-from wecityctl.engine.crypto import SIGNATURE
+from wecityctl.engine.secrets.crypto import SIGNATURE
 
 SECONDS = 400
 STATE = ".local/state/wecityctl"

@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.support.control_plane import ControlPlane
 from wecityctl.drift.kinds import ALL
 from wecityctl.drift.undeclared import Place, Stranger, find, place, remove
-from wecityctl.engine.undeclared import unseen_notes
+from wecityctl.engine.cluster.undeclared import unseen_notes
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import NotFound

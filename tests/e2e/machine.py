@@ -24,7 +24,7 @@ from typing import Any
 from tests.support import forks
 from tests.support.cache import make_cache
 from wecityctl import paths
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 PROGRAM = Path(sys.executable).with_name("wecityctl")
 MARK = "WECITY_E2E"

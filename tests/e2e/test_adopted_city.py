@@ -26,9 +26,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.e2e.files import CityFiles, app, document, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine, objects_in_state
 from tests.support.some import some
-from wecityctl.engine.kernel_locks import KernelLocks
-from wecityctl.engine.run_locks import RunLocks
-from wecityctl.engine.store_file import FileStore
+from wecityctl.engine.locks.kernel_locks import KernelLocks
+from wecityctl.engine.locks.run_locks import RunLocks
+from wecityctl.engine.state.store_file import FileStore
 from wecityctl.model.naming import SIMULATED_LABEL
 
 pytestmark = pytest.mark.cluster

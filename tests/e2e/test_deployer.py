@@ -19,7 +19,7 @@ from tests.e2e.files import CityFiles, app, hamlet
 from tests.e2e.machine import Cluster, Machine, machine, objects_in_state
 from tests.support.s3_server import S3Server, s3_server
 from wecityctl.model.naming import SIMULATED_LABEL
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 pytestmark = pytest.mark.cluster
 

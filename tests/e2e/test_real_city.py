@@ -28,15 +28,15 @@ from typing import Any
 
 import pytest
 
+from stacks.catalogue import load_catalogue
+from stacks.pem import certificates_of, key_of
 from tests.attack.ports import of_run
 from tests.e2e.files import CityFiles, app, example
 from tests.e2e.machine import Cluster, Done, Machine, eventually
 from tests.stacks import cities
 from tests.support.real_node import require_real_node
-from wecityctl.engine.certificates import renewed
+from wecityctl.engine.secrets.certificates import renewed
 from wecityctl.plan import make_plan
-from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.pem import certificates_of, key_of
 
 pytestmark = pytest.mark.node
 

@@ -17,7 +17,7 @@ import yaml
 from benchmarks.memory import run_and_measure
 from tests.e2e.files import CityFiles, example
 from tests.e2e.machine import PROGRAM, Cluster, Done, Machine, eventually, objects_in_state
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 pytestmark = pytest.mark.cluster
 

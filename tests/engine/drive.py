@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.options import RunOptions
-from wecityctl.engine.run import run
-from wecityctl.engine.store_file import FileStore
+from stacks.catalogue import load_catalogue
+from wecityctl.engine.run.execution import run
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.engine.state.store_file import FileStore
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Quota, State, Tenant, Use, Zone
 from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.plan import Plan, make_plan
 from wecityctl.session import Session
 from wecityctl.spec.loaded import Positions
-from wecityctl.stacks.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()
 

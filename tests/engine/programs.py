@@ -8,13 +8,13 @@ from typing import Any
 
 import pulumi
 
+from stacks import pods
+from stacks.objects import KubernetesObject, Scope, type_token
+from stacks.tenants.app import autoscaler
+from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import BaseOutputs, TenantOutputs
-from wecityctl.stacks import pods
-from wecityctl.stacks.objects import KubernetesObject, Scope, type_token
-from wecityctl.stacks.tenants.app import autoscaler
-from wecityctl.stacks.tenants.scaling import is_autoscaled, stated_replicas
 
 
 class Part(pulumi.ComponentResource):

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from tests.engine.drive import go, make_city, plan_of
-from tests.engine.test_run import outcomes
+from tests.engine.run.test_execution import outcomes
 from tests.support.control_plane import ControlPlane
 from tests.support.processes import below, command, left_of
 from tests.support.some import some
-from wecityctl.engine.backend import open_backend
-from wecityctl.engine.interrupts import time_limit
-from wecityctl.engine.options import Timeouts
+from wecityctl.engine.run.interrupts import time_limit
+from wecityctl.engine.run.options import Timeouts
+from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
@@ -107,8 +107,8 @@ def test_changed_files_change_just_what_they_say(home: Path, name: str, main_clu
 
 
 def test_secret_values_never_show(home: Path, name: str, main_cluster: Cluster) -> None:
-    from wecityctl.engine.secret_store import SecretStore
-    from wecityctl.engine.secret_write import set_secret
+    from wecityctl.engine.secrets.secret_store import SecretStore
+    from wecityctl.engine.secrets.secret_write import set_secret
 
     city = make_city(name, ("health",))
     events: list[Event] = []

@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from tests.engine.drive import CATALOGUE, go, make_city
-from tests.engine.test_run import outcomes
+from tests.engine.run.test_execution import outcomes
 from tests.support.control_plane import ControlPlane, free_ports, make_kubeconfig
 from tests.support.pki import Authority
 from wecityctl.clusters import open_clusters
-from wecityctl.engine.backend import Backend
-from wecityctl.engine.state import StackState
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.checkpoint import StackState
 from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.kube.errors import Unreachable

@@ -19,18 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
-from tests.stacks.cities import app, city
-from wecityctl.engine.certificates import renewed
-from wecityctl.model.city import App, Route
-from wecityctl.model.entries import AUTHORITY_KEY
-from wecityctl.model.outputs import RouteTarget
-from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key, app_service_names
-from wecityctl.plan import make_plan
-from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.entry.nginx import render_routes
-from wecityctl.stacks.pem import certificates_of, key_of
-from wecityctl.stacks.platforms.application.gateway.program import (
+from stacks.catalogue import load_catalogue
+from stacks.entry.nginx import render_routes
+from stacks.pem import certificates_of, key_of
+from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     CONFIGURATION,
     LOAD,
@@ -38,6 +30,14 @@ from wecityctl.stacks.platforms.application.gateway.program import (
     NOT_THE_CALLERS,
     RUN,
 )
+from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.stacks.cities import app, city
+from wecityctl.engine.secrets.certificates import renewed
+from wecityctl.model.city import App, Route
+from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key, app_service_names
+from wecityctl.plan import make_plan
 
 pytestmark = [pytest.mark.build, needs_root]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from stacks.catalogue import registered
 from wecityctl import oci
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci import lock as locks
 from wecityctl.oci.recipe import LOCK_FILE, RecipeError, load_catalogue, load_recipe, with_bases
-from wecityctl.parts.catalogue import Catalogue as Parts
-from wecityctl.stacks.catalogue import registered
+from wecityctl.toolchain.catalogue import Catalogue as Parts
 
 GOOD = """\
 name: web

@@ -17,7 +17,7 @@ import pytest
 
 from tests.journal.journals import Journal
 from tests.journal.record import RECORDED
-from wecityctl.engine.integrity import flaw
+from wecityctl.engine.state.integrity import flaw
 from wecityctl.journal.replay import JournalError, Kind, Rebuilt, Replayer, replay
 
 JOURNALS = 2000
@@ -32,7 +32,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Iterable[Line
         pytest.skip("the engine's replayer is Go, and there is no go here")
     place = tmp_path_factory.mktemp("replayer")
     root = Path(__file__).parents[2]
-    shutil.copytree(root / "toolchain" / "pulumi", place, dirs_exist_ok=True)
+    shutil.copytree(root / "wecityctl" / "toolchain" / "modules" / "pulumi", place, dirs_exist_ok=True)
     shutil.copy(Path(__file__).with_name("replayer.go"), place / "main.go")
     # The flags of the engine's own build, so that what it has compiled is not compiled again.
     build = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", "-s -w", "-o", "replayer", "."]

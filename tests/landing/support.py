@@ -15,7 +15,12 @@ from typing import Any
 import pulumi
 import yaml
 
-from wecityctl.engine.recorder import Answers, record
+from stacks.catalogue import load_catalogue
+from stacks.clouds.alicloud import AlicloudSettings
+from stacks.clouds.huaweicloud import HuaweiCloudSettings
+from stacks.clouds.openstack import OpenStackSettings
+from stacks.clouds.tencentcloud import TencentCloudSettings
+from wecityctl.engine.sdk.recorder import Answers, record
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
@@ -23,11 +28,6 @@ from wecityctl.model.city import City, Cloud, Compliance, Flow, Network, Pool, P
 from wecityctl.model.outputs import LandingOutputs
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
-from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.clouds.alicloud import AlicloudSettings
-from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
-from wecityctl.stacks.clouds.openstack import OpenStackSettings
-from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
 
 _OUTPUTS = ("region", "network", "subnets", "cluster", "bucket", "key", "balancers", "addresses", "public_zones")
 EXPECTED = Path(__file__).parent / "expected"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stacks.clouds.huaweicloud import HuaweiCloudSettings
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
@@ -16,7 +17,6 @@ from tests.support.some import some
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Zone
-from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
 
 SETTINGS = HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops")
 OUTSIDE = {"huaweicloud:Vpc/eip:Eip", "huaweicloud:Nat/gateway:Gateway", "huaweicloud:Nat/snatRule:SnatRule"}
@@ -195,7 +195,7 @@ def test_what_the_vendor_demands_is_asked_for(changes: dict[str, Any], told: str
 
 def test_a_missing_sdk_is_told_with_the_way_to_bring_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pulumi_huaweicloud", None)
-    monkeypatch.delitem(sys.modules, "wecityctl.stacks.clouds.huaweicloud.landing", raising=False)
+    monkeypatch.delitem(sys.modules, "stacks.clouds.huaweicloud.landing", raising=False)
     with pytest.raises(ConfigurationError) as caught:
-        import_module("wecityctl.stacks.clouds.huaweicloud.landing")
+        import_module("stacks.clouds.huaweicloud.landing")
     assert caught.value.resolution == "pip install 'wecityctl[huaweicloud]'"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stacks.base import landing
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET, VENDORS
 from wecityctl.errors import ConfigurationError
@@ -27,7 +28,6 @@ from wecityctl.model.city import (
     Zone,
 )
 from wecityctl.policy.landing import is_public_endpoint, public_parts
-from wecityctl.stacks.base import landing
 
 SDKS = {
     "alicloud": "pulumi_alicloud",
@@ -248,10 +248,10 @@ def test_a_missing_sdk_says_how_to_bring_it(provider: str, monkeypatch: pytest.M
     package = SDKS[provider]
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, f"wecityctl.stacks.clouds.{provider}.landing", raising=False)
+    monkeypatch.delitem(sys.modules, f"stacks.clouds.{provider}.landing", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigurationError) as caught:
-        import_module(f"wecityctl.stacks.clouds.{provider}.landing")
+        import_module(f"stacks.clouds.{provider}.landing")
     assert caught.value.resolution == f"pip install 'wecityctl[{provider}]'"
 
 

@@ -38,7 +38,7 @@ spec:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program's modules as links, and one vendor more."""
     place = tmp_path_factory.mktemp("program")
-    parts = ("wecityctl", "wecityctl/stacks", "wecityctl/stacks/clouds")
+    parts = ("wecityctl", "stacks", "stacks/clouds")
     for part in parts:
         (place / part).mkdir()
         for item in (ROOT / part).iterdir():

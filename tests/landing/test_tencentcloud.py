@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from stacks.clouds.tencentcloud import TencentCloudSettings
 from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Network, PublicApi, Zone
-from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
 
 OUTSIDE = {
     "tencentcloud:Eip/instance:Instance",
@@ -239,7 +239,7 @@ def test_what_the_vendor_demands_is_asked_for(changes: dict[str, Any], told: str
 
 def test_a_missing_sdk_is_told_with_the_way_to_bring_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tencentcloud_iac_pulumi", None)
-    monkeypatch.delitem(sys.modules, "wecityctl.stacks.clouds.tencentcloud.landing", raising=False)
+    monkeypatch.delitem(sys.modules, "stacks.clouds.tencentcloud.landing", raising=False)
     with pytest.raises(ConfigurationError) as caught:
-        import_module("wecityctl.stacks.clouds.tencentcloud.landing")
+        import_module("stacks.clouds.tencentcloud.landing")
     assert caught.value.resolution == "pip install 'wecityctl[tencentcloud]'"

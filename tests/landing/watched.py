@@ -9,7 +9,7 @@ from typing import Any
 from pulumi.runtime import mocks
 
 from tests.landing import support
-from wecityctl.engine.recorder import Answers
+from wecityctl.engine.sdk.recorder import Answers
 from wecityctl.graph import Recording
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City

@@ -20,7 +20,7 @@ import pytest
 
 from tests.local.conftest import clean
 from tests.support.some import some
-from wecityctl import parts
+from wecityctl import toolchain
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.local import cloud, ports, store
 from wecityctl.local.api import Api, ApiError
@@ -128,7 +128,7 @@ def test_start_returns_a_cloud_that_answers(shared: RunningCloud) -> None:
 
 
 def test_kubectl_understands_the_kubeconfig(shared: RunningCloud) -> None:
-    command = [parts.locate("kubectl"), "--kubeconfig", shared.kubeconfig_path, "get", "nodes", "-o", "name"]
+    command = [toolchain.locate("kubectl"), "--kubeconfig", shared.kubeconfig_path, "get", "nodes", "-o", "name"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["node/arm-0", "node/general-0", "node/general-1", "node/gpu-0"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import app, city
 from wecityctl.image_references import image_references
 from wecityctl.model.city import Images
-from wecityctl.stacks.catalogue import load_catalogue
 
 DIGEST = f"sha256:{64 * 'a'}"
 

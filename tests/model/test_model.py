@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import app, application, city, full_city
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
@@ -18,7 +19,6 @@ from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.shares import share_quota
 from wecityctl.placement import place
 from wecityctl.plan import Plan, make_plan
-from wecityctl.stacks.catalogue import load_catalogue
 
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 names = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)

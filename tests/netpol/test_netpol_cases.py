@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stacks import network
+from stacks.tenants.tenant import zone_flows
 from tests.netpol import interpreter, objects, reference, traffic
 from tests.netpol.interpreter import Packet
 from tests.netpol.world import world
 from tests.stacks.cities import city
 from wecityctl.local.netpol.render import render
 from wecityctl.model.city import Flow
-from wecityctl.stacks import network
-from wecityctl.stacks.tenants.tenant import zone_flows
 
 CASES = sorted(Path(__file__).with_name("cases").glob("*.yaml"))
 

@@ -10,12 +10,12 @@ import pytest
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city
 from tests.objects.conftest import SERVERS, Place
-from wecityctl.engine.backend import open_backend
-from wecityctl.engine.layout import LOCKS
-from wecityctl.engine.lock import LockedError
-from wecityctl.engine.locks import unlock
-from wecityctl.engine.secret_store import SecretStore
-from wecityctl.engine.store_objects import ObjectStore
+from wecityctl.engine.locks.abandoned import unlock
+from wecityctl.engine.locks.engine_lock import LockedError
+from wecityctl.engine.secrets.secret_store import SecretStore
+from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.layout import LOCKS
+from wecityctl.engine.state.store_objects import ObjectStore
 from wecityctl.errors import AuthenticationError, ExitCode
 from wecityctl.objects import open_objects
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.engine.drive import files_of, make_city
 from tests.objects.conftest import Place
-from wecityctl.engine.backend import open_backend
-from wecityctl.engine.lock import LockedError
-from wecityctl.engine.state_move import move
+from wecityctl.engine.locks.engine_lock import LockedError
+from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.move import move
 from wecityctl.errors import ConfigurationError
 from wecityctl.objects import open_objects
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 pytestmark = pytest.mark.engine
 STACK = "two.base.main"

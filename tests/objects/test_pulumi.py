@@ -13,7 +13,7 @@ import pytest
 from tests.objects.conftest import Place
 from tests.support.control_plane import binary
 from wecityctl.objects import Objects
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 pytestmark = [pytest.mark.engine, pytest.mark.build]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.engine.execute import Engine
-from wecityctl.engine.options import DEFAULT_PROGRAM
+from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.run.options import DEFAULT_PROGRAM
 from wecityctl.errors import PolicyError
 from wecityctl.model.events import Diagnostic, Event, RunResult
 from wecityctl.operations.policies import PolicyGate

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import children, command, left_of
-from wecityctl.engine.execute import Engine
-from wecityctl.engine.options import DEFAULT_PROGRAM
+from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.run.options import DEFAULT_PROGRAM
 from wecityctl.errors import WecityError
 from wecityctl.listeners.guard import lacking
 from wecityctl.local.proctable import Identity
@@ -96,7 +96,7 @@ def test_a_process_that_nobody_waits_for_ends_with_its_engine(session: Session) 
 
 def _processes() -> list[Identity]:
     """What judges, and all that is above it: the guard of its connections, where there can be one, and the zygote."""
-    found = [_only_child(os.getpid(), "wecityctl.engine.zygote")]
+    found = [_only_child(os.getpid(), "wecityctl.engine.process.zygote")]
     for _ in range(1 if lacking() else 2):
         found.append(_only_child(found[-1].pid))
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wecityctl.engine.state import StackState, parse_state
+from wecityctl.engine.state.checkpoint import StackState, parse_state
 from wecityctl.errors import InvalidCityError
 from wecityctl.operations.volume_changes import require_volumes_kept
 from wecityctl.session import open_session

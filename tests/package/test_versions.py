@@ -6,9 +6,9 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from wecityctl.engine.home import SDK_VERSION
-from wecityctl.parts.catalogue import KUBERNETES_PLUGIN_VERSION
+from wecityctl.engine.process.home import SDK_VERSION
 from wecityctl.provider.schema import VERSION
+from wecityctl.toolchain.catalogue import KUBERNETES_PLUGIN_VERSION
 
 ROOT = Path(__file__).parents[2]
 

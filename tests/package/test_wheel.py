@@ -59,17 +59,17 @@ def run(installed: Path, *arguments: str, home: Path) -> subprocess.CompletedPro
 def test_the_wheel_has_everything_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
-        "wecityctl/stacks/program.py",
-        "wecityctl/stacks/platforms/application/postgresql/program.py",
+        "stacks/program.py",
+        "stacks/platforms/application/postgresql/program.py",
         "wecityctl/images/sample-app/image.yaml",
-        "wecityctl/stacks/platforms/application/gateway/image/lock.json",
-        "wecityctl/toolchain/lock.json",
-        "wecityctl/toolchain/pulumi/go.sum",
+        "stacks/platforms/application/gateway/image/lock.json",
+        "wecityctl/toolchain/modules/lock.json",
+        "wecityctl/toolchain/modules/pulumi/go.sum",
         "wecityctl/local/netpol/__main__.py",
     ):
         assert wanted in names
     assert len(names) == len(set(names))
-    assert [name for name in names if "__pycache__" in name or name.startswith(("tests/", "stacks/"))] == []
+    assert [name for name in names if "__pycache__" in name or name.startswith("tests/")] == []
 
 
 def test_a_wheel_built_without_an_sdist_is_the_same(wheel: Path, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_the_sdist_holds_what_the_wheel_is_built_from_and_nothing_else(wheel: Pa
     names = {"/".join(member.name.split("/")[1:]) for member in members}
     tops = {name.partition("/")[0] for name in names}
     metadata = {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
-    assert tops == metadata | {"wecityctl", "stacks", "images", "toolchain"}
+    assert tops == metadata | {"wecityctl", "stacks", "images"}
     assert [name for name in names if name.endswith("README.md") or "test" in name] == ["README.md"]
     assert all(member.isreg() for member in members)
-    assert not any(name.startswith(("wecityctl/stacks", "wecityctl/images", "wecityctl/toolchain")) for name in names)
+    assert not any(name.startswith("wecityctl/images") for name in names)
 
 
 def test_an_editable_installation_is_the_checkout_alone(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_an_editable_installation_is_the_checkout_alone(tmp_path: Path) -> None:
 
 
 def test_the_installed_program_is_the_wheels_own(installed: Path, tmp_path: Path) -> None:
-    code = "import wecityctl, wecityctl.stacks; print(wecityctl.__file__); print(wecityctl.stacks.__file__)"
+    code = "import wecityctl, stacks; print(wecityctl.__file__); print(stacks.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True

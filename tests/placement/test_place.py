@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.placement import made_city
+from stacks.catalogue import load_catalogue
 from tests.placement.cities import CATALOGUE
 from tests.stacks.cities import app, application, city
 from tests.support.some import some
@@ -43,7 +44,6 @@ from wecityctl.placement.problem import build_problem
 from wecityctl.placement.standing import Standing, standing_of, standing_placement
 from wecityctl.placement.supply import watched_groups
 from wecityctl.plan import make_plan
-from wecityctl.stacks.catalogue import load_catalogue
 
 ROOM = Pool("general", "amd64", 4, "8", "64Gi", "1Ti")
 WEB = Component("web", "registry.example/app:1", resources=Resources("1", "1Gi"))

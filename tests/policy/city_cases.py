@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from stacks.catalogue import load_catalogue
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.image_references import image_references
 from wecityctl.model.catalogue import Catalogue
@@ -31,7 +32,6 @@ from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import rule
 from wecityctl.session import Session
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
 
 DIRECTORY = Path(__file__).with_name("cases")
 TODAY = date(2026, 11, 21)

@@ -17,13 +17,13 @@ from typing import Any
 
 import yaml
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import IMAGES, city
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings, Quota, Tenant
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
 from wecityctl.policy.model import Manifest, Posture
-from wecityctl.stacks.catalogue import load_catalogue
 
 DIRECTORY = Path(__file__).with_name("objects")
 NAMESPACE = "parks-extranet"

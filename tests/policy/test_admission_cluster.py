@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from stacks.base.kubernetes import manager
+from stacks.duties import bindings, cluster_roles
+from stacks.tenants.deployers import clusterwide, namespaced
 from tests.model.test_disclosure import FILES, TOKENS
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city
 from tests.support.admission import of_city, operator
@@ -23,9 +26,6 @@ from wecityctl.model.disclosure import AUTHORIZATION, CONNECTION, QUERY, SETTING
 from wecityctl.policy.admission import held_by
 from wecityctl.policy.plain_secrets_admission import readable
 from wecityctl.policy.rules import RULES, rule
-from wecityctl.stacks.base.kubernetes import manager
-from wecityctl.stacks.duties import bindings, cluster_roles
-from wecityctl.stacks.tenants.deployers import clusterwide, namespaced
 
 pytestmark = pytest.mark.cluster
 

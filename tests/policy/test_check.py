@@ -8,13 +8,13 @@ from datetime import date
 
 import pytest
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import IMAGES, app, city
 from wecityctl.errors import ExitCode
 from wecityctl.model.city import Compliance, Waiver
 from wecityctl.placement import Placement
 from wecityctl.policy.check import Verdict, judge
 from wecityctl.policy.model import Finding, Posture, Rule
-from wecityctl.stacks.catalogue import load_catalogue
 
 DAY = date(2026, 11, 21)
 

@@ -215,8 +215,8 @@ class _Reader:
 
 def api_version() -> str:
     """The version of the API's modules that belongs to the Kubernetes we build: `v0.36.3`."""
-    module = (Path(__file__).parents[2] / "toolchain/kubernetes/go.mod").read_text(encoding="utf-8")
+    module = (Path(__file__).parents[2] / "wecityctl/toolchain/modules/kubernetes/go.mod").read_text(encoding="utf-8")
     found = re.search(r"k8s\.io/kubernetes v1\.(\S+)", module)
     if found is None:
-        raise ValueError("toolchain/kubernetes/go.mod names no Kubernetes")
+        raise ValueError("wecityctl/toolchain/modules/kubernetes/go.mod names no Kubernetes")
     return f"v0.{found[1]}"

@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import pytest
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import full_city
 from wecityctl.plan import Plan, make_plan
 from wecityctl.report import graph
 from wecityctl.report.graph_svg import to_svg
 from wecityctl.session import open_session
-from wecityctl.stacks.catalogue import load_catalogue
 
 SVG = "{http://www.w3.org/2000/svg}"
 Point = tuple[float, float]

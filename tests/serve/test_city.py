@@ -9,7 +9,7 @@ import pytest
 from tests.engine.drive import go, make_city
 from tests.serve.conftest import Server
 from wecityctl.cli.history import _row
-from wecityctl.engine.backend import open_backend
+from wecityctl.engine.state.backend import open_backend
 
 pytestmark = [pytest.mark.engine]
 

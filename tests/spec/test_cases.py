@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from stacks.catalogue import load_catalogue
 from tests.spec.cases import INVALID, VALID, expected_file, invalid_cases, problems_of, valid_cases
 from tests.spec.catalogue import CATALOGUE
 from wecityctl.spec import load_city
-from wecityctl.stacks.catalogue import load_catalogue
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wecityctl.engine.recorder import record
+from stacks.catalogue import load_catalogue
+from wecityctl.engine.sdk.recorder import record
 from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.city import (
@@ -26,7 +27,6 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.plan import Plan, make_plan
-from wecityctl.stacks.catalogue import load_catalogue
 
 IMAGES = {
     name: f"registry.example/{name}:1"

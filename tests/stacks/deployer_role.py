@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import yaml
 
+from stacks.tenants.deployers import clusterwide, namespaced
 from tests.stacks.cities import app, city
-from wecityctl.stacks.tenants.deployers import clusterwide, namespaced
 
 HEAD = """\
 # The rights of a tenant's deployers, as the stacks make them: here of the tenant `library` of the city `donghu`, which

@@ -26,8 +26,8 @@ TYPE = CapabilityType(
 PROGRAM = '''"""Its objects: a Deployment whose pods wait for their database."""
 
 from wecityctl.model.outputs import Endpoint
-from wecityctl.stacks import pods
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks import pods
+from stacks.platforms.component import CapabilityComponent, CapabilityScope
 
 
 class {program}(CapabilityComponent):

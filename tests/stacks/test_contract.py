@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stacks.catalogue import Registered, registered
+from stacks.platforms.provisioner import Provisioner
 from tests.stacks.cities import app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
@@ -16,8 +18,6 @@ from wecityctl.graph import RecordedResource
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
 from wecityctl.model.city import Capability, City, Platform, Use
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.catalogue import Registered, registered
-from wecityctl.stacks.platforms.provisioner import Provisioner
 
 ROOT = Path(__file__).parent.parent.parent
 REGISTRY = registered()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stacks.catalogue import load_catalogue
 from tests.stacks.cities import app, city, objects, one, record_city
 from tests.support.some import some
 from wecityctl.crossings import STATIC_PORTS, find_crossings
@@ -18,7 +19,6 @@ from wecityctl.model.city import Capability, City, Cloud, Crossing, Flow, LocalS
 from wecityctl.model.outputs import CrossingOutputs, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import make_plan
-from wecityctl.stacks.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()
 TO_DATABASE = Flow("internet", "ex", (5432, 6379), "data-bureau", "berth records")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from stacks.tenants.deployers import WRITTEN, clusterwide, namespaced
 from tests.stacks.cities import app, city, record_city
 from wecityctl.graph import RecordedResource
 from wecityctl.model.city import Autoscale, City, Component, Use
 from wecityctl.policy.secret_ways import ways
-from wecityctl.stacks.tenants.deployers import WRITTEN, clusterwide, namespaced
 
 WHO = "ci@health.example"
 # What the tenant's stack makes beside its apps: it bounds the deployer, or lies in a capability's namespace.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stacks.pools import affinity, capability_affinity
 from tests.capacity.objects import cloud, pool
 from tests.stacks import cities
 from wecityctl.model.city import (
@@ -20,7 +21,6 @@ from wecityctl.model.city import (
     Resources,
 )
 from wecityctl.model.naming import POOL_LABEL
-from wecityctl.stacks.pools import affinity, capability_affinity
 
 ARCH = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
 

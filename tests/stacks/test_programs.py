@@ -10,9 +10,12 @@ from decimal import Decimal
 
 import pytest
 
+from stacks.catalogue import load_catalogue
+from stacks.clouds.openstack import OpenStackSettings
+from stacks.entry.nginx import render_routes
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
-from wecityctl.engine.recorder import record
+from wecityctl.engine.sdk.recorder import record
 from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import (
     Cloud,
@@ -31,9 +34,6 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
 from wecityctl.policy.landing import keeps_volumes_encrypted
-from wecityctl.stacks.catalogue import load_catalogue
-from wecityctl.stacks.clouds.openstack import OpenStackSettings
-from wecityctl.stacks.entry.nginx import render_routes
 
 LANDED = LandingOutputs("main", "alicloud", "", "", "net-1", {}, "c-1", key="key-1")
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from stacks import catalogue as registry
+from stacks.catalogue import load_catalogue, registered
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
-from wecityctl.engine.broken import still_served
+from wecityctl.engine.run.broken import still_served
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Capability, City, Cloud, Platform, Use
@@ -24,8 +26,6 @@ from wecityctl.plan import make_plan
 from wecityctl.policy.data import lodgings, store_users
 from wecityctl.policy.model import Posture
 from wecityctl.policy.rules import overcommitted_capability, unused_capability
-from wecityctl.stacks import catalogue as registry
-from wecityctl.stacks.catalogue import load_catalogue, registered
 
 POSTGRESQL = Capability("application", "postgresql", "postgresql")
 BOARD = Capability("application", "board", "board", replicas=2)

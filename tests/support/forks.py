@@ -29,7 +29,7 @@ from tests.support.processes import ENDING_WITH_PARENT
 
 _LIBRARIES = ("ortools.sat.python.cp_model", "pulumi_kubernetes", "rich.console")
 # Other people's programs and programs of images; what reads the environment when it is imported.
-_NOT_OURS = ("wecityctl.images", "wecityctl.toolchain")
+_NOT_OURS = ("wecityctl.toolchain.modules",)
 _READS_THE_ENVIRONMENT = "typer.rich_utils"
 
 

@@ -21,7 +21,7 @@ from tests.node.archive import write_archive
 from tests.support.real_node import require_real_node
 from wecityctl.local import cloud
 from wecityctl.local.spec import CloudSpec, ImageRef, LocalEvent, RunningCloud
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 PROBE = "wecity.test/probe:1"
 

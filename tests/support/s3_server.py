@@ -23,7 +23,7 @@ import pytest
 from tests.support.control_plane import free_ports
 from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl import filelock, paths
-from wecityctl.parts.gobuild import GO_PLACES
+from wecityctl.toolchain.gobuild import GO_PLACES
 
 _MODULE = Path(__file__).with_name("versitygw")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.validate.generator import Generator
-from wecityctl.engine.home import SDK_VERSION
-from wecityctl.engine.recorder import record
-from wecityctl.engine.render import manifest_of
+from wecityctl.engine.process.home import SDK_VERSION
+from wecityctl.engine.sdk.recorder import record
+from wecityctl.engine.sdk.render import manifest_of
 from wecityctl.errors import ConfigurationError
 from wecityctl.graph import SECRET
 from wecityctl.inputs import Cluster

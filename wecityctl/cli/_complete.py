@@ -48,9 +48,9 @@ def _stack_parts(city: City) -> list[str]:
 
 
 def _complete(context: typer.Context, incomplete: str, names: Callable[[City], Iterable[str]]) -> list[str]:
+    from stacks.catalogue import load_catalogue
     from wecityctl.errors import WecityError
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     try:
         city = load_city(_path(context), load_catalogue()).city

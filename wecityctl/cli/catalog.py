@@ -20,8 +20,8 @@ app = typer.Typer(
 
 def complete_type(incomplete: str) -> list[str]:
     """The names of capability types; none where a partner's package cannot be loaded."""
+    from stacks.catalogue import load_catalogue
     from wecityctl.errors import WecityError
-    from wecityctl.stacks.catalogue import load_catalogue
 
     try:
         names = load_catalogue()
@@ -33,8 +33,8 @@ def complete_type(incomplete: str) -> list[str]:
 @app.command("list", epilog=EPILOG.format("wecityctl catalog list", "wecityctl catalog list -o json"))
 def list_types(output: OutputOption = Output.TEXT) -> None:
     """List the capability types with their platform and what they use."""
+    from stacks.catalogue import load_catalogue
     from wecityctl.report.catalogue import type_json, type_lines
-    from wecityctl.stacks.catalogue import load_catalogue
 
     kinds = load_catalogue().values()
     if output is Output.JSON:
@@ -55,8 +55,8 @@ def show(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show one capability type: ports, pods by size, what it uses and what its users receive."""
+    from stacks.catalogue import load_catalogue
     from wecityctl.report.catalogue import type_json, type_text
-    from wecityctl.stacks.catalogue import load_catalogue
 
     kinds = load_catalogue()
     if name not in kinds:

@@ -37,12 +37,12 @@ def clouds(
     """
     from dataclasses import replace
 
+    from stacks.catalogue import load_catalogue
     from wecityctl.capacity import read_capacity
     from wecityctl.clusters import open_clusters
     from wecityctl.report import clouds as report
     from wecityctl.report.tables import print_table
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     # Not a session: what is placed where need not be possible for the clouds to be looked at.

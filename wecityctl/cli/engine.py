@@ -1,6 +1,6 @@
 """`wecityctl engine`: install the engine's parts, show them, and bundle them for a closed network.
 
-Thin over `wecityctl.parts`: results on stdout, progress on stderr, errors left to the command line's one handler.
+Thin over `wecityctl.toolchain`: results on stdout, progress on stderr, errors left to the command line's one handler.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from wecityctl import parts
+from wecityctl import toolchain
 from wecityctl.cli._common import EPILOG, note
-from wecityctl.parts import PartEvent, PartState, PartStatus, Phase, Settings
+from wecityctl.toolchain import PartEvent, PartState, PartStatus, Phase, Settings
 
 FORMAT_VERSION = "1.0"
 QUIET_SECONDS = 10.0
@@ -71,12 +71,12 @@ def install(
         settings = dataclasses.replace(settings, bundle=bundle)
     if offline:
         settings = dataclasses.replace(settings, offline=True)
-    names = tuple(part) if part else parts.default_parts(settings)
-    parts.check_bundle(settings)
-    parts.ensure(names, ProgressLines(), settings, hashed=True)
+    names = tuple(part) if part else toolchain.default_parts(settings)
+    toolchain.check_bundle(settings)
+    toolchain.ensure(names, ProgressLines(), settings, hashed=True)
     if not part:
         _official_plugin(settings)
-    _show([each for each in parts.status(settings, hashed=False) if each.part in names], output)
+    _show([each for each in toolchain.status(settings, hashed=False) if each.part in names], output)
 
 
 @app.command(epilog=EPILOG.format("wecityctl engine status", "wecityctl engine status -o json"))
@@ -85,7 +85,7 @@ def status(
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, not digests.")] = False,
 ) -> None:
     """Show every part: its version, where it was taken from, and whether it is whole."""
-    _show(parts.status(hashed=not quick), output)
+    _show(toolchain.status(hashed=not quick), output)
 
 
 @app.command(epilog=EPILOG.format("wecityctl engine bundle parts.tar.gz"))
@@ -95,12 +95,12 @@ def bundle(
 ) -> None:
     """Write the installed parts to a bundle for machines without a network."""
     settings = Settings.from_environment()
-    names = parts.write_bundle(destination, tuple(part) if part else None, settings)
+    names = toolchain.write_bundle(destination, tuple(part) if part else None, settings)
     typer.echo(f"{destination}: {', '.join(names)}")
 
 
 def _official_plugin(settings: Settings) -> None:
-    plugin, reasons = parts.obtain_official_kubernetes_plugin(settings=settings)
+    plugin, reasons = toolchain.obtain_official_kubernetes_plugin(settings=settings)
     if plugin is not None:
         note(f"official Kubernetes plug-in {plugin.version}: {plugin.path}")
     else:

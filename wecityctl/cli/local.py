@@ -218,14 +218,14 @@ def _can_be_real() -> bool:
 
 def _provide(spec: CloudSpec) -> None:
     """Have the programs and images the cloud needs, with progress where something is missing."""
-    from wecityctl import parts
+    from wecityctl import toolchain
     from wecityctl.cli.engine import ProgressLines
     from wecityctl.clusters import embedded
 
     kind = embedded.SIMULATED_NODE_PARTS if spec.simulated else embedded.REAL_NODE_PARTS
     wanted = embedded.CONTROL_PLANE_PARTS + kind
-    if any(each.part in wanted and each.state != "ok" for each in parts.status(hashed=False)):
-        parts.ensure(wanted, ProgressLines())
+    if any(each.part in wanted and each.state != "ok" for each in toolchain.status(hashed=False)):
+        toolchain.ensure(wanted, ProgressLines())
     if not spec.simulated:
         from wecityctl import oci
 

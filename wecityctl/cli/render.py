@@ -30,7 +30,7 @@ def render(
     ] = None,
 ) -> None:
     """Write the manifests of the city's stacks to stdout or a directory. Secrets are redacted; no cloud is asked."""
-    from wecityctl.engine.render import join
+    from wecityctl.engine.sdk.render import join
     from wecityctl.operations.offline import render_city
     from wecityctl.session import open_session
 

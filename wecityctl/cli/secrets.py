@@ -51,8 +51,8 @@ def set_(
     ] = None,
 ) -> None:
     """Keep a value, read from stdin or a file and never from the command line. The next `up` hands it to the apps."""
-    from wecityctl.engine.backend import open_backend
-    from wecityctl.engine.secret_write import set_secret
+    from wecityctl.engine.secrets.secret_write import set_secret
+    from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)
     key = _key(session, name)
@@ -67,8 +67,8 @@ def set_(
 @app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """List the names in the store and those that apps name and nobody has set; values are never shown."""
-    from wecityctl.engine.backend import open_backend
-    from wecityctl.engine.secret_store import SecretStore, needed
+    from wecityctl.engine.secrets.secret_store import SecretStore, needed
+    from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)
     kept = SecretStore(open_backend(session.city)).names()
@@ -92,8 +92,8 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 )
 def remove(path: CityPath = HERE, *, name: Name) -> None:
     """Forget a value that somebody has set."""
-    from wecityctl.engine.backend import open_backend
-    from wecityctl.engine.secret_write import remove_secret
+    from wecityctl.engine.secrets.secret_write import remove_secret
+    from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)
     remove_secret(open_backend(session.city), _key(session, name))

@@ -20,8 +20,8 @@ from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
-    from wecityctl.engine.backend import Backend
-    from wecityctl.engine.state_care import Health
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.engine.state.care import Health
 
 app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend, move, serve.")
 
@@ -46,7 +46,7 @@ _DEFAULT_NAME = "{}-state-{:%Y%m%dT%H%M%SZ}.tar.gz"
 @app.command("list", epilog=EPILOG.format("wecityctl state list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show each stack's state and whether it is sound; ends with 4 where one is not."""
-    from wecityctl.engine.state_care import health, states_of
+    from wecityctl.engine.state.care import health, states_of
 
     backend = _backend(path)
     states = states_of(backend)
@@ -79,7 +79,7 @@ def export(
     """Write a stack's state as `pulumi stack export` does, its secrets encrypted."""
     import json
 
-    from wecityctl.engine.state_care import exported
+    from wecityctl.engine.state.care import exported
     from wecityctl.paths import write_private
 
     backend = _backend(path)
@@ -109,7 +109,7 @@ def import_(
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
-    from wecityctl.engine.state_care import health, imported, replace, seen, states_of
+    from wecityctl.engine.state.care import health, imported, replace, seen, states_of
 
     backend = _backend(path)
     states = states_of(backend)
@@ -137,7 +137,7 @@ def backup(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
-    from wecityctl.engine.state_care import back_up, states_of
+    from wecityctl.engine.state.care import back_up, states_of
 
     backend = _backend(path)
     target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
@@ -168,8 +168,8 @@ def restore(
     yes: Yes = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
-    from wecityctl.engine.state_care import health, read_backup, seen, states_of
-    from wecityctl.engine.state_care import restore as put_back
+    from wecityctl.engine.state.care import health, read_backup, seen, states_of
+    from wecityctl.engine.state.care import restore as put_back
 
     backend = _backend(path)
     states = states_of(backend)
@@ -204,7 +204,7 @@ def repair(
 
     What is there is put aside and never overwritten. A run that was cut off needs no repair: the next `up` goes on.
     """
-    from wecityctl.engine.state_care import mending
+    from wecityctl.engine.state.care import mending
 
     backend = _backend(path)
     found = [item for name in _chosen(backend.list_stacks(), stack) if (item := mending(backend, name)) is not None]
@@ -242,8 +242,8 @@ def move(
     Afterwards name the place in the city's file, in spec.state.backend; whoever has files without it is refused. What
     was moved is kept at the old place, out of sight. Cut off, the same command goes on; moving back works as well.
     """
-    from wecityctl.engine.state_move import move as carry_out
-    from wecityctl.engine.state_move import planned
+    from wecityctl.engine.state.move import move as carry_out
+    from wecityctl.engine.state.move import planned
 
     backend = _backend(path, moving=True)
     if undo:
@@ -269,7 +269,7 @@ def move(
 
 
 def _take_back(backend: Backend, to: str, *, yes: bool, dry_run: bool, output: Output) -> None:
-    from wecityctl.engine.state_move import undo
+    from wecityctl.engine.state.move import undo
 
     if dry_run:
         raise ConfigurationError("--undo and --dry-run do not go together", resolution="give one of them")
@@ -292,7 +292,7 @@ app.add_typer(token, name="token")
 
 
 def _backend(path: Path, *, moving: bool = False) -> Backend:
-    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.state.backend import open_backend
     from wecityctl.session import open_session
 
     return open_backend(open_session(path).city, moving=moving)

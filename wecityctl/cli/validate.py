@@ -23,12 +23,12 @@ def validate(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     Exits with 0 when they are valid and with 2 when they are not; problems are listed on stderr, or with -o json on
     stdout.
     """
+    from stacks.catalogue import load_catalogue
     from wecityctl.cli._problems import problem_as_json
     from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.plan import make_plan
     from wecityctl.session import located
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     try:

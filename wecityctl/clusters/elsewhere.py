@@ -12,7 +12,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.city import City, Cloud
 
 if TYPE_CHECKING:
-    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.state.backend import Backend
     from wecityctl.kube.config import Access
     from wecityctl.kube.identify import Identity
     from wecityctl.model.outputs import LandingOutputs
@@ -50,8 +50,8 @@ class LandingZones:
 
     def kubeconfig(self, cloud: Cloud) -> str | None:
         """What the state has for `cloud`; `None` before its landing zone is up."""
-        from wecityctl.engine.backend import open_backend
-        from wecityctl.engine.landing import kept_outputs
+        from wecityctl.engine.run.landing_outputs import kept_outputs
+        from wecityctl.engine.state.backend import open_backend
 
         with self._lock:
             self._backend = self._backend or open_backend(self._city)
@@ -67,7 +67,7 @@ def open_elsewhere(cloud: Cloud, zones: LandingZones, seconds: float) -> Cluster
     from wecityctl.kube.config import load_access
     from wecityctl.kube.identify import identify
     from wecityctl.kube.trust import VARIABLE, require_trusted
-    from wecityctl.parts.settings import is_set
+    from wecityctl.toolchain.settings import is_set
 
     if cloud.has_landing_zone:
         kubeconfig = zones.kubeconfig(cloud)

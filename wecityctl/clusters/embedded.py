@@ -117,10 +117,10 @@ def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:
 
 def _ensure_parts(real: bool, sink: Sink) -> None:
     """The control plane's programs, and for a real node its own."""
-    from wecityctl import parts
+    from wecityctl import toolchain
 
     wanted = CONTROL_PLANE_PARTS + (REAL_NODE_PARTS if real else SIMULATED_NODE_PARTS)
-    parts.ensure(wanted, lambda event: sink(part_progress(event)))
+    toolchain.ensure(wanted, lambda event: sink(part_progress(event)))
 
 
 def _ensure_images(city: City, catalogue: Catalogue, sink: Sink) -> tuple[ImageRef, ...]:

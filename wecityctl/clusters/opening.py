@@ -23,7 +23,7 @@ from wecityctl.model.city import City, Cloud
 from wecityctl.model.events import Event, Sink
 
 if TYPE_CHECKING:
-    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.state.backend import Backend
 
 _GRACE = 2.0
 

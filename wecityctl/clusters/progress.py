@@ -9,7 +9,7 @@ from wecityctl.model.events import Diagnostic, Event, Progress
 if TYPE_CHECKING:
     from wecityctl.local.spec import LocalEvent
     from wecityctl.oci import ImageEvent
-    from wecityctl.parts import PartEvent
+    from wecityctl.toolchain import PartEvent
 
 
 def part_progress(event: PartEvent) -> Progress:

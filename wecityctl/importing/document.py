@@ -115,8 +115,8 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 def _check(imported: Imported, text: str) -> None:
     """Load the document with a city that has just its zones: whatever would be refused later is refused now."""
+    from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     zones = [{"name": zone, "kind": "internet"} for zone in imported.cloud.zones]
     city = {

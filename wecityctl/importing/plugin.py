@@ -21,7 +21,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.listeners import guarded
 from wecityctl.listeners.callers import OwnCallers
 from wecityctl.model.naming import PROJECT
-from wecityctl.parts.plugin import first_line
+from wecityctl.toolchain.plugin import first_line
 
 START_SECONDS = 30.0
 CALL_SECONDS = 120.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def lacks(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
     """What keeps the plug-in from reading here – SDK, plug-in, credentials –, each with how to bring it."""
-    from wecityctl.engine import vendors as needs
+    from wecityctl.engine.process import vendors as needs
 
     return needs.lacks(Cloud(name, vendor.provider, ()))
 
@@ -56,8 +56,8 @@ def compare_offers(cloud: Cloud) -> Comparison:
 
 
 def _program(provider: str) -> Path:
-    from wecityctl.engine.vendors import sdk_version
-    from wecityctl.parts import find_vendor_plugin
+    from wecityctl.engine.process.vendors import sdk_version
+    from wecityctl.toolchain import find_vendor_plugin
 
     found, _ = find_vendor_plugin(provider, sdk_version(vendors()[provider]))
     assert found is not None, "lacks() was not asked"

@@ -43,10 +43,10 @@ class Cloud:
 
     def versions(self) -> dict[str, str]:
         """The versions of the programs this cloud runs, by part."""
-        from wecityctl import parts
+        from wecityctl import toolchain
 
         wanted = {"kubernetes", "etcd"} | ({"kwok"} if self.driver is None else set())
-        found = {each.part: each.version for each in parts.status(hashed=False) if each.part in wanted}
+        found = {each.part: each.version for each in toolchain.status(hashed=False) if each.part in wanted}
         return {**found, **(self.driver.versions(self.context) if self.driver else {})}
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from wecityctl.local.driver import Context, Network
 from wecityctl.local.pki import FRONT_PROXY_CA, KeyPair
 from wecityctl.local.service import Probe, Service
-from wecityctl.parts import locate
 from wecityctl.paths import write_private
+from wecityctl.toolchain import locate
 
 APISERVER, CONTROLLERS, SCHEDULER, ETCD = "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"
 LOOPBACK = "127.0.0.1"

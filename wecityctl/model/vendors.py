@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wecityctl.model.city import City, Cloud
 
 # The package whose folders are the vendors. It is imported by name: the model is below the stacks.
-PACKAGE = "wecityctl.stacks.clouds"
+PACKAGE = "stacks.clouds"
 
 Architecture = Literal["amd64", "arm64", "loong64"]
 

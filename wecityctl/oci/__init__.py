@@ -10,15 +10,15 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
+from stacks.catalogue import image_recipes
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase, Report
 from wecityctl.oci.identity import Catalogue, Source, rehost
 from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError
-from wecityctl.parts.settings import is_set
 from wecityctl.paths import cache_dir, recipe_dir
-from wecityctl.stacks.catalogue import image_recipes
+from wecityctl.toolchain.settings import is_set
 
 __all__ = [
     "BuiltImage",

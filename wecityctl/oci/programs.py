@@ -7,11 +7,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from wecityctl import parts
+from wecityctl import toolchain
 from wecityctl.oci.recipe import GO_SOURCES, Go, Part
 from wecityctl.oci.tree import ImageBuildError
-from wecityctl.parts.gobuild import GO_PLACES
-from wecityctl.parts.onpath import find
+from wecityctl.toolchain.gobuild import GO_PLACES
+from wecityctl.toolchain.onpath import find
 
 GO_SECONDS = 1800
 
@@ -58,11 +58,11 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
 
 def part(wanted: Part, architecture: str) -> Path:
     """The program of one of wecityctl's parts, made available first; it is this machine's architecture's."""
-    settings = parts.Settings.from_environment()
+    settings = toolchain.Settings.from_environment()
     if settings.platform.arch != architecture:
         raise ImageBuildError(
             f"{wanted.binary} is here for {settings.platform.arch} alone",
             resolution=f"build the image on a machine of {architecture}",
         )
-    parts.ensure([wanted.name], settings=settings)
-    return parts.locate(wanted.binary, settings)
+    toolchain.ensure([wanted.name], settings=settings)
+    return toolchain.locate(wanted.binary, settings)

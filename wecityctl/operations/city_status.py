@@ -21,9 +21,9 @@ from wecityctl.model.waivers import holds
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
-    from wecityctl.engine.backend import Backend
-    from wecityctl.engine.lost import Registered
-    from wecityctl.engine.state import StackState as EngineState
+    from wecityctl.engine.cluster.lost import Registered
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.engine.state.checkpoint import StackState as EngineState
     from wecityctl.graph import Recording
     from wecityctl.kube.client import KubeClient
     from wecityctl.model.outputs import LandingOutputs
@@ -133,7 +133,7 @@ def stack_statuses(
     `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
     the clouds that are `away` were not looked at.
     """
-    from wecityctl.engine import activity
+    from wecityctl.engine.run import activity
 
     taken_down = activity.taken_down(activity.read(backend))
     planned = {stack.name: stack for stack in plan.stacks}
@@ -156,7 +156,7 @@ def _stack_status(
     kept: tuple[KeptObject, ...],
     taken_down: float,
 ) -> StackStatus:
-    from wecityctl.engine.secret_store import needed
+    from wecityctl.engine.secrets.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
     layer = stack.layer if stack else StackName.parse(name).layer
@@ -334,11 +334,11 @@ def examine_clouds(
     `registered` tells the URNs that the stacks would register; it is asked only where a cluster has objects of a
     Pulumi provider's that no state has.
     """
-    from wecityctl.engine.examination import examine
-    from wecityctl.engine.lost import with_their_stacks
-    from wecityctl.engine.retained import find, namespaces_of
-    from wecityctl.engine.takedown import kept_objects, kept_of
-    from wecityctl.engine.undeclared import look, unseen_notes
+    from wecityctl.engine.cluster.examination import examine
+    from wecityctl.engine.cluster.lost import with_their_stacks
+    from wecityctl.engine.cluster.undeclared import look, unseen_notes
+    from wecityctl.engine.removal.retained import find, namespaces_of
+    from wecityctl.engine.removal.takedown import kept_objects, kept_of
 
     states = {name: state for name in backend.list_stacks() if (state := backend.read_state(name)) is not None}
     deployments = {name: state.deployment for name, state in states.items()}
@@ -386,7 +386,7 @@ def find_lacking(
 
     `record` runs the programs of stacks offline. A cluster that does not answer is passed over: that is told already.
     """
-    from wecityctl.engine.unmade import find_unmade
+    from wecityctl.engine.run.unmade import find_unmade
 
     undone = [item for item in stacks if item.state in ("failed", "incomplete") and item.cloud in clusters]
     if not undone:

@@ -15,7 +15,7 @@ from wecityctl.placement import Placement
 from wecityctl.placement.standing import Standing, standing_of, standing_placement
 
 if TYPE_CHECKING:
-    from wecityctl.engine.state import StackState
+    from wecityctl.engine.state.checkpoint import StackState
 
 _APP = "wecity:tenant:App"
 
@@ -27,7 +27,7 @@ def current_placement(city: City) -> Placement | None:
     """
     if len(city.clouds) < 2:
         return None
-    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(city)
     found: list[Standing] = []

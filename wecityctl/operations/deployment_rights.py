@@ -165,7 +165,7 @@ def _subject(plan: Plan, foreseen: RunResult) -> str:
 
 def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
     """The rights that this identity lacks for changes of Kubernetes objects. Raises the client's errors."""
-    from wecityctl.engine.live import ask
+    from wecityctl.engine.cluster.query import ask
 
     async def look(client: KubeClient) -> list[Right]:
         wanted: dict[Right, None] = {}
@@ -183,7 +183,7 @@ def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
 
 def allowed(cluster: Cluster, rights: Sequence[Right]) -> list[bool]:
     """Whether this identity has each of the rights; all of them where the cluster does not say."""
-    from wecityctl.engine.live import ask
+    from wecityctl.engine.cluster.query import ask
 
     async def look(client: KubeClient) -> list[bool]:
         return list(await asyncio.gather(*(_is_allowed(client, right) for right in rights)))

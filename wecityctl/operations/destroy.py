@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.options import RunOptions
+from wecityctl.engine.run.options import RunOptions
 from wecityctl.operations.options import DestroyOptions
 from wecityctl.operations.stack_operation import begin
 
@@ -29,13 +29,13 @@ def destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
 def preview_destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
     """Show what `destroy` would remove and keep, from the states; nothing is started, locked or changed."""
     from wecityctl.clusters import open_clusters
-    from wecityctl.engine import destroy_preview
-    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.removal import preview
+    from wecityctl.engine.state.backend import open_backend
 
     chosen = session.needing(options.only)
     backend = open_backend(session.city)
     clusters = open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
-    return destroy_preview.preview_destroy(chosen.plan, clusters, backend, emit, delete_data=options.delete_data)
+    return preview.preview_destroy(chosen.plan, clusters, backend, emit, delete_data=options.delete_data)
 
 
 def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Findin
 
 
 def _landing_zone(cloud: Cloud, ask: Callable[[Cloud], Comparison]) -> Iterator[Finding]:
-    from wecityctl.engine.vendors import lacks
+    from wecityctl.engine.process.vendors import lacks
 
     name = f"landing zone {cloud.name}"
     lacking = lacks(cloud)
@@ -106,10 +106,10 @@ def _room() -> Iterator[Finding]:
 
 
 def _parts() -> Iterator[Finding]:
-    from wecityctl import parts
+    from wecityctl import toolchain
 
-    for item in parts.status(hashed=False):
-        if item.state is parts.PartState.OK:
+    for item in toolchain.status(hashed=False):
+        if item.state is toolchain.PartState.OK:
             source = item.source.value if item.source else "?"
             yield Finding(f"part {item.part}", "ok", f"{item.version} ({source}): {item.path}")
         else:
@@ -119,9 +119,9 @@ def _parts() -> Iterator[Finding]:
 
 
 def _provider() -> Finding:
-    from wecityctl import parts
+    from wecityctl import toolchain
 
-    official = parts.find_official_kubernetes_plugin()
+    official = toolchain.find_official_kubernetes_plugin()
     if official is not None:
         return Finding("kubernetes provider", "ok", f"official {official.version}: {official.path}")
     return Finding("kubernetes provider", "ok", "built-in; the official plug-in is not on this machine")

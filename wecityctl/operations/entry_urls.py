@@ -13,7 +13,7 @@ from wecityctl.paths import state_dir, write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.state.backend import Backend
     from wecityctl.inputs import Cluster
     from wecityctl.session import Session
 

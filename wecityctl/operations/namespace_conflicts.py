@@ -67,7 +67,7 @@ def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
 
 def _taken(city: City, cluster: Cluster, names: frozenset[str]) -> Mapping[str, str]:
     """Those of the names that are there and not the city's, with the city whose they are (`""`: none's)."""
-    from wecityctl.engine.live import ask
+    from wecityctl.engine.cluster.query import ask
     from wecityctl.kube.errors import Forbidden
     from wecityctl.kube.resource import meta
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from wecityctl.engine.events_in import is_shown
-from wecityctl.engine.forecast import creations
-from wecityctl.engine.home import SDK_VERSION
-from wecityctl.engine.outcome import describe
-from wecityctl.engine.recorder import record
-from wecityctl.engine.render import render
-from wecityctl.engine.side_by_side import record_each
+from wecityctl.engine.process.event_log import is_shown
+from wecityctl.engine.process.home import SDK_VERSION
+from wecityctl.engine.run.forecast import creations
+from wecityctl.engine.run.outcome import describe
+from wecityctl.engine.sdk.parallel import record_each
+from wecityctl.engine.sdk.recorder import record
+from wecityctl.engine.sdk.render import render
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster, StackInputs

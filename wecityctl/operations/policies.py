@@ -16,7 +16,7 @@ from wecityctl.policy.unseen import RECORDED
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
-    from wecityctl.engine.execute import Engine
+    from wecityctl.engine.process.engine import Engine
     from wecityctl.operations.policy_evaluation import Pending
     from wecityctl.policy.check import Judged, Verdict
 

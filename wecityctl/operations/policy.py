@@ -36,9 +36,9 @@ def check_policies(session: Session) -> tuple[Verdict, ConfigurationError | None
 
 def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
     """What can be said of a city that cannot be placed, and where in the files things stand."""
+    from stacks.catalogue import load_catalogue
     from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
     from wecityctl.spec import load_city
-    from wecityctl.stacks.catalogue import load_catalogue
 
     catalogue = load_catalogue()
     loaded = load_city(path, catalogue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.options import RunOptions
+from wecityctl.engine.run.options import RunOptions
 from wecityctl.model.events import Event, RunFinished
 from wecityctl.operations.options import PreviewOptions
 from wecityctl.operations.stack_operation import begin
@@ -33,7 +33,7 @@ def preview(session: Session, options: PreviewOptions, emit: Sink) -> RunResult:
 
 def preview_offline(session: Session, options: PreviewOptions, emit: Sink) -> RunResult:
     """Show what a first `up` would create. No cloud, credential or state is asked."""
-    from wecityctl.engine.execute import Engine
+    from wecityctl.engine.process.engine import Engine
     from wecityctl.operations.offline import preview_from_files
     from wecityctl.operations.policies import PolicyGate
     from wecityctl.operations.stack_operation import bounded

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
-from wecityctl.engine.backend import Backend, open_backend
-from wecityctl.engine.execute import Engine
-from wecityctl.engine.interrupts import require_time, time_limit
-from wecityctl.engine.options import RunOptions
-from wecityctl.engine.run import run
+from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.run.execution import run
+from wecityctl.engine.run.interrupts import require_time, time_limit
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.inputs import Clusters
 from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed

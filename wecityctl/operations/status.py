@@ -43,7 +43,7 @@ class CityStatus:
 def status(session: Session, emit: Sink) -> CityStatus:
     """Look at the city's stacks, and at what its clouds have otherwise than the last run left it."""
     from wecityctl.clusters import open_clusters
-    from wecityctl.engine.backend import open_backend
+    from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(session.city)
     clusters = open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
@@ -88,7 +88,7 @@ def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recordi
 
 def _registered(session: Session) -> Iterator[str]:
     """The URNs that the city's stacks would register, as far as their programs tell."""
-    from wecityctl.engine.forecast import creations
+    from wecityctl.engine.run.forecast import creations
 
     for recording in _recorded(session):
         yield from (change.urn for change in creations(recording))

@@ -19,7 +19,7 @@ from wecityctl.spec.loaded import Positions
 from wecityctl.spec.nodes import PathItem, Place, format_path
 
 if TYPE_CHECKING:
-    from wecityctl.engine.backend import Backend
+    from wecityctl.engine.state.backend import Backend
 
 _CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 

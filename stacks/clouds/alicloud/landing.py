@@ -15,13 +15,13 @@ from typing import Any
 
 import pulumi
 
+from stacks.base import landing
+from stacks.base.landing import LandingZone, NodePool
+from stacks.clouds.alicloud import AlicloudSettings
+from stacks.clouds.alicloud.network import Network, make_network
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, NodePool
-from wecityctl.stacks.clouds.alicloud import AlicloudSettings
-from wecityctl.stacks.clouds.alicloud.network import Network, make_network
 
 with landing.needs_sdk("alicloud"):
     from pulumi_alicloud import Provider

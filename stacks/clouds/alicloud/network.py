@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import pulumi
 
+from stacks.base import landing
+from stacks.base.landing import LandingZone, Rule, Subnet
 from wecityctl.model.addresses import QUARTERS, pod_ranges
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, Rule, Subnet
 
 with landing.needs_sdk("alicloud"):
     from pulumi_alicloud import Provider

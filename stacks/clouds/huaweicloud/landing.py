@@ -12,14 +12,14 @@ from typing import Any
 
 import pulumi
 
+from stacks.base import landing
+from stacks.base.landing import LandingZone, NodePool, options
+from stacks.base.vpc import Network, check_needs
+from stacks.clouds.huaweicloud import HuaweiCloudSettings
+from stacks.clouds.huaweicloud.network import Direction, add_rule, make_group, make_network
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, NodePool, options
-from wecityctl.stacks.base.vpc import Network, check_needs
-from wecityctl.stacks.clouds.huaweicloud import HuaweiCloudSettings
-from wecityctl.stacks.clouds.huaweicloud.network import Direction, add_rule, make_group, make_network
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import _utilities, cce, dedicatedelb, dew, obs, vpc

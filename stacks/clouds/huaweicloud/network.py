@@ -10,9 +10,9 @@ from typing import Literal
 
 import pulumi
 
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, options
-from wecityctl.stacks.base.vpc import Identifiers, Network
+from stacks.base import landing
+from stacks.base.landing import LandingZone, options
+from stacks.base.vpc import Identifiers, Network
 
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import nat, vpc

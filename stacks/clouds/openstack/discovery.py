@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stacks.clouds.openstack import OpenStackSettings
 from wecityctl.model.city import Cloud
 from wecityctl.model.discovery import TYPES, ZONES, Discovery, Kind, Question, machine_types
-from wecityctl.stacks.clouds.openstack import OpenStackSettings
 
 _FLAVOR = "openstack:compute/getFlavor:getFlavor"
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import pulumi
 
+from stacks.base import landing
+from stacks.base.landing import LandingZone, NodePool, Rule
+from stacks.base.landing import Subnet as PlannedSubnet
+from stacks.clouds.openstack import OpenStackSettings
+from stacks.objects import unknown
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.naming import POOL_LABEL, SIMULATED_LABEL
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, NodePool, Rule
-from wecityctl.stacks.base.landing import Subnet as PlannedSubnet
-from wecityctl.stacks.clouds.openstack import OpenStackSettings
-from wecityctl.stacks.objects import unknown
 
 with landing.needs_sdk("openstack"):
     from pulumi_openstack import Provider

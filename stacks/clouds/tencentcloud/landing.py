@@ -14,15 +14,15 @@ from typing import Any
 
 import pulumi
 
+from stacks.base import landing
+from stacks.base.landing import LandingZone, NodePool, options
+from stacks.base.vpc import Network, check_needs
+from stacks.clouds.tencentcloud import TencentCloudSettings
+from stacks.clouds.tencentcloud.network import accept, make_network
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, NodePool, options
-from wecityctl.stacks.base.vpc import Network, check_needs
-from wecityctl.stacks.clouds.tencentcloud import TencentCloudSettings
-from wecityctl.stacks.clouds.tencentcloud.network import accept, make_network
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import _utilities, clb, cos, kms, kubernetes, security

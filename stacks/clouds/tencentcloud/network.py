@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 
-from wecityctl.stacks.base import landing
-from wecityctl.stacks.base.landing import LandingZone, options
-from wecityctl.stacks.base.vpc import Identifiers, Network
+from stacks.base import landing
+from stacks.base.landing import LandingZone, options
+from stacks.base.vpc import Identifiers, Network
 
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import eip, nat, route, security, subnet, vpc

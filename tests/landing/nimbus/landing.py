@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-from wecityctl.stacks.clouds.nimbus import NimbusSettings
+from stacks.clouds.nimbus import NimbusSettings
 
+from stacks.base import landing
 from wecityctl.inputs import StackInputs
-from wecityctl.stacks.base import landing
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from wecityctl.engine import service_protocol as protocol
-from wecityctl.engine.lock import LockedError
-from wecityctl.engine.outcome import describe
+from wecityctl.engine.locks.engine_lock import LockedError
+from wecityctl.engine.run.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
 from wecityctl.engine.serve.shares import Admission
@@ -34,7 +33,16 @@ from wecityctl.engine.serve.stacks import (
 )
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
 from wecityctl.engine.serve.unserved import unserved
-from wecityctl.engine.service_protocol import BODY, ORGANIZATION, SESSION, STACK_PATH, UPDATE_PATH, Handler, Session
+from wecityctl.engine.state import service_protocol as protocol
+from wecityctl.engine.state.service_protocol import (
+    BODY,
+    ORGANIZATION,
+    SESSION,
+    STACK_PATH,
+    UPDATE_PATH,
+    Handler,
+    Session,
+)
 from wecityctl.errors import ConfigurationError, WecityError
 
 # Of a request: with a state or a batch of journal entries in it, and any other.

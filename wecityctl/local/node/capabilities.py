@@ -17,7 +17,7 @@ from pathlib import Path
 
 from wecityctl.errors import WecityError
 from wecityctl.local.node import cgroups, machine
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy", "metrics-server")
 _TOOLS = {

@@ -16,8 +16,8 @@ from wecityctl.local.driver import Context
 from wecityctl.local.node import containerd, kubelet, machine
 from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, HoldSpec, Layout
 from wecityctl.local.node.network import Block, Link
-from wecityctl.parts import locate
 from wecityctl.paths import private_dir, write_private
+from wecityctl.toolchain import locate
 
 PAUSE_IMAGE = "docker.io/wecity/pause:1"
 STOP_GRACE = 10.0

@@ -96,7 +96,7 @@ class RealNode:
 
     def versions(self, ctx: Context) -> Mapping[str, str]:
         """As pinned; the kubelet's own report is on its Node object."""
-        from wecityctl.parts import catalogue
+        from wecityctl.toolchain import catalogue
 
         return {
             "containerd": catalogue.CONTAINERD_VERSION,

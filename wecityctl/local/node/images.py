@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wecityctl.errors import DeploymentError
 from wecityctl.local.spec import ImageRef
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 NAMESPACE = "k8s.io"
 # The kubelet leaves pinned images alone; our own label says which archive an image came from.

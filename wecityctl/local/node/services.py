@@ -10,7 +10,7 @@ from wecityctl.local.driver import Context
 from wecityctl.local.node.configure import METRICS_PORT, RECORDS, STOP_GRACE, Node
 from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME
 from wecityctl.local.service import Probe, Service
-from wecityctl.parts import locate
+from wecityctl.toolchain import locate
 
 HOLD = "node-hold"
 _API = "kube-apiserver"

@@ -9,8 +9,8 @@ from wecityctl.local.controlplane import APISERVER, LOOPBACK
 from wecityctl.local.driver import Context
 from wecityctl.local.service import Probe, Service
 from wecityctl.local.simulated.nodes import SELECTOR
-from wecityctl.parts import locate
 from wecityctl.paths import write_private
+from wecityctl.toolchain import locate
 
 KWOK = "kwok"
 

@@ -18,8 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import wecityctl
-from wecityctl.paths import cache_dir, write_private
+from wecityctl.paths import cache_dir, source_dirs, write_private
 from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
 from wecityctl.policy.model import Finding
 from wecityctl.session import Session
@@ -71,12 +70,10 @@ def _libraries() -> Iterator[str]:
 def _code(session: Session) -> Iterator[str]:
     """What tells a changed program: every source file's place, size and times, the time of its last change of any
     kind among them, which nothing but the system sets."""
-    root = Path(wecityctl.__file__).parent
-    # Not walked with the root: the stacks are a symbolic link in a checkout, and a directory in a wheel.
-    for directory in (root, root / "stacks"):
+    for directory in source_dirs():
         yield from _signatures(_sources(directory))
     programs = {kind.program.partition(":")[0].partition(".")[0] for kind in session.catalogue.values()}
-    for package in sorted(programs - {root.name}):
+    for package in sorted(programs - {place.name for place in source_dirs()}):
         spec = find_spec(package)
         places = (spec.submodule_search_locations or [spec.origin or ""]) if spec is not None else []
         for place in places:

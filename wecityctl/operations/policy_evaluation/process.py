@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from wecityctl.engine.wire import adopt
+from wecityctl.engine.process.ipc import adopt
 
 
 def main(descriptor: int) -> None:

@@ -10,7 +10,7 @@ space and one thread for all users: only an app with a cache of its own has them
 
 from __future__ import annotations
 
-from wecityctl.stacks.platforms import tls
+from stacks.platforms import tls
 
 # By which the command line client knows the server; of its certificate it checks who has issued it, not the name.
 TLS_OPTIONS = f"--tls --cacert {tls.AUTHORITY}"

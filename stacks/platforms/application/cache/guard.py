@@ -8,8 +8,8 @@ not bound is computing time: a server has one thread. It also has the server tak
 
 from __future__ import annotations
 
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.cache.access import LIMITS_KEY
+from stacks.platforms import tls
+from stacks.platforms.application.cache.access import LIMITS_KEY
 
 # Seconds between two looks.
 PERIOD = 1

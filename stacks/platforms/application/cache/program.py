@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import pulumi
 
-from wecityctl.model.outputs import Endpoint
-from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks import pods
-from wecityctl.stacks.base.kubernetes import priority_class
-from wecityctl.stacks.objects import Manifest, secret_value
-from wecityctl.stacks.passwords import sha256
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.cache import guard as cache_guard
-from wecityctl.stacks.platforms.application.cache.access import LIMITS_KEY, TLS_OPTIONS, permissions
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
-from wecityctl.stacks.platforms.stateful import (
+from stacks import pods
+from stacks.base.kubernetes import priority_class
+from stacks.objects import Manifest, secret_value
+from stacks.passwords import sha256
+from stacks.platforms import tls
+from stacks.platforms.application.cache import guard as cache_guard
+from stacks.platforms.application.cache.access import LIMITS_KEY, TLS_OPTIONS, permissions
+from stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
     provisioning_policies,
@@ -28,7 +26,9 @@ from wecityctl.stacks.platforms.stateful import (
     volume_claim,
     volume_lock,
 )
-from wecityctl.stacks.upstream import base_outputs
+from stacks.upstream import base_outputs
+from wecityctl.model.outputs import Endpoint
+from wecityctl.model.quantity import parse_quantity
 
 # The numeric user of the upstream image and of ours.
 USER = 999

@@ -7,11 +7,11 @@ from typing import Any
 
 import pulumi
 
+from stacks.platforms.application.cache.access import PROVISION, TLS_OPTIONS, permissions
+from stacks.platforms.provisioner import UNBOUNDED, Provisioner, as_bytes
+from stacks.upstream import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
-from wecityctl.stacks.platforms.application.cache.access import PROVISION, TLS_OPTIONS, permissions
-from wecityctl.stacks.platforms.provisioner import UNBOUNDED, Provisioner, as_bytes
-from wecityctl.stacks.upstream import KnownEndpoint
 
 
 def _values(

@@ -6,12 +6,12 @@ configuration and has nginx take it over without dropping a connection; one that
 
 from __future__ import annotations
 
+from stacks import network, pods
+from stacks.base.kubernetes import priority_class
+from stacks.objects import Manifest
+from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
-from wecityctl.stacks import network, pods
-from wecityctl.stacks.base.kubernetes import priority_class
-from wecityctl.stacks.objects import Manifest
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
 
 # The numeric user of the upstream image.
 USER = 101

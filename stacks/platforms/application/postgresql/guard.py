@@ -12,7 +12,7 @@ with its sessions.
 
 from __future__ import annotations
 
-from wecityctl.stacks.platforms.application.postgresql.access import (
+from stacks.platforms.application.postgresql.access import (
     BINARIES,
     IDLE_IN_TRANSACTION,
     IDLE_SESSION,

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import pulumi
 
-from wecityctl.model.outputs import Endpoint
-from wecityctl.model.quantity import parse_quantity
-from wecityctl.stacks import pods
-from wecityctl.stacks.base.kubernetes import priority_class
-from wecityctl.stacks.objects import Manifest, secret_value
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.postgresql import guard as postgresql_guard
-from wecityctl.stacks.platforms.application.postgresql.access import BINARIES
-from wecityctl.stacks.platforms.component import CapabilityComponent, CapabilityScope
-from wecityctl.stacks.platforms.stateful import (
+from stacks import pods
+from stacks.base.kubernetes import priority_class
+from stacks.objects import Manifest, secret_value
+from stacks.platforms import tls
+from stacks.platforms.application.postgresql import guard as postgresql_guard
+from stacks.platforms.application.postgresql.access import BINARIES
+from stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
     provisioning_policies,
@@ -27,7 +25,9 @@ from wecityctl.stacks.platforms.stateful import (
     volume_claim,
     volume_lock,
 )
-from wecityctl.stacks.upstream import base_outputs
+from stacks.upstream import base_outputs
+from wecityctl.model.outputs import Endpoint
+from wecityctl.model.quantity import parse_quantity
 
 # The numeric user of Debian's package and of the upstream image.
 USER = 999

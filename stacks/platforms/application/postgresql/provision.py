@@ -7,12 +7,12 @@ from typing import Any
 
 import pulumi
 
+from stacks.platforms import tls
+from stacks.platforms.application.postgresql.access import PROVISION
+from stacks.platforms.provisioner import Provisioner, as_bytes
+from stacks.upstream import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
-from wecityctl.stacks.platforms import tls
-from wecityctl.stacks.platforms.application.postgresql.access import PROVISION
-from wecityctl.stacks.platforms.provisioner import Provisioner, as_bytes
-from wecityctl.stacks.upstream import KnownEndpoint
 
 
 def _values(

@@ -1,0 +1,143 @@
+"""Compares whole stacks with their clusters: from states to findings, for runs, `status` and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.drift.restored import Restored
+from wecityctl.engine.cluster.query import ask
+from wecityctl.engine.run import probe
+from wecityctl.engine.secrets.crypto import has_secrets
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, StackState, StateResource
+from wecityctl.errors import WecityError
+from wecityctl.inputs import Cluster
+from wecityctl.model.findings import Finding
+from wecityctl.model.security import is_security_kind
+
+if TYPE_CHECKING:
+    from wecityctl.drift.examine import Case
+    from wecityctl.drift.recorded import Recorded
+    from wecityctl.kube.client import KubeClient
+
+
+def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Finding, ...]:
+    """Everything on the cluster that is not as the states of these stacks have it; changes nothing.
+
+    Raises the Kubernetes client's errors, and `AuthenticationError` when the passphrase does not open the states.
+    """
+    restored = Restored(backend.url, backend.city)
+    return tuple(
+        counted(finding, restored, cluster)
+        for case in examine_cases(cluster, backend, states)
+        for finding in case.findings
+    )
+
+
+def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
+    """The finding with how often its object was restored, or made again, already."""
+    is_gone = finding.what == "missing" and is_security_kind(finding.api_version, finding.kind)
+    if finding.what != "security" and not is_gone:
+        return finding
+    return replace(finding, restored=restored.count(cluster.identifier, key_of(finding)))
+
+
+def key_of(found: Finding | Recorded) -> str:
+    """An object's apiVersion, kind, namespace and name in one string, as the probe has them."""
+    return probe.SEPARATOR.join((found.api_version, found.kind, found.namespace, found.name))
+
+
+def examine_cases(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Case, ...]:
+    """The same, object by object, with what is needed to put it right."""
+    from wecityctl.drift.examine import examine as examine_objects
+
+    objects = [item for state in states for item in recorded_objects(cluster, backend, state)]
+    if not objects:
+        return ()
+    return ask(cluster, lambda client: examine_objects(client, probe.selector(backend.city), objects))
+
+
+def written_otherwise(
+    cluster: Cluster, backend: Backend, state: StackState, urns: Collection[str]
+) -> tuple[Finding, ...]:
+    """The security objects among `urns` that the state has otherwise than they were stated, with what may do that.
+
+    Where other managers own a part of the object, they have: such is to be restored. Otherwise something changes it on
+    admission, which leaves no manager's name. Compares the state with itself; the cluster is only asked for the names
+    of what changes objects on admission.
+    """
+    from wecityctl.drift import classify, stated
+    from wecityctl.drift.examine import served
+    from wecityctl.drift.mutators import UNKNOWN, Mutators
+
+    found = []
+    written = tuple(resource for resource in state.resources if resource.urn in urns)
+    for item in _recorded(backend, replace(state, resources=written)):
+        if item.is_security:
+            found.append((item, stated.unlike(item.body, item.outputs)))
+        elif item.is_namespace:
+            found.append((item, classify.namespace_labels(item, item.outputs)))
+    differing = [(item, fields) for item, fields in found if fields]
+    others = [(item, fields, classify.foreign_managers(item.outputs, item.manager)) for item, fields in differing]
+    changed = tuple(classify.finding(item, "security", who, fields) for item, fields, who in others if who)
+    wrong = [(item, fields) for item, fields, who in others if not who]
+    if not wrong:
+        return changed
+
+    async def name_causes(client: KubeClient) -> list[tuple[str, ...]]:
+        mutators = Mutators(client)
+        return [await mutators.of(await served(client, item)) for item, _ in wrong]
+
+    try:
+        causes = ask(cluster, name_causes)
+    except WecityError:
+        causes = [(UNKNOWN,)] * len(wrong)
+    return changed + tuple(
+        classify.finding(item, "security", (), fields, admission=cause)
+        for (item, fields), cause in zip(wrong, causes, strict=True)
+    )
+
+
+def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:
+    """What the state has on this cluster; nothing of a state that knows another one."""
+    for resource in state.resources:
+        known = resource.inputs.get("clusterIdentifier") if resource.type == KUBERNETES_PROVIDER else None
+        if isinstance(known, str) and known and known != cluster.identifier:
+            return ()
+    return tuple(_recorded(backend, state))
+
+
+def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
+    from wecityctl.drift.recorded import Recorded
+
+    def clear(value: Mapping[str, Any]) -> dict[str, Any]:
+        if not has_secrets(value):
+            return dict(value)
+        assert state.deployment is not None
+        return dict(backend.reveal(state.deployment, dict(value)))
+
+    for resource in state.resources:
+        meta, manager = resource.outputs.get("metadata"), resource.outputs.get("__fieldManager")
+        # One that was interrupted while it was made has no manager yet: the engine looks at it again.
+        if not _is_object(resource) or not isinstance(meta, Mapping) or not isinstance(manager, str):
+            continue
+        yield Recorded(
+            state.stack,
+            resource.urn,
+            str(resource.outputs.get("apiVersion")),
+            str(resource.outputs.get("kind")),
+            str(meta.get("namespace") or ""),
+            str(meta.get("name")),
+            manager,
+            clear(resource.inputs),
+            clear({key: value for key, value in resource.outputs.items() if not key.startswith("__")}),
+            has_secrets(resource.inputs) or has_secrets(resource.outputs),
+        )
+
+
+def _is_object(resource: StateResource) -> bool:
+    # A patch of somebody else's object has a type of its own, and is not the object.
+    kind = resource.type.rpartition(":")[2]
+    return resource.custom and resource.type.startswith("kubernetes:") and kind == resource.outputs.get("kind")

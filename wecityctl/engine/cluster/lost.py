@@ -1,0 +1,59 @@
+"""The city's own objects that no state has, as after a loss of one: told from strangers' by the field manager.
+
+A field manager is derived from its resource's URN and the cluster, so that only the URNs have to be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from wecityctl.drift.recorded import PROVIDERS
+from wecityctl.engine.process.event_log import name_of, type_of
+from wecityctl.inputs import Cluster
+from wecityctl.model.findings import Finding
+from wecityctl.model.kinds import gives_or_opens
+from wecityctl.model.security import group_of
+
+# The URNs that the city's stacks would register.
+Registered = Callable[[], Iterable[str]]
+
+
+def is_a_providers(finding: Finding) -> bool:
+    """Whether a Kubernetes provider of Pulumi has made the object, by the name that its manager gives itself."""
+    return any(manager.startswith(PROVIDERS) for manager in finding.managers)
+
+
+def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Registered) -> list[Finding]:
+    """The findings, those of the city's own resources with the stack that lacks the object in its state.
+
+    `registered` is called only where some manager is a provider's.
+    """
+    if not any(item.what == "undeclared" and is_a_providers(item) for item in found):
+        return list(found)
+    from wecityctl.provider.fieldmanager import derive
+
+    urns: dict[tuple[str, str], str] = {}
+    for urn in registered():
+        kind = type_of(urn).rpartition(":")[2]
+        urns |= {(manager, kind): urn for manager in derive(urn, cluster.identifier)}
+    done = []
+    for item in found:
+        named = (urns.get((manager, item.kind), "") for manager in item.managers)
+        urn = next((each for each in named if each and _may_have_made(each, item)), "")
+        stack = urn.removeprefix("urn:pulumi:").partition("::")[0] if item.what == "undeclared" else ""
+        done.append(replace(item, of_stack=stack, shared=False) if stack else item)
+    return done
+
+
+def _may_have_made(urn: str, item: Finding) -> bool:
+    """Whether the object has the name that its resource gives it. Anybody may write under the resource's manager.
+
+    What opens or gives rights is called by its own name in the URN; of other objects some have a digest at the end.
+    """
+    logical = name_of(urn)
+    if logical in (item.name, f"{item.namespace}/{item.name}"):
+        return True
+    own = logical.rpartition("/")[2]
+    is_alike = item.name.startswith(f"{own}-") or own.startswith(f"{item.name}-")
+    return is_alike and not gives_or_opens(group_of(item.api_version), item.kind)

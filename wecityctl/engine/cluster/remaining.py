@@ -1,0 +1,70 @@
+"""What of a city is still on its clusters after a `destroy` and in no stack's state, as after a loss of one.
+
+Told and not deleted: whose an object is, only the state or an `up` that adopts it can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from wecityctl.engine.cluster.lost import is_a_providers
+from wecityctl.engine.cluster.undeclared import look
+from wecityctl.engine.run.context import Context
+from wecityctl.engine.run.landing_outputs import LAYER as LANDING
+from wecityctl.errors import WecityError
+from wecityctl.inputs import Cluster
+from wecityctl.model.events import StackResult
+from wecityctl.model.findings import Finding
+from wecityctl.model.stacknames import LAYERS
+from wecityctl.model.words import counted
+
+_MOST_NAMED: Final = 5
+
+
+def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> list[str]:
+    """A note for each cluster on which providers of this city have made what no state has; without what was kept."""
+    if not results or any(result.outcome == "cancelled" for result in results.values()):
+        return []
+    backend = context.backend
+    deployments = {name: backend.store.read(name)[0] for name in backend.list_stacks()}
+    kept = {(item.type.rpartition(":")[2], item.name) for result in results.values() for item in result.kept}
+    notes = []
+    for cluster in _clusters(context, results):
+        try:
+            found = look(cluster, context.plan.city, deployments, next(iter(results)))
+        except WecityError as error:
+            notes.append(f"cloud {cluster.cloud}: not looked for what stays of the city: {error.message}")
+            continue
+        left = [
+            item
+            for item in found.findings
+            if is_a_providers(item) and (item.kind, item.title.partition(" ")[2]) not in kept
+        ]
+        if left:
+            notes.append(_told(cluster, left))
+    return notes
+
+
+def _clusters(context: Context, results: Mapping[str, StackResult]) -> Iterator[Cluster]:
+    """The clusters of the stacks, each once, but none that was taken down itself."""
+    gone = {context.stacks[name].cloud for name in results if name in context.stacks and context.layer(name) == LANDING}
+    known: set[str] = set()
+    for name in results:
+        planned = context.stacks.get(name)
+        if planned is None or not LAYERS[planned.layer].needs_cluster or planned.cloud in gone:
+            continue
+        cluster = context.cluster_of(name)
+        if cluster is not None and cluster.identifier not in known:
+            known.add(cluster.identifier)
+            yield cluster
+
+
+def _told(cluster: Cluster, left: list[Finding]) -> str:
+    more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+    them, verb = ("them", "stay") if len(left) > 1 else ("it", "stays")
+    return (
+        f"{counted(len(left), 'object')} of the city {verb} on cloud {cluster.cloud}, for no stack's state has {them}: "
+        f"{', '.join(item.title for item in left[:_MOST_NAMED])}{more}; "
+        f"an `up` adopts {them}, and a `destroy` after that deletes {them}"
+    )

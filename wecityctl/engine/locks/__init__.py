@@ -1,0 +1,1 @@
+"""Locks on stacks: the engine's own, those of runs, and those that the dead left behind."""

@@ -1,0 +1,82 @@
+"""Starts the zygote and asks it for processes: workers and the provider's host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from wecityctl.engine.process.ipc import pair
+from wecityctl.errors import WecityError
+
+END_SECONDS = 5.0
+START_SECONDS = 60.0
+
+
+class Pool:
+    """The zygote of one run. `close` ends it and everything it has started."""
+
+    def __init__(self, preload: Sequence[str], log: Path) -> None:
+        self._log = log
+        self._control, theirs = socket.socketpair()
+        self._control.settimeout(START_SECONDS)
+        environment = dict(os.environ)
+        # The same modules as here, wherever they come from: an installed wheel, a checkout, a test's own directory.
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "wecityctl.engine.process.zygote", str(theirs.fileno()), *preload],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                env=environment,
+                umask=0o077,
+            )
+        theirs.close()
+
+    def spawn(self, module: str) -> Connection:
+        """A new process that runs `module.main(descriptor)`; the connection to it is all there is of it here."""
+        connection, theirs = pair()
+        try:
+            socket.send_fds(self._control, [module.encode()], [theirs.fileno()])
+        except OSError as error:
+            raise WecityError("the engine's process server has died", details=self.last_words()) from error
+        finally:
+            theirs.close()
+        return connection
+
+    @cached_property
+    def unguarded(self) -> str:
+        """Why other users of this machine can connect to what the run listens on; empty where they cannot."""
+        said = b""
+        with contextlib.suppress(OSError):
+            while not said.endswith(b"\n") and (chunk := self._control.recv(1024)):
+                said += chunk
+        # A zygote that has died says so where it is asked for a process.
+        return said.decode(errors="replace").strip()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def last_words(self) -> str:
+        """What the processes wrote to stderr last: a traceback, if one of them failed."""
+        with contextlib.suppress(OSError):
+            return self._log.read_text(errors="replace")[-4000:].strip()
+        return ""
+
+    def close(self) -> None:
+        """End the zygote and all its children."""
+        self._control.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,143 @@
+"""What a landing zone needs on this machine: its vendor's SDK, plug-in and credentials, found before the engine starts.
+
+Each lack is told with its name and how to mend it; the credentials themselves are the plug-in's own business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from wecityctl.engine.process.home import link_plugin, unlink_plugin
+from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, StackState
+from wecityctl.errors import AuthenticationError, ConfigurationError, WecityError
+from wecityctl.model.city import Cloud
+from wecityctl.model.vendors import Vendor, vendors
+
+_FOR_NOBODY = frozenset({KUBERNETES_PROVIDER, "pulumi:providers:pulumi"})
+
+
+def vendor_sdk(cloud: Cloud) -> str:
+    """The vendor's SDK and its version, as one word of a stack's fingerprint."""
+    vendor = vendors()[cloud.provider]
+    return f"{vendor.sdk.distribution} {sdk_version(vendor)}"
+
+
+def sdk_version(vendor: Vendor) -> str:
+    """The version of the vendor's SDK, which is the plug-in's too; empty where it is not installed."""
+    if find_spec(vendor.sdk.module) is None:
+        return ""
+    try:
+        # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
+        return str(_manifest(vendor).get("version") or "").removeprefix("v") or version(vendor.sdk.distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _manifest(vendor: Vendor) -> Mapping[str, object]:
+    """What the SDK says of its plug-in; empty where it is not installed. Nothing of the SDK is imported."""
+    spec = find_spec(vendor.sdk.module)
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    try:
+        found = json.loads((Path(next(iter(spec.submodule_search_locations))) / "pulumi-plugin.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def require_for_cloud(cloud: Cloud) -> None:
+    """See that a landing zone of `cloud` can run, and let the engine find its plug-in.
+
+    Raises `ConfigurationError` for a missing SDK or plug-in, `AuthenticationError` for missing credentials.
+    """
+    for lack in lacks(cloud):
+        raise lack
+
+
+def lacks(cloud: Cloud) -> tuple[WecityError, ...]:
+    """Everything that keeps a landing zone of `cloud` from running here."""
+    vendor = vendors()[cloud.provider]
+    found: list[WecityError] = []
+    wanted = sdk_version(vendor)
+    if not wanted:
+        found.append(
+            ConfigurationError(
+                f"cloud {cloud.name}: the SDK of {cloud.provider} is not installed ({vendor.sdk.distribution})",
+                resolution=f"install it: pip install 'wecityctl[{cloud.provider}]'",
+            )
+        )
+    else:
+        found += _plugin_lack(f"cloud {cloud.name}", vendor.provider, wanted)
+    if not has_credentials(cloud):
+        found.append(_no_credentials(f"cloud {cloud.name}", vendor))
+    return tuple(found)
+
+
+def require_for_state(state: StackState, cloud: Cloud | None) -> None:
+    """See that what a landing zone has made can be taken down, or read: by the plug-ins that its state names."""
+    for package, known in sorted(_packages(state).items()):
+        vendor = vendors().get(package)
+        wanted = known or (sdk_version(vendor) if vendor is not None else "")
+        where = f"cloud {cloud.name}" if cloud is not None else state.stack
+        for lack in _plugin_lack(where, package, wanted):
+            raise lack
+        known_cloud = cloud if cloud is not None and cloud.provider == package else None
+        if vendor is not None and not _has_credentials(vendor, known_cloud):
+            raise _no_credentials(where, vendor)
+
+
+def _packages(state: StackState) -> dict[str, str]:
+    """The vendors' packages in a state, with the versions of their plug-ins where they are noted."""
+    return {
+        item.type.rpartition(":")[2]: str(item.inputs.get("version") or "")
+        for item in state.resources
+        if item.is_provider and item.type not in _FOR_NOBODY
+    }
+
+
+def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ...]:
+    from wecityctl.toolchain import find_vendor_plugin
+
+    server = str(_manifest(vendors()[package]).get("server") or "") if package in vendors() else ""
+    found, places = find_vendor_plugin(package, wanted)
+    if found is not None:
+        link_plugin(package, wanted, found)
+        return ()
+    unlink_plugin(package, wanted)
+    return (
+        ConfigurationError(
+            f"{where}: the plug-in pulumi-resource-{package} {wanted} is not on this machine",
+            details="looked at: " + ", ".join(places),
+            resolution=(
+                f"with a network: `wecityctl engine install --part {package}-plugin`, or "
+                f"`pulumi plugin install resource {package} v{wanted}{f' --server {server}' if server else ''}`; "
+                "without one, bring it in a bundle: "
+                f"`wecityctl engine bundle parts.tar.gz` there, WECITYCTL_BUNDLE=parts.tar.gz here"
+            ),
+        ),
+    )
+
+
+def _no_credentials(where: str, vendor: Vendor) -> WecityError:
+    return AuthenticationError(
+        f"{where}: there are no credentials for {vendor.provider}",
+        resolution=f"set {vendor.credentials.hint}",
+    )
+
+
+def has_credentials(cloud: Cloud) -> bool:
+    """Whether any of the vendor's usual ways to give credentials is used here; not whether they are good."""
+    return _has_credentials(vendors()[cloud.provider], cloud)
+
+
+def _has_credentials(vendor: Vendor, cloud: Cloud | None) -> bool:
+    if any(all(os.environ.get(name) for name in names) for names in vendor.credentials.variables):
+        return True
+    ways = vendor.credentials
+    is_named = cloud is not None and ways.in_named_file(cloud)
+    return any(Path(name).expanduser().is_file() for name in (ways.named_files() if is_named else ways.files))

@@ -1,0 +1,142 @@
+"""What runs have done that is in no history of the engine: objects put back or removed by us, and stacks taken down.
+
+One file for each city, a JSON object a line: beside the states, or on this machine where only the CLI reaches them.
+It adds to the engine's history, which goes with its stack, and is asked for nothing that a state knows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.layout import activity as activity_key
+from wecityctl.errors import TimedOutError
+from wecityctl.filelock import turn_of
+from wecityctl.model.events import StackResult
+from wecityctl.model.findings import Finding
+from wecityctl.model.naming import digest
+from wecityctl.model.security import is_security_kind
+from wecityctl.paths import state_dir, write_private
+
+_ATTEMPTS = 50
+_PAUSE_SECONDS = 0.1
+What = Literal["restored", "made again", "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An object and what was done to it. `name` is `NetworkPolicy shop/default-deny`; `managers` are those who had
+    changed or made it."""
+
+    what: What
+    name: str
+    managers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name}" + (f" ({', '.join(self.managers)})" if self.managers else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What one run did to one stack. `started` is seconds since 1970; `result` as in the engine's history."""
+
+    stack: str
+    operation: Literal["update", "destroy"]
+    result: Literal["succeeded", "failed"]
+    started: float
+    seconds: float
+    deleted: int = 0
+    objects: tuple[Touched, ...] = ()
+
+
+def touched_in(result: StackResult) -> tuple[Touched, ...]:
+    """The security objects that were put back in a stack's run, and the undeclared ones that it removed."""
+    return tuple(_touched(result))
+
+
+def _touched(result: StackResult) -> Iterator[Touched]:
+    made = {change.urn for change in result.changes if change.op == "create"}
+    for item in result.findings:
+        what = _what(item, made=item.urn in made)
+        if what is not None:
+            yield Touched(what, item.title, item.managers)
+
+
+def _what(item: Finding, *, made: bool) -> What | None:
+    if item.what == "security" and item.resolved:
+        return "restored"
+    if item.what == "undeclared" and item.resolved:
+        return "removed"
+    # That it was missing was found before the engine ran; whether it is there again, the changes tell.
+    is_back = item.what == "missing" and made and is_security_kind(item.api_version, item.kind)
+    return "made again" if is_back else None
+
+
+def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
+    """Add to what was noted, of which the last `keep` of each stack stay. Raises `OSError` and `WecityError`."""
+    new = tuple(done)
+    if not new:
+        return
+    states, key = backend.states, activity_key(backend.city)
+    if states is None:
+        path = _path(backend)
+        with turn_of(path):
+            write_private(path, _joined(path.read_bytes() if path.exists() else b"", new, keep))
+        return
+    # No lock: one that a machine that died has left would keep every later run waiting.
+    for _ in range(_ATTEMPTS):
+        stored = states.get(key)
+        data = _joined(stored or b"", new, keep)
+        if states.put_new(key, data) if stored is None else states.swap(key, data, stored):
+            return
+        time.sleep(random.uniform(0.01, _PAUSE_SECONDS))  # noqa: S311 - no secret
+    raise TimedOutError(f"other runs of {backend.city} have written its history all the time")
+
+
+def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
+    """What is to be stored: the last `keep` of each stack."""
+    by_stack: dict[str, list[Activity]] = {}
+    for item in (*_all_in(stored), *new):
+        by_stack.setdefault(item.stack, []).append(item)
+    kept = sorted((item for items in by_stack.values() for item in items[-keep:]), key=lambda item: item.started)
+    text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in kept)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def read(backend: Backend) -> tuple[Activity, ...]:
+    """All that was noted, the oldest first. A line that cannot be read is passed over."""
+    if backend.states is not None:
+        stored = backend.states.get(activity_key(backend.city)) or b""
+    else:
+        path = _path(backend)
+        stored = path.read_bytes() if path.exists() else b""
+    return _all_in(stored)
+
+
+def _all_in(stored: bytes) -> tuple[Activity, ...]:
+    lines = stored.decode("utf-8", "replace").splitlines()
+    return tuple(item for line in lines if (item := _parsed(line)) is not None)
+
+
+def taken_down(done: Iterable[Activity]) -> dict[str, float]:
+    """When each stack was taken down last, in seconds since 1970."""
+    return {item.stack: item.started + item.seconds for item in done if item.operation == "destroy"}
+
+
+def _parsed(line: str) -> Activity | None:
+    try:
+        data = json.loads(line)
+        objects = tuple(Touched(**{**item, "managers": tuple(item["managers"])}) for item in data.pop("objects"))
+        return Activity(**data, objects=objects)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _path(backend: Backend) -> Path:
+    return state_dir() / "history" / f"{backend.city}-{digest(backend.url)}.jsonl"

@@ -1,0 +1,294 @@
+"""What is known in a run: states and outputs read when first needed, the secrets, and each stack's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from wecityctl.engine.locks.run_locks import RunLocks
+from wecityctl.engine.process.provider_choice import ProviderChoice
+from wecityctl.engine.run.landing_outputs import LAYER as LANDING
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.run.records import Record
+from wecityctl.engine.secrets import secret_store
+from wecityctl.engine.secrets.certificate_names import names_digest
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, StackState
+from wecityctl.errors import DeploymentError, WecityError
+from wecityctl.inputs import Cluster, Clusters, StackInputs, reach_of
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.outputs import Outputs, outputs_from_json
+from wecityctl.model.stacknames import StackName
+from wecityctl.plan import Stack
+from wecityctl.session import Session
+
+
+class Context:
+    """The knowledge of one run; decides nothing and starts nothing."""
+
+    def __init__(
+        self,
+        session: Session,
+        options: RunOptions,
+        clusters: Clusters,
+        backend: Backend,
+        provider: ProviderChoice,
+        kept: tuple[str, ...] = (),
+        locks: RunLocks | None = None,
+    ) -> None:
+        self._session, self._day = session, date.today()
+        self.plan = session.plan
+        self.locks = locks or RunLocks()
+        self.options = options
+        # Grows while the run goes on: a landing zone that comes up brings its cluster.
+        self.clusters: dict[str, Cluster] = dict(clusters.found)
+        # Embedded clouds that do not run, as they last were: what a preview is worked out with.
+        self.stopped: Mapping[str, Cluster] = dict(clusters.stopped)
+        self.backend = backend
+        self.provider = provider
+        self.stacks = {stack.name: stack for stack in session.plan.stacks}
+        self._unreachable = dict(clusters.failed)
+        self._kept_stacks = kept
+        self._states: dict[str, StackState | None] = {}
+        self._outputs: dict[str, Mapping[str, Any] | None] = {}
+        self._kept: dict[str, str] | None = None
+        self._secrets: dict[str, str] | None = None
+        self._certificates: dict[str, str] | None = None
+
+    def require_reachable(self, stack: str) -> None:
+        """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others.
+
+        A landing zone is the vendor's matter, and may be just what mends its cluster.
+        """
+        planned = self.stacks.get(stack)
+        if planned is None or planned.layer == LANDING:
+            return
+        if planned.cloud in self._unreachable:
+            raise self._unreachable[planned.cloud]
+        if self.is_unlanded(stack):
+            raise DeploymentError(
+                f"cloud {planned.cloud} has no cluster: its landing zone is not up",
+                resolution=f"run `wecityctl up` with it: --only {planned.cloud}",
+            )
+        if self.options.operation != "preview":
+            self._require_running(planned)
+
+    def _require_running(self, planned: Stack) -> None:
+        """Raise where the stack has objects on an embedded cloud that does not run: nobody can ask for them there."""
+        cloud = self.plan.city.cloud(planned.cloud) if planned.cloud else None
+        if cloud is None or cloud.provider != "local" or cloud.name in self.clusters:
+            return
+        name = f"{self.plan.city.name}-{cloud.name}"
+        if cloud.name in self.stopped:
+            raise DeploymentError(
+                f"cloud {cloud.name} is stopped",
+                details=f"the objects of {planned.name} are on it",
+                resolution=f"start it first: wecityctl local start --name {name}",
+            )
+        if self._has_objects(self.state(planned.name)):
+            raise DeploymentError(
+                f"cloud {cloud.name} is not on this machine: there is no embedded cloud {name}",
+                details=f"the state of {planned.name} has objects on it",
+                resolution="run this where the cloud is; if it was reset, `wecityctl up` first makes it anew",
+            )
+
+    @staticmethod
+    def _has_objects(state: StackState | None) -> bool:
+        return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
+
+    def will_start(self) -> tuple[str, ...]:
+        """The stopped clouds with stacks of this run: an `up` starts them before anything else."""
+        clouds = dict.fromkeys(stack.cloud for stack in self.stacks.values())
+        return tuple(cloud for cloud in clouds if cloud in self.stopped)
+
+    def _is_gone(self, cloud: str, state: StackState) -> bool:
+        """Whether the state has objects on an embedded cloud that is not on this machine: `up` makes it anew."""
+        if not cloud or self.plan.city.cloud(cloud).provider != "local":
+            return False
+        return self.cluster(cloud) is None and cloud not in self._unreachable and self._has_objects(state)
+
+    def cluster(self, cloud: str) -> Cluster | None:
+        """The cloud's cluster; in a preview also one that is stopped, as it last was."""
+        return self.clusters.get(cloud) or self.stopped.get(cloud)
+
+    def is_unlanded(self, stack: str) -> bool:
+        """Whether the stack stands on a vendor's cloud that has no cluster yet."""
+        planned = self.stacks.get(stack)
+        if planned is None or not planned.cloud or planned.layer == LANDING or planned.cloud in self.clusters:
+            return False
+        return planned.cloud not in self._unreachable and self.plan.city.cloud(planned.cloud).has_landing_zone
+
+    def arrived(self, cloud: str, cluster: Cluster) -> None:
+        """The cloud's cluster answers, from now on in this run."""
+        self._unreachable.pop(cloud, None)
+        self.clusters[cloud] = cluster
+
+    def lost(self, cloud: str, error: WecityError) -> None:
+        """The cloud's cluster does not answer, or no longer."""
+        self.clusters.pop(cloud, None)
+        self._unreachable[cloud] = error
+
+    def state(self, stack: str) -> StackState | None:
+        """The stack's state as it was when first asked for in this run."""
+        if stack not in self._states:
+            state = self.backend.read_state(stack)
+            self._states[stack] = None if state is not None and self._is_given_up(stack, state) else state
+        return self._states[stack]
+
+    def _is_given_up(self, stack: str, state: StackState) -> bool:
+        """Whether a preview has to show the stack as a new one: an `up` would forget its old cluster first."""
+        planned = self.stacks.get(stack)
+        if self.options.operation != "preview" or planned is None:
+            return False
+        return planned.cloud in self.options.new_clusters or self._is_gone(planned.cloud, state)
+
+    def reread(self, stack: str) -> StackState | None:
+        """The stack's state as it is now."""
+        self._states.pop(stack, None)
+        return self.state(stack)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The capability types that the plan was made with."""
+        return self._session.catalogue
+
+    def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
+        """Take a stack's outputs from a run or a record."""
+        if outputs is not None:
+            self._outputs[stack] = outputs
+
+    def learn_record(self, stack: str, record: Record | None) -> None:
+        """Take a stack's outputs from a record that still belongs to its state."""
+        if record is not None:
+            self.learn(stack, record.outputs)
+
+    def typed(self, stack: str) -> Outputs | None:
+        """The stack's outputs of this version: this run's, else the last good ones of its state."""
+        if stack not in self.stacks:
+            return None
+        data = self.outputs(stack)
+        if data is None:
+            return None
+        try:
+            return outputs_from_json(self.stacks[stack].layer, dict(data))
+        except (ValueError, TypeError):
+            # Written by another version: as if it did not exist yet.
+            return None
+
+    def outputs(self, stack: str) -> Mapping[str, Any] | None:
+        """The stack's outputs as JSON values: this run's, else those of its state."""
+        if stack not in self._outputs:
+            state = self.state(stack)
+            self._outputs[stack] = state.outputs if state is not None else None
+        return self._outputs[stack]
+
+    def layer(self, stack: str) -> str:
+        """The layer of a stack of the plan, `""` for others."""
+        return self.stacks[stack].layer if stack in self.stacks else ""
+
+    def inputs(self, stack: Stack, *, with_secrets: bool = True) -> StackInputs:
+        """What the stack's program is given."""
+        secrets = self.secrets() if with_secrets and stack.secrets else {}
+        clusters = {**self.stopped, **self.clusters}
+        return self._session.inputs(stack, clusters, self._upstream(stack), secrets, self.provider.version, self._day)
+
+    def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
+        """The outputs that the stack stands on. The entry also has those of tenants that left the files unconfirmed:
+        until their removal is confirmed they go on running, and so do their routes."""
+        found = {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"}
+        if stack.layer == "entry":
+            for name in self._kept_stacks:
+                kept = StackName.parse(name)
+                if kept.layer == "tenant" and kept.cloud == stack.cloud:
+                    found[name] = self._last_tenant_outputs(name)
+        return found
+
+    def _last_tenant_outputs(self, stack: str) -> Outputs | None:
+        state = self.state(stack)
+        try:
+            return outputs_from_json("tenant", dict(state.outputs or {})) if state is not None else None
+        except (ValueError, TypeError):
+            return None
+
+    def kept_secrets(self) -> dict[str, str]:
+        """What the city's secret store holds."""
+        if self._kept is None:
+            self._kept = secret_store.SecretStore(self.backend).read()
+        return self._kept
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets of this run: those kept, and in an `up` fresh ones for what is missing or due.
+
+        In a preview those that are due are left out: what hangs on them is only known after an `up`.
+        """
+        if self._secrets is None:
+            kept, due = self.kept_secrets(), self._due()
+            if self.options.operation == "up":
+                names = [name for name in secret_store.needed(self.plan) if name not in due]
+                self._secrets = {**secret_store.with_generated(names, kept), **due}
+            else:
+                self._secrets = {name: value for name, value in kept.items() if name not in due}
+        return self._secrets
+
+    def new_secrets(self) -> tuple[str, ...]:
+        """The names that the plan needs and the store does not have, or whose certificates are due."""
+        kept = self.kept_secrets()
+        missing = [name for name in secret_store.needed(self.plan) if name not in kept]
+        return tuple(dict.fromkeys([*missing, *self._due()]))
+
+    def certificate_names(self) -> str:
+        """A digest of the names that the plan's certificates are for; empty where it needs none."""
+        return names_digest(self.plan, self._addresses())
+
+    def _addresses(self) -> dict[str, str]:
+        """Where capabilities answer other clouds, by capability, as far as it is known."""
+        clusters = {**self.stopped, **self.clusters}
+        return {
+            item.capability.name: reach_of(self.plan.city.cloud(item.target), clusters.get(item.target)).address
+            for item in self.plan.crossings.uses
+        }
+
+    def leave_certificates(self) -> None:
+        """Renew none in this run: the store, which would have to keep them, is left out of it."""
+        self._certificates = {}
+
+    def has_due(self, names: Iterable[str]) -> bool:
+        """Whether one of the values is a certificate that is missing or due."""
+        return not self._due().keys().isdisjoint(names)
+
+    def _due(self) -> dict[str, str]:
+        """Fresh values for certificates that are missing or due, the same for the whole run."""
+        if self._certificates is None:
+            # Only here: most commands have nothing to do with certificates, and reading them takes a library.
+            from wecityctl.engine.secrets import certificates
+
+            issues = self.options.operation in ("preview", "up")
+            kept = self.kept_secrets() if issues else {}
+            now, addresses = datetime.now(UTC), self._addresses()
+            self._certificates = certificates.renewed(self.plan, kept, now, addresses) if issues else {}
+        return self._certificates
+
+    def needs_provider(self, stack: str) -> bool:
+        """Whether the stack registers a Kubernetes provider, or its state has one.
+
+        A program registers its provider also where the cluster is not there yet, as in the first preview of a city.
+        """
+        planned = self.stacks.get(stack)
+        if planned is not None and planned.cloud and planned.layer != LANDING:
+            return True
+        state = self.state(stack)
+        return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
+
+    def cluster_of(self, stack: str) -> Cluster | None:
+        """The cluster a stack is on: by its cloud, or for one that has left the files by what its state says."""
+        planned = self.stacks.get(stack)
+        if planned is not None:
+            return self.clusters.get(planned.cloud)
+        by_identifier = {cluster.identifier: cluster for cluster in self.clusters.values()}
+        state = self.state(stack)
+        for resource in state.resources if state is not None else ():
+            identifier = resource.inputs.get("clusterIdentifier") if resource.is_provider else None
+            if isinstance(identifier, str) and identifier in by_identifier:
+                return by_identifier[identifier]
+        return None

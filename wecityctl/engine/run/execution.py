@@ -1,0 +1,494 @@
+"""Runs a plan: decides what has to run, runs it side by side in the order of its graph, and sums up.
+
+Blocks until all has ended. Sends events, never prints; every decision is a module of its own, this one joins them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wecityctl.engine.cluster.drift import DriftControl
+from wecityctl.engine.cluster.remaining import remaining_notes
+from wecityctl.engine.cluster.undeclared import UndeclaredControl
+from wecityctl.engine.locks.abandoned import break_dead, is_left_behind
+from wecityctl.engine.locks.run_locks import ContendedError, RunLocks, part_of_city, whole_city
+from wecityctl.engine.process.engine import Engine, cli_path
+from wecityctl.engine.process.ipc import Report
+from wecityctl.engine.process.provider_choice import choose_provider
+from wecityctl.engine.removal import removal
+from wecityctl.engine.removal.keeping import Keeping
+from wecityctl.engine.removal.removal import guarded_urns
+from wecityctl.engine.run import activity
+from wecityctl.engine.run.context import Context
+from wecityctl.engine.run.fingerprint import tools_digest
+from wecityctl.engine.run.interrupts import Interrupts
+from wecityctl.engine.run.jobs import JobMaker
+from wecityctl.engine.run.loop import Loop
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.run.outcome import exit_code_of
+from wecityctl.engine.run.pending_clouds import Unlanded
+from wecityctl.engine.run.replaced_clusters import forget_old_clusters, require_same_clusters
+from wecityctl.engine.run.schedule import Schedule
+from wecityctl.engine.run.tasks import Backward, Forward, OpenLanded
+from wecityctl.engine.run.up_to_date import Skipper
+from wecityctl.engine.secrets import secret_store
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.checkpoint import Deployment
+from wecityctl.engine.state.store_file import disk_error
+from wecityctl.errors import AuthenticationError, WecityError
+from wecityctl.inputs import Clusters
+from wecityctl.listeners.users import other_users
+from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
+from wecityctl.model.outputs import EntryOutputs
+from wecityctl.model.stacknames import LAYERS
+from wecityctl.model.words import counted
+from wecityctl.plan import Plan
+from wecityctl.session import Session
+
+_WAITS = "waiting until another run has ended: {}"
+UNGUARDED = "the engine's ports are open to the other users of this machine while it runs, because {}"
+
+
+def run(
+    session: Session,
+    options: RunOptions,
+    clusters: Clusters,
+    backend: Backend,
+    emit: Sink,
+    *,
+    open_landed: OpenLanded | None = None,
+    before: Callable[[], None] = lambda: None,
+    engine: Engine | None = None,
+) -> RunResult:
+    """Run `options.operation` on the stacks that the session's plan has selected.
+
+    Of a cloud in `clusters.failed` the stacks fail with its reason, the others go on. With those in `clusters.stopped`
+    a preview is worked out; `destroy` and `refresh` are refused on them.
+    `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
+    called once, while the engine loads, before the first stack is touched; what it raises stops the run. `engine`
+    may be loading already, and is left open.
+
+    `preview`, `up` and `refresh` go through the plan in its order; `destroy` takes down exactly the selected stacks, in
+    reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
+    result; `WecityError` is raised for what stops the run before it begins.
+    """
+    begun, plan = time.monotonic(), session.plan
+    provider = choose_provider(options.provider)
+    depends_on = {stack.name: stack.depends_on for stack in plan.stacks}
+    emit(RunStarted(options.operation, plan.city.name, tuple(depends_on), depends_on))
+    alone: frozenset[str] = frozenset()
+    try:
+        with ExitStack() as kept_open:
+            engine = engine or kept_open.enter_context(Engine(options.program))
+            while True:
+                # Before anything is read: what another run has changed meanwhile is known then.
+                with _locked(backend, plan, options, alone, emit) as locks:
+                    # What has left the files is not a part's own.
+                    leftovers = () if options.given else removal.left_over(backend.list_stacks(), plan.whole)
+                    kept = tuple(name for name in leftovers if not options.confirms(name))
+                    context = Context(session, options, clusters, backend, provider, kept, locks)
+                    runner = _Runner(context, emit, leftovers, open_landed, before)
+                    try:
+                        runner.go(engine)
+                        break
+                    except ContendedError as contended:
+                        # Nothing is changed yet. What it grows by each time is stacks of the plan.
+                        alone |= contended.stacks
+    except OSError as error:
+        raise disk_error(error, Path(str(error.filename or ""))) from error
+    result = RunResult(
+        options.operation,
+        plan.city.name,
+        tuple(runner.results.values()),
+        time.monotonic() - begun,
+        exit_code_of(
+            tuple(runner.results.values()),
+            runner.reports,
+            runner.refused,
+            expect_no_changes=options.expect_no_changes,
+            timed_out=runner.timed_out,
+        ),
+        tuple(name for name in leftovers if name not in runner.removed),
+        runner.urls(),
+        tuple(runner.notes),
+        str(context.provider),
+        starts=context.will_start() if options.operation == "preview" else (),
+        part=plan.is_part or bool(options.given or options.targets),
+    )
+    emit(RunFinished(result))
+    return result
+
+
+def _locked(
+    backend: Backend, plan: Plan, options: RunOptions, alone: Collection[str], emit: Sink
+) -> AbstractContextManager[RunLocks]:
+    """The locks that the run begins with: all of the city for all of it, otherwise the part's own and what it is on."""
+    if options.operation == "preview":
+        return nullcontext(RunLocks())
+
+    def waiting(who: str) -> None:
+        emit(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
+
+    # Another cluster for a cloud is every stack's matter.
+    if (not plan.is_part and not options.given) or options.new_clusters:
+        return whole_city(backend, options.timeouts.lock, waiting)
+    shared = {name for stack in plan.stacks for name in (stack.name, *stack.depends_on)}
+    return part_of_city(backend, shared, alone, options.timeouts.lock, waiting)
+
+
+class _Runner:
+    """The steps of a run and what they leave behind."""
+
+    def __init__(
+        self,
+        context: Context,
+        sink: Sink,
+        leftovers: tuple[str, ...],
+        open_landed: OpenLanded | None,
+        before: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._before = before
+        self._open_landed = open_landed
+        self._options = context.options
+        self._sink = sink
+        self._leftovers = leftovers
+        # The city's stacks that this run leaves alone.
+        self._elsewhere = {stack.name for stack in context.plan.whole.stacks}.difference(context.stacks)
+        self._skipper = Skipper(
+            context.plan,
+            context.options,
+            context.clusters,
+            context.backend,
+            context.provider,
+            lambda: tools_digest(cli_path()),
+        )
+        self.results: dict[str, StackResult] = {}
+        self.reports: dict[str, Report] = {}
+        self.refused: dict[str, int] = {}
+        self.notes: list[str] = []
+        self.removed: tuple[str, ...] = ()
+        self._deleted: set[str] = set()
+        self._begun = time.time()
+        self.timed_out = False
+
+    def go(self, engine: Engine) -> None:
+        with Interrupts() as interrupts:
+            maker = JobMaker(self._context.backend, engine, self._options)
+            if self._options.operation == "destroy":
+                self._destroy(engine, maker, interrupts)
+            else:
+                self._forward(engine, maker, interrupts)
+            self.timed_out = interrupts.timed_out
+        if self._options.operation != "preview":
+            for stack in self.reports:
+                self._context.backend.store.prune(stack, self._context.plan.city.state.keep_updates)
+        if self._options.operation in ("up", "destroy"):
+            self._note_activities()
+            states = self._context.backend.states
+            if states is not None and not states.swaps_safely():
+                self.notes.append(
+                    f"the server of {states.shown_url} takes no condition for a write (If-Match): of two runs that are"
+                    " made to overlap, as by `unlock` while one hangs, the later write of a state counts"
+                )
+
+    def _note_activities(self) -> None:
+        """What cannot be noted is told, and hides nothing of what the run has done."""
+        try:
+            activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
+        except (WecityError, OSError) as error:
+            said = "\n".join(filter(None, (error.message, error.details))) if isinstance(error, WecityError) else error
+            self.notes.append(f"`wecityctl history` lacks what this run has put back or removed: {said}")
+
+    def _activities(self) -> Iterator[activity.Activity]:
+        """What the engine's own history will not tell."""
+        for name, result in self.results.items():
+            objects = activity.touched_in(result)
+            if name not in self._deleted and not objects:
+                continue
+            yield activity.Activity(
+                name,
+                "destroy" if name in self._deleted else "update",
+                "succeeded" if result.outcome in ("succeeded", "unchanged", "skipped") else "failed",
+                self._begun,
+                result.seconds,
+                sum(change.op == "delete" for change in result.changes) if name in self._deleted else 0,
+                objects,
+            )
+
+    def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
+        context = self._context
+        self._skipper.load()
+        for name in context.stacks:
+            context.learn_record(name, self._skipper.record(name))
+        unlanded = Unlanded(context, engine.forecast)
+        drift = DriftControl(context, self._sink)
+        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
+        work = [name for name in context.stacks if self._is_work(forward, name)]
+        needed = bool(work)
+        self._require_given(work)
+        if self._options.operation != "preview":
+            context.locks.claim(self._to_change(work))
+        if needed:
+            if not all(forward.is_settled(name) for name in work):
+                self._warm_up(engine)
+            # What takes long and changes nothing, while the engine loads and `before` waits.
+            context.backend.unlock()
+            if self._options.operation == "up":
+                context.backend.salt()
+            if self._options.operation in ("preview", "up"):
+                drift.look(name for name in work if not self._skipper.is_probed(name))
+        self._before()
+        if needed:
+            self._note_guard(engine)
+            self._check(engine)
+        self._loop(forward, self._forward_schedule(), engine, interrupts)
+        if self._options.operation == "up":
+            # A fence that was opened does not stay open because another stack has failed.
+            self.results |= {
+                name: forward.settle_blocked(result)
+                for name, result in self.results.items()
+                if result.outcome in ("blocked", "failed", "refused")
+            }
+        self.reports |= forward.reports
+        self.notes += [*unlanded.notes(), *forward.doubts]
+        if self._options.operation == "preview":
+            states = {name: context.state(name) for name in self.results}
+            note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
+            self.notes += [note] if note else []
+        # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
+        if self._options.operation == "up" and forward.good:
+            self._skipper.note(context.backend, forward.good, forward.looks)
+        if self._options.operation == "up":
+            drift.save()
+        self._remove_leftovers(engine, maker, interrupts)
+        if self._options.operation in ("preview", "up"):
+            self._settle_undeclared(forward.with_kept, engine)
+
+    def _to_change(self, work: Iterable[str]) -> frozenset[str]:
+        """The stacks that this run may change: those with work, all that is on these, and what has been left behind."""
+        context, states = self._context, self._context.backend.states
+        found = {*work, *(name for name in self._leftovers if self._options.confirms(name))}
+        if states is not None:
+            found |= {name for name in context.stacks if is_left_behind(states, name)}
+        found -= self._options.given
+        for name, stack in context.stacks.items():
+            if found.intersection(stack.depends_on):
+                found.add(name)
+        return frozenset(found)
+
+    def _require_given(self, work: Iterable[str]) -> None:
+        """Raise `AuthenticationError` where work needs what only a run of the stacks that are taken as given makes."""
+        context, given = self._context, self._options.given
+        if not given:
+            return
+        if any(context.layer(name) == "secrets" for name in given):
+            context.leave_certificates()
+            needed = {value for name in work for value in context.stacks[name].secrets}
+            if missing := sorted(needed.intersection(context.new_secrets())):
+                raise AuthenticationError(
+                    f"the secret store lacks {counted(len(missing), 'value')} that {min(work)} needs, and these "
+                    "credentials may not add to it",
+                    details="\n".join(missing),
+                    resolution=f"have the city's operator run `wecityctl up {self._options.files} "
+                    f"--only {context.stacks[min(work)].subject}` once",
+                )
+
+    def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
+        """Last, when the states have whatever the run has made."""
+        if self._options.given:
+            self.notes.append("not looked for undeclared objects: these credentials may not list them")
+            return
+        if any(result.outcome == "cancelled" for result in self.results.values()):
+            return
+        control = UndeclaredControl(
+            self._context, self._skipper, self._sink, self._elsewhere, with_kept, lambda: self._registered(engine)
+        )
+        self.results = control.settle(self.results)
+        self.notes += control.notes
+
+    def _registered(self, engine: Engine) -> Iterator[str]:
+        """The URNs that all the city's stacks would register, as far as their programs tell."""
+        asked = [
+            self._context.inputs(stack, with_secrets=False)
+            for stack in self._context.plan.whole.stacks
+            if LAYERS[stack.layer].needs_cluster
+        ]
+        for found in engine.forecast(tuple(asked)).values():
+            yield from found.urns
+
+    @staticmethod
+    def _is_work(forward: Forward, stack: str) -> bool:
+        try:
+            return forward.leave_out(stack) is None
+        except WecityError:
+            # What keeps a stack from being worked on is told when its turn comes; the others go on.
+            return False
+
+    def _warm_up(self, engine: Engine) -> None:
+        context = self._context
+        is_builtin = context.provider.kind == "builtin"
+        engine.warm_up(
+            provider=is_builtin and any(map(context.needs_provider, context.stacks)),
+            states=context.backend.states is not None,
+        )
+
+    def _note_guard(self, engine: Engine) -> None:
+        """Say it where other users could reach what this run listens on."""
+        others = other_users() if engine.unguarded else ()
+        if others:
+            text = f"{UNGUARDED.format(engine.unguarded)}: {', '.join(others[:3])}{' …' if others[3:] else ''}"
+            self._sink(Diagnostic("", "warning", text))
+
+    def _check(self, engine: Engine) -> None:
+        """What must hold before anything is changed; not asked when nothing is to be done."""
+        context, options = self._context, self._options
+        self._check_locks(name for name in context.stacks if name not in options.given)
+        require_same_clusters(context)
+        if options.operation == "up":
+            forget_old_clusters(context, self._sink)
+        if options.operation in ("preview", "up"):
+            needed = secret_store.needed(context.plan)
+            secret_store.require_given(needed, context.kept_secrets(), options.files)
+            store = secret_store.SecretStore(context.backend).stack
+            if not options.confirms(store):
+                secret_store.require_not_lost(
+                    needed,
+                    context.kept_secrets(),
+                    self._skipper.noted_secrets(),
+                    store,
+                    confirm=f"wecityctl up {options.files} --confirm={context.plan.city.name}",
+                )
+            self._check_certificates()
+        if options.operation == "up":
+            self._check_deletions(engine)
+
+    def _check_certificates(self) -> None:
+        """Those that people have given; what the city issues is its own business."""
+        context = self._context
+        if context.plan.city.entry.tls.certificates:
+            from wecityctl.engine.secrets.certificates import require_readable
+
+            require_readable(context.plan, context.kept_secrets(), datetime.now(UTC))
+
+    def _check_deletions(self, engine: Engine) -> None:
+        context, options = self._context, self._options
+        held = [
+            state
+            for name in context.stacks
+            if not options.confirms(name)
+            and name not in options.given
+            and (state := context.state(name)) is not None
+            and guarded_urns(state)
+        ]
+        expected = options.expected
+        if expected is None:
+            # The same inputs register the same resources; only for others is it worth asking.
+            changed = {
+                state.stack
+                for state in held
+                if not self._skipper.has_same_inputs(context.inputs(context.stacks[state.stack], with_secrets=False))
+            }
+            if not changed:
+                return
+            asked = [
+                context.inputs(stack, with_secrets=False)
+                for name, stack in context.stacks.items()
+                if LAYERS[stack.layer].has_program and (name in changed or context.typed(name) is None)
+            ]
+            forecasts = engine.forecast(tuple(asked))
+            expected = {name: found.urns for name, found in forecasts.items() if not found.error}
+        removal.require_confirmed(held, options, expected)
+
+    def _check_locks(self, stacks: Iterable[str]) -> None:
+        if self._options.operation == "preview":
+            return
+        for name in stacks:
+            for lock in break_dead(self._context.backend, name):
+                self._sink(Diagnostic(name, "info", f"removed the lock of a dead run ({lock})"))
+
+    def _forward_schedule(self) -> Schedule:
+        context = self._context
+        needs = {name: stack.depends_on for name, stack in context.stacks.items()}
+        soft = {
+            name: tuple(need for need in stack.depends_on if context.layer(need) == "tenant")
+            for name, stack in context.stacks.items()
+            if stack.layer == "entry"
+        }
+        good = [name for name in context.stacks if context.typed(name)] if self._options.keep_going else []
+        return Schedule(needs, soft, good, self._options.keep_going, self._options.fail_fast)
+
+    def _remove_leftovers(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
+        if self._options.operation != "up" or not self._leftovers:
+            return
+        confirmed = tuple(name for name in self._leftovers if self._options.confirms(name))
+        waiting = [name for name in self._leftovers if name not in confirmed]
+        if waiting:
+            self.notes.append(f"no longer in the files, removed only with --confirm: {', '.join(waiting)}")
+        if any(result.outcome not in ("succeeded", "unchanged", "skipped") for result in self.results.values()):
+            if confirmed:
+                self.notes.append(f"not removed, because the run did not succeed: {', '.join(confirmed)}")
+            return
+        order = removal.removal_order(confirmed, self._context.plan)
+        self._take_down(order, engine, maker, interrupts, Keeping(self._context))
+
+    def _destroy(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
+        context = self._context
+        context.locks.claim((*context.stacks, *(self._leftovers if not self._elsewhere else ())))
+        self._warm_up(engine)
+        context.backend.unlock()
+        self._note_guard(engine)
+        self._check_locks(context.stacks)
+        require_same_clusters(context)
+        forget_old_clusters(context, self._sink)
+        # Part of a city keeps the secret store and what is left of earlier files.
+        names = [name for name in context.stacks if not self._elsewhere or context.layer(name) != "secrets"]
+        keeping = Keeping(context)
+        if not self._elsewhere:
+            names += self._leftovers
+            names += [name for name in keeping.stacks() if name not in names]
+        self._take_down(removal.removal_order(names, context.plan), engine, maker, interrupts, keeping)
+        self.notes += [*keeping.doubts, *remaining_notes(context, self.results)]
+
+    def _take_down(
+        self,
+        order: Mapping[str, tuple[str, ...]],
+        engine: Engine,
+        maker: JobMaker,
+        interrupts: Interrupts,
+        keeping: Keeping,
+    ) -> None:
+        if not order:
+            return
+        backward = Backward(self._context, maker, self._skipper, self._sink, keeping)
+        self.notes += backward.look_beside(order)
+        schedule = Schedule(order, fail_fast=self._options.fail_fast)
+        self._loop(backward, schedule, engine, interrupts)
+        self.reports |= backward.reports
+        self._deleted |= backward.deleted
+        self.removed = tuple(
+            name
+            for name in order
+            if name in self.results
+            and self.results[name].outcome in ("succeeded", "skipped")
+            and name not in backward.kept
+        )
+
+    def _loop(self, task: Forward | Backward, schedule: Schedule, engine: Engine, interrupts: Interrupts) -> None:
+        loop = Loop(task, schedule, engine, interrupts, self._sink, self._options.parallelism)
+        self.results |= loop.go()
+        self.refused |= loop.refused
+
+    def urls(self) -> tuple[str, ...]:
+        """Where the city answers, after an `up`."""
+        found: list[str] = []
+        for name, stack in self._context.stacks.items():
+            outputs = self._context.typed(name) if stack.layer == "entry" and name in self.results else None
+            if isinstance(outputs, EntryOutputs) and self._options.operation == "up":
+                scheme = "https" if outputs.tls else "http"
+                found += [f"{scheme}://{host}{f':{port}' if port else ''}/" for host, port in outputs.addresses]
+        return tuple(found)

@@ -1,0 +1,70 @@
+"""One digest over everything that a stack's run depends on and that is not in its state or on its cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from stacks.catalogue import registered
+from wecityctl.inputs import StackInputs
+from wecityctl.paths import source_dirs
+
+_LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
+# Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
+# clouds, and which capabilities a stack builds on, follows from city, catalogue and placement.
+_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings", "builds_on"})
+
+
+def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:
+    """The digest of a stack's inputs, upstream outputs and images among them, and of what would work on them."""
+    parts = (inputs, provider, program, tools, secrets_digest if inputs.stack.secrets else "")
+    return hashlib.sha256(repr(canonical(parts)).encode()).hexdigest()
+
+
+def values_of(inputs: StackInputs) -> str:
+    """The digest of a stack's inputs alone, whatever works on them."""
+    return hashlib.sha256(repr(canonical(inputs)).encode()).hexdigest()
+
+
+def canonical(value: Any) -> Any:
+    """`value` as nested tuples in one order, whatever order mappings were written in."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return (
+            type(value).__name__,
+            *(
+                (item.name, canonical(getattr(value, item.name)))
+                for item in fields(value)
+                if item.name not in _LEFT_OUT
+            ),
+        )
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(key), canonical(item)) for key, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(canonical(item) for item in value)
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(str(item) for item in value))
+    return value
+
+
+def tools_digest(cli: Path) -> str:
+    """The digest of our own code and that of partners' capabilities, the SDKs' versions and the engine that runs."""
+    digest = hashlib.sha256()
+    own = source_dirs()
+    for directory in own:
+        for path in sorted(directory.rglob("*.py")):
+            digest.update(str(path.relative_to(directory.parent)).encode() + b"\0")
+            digest.update(path.read_bytes())
+    for name, item in sorted(registered().items()):
+        if item.folder is not None and not any(item.folder.is_relative_to(directory) for directory in own):
+            for path in sorted(item.folder.rglob("*.py")):
+                digest.update(f"{name}/{path.relative_to(item.folder)}\0".encode())
+                digest.update(path.read_bytes())
+    for name in _LIBRARIES:
+        digest.update(f"{name}={version(name)}\0".encode())
+    stat = cli.stat()
+    digest.update(f"{cli.parent.parent.name} {stat.st_size}".encode())
+    return digest.hexdigest()

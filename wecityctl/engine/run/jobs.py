@@ -1,0 +1,144 @@
+"""Turns a stack of the plan into a worker's job: the CLI's arguments, its environment, and what must be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wecityctl.engine.process.engine import Engine, cli_path
+from wecityctl.engine.process.ipc import Job, Lifted, OpenState
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.state.backend import Backend
+from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, Deployment, StackState
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.events import Operation
+
+_COMMON = (
+    "--non-interactive",
+    "--color=never",
+    "--exec-kind=auto.inline",
+    "--skip-plugin-pre-install",
+    "--skip-config-validation",
+    "--suppress-progress",
+    "--suppress-outputs",
+)
+_CHANGING = ("--yes", "--skip-preview")
+_PER_OPERATION: Mapping[Operation, tuple[str, ...]] = {
+    "preview": ("preview",),
+    "up": ("up", *_CHANGING, "--continue-on-error"),
+    "refresh": ("refresh", *_CHANGING, "--run-program"),
+    "destroy": ("destroy", *_CHANGING, "--continue-on-error", "--run-program", "--ignore-protect"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobMaker:
+    """Makes the jobs of one run."""
+
+    backend: Backend
+    engine: Engine
+    options: RunOptions
+
+    def make(
+        self,
+        stack: str,
+        operation: Operation,
+        *,
+        state: StackState | None,
+        inputs: StackInputs | None = None,
+        values: Mapping[str, str] | None = None,
+        providers: tuple[Mapping[str, Any], ...] = (),
+        guarded: frozenset[str] = frozenset(),
+        port: int = 0,
+        shown: Deployment | None = None,
+        lifted: tuple[Lifted, ...] = (),
+    ) -> Job:
+        """The job of one stack. A preview may see another state than the stack's, `shown`; one of a stack that is
+        not there sees an empty one. `lifted` is what the stack has made, of which a
+        `destroy` first takes the vendor's protection.
+
+        With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
+        so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
+        ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
+        """
+        if operation != "preview":
+            self.backend.ensure_stack(stack)
+        states = self.backend.states
+        if states is not None:
+            previews = operation == "preview"
+            seen = shown or ({} if previews and state is None else None)
+            order = OpenState(states.url, stack, previews, seen, self.backend.seal(stack))
+            environment = self.backend.sealed_environment() | self.engine.open_state(order)
+        else:
+            environment = self.backend.environment()
+            if operation == "preview" and (state is None or shown is not None):
+                scratch = self.engine.workdir.scratch
+                scratch.create(stack)
+                if shown is not None:
+                    scratch.write(stack, shown)
+                environment["PULUMI_BACKEND_URL"] = scratch.url
+        if port:
+            environment["PULUMI_DEBUG_PROVIDERS"] = f"kubernetes:{port}"
+        return Job(
+            stack,
+            operation,
+            self.options.program if inputs is not None else "",
+            inputs,
+            str(cli_path()),
+            tuple(self._arguments(stack, operation)),
+            str(self.engine.workdir.path),
+            environment,
+            state.outputs if state is not None else None,
+            guarded,
+            providers,
+            values,
+            self.options.timeouts.stack,
+            self.options.timeouts.cancel,
+            self.options.timeouts.idle,
+            self._before(stack, operation, lifted),
+            lifted,
+        )
+
+    def _before(self, stack: str, operation: Operation, lifted: tuple[Lifted, ...]) -> tuple[str, ...]:
+        if self.options.refresh and operation == "up":
+            return tuple(self._arguments(stack, "refresh"))
+        if lifted:
+            targets = (word for item in lifted if item.protected for word in ("--target", item.urn))
+            return ("up", *_CHANGING, *_COMMON, "--stack", stack, *targets)
+        return ()
+
+    def _arguments(self, stack: str, operation: Operation) -> list[str]:
+        arguments = [*_PER_OPERATION[operation], *_COMMON, "--stack", stack]
+        arguments += ["--parallel", str(self.options.resource_parallelism)]
+        if operation == "preview" and self.options.refresh:
+            arguments += ["--refresh", "--run-program"]
+        # A preview shows what would go; it is `up` that refuses to let it go.
+        if operation == "preview" or (operation == "up" and self.options.confirms(stack)):
+            arguments.append("--ignore-protect")
+        for target in self.options.targets:
+            arguments += ["--target", target]
+        return arguments
+
+
+def provider_registrations(
+    backend: Backend, state: StackState, clusters: Mapping[str, Cluster]
+) -> tuple[Mapping[str, Any], ...]:
+    """The state's Kubernetes providers, to be registered again with today's access to their clusters."""
+    by_identifier = {cluster.identifier: cluster for cluster in clusters.values()}
+    found = []
+    for resource in state.resources:
+        # A vendor's provider works from the state as it is.
+        if resource.type != KUBERNETES_PROVIDER or state.deployment is None:
+            continue
+        inputs = dict(backend.reveal(state.deployment, dict(resource.inputs)))
+        version = inputs.pop("version", "")
+        inputs.pop("__internal", None)
+        cluster = by_identifier.get(str(inputs.get("clusterIdentifier", "")))
+        if cluster is not None:
+            inputs["kubeconfig"] = cluster.kubeconfig
+            if cluster.context and "context" in inputs:
+                inputs["context"] = cluster.context
+        package = resource.type.rpartition(":")[2]
+        found.append({"package": package, "name": resource.name, "inputs": inputs, "version": version})
+    return tuple(found)

@@ -1,0 +1,192 @@
+"""The waiting part of a run: starts what its schedule allows, hears the workers, passes interrupts on once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from threading import Thread
+from typing import Protocol
+
+from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.process.ipc import Cancel, Done, Job, PortRights, Report, Seen
+from wecityctl.engine.run.interrupts import Interrupts
+from wecityctl.engine.run.outcome import describe
+from wecityctl.engine.run.schedule import Schedule
+from wecityctl.errors import WecityError
+from wecityctl.model.events import Outcome, Sink, StackFinished, StackResult, StackStarted
+
+CANCELLED = "cancelled by the user"
+OUT_OF_TIME = "not started: the run's time was over"
+
+
+class Task(Protocol):
+    """What a loop asks about each stack."""
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that needs no engine."""
+
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
+        """The stack's job, or its result where the engine has nothing to do; `open_port` gives it a port of the
+        built-in provider, which is told whether it may replace what holds data."""
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Take what the engine did and make a result of it."""
+
+    def has_outputs(self, stack: str) -> bool:
+        """Whether the stack has outputs, of this run or before, with which those who need it can go on."""
+
+    def serves(self, stack: str) -> Collection[str]:
+        """The stacks that may go on although this one, which they need, has failed."""
+
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """What has to be done, and may take a while, before those that wait for the stack may start; never raises."""
+
+
+@dataclass(slots=True)
+class _Running:
+    stack: str
+    port: int = 0
+
+
+class Loop:
+    """Runs the stacks of one schedule to their end. A second interrupt kills the engines.
+
+    `refused` has the exit code of the error for each stack that failed before its engine began.
+    """
+
+    def __init__(
+        self, task: Task, schedule: Schedule, engine: Engine, interrupts: Interrupts, sink: Sink, parallelism: int
+    ) -> None:
+        self._task = task
+        self._schedule = schedule
+        self._engine = engine
+        self._interrupts = interrupts
+        self._sink = sink
+        self._parallelism = max(1, parallelism)
+        self._running: dict[Connection, _Running] = {}
+        self._following: dict[Connection, StackResult] = {}
+        self.refused: dict[str, int] = {}
+        self._told = 0
+        self._results: dict[str, StackResult] = {}
+
+    def go(self) -> Mapping[str, StackResult]:
+        """Block until every stack has ended; their results."""
+        while True:
+            self._pass_interrupts()
+            self._start_ready()
+            if not self._running and not self._following:
+                return self._results
+            for ready in wait([*self._running, *self._following, self._interrupts.fileno()]):
+                if isinstance(ready, Connection):
+                    self._hear(ready)
+            self._interrupts.clear()
+
+    def _start_ready(self) -> None:
+        progress = True
+        while progress:
+            progress = False
+            for name, reason in self._schedule.blocked().items():
+                by_user = self._interrupts.count and not self._interrupts.timed_out
+                outcome: Outcome = "cancelled" if by_user else "blocked"
+                self._settle(StackResult(name, outcome, reason=reason))
+                progress = True
+            for name in self._schedule.ready():
+                if len(self._running) >= self._parallelism:
+                    return
+                self._start(name)
+                progress = True
+
+    def _start(self, name: str) -> None:
+        self._schedule.start(name)
+        self._sink(StackStarted(name))
+        running = _Running(name)
+
+        def open_port(rights: PortRights) -> int:
+            running.port = self._engine.open_port(name, rights)
+            return running.port
+
+        try:
+            left_out = self._task.leave_out(name)
+            if left_out is not None:
+                self._settle(left_out)
+                return
+            job = self._task.job(name, open_port)
+            if isinstance(job, StackResult):
+                self._settle(job)
+                return
+            self._running[self._engine.start(job)] = running
+        except WecityError as error:
+            self._close_port(running)
+            self.refused[name] = error.exit_code
+            self._settle(
+                StackResult(name, "failed", reason=error.message, errors=(describe(error),)),
+            )
+
+    def _hear(self, connection: Connection) -> None:
+        if connection in self._following:
+            connection.close()
+            self._settle(self._following.pop(connection))
+            return
+        running = self._running[connection]
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            message = Done(Report(1, (), 0, (describe(self._engine.died()),), (), None, 0.0))
+        if isinstance(message, Seen):
+            self._sink(message.event)
+        elif isinstance(message, Done):
+            connection.close()
+            del self._running[connection]
+            self._close_port(running)
+            self._follow(self._task.report(running.stack, self._settled(running.stack, message.report)))
+
+    def _settled(self, stack: str, report: Report) -> Report:
+        """The report, once the stack has the state that comes of what the engine did."""
+        if problem := self._engine.close_state(stack):
+            return replace(report, exit_code=report.exit_code or 1, errors=(*report.errors, problem))
+        return report
+
+    def _follow(self, result: StackResult) -> None:
+        """Settle the result once what follows from it is done; the other stacks go on meanwhile."""
+        work = self._task.afterwards(result.stack) if result.outcome in ("succeeded", "unchanged") else None
+        if work is None:
+            self._settle(result)
+            return
+        ready, done = Pipe(duplex=False)
+
+        def follow() -> None:
+            with done:
+                work()
+
+        self._following[ready] = result
+        # In the context of the run: what it waits for there ends with the run's time.
+        Thread(target=copy_context().run, args=(follow,), daemon=True).start()
+
+    def _close_port(self, running: _Running) -> None:
+        if running.port:
+            self._engine.close_port(running.port)
+            running.port = 0
+
+    def _settle(self, result: StackResult) -> None:
+        self._results[result.stack] = result
+        succeeded = result.outcome in ("succeeded", "unchanged", "skipped")
+        usable = result.outcome == "refused" and self._task.has_outputs(result.stack)
+        serves = self._task.serves(result.stack) if result.outcome == "failed" else ()
+        self._schedule.finish(result.stack, succeeded=succeeded, usable=usable, serves=serves)
+        self._sink(StackFinished(result))
+
+    def _pass_interrupts(self) -> None:
+        while self._told < self._interrupts.count:
+            self._told += 1
+            timed_out = self._interrupts.timed_out
+            self._schedule.stop(OUT_OF_TIME if timed_out else CANCELLED)
+            for connection in self._running:
+                # A worker that has just ended reads no more; what it said last is still to be heard.
+                with suppress(OSError):
+                    connection.send(Cancel(timed_out))
+            for connection in list(self._following):
+                self._settle(self._following.pop(connection))

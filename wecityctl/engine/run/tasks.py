@@ -1,0 +1,520 @@
+"""What a run does with each stack: bringing it up or looking at it, or taking it down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from wecityctl.engine.cluster.drift import DriftControl, Settled
+from wecityctl.engine.cluster.handover import hand_over_replicas
+from wecityctl.engine.cluster.unmanaged import Beside, TakenDown, look_beside
+from wecityctl.engine.locks.abandoned import break_dead
+from wecityctl.engine.process.ipc import Job, PortRights, Report
+from wecityctl.engine.process.vendors import lacks, require_for_cloud, require_for_state
+from wecityctl.engine.removal.keeping import Keeping
+from wecityctl.engine.removal.protection import lifted_of, vendor_providers
+from wecityctl.engine.removal.removal import guarded_urns
+from wecityctl.engine.removal.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
+from wecityctl.engine.run.broken import still_served
+from wecityctl.engine.run.context import Context
+from wecityctl.engine.run.jobs import JobMaker, provider_registrations
+from wecityctl.engine.run.landing_outputs import LAYER as LANDING
+from wecityctl.engine.run.landing_outputs import is_landing, kubeconfig_of
+from wecityctl.engine.run.outcome import result_of
+from wecityctl.engine.run.pending_clouds import Unlanded
+from wecityctl.engine.run.replaced_clusters import forget_old_cluster
+from wecityctl.engine.run.up_to_date import Look, Skipper
+from wecityctl.engine.secrets.secret_store import has_certificates
+from wecityctl.engine.state.checkpoint import Deployment, StackState
+from wecityctl.engine.state.integrity import UNSOUND
+from wecityctl.engine.state.kubeconfigs import known_kubeconfigs
+from wecityctl.engine.state.pending import resolve_pending, restore_named
+from wecityctl.engine.state.territory import Territory
+from wecityctl.errors import AuthenticationError, WecityError
+from wecityctl.inputs import Cluster, StackInputs
+from wecityctl.model.city import Cloud
+from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
+from wecityctl.model.stacknames import LAYERS
+from wecityctl.model.words import counted
+
+
+def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
+    """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
+    context.locks.claim((stack,))
+    for lock in break_dead(context.backend, stack):
+        sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    restore_lost(context, stack, sink)
+    state = context.state(stack)
+    if state is not None and state.pending:
+        for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
+            sink(Diagnostic(stack, "info", line))
+        context.reread(stack)
+
+
+def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
+    """Have the stack's state name no provider and no parent that it lacks, as the engine demands of what it reads.
+
+    Returns whether there was one.
+    """
+    state = context.state(stack)
+    if state is None or not restore_named(context.backend, state, before):
+        return False
+    sink(
+        Diagnostic(
+            stack, "info", "the state has back what objects that are still there belong to: the engine had dropped it"
+        )
+    )
+    context.reread(stack)
+    return True
+
+
+def without_integrity_errors(report: Report) -> Report:
+    """The report without what was said of a state that is whole again."""
+    told = ("snapshot integrity failure", UNSOUND)
+    return replace(report, errors=tuple(text for text in report.errors if not any(part in text for part in told)))
+
+
+def _kubeconfigs(context: Context, stack: str) -> frozenset[str]:
+    clusters = (*context.clusters.values(), *context.stopped.values())
+    return known_kubeconfigs(context.backend, context.state(stack), clusters)
+
+
+class OpenLanded(Protocol):
+    """Makes a cluster of what a landing zone put out, or raises what keeps it from answering."""
+
+    def __call__(self, cloud: Cloud, kubeconfig: str, *, fresh: bool) -> Cluster:
+        """`fresh`: the cluster may just have been made and be slow to answer."""
+
+
+class Forward:
+    """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
+
+    def __init__(
+        self,
+        context: Context,
+        maker: JobMaker,
+        skipper: Skipper,
+        sink: Sink,
+        unlanded: Unlanded,
+        open_landed: OpenLanded | None,
+        drift: DriftControl,
+    ) -> None:
+        self._drift = drift
+        self._context = context
+        self._maker = maker
+        self._skipper = skipper
+        self._sink = sink
+        self._unlanded = unlanded
+        self._open_landed = open_landed
+        self._keeping = Keeping(context)
+        self._territory = Territory(context)
+        self.reports: dict[str, Report] = {}
+        # What a preview takes for granted: the deployments with what an `up` brings back into them.
+        self.with_kept: dict[str, Deployment] = {}
+        self.good: dict[str, StackInputs] = {}
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Marks of what `destroy` keeps that are not believed."""
+        return self._keeping.doubts
+
+    @property
+    def _operation(self) -> Operation:
+        return self._context.options.operation
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that nothing has to be done for."""
+        if stack in self._context.options.given:
+            return self._take_as_given(stack)
+        if self._context.layer(stack) == "secrets":
+            return self._leave_out_secrets(stack)
+        if self._operation == "refresh" and self._context.state(stack) is None:
+            return StackResult(stack, "skipped", reason="does not exist yet")
+        if self._operation == "preview" and self._context.is_unlanded(stack):
+            return self._unlanded.preview(stack)
+        self._context.require_reachable(stack)
+        inputs = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+        left_out = self._skipper.leave_out(inputs)
+        if left_out is not None and inputs.cluster is not None:
+            self._drift.undisturbed(inputs.cluster, self._skipper.objects(stack))
+        return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
+
+    def _take_as_given(self, stack: str) -> StackResult:
+        """Raises `AuthenticationError` where the stack has nothing yet that others could build on."""
+        # A city of which nothing needs a value has no secret store.
+        if self._context.layer(stack) != "secrets" and self._context.typed(stack) is None:
+            raise AuthenticationError(
+                f"{stack} is not up, and these credentials may not make it",
+                resolution="have the city's operator bring it up first",
+            )
+        return StackResult(stack, "skipped", reason="taken as it is: these credentials may not change it")
+
+    def is_settled(self, stack: str) -> bool:
+        """Whether the engine would find nothing to do in a stack, unless an object of it is gone from the cluster."""
+        planned = self._context.stacks[stack]
+        if not LAYERS[planned.layer].needs_cluster:
+            return False
+        if has_certificates(planned.secrets) and self._context.has_due(planned.secrets):
+            return False
+        return self._skipper.is_settled(self._context.inputs(planned, with_secrets=False))
+
+    def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
+        """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
+
+        Whoever looks after apps has no credentials of the vendor; the age of a record, or a newer version of this
+        program, shall not make them need some. Said as it is: nobody has looked.
+        """
+        if not self._skipper.has_same_values(inputs):
+            return None
+        lacking = lacks(self._context.plan.city.cloud(inputs.stack.cloud))
+        if not lacking:
+            return None
+        return StackResult(inputs.stack.name, "skipped", reason=f"not looked at: {lacking[0].message}")
+
+    def _leave_out_secrets(self, stack: str) -> StackResult | None:
+        record = self._skipper.record(stack)
+        needed = {name for other in self._context.stacks.values() for name in other.secrets}
+        # Certificates come to their end without anybody changing anything.
+        is_recent = record is not None and (not has_certificates(needed) or self._skipper.is_recent(stack))
+        names = self._context.certificate_names()
+        if record is not None and is_recent and needed <= set(record.names) and record.values == names:
+            self._context.leave_certificates()
+            return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
+        new = self._context.new_secrets()
+        count = counted(len(new), "value")
+        if self._operation == "up" and new:
+            return None
+        if not new:
+            if self._operation == "up":
+                self._skipper.note_secrets(tuple(self._context.kept_secrets()), names)
+            return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
+        return StackResult(stack, "unchanged", reason=f"{count} would be generated")
+
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
+        """The stack's job, with everything out of its way; its result where only drift had to be put right."""
+        context, planned = self._context, self._context.stacks[stack]
+        if planned.layer == LANDING:
+            require_for_cloud(context.plan.city.cloud(planned.cloud))
+        if self._operation != "preview":
+            clear_the_way(context, stack, self._sink)
+            self._skipper.forget(stack)
+        if self._operation == "up":
+            # A landing zone may have replaced its cluster in this very run.
+            forget_old_cluster(context, stack, self._sink)
+        self._territory.require_own(stack)
+        if planned.layer == "secrets":
+            return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
+        begun = time.monotonic()
+        restored = self._bring_back(stack)
+        kept = self._keeping.whole(stack) if self._operation == "preview" else None
+        if kept is not None and kept.deployment is not None:
+            self.with_kept[stack] = kept.deployment
+        settled = self._settle_drift(stack, kept or (context.state(stack) if restored else None))
+        if not settled.needs_engine and self.is_settled(stack):
+            return self._without_engine(stack, time.monotonic() - begun)
+        state = context.state(stack)
+        shown = self._keeping.deployment(stack) if kept is not None else None
+        if (settled.missing or settled.foreseen) and self._operation == "preview":
+            shown = settled.edited(shown or context.backend.sealed(stack))
+        elif settled.needs_engine and state is not None and state.deployment is not None:
+            context.backend.store.write(stack, settled.edited(state.deployment))
+            state = context.reread(stack)
+        if self._operation == "up":
+            hand_over_replicas(context, stack, self._sink)
+        port = 0
+        # Only the built-in provider compares without a cluster to ask.
+        serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
+        if serves and context.needs_provider(stack):
+            port = open_port(self._rights(stack))
+        guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
+        return self._maker.make(
+            stack,
+            self._operation,
+            state=state,
+            inputs=context.inputs(planned),
+            guarded=guarded,
+            port=port,
+            shown=shown,
+        )
+
+    def _rights(self, stack: str) -> PortRights:
+        options = self._context.options
+        return PortRights(options.confirms(stack), options.take_over, _kubeconfigs(self._context, stack))
+
+    def _bring_back(self, stack: str) -> frozenset[str]:
+        """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
+        of it from the state: that is marked, so that a later one finds it."""
+        if self._operation != "up":
+            return frozenset()
+        if self._context.options.confirms(stack):
+            self._keeping.mark(stack)
+        before = self._context.state(stack)
+        if not self._keeping.restore(stack):
+            return frozenset()
+        after = self._context.state(stack)
+        return (after.urns if after is not None else frozenset()) - (before.urns if before is not None else frozenset())
+
+    def _settle_drift(self, stack: str, with_kept: StackState | None = None) -> Settled:
+        """Whatever was not probed is examined in full; a refresh reads everything itself.
+
+        `with_kept` is the state with what an earlier run has kept, where nobody has examined that yet: it lay open to
+        everybody while the stack was down.
+        """
+        if with_kept is not None:
+            self._drift.look_again(with_kept)
+        elif self._operation == "refresh" or (self._skipper.is_probed(stack) and not self._skipper.has_left(stack)):
+            return Settled()
+        else:
+            self._drift.look([stack])
+        return self._drift.settle(stack)
+
+    def settle_blocked(self, result: StackResult) -> StackResult:
+        """Restore the security objects of a stack whose turn did not come, or whose run has failed.
+
+        The rest of the stack stays as it is. What closes its namespaces is made again where it is gone.
+        """
+        stack = result.stack
+        try:
+            self._context.locks.claim((stack,))
+            if stack in self.reports:
+                return self._drift.make_again_after(stack, result)
+            if not self._drift.is_settled(stack):
+                # What is kept stays out of its state until its turn comes, and is closed all the same.
+                self._settle_drift(stack, self._keeping.whole(stack))
+            return self._drift.make_again(stack, result)
+        except WecityError as error:
+            self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
+            return result
+
+    def _without_engine(self, stack: str, seconds: float) -> StackResult:
+        result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
+        result = self._drift.within(stack, result)
+        if result.outcome != "failed":
+            self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+        return result
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """What the run has seen of the objects of the stacks that went well."""
+        return {stack: self._look_of(stack) for stack in self.good}
+
+    def _look_of(self, stack: str) -> Look:
+        settled = self._drift.settled(stack)
+        written = {change.urn for change in self.reports[stack].changes} if stack in self.reports else set()
+        left = tuple(item for item in settled.findings if item.is_left)
+        return Look(self._skipper.seen(stack) | settled.seen, frozenset(written), left)
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Take the outputs; remember the stack for its record if all went well."""
+        self.reports[stack] = report
+        if self._context.layer(stack) == "secrets":
+            if report.exit_code == 0 and self._operation == "up":
+                self._skipper.note_secrets(tuple(self._context.secrets()), self._context.certificate_names())
+            new = len(self._context.new_secrets())
+            result = result_of(stack, report)
+            reason = result.reason or f"{counted(new, 'value')} generated"
+            outcome = "succeeded" if result.outcome == "unchanged" else result.outcome
+            return replace(result, outcome=outcome, changes=(), unchanged=0, reason=reason)
+        if report.exit_code and self._operation != "preview":
+            before = self._context.state(stack)
+            self._context.reread(stack)
+            if restore_lost(self._context, stack, self._sink, before):
+                report = without_integrity_errors(report)
+        if self._operation == "up":
+            self._drift.check_written(stack, report.changes)
+        settled = self._drift.settled(stack)
+        result = self._drift.within(stack, result_of(stack, report), report.conflicts)
+        if report.exit_code == 0 or result.outcome == "refused":
+            self._context.learn(stack, report.outputs)
+        # Where the files may have taken over what others had written, who owns what is examined once more.
+        is_known = not settled.refused and not (settled.notices and report.changes)
+        if result.outcome != "failed" and report.exit_code == 0 and is_known:
+            # With today's inputs: what upstream stacks put out has been learnt by now.
+            self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
+            if self._operation == "up":
+                self._keeping.settle(stack)
+        cloud = self._context.stacks[stack].cloud
+        if self._operation == "preview" and cloud in self._context.stopped and not result.reason:
+            return replace(result, reason=f"worked out from the state: cloud {cloud} is stopped")
+        return result
+
+    def has_outputs(self, stack: str) -> bool:
+        """Whether those who need the stack can go on with its outputs."""
+        return self._context.typed(stack) is not None
+
+    def serves(self, stack: str) -> Collection[str]:
+        """The stacks that use only what is up of a platform whose stack has failed; it has put out where that is."""
+        context, report = self._context, self.reports.get(stack)
+        if context.layer(stack) != "platform" or self._operation != "up" or report is None:
+            return ()
+        if report.cancelled or report.timed_out or report.outputs is None:
+            return ()
+        failed = [change.urn for change in report.failed]
+        served = still_served(context.plan, context.catalogue, context.stacks[stack], failed)
+        if served:
+            context.learn(stack, report.outputs)
+        return served
+
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """Reach the cluster that a landing zone has made or changed."""
+        context = self._context
+        if context.layer(stack) != LANDING or self._operation == "preview" or self._open_landed is None:
+            return None
+        cloud = context.plan.city.cloud(context.stacks[stack].cloud)
+        kubeconfig = kubeconfig_of(context.outputs(stack)) or ""
+        report, open_landed = self.reports[stack], self._open_landed
+        fresh = bool(report.changes or report.failed)
+
+        def reach() -> None:
+            try:
+                context.arrived(cloud.name, open_landed(cloud, kubeconfig, fresh=fresh))
+            except WecityError as error:
+                context.lost(cloud.name, error)
+            except Exception as error:
+                context.lost(cloud.name, WecityError(f"cloud {cloud.name}: {type(error).__name__}: {error}"))
+
+        return reach
+
+
+class Backward:
+    """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
+
+    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, keeping: Keeping) -> None:
+        self._context = context
+        self._maker = maker
+        self._skipper = skipper
+        self._sink = sink
+        self._keeping = keeping
+        self._territory = Territory(context)
+        self._kept: dict[str, tuple[KeptObject, ...]] = {}
+        self._beside = Beside()
+        self.deleted: set[str] = set()
+        self.reports: dict[str, Report] = {}
+        self.kept: set[str] = set()
+
+    def look_beside(self, stacks: Iterable[str]) -> tuple[str, ...]:
+        """Name what nobody declared beside these stacks, before any of them is touched; what could not be looked for.
+
+        A stack that cannot be looked at fails in its turn, with its error.
+        """
+        taken: list[TakenDown] = []
+        for stack in stacks:
+            with suppress(WecityError):
+                taken += self._taken_down(stack)
+        states = {name: self._context.state(name) for name in self._context.backend.list_stacks()}
+        deployments = {name: state.deployment for name, state in states.items() if state is not None}
+        self._beside = look_beside(self._context.plan.city, taken, deployments)
+        self._beside.tell(self._sink)
+        return self._beside.notes
+
+    def _taken_down(self, stack: str) -> Iterator[TakenDown]:
+        self._context.require_reachable(stack)
+        cluster = self._keeping.cluster(stack)
+        whole = self._keeping.whole(stack) or self._context.state(stack)
+        if cluster is not None and whole is not None:
+            kept = () if self._context.options.delete_data else kept_objects(whole, cluster)
+            yield TakenDown(stack, cluster, whole, kept)
+
+    def leave_out(self, stack: str) -> StackResult | None:
+        """The result of a stack that is not there, and of the secret store, which has no resources."""
+        left_out = self._left_out(stack)
+        return self._beside.within(left_out) if left_out is not None else None
+
+    def _left_out(self, stack: str) -> StackResult | None:
+        delete_data = self._context.options.delete_data
+        if delete_data and not is_secrets(stack):
+            # What an earlier run has kept of it is to go now.
+            self._keeping.restore(stack)
+        state = self._context.state(stack)
+        if why := left_alone(stack, state, delete_data=delete_data):
+            if state is not None:
+                self.kept.add(stack)
+            return untouched(stack, why, () if delete_data else self._keeping.kept(stack))
+        assert state is not None
+        if is_secrets(stack):
+            return self._drop_secrets(stack)
+        self._context.require_reachable(stack)
+        if not state.resources:
+            self._skipper.forget(stack)
+            self._delete(stack)
+            return StackResult(stack, "succeeded", reason="was empty")
+        return None
+
+    def has_outputs(self, stack: str) -> bool:
+        """Never: nothing is taken down below what is still up."""
+        return False
+
+    def serves(self, stack: str) -> Collection[str]:
+        """Nobody, for the same reason."""
+        return ()
+
+    def afterwards(self, stack: str) -> Callable[[], None] | None:
+        """Nothing."""
+        return None
+
+    def _drop_secrets(self, stack: str) -> StackResult:
+        clear_the_way(self._context, stack, self._sink)
+        self._skipper.forget(stack)
+        self._delete(stack)
+        return StackResult(stack, "succeeded", reason="deleted")
+
+    def _delete(self, stack: str) -> None:
+        self._context.backend.delete_stack(stack)
+        self.deleted.add(stack)
+
+    def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
+        """The job that deletes the stack's resources, but not its data unless that is asked for."""
+        context = self._context
+        if is_landing(stack) and (made := context.state(stack)) is not None:
+            planned = context.stacks.get(stack)
+            require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
+        clear_the_way(context, stack, self._sink)
+        self._territory.require_own(stack)
+        self._skipper.forget(stack)
+        state = context.state(stack)
+        assert state is not None
+        if not context.options.delete_data:
+            earlier = self._keeping.kept(stack)
+            kept = kept_objects(state, context.cluster_of(stack))
+            self._kept[stack] = (*earlier, *kept)
+            self._write(stack, state, retained(state.deployment or {}, [item.urn for item in kept]))
+            self._keeping.mark(stack)
+        else:
+            self._write(stack, state, released(state.deployment or {}))
+        state = context.state(stack)
+        assert state is not None
+        port = (
+            open_port(PortRights(replace_data=True, kubeconfigs=_kubeconfigs(context, stack)))
+            if context.provider.kind == "builtin" and context.needs_provider(stack)
+            else 0
+        )
+        providers = provider_registrations(context.backend, state, context.clusters)
+        lifted = lifted_of(context.backend, state) if is_landing(stack) and context.options.delete_data else ()
+        providers += vendor_providers(context.backend, state, {item.provider for item in lifted})
+        return self._maker.make(stack, "destroy", state=state, providers=providers, port=port, lifted=lifted)
+
+    def _write(self, stack: str, state: StackState, deployment: Deployment) -> None:
+        if state.deployment is not None and deployment != state.deployment:
+            self._context.backend.store.write(stack, deployment)
+            self._context.reread(stack)
+
+    def report(self, stack: str, report: Report) -> StackResult:
+        """Remove the stack itself once it is empty."""
+        self.reports[stack] = report
+        begun = time.monotonic()
+        before, state = self._context.state(stack), self._context.reread(stack)
+        if report.exit_code and restore_lost(self._context, stack, self._sink, before):
+            report = without_integrity_errors(report)
+        if report.exit_code == 0 and (state is None or state.is_empty):
+            self._delete(stack)
+        result = result_of(stack, report)
+        result = replace(
+            result,
+            outcome="succeeded" if result.outcome == "unchanged" else result.outcome,
+            seconds=result.seconds + time.monotonic() - begun,
+            kept=self._kept.get(stack, ()),
+        )
+        return self._beside.within(result)

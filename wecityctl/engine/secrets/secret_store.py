@@ -1,0 +1,87 @@
+"""The city's secret store: generated and given values, kept as secret outputs of a stack of their own.
+
+Encrypted by the state's own secrets provider, so another machine with the same back end sees the same values.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from shlex import quote
+
+from wecityctl.engine.secrets.certificate_names import ISSUED_PREFIXES
+from wecityctl.engine.state.backend import Backend
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import TENANT_KEYS, stack_name
+from wecityctl.model.words import counted
+from wecityctl.plan import Plan
+
+GIVEN_PREFIX = TENANT_KEYS
+BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SecretStore:
+    """Reads the store and works out what is missing; writing is a run of its stack."""
+
+    backend: Backend
+
+    @property
+    def stack(self) -> str:
+        """The stack that the values lie in."""
+        return stack_name(self.backend.city, "secrets")
+
+    def read(self) -> dict[str, str]:
+        """Every value. Raises `AuthenticationError` for a passphrase that does not open them."""
+        state = self.backend.read_state(self.stack)
+        values = (state.outputs or {}).get("values") if state is not None else None
+        return {str(name): str(value) for name, value in (values or {}).items()}
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the values there are."""
+        return tuple(sorted(self.read()))
+
+
+def needed(plan: Plan) -> tuple[str, ...]:
+    """The names that the plan's stacks use."""
+    return tuple(sorted({name for stack in plan.stacks for name in stack.secrets}))
+
+
+def has_certificates(names: Iterable[str]) -> bool:
+    """Whether some of the values are certificates that the city issues, and so come to an end."""
+    return any(name.startswith(ISSUED_PREFIXES) for name in names)
+
+
+def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> None:
+    """Raise `ConfigurationError` when a value that only a user can give is missing; `files` are the city's."""
+    missing = [name for name in names if name.startswith(GIVEN_PREFIX) and name not in have]
+    if missing:
+        raise ConfigurationError(
+            "secrets are missing that the apps name: " + ", ".join(missing),
+            resolution="set each of them: "
+            + "; ".join(f"wecityctl secrets set {quote(files)} {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
+        )
+
+
+def require_not_lost(
+    names: Iterable[str], have: Collection[str], noted: Collection[str], stack: str, *, confirm: str
+) -> None:
+    """Raise `ConfigurationError` where generated values are gone that the last `up` still had.
+
+    `names` are those that are needed, `noted` those that were there, `stack` is the store's and `confirm` the option
+    that has new ones made. New values in silence would be others than what databases and pods were given.
+    """
+    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIX)]
+    if lost:
+        raise ConfigurationError(
+            f"the secret store has lost {counted(len(lost), 'value')} that what is running was given",
+            details="\n".join(lost),
+            resolution=f"put the state of {stack} back from a copy; or, if it is lost for good, make new values with "
+            f"`{confirm}`: databases keep the old ones until they are told",
+        )
+
+
+def with_generated(names: Iterable[str], have: Mapping[str, str]) -> dict[str, str]:
+    """`have` with a fresh value for each password of `names` that is missing; what is there is never changed."""
+    return {**have, **{name: secrets.token_urlsafe(BYTES) for name in names if name not in have}}
