@@ -51,7 +51,7 @@ class Row:
         return self.ours / self.other if self.other else self.ours
 
     @property
-    def verdict(self) -> str:
+    def policy_report(self) -> str:
         if self.measure > self.required:
             return "MISSED"
         return "goal" if self.goal is None or self.measure <= self.goal else "required"
@@ -70,7 +70,7 @@ def main() -> int:
         finally:
             bench.clean_up()
     print_table(rows)
-    return 1 if any(row.verdict == "MISSED" for row in rows) else 0
+    return 1 if any(row.policy_report == "MISSED" for row in rows) else 0
 
 
 class Bench:
@@ -117,7 +117,7 @@ class Bench:
         rows += self.placements()
         rows += self.many_clouds(whole=large)
         if large:
-            rows += self.red_lines()
+            rows += self.policies_text()
         return rows + self.light_commands()
 
     def one_stack(self, *, large: bool) -> list[Row]:
@@ -200,7 +200,7 @@ class Bench:
             Row(f"place: optimality gap at {large.apps} apps", large.gap * 100, None, 1.0, 0.1, unit="%"),
         ]
 
-    def red_lines(self) -> list[Row]:
+    def policies_text(self) -> list[Row]:
         """`policy check` over 5,000 resources: the rules, and all of it with the recording of the graph."""
         found = measure_policy(self.directory)
         return [
@@ -327,7 +327,7 @@ def print_table(rows: list[Row]) -> None:
         ratio = f"{row.measure:.2f}" if row.other else "–"
         goal = f"{row.goal:g}" if row.goal is not None else "–"
         ours = f"{row.ours:.2f} {row.unit}"
-        print(f"{row.what:58} {ours:>9} {other:>9} {ratio:>7} {row.required:>9g} {goal:>6}  {row.verdict}")
+        print(f"{row.what:58} {ours:>9} {other:>9} {ratio:>7} {row.required:>9g} {goal:>6}  {row.policy_report}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The placement of many apps over eight clouds: seconds, growth, and how far from the proven best.
+"""The placement of many apps over eight clouds: seconds, growth, and how far from the optimal.
 
 The city is made of values, not of files: what is measured is `place`. Amounts come from a fixed sequence, so that
 every run places the same cities.
@@ -19,9 +19,9 @@ from wecityctl.model.city import (
     Cloud,
     Compliance,
     Component,
-    Crossing,
     Flow,
     Images,
+    Interconnect,
     PlacementRules,
     Platform,
     Pool,
@@ -105,7 +105,7 @@ def _cloud(number: int, apps: int) -> Cloud:
         pools if number % 2 == 0 else pools[:2],
         prices,
         region=f"r{number % 4}",
-        crossing=Crossing(encrypted=True),
+        interconnect=Interconnect(encrypted=True),
     )
 
 

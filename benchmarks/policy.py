@@ -1,4 +1,4 @@
-"""The red lines over a large resource graph: the files read and placed, the stacks recorded, the rules asked.
+"""The policy rules over a large resource graph: the files read and placed, the stacks recorded, the rules asked.
 
 The three are told apart: the rules are ours to make fast, recording takes what the SDK takes for each resource.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.city import write_city
 from wecityctl.operations.offline import record_session
 from wecityctl.policy.check import judge
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.rules import RULES
 from wecityctl.session import open_session
 
@@ -44,10 +44,12 @@ def measure(directory: Path, tenants: int = TENANTS) -> Measured:
     opened = time.perf_counter()
     recordings = record_session(session)
     recorded = time.perf_counter()
-    posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, recordings)
-    verdict = judge(posture, date(2026, 1, 1), RULES)
+    policy_input = PolicyInput(session.city, session.catalogue, session.plan.placement, session.images, recordings)
+    policy_report = judge(policy_input, date(2026, 1, 1), RULES)
     judged = time.perf_counter()
-    return Measured(verdict.resources, len(verdict.findings), opened - begun, recorded - opened, judged - recorded)
+    return Measured(
+        policy_report.resources, len(policy_report.findings), opened - begun, recorded - opened, judged - recorded
+    )
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from wecityctl.inputs import StackInputs
 _LAYERS = {
     "base": "stacks.base.kubernetes",
     "platform": "stacks.platforms.platform",
-    "crossing": "stacks.tenants.crossing",
+    "crossing": "stacks.tenants.interconnect",
     "tenant": "stacks.tenants.tenant",
     "entry": "stacks.entry.entry",
 }

@@ -4,7 +4,7 @@ An idempotent Job in the capability's namespace makes it, named by the digest of
 a new Job and no change is none. The administrator's credentials stay in that namespace; those of the account are
 written into a Secret beside the Job and, as a binding, into the user's namespace. The user is an app or another
 capability. For an app on another cloud the Job is part of a stack of its own on the capability's cloud
-(`stacks.tenants.crossing`), and only the binding of the tenant's.
+(`stacks.tenants.interconnect`), and only the binding of the tenant's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stacks.passwords import sha256
 from stacks.platforms import tls
 from stacks.platforms.provisioner import Provisioner
 from stacks.platforms.stateful import provisioning_labels
-from stacks.upstream import KnownEndpoint
+from stacks.stack_references import KnownEndpoint
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Binding as BindingType
 from wecityctl.model.catalogue import credential_key

@@ -57,7 +57,7 @@ class DeploymentError(WecityError):
 
 
 class PolicyError(WecityError):
-    """A red line was crossed."""
+    """A policy rule was crossed."""
 
     exit_code = ExitCode.POLICY
 

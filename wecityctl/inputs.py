@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from wecityctl.crossings import Crossings
 from wecityctl.errors import WecityError
+from wecityctl.interconnects import Interconnects
 from wecityctl.model.balancers import Balancer, balancers_of
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
@@ -60,7 +60,7 @@ class Clusters:
     found: Mapping[str, Cluster] = field(default_factory=dict)
     failed: Mapping[str, WecityError] = field(default_factory=dict)
     stopped: Mapping[str, Cluster] = field(default_factory=dict)
-    landed: Mapping[str, LandingOutputs] = field(default_factory=dict)
+    provisioned: Mapping[str, LandingOutputs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ _NOBODY = Reach("192.0.2.1", ("192.0.2.0/24",))
 
 def reach_of(cloud: Cloud, cluster: Cluster | None) -> Reach:
     """What the Cloud says of itself, else what is known of an embedded one."""
-    said = cloud.crossing
+    said = cloud.interconnect
     found = Reach(cluster.address, cluster.sources) if cluster is not None else Reach()
     if cloud.provider == "local" and cluster is not None and (cluster.simulated or not cluster.identifier):
         found = _NOBODY
     return Reach(said.address or found.address, said.sources or found.sources)
 
 
-def reaches(city: City, crossings: Crossings, cloud: str, clusters: Mapping[str, Cluster]) -> dict[str, Reach]:
+def reaches(city: City, interconnects: Interconnects, cloud: str, clusters: Mapping[str, Cluster]) -> dict[str, Reach]:
     """The reach of `cloud` and of those that it has to do with; nothing where it has to do with none."""
-    pairs = ((item.source, item.target) for item in crossings)
+    pairs = ((item.source, item.target) for item in interconnects)
     names = {name for pair in pairs if cloud in pair for name in pair}
     return {name: reach_of(city.cloud(name), clusters.get(name)) for name in sorted(names)}
 
@@ -101,8 +101,8 @@ class StackInputs:
     `upstream` has an entry for each stack it depends on: its typed outputs, or `None` while that stack does not exist
     yet (first preview): values derived from it are then unknown. `secrets` holds just the values this stack names.
     `images` maps catalogue image names to references. `provider_version` is the plug-in version resources ask for.
-    `crossings` are the city's, `reach` is that of the clouds which this stack's has to do with. `balancers` are those
-    that a landing zone makes; only its program is given them.
+    `interconnects` are the city's, `reach` is that of the clouds which this stack's has to do with. `balancers` are
+    those that a landing zone makes; only its program is given them.
     """
 
     city: City
@@ -114,7 +114,7 @@ class StackInputs:
     images: Mapping[str, str]
     provider_version: str
     secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
-    crossings: Crossings = field(default_factory=Crossings)
+    interconnects: Interconnects = field(default_factory=Interconnects)
     reach: Mapping[str, Reach] = field(default_factory=dict)
     balancers: tuple[Balancer, ...] = ()
 
@@ -133,7 +133,7 @@ def narrowed(inputs: StackInputs) -> StackInputs:
         placement=placement,
         catalogue={},
         images={},
-        crossings=Crossings(),
+        interconnects=Interconnects(),
         reach={},
         balancers=balancers_of(inputs.city, inputs.stack.cloud, inputs.placement.entry),
     )

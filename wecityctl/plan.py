@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from graphlib import CycleError
 from itertools import chain
 
-from wecityctl.crossings import Crossings, UseCrossing, find_crossings
 from wecityctl.errors import ConfigurationError
+from wecityctl.interconnects import Interconnects, UseInterconnect, find_interconnects
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Use
@@ -50,7 +50,7 @@ class Plan:
     city: City
     placement: Placement
     stacks: tuple[Stack, ...]
-    crossings: Crossings = field(default_factory=Crossings)
+    interconnects: Interconnects = field(default_factory=Interconnects)
     selected_from: tuple[Stack, ...] = field(default=(), repr=False)
 
     @property
@@ -75,7 +75,7 @@ class Plan:
         return self._reduced(wanted)
 
     def needing(self, patterns: Iterable[str]) -> Plan:
-        """The stacks that match and what stands on them: what has to go with them."""
+        """The stacks that match and what depends on them: what has to go with them."""
         wanted = self.matching(patterns)
         for stack in self.stacks:
             if wanted.intersection(stack.depends_on):
@@ -116,7 +116,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
     Raises `ConfigurationError` for what lies on two clouds and may not, or cannot, reach across.
     """
     placement = (placement or place(city, catalogue)).bare
-    crossings = find_crossings(city, catalogue, placement)
+    interconnects = find_interconnects(city, catalogue, placement)
     store = Stack(naming.stack_name(city.name, "secrets"), "secrets", "", "")
     landings = {
         cloud.name: Stack(naming.stack_name(city.name, "landing", cloud.name), "landing", "", cloud.name)
@@ -134,11 +134,11 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
         for cloud in city.clouds
     }
     platforms = _platform_stacks(city, placement, bases, store, catalogue)
-    crossing = _crossing_stacks(city, crossings, bases, platforms, store, catalogue)
-    tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, crossings)
-    entry = _entry_stack(city, placement, bases, platforms, tenants, crossings, store)
-    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *crossing, *tenants, *entry)
-    return Plan(city, placement, stacks, crossings)
+    interconnect = _interconnect_stacks(city, interconnects, bases, platforms, store, catalogue)
+    tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, interconnects)
+    entry = _entry_stack(city, placement, bases, platforms, tenants, interconnects, store)
+    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *interconnect, *tenants, *entry)
+    return Plan(city, placement, stacks, interconnects)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -178,9 +178,9 @@ def _platform_stacks(
     return stacks
 
 
-def _crossing_stacks(
+def _interconnect_stacks(
     city: City,
-    crossings: Crossings,
+    interconnects: Interconnects,
     bases: dict[str, Stack],
     platforms: dict[tuple[str, str], Stack],
     store: Stack,
@@ -188,8 +188,8 @@ def _crossing_stacks(
 ) -> list[Stack]:
     """One for each tenant and cloud on which its apps of other clouds use something: of its own, and not part of the
     tenant's stack there, so that two clouds whose apps use each other's capabilities do not wait for each other."""
-    found: dict[tuple[str, str], list[UseCrossing]] = {}
-    for item in crossings.uses:
+    found: dict[tuple[str, str], list[UseInterconnect]] = {}
+    for item in interconnects.uses:
         found.setdefault((item.app.tenant, item.target), []).append(item)
     return [
         Stack(
@@ -216,7 +216,7 @@ def _tenant_stacks(
     platforms: dict[tuple[str, str], Stack],
     store: Stack,
     catalogue: Catalogue,
-    crossings: Crossings,
+    interconnects: Interconnects,
 ) -> list[Stack]:
     stacks = []
     gateway = gateway_of(city)
@@ -240,7 +240,7 @@ def _tenant_stacks(
                 called.add(gateway.name)
             needed |= {
                 naming.stack_name(city.name, "crossing", tenant.name, item.target)
-                for item in crossings.uses
+                for item in interconnects.uses
                 if item.source == cloud and item.app.tenant == tenant.name
             }
             bindings = [key for app, use in uses for key in _credentials(city, catalogue, app, use)]
@@ -274,7 +274,7 @@ def _entry_stack(
     bases: dict[str, Stack],
     platforms: dict[tuple[str, str], Stack],
     tenants: list[Stack],
-    crossings: Crossings,
+    interconnects: Interconnects,
     store: Stack,
 ) -> tuple[Stack, ...]:
     gateway = gateway_of(city)
@@ -286,7 +286,7 @@ def _entry_stack(
     needed = [*landing, bases[cloud.name].name]
     if gateway is not None:
         needed.append(platforms[(gateway.platform, placement.capabilities[gateway.name])].name)
-    across = {(item.app.tenant, item.target) for item in crossings.routes}
+    across = {(item.app.tenant, item.target) for item in interconnects.routes}
     needed += [stack.name for stack in tenants if stack.cloud == cloud.name or (stack.subject, stack.cloud) in across]
     keys = certificate_keys(city, cloud) if not cloud.kubernetes.ingress_class else ()
     if any(app.serves_tls for app in city.apps):

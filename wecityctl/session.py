@@ -21,7 +21,7 @@ from wecityctl.plan import Plan, Stack, make_plan
 from wecityctl.spec.loaded import Positions
 
 # Where a city's capabilities and apps stand now; `None` for one that is not there yet, or that has no choice.
-Standing = Callable[[City], Placement | None]
+CurrentPlacement = Callable[[City], Placement | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Session:
         return replace(self, plan=self.plan.only(patterns)) if patterns else self
 
     def needing(self, patterns: tuple[str, ...]) -> Session:
-        """The session for the stacks that match and what stands on them; for all of them where nothing is named."""
+        """The session for the stacks that match and what depends on them; for all of them where nothing is named."""
         return replace(self, plan=self.plan.needing(patterns)) if patterns else self
 
     def inputs(
@@ -59,7 +59,7 @@ class Session:
     ) -> StackInputs:
         """What the program of `stack` is given, on `day` or else today: the one place where it is put together.
 
-        `upstream` are the outputs that the stack stands on; of `secrets` it gets just those that it names.
+        `upstream` are the outputs that the stack depends on; of `secrets` it gets just those that it names.
         """
         is_landing = stack.layer == "landing"
         found = StackInputs(
@@ -72,17 +72,17 @@ class Session:
             images=self.images,
             provider_version=provider_version,
             secrets={key: secrets[key] for key in stack.secrets if key in secrets},
-            crossings=self.plan.crossings,
-            reach=reaches(self.city, self.plan.crossings, stack.cloud, clusters),
+            interconnects=self.plan.interconnects,
+            reach=reaches(self.city, self.plan.interconnects, stack.cloud, clusters),
         )
         return narrowed(found) if is_landing else found
 
 
-def open_session(path: Path, standing: Standing | None = None, *, explain: bool = False) -> Session:
+def open_session(path: Path, standing: CurrentPlacement | None = None, *, explain: bool = False) -> Session:
     """Read, check and place the city at `path`; with `standing`, so that what stands is moved as little as can be.
 
-    Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that clash.
-    """
+    Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that
+    conflict."""
     from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
 
@@ -106,6 +106,6 @@ def open_session(path: Path, standing: Standing | None = None, *, explain: bool 
 
 def located(error: InfeasiblePlacementError, positions: Positions) -> InfeasiblePlacementError:
     """The error with the place in the files of each constraint."""
-    sources = [item.source for item in error.clash if item.source is not None]
+    sources = [item.source for item in error.conflict if item.source is not None]
     places = {source: positions.place(source.kind, source.name, *source.path) for source in sources}
     return error.located({source: str(found) for source, found in places.items() if found is not None})

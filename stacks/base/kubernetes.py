@@ -1,8 +1,8 @@
 """The base of a cloud that is a Kubernetes cluster: what every platform and tenant on it stands on.
 
 It holds cluster-wide objects only: priorities, a storage class on a landing zone's cluster, the three separate
-administrators (三员分立), and the admission policies of the red lines, which are the rules' own. Namespaces and their
-network policies belong to who lives in them.
+administrators (三员分立), and the admission policies of the policy rules, which are the rules' own. Namespaces and
+their network policies belong to who lives in them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stacks.admin_rbac import cluster_role, cluster_roles
 from stacks.base.storage import storage_class
-from stacks.duties import cluster_role, cluster_roles
 from stacks.objects import Manifest, open_scope
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.outputs import BaseOutputs, to_json
-from wecityctl.model.storage import landed_class
+from wecityctl.model.storage import provisioned_class
 from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.rules.role_bindings import manager_name
@@ -40,7 +40,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
             cloud=cloud.name,
             provider=cloud.provider,
             zones=cloud.zones,
-            storage_class=landed_class(city, cloud)
+            storage_class=provisioned_class(city, cloud)
             or (cluster.storage_class if cluster else cloud.kubernetes.storage_class),
             ingress_class=cluster.ingress_class if cluster else cloud.kubernetes.ingress_class,
             simulated=cluster.simulated if cluster else cloud.local.nodes == "simulated",
@@ -75,6 +75,6 @@ def manager(city: City) -> Iterator[Manifest]:
 
 
 def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
-    """The admission policies of every red line that a cluster can hold by itself."""
+    """The admission policies of every policy rule that a cluster can hold by itself."""
     for rule in RULES:
         yield from held_by(rule, city, images)

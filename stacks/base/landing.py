@@ -25,8 +25,8 @@ from typing import Any, Literal
 
 import pulumi
 
-from wecityctl.crossings import STATIC_PORTS
 from wecityctl.errors import ConfigurationError
+from wecityctl.interconnects import STATIC_PORTS
 from wecityctl.model import naming
 from wecityctl.model.addresses import subnet_ranges
 from wecityctl.model.balancers import Balancer
@@ -34,7 +34,7 @@ from wecityctl.model.city import City, Cloud, Flow, Pool, Zone
 from wecityctl.model.naming import DOMESTIC_LABEL, POOL_LABEL, SIMULATED_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import LandingOutputs, to_json
 from wecityctl.model.vendors import vendors
-from wecityctl.placement.crossing import is_closed
+from wecityctl.placement.interconnect import is_closed
 
 ANYWHERE = "0.0.0.0/0"
 # Where entry points answer at a balancer: plain HTTP and HTTPS.
@@ -182,7 +182,7 @@ def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = 
         availability_zones=cloud.settings.places,
         subnets=subnets,
         cluster_subnets=_subnets_in(subnets, home_zones(zones)),
-        rules=_once((*plan_rules(city, cloud), *crossing_rules(city, cloud))),
+        rules=_once((*plan_rules(city, cloud), *interconnect_rules(city, cloud))),
         pools=tuple(_node_pool(city, cloud, pool, subnets) for pool in cloud.pools),
         balancers=balancers,
     )
@@ -266,7 +266,7 @@ def _once(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple({rule.name: rule for rule in reversed(rules)}.values())[::-1]
 
 
-def crossing_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
+def interconnect_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
     """The rules for the node ports by which clouds reach each other, for each declared flow that may cross.
 
     Which of these ports there are follows from the apps, with which no landing zone changes: all that capabilities and
@@ -281,14 +281,20 @@ def crossing_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
                 continue
             if flow.target in cloud.zones and flow.source in other.zones:
                 why = _why(f"cloud {other.name} to {cloud.name}", flow)
-                for number, cidr in enumerate(other.crossing.sources):
+                for number, cidr in enumerate(other.interconnect.sources):
                     name = f"{flow.target}-from-cloud-{other.name}" + (f"-{number}" if number else "")
                     yield Rule(name, flow.target, "ingress", why, cidr=cidr, port=first, last_port=last)
-            if flow.source in cloud.zones and flow.target in other.zones and other.crossing.address:
+            if flow.source in cloud.zones and flow.target in other.zones and other.interconnect.address:
                 why = _why(f"cloud {cloud.name} to {other.name}", flow)
                 name = f"{flow.source}-to-cloud-{other.name}"
                 yield Rule(
-                    name, flow.source, "egress", why, cidr=f"{other.crossing.address}/32", port=first, last_port=last
+                    name,
+                    flow.source,
+                    "egress",
+                    why,
+                    cidr=f"{other.interconnect.address}/32",
+                    port=first,
+                    last_port=last,
                 )
 
 

@@ -7,20 +7,20 @@ Parameters are those of the vendor's CSI driver, which every such cluster has.
 from __future__ import annotations
 
 from stacks.objects import Manifest, unknown
-from stacks.upstream import landing_outputs
+from stacks.stack_references import landing_outputs
 from wecityctl.inputs import StackInputs
-from wecityctl.model.storage import landed_class
+from wecityctl.model.storage import provisioned_class
 
 
 def storage_class(inputs: StackInputs) -> Manifest | None:
     """The class that the city's claims on this stack's cloud name; `None` where the cluster's own serve."""
     city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
-    name = landed_class(city, cloud)
+    name = provisioned_class(city, cloud)
     if not name or cloud.vendor is None:
         return None
     volumes = cloud.vendor.volumes
-    landed = landing_outputs(inputs)
-    key = landed.key if landed is not None else unknown()
+    provisioned = landing_outputs(inputs)
+    key = provisioned.key if provisioned is not None else unknown()
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",

@@ -19,7 +19,7 @@ from stacks.entry.nginx import render_routes
 from stacks.objects import Manifest, Scope, open_scope, unknown
 from stacks.pem import certificates_of, key_of
 from stacks.platforms.application.gateway.program import APPS_AUTHORITY, routes_config_map, tls_secret
-from stacks.upstream import KnownEndpoint, entry_endpoint, landing_outputs
+from stacks.stack_references import KnownEndpoint, entry_endpoint, landing_outputs
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.balancers import Balancer, balancer_of
@@ -144,9 +144,9 @@ def _port(name: str, number: int) -> Manifest:
 def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest:
     """What the Service says to be served at the balancer that the landing zone has made. The gateway speaks TLS and
     plain HTTP, which it sends to HTTPS, on one port."""
-    vendor, landed = inputs.city.cloud(inputs.stack.cloud).vendor, landing_outputs(inputs)
+    vendor, provisioned = inputs.city.cloud(inputs.stack.cloud).vendor, landing_outputs(inputs)
     assert vendor is not None, "only landing zones have balancers"
-    known = landed.balancers.get(balancer.zone) if landed is not None else None
+    known = provisioned.balancers.get(balancer.zone) if provisioned is not None else None
     annotations = {
         vendor.balancers.annotation: known or unknown(),
         **vendor.balancers.annotations(balancer.public),

@@ -11,7 +11,7 @@ from stacks import network, pods
 from stacks.objects import KubernetesObject, Manifest, Scope
 from stacks.pools import capability_affinity
 from stacks.provisioning import Binding, bind, provision
-from stacks.upstream import KnownEndpoint
+from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType, Workload
@@ -157,7 +157,7 @@ class CapabilityComponent(pulumi.ComponentResource):
     def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
         """The endpoint with its way in for apps on other clouds, where there are any."""
         inputs = context.scope.inputs
-        node_port = inputs.crossings.port(inputs.stack.cloud, context.capability.name)
+        node_port = inputs.interconnects.port(inputs.stack.cloud, context.capability.name)
         if not node_port:
             return endpoint
         name = naming.fit(f"{context.capability.name}-crossing")

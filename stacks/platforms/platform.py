@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import duties, network, pods, upstream
+from stacks import admin_rbac, network, pods, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
@@ -60,9 +60,9 @@ def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, Capabi
     for use in uses_of(capability, inputs.city.capabilities, inputs.catalogue):
         component = made.get(use.capability)
         if component is not None:
-            found.append(Used(use, upstream.known(component.endpoint), component))
+            found.append(Used(use, stack_references.known(component.endpoint), component))
         else:
-            found.append(Used(use, upstream.endpoint(inputs, use.capability)))
+            found.append(Used(use, stack_references.endpoint(inputs, use.capability)))
     return tuple(found)
 
 
@@ -89,6 +89,6 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
         labels[ZONE_LABEL] = zone
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
-    inside.add_all([*duties.bindings(scope.inputs.city, name)])
+    inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
     # What stays is as closed as it was.
     return inside.after(inside.add(network.default_deny(name), retain=retain), inside.add(network.allow_dns(name)))

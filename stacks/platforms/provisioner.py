@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from stacks.upstream import KnownEndpoint
+from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.quantity import parse_quantity

@@ -20,8 +20,8 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, provision
+from stacks.stack_references import KnownEndpoint, endpoint, entry_endpoint
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
-from stacks.upstream import KnownEndpoint, endpoint, entry_endpoint
 from wecityctl.model import naming
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
@@ -47,12 +47,12 @@ class Application(pulumi.ComponentResource):
             inputs.city.name, name=app.name, component="app", part_of=app.tenant, instance=inputs.city.name
         )
         self.scope = outer.within(self, {**labels, DATA_CLASS_LABEL: app.data_class})
-        self._across = {use.alias: inputs.crossings.use(app, use.alias) is not None for use in app.uses}
+        self._across = {use.alias: inputs.interconnects.use(app, use.alias) is not None for use in app.uses}
         self._endpoints = {use.alias: self._endpoint(use, across=self._across[use.alias]) for use in app.uses}
         self._rooms = [room for use in app.uses if not self._across[use.alias] for room in self._room(use)]
         self.routes = self._routes()
 
-    def move_in(self, namespace: KubernetesObject, fences: Sequence[KubernetesObject]) -> None:
+    def register_workloads(self, namespace: KubernetesObject, guardrails: Sequence[KubernetesObject]) -> None:
         """Register what is in the namespace. Its `fences` stand before the first pod."""
         app = self.app
         # The people's own labels stay in the app's namespace: a provisioning Job's template cannot change.
@@ -60,7 +60,7 @@ class Application(pulumi.ComponentResource):
         account = home.add(pods.service_account(self.namespace, app.name))
         flows = home.add_all([*self._inner_flows(), *self._flows()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
-        ready = home.after(*fences, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
+        ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
         for component in app.components:
             self._add_component(home, ready, component, bindings)
         self.register_outputs({})
@@ -81,8 +81,8 @@ class Application(pulumi.ComponentResource):
     @property
     def _node_port(self) -> int:
         """Where the web component answers a gateway on another cloud; 0 where the gateway is on this one."""
-        across = self.scope.inputs.crossings.route(self.app)
-        return self.scope.inputs.crossings.port(across.target, across.subject) if across is not None else 0
+        across = self.scope.inputs.interconnects.route(self.app)
+        return self.scope.inputs.interconnects.port(across.target, across.subject) if across is not None else 0
 
     def _component_labels(self, component: Component) -> dict[str, str]:
         return {**self.pod_labels, COMPONENT_LABEL: component.name}
@@ -107,7 +107,7 @@ class Application(pulumi.ComponentResource):
 
     def _gateway_rules(self, port: int) -> list[Manifest]:
         inputs = self.scope.inputs
-        across = inputs.crossings.route(self.app)
+        across = inputs.interconnects.route(self.app)
         if across is not None:
             return network.from_outside(inputs.reach[across.source].sources, port)
         entry = entry_of(inputs.city, self.app.zone)
@@ -120,7 +120,7 @@ class Application(pulumi.ComponentResource):
     def _flows(self) -> Iterator[Manifest]:
         """One flow for each use: out of the app's pods, into the capability's, on its port alone.
 
-        The far end of one that crosses clouds is opened over there (`stacks.tenants.crossing`).
+        The far end of one that crosses clouds is opened over there (`stacks.tenants.interconnect`).
         """
         for alias, known in self._endpoints.items():
             name = naming.fit(f"{self.app.name}-to-{alias}")

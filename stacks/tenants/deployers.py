@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from stacks.duties import RBAC, cluster_role, may_read
+from stacks.admin_rbac import RBAC, cluster_role, may_read
 from stacks.objects import Manifest
 from wecityctl.model.city import City, Tenant
 from wecityctl.policy.admission import DEPLOY, GUARDED_GROUP, TENANT_RESOURCE, tenant_resource

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stacks import duties, network, pods
+from stacks import admin_rbac, network, pods
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
 from stacks.tenants.app import Application
@@ -28,7 +28,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     applications = [Application(scope, app) for app in apps]
     opened = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
     for application in applications:
-        application.move_in(*opened[application.app.zone])
+        application.register_workloads(*opened[application.app.zone])
     scope.add_all([*deployers.clusterwide(inputs.city, tenant, [place.namespace for place in places.values()])])
     routes = [route for application in applications for route in application.routes]
     return to_json(
@@ -62,7 +62,7 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
 def zone_flows(city: City, cloud: str, zone: str, namespace: str) -> Iterator[Manifest]:
     """The declared flows between zones, as far as they begin or end here and the other end is on this cloud too.
 
-    One from a zone to itself lets a use cross clouds (`stacks.tenants.crossing`); it opens nothing between tenants.
+    One from a zone to itself lets a use cross clouds (`stacks.tenants.interconnect`); it opens nothing between tenants.
     """
     here = set(city.cloud(cloud).zones)
     for flow in city.flows:
@@ -104,15 +104,15 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
     inside = scope.after(namespace)
-    fences = [
+    guardrails = [
         network.default_deny(place.namespace),
         network.allow_dns(place.namespace),
         *zone_flows(scope.inputs.city, scope.inputs.stack.cloud, place.zone, place.namespace),
         resource_quota(place),
         limit_range(place.namespace),
     ]
-    built = inside.add_all(fences)
-    inside.add_all([*administration(tenant, place.namespace), *duties.bindings(scope.inputs.city, place.namespace)])
+    built = inside.add_all(guardrails)
+    inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(scope.inputs.city, place.namespace)])
     inside.add_all([*deployers.namespaced(tenant, place.namespace)])
     return namespace, built
 
@@ -160,7 +160,7 @@ def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
         "kind": "Role",
         "metadata": {"name": "tenant-admin", "namespace": namespace},
         "rules": [
-            *duties.may_read(_VISIBLE),
+            *admin_rbac.may_read(_VISIBLE),
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]},
         ],
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from stacks.admin_rbac import bindings, cluster_roles
 from stacks.base.kubernetes import manager
-from stacks.duties import bindings, cluster_roles
 from stacks.tenants.deployers import clusterwide, namespaced
 from stacks.tenants.tenant import administration
 from tests.policy.object_cases import OWN_IMAGES, cases, namespace, strict_city

@@ -27,11 +27,11 @@ from stacks.platforms.application.cache.program import probe_password, sha256
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from wecityctl.engine.secrets.certificates import renewed
-from wecityctl.graph import Recording
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Dedicated, Platform, Use
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 from wecityctl.plan import Plan, make_plan
+from wecityctl.resource_graph import Recording
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"

@@ -1,4 +1,4 @@
-"""`wecityctl place`: text, JSON and a clash."""
+"""`wecityctl place`: text, JSON and a conflict."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def test_json_has_every_refusal_as_data() -> None:
     assert app["refused"][0]["constraints"][0]["place"] == "zone.yaml:44:9"
 
 
-def test_a_clash_ends_with_2_and_has_places() -> None:
-    done = wecityctl("place", "clash-pin-and-domestic.yaml", "--offline", cwd=CASES)
+def test_a_conflict_ends_with_2_and_has_places() -> None:
+    done = wecityctl("place", "conflict-pin-and-domestic.yaml", "--offline", cwd=CASES)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "clash-pin-and-domestic.yaml:64:10: app transport/records is pinned to cloud a" in done.stderr
+    assert "conflict-pin-and-domestic.yaml:64:10: app transport/records is pinned to cloud a" in done.stderr
     for command in ("place", "graph"):
-        done = wecityctl(command, "clash-pin-and-domestic.yaml", "-o", "json", cwd=CASES)
+        done = wecityctl(command, "conflict-pin-and-domestic.yaml", "-o", "json", cwd=CASES)
         assert done.returncode == 2
         error = json.loads(done.stdout)["error"]
-        assert [item["kind"] for item in error["clash"]] == ["domestic", "pin"]
-        assert error["clash"][1]["place"] == "clash-pin-and-domestic.yaml:64:10"
+        assert [item["kind"] for item in error["conflict"]] == ["domestic", "pin"]
+        assert error["conflict"][1]["place"] == "conflict-pin-and-domestic.yaml:64:10"
 
 
 def test_a_cloud_without_prices_is_not_in_the_sum(tmp_path: Path) -> None:
@@ -64,4 +64,4 @@ def test_a_cloud_without_prices_is_not_in_the_sum(tmp_path: Path) -> None:
     assert found["unpriced_clouds"] == ["b"]
     assert Decimal(found["assumed_cost_per_hour"]) > 0
     last = wecityctl("place", "city.yaml", "--offline", cwd=tmp_path).stdout.splitlines()[-1]
-    assert last.endswith(" CNY an hour without the 1 on cloud b, for which no prices are known, proven best")
+    assert last.endswith(" CNY an hour without the 1 on cloud b, for which no prices are known, optimal")

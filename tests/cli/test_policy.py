@@ -1,4 +1,4 @@
-"""`wecityctl policy`, and the red lines in front of `preview` and `up`."""
+"""`wecityctl policy`, and the policy rules in front of `preview` and `up`."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def city(tmp_path: Path) -> Path:
 def test_up_is_stopped_before_anything_is_started(city: Path, tmp_path: Path) -> None:
     done = wecityctl("up", city, "--yes", home=tmp_path)
     assert done.returncode == 5
-    assert "error: mandatory red lines are crossed in 1 place; nothing was done" in done.stderr
+    assert "error: mandatory policy rules are crossed in 1 place; nothing was done" in done.stderr
     assert f"{city}:{FOUND}" in done.stderr
     assert not (tmp_path / ".local" / "state" / "wecityctl" / "clouds").exists()
 
@@ -167,7 +167,7 @@ def test_an_offline_preview_shows_what_up_would_refuse(city: Path, tmp_path: Pat
     assert done.returncode == 5
     assert f"error: {city}:{FOUND}" in done.stderr
     assert "warning: " in done.stderr
-    assert "`up` will refuse: mandatory red lines are crossed in 1 place" in done.stdout
+    assert "`up` will refuse: mandatory policy rules are crossed in 1 place" in done.stdout
     assert wecityctl("preview", city, "--offline", "--detailed-exitcode", home=tmp_path).returncode == 1
 
 

@@ -60,15 +60,15 @@ def test_problems_as_json() -> None:
     assert problem["suggestion"] == "transport"
 
 
-def test_a_clash_has_places_as_in_place() -> None:
+def test_a_conflict_has_places_as_in_place() -> None:
     cases = ROOT / "tests" / "placement" / "cases"
-    done = wecityctl("validate", "clash-pin-and-domestic.yaml", cwd=cases)
+    done = wecityctl("validate", "conflict-pin-and-domestic.yaml", cwd=cases)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "clash-pin-and-domestic.yaml:64:10: app transport/records is pinned to cloud a" in done.stderr
-    done = wecityctl("validate", "clash-pin-and-domestic.yaml", "-o", "json", cwd=cases)
+    assert "conflict-pin-and-domestic.yaml:64:10: app transport/records is pinned to cloud a" in done.stderr
+    done = wecityctl("validate", "conflict-pin-and-domestic.yaml", "-o", "json", cwd=cases)
     assert done.returncode == 2
-    found = json.loads(done.stdout)["error"]["clash"]
-    assert found[1]["place"] == "clash-pin-and-domestic.yaml:64:10"
+    found = json.loads(done.stdout)["error"]["conflict"]
+    assert found[1]["place"] == "conflict-pin-and-domestic.yaml:64:10"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in BAD.iterdir() if path.name.startswith("encoding-")))

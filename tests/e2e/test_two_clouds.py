@@ -250,7 +250,7 @@ def test_a_node_that_dies_joins_its_neighbour_again_by_itself(two: TwoClouds) ->
 
 
 def test_what_crosses_no_longer_has_no_way(two: TwoClouds) -> None:
-    """The use leaves the files: its policy goes on both sides, and with the last crossing use the port."""
+    """The use leaves the files: its policy goes on both sides, and with the last interconnect use the port."""
     host, port = two.binding()["host"], two.binding()["port"]
     two.files.one("App", "harbour")["spec"]["uses"] = []
     two.files.save()

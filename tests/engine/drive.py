@@ -86,13 +86,13 @@ def go(
     **options: Any,
 ) -> RunResult:
     """One run with a program of `tests.engine.programs`."""
-    sink = events.append if events is not None else lambda event: None
+    emit = events.append if events is not None else lambda event: None
     return run(
         session_of(city, plan),
         RunOptions(operation, provider="builtin", program=f"tests.engine.programs:{program}", **options),
         Clusters(clusters or {}),
         backend or open_backend(city),
-        sink,
+        emit,
     )
 
 

@@ -228,7 +228,7 @@ async def hanging(inputs: StackInputs) -> dict[str, Any]:
     return components(inputs)
 
 
-def landed(inputs: StackInputs) -> dict[str, Any]:
+def provisioned(inputs: StackInputs) -> dict[str, Any]:
     """As `objects`, and landing zones: the city's label `kubeconfig-<cloud>` names a file with what such a zone puts
     out, `broken-landing` a cloud whose zone fails, `wider` a cloud whose zone has a part more."""
     stack = inputs.stack

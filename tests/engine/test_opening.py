@@ -73,7 +73,7 @@ def test_what_a_landing_zone_put_out_is_read_once_for_all_who_want_it() -> None:
     city = city_of(Cloud("ali", "alicloud", ("internet",), region="cn-x"))
     found = open_clusters(city, CATALOGUE, lambda event: None, start=False, backend=cast(Backend, Kept()))
     assert "gave no kubeconfig" in found.failed["ali"].message
-    (balancer,) = balancer_statuses(found.landed)
+    (balancer,) = balancer_statuses(found.provisioned)
     assert (balancer.cloud, balancer.zone, balancer.balancer) == ("ali", "internet", "lb-1")
     assert asked == ["far.landing.ali"]
 

@@ -157,7 +157,7 @@ def test_bases(tmp_path: Path) -> None:
     assert caught.value.resolution == "images are: app, web"
 
 
-@pytest.mark.parametrize(("base", "message"), [("nothing", "is no image"), ("app", "stands on itself")])
+@pytest.mark.parametrize(("base", "message"), [("nothing", "is no image"), ("app", "is its own base")])
 def test_wrong_base(tmp_path: Path, base: str, message: str) -> None:
     write(tmp_path, f"name: app\ntitle: a\nversion: '1'\nlicence: MIT\nbase: {base}\n", name="app")
     with pytest.raises(RecipeError, match=message):

@@ -56,7 +56,7 @@ class Journal:
             self._places = len(self._replayer.state(time="").deployment.get("resources") or ())
 
     def _deployment(self) -> dict[str, Any]:
-        """A whole state: the stack, sometimes a provider, and what stands on them."""
+        """A whole state: the stack, sometimes a provider, and what depends on them."""
         resources = [{"urn": ROOT, "custom": False, "type": "pulumi:pulumi:Stack"}]
         if self._chance(0.7):
             resources.append(

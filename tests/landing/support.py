@@ -21,13 +21,13 @@ from stacks.clouds.huaweicloud import HuaweiCloudSettings
 from stacks.clouds.openstack import OpenStackSettings
 from stacks.clouds.tencentcloud import TencentCloudSettings
 from wecityctl.engine.sdk.recorder import Answers, record
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City, Cloud, Compliance, Flow, Network, Pool, ProviderKind, Zone
 from wecityctl.model.outputs import LandingOutputs
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
+from wecityctl.resource_graph import RecordedResource, Recording
 
 _OUTPUTS = ("region", "network", "subnets", "cluster", "bucket", "key", "balancers", "addresses", "public_zones")
 EXPECTED = Path(__file__).parent / "expected"
@@ -200,7 +200,7 @@ def _resource_classes(package: str) -> Mapping[str, Mapping[str, Any]]:
                 if isinstance(kind, type) and issubclass(kind, pulumi.CustomResource):
                     token = getattr(kind, "pulumi_type", "") or _token(kind)
                     home = sys.modules[kind.__module__]
-                    # A resource whose own arguments had its name would clash with a nested one has `InitArgs`.
+                    # A resource whose own arguments had its name would conflict with a nested one has `InitArgs`.
                     arguments = getattr(home, f"{kind.__name__}InitArgs", getattr(home, f"{kind.__name__}Args", None))
                     if token and arguments is not None:
                         found[token] = _nested_properties(arguments)

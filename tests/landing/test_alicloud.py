@@ -13,7 +13,7 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
 from tests.landing.watched import watched
 from tests.support.some import some
-from wecityctl.graph import Recording
+from wecityctl.resource_graph import Recording
 
 KUBERNETES = "alicloud:cs/managedKubernetes:ManagedKubernetes"
 KEY_PAIRS = [

@@ -11,11 +11,11 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET, VENDORS
 from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.balancers import Balancer, balancers_of
 from wecityctl.model.city import Capability, City, Cloud, Existing, KubernetesSettings, Platform, ProviderKind
 from wecityctl.model.vendors import vendors
 from wecityctl.policy.landing import balanced_zone, public_parts
+from wecityctl.resource_graph import RecordedResource, Recording
 
 BOTH = (Balancer("internet", public=True), Balancer("extranet", public=False))
 TOKENS = {

@@ -15,8 +15,8 @@ from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
 from tests.support.some import some
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Zone
+from wecityctl.resource_graph import Recording
 
 SETTINGS = HuaweiCloudSettings(("region-1-a", "region-1-b"), key_pair="ops")
 OUTSIDE = {"huaweicloud:Vpc/eip:Eip", "huaweicloud:Nat/gateway:Gateway", "huaweicloud:Nat/snatRule:SnatRule"}

@@ -19,9 +19,9 @@ from tests.landing.support import EXCHANGE, EXTRANET, INTERNET, VENDORS
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.addresses import SHARES, NoSpaceError, pod_ranges, preferred_share, subnet_ranges, zone_ranges
 from wecityctl.model.city import (
-    Crossing,
     Existing,
     Flow,
+    Interconnect,
     Network,
     Pool,
     ProviderKind,
@@ -78,7 +78,7 @@ class TestRanges:
         if len({preferred_share(zone) for zone in zones}) == len(zones):
             assert zone_ranges(network, zones) == zone_ranges(network, zones[::-1])
 
-    def test_of_the_usual_zones_do_not_clash(self) -> None:
+    def test_of_the_usual_zones_do_not_conflict(self) -> None:
         usual = ("internet", "extranet", "exchange")
         assert len({preferred_share(zone) for zone in usual}) == 3
 
@@ -158,31 +158,35 @@ class TestRules:
 
     def test_open_node_ports_to_what_crosses_clouds_by_a_declared_flow(self) -> None:
         flow = Flow("internet", "exchange", (6379,), "data-bureau", "test")
-        here = support.cloud("alicloud", INTERNET, crossing=Crossing("10.8.9.9", ("10.8.0.0/16", "172.20.0.0/16")))
-        there = support.cloud("alicloud", EXCHANGE, name="there", crossing=Crossing("10.9.9.9", ("10.9.0.0/16",)))
+        here = support.cloud(
+            "alicloud", INTERNET, interconnect=Interconnect("10.8.9.9", ("10.8.0.0/16", "172.20.0.0/16"))
+        )
+        there = support.cloud(
+            "alicloud", EXCHANGE, name="there", interconnect=Interconnect("10.9.9.9", ("10.9.0.0/16",))
+        )
         city = support.city(here, there, flows=(flow,))
         # An app's ports change no landing zone: those that there can be are let pass.
-        reached = tuple(landing.crossing_rules(city, there))
+        reached = tuple(landing.interconnect_rules(city, there))
         assert [(rule.zone, rule.direction, rule.cidr, rule.ports) for rule in reached] == [
             ("exchange", "ingress", "10.8.0.0/16", (30000, 30085)),
             ("exchange", "ingress", "172.20.0.0/16", (30000, 30085)),
         ]
-        reaching = landing.crossing_rules(city, here)
+        reaching = landing.interconnect_rules(city, here)
         assert [(rule.zone, rule.direction, rule.cidr, rule.ports) for rule in reaching] == [
             ("internet", "egress", "10.9.9.9/32", (30000, 30085))
         ]
         planned = landing.plan_landing(city, "there").rules
         assert set(reached) <= set(planned) and len(planned) == len({rule.name for rule in planned})
         # Nothing in an extranet is offered to other clouds.
-        inner = support.cloud("alicloud", EXTRANET, name="there", crossing=there.crossing)
+        inner = support.cloud("alicloud", EXTRANET, name="there", interconnect=there.interconnect)
         shut = support.city(here, inner, flows=(replace(flow, target="extranet"),))
-        assert [*landing.crossing_rules(shut, inner), *landing.crossing_rules(shut, here)] == []
+        assert [*landing.interconnect_rules(shut, inner), *landing.interconnect_rules(shut, here)] == []
 
     @pytest.mark.parametrize("vendor", VENDORS)
     def test_write_the_ports_of_what_crosses_as_the_vendor_does(self, vendor: ProviderKind) -> None:
         flow = Flow("internet", "internet", (8080,), "data-bureau", "one entry point")
         clouds = [
-            support.cloud(vendor, INTERNET, name=name, crossing=Crossing(f"10.{n}.9.9", (f"10.{n}.0.0/16",)))
+            support.cloud(vendor, INTERNET, name=name, interconnect=Interconnect(f"10.{n}.9.9", (f"10.{n}.0.0/16",)))
             for n, name in ((8, "main"), (9, "there"))
         ]
         text = json.dumps([item.inputs for item in support.recorded(support.city(*clouds, flows=(flow,))).resources])

@@ -11,8 +11,8 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, INTERNET
 from tests.landing.watched import watched
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import UNKNOWN
 from wecityctl.model.city import PublicApi
+from wecityctl.resource_graph import UNKNOWN
 
 TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 

@@ -14,8 +14,8 @@ from tests.landing import support
 from tests.landing.support import EXCHANGE, EXTRANET, GENERAL, INTERNET, KUNPENG
 from tests.landing.watched import values_of, watched
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import Recording
 from wecityctl.model.city import City, Existing, Network, PublicApi, Zone
+from wecityctl.resource_graph import Recording
 
 OUTSIDE = {
     "tencentcloud:Eip/instance:Instance",

@@ -10,9 +10,9 @@ from pulumi.runtime import mocks
 
 from tests.landing import support
 from wecityctl.engine.sdk.recorder import Answers
-from wecityctl.graph import Recording
 from wecityctl.model.balancers import Balancer
 from wecityctl.model.city import City
+from wecityctl.resource_graph import Recording
 
 
 @dataclass(slots=True)

@@ -203,7 +203,7 @@ def test_a_user_without_rights_is_guarded_as_well() -> None:
     def serve() -> tuple[str, str]:
         # As a process is that began as this user, not as one that root has become.
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-        lacks = divide()
+        missing_prerequisites = divide()
         with socket.socket() as server:
             server.bind(("127.0.0.1", 0))
             server.listen()
@@ -213,7 +213,7 @@ def test_a_user_without_rights_is_guarded_as_well() -> None:
                 os._exit(0)
             server.settimeout(20)
             connection, _ = server.accept()
-            return lacks, connection.recv(100).decode()
+            return missing_prerequisites, connection.recv(100).decode()
 
     assert as_second_user(serve) == ("", "hello")
 

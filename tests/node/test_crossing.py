@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.local.node import crossing
+from wecityctl.local.node import interconnect
 from wecityctl.local.node.layout import HoldSpec, Layout
 from wecityctl.local.node.network import Block
 from wecityctl.local.node.nft import Neighbour, base_ruleset
@@ -28,7 +28,7 @@ def position(rules: list[str], text: str) -> int:
     return found
 
 
-def test_without_neighbours_nothing_passes_a_crossing() -> None:
+def test_without_neighbours_nothing_passes_a_interconnect() -> None:
     rules = chain(None)
     assert 'iifname "wcx-*" drop' in rules[position(rules, 'iifname "wcx-')]
     assert 'oifname "wcx-*" reject' in rules[position(rules, 'oifname "wcx-')]
@@ -74,24 +74,26 @@ def spec(tmp_path: Path) -> HoldSpec:
 
 
 def test_what_is_kept_of_neighbours_comes_back_and_becomes_rules(spec: HoldSpec) -> None:
-    assert crossing.load(spec.layout) == ()
-    assert "30010" not in crossing.ruleset(spec)
-    wanted = (crossing.Crossing("0a1b2c3d", str(THEIRS), "/far/node", "/far/run", (30010,), (30020,)),)
-    assert crossing.save(spec.layout, wanted)
-    assert not crossing.save(spec.layout, wanted)
-    assert crossing.load(spec.layout) == wanted
-    assert "30010" in crossing.ruleset(spec)
-    assert crossing.save(spec.layout, ())
-    assert crossing.load(spec.layout) == ()
+    assert interconnect.load(spec.layout) == ()
+    assert "30010" not in interconnect.ruleset(spec)
+    wanted = (interconnect.Interconnect("0a1b2c3d", str(THEIRS), "/far/node", "/far/run", (30010,), (30020,)),)
+    assert interconnect.save(spec.layout, wanted)
+    assert not interconnect.save(spec.layout, wanted)
+    assert interconnect.load(spec.layout) == wanted
+    assert "30010" in interconnect.ruleset(spec)
+    assert interconnect.save(spec.layout, ())
+    assert interconnect.load(spec.layout) == ()
 
 
 def test_a_node_that_does_not_run_joins_nobody(spec: HoldSpec) -> None:
-    crossing.save(spec.layout, (crossing.Crossing("0a1b2c3d", str(THEIRS), "/far/node", "/far/run", (30010,)),))
-    assert crossing.join(spec) == ()
+    interconnect.save(
+        spec.layout, (interconnect.Interconnect("0a1b2c3d", str(THEIRS), "/far/node", "/far/run", (30010,)),)
+    )
+    assert interconnect.join(spec) == ()
 
 
 def test_an_interface_fits_the_kernels_limit_and_names_the_neighbour(spec: HoldSpec) -> None:
-    item = crossing.Crossing("0a1b2c3d", str(THEIRS), "/far/node", "/far/run")
+    item = interconnect.Interconnect("0a1b2c3d", str(THEIRS), "/far/node", "/far/run")
     assert item.interface == "wcx-0a1b2c3d"
     assert len(item.interface) <= 15
     assert item.layout == Layout(Path("/far/node"), Path("/far/run"))

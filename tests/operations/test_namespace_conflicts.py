@@ -9,10 +9,10 @@ import pytest
 from stacks.catalogue import load_catalogue
 from tests.stacks.cities import app, city, full_city, objects, record_city
 from tests.stacks.test_crossings import CLUSTERS, two_clouds
-from wecityctl.graph import Recording
 from wecityctl.model.city import City, Cloud, Quota, Tenant
 from wecityctl.operations.namespace_conflicts import namespaces
 from wecityctl.plan import make_plan
+from wecityctl.resource_graph import Recording
 
 
 def made(recordings: dict[str, Recording], cloud: str) -> set[str]:

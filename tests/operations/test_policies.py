@@ -76,7 +76,7 @@ def test_a_stack_that_refuses_the_files_is_left_to_fail_by_itself() -> None:
     gate = PolicyGate(city, "up")
     assert "error" not in {kind for kind, _ in hold(gate)}
     assert gate.in_result(RESULT).exit_code == 0
-    # With --keep-going what stands on it is run, and nobody has seen what that makes.
+    # With --keep-going what depends on it is run, and nobody has seen what that makes.
     with pytest.raises(PolicyError, match="2 places"):
         hold(PolicyGate(city, "up", keep_going=True))
 
@@ -84,16 +84,16 @@ def test_a_stack_that_refuses_the_files_is_left_to_fail_by_itself() -> None:
 def test_what_keeps_stacks_from_being_looked_at_is_one_error_of_a_check() -> None:
     city = session("through-exchange/pass.yaml")
     kind = replace(city.catalogue["postgresql"], program=REFUSING)
-    verdict, error = check_policies(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
-    assert not verdict.mandatory
+    policy_report, error = check_policies(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
+    assert not policy_report.mandatory
     assert error is not None
     assert error.exit_code == 2
     assert error.details.startswith("so no rule can look at 2 stacks: case.platform.application.main, case.tenant.")
     # A program that is broken is a finding, which nothing lifts.
     kind = replace(kind, program="tests.cli.refusing:Broken")
-    verdict, error = check_policies(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
+    policy_report, error = check_policies(replace(city, catalogue={**city.catalogue, "postgresql": kind}))
     assert error is None
-    assert {item.rule for item in verdict.mandatory} == {"recorded"}
+    assert {item.rule for item in policy_report.mandatory} == {"recorded"}
 
 
 def test_a_program_that_fails_otherwise_stops_up() -> None:

@@ -1,4 +1,5 @@
-"""The verdict of a process of its own: the same as here, remembered, and never a pass for what could not be seen."""
+"""The policy report of a process of its own: the same as here, remembered, and never a pass for what could not be
+seen."""
 
 from __future__ import annotations
 
@@ -47,27 +48,29 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 def test_the_process_says_what_is_said_here_and_the_next_time_none_is_needed(session: Session, engine: Engine) -> None:
     first = begin(session, DAY, engine)
     assert first._connection is not None
-    verdict = first.verdict()
-    assert verdict == judge_session(session, DAY)
-    assert [item.rule for item in verdict.mandatory] == ["three-administrators"]
+    policy_report = first.policy_report()
+    assert policy_report == judge_session(session, DAY)
+    assert [item.rule for item in policy_report.mandatory] == ["three-administrators"]
     assert first._connection is None
     again = begin(session, DAY, engine)
     assert again._connection is None, "no process was asked"
-    assert again.verdict() == verdict
+    assert again.policy_report() == policy_report
 
 
 def test_a_changed_city_is_looked_at_anew(session: Session, engine: Engine) -> None:
-    begin(session, DAY, engine).verdict()
+    begin(session, DAY, engine).policy_report()
     compliance = replace(session.city.compliance, administrators=Administrators(("a@x",), ("b@x",), ("c@x",)))
     mended = begin(replace(session, city=replace(session.city, compliance=compliance)), DAY, engine)
     assert mended._connection is not None
-    assert not mended.verdict().mandatory
+    assert not mended.policy_report().mandatory
 
 
 def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session, engine: Engine) -> None:
     kind = replace(session.catalogue["postgresql"], program="partner_gone.program:Database")
-    verdict = begin(replace(session, catalogue={**session.catalogue, "postgresql": kind}), DAY, engine).verdict()
-    unseen = [item for item in verdict.mandatory if item.rule == "recorded"]
+    policy_report = begin(
+        replace(session, catalogue={**session.catalogue, "postgresql": kind}), DAY, engine
+    ).policy_report()
+    unseen = [item for item in policy_report.mandatory if item.rule == "recorded"]
     assert [(item.finding.subject, item.veto) for item in unseen] == [
         ("stack case.platform.application.main", True),
         ("stack case.tenant.health.main", True),
@@ -75,7 +78,7 @@ def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session,
     assert "partner_gone" in unseen[0].finding.message
     assert "stands on case.platform.application.main" in unseen[1].finding.message
     # The others were looked at all the same.
-    assert [item.rule for item in verdict.mandatory if item not in unseen] == ["three-administrators"]
+    assert [item.rule for item in policy_report.mandatory if item not in unseen] == ["three-administrators"]
 
 
 def test_a_process_that_dies_lets_nothing_pass(session: Session, engine: Engine) -> None:
@@ -83,7 +86,7 @@ def test_a_process_that_dies_lets_nothing_pass(session: Session, engine: Engine)
     *_, judge = _processes()
     assert judge.send(signal.SIGKILL)
     with pytest.raises(WecityError, match="could not be checked"):
-        pending.verdict()
+        pending.policy_report()
     assert begin(session, DAY, engine)._connection is not None, "nothing was remembered"
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of verdicts: a pass is good only while nothing that it follows from differs."""
+"""What is remembered of policy reports: a pass is good only while nothing that it follows from differs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ import pytest
 from wecityctl.model.city import City
 from wecityctl.operations.policy_evaluation import cache
 from wecityctl.placement import Placement
-from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
+from wecityctl.policy.check import Evidence, PolicyReport, Violation, WaiverNote
 from wecityctl.policy.model import Finding
 from wecityctl.session import Session, open_session
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng"
 DAY = date(2026, 11, 21)
-VERDICT = Verdict(
+POLICY_REPORT = PolicyReport(
     "xingcheng",
     DAY.isoformat(),
     ("tidy",),
     7,
     (
-        Judged("tidy", "整洁", "mandatory", True, Finding("a/b", "m", "r", "s", ("App", "a/b"), ("spec", "uses", 0))),
-        Judged("tidy", "整洁", "advisory", False, Finding("city", "m", "r"), "leave"),
+        Violation(
+            "tidy", "整洁", "mandatory", True, Finding("a/b", "m", "r", "s", ("App", "a/b"), ("spec", "uses", 0))
+        ),
+        Violation("tidy", "整洁", "advisory", False, Finding("city", "m", "r"), "leave"),
     ),
     (WaiverNote("leave", "soon", "holds until tomorrow"),),
     (Evidence("tidy", "all is well"),),
@@ -43,14 +45,14 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 
 
 def test_what_was_noted_comes_back_whole_to_its_owner_alone(session: Session, tmp_path: Path) -> None:
-    cache.note(session, "key", VERDICT)
-    assert cache.recall(session, "key") == VERDICT
+    cache.note(session, "key", POLICY_REPORT)
+    assert cache.recall(session, "key") == POLICY_REPORT
     [file] = (tmp_path / "cache" / "wecityctl" / "verdicts").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_another_key_finds_nothing(session: Session) -> None:
-    cache.note(session, "key", VERDICT)
+    cache.note(session, "key", POLICY_REPORT)
     assert cache.recall(session, "another") is None
 
 
@@ -58,7 +60,7 @@ def test_another_key_finds_nothing(session: Session) -> None:
     "damage", [b"", b"{}", b"[]", b"null", b'{"key": "key"}', b'{"key": "key", "verdict": {}}', b"\xff"]
 )
 def test_a_damaged_file_is_none(session: Session, tmp_path: Path, damage: bytes) -> None:
-    cache.note(session, "key", VERDICT)
+    cache.note(session, "key", POLICY_REPORT)
     [file] = (tmp_path / "cache" / "wecityctl" / "verdicts").iterdir()
     file.write_bytes(damage)
     assert cache.recall(session, "key") is None
@@ -66,7 +68,7 @@ def test_a_damaged_file_is_none(session: Session, tmp_path: Path, damage: bytes)
 
 def test_where_nothing_can_be_noted_nothing_breaks(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    cache.note(session, "key", VERDICT)
+    cache.note(session, "key", POLICY_REPORT)
     assert cache.recall(session, "key") is None
 
 

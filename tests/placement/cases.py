@@ -1,4 +1,4 @@
-"""The cases that are files: each city under `cases/` has, beside it, where everything goes or what clashes.
+"""The cases that are files: each city under `cases/` has, beside it, where everything goes or what conflicts.
 
 `python -m tests.placement.cases` writes what they give now; read the difference before keeping it.
 """
@@ -25,12 +25,12 @@ def expected_file(name: str) -> Path:
 
 
 def outcome_of(name: str) -> str:
-    """Where everything goes and why, or the clash, as users see it."""
+    """Where everything goes and why, or the conflict, as users see it."""
     with chdir(CASES):
         try:
             session = open_session(Path(f"{name}.yaml"), explain=True)
         except InfeasiblePlacementError as error:
-            return f"clash:\n{error.details}\n"
+            return f"conflict:\n{error.details}\n"
         return "".join(f"{line}\n" for line in explanation_of(session.placement, _locate(session)))
 
 

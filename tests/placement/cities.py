@@ -29,7 +29,7 @@ from wecityctl.model.city import (
     Use,
     Zone,
 )
-from wecityctl.placement.clash import constraints_of
+from wecityctl.placement.conflict import constraints_of
 from wecityctl.placement.measure import Score, broken, score
 from wecityctl.placement.model import Constraint, Placement
 from wecityctl.placement.problem import Assignment, Problem
@@ -270,10 +270,10 @@ def packs(problem: Problem, items: Sequence[int], cloud: int) -> bool:
         for _ in range(each.pool.nodes)
     ]
     pods = [
-        (workload.replica, problem.landings[item][cloud][number])
+        (workload.replica, problem.eligible_pools[item][cloud][number])
         for item in items
         for number, workload in enumerate(problem.items[item].workloads)
-        if problem.landings[item][cloud][number]
+        if problem.eligible_pools[item][cloud][number]
         for _ in range(workload.room["cpu"] // workload.replica["cpu"])
     ]
 

@@ -14,15 +14,15 @@ from tests.placement.cities import CATALOGUE
 from tests.stacks.cities import app, city
 from wecityctl.model.city import City, Cloud, Component, PlacementRules, Resources
 from wecityctl.placement import InfeasiblePlacementError, place
-from wecityctl.placement.clash import _Search, constraints_of
-from wecityctl.placement.crowds import cliques, too_many
+from wecityctl.placement.anti_affinity_groups import cliques, too_many
+from wecityctl.placement.conflict import _Search, constraints_of
 from wecityctl.placement.problem import build_problem
 
 WEB = Component("web", "registry.example/app:1", resources=Resources("1", "1Gi"))
 TEN = tuple(Cloud(f"cloud-{number}", "local", ("internet",)) for number in range(10))
 
 
-def apart(many: int, clouds: tuple[Cloud, ...] = TEN, **changes: Any) -> City:
+def anti_affinities(many: int, clouds: tuple[Cloud, ...] = TEN, **changes: Any) -> City:
     names = [f"app-{number}" for number in range(many)]
     apps = [
         app(
@@ -38,10 +38,10 @@ def apart(many: int, clouds: tuple[Cloud, ...] = TEN, **changes: Any) -> City:
 
 
 @pytest.mark.parametrize("many", [12, 40])
-def test_a_crowd_is_refused_with_one_sentence(many: int) -> None:
+def test_a_anti_affinity_group_is_refused_with_one_sentence(many: int) -> None:
     with pytest.raises(InfeasiblePlacementError) as caught:
-        place(apart(many), CATALOGUE)
-    (constraint,) = caught.value.clash
+        place(anti_affinities(many), CATALOGUE)
+    (constraint,) = caught.value.conflict
     assert constraint.text.startswith(f"{many} apps and capabilities (app health/app-0, ")
     assert constraint.text.endswith("share no cloud with each other (antiAffinity), and 10 clouds will do for them")
     assert constraint.source is not None
@@ -49,25 +49,25 @@ def test_a_crowd_is_refused_with_one_sentence(many: int) -> None:
 
 
 def test_as_many_as_clouds_are_placed() -> None:
-    found = place(apart(10), CATALOGUE)
+    found = place(anti_affinities(10), CATALOGUE)
     assert len(set(found.apps.values())) == 10
 
 
-def test_what_keeps_a_crowd_off_the_other_clouds_is_said_too() -> None:
+def test_what_keeps_a_anti_affinity_group_off_the_other_clouds_is_said_too() -> None:
     clouds = tuple(replace(cloud, zones=("office",)) if number > 5 else cloud for number, cloud in enumerate(TEN))
     with pytest.raises(InfeasiblePlacementError) as caught:
-        place(apart(8, clouds), CATALOGUE)
-    first, second = caught.value.clash
+        place(anti_affinities(8, clouds), CATALOGUE)
+    first, second = caught.value.conflict
     assert first.text.endswith("and 6 clouds will do for them")
     assert (first.kind, second.kind) == ("anti-affinity", "zone")
     assert second.text.startswith("8 apps and capabilities (")
 
 
-def test_a_search_that_gives_up_shows_a_clash_that_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = build_problem(apart(12), CATALOGUE)
+def test_a_search_that_gives_up_shows_a_conflict_that_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = build_problem(anti_affinities(12), CATALOGUE)
     everything = constraints_of(problem)
     search = _Search(problem, {constraint: constraint for constraint in everything})
-    monkeypatch.setattr("wecityctl.placement.clash._PROBE", 0.0)
+    monkeypatch.setattr("wecityctl.placement.conflict._PROBE", 0.0)
     assert search._whole() == everything
     assert not search.is_minimal
     error = InfeasiblePlacementError(everything, is_minimal=False)

@@ -38,10 +38,10 @@ from wecityctl.model.city import (
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
+from wecityctl.placement.current import CurrentPlacement, placement_from, standing_of
 from wecityctl.placement.filters import REPLICAS, amount_text
 from wecityctl.placement.measure import broken
 from wecityctl.placement.problem import build_problem
-from wecityctl.placement.standing import Standing, standing_of, standing_placement
 from wecityctl.placement.supply import watched_groups
 from wecityctl.plan import make_plan
 
@@ -133,17 +133,17 @@ def test_outputs_tell_where_things_stand() -> None:
     tenant = standing_of(TenantOutputs("health", "there", (), (), ("code",)), "2026-01-02T00:00:00Z")
     assert platform is not None
     assert tenant is not None
-    assert standing_placement([tenant, platform]) == Placement({"cache": "here"}, {("health", "code"): "there"}, "")
+    assert placement_from([tenant, platform]) == Placement({"cache": "here"}, {("health", "code"): "there"}, "")
     assert standing_of(TenantOutputs("health", "there", (), ())) is None
     assert standing_of(None) is None
-    assert standing_placement([]) is None
+    assert placement_from([]) is None
 
 
 def test_what_is_in_two_stacks_stands_in_the_later_one() -> None:
-    old = Standing("here", (), (("health", "code"),), "2026-01-01T00:00:00Z")
-    new = Standing("there", (), (("health", "code"),), "2026-01-02T00:00:00Z")
+    old = CurrentPlacement("here", (), (("health", "code"),), "2026-01-01T00:00:00Z")
+    new = CurrentPlacement("there", (), (("health", "code"),), "2026-01-02T00:00:00Z")
     for order in ([old, new], [new, old]):
-        found = standing_placement(order)
+        found = placement_from(order)
         assert found is not None
         assert found.apps == {("health", "code"): "there"}
 
@@ -231,19 +231,19 @@ def test_one_app_more_in_a_large_city_moves_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_the_clash_of_a_large_city_is_a_few_lines() -> None:
+def test_the_conflict_of_a_large_city_is_a_few_lines() -> None:
     large = made_city(200)
     smaller = {cloud.name: tuple(replace(pool, nodes=1, cpu="16") for pool in cloud.pools) for cloud in large.clouds}
     crowded = replace(large, clouds=tuple(replace(cloud, pools=smaller[cloud.name]) for cloud in large.clouds))
     with pytest.raises(InfeasiblePlacementError) as caught:
         place(crowded, load_catalogue())
-    assert 1 < len(caught.value.clash) < 20
-    assert any(constraint.kind == "capacity" for constraint in caught.value.clash)
+    assert 1 < len(caught.value.conflict) < 20
+    assert any(constraint.kind == "capacity" for constraint in caught.value.conflict)
 
 
 def test_the_reason_for_a_group_that_is_together_counts_all_that_would_go() -> None:
-    def member(name: str, group: str, near: tuple[str, ...] = ()) -> App:
-        return plain(name, placement=PlacementRules(spread=group, affinity=near))
+    def member(name: str, group: str, colocations: tuple[str, ...] = ()) -> App:
+        return plain(name, placement=PlacementRules(spread=group, affinity=colocations))
 
     whole = city(member("one", "g"), member("two", "g", ("one",)), clouds=TWO, platforms=())
     found = place(whole, CATALOGUE, explain=True)
@@ -253,16 +253,16 @@ def test_the_reason_for_a_group_that_is_together_counts_all_that_would_go() -> N
         assert refusal.text == "0.2 CNY an hour dearer, with 1 more that must be with it"
 
 
-def _clash_texts(whole: City) -> list[str]:
+def _conflict_texts(whole: City) -> list[str]:
     with pytest.raises(InfeasiblePlacementError) as caught:
         place(whole, CATALOGUE)
-    return [constraint.text for constraint in caught.value.clash]
+    return [constraint.text for constraint in caught.value.conflict]
 
 
 def test_room_is_told_as_the_files_have_it_and_what_of_it_is_kept_free() -> None:
     def crowded(pool: Pool, **asked: Any) -> list[str]:
         component = replace(WEB, replicas=4, resources=Resources(**asked))
-        return _clash_texts(
+        return _conflict_texts(
             city(app("a", components=(component,), route=None), clouds=(replace(HERE, pools=(pool,)),), platforms=())
         )
 
@@ -288,7 +288,7 @@ def test_a_replica_that_fits_on_no_node_is_told_the_largest() -> None:
 
     def texts(**asked: Any) -> str:
         component = replace(WEB, resources=Resources(**asked))
-        return _clash_texts(city(app("a", components=(component,), route=None), clouds=clouds, platforms=()))[0]
+        return _conflict_texts(city(app("a", components=(component,), route=None), clouds=clouds, platforms=()))[0]
 
     assert texts(cpu="12", memory="1Gi").endswith("asks for 12 CPU and 1Gi of memory, and no node has more than 10 CPU")
     assert texts(cpu="9", memory="100Gi").endswith("asks for 9 CPU and 100Gi of memory, and no node has all of it")
@@ -324,7 +324,7 @@ def test_a_ring_is_told_link_by_link() -> None:
         )
         for name in sorted(order)
     ]
-    texts = _clash_texts(city(*apps, clouds=TWO, platforms=()))
+    texts = _conflict_texts(city(*apps, clouds=TWO, platforms=()))
     assert len(texts) == len(order)
     ends = [tuple(word.removeprefix("health/") for word in text.split() if "health/" in word) for text in texts]
     assert all(ends[index][1] == ends[index + 1][0] for index in range(len(ends) - 1))
@@ -340,26 +340,26 @@ def test_replicas_larger_than_half_a_node_need_a_node_each() -> None:
         )
 
     assert place(asking(8), CATALOGUE).apps == {("health", "a"): "here"}
-    texts = _clash_texts(replace(asking(10), clouds=asking(10).clouds[:1]))
+    texts = _conflict_texts(replace(asking(10), clouds=asking(10).clouds[:1]))
     assert texts == [
         "pool general of cloud here: its nodes hold 8 replicas of 33 CPU or more, and app health/a asks for 10 replicas"
     ]
 
 
-def test_a_clash_names_who_has_to_be_where_there_is_no_room() -> None:
+def test_a_conflict_names_who_has_to_be_where_there_is_no_room() -> None:
     """Neither what is pinned elsewhere nor what could go elsewhere, but what follows something that cannot."""
     small = replace(HERE, pools=(Pool("general", "amd64", 1, "8", "64Gi", "1Ti"),))
     wide = replace(THERE, pools=(Pool("wide", "amd64", 9, "64", "640Gi", "1Ti"),))
 
-    def asking(name: str, cloud: str = "", near: tuple[str, ...] = ()) -> App:
+    def asking(name: str, cloud: str = "", colocations: tuple[str, ...] = ()) -> App:
         part = replace(WEB, replicas=1, resources=Resources("5", "1Gi"))
-        rules = PlacementRules(affinity=near)
+        rules = PlacementRules(affinity=colocations)
         return app(name, components=(part,), route=None, cloud=cloud, placement=rules)
 
-    apps = (asking("one", "here"), asking("two", near=("one",)), asking("three", "there"), asking("four"))
+    apps = (asking("one", "here"), asking("two", colocations=("one",)), asking("three", "there"), asking("four"))
     with pytest.raises(InfeasiblePlacementError) as caught:
         place(city(*apps, clouds=(small, wide), platforms=()), CATALOGUE)
-    (full,) = (item for item in caught.value.clash if item.kind == "capacity")
+    (full,) = (item for item in caught.value.conflict if item.kind == "capacity")
     assert full.text.endswith("and app health/one and app health/two together ask for 10 CPU")
     assert full.subjects == ("cloud here", "app health/one", "app health/two")
     # Where all goes well, what is told of one thing names no other.
@@ -388,7 +388,7 @@ def test_pods_that_fit_by_every_sum_and_not_side_by_side_go_elsewhere() -> None:
     (refusal,) = away.refused
     assert (refusal.cloud, refusal.kind) == ("here", "capacity")
     assert refusal.text.startswith("its nodes do not hold the pods side by side; cloud here")
-    assert _clash_texts(city(*apps, clouds=(nodes,), platforms=())) == [
+    assert _conflict_texts(city(*apps, clouds=(nodes,), platforms=())) == [
         "cloud here holds only pods that fit on its nodes side by side: "
         "general has 2 nodes of 4 CPU, 8Gi of memory and 1Ti of storage; "
         "app health/compute and app health/memory do not"
@@ -429,7 +429,7 @@ def test_replicas_that_can_be_packed_are_never_too_many(
         for n, (cpu, many) in enumerate(asked)
     ]
     problem = build_problem(city(*apps, clouds=(replace(HERE, pools=pools),), platforms=()), CATALOGUE)
-    counted = [room for room in problem.rooms if room.resource == REPLICAS]
+    counted = [room for room in problem.capacities if room.resource == REPLICAS]
     left = [cpu for cpu, many in nodes for _ in range(many)]
     replicas = sorted((cpu for cpu, many in asked for _ in range(many)), reverse=True)
     if counted:

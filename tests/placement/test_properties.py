@@ -1,4 +1,5 @@
-"""What holds for every city: a placement obeys everything and is the best; a clash is real and as small as can be."""
+"""What holds for every city: a placement obeys everything and is the best; a conflict is real and as small as can
+be."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from tests.placement.cities import (
 )
 from wecityctl.model.city import City
 from wecityctl.placement import Constraint, InfeasiblePlacementError, Limits, Placement, place
-from wecityctl.placement.clash import constraints_of
-from wecityctl.placement.clash_large import RelaxedClash
+from wecityctl.placement.conflict import constraints_of
+from wecityctl.placement.conflict_large import RelaxedConflict
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.packing import conflicts
 from wecityctl.placement.problem import Problem, build_problem
@@ -70,7 +71,7 @@ def test_pods_fit_on_the_nodes_where_they_do_one_by_one(city: City) -> None:
 
 
 def _without_loads(problem: Problem, told: Constraint) -> Constraint:
-    """The problem's own constraint: a clash names in those of capacity who asks for it."""
+    """The problem's own constraint: a conflict names in those of capacity who asks for it."""
     (found,) = (
         item
         for item in every_constraint(problem)
@@ -81,18 +82,18 @@ def _without_loads(problem: Problem, told: Constraint) -> Constraint:
 
 @thorough
 @given(cities())
-def test_a_clash_is_real_and_every_member_is_needed(city: City) -> None:
+def test_a_conflict_is_real_and_every_member_is_needed(city: City) -> None:
     try:
         place(city, CATALOGUE)
     except InfeasiblePlacementError as error:
         problem = build_problem(city, CATALOGUE)
-        clash = {_without_loads(problem, constraint) for constraint in error.clash}
-        assert len(clash) == len(error.clash)
-        assert all(len(constraint.subjects) > 1 for constraint in error.clash if constraint.kind == "capacity")
-        assert not can_hold(problem, clash)
-        for constraint in clash:
-            assert can_hold(problem, clash - {constraint}), constraint
-        assert pickle.loads(pickle.dumps(error)).clash == error.clash
+        conflict = {_without_loads(problem, constraint) for constraint in error.conflict}
+        assert len(conflict) == len(error.conflict)
+        assert all(len(constraint.subjects) > 1 for constraint in error.conflict if constraint.kind == "capacity")
+        assert not can_hold(problem, conflict)
+        for constraint in conflict:
+            assert can_hold(problem, conflict - {constraint}), constraint
+        assert pickle.loads(pickle.dumps(error)).conflict == error.conflict
     else:
         assume(False)
 
@@ -177,14 +178,14 @@ def test_the_way_of_large_cities_obeys_everything_and_costs_no_more(city: City) 
 
 @settings(thorough, max_examples=80)
 @given(cities())
-def test_a_clash_of_the_relaxation_is_real(city: City) -> None:
+def test_a_conflict_of_the_relaxation_is_real(city: City) -> None:
     problem = build_problem(city, CATALOGUE)
     names = {constraint: constraint for constraint in every_constraint(problem)}
     everything = tuple(constraints_of(problem))
-    found = RelaxedClash(problem, names).smallest(everything)
+    found = RelaxedConflict(problem, names).smallest(everything)
     if found is None:
         return
     assert not can_hold(problem, set(found))
     for constraint in found:
         rest = tuple(other for other in found if other != constraint)
-        assert RelaxedClash(problem, names).smallest(rest) is None
+        assert RelaxedConflict(problem, names).smallest(rest) is None

@@ -19,17 +19,17 @@ from typing import Any, NoReturn
 import yaml
 
 from stacks.catalogue import load_catalogue
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.image_references import image_references
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.operations.offline import record_session
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
-from wecityctl.policy.check import Verdict, judge
+from wecityctl.policy.check import PolicyReport, judge
 from wecityctl.policy.lines import finding_line
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.rules import rule
+from wecityctl.resource_graph import RecordedResource, Recording
 from wecityctl.session import Session
 from wecityctl.spec import load_city
 
@@ -72,19 +72,19 @@ def findings_of(case: Case) -> str:
     """What the case's rule finds, a line each, as users see it, led by how much it weighs."""
     with chdir(case.path.parent):
         session = open_case(Path(case.path.name))
-        verdict = judge_case(session, case)
+        policy_report = judge_case(session, case)
     text = "".join(
         f"{item.level}: {finding_line(item, session.positions)}\n  → {item.finding.resolution}\n"
-        for item in verdict.findings
+        for item in policy_report.findings
     )
     # The images of our own recipes are named by their lock, which is not what these cases are about.
     return re.sub(r"(built\.wecity\.invalid/[\w-]+|docker\.io/library/[\w-]+):[\w.-]+", r"\1", text)
 
 
-def judge_case(session: Session, case: Case) -> Verdict:
-    """The verdict of the case's rule alone."""
+def judge_case(session: Session, case: Case) -> PolicyReport:
+    """The policy report of the case's rule alone."""
     edits = case.path.with_suffix(".graph.yaml")
-    files = Posture(session.city, session.catalogue, session.plan.placement, session.images, _Unrecorded())
+    files = PolicyInput(session.city, session.catalogue, session.plan.placement, session.images, _Unrecorded())
     if edits.is_file() or _looks_at_the_graph(case.rule, files):
         recordings = record_session(session)
         if edits.is_file():
@@ -114,7 +114,7 @@ class _Unrecorded(tuple[Recording, ...]):
         raise _AskedError
 
 
-def _looks_at_the_graph(name: str, files: Posture) -> bool:
+def _looks_at_the_graph(name: str, files: PolicyInput) -> bool:
     try:
         return any(False for _ in rule(name).check(files))
     except _AskedError:

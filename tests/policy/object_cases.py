@@ -19,11 +19,11 @@ import yaml
 
 from stacks.catalogue import load_catalogue
 from tests.stacks.cities import IMAGES, city
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings, Quota, Tenant
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
-from wecityctl.policy.model import Manifest, Posture
+from wecityctl.policy.model import Manifest, PolicyInput
+from wecityctl.resource_graph import RecordedResource, Recording
 
 DIRECTORY = Path(__file__).with_name("objects")
 NAMESPACE = "parks-extranet"
@@ -88,14 +88,14 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
     return city(**{"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks,), **changes})
 
 
-def posture(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> Posture:
+def policy_input(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> PolicyInput:
     """The objects as what the stack of tenant `parks` would register, in the namespace of an extranet."""
     whole = whole or strict_city()
     known = [namespace(whole.name), *objects]
     stack = f"{whole.name}.tenant.parks.main"
     resources = tuple(_recorded(stack, item) for item in known)
     recording = Recording(stack, resources, TenantOutputs("parks", "main", (NAMESPACE,), ()))
-    return Posture(whole, load_catalogue(), place(whole, load_catalogue()), OWN_IMAGES, (recording,))
+    return PolicyInput(whole, load_catalogue(), place(whole, load_catalogue()), OWN_IMAGES, (recording,))
 
 
 def namespace(city_name: str, name: str = NAMESPACE, zone: str = "extranet", tenant: str = "parks") -> Manifest:

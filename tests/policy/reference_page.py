@@ -1,4 +1,4 @@
-"""The reference of the red lines, made from the rules themselves."""
+"""The reference of the policy rules, made from the rules themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = """\
 # The rules
 
 Generated from the rules by `make schema`; do not edit. How they weigh and when they are asked is told in
-[red lines](../explanation/red-lines.md); `wecityctl policy explain RULE` prints one of them.
+[policy rules](../explanation/red-lines.md); `wecityctl policy explain RULE` prints one of them.
 
 | rule | weight | in clusters | what it asks |
 | --- | --- | --- | --- |

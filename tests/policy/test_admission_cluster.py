@@ -1,4 +1,4 @@
-"""The real API server refuses what crosses a red line, whoever asks, and takes what does not.
+"""The real API server refuses what crosses a policy rule, whoever asks, and takes what does not.
 
 The namespaces of these tests carry no Pod Security labels, so that it is the policies that refuse.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from stacks.admin_rbac import bindings, cluster_roles
 from stacks.base.kubernetes import manager
-from stacks.duties import bindings, cluster_roles
 from stacks.tenants.deployers import clusterwide, namespaced
 from tests.model.test_disclosure import FILES, TOKENS
 from tests.policy.object_cases import NAMESPACE, OWN_IMAGES, Case, cases, namespace, strict_city

@@ -17,8 +17,8 @@ from wecityctl.model.city import Waiver
 from wecityctl.operations.compliance import collect
 from wecityctl.operations.offline import record_session
 from wecityctl.policy.controls import CONTROLS, controls_for, number_at
-from wecityctl.policy.enforcers import contains, observe
-from wecityctl.policy.evidence import Dossier, Observation, standing_of
+from wecityctl.policy.enforcement_points import contains, observe
+from wecityctl.policy.evidence import ComplianceReport, Observation, standing_of
 from wecityctl.policy.rules import RULES
 from wecityctl.report.evidence import age, as_json, html, markdown
 from wecityctl.session import Session, open_session
@@ -32,13 +32,13 @@ def session() -> Session:
     return open_session(EXAMPLE)
 
 
-def dossier(session: Session, clusters: Clusters | None = None, **changes: Any) -> Dossier:
+def compliance_report(session: Session, clusters: Clusters | None = None, **changes: Any) -> ComplianceReport:
     changed = replace(session, city=replace(session.city, **changes))
     return collect(changed, record_session(session), RULES, NOW, clusters or Clusters())
 
 
 def test_offline_nothing_is_told_as_observed(session: Session) -> None:
-    report = dossier(session)
+    report = compliance_report(session)
     seen = [item for control in report.controls for each in control.measures for item in each.observations]
     assert len(seen) > 20
     assert {item.state for item in seen} == {"not-looked-at"}
@@ -49,14 +49,14 @@ def test_offline_nothing_is_told_as_observed(session: Session) -> None:
 
 
 def test_a_cloud_that_fails_is_told_with_its_reason(session: Session) -> None:
-    report = dossier(session, Clusters({}, {"main": WecityError("no answer from https://192.0.2.1:6443")}))
+    report = compliance_report(session, Clusters({}, {"main": WecityError("no answer from https://192.0.2.1:6443")}))
     assert [(item.state, item.reason) for item in report.clouds] == [
         ("unreachable", "no answer from https://192.0.2.1:6443")
     ]
     assert "main: cloud unreachable – no answer from" in markdown(report)
     assert 'class="unreachable"' in html(report)
     assert "no cloud could be looked at: 1 of 1 unreachable" in markdown(report)
-    assert "no cloud was looked at" in markdown(dossier(session))
+    assert "no cloud was looked at" in markdown(compliance_report(session))
 
 
 def test_every_rule_is_evidence_for_a_control_of_the_table() -> None:
@@ -77,7 +77,7 @@ def test_controls_have_the_numbers_of_the_level(mlps: int, number: str, confiden
 
 
 def test_level_two_shows_no_number_of_level_three(session: Session) -> None:
-    report = dossier(session, compliance=replace(session.city.compliance, mlps=2))
+    report = compliance_report(session, compliance=replace(session.city.compliance, mlps=2))
     assert {item.number[:1] for item in report.controls} <= {"7", ""}
 
 
@@ -86,7 +86,7 @@ def test_waivers_are_told_with_their_owner_their_end_and_what_is_wrong_with_them
         Waiver("old", "privileged-pods", ("a/*",), "a@x.example", "the supplier | is late", "2026-11-01"),
         Waiver("none", "images-by-digest", ("a/*",), "b@x.example", "no reason", "2027-06-01"),
     )
-    report = dossier(session, waivers=waivers)
+    report = compliance_report(session, waivers=waivers)
     assert [(item.name, item.note.split(":")[0]) for item in report.waivers] == [("old", "expired"), ("none", "unused")]
     line = next(line for line in markdown(report).splitlines() if line.startswith("| old "))
     assert "2026-11-01" in line
@@ -97,7 +97,7 @@ def test_a_rule_that_has_nothing_to_judge_is_not_told_as_holding(session: Sessio
     compliance = replace(session.city.compliance, registries=(), image_digests=False)
     measures = {
         item.name: item
-        for control in dossier(session, compliance=compliance).controls
+        for control in compliance_report(session, compliance=compliance).controls
         for item in control.measures
         if item.kind == "rule"
     }
@@ -106,7 +106,7 @@ def test_a_rule_that_has_nothing_to_judge_is_not_told_as_holding(session: Sessio
 
 
 def test_what_the_files_declare_is_not_told_as_enforced(session: Session) -> None:
-    report = dossier(session)
+    report = compliance_report(session)
     outcomes = {item.name: item.outcome for control in report.controls for item in control.measures}
     assert {name for name, outcome in outcomes.items() if outcome == "declared"} == {
         "off-site-backup",
@@ -125,7 +125,7 @@ def test_what_the_files_declare_is_not_told_as_enforced(session: Session) -> Non
 
 def test_a_duty_that_nobody_has_is_declared_and_not_enforced(session: Session) -> None:
     named = replace(session.city.compliance.administrators, audit=())
-    report = dossier(session, compliance=replace(session.city.compliance, mlps=2, administrators=named))
+    report = compliance_report(session, compliance=replace(session.city.compliance, mlps=2, administrators=named))
     told = {control.title: control for control in report.controls}
     outcomes = {item.name: item.outcome for control in report.controls for item in control.measures}
     assert (outcomes["system-administrators"], outcomes["audit-administrators"]) == ("", "declared")
@@ -141,7 +141,7 @@ def test_a_duty_that_nobody_has_is_declared_and_not_enforced(session: Session) -
 
 
 def test_what_is_no_evidence_is_said_so_and_named(session: Session) -> None:
-    report = dossier(session)
+    report = compliance_report(session)
     for text in (markdown(report), html(report)):
         assert "not a certificate" in text
         assert "8.1.4.6 可信验证" in text
@@ -149,7 +149,7 @@ def test_what_is_no_evidence_is_said_so_and_named(session: Session) -> None:
 
 
 def test_the_three_formats_say_the_same(session: Session) -> None:
-    report = dossier(session)
+    report = compliance_report(session)
     data = json.loads(json.dumps(as_json(report), ensure_ascii=False))
     page = _Text()
     page.feed(html(report))
@@ -181,7 +181,7 @@ class _Text(HTMLParser):
 
 def test_text_from_files_and_clusters_is_no_markup(session: Session) -> None:
     waiver = Waiver("x", "privileged-pods", ("*",), "a@x.example", "<script>alert(1)</script>", "2027-01-01")
-    report = dossier(session, waivers=(waiver,))
+    report = compliance_report(session, waivers=(waiver,))
     assert "<script>" not in html(report)
     assert "\\<script\\>" in markdown(report)
 

@@ -24,7 +24,7 @@ from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import Expected, Images, ImageSource
 from wecityctl.operations.compliance import collect
 from wecityctl.operations.offline import record_session, render_city
-from wecityctl.policy.evidence import Dossier, Observation
+from wecityctl.policy.evidence import ComplianceReport, Observation
 from wecityctl.policy.rules import RULES
 from wecityctl.report.evidence import cloud_line
 from wecityctl.session import open_session
@@ -53,7 +53,7 @@ class Assessed:
     session: Any
     recordings: Any
 
-    def report(self, kubeconfig: str = "", *, trying: bool = False) -> Dossier:
+    def report(self, kubeconfig: str = "", *, trying: bool = False) -> ComplianceReport:
         cluster = Cluster("main", kubeconfig or self.plane.kubeconfig_text, "test", "uid", kubernetes_version="v1.36")
         clusters = Clusters({"main": cluster}, {})
         return collect(self.session, self.recordings, RULES, datetime.now(UTC), clusters, trying=trying)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.policy.object_cases import OWN_IMAGES, Case, cases, posture, strict_city
+from tests.policy.object_cases import OWN_IMAGES, Case, cases, policy_input, strict_city
 from tests.stacks.cities import city
 from wecityctl.model.city import City, Compliance, Waiver
 from wecityctl.policy.admission import held_by
@@ -31,7 +31,7 @@ def manifests(whole: City) -> list[Manifest]:
 
 @pytest.mark.parametrize("case", [case for case in cases() if not case.going], ids=str)
 def test_the_rule_finds_what_the_case_says(case: Case) -> None:
-    found = list(rule(case.rule).check(posture(case.objects)))
+    found = list(rule(case.rule).check(policy_input(case.objects)))
     if not case.found:
         assert not found
         return
@@ -51,7 +51,7 @@ def test_a_finding_about_an_app_leads_to_its_document() -> None:
     (case,) = (item for item in cases() if str(item) == "privileged-pods/fail-host-path")
     labels = {**case.objects[0]["metadata"]["labels"], "wecity.dev/data-class": "L2"}
     pod = {**case.objects[0], "metadata": {**case.objects[0]["metadata"], "labels": labels}}
-    (found,) = rule("privileged-pods").check(posture((pod,)))
+    (found,) = rule("privileged-pods").check(policy_input((pod,)))
     assert (found.subject, found.document) == ("parks/app", ("App", "parks/app"))
 
 

@@ -16,7 +16,7 @@ from pulumi.automation import CommandError
 from tests.provider.engine_support import ServerThread, Stack, engines_of, environment, make_stack
 from tests.support.control_plane import ControlPlane
 from wecityctl.model.naming import RETAINED_FOR
-from wecityctl.provider import making
+from wecityctl.provider import create_update
 
 pytestmark = pytest.mark.cluster
 StackFactory = Callable[..., Stack]
@@ -140,7 +140,7 @@ def test_killed_after_each_create_and_before_its_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ["a", "b", "c"]
-    create, killed = making.create, list(names)
+    create, killed = create_update.create, list(names)
 
     async def create_and_kill(provider: Any, target: Any, inputs: Any, *, seconds: float) -> Any:
         made = await create(provider, target, inputs, seconds=seconds)
@@ -150,7 +150,7 @@ def test_killed_after_each_create_and_before_its_record(
                 engine.send(signal.SIGKILL)
         return made
 
-    monkeypatch.setattr(making, "create", create_and_kill)
+    monkeypatch.setattr(create_update, "create", create_and_kill)
 
     def program() -> None:
         opts = options(cluster)

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from wecityctl.spec.explain import in_yaml
 from wecityctl.spec.fields import FieldDoc, fields_of
-from wecityctl.spec.shapes import API_VERSION, KINDS
+from wecityctl.spec.schema import API_VERSION, KINDS
 
 _HEAD = f"""# The city's files
 

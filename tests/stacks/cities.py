@@ -8,7 +8,6 @@ from typing import Any
 
 from stacks.catalogue import load_catalogue
 from wecityctl.engine.sdk.recorder import record
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.inputs import Cluster, StackInputs, reaches
 from wecityctl.model.city import (
     App,
@@ -27,6 +26,7 @@ from wecityctl.model.city import (
 )
 from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.plan import Plan, make_plan
+from wecityctl.resource_graph import RecordedResource, Recording
 
 IMAGES = {
     name: f"registry.example/{name}:1"
@@ -104,12 +104,14 @@ def inputs_for(
         images=IMAGES,
         provider_version="4.34.2",
         secrets={key: f"value-of-{key}" for key in chosen.secrets},
-        crossings=plan.crossings,
-        reach=reaches(plan.city, plan.crossings, chosen.cloud, clusters),
+        interconnects=plan.interconnects,
+        reach=reaches(plan.city, plan.interconnects, chosen.cloud, clusters),
     )
 
 
-def record_city(whole: City, cluster: Clusters = CLUSTER, landed: LandingOutputs | None = None) -> dict[str, Recording]:
+def record_city(
+    whole: City, cluster: Clusters = CLUSTER, provisioned: LandingOutputs | None = None
+) -> dict[str, Recording]:
     """Every stack of a city, recorded in order; `landed` stands for what each landing zone has put out."""
     plan = make_plan(whole, load_catalogue())
     outputs: dict[str, Outputs | None] = {}
@@ -117,8 +119,8 @@ def record_city(whole: City, cluster: Clusters = CLUSTER, landed: LandingOutputs
     for stack in plan.stacks:
         if stack.layer == "secrets":
             continue
-        if stack.layer == "landing" and landed is not None:
-            outputs[stack.name] = landed
+        if stack.layer == "landing" and provisioned is not None:
+            outputs[stack.name] = provisioned
             continue
         recordings[stack.name] = record(inputs_for(plan, stack.name, outputs, cluster))
         outputs[stack.name] = recordings[stack.name].outputs

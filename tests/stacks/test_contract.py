@@ -14,10 +14,10 @@ from stacks.platforms.provisioner import Provisioner
 from tests.stacks.cities import app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
-from wecityctl.graph import RecordedResource
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
 from wecityctl.model.city import Capability, City, Platform, Use
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.resource_graph import RecordedResource
 
 ROOT = Path(__file__).parent.parent.parent
 REGISTRY = registered()

@@ -11,14 +11,14 @@ import pytest
 from stacks.catalogue import load_catalogue
 from tests.stacks.cities import app, city, objects, one, record_city
 from tests.support.some import some
-from wecityctl.crossings import STATIC_PORTS, find_crossings
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import SECRET, UNKNOWN, Recording
 from wecityctl.inputs import Cluster
-from wecityctl.model.city import Capability, City, Cloud, Crossing, Flow, LocalSettings, Platform, Route, Use
-from wecityctl.model.outputs import CrossingOutputs, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
+from wecityctl.interconnects import STATIC_PORTS, find_interconnects
+from wecityctl.model.city import Capability, City, Cloud, Flow, Interconnect, LocalSettings, Platform, Route, Use
+from wecityctl.model.outputs import InterconnectOutputs, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import make_plan
+from wecityctl.resource_graph import SECRET, UNKNOWN, Recording
 
 CATALOGUE = load_catalogue()
 TO_DATABASE = Flow("internet", "ex", (5432, 6379), "data-bureau", "berth records")
@@ -61,12 +61,12 @@ def two_clouds(*flows: Flow, **changes: Any) -> City:
     )
 
 
-def with_crossing(whole: City, **crossings: Crossing) -> City:
+def with_interconnect(whole: City, **interconnects: Interconnect) -> City:
     """The clouds as adopted clusters, with what they say of how they reach each other."""
     return replace(
         whole,
         clouds=tuple(
-            replace(cloud, provider="kubernetes", crossing=crossings.get(cloud.name, Crossing()))
+            replace(cloud, provider="kubernetes", interconnect=interconnects.get(cloud.name, Interconnect()))
             for cloud in whole.clouds
         ),
     )
@@ -74,7 +74,7 @@ def with_crossing(whole: City, **crossings: Crossing) -> City:
 
 @pytest.mark.parametrize("is_encrypted", [True, False])
 def test_important_data_crosses_between_clouds_where_the_protocol_encrypts_it(is_encrypted: bool) -> None:
-    """Where nobody has pinned both ends, placement itself keeps it from crossing in plain text."""
+    """Where nobody has pinned both ends, placement itself keeps it from interconnect in plain text."""
     whole = two_clouds()
     harbour = replace(
         whole.apps[0], data_class="L3", uses=(BINDING,), cloud="", route=Route("harbour", tls=is_encrypted)
@@ -83,13 +83,13 @@ def test_important_data_crosses_between_clouds_where_the_protocol_encrypts_it(is
     parts = (gateway, replace(database, tls=is_encrypted), cache)
     whole = replace(whole, apps=(harbour,), platforms=(Platform("application", parts),))
     if is_encrypted:
-        found = find_crossings(whole, CATALOGUE, place(whole, CATALOGUE))
+        found = find_interconnects(whole, CATALOGUE, place(whole, CATALOGUE))
         assert len(found.uses) + len(found.routes) == 1
         assert found.in_the_clear(whole, CATALOGUE) == ()
     else:
         with pytest.raises(InfeasiblePlacementError) as refused:
             place(whole, CATALOGUE)
-        assert any("crosses only between clouds" in item.text for item in refused.value.clash)
+        assert any("crosses only between clouds" in item.text for item in refused.value.conflict)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +100,13 @@ def across() -> dict[str, Recording]:
 def test_what_crosses_has_a_stack_between_the_platform_and_the_tenant() -> None:
     plan = make_plan(two_clouds(), CATALOGUE)
     names = [stack.name for stack in plan.stacks]
-    crossing = plan.stack("xc.crossing.ports.south")
-    assert crossing.depends_on == ("xc.secrets", "xc.base.south", "xc.platform.application.south")
-    assert crossing.name in plan.stack("xc.tenant.ports.north").depends_on
-    assert crossing.name not in plan.stack("xc.tenant.ports.south").depends_on
-    assert names.index("xc.platform.application.south") < names.index(crossing.name)
-    assert names.index(crossing.name) < names.index("xc.tenant.ports.north")
-    assert set(crossing.secrets) == {"binding/ports/harbour/db", "binding/ports/harbour/store"}
+    interconnect = plan.stack("xc.crossing.ports.south")
+    assert interconnect.depends_on == ("xc.secrets", "xc.base.south", "xc.platform.application.south")
+    assert interconnect.name in plan.stack("xc.tenant.ports.north").depends_on
+    assert interconnect.name not in plan.stack("xc.tenant.ports.south").depends_on
+    assert names.index("xc.platform.application.south") < names.index(interconnect.name)
+    assert names.index(interconnect.name) < names.index("xc.tenant.ports.north")
+    assert set(interconnect.secrets) == {"binding/ports/harbour/db", "binding/ports/harbour/store"}
     assert not [name for name in names if name.startswith("xc.crossing.waterways")]
 
 
@@ -196,7 +196,7 @@ def test_the_binding_has_the_address_and_the_databases_are_made_where_they_are(a
     # An app on the capability's own cloud goes on as before, under another name: moving one disturbs nothing.
     assert jobs["provision-ports-tide-db"] == "xc.tenant.ports.south"
     outputs = across["xc.crossing.ports.south"].outputs
-    assert outputs == CrossingOutputs("ports", "south", ("harbour/db", "harbour/store"))
+    assert outputs == InterconnectOutputs("ports", "south", ("harbour/db", "harbour/store"))
 
 
 def test_no_policy_has_a_peer_that_only_a_later_run_would_know(across: dict[str, Recording]) -> None:
@@ -252,10 +252,10 @@ def test_where_the_callers_addresses_are_not_known_nobody_is_let_in() -> None:
 
 
 def test_adopted_clusters_say_themselves_how_they_reach_each_other() -> None:
-    whole = with_crossing(
+    whole = with_interconnect(
         two_clouds(),
-        north=Crossing("10.1.0.9", ("10.1.0.0/24", "10.1.4.0/24")),
-        south=Crossing("10.2.0.9", ("10.2.0.0/24",), {"postgresql": 31432}),
+        north=Interconnect("10.1.0.9", ("10.1.0.0/24", "10.1.4.0/24")),
+        south=Interconnect("10.2.0.9", ("10.2.0.0/24",), {"postgresql": 31432}),
     )
     recorded = record_city(whole, {name: replace(item, address="", sources=()) for name, item in CLUSTERS.items()})
     arrives = one(recorded, "NetworkPolicy", "crossing-ports-harbour-db").inputs["spec"]["ingress"][0]["from"]
@@ -265,7 +265,7 @@ def test_adopted_clusters_say_themselves_how_they_reach_each_other() -> None:
 
 
 def placed(whole: City, entry: str = "north") -> Placement:
-    """Everything where it is pinned: what a placement that knows nothing of crossings would say."""
+    """Everything where it is pinned: what a placement that knows nothing of interconnects would say."""
     return Placement(
         {item.name: item.cloud for item in whole.capabilities},
         {(item.tenant, item.name): item.cloud for item in whole.apps},
@@ -275,7 +275,7 @@ def placed(whole: City, entry: str = "north") -> Placement:
 
 def refused(whole: City) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        find_crossings(whole, CATALOGUE, placed(whole))
+        find_interconnects(whole, CATALOGUE, placed(whole))
     return caught.value.details
 
 
@@ -309,19 +309,21 @@ def test_a_government_extranet_offers_nothing_to_other_clouds_whatever_flows_say
 
 
 def test_an_adopted_cluster_that_says_nothing_of_addresses_is_refused() -> None:
-    told = refused(with_crossing(two_clouds(), north=Crossing(address="10.1.0.9")))
-    assert "cloud south says nowhere how other clouds reach its node ports: set spec.crossing.address" in told
-    assert "cloud north says nowhere from which addresses it reaches other clouds: set spec.crossing.sources" in told
+    told = refused(with_interconnect(two_clouds(), north=Interconnect(address="10.1.0.9")))
+    assert "cloud south says nowhere how other clouds reach its node ports: set spec.interconnect.address" in told
+    assert (
+        "cloud north says nowhere from which addresses it reaches other clouds: set spec.interconnect.sources" in told
+    )
 
 
 def test_an_embedded_node_reaches_its_like_alone() -> None:
     whole = two_clouds()
-    adopted = with_crossing(whole, south=Crossing("10.2.0.9", ("10.2.0.0/24",))).clouds[1]
+    adopted = with_interconnect(whole, south=Interconnect("10.2.0.9", ("10.2.0.0/24",))).clouds[1]
     told = refused(replace(whole, clouds=(whole.clouds[0], adopted)))
     assert "no way leads from cloud north to south" in told
     first = replace(whole.clouds[0], local=LocalSettings("simulated"))
     rehearsed = replace(whole, clouds=(first, adopted))
-    assert find_crossings(rehearsed, CATALOGUE, placed(rehearsed)).uses
+    assert find_interconnects(rehearsed, CATALOGUE, placed(rehearsed)).uses
 
 
 def test_an_ingress_class_leads_to_its_own_cluster_only() -> None:
@@ -337,15 +339,15 @@ def test_an_ingress_class_leads_to_its_own_cluster_only() -> None:
 def test_what_does_not_run_or_has_no_route_needs_no_flow() -> None:
     whole = two_clouds(Flow("internet", "ex", (443,), "x", "y"))
     idle = tuple(replace(item, stage="draft") for item in whole.apps)
-    assert list(find_crossings(replace(whole, apps=idle), CATALOGUE, placed(whole))) == []
+    assert list(find_interconnects(replace(whole, apps=idle), CATALOGUE, placed(whole))) == []
 
 
 def test_node_ports_stay_when_others_come_and_are_never_given_twice() -> None:
-    first = find_crossings(two_clouds(), CATALOGUE, placed(two_clouds()))
+    first = find_interconnects(two_clouds(), CATALOGUE, placed(two_clouds()))
     whole = two_clouds()
     more = tuple(replace(whole.apps[3], name=f"locks-{number}", route=Route(f"locks-{number}")) for number in range(40))
     wider = replace(whole, apps=(*whole.apps, *more))
-    second = find_crossings(wider, CATALOGUE, placed(wider))
+    second = find_interconnects(wider, CATALOGUE, placed(wider))
     assert len(set(second.ports.values())) == len(second.ports) == len(first.ports) + 40
     assert set(second.ports.values()) <= set(STATIC_PORTS)
     assert second.links() == {("north", "south"): tuple(sorted(second.ports.values()))}
@@ -356,4 +358,4 @@ def test_more_than_the_api_server_keeps_free_is_refused() -> None:
     more = tuple(replace(whole.apps[3], name=f"locks-{number}", route=Route(f"locks-{number}")) for number in range(90))
     wider = replace(whole, apps=(*whole.apps, *more))
     with pytest.raises(ConfigurationError, match="more than 86"):
-        find_crossings(wider, CATALOGUE, placed(wider))
+        find_interconnects(wider, CATALOGUE, placed(wider))

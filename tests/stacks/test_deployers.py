@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from stacks.tenants.deployers import WRITTEN, clusterwide, namespaced
 from tests.stacks.cities import app, city, record_city
-from wecityctl.graph import RecordedResource
 from wecityctl.model.city import Autoscale, City, Component, Use
 from wecityctl.policy.secret_ways import ways
+from wecityctl.resource_graph import RecordedResource
 
 WHO = "ci@health.example"
 # What the tenant's stack makes beside its apps: it bounds the deployer, or lies in a capability's namespace.

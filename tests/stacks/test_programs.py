@@ -16,7 +16,6 @@ from stacks.entry.nginx import render_routes
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.sdk.recorder import record
-from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import (
     Cloud,
     Compliance,
@@ -34,6 +33,7 @@ from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
 from wecityctl.policy.landing import keeps_volumes_encrypted
+from wecityctl.resource_graph import SECRET, Recording
 
 LANDED = LandingOutputs("main", "alicloud", "", "", "net-1", {}, "c-1", key="key-1")
 LABELS = {"app.kubernetes.io/managed-by": "wecityctl", "wecity.dev/city": "xc"}
@@ -227,10 +227,10 @@ def test_a_city_whose_routes_are_all_in_the_internet_has_the_one_entry_point_it_
 @pytest.mark.parametrize("provider", vendors())
 def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(provider: ProviderKind) -> None:
     zones = {"internet": "lb-1", "extranet": "lb-2"}
-    landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", balancers=zones)
+    provisioned = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", balancers=zones)
     cloud = Cloud("main", provider, ("internet", "extranet", "ex"))
     whole = city(app("code"), app("desk", zone="extranet"), app("hub", zone="ex"), clouds=(cloud,))
-    recorded = record_city(replace(whole, entry=Entry(tls=EntryTLS(enabled=True))), landed=landed)
+    recorded = record_city(replace(whole, entry=Entry(tls=EntryTLS(enabled=True))), provisioned=provisioned)
     spaces = {"internet": "platform-application", "extranet": "platform-application-extranet"}
     for zone, space in spaces.items():
         service = one(recorded, "Service", f"{space}/entry").inputs
@@ -246,11 +246,11 @@ def test_on_a_vendors_cloud_entry_points_are_at_the_landing_zones_balancers(prov
 
 @pytest.mark.parametrize("provider", vendors())
 def test_claims_on_a_landing_zones_cluster_name_a_class_that_is_made_and_encrypted(provider: ProviderKind) -> None:
-    landed = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", key="key-1")
+    provisioned = LandingOutputs("main", provider, "", "", "net-1", {}, "c-1", key="key-1")
     settings = OpenStackSettings(volume_type="luks") if provider == "openstack" else VendorSettings()
     cloud = Cloud("main", provider, ("internet", "extranet", "ex"), settings=settings)
     whole = city(app("code"), clouds=(cloud,))
-    recorded = record_city(whole, landed=landed)
+    recorded = record_city(whole, provisioned=provisioned)
     (made,) = objects(recorded, "StorageClass")
     assert keeps_volumes_encrypted(made)
     assert made.inputs["volumeBindingMode"] == "WaitForFirstConsumer"
@@ -261,18 +261,18 @@ def test_claims_on_a_landing_zones_cluster_name_a_class_that_is_made_and_encrypt
     assert {item.inputs["spec"]["storageClassName"] for item in claims} == {made.inputs["metadata"]["name"]}
     # What the file names is taken as it is.
     named = replace(cloud, kubernetes=KubernetesSettings(storage_class="gold"))
-    other = record_city(replace(whole, clouds=(named,)), replace(CLUSTER, storage_class="gold"), landed)
+    other = record_city(replace(whole, clouds=(named,)), replace(CLUSTER, storage_class="gold"), provisioned)
     assert not objects(other, "StorageClass")
     assert {item.inputs["spec"]["storageClassName"] for item in objects(other, "PersistentVolumeClaim")} == {"gold"}
 
 
 def test_volumes_that_cannot_be_encrypted_are_not_said_to_be() -> None:
     plain = record_city(
-        city(app("code"), clouds=(Cloud("main", "openstack", ("internet", "extranet", "ex")),)), landed=LANDED
+        city(app("code"), clouds=(Cloud("main", "openstack", ("internet", "extranet", "ex")),)), provisioned=LANDED
     )
     assert not keeps_volumes_encrypted(*objects(plain, "StorageClass"))
     clouds = (Cloud("main", "alicloud", ("internet", "extranet", "ex")),)
-    sm = record_city(city(app("code"), clouds=clouds, compliance=Compliance(sm=True)), landed=LANDED)
+    sm = record_city(city(app("code"), clouds=clouds, compliance=Compliance(sm=True)), provisioned=LANDED)
     assert not keeps_volumes_encrypted(*objects(sm, "StorageClass"))
 
 

@@ -17,15 +17,15 @@ from tests.stacks.partner import write_partner
 from wecityctl import oci
 from wecityctl.engine.run.broken import still_served
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import SECRET, Recording
 from wecityctl.model.city import Capability, City, Cloud, Platform, Use
 from wecityctl.model.requirements import Consumer, find_cycle, in_order, requirements, uses_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.placement.demand import Reader, items_of
 from wecityctl.plan import make_plan
 from wecityctl.policy.data import lodgings, store_users
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.rules import overcommitted_capability, unused_capability
+from wecityctl.resource_graph import SECRET, Recording
 
 POSTGRESQL = Capability("application", "postgresql", "postgresql")
 BOARD = Capability("application", "board", "board", replicas=2)
@@ -254,11 +254,11 @@ def test_a_capability_shares_the_cloud_of_what_it_uses() -> None:
 
 def test_an_app_keeps_data_in_what_its_capabilities_use() -> None:
     """The board keeps nothing itself; its rows lie in PostgreSQL, which then holds data of the app's class."""
-    posture = Posture(whole(), load_catalogue(), place(whole(), load_catalogue()).bare, IMAGES, ())
-    assert {name: [user.name for user in users] for name, users in store_users(posture).items()} == {
+    policy_input = PolicyInput(whole(), load_catalogue(), place(whole(), load_catalogue()).bare, IMAGES, ())
+    assert {name: [user.name for user in users] for name, users in store_users(policy_input).items()} == {
         "postgresql": ["code"]
     }
-    stores = [item for item in lodgings(posture) if item.capability is not None]
+    stores = [item for item in lodgings(policy_input) if item.capability is not None]
     assert [(item.where, item.path) for item in stores] == [("capability 'postgresql'", ("spec", "uses", 0))]
     items = {item.subject: item.data_class for item in items_of(whole(), load_catalogue(), Reader())}
     assert items["capability postgresql"] == "L2"
@@ -293,10 +293,10 @@ def test_a_broken_capability_stops_only_what_needs_it() -> None:
 
 def test_policy_counts_capabilities_that_use_one() -> None:
     found = whole(apps=(), platforms=(Platform("application", (replace(BOARD, replicas=1), POSTGRESQL)),))
-    posture = Posture(found, load_catalogue(), place(found, load_catalogue()).bare, IMAGES, ())
-    assert [item.subject for item in unused_capability.check(posture)] == ["capability board"]
+    policy_input = PolicyInput(found, load_catalogue(), place(found, load_catalogue()).bare, IMAGES, ())
+    assert [item.subject for item in unused_capability.check(policy_input)] == ["capability board"]
     many = tuple(replace(BOARD, name=f"board-{number}") for number in range(14))
     crowded = whole(apps=(), platforms=(Platform("application", (*many, POSTGRESQL)),))
-    posture = Posture(crowded, load_catalogue(), place(crowded, load_catalogue()).bare, IMAGES, ())
-    (finding,) = overcommitted_capability.check(posture)
+    policy_input = PolicyInput(crowded, load_catalogue(), place(crowded, load_catalogue()).bare, IMAGES, ())
+    (finding,) = overcommitted_capability.check(policy_input)
     assert "98 connections where there are 95" in finding.message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.engine.process.vendors import lacks, sdk_version
+from wecityctl.engine.process.vendors import missing_prerequisites, sdk_version
 from wecityctl.model.city import Cloud
 from wecityctl.model.vendors import vendors
 from wecityctl.toolchain import airgap, vendor
@@ -85,11 +85,11 @@ def test_a_link_to_what_is_gone_is_laid_anew_or_taken_away(settings: Settings, m
     link = vendor.engine_place(PACKAGE, VERSION) / NAME
     link.parent.mkdir(parents=True)
     link.symlink_to("/no/such/program")
-    assert any(f"{NAME} {VERSION} is not on this machine" in lack.message for lack in lacks(cloud))
+    assert any(f"{NAME} {VERSION} is not on this machine" in lack.message for lack in missing_prerequisites(cloud))
     assert not link.is_symlink()
     link.symlink_to("/no/such/program")
     here = program(settings.plugin_home / f"resource-{PACKAGE}-v{VERSION}" / NAME)
-    assert not any("is not on this machine" in lack.message for lack in lacks(cloud))
+    assert not any("is not on this machine" in lack.message for lack in missing_prerequisites(cloud))
     assert link.readlink() == here
 
 

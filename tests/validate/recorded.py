@@ -14,10 +14,10 @@ from wecityctl.engine.process.home import SDK_VERSION
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.engine.sdk.render import manifest_of
 from wecityctl.errors import ConfigurationError
-from wecityctl.graph import SECRET
 from wecityctl.inputs import Cluster
 from wecityctl.model.outputs import BaseOutputs, Outputs
 from wecityctl.plan import Stack
+from wecityctl.resource_graph import SECRET
 from wecityctl.session import Session, open_session
 
 # The namespace that stands for all of a city's: a dry run makes none.

@@ -80,12 +80,12 @@ def error_line(error: BaseException, code: int) -> str:
         from wecityctl.cli._problems import problem_as_json
 
         value["problems"] = [problem_as_json(problem) for problem in error.problems]
-    if clash := _clash(error):
-        value["clash"] = clash
+    if conflict := _conflict(error):
+        value["conflict"] = conflict
     return json.dumps({"format_version": FORMAT_VERSION, "event": "error", "error": value}, ensure_ascii=False)
 
 
-def _clash(error: BaseException) -> list[dict[str, object]]:
+def _conflict(error: BaseException) -> list[dict[str, object]]:
     """The constraints of a placement that cannot be, each with its place."""
     from wecityctl.placement import InfeasiblePlacementError
 
@@ -93,7 +93,7 @@ def _clash(error: BaseException) -> list[dict[str, object]]:
         return []
     from wecityctl.report.placement import constraint_json
 
-    return [constraint_json(item, error.place_of) for item in error.clash]
+    return [constraint_json(item, error.place_of) for item in error.conflict]
 
 
 def show_internal_error(error: BaseException, stream: IO[str], *, colour: bool) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from wecityctl.cli._options import StreamFormat
 from wecityctl.cli._streams import drop_unread_output
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import RunResult, Sink
+from wecityctl.model.events import Emit, RunResult
 from wecityctl.session import Session
 
 
@@ -30,7 +30,7 @@ class Presentation:
     offline: bool = False
 
 
-def carry_out(operation: Callable[[Sink], RunResult], shown: Presentation) -> RunResult:
+def carry_out(operation: Callable[[Emit], RunResult], shown: Presentation) -> RunResult:
     """Carry an operation out and show it; what stops it before it begins is raised."""
     if shown.report_file is not None:
         _check_report_file(shown.report_file)
@@ -108,7 +108,7 @@ def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[st
 
 
 @contextmanager
-def open_reporter(output: StreamFormat) -> Iterator[Sink]:
+def open_reporter(output: StreamFormat) -> Iterator[Emit]:
     """The reporter that fits: NDJSON when asked for, a live tree on a terminal unless -q is given, else plain lines."""
     from wecityctl.cli._common import settings
 

@@ -19,10 +19,10 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.model.vendors import Vendor, vendors
 
 if TYPE_CHECKING:
-    from wecityctl.importing.adopted import Named, Wanted
+    from wecityctl.importing.adopted import ImportOptions, Named
     from wecityctl.importing.document import Imported
-    from wecityctl.importing.survey import Survey
-    from wecityctl.importing.vendors import Facts
+    from wecityctl.importing.inventory import ClusterInventory
+    from wecityctl.importing.vendors import DiscoveredFacts
 
 app = typer.Typer(
     name="import",
@@ -189,11 +189,11 @@ def kubernetes(
     Its nodes become pools by architecture, size, accelerators, availability zone and instance type.
     """
     from wecityctl.importing.adopted import adopt_cluster
-    from wecityctl.importing.survey import survey
+    from wecityctl.importing.inventory import inventory
 
     target = _Target(directory, file, output)
     wanted = _wanted(target, name, zone, storage_class, ingress_class)
-    _write(adopt_cluster(wanted, target.path_in_document(kubeconfig), survey(kubeconfig, context)), target)
+    _write(adopt_cluster(wanted, target.path_in_document(kubeconfig), inventory(kubeconfig, context)), target)
 
 
 def _register(vendor: Vendor) -> None:
@@ -229,8 +229,8 @@ def _register(vendor: Vendor) -> None:
         named = Named(region, network, _pairs("--subnet", subnet), cluster, _pairs("--set", settings), cidr)
         wanted = _wanted(target, name, zone, storage_class, ingress_class, has_zones=bool(named.subnets))
         facts = _facts(vendor, named, name, read)
-        survey = _survey(kubeconfig, context)
-        _write(adopt_landing(wanted, vendor, named, facts, survey), target)
+        inventory = _inventory(kubeconfig, context)
+        _write(adopt_landing(wanted, vendor, named, facts, inventory), target)
 
 
 for _vendor in vendors().values():
@@ -245,9 +245,9 @@ def _wanted(
     ingress_class: str,
     *,
     has_zones: bool = False,
-) -> Wanted:
+) -> ImportOptions:
     """What the user says; a city's own zones stand in where no zone is named."""
-    from wecityctl.importing.adopted import Wanted
+    from wecityctl.importing.adopted import ImportOptions
     from wecityctl.importing.files import refuse_known_cloud, zones_of
 
     if target.directory is not None and target.file is not None:
@@ -258,7 +258,7 @@ def _wanted(
             raise ConfigurationError(f"{target.directory} is not a directory", resolution="make it, or use --file")
         refuse_known_cloud(target.directory, name)
         chosen = chosen or (() if has_zones else zones_of(target.directory))
-    return Wanted(name, chosen, storage_class, ingress_class)
+    return ImportOptions(name, chosen, storage_class, ingress_class)
 
 
 def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
@@ -274,24 +274,24 @@ def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
     return found
 
 
-def _facts(vendor: Vendor, named: Named, name: str, read: bool | None) -> Facts | None:
+def _facts(vendor: Vendor, named: Named, name: str, read: bool | None) -> DiscoveredFacts | None:
     """What the plug-in reads; `None` where it is not to read or cannot, with the reasons on stderr."""
     from wecityctl.importing import reading
 
     if read is False:
         return None
-    lacks = reading.lacks(vendor, name)
-    if lacks and read:
-        raise lacks[0]
-    for lack in lacks:
+    missing_prerequisites = reading.missing_prerequisites(vendor, name)
+    if missing_prerequisites and read:
+        raise missing_prerequisites[0]
+    for lack in missing_prerequisites:
         note(f"not looked at: {lack.message}" + (f"\n  → {lack.resolution}" if lack.resolution else ""))
-    return None if lacks else reading.read(vendor, named)
+    return None if missing_prerequisites else reading.read(vendor, named)
 
 
-def _survey(kubeconfig: str, context: str) -> Survey | None:
-    from wecityctl.importing.survey import survey
+def _inventory(kubeconfig: str, context: str) -> ClusterInventory | None:
+    from wecityctl.importing.inventory import inventory
 
-    return survey(kubeconfig, context) if kubeconfig or context else None
+    return inventory(kubeconfig, context) if kubeconfig or context else None
 
 
 def _write(imported: Imported, target: _Target) -> None:

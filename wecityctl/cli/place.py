@@ -31,7 +31,7 @@ def place(
     """Show which cloud carries each capability and app, on which pools, at what cost, and why.
 
     No cloud is asked. What stands already, by the city's state, is moved as little as can be. A city that cannot be
-    placed ends with exit code 2 and the smallest set of constraints that clash.
+    placed ends with exit code 2 and the smallest set of constraints that conflict.
     """
     from wecityctl.model.events import Diagnostic, Event
     from wecityctl.operations import place as operation

@@ -1,4 +1,4 @@
-"""`wecityctl policy`: the red lines: check a city against them, list them, and say why each is there."""
+"""`wecityctl policy`: the policy rules: check a city against them, list them, and say why each is there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReportFormat(StrEnum):
 
 app = typer.Typer(
     name="policy",
-    help="The red lines: check a city against them, and say why each is there.",
+    help="The policy rules: check a city against them, and say why each is there.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -39,35 +39,35 @@ def complete_rule(incomplete: str) -> list[str]:
     epilog=EPILOG.format("wecityctl policy check examples/xingcheng", "wecityctl policy check city.yaml -o json")
 )
 def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
-    """Check a city's files, and what its stacks would register, against every red line. No cloud is asked.
+    """Check a city's files, and what its stacks would register, against every policy rule. No cloud is asked.
 
     Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
     that cannot be placed is judged by its files alone, and exits with 2 when those break no mandatory rule.
     """
     from wecityctl.operations.policy import check_policies, check_unplaced
     from wecityctl.placement import InfeasiblePlacementError
-    from wecityctl.report.policy import print_verdict, verdict_json
+    from wecityctl.report.policy import policy_report_json, print_policy_report
     from wecityctl.session import open_session
 
     unplaced = ""
     try:
         session = open_session(path)
-        (verdict, unseen), positions = check_policies(session), session.positions
+        (policy_report, unseen), positions = check_policies(session), session.positions
         if unseen is not None:
-            if not verdict.mandatory:
+            if not policy_report.mandatory:
                 raise unseen
             note(f"{unseen.message}; {unseen.details}\n{unseen.resolution}")
     except InfeasiblePlacementError as error:
-        verdict, positions = check_unplaced(path)
-        if not verdict.mandatory:
+        policy_report, positions = check_unplaced(path)
+        if not policy_report.mandatory:
             raise
         unplaced = error.message
         note(f"{error.message}; only its files were judged\n{error.details}")
     if output is Output.JSON:
-        say_json({**verdict_json(verdict, positions), "unplaced": unplaced})
+        say_json({**policy_report_json(policy_report, positions), "unplaced": unplaced})
     else:
-        print_verdict(console(), verdict, positions, evidence=True)
-    raise typer.Exit(verdict.exit_code)
+        print_policy_report(console(), policy_report, positions, evidence=True)
+    raise typer.Exit(policy_report.exit_code)
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl policy list", "wecityctl policy list -o json"))
@@ -127,7 +127,7 @@ def report(
         bool, typer.Option("--try", help="Try by dry run, too, whether the clouds refuse what crosses a line.")
     ] = False,
 ) -> None:
-    """Write down, control by control, what enforces the red lines and what of it the clouds have now.
+    """Write down, control by control, what enforces the policy rules and what of it the clouds have now.
 
     It is evidence for an assessor, not a certificate. What was not looked at is told as that, never as good.
     """
@@ -136,14 +136,14 @@ def report(
     from wecityctl.session import open_session
 
     session = open_session(path)
-    dossier = collect_evidence(session, ReportOptions(offline=offline, trying=trying), lambda event: None)
+    compliance_report = collect_evidence(session, ReportOptions(offline=offline, trying=trying), lambda event: None)
     match written:
         case ReportFormat.JSON:
-            text = json_text(evidence.as_json(dossier))
+            text = json_text(evidence.as_json(compliance_report))
         case ReportFormat.HTML:
-            text = evidence.html(dossier)
+            text = evidence.html(compliance_report)
         case ReportFormat.MARKDOWN:
-            text = evidence.markdown(dossier)
+            text = evidence.markdown(compliance_report)
     if file is None:
         say(text.rstrip("\n"))
         return
@@ -176,7 +176,7 @@ def refresh(
     output: o.Stream = o.StreamFormat.TEXT,
     report_file: o.ReportFile = None,
 ) -> None:
-    """Bring what holds the red lines in the clouds to what the files say today, and nothing else.
+    """Bring what holds the policy rules in the clouds to what the files say today, and nothing else.
 
     Waivers end with a day, and clusters have no calendar: until the next run they let pass what an ended waiver
     covers. This runs the base stacks alone, also where `up` is stopped because the finding is back, so that a nightly
@@ -195,7 +195,7 @@ def refresh(
     session = open_session(path, current_placement)
     bases, timeouts = base_stacks(session), Timeouts(run=timeout or 0.0)
     if not yes:
-        require_can_ask(f"refreshing the red lines of {session.city.name}", output)
+        require_can_ask(f"refreshing the policy rules of {session.city.name}", output)
         first = PreviewOptions(only=bases, timeouts=timeouts, check_policies=False)
         shown = carry_out(lambda emit: preview(session, first, emit), Presentation(details=True))
         if shown.exit_code or not (shown.has_changes or shown.refused):

@@ -39,10 +39,10 @@ def up(
     """Bring the city up, or make it what its files say now.
 
     On a terminal the changes are shown first and you are asked. Elsewhere, and with -o json, --yes is required.
-    What has left the files is shown, and removed only with --confirm=CITY. What others have changed on the clouds is
-    put right or refused by one rule: network policies, roles, quotas and admission policies are restored; any other
-    field that the files state is refused unless --take-over is given. What nobody declared in the city's namespaces is
-    reported; network policies, roles and bindings among it are removed with --confirm=CITY.
+    What was removed from the configuration is shown, and removed only with --confirm=CITY. What others have changed
+    on the clouds is put right or refused by one rule: network policies, roles, quotas and admission policies are
+    restored; any other field that the files state is refused unless --take-over is given. What nobody declared in the
+    city's namespaces is reported; network policies, roles and bindings among it are removed with --confirm=CITY.
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code, replaced_clusters

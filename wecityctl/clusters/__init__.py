@@ -1,7 +1,7 @@
 """From a city's clouds to clusters that can be worked with."""
 
-from wecityctl.clusters.elsewhere import open_landed
+from wecityctl.clusters.elsewhere import open_provisioned
 from wecityctl.clusters.embedded import local_name, must_start
 from wecityctl.clusters.opening import open_clusters, told_of_their_clouds
 
-__all__ = ["local_name", "must_start", "open_clusters", "open_landed", "told_of_their_clouds"]
+__all__ = ["local_name", "must_start", "open_clusters", "open_provisioned", "told_of_their_clouds"]

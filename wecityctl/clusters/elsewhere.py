@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 120.0
 
 
-def open_landed(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
+def open_provisioned(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
     """The cluster that a landing zone gave a kubeconfig for. A `fresh` one is given time to begin to answer.
 
     Raises what keeps it from answering.
@@ -71,7 +71,7 @@ def open_elsewhere(cloud: Cloud, zones: LandingZones, seconds: float) -> Cluster
 
     if cloud.has_landing_zone:
         kubeconfig = zones.kubeconfig(cloud)
-        return open_landed(cloud, kubeconfig) if kubeconfig is not None else None
+        return open_provisioned(cloud, kubeconfig) if kubeconfig is not None else None
     settings = cloud.kubernetes
     access = load_access(settings.kubeconfig or None, settings.context or None)
     if settings.kubeconfig and not is_set(VARIABLE, os.environ):

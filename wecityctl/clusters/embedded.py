@@ -13,7 +13,7 @@ from wecityctl.image_references import image_names
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud, NodeKind
-from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.events import Diagnostic, Emit
 
 if TYPE_CHECKING:
     from wecityctl.local.spec import CloudSpec, ImageRef, RunningCloud
@@ -40,17 +40,17 @@ def must_start(city: City) -> bool:
     return not all(local_cloud.is_running(local_name(city, cloud)) for cloud in clouds)
 
 
-def start_simulated(city: City, catalogue: Catalogue, sink: Sink) -> Mapping[str, Future[Cluster | None]]:
+def start_simulated(city: City, catalogue: Catalogue, emit: Emit) -> Mapping[str, Future[Cluster | None]]:
     """The starts of several clouds of simulated nodes, all of them over; real ones share more of the machine."""
     clouds = [cloud for cloud in city.clouds if cloud.provider == "local" and cloud.local.nodes == "simulated"]
     if len(clouds) < 2:
         return {}
     with suppress(WecityError):
         # Once for all of them; what is missing is told by each cloud's own start.
-        _ensure_parts(real=False, sink=sink)
+        _ensure_parts(real=False, emit=emit)
     with ThreadPoolExecutor(_STARTS, thread_name_prefix="start") as starters:
         starts = {
-            cloud.name: starters.submit(open_embedded, city, cloud, catalogue, sink, start=True) for cloud in clouds
+            cloud.name: starters.submit(open_embedded, city, cloud, catalogue, emit, start=True) for cloud in clouds
         }
         try:
             wait(starts.values())
@@ -60,12 +60,12 @@ def start_simulated(city: City, catalogue: Catalogue, sink: Sink) -> Mapping[str
     return starts
 
 
-def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink, start: bool) -> Cluster | None:
+def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit, start: bool) -> Cluster | None:
     """The embedded cloud: started when asked, otherwise as it is; `None` while it does not run."""
     from wecityctl.local import cloud as local_cloud
 
     name = local_name(city, cloud)
-    running = _start_local(city, cloud, catalogue, sink) if start else local_cloud.connect(name)
+    running = _start_local(city, cloud, catalogue, emit) if start else local_cloud.connect(name)
     return _local_cluster(cloud, running) if running is not None else None
 
 
@@ -90,17 +90,17 @@ def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
     )
 
 
-def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, sink: Sink) -> RunningCloud:
+def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit) -> RunningCloud:
     from wecityctl.local import cloud as local_cloud
 
     name = local_name(city, cloud)
-    nodes = node_kind(cloud, sink)
-    _ensure_parts(nodes == "real", sink)
-    images = _ensure_images(city, catalogue, sink) if nodes == "real" else ()
-    return local_cloud.start(_local_spec(name, cloud, nodes, images), lambda event: sink(cloud_progress(name, event)))
+    nodes = node_kind(cloud, emit)
+    _ensure_parts(nodes == "real", emit)
+    images = _ensure_images(city, catalogue, emit) if nodes == "real" else ()
+    return local_cloud.start(_local_spec(name, cloud, nodes, images), lambda event: emit(cloud_progress(name, event)))
 
 
-def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:
+def node_kind(cloud: Cloud, emit: Emit) -> NodeKind:
     """Real nodes where the files ask for them and this machine can carry them, otherwise simulated ones, said aloud."""
     if cloud.local.nodes == "simulated":
         return "simulated"
@@ -110,26 +110,26 @@ def node_kind(cloud: Cloud, sink: Sink) -> NodeKind:
         node_driver().check()
     except WecityError as error:
         reason = " ".join(part for part in (error.message, error.details) if part)
-        sink(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}"))
+        emit(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}"))
         return "simulated"
     return "real"
 
 
-def _ensure_parts(real: bool, sink: Sink) -> None:
+def _ensure_parts(real: bool, emit: Emit) -> None:
     """The control plane's programs, and for a real node its own."""
     from wecityctl import toolchain
 
     wanted = CONTROL_PLANE_PARTS + (REAL_NODE_PARTS if real else SIMULATED_NODE_PARTS)
-    toolchain.ensure(wanted, lambda event: sink(part_progress(event)))
+    toolchain.ensure(wanted, lambda event: emit(part_progress(event)))
 
 
-def _ensure_images(city: City, catalogue: Catalogue, sink: Sink) -> tuple[ImageRef, ...]:
+def _ensure_images(city: City, catalogue: Catalogue, emit: Emit) -> tuple[ImageRef, ...]:
     """The images that pods of this city name, built where they are missing, for the node to import."""
     from wecityctl import oci
     from wecityctl.local.spec import ImageRef
 
     names = image_names(city, catalogue) if city.images.source == "built" else set()
-    built = oci.ensure(sorted(names | NODE_IMAGES), lambda event: sink(image_progress(event)))
+    built = oci.ensure(sorted(names | NODE_IMAGES), lambda event: emit(image_progress(event)))
     return tuple(ImageRef(image.reference, image.archive, image.digest) for image in built.values())
 
 

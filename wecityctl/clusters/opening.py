@@ -20,7 +20,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
-from wecityctl.model.events import Event, Sink
+from wecityctl.model.events import Emit, Event
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -38,7 +38,7 @@ def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, Weci
 
 
 def open_clusters(
-    city: City, catalogue: Catalogue, sink: Sink, *, start: bool, backend: Backend | None = None
+    city: City, catalogue: Catalogue, emit: Emit, *, start: bool, backend: Backend | None = None
 ) -> Clusters:
     """Reach every cloud of `city`, those elsewhere side by side and each in bounded time.
 
@@ -48,7 +48,7 @@ def open_clusters(
     """
     from wecityctl.kube.identify import patience
 
-    seconds, sink = patience(), _one_at_a_time(sink)
+    seconds, emit = patience(), _one_at_a_time(emit)
     zones = LandingZones(city, backend)
     openings = {
         cloud.name: _in_background(partial(open_elsewhere, cloud, zones, seconds))
@@ -58,7 +58,7 @@ def open_clusters(
     found: dict[str, Cluster] = {}
     failed: dict[str, WecityError] = {}
     stopped: dict[str, Cluster] = {}
-    starts = start_simulated(city, catalogue, sink) if start else {}
+    starts = start_simulated(city, catalogue, emit) if start else {}
     for cloud in sorted(city.clouds, key=lambda cloud: cloud.provider != "local"):
         try:
             if cloud.name in openings:
@@ -66,7 +66,7 @@ def open_clusters(
             elif cloud.name in starts:
                 cluster = starts[cloud.name].result()
             else:
-                cluster = open_embedded(city, cloud, catalogue, sink, start)
+                cluster = open_embedded(city, cloud, catalogue, emit, start)
             if cluster is None and cloud.provider == "local" and (last := last_known(city, cloud)) is not None:
                 stopped[cloud.name] = last
         except WecityError as error:
@@ -97,13 +97,13 @@ def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]
     return future
 
 
-def _one_at_a_time(sink: Sink) -> Sink:
+def _one_at_a_time(emit: Emit) -> Emit:
     """`sink` for several threads."""
     lock = threading.Lock()
 
     def tell(event: Event) -> None:
         with lock:
-            sink(event)
+            emit(event)
 
     return tell
 

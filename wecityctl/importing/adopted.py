@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from wecityctl.errors import ConfigurationError
 from wecityctl.importing.blocks import with_given
 from wecityctl.importing.document import Imported
-from wecityctl.importing.survey import Classes, Survey
-from wecityctl.importing.vendors import Facts
+from wecityctl.importing.inventory import Classes, ClusterInventory
+from wecityctl.importing.vendors import DiscoveredFacts
 from wecityctl.model.city import Cloud, Existing, KubernetesSettings, Network
 from wecityctl.model.vendors import Vendor
 
@@ -22,7 +22,7 @@ _PRICES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImportOptions:
     """What the user says: the cloud's name, the city's zones that it serves, and choices among its classes."""
 
     name: str
@@ -44,26 +44,34 @@ class Named:
     cidr: str = ""
 
 
-def adopt_cluster(wanted: Wanted, kubeconfig: str, survey: Survey) -> Imported:
+def adopt_cluster(wanted: ImportOptions, kubeconfig: str, inventory: ClusterInventory) -> Imported:
     """The Cloud of a cluster that was read through `kubeconfig` (empty: as kubectl finds it)."""
     cloud = Cloud(
         name=wanted.name,
         provider="kubernetes",
         zones=wanted.zones or (_SOME_ZONE,),
-        pools=survey.found.pools,
-        kubernetes=replace(_classes(wanted, survey), kubeconfig=kubeconfig, context=survey.context),
-        region=survey.found.region,
+        pools=inventory.found.pools,
+        kubernetes=replace(_classes(wanted, inventory), kubeconfig=kubeconfig, context=inventory.context),
+        region=inventory.found.region,
     )
     remarks = {
-        "kubernetes": tuple(_class_remarks(wanted, survey)),
+        "kubernetes": tuple(_class_remarks(wanted, inventory)),
         "region": () if cloud.region else ("region: nodes do not all carry one label; name where the data lies.",),
-        **_common_remarks(wanted, survey),
+        **_common_remarks(wanted, inventory),
     }
-    heading = f"The cluster of context {survey.context}, Kubernetes {survey.version}, as `wecityctl import` found it."
-    return Imported(cloud, heading, _filled(remarks), tuple(_survey_notes(wanted, survey)))
+    heading = (
+        f"The cluster of context {inventory.context}, Kubernetes {inventory.version}, as `wecityctl import` found it."
+    )
+    return Imported(cloud, heading, _filled(remarks), tuple(_inventory_notes(wanted, inventory)))
 
 
-def adopt_landing(wanted: Wanted, vendor: Vendor, named: Named, facts: Facts | None, survey: Survey | None) -> Imported:
+def adopt_landing(
+    wanted: ImportOptions,
+    vendor: Vendor,
+    named: Named,
+    facts: DiscoveredFacts | None,
+    inventory: ClusterInventory | None,
+) -> Imported:
     """The Cloud of a vendor's network and cluster: named, `facts` where the vendor's plug-in could read them, and a
     `survey` where the cluster itself was read."""
     zones = tuple(dict.fromkeys((*named.subnets, *wanted.zones)))
@@ -71,11 +79,11 @@ def adopt_landing(wanted: Wanted, vendor: Vendor, named: Named, facts: Facts | N
         name=wanted.name,
         provider=vendor.provider,
         zones=zones or (_SOME_ZONE,),
-        pools=survey.found.pools if survey is not None else (),
+        pools=inventory.found.pools if inventory is not None else (),
         region=named.region,
         network=Network(cidr=named.cidr) if named.cidr else Network(),
         existing=Existing(named.network, dict(named.subnets), named.cluster),
-        kubernetes=_classes(wanted, survey) if survey is not None else KubernetesSettings(),
+        kubernetes=_classes(wanted, inventory) if inventory is not None else KubernetesSettings(),
     )
     if facts is not None:
         cloud = _with_facts(cloud, facts)
@@ -83,18 +91,18 @@ def adopt_landing(wanted: Wanted, vendor: Vendor, named: Named, facts: Facts | N
     remarks = {
         "existing": tuple(_existing_remarks(named)),
         "network": () if named.cidr or (facts is not None and facts.cidr) else (_CIDR,),
-        **_common_remarks(replace(wanted, zones=zones), survey),
+        **_common_remarks(replace(wanted, zones=zones), inventory),
     }
-    if survey is None:
+    if inventory is None:
         remarks["pools"] = ("pools: none were read; name them, or import again with --context of the cluster.",)
     how = "as the vendor's plug-in read it" if facts is not None else "as it was named; nobody has looked at it"
     heading = f"What exists on {vendor.title}, {how}. It is only read, never changed or removed."
     return Imported(
-        cloud, heading, _filled(remarks), tuple(_survey_notes(wanted, survey)) if survey is not None else ()
+        cloud, heading, _filled(remarks), tuple(_inventory_notes(wanted, inventory)) if inventory is not None else ()
     )
 
 
-def _with_facts(cloud: Cloud, facts: Facts) -> Cloud:
+def _with_facts(cloud: Cloud, facts: DiscoveredFacts) -> Cloud:
     network = replace(cloud.network, cidr=facts.cidr or cloud.network.cidr, subnets=dict(facts.ranges))
     cloud = replace(cloud, network=network)
     places = ",".join(facts.availability_zones)
@@ -106,10 +114,10 @@ def _with_settings(cloud: Cloud, given: Mapping[str, str]) -> Cloud:
     return replace(cloud, settings=with_given(cloud.settings, given))
 
 
-def _classes(wanted: Wanted, survey: Survey) -> KubernetesSettings:
+def _classes(wanted: ImportOptions, inventory: ClusterInventory) -> KubernetesSettings:
     return KubernetesSettings(
-        ingress_class=_chosen("ingress class", wanted.ingress_class, survey.ingress),
-        storage_class=_chosen("storage class", wanted.storage_class, survey.storage),
+        ingress_class=_chosen("ingress class", wanted.ingress_class, inventory.ingress),
+        storage_class=_chosen("storage class", wanted.storage_class, inventory.storage),
     )
 
 
@@ -119,21 +127,21 @@ def _chosen(what: str, name: str, classes: Classes) -> str:
     return name
 
 
-def _common_remarks(wanted: Wanted, survey: Survey | None) -> dict[str, tuple[str, ...]]:
+def _common_remarks(wanted: ImportOptions, inventory: ClusterInventory | None) -> dict[str, tuple[str, ...]]:
     remarks: dict[str, tuple[str, ...]] = {"prices": (_PRICES,)}
     if not wanted.zones:
         remarks["zones"] = ("Fill in: those of the city's zones that this cloud serves.",)
-    if survey is not None:
+    if inventory is not None:
         remarks["pools"] = ("Amounts are what a node has for pods; domestic: true marks 信创 hardware.",)
-        remarks |= {f"pool {name}": texts for name, texts in survey.found.remarks.items()}
+        remarks |= {f"pool {name}": texts for name, texts in inventory.found.remarks.items()}
     return remarks
 
 
-def _class_remarks(wanted: Wanted, survey: Survey) -> Iterator[str]:
+def _class_remarks(wanted: ImportOptions, inventory: ClusterInventory) -> Iterator[str]:
     if not wanted.storage_class:
-        yield f"Storage classes: {survey.storage}. Without storageClass here volumes are of the default one."
+        yield f"Storage classes: {inventory.storage}. Without storageClass here volumes are of the default one."
     if not wanted.ingress_class:
-        yield f"Ingress classes: {survey.ingress}. With ingressClass here routes become Ingress objects of it."
+        yield f"Ingress classes: {inventory.ingress}. With ingressClass here routes become Ingress objects of it."
 
 
 def _existing_remarks(named: Named) -> Iterator[str]:
@@ -143,13 +151,13 @@ def _existing_remarks(named: Named) -> Iterator[str]:
         yield "cluster: <identifier> is the one to use; without it one is made in this network."
 
 
-def _survey_notes(wanted: Wanted, survey: Survey) -> Iterator[str]:
-    for reason, names in _by_reason(survey.found.left_out).items():
+def _inventory_notes(wanted: ImportOptions, inventory: ClusterInventory) -> Iterator[str]:
+    for reason, names in _by_reason(inventory.found.left_out).items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         yield f"left out of the pools: {shown}: {reason}"
-    if not survey.found.pools:
+    if not inventory.found.pools:
         yield "the cluster has no node that takes pods; the document has no pools"
-    if not survey.storage.default and not wanted.storage_class:
+    if not inventory.storage.default and not wanted.storage_class:
         yield "the cluster has no default storage class; capabilities with data need one: --storage-class"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.importing.adopted import Named
 from wecityctl.importing.offers import compare
-from wecityctl.importing.vendors import Facts
+from wecityctl.importing.vendors import DiscoveredFacts
 from wecityctl.model.city import Cloud
 from wecityctl.model.discovery import Kind, discovery_of
 from wecityctl.model.offers import Comparison
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from wecityctl.importing.plugin import Plugin
 
 
-def lacks(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
+def missing_prerequisites(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
     """What keeps the plug-in from reading here – SDK, plug-in, credentials –, each with how to bring it."""
     from wecityctl.engine.process import vendors as needs
 
-    return needs.lacks(Cloud(name, vendor.provider, ()))
+    return needs.missing_prerequisites(Cloud(name, vendor.provider, ()))
 
 
-def read(vendor: Vendor, named: Named) -> Facts:
+def read(vendor: Vendor, named: Named) -> DiscoveredFacts:
     """Look at everything that is named. Raises `ConfigurationError` for what is not there or does not belong together,
     `DeploymentError` for what the vendor refuses to show."""
     from wecityctl.importing.plugin import started
@@ -38,7 +38,7 @@ def read(vendor: Vendor, named: Named) -> Facts:
         }
         cluster = _found(plugin, vendor, kinds.cluster, named.cluster, named) if named.cluster else {}
     places = [_text(item, kinds.subnet.availability_zone) for item in subnets.values()]
-    return Facts(
+    return DiscoveredFacts(
         cidr=_text(network, kinds.network.cidr),
         ranges={zone: cidr for zone, item in subnets.items() if (cidr := _text(item, kinds.subnet.cidr))},
         availability_zones=tuple(dict.fromkeys(place for place in places if place)),

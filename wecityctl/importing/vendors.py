@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DiscoveredFacts:
     """What was read: the network's range, ranges and availability zones of subnets by zone, the cluster's version."""
 
     cidr: str = ""

@@ -14,7 +14,7 @@ from wecityctl.kube.config import Access
 from wecityctl.kube.discovery import Discovery
 from wecityctl.kube.observer import Observer
 from wecityctl.kube.openapi import Schema, Schemas
-from wecityctl.kube.requester import APPLY, JSON_PATCH, Call, Requester, RetryPolicy, WarningSink
+from wecityctl.kube.requester import APPLY, JSON_PATCH, Call, Requester, RetryPolicy, WarningEmit
 from wecityctl.kube.resource import Object, Objects, Page, ResourceType, WatchEvent, meta
 from wecityctl.kube.streams import text_lines, watch_events
 from wecityctl.kube.transport import HttpPool
@@ -46,7 +46,7 @@ class KubeClient:
         pool: HttpPool,
         *,
         user_agent: str = "wecityctl",
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
         self.access = access
@@ -85,7 +85,7 @@ class KubeClient:
         accept: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - for each attempt, unlike asyncio.timeout around all of them
         retry_seconds: float | None = None,
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """One JSON request. `timeout` (seconds without an answer) is for an attempt, `retry_seconds` for all of them.
 
@@ -207,7 +207,7 @@ class KubeClient:
         dry_run: bool = False,
         field_validation: FieldValidation = "Strict",
         subresource: str = "",
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """Server-side apply; the object as the server now has it. Raises `Conflict` when others own fields in it.
 
@@ -239,7 +239,7 @@ class KubeClient:
         *,
         field_manager: str,
         dry_run: bool = False,
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """POST. Raises `AlreadyExists`."""
         path = rt.path(None, self._namespace(rt, namespace))
@@ -255,7 +255,7 @@ class KubeClient:
         field_manager: str,
         dry_run: bool = False,
         subresource: str = "",
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """PUT. With a resourceVersion in `obj`, raises `Conflict` when the object has changed meanwhile."""
         path = self._path(rt, name, namespace, subresource)
@@ -272,7 +272,7 @@ class KubeClient:
         patch_type: PatchType = "merge",
         dry_run: bool = False,
         subresource: str = "",
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """PATCH of one of the three classic types."""
         path = self._path(rt, name, namespace, subresource)
@@ -290,7 +290,7 @@ class KubeClient:
         resource_version: str | None = None,
         grace_seconds: int | None = None,
         dry_run: bool = False,
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
     ) -> Object:
         """Ask for deletion. With `uid`, only that very object (`Conflict` otherwise). Raises `NotFound`."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
@@ -359,7 +359,7 @@ class KubeClient:
     async def _object(
         self,
         call: Call,
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109
         retry_seconds: float | None = None,

@@ -27,7 +27,7 @@ from wecityctl.kube.tls import TlsMaterial, expired_on, handshake_alert, make_co
 from wecityctl.kube.transport import CONNECT_SECONDS, HttpPool
 from wecityctl.kube.transport_errors import Failure, classify, client_certificate_expired
 
-WarningSink = Callable[[str], None]
+WarningEmit = Callable[[str], None]
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
@@ -78,7 +78,7 @@ class Requester:
     """Sends calls to one API server as one user."""
 
     def __init__(
-        self, access: Access, pool: HttpPool, *, user_agent: str, retry: RetryPolicy, on_warning: WarningSink | None
+        self, access: Access, pool: HttpPool, *, user_agent: str, retry: RetryPolicy, on_warning: WarningEmit | None
     ) -> None:
         self._access = access
         self._pool = pool
@@ -98,7 +98,7 @@ class Requester:
         *,
         attempt_seconds: float = 60.0,
         retry_seconds: float | None = None,
-        on_warning: WarningSink | None = None,
+        on_warning: WarningEmit | None = None,
         text: bool = False,
     ) -> Any:
         """The decoded JSON answer (or its text), after as many attempts as the policy allows."""
@@ -273,9 +273,9 @@ class _Attempts:
         return False
 
 
-def _warn(response: aiohttp.ClientResponse, sink: WarningSink | None) -> None:
-    if sink is None or "Warning" not in response.headers:
+def _warn(response: aiohttp.ClientResponse, emit: WarningEmit | None) -> None:
+    if emit is None or "Warning" not in response.headers:
         return
     for header in response.headers.getall("Warning"):
         for text in _WARNING.findall(header):
-            sink(re.sub(r"\\(.)", r"\1", text))
+            emit(re.sub(r"\\(.)", r"\1", text))

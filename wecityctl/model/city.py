@@ -64,7 +64,7 @@ class Compliance:
     """What the city must obey. `mlps` is the level of GB/T 22239 (1–4), `sm` asks for SM2/SM3/SM4.
 
     `registries` are the only ones that images may come from (empty: any); with `image_digests` images are named by
-    digest; `data_classes` tightens what the red lines say of a class anyway.
+    digest; `data_classes` tightens what the policy rules say of a class anyway.
     """
 
     mlps: int = 2
@@ -80,7 +80,7 @@ class Compliance:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Leave to break a rule: by whom, why and until when (an ISO date, that day included).
+    """An exemption from a rule: by whom, why and until when (an ISO date, that day included).
 
     `subjects` are glob patterns of what the rule's findings name; a rule with a veto cannot be waived.
     """
@@ -225,7 +225,7 @@ class KubernetesSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class Interconnect:
     """How a cloud and the other clouds reach each other; an embedded cloud's addresses are known without being written.
 
     `address` leads to its node ports as the others see them; `sources` are the CIDR ranges that it comes from; `ports`
@@ -277,7 +277,7 @@ class Cloud:
     region: str = ""
     network: Network = Network()
     existing: Existing = Existing()
-    crossing: Crossing = field(default_factory=Crossing)
+    interconnect: Interconnect = field(default_factory=Interconnect)
     public_api: PublicApi = PublicApi()
     balancers: tuple[str, ...] | None = None
     expected: tuple[Expected, ...] = ()

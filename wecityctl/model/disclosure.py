@@ -1,4 +1,4 @@
-"""How a secret in clear looks: what the checks of the files and the red lines both go by. Pure.
+"""How a secret in clear looks: what the checks of the files and the policy rules both go by. Pure.
 
 Patterns are in RE2's grammar as well as in Python's, because the API server reads them too. What is no secret anywhere:
 nothing, references (`$(NAME)`, `${NAME}`, `{{ x }}`, `<name>`, `%s`), paths and switches. A default such as `changeme`

@@ -79,8 +79,8 @@ class StackResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. `exit_code` is the worst result's; `removals` are stacks that have left the files; `starts` are the
-    stopped clouds that an `up` starts first (in previews only).
+    """A whole run. `exit_code` is the worst result's; `removals` are stacks that were removed from the configuration;
+    `starts` are the stopped clouds that an `up` starts first (in previews only).
 
     `planned`: nothing was done, this is what a `destroy` would do. `part`: not all of the city was looked at.
     """
@@ -215,4 +215,4 @@ Event: TypeAlias = (
     | Progress
     | RunFinished
 )
-Sink = Callable[[Event], None]
+Emit = Callable[[Event], None]

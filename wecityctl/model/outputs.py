@@ -97,7 +97,7 @@ class RouteTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class CrossingOutputs:
+class InterconnectOutputs:
     """What a tenant's apps on other clouds use on this one, as `<app>/<alias>`."""
 
     tenant: str
@@ -155,7 +155,7 @@ class SecretsOutputs:
 
 
 Outputs: TypeAlias = (
-    LandingOutputs | BaseOutputs | PlatformOutputs | CrossingOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
+    LandingOutputs | BaseOutputs | PlatformOutputs | InterconnectOutputs | TenantOutputs | EntryOutputs | SecretsOutputs
 )
 
 _LAYERS: dict[str, type[Outputs]] = {
@@ -163,7 +163,7 @@ _LAYERS: dict[str, type[Outputs]] = {
     "landing": LandingOutputs,
     "base": BaseOutputs,
     "platform": PlatformOutputs,
-    "crossing": CrossingOutputs,
+    "crossing": InterconnectOutputs,
     "tenant": TenantOutputs,
     "entry": EntryOutputs,
 }

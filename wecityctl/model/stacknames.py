@@ -1,7 +1,7 @@
 """The layers of a city's stacks, and the names of stacks, which tell city, layer, subject and cloud.
 
-Stacks that have left the files are known by their names alone. `naming.stack_name` writes a name, `StackName.parse`
-reads it.
+Stacks that were removed from the configuration are known by their names alone. `naming.stack_name` writes a name,
+`StackName.parse` reads it.
 """
 
 from __future__ import annotations

@@ -359,7 +359,7 @@ def _check_bases(recipes: tuple[Recipe, ...]) -> None:
         seen = [recipe.name]
         while (base := names[seen[-1]].base) is not None:
             if base not in names or base in seen:
-                problem = "stands on itself" if base in seen else "is no image"
+                problem = "is its own base" if base in seen else "is no image"
                 raise RecipeError(f"{recipe.directory / RECIPE_FILE}: base: {base!r} {problem}")
             seen.append(base)
 

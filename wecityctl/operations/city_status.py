@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from wecityctl.engine.cluster.lost import Registered
     from wecityctl.engine.state.backend import Backend
     from wecityctl.engine.state.checkpoint import StackState as EngineState
-    from wecityctl.graph import Recording
     from wecityctl.kube.client import KubeClient
     from wecityctl.model.outputs import LandingOutputs
     from wecityctl.plan import Plan
+    from wecityctl.resource_graph import Recording
 
 _POD = ResourceType("", "v1", "Pod", "pods", True)
 # A city that is not ready as a whole need not be told pod by pod.
@@ -128,7 +128,7 @@ def stack_statuses(
     found: Sequence[Finding] = (),
     kept: Mapping[str, tuple[KeptObject, ...]] = {},
 ) -> tuple[StackStatus, ...]:
-    """Every stack of the plan, and those in the back end or with kept data that have left the files.
+    """Every stack of the plan, and those in the back end or with kept data that were removed from the configuration.
 
     `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
     the clouds that are `away` were not looked at.
@@ -317,11 +317,11 @@ class BalancerStatus:
     public: bool
 
 
-def balancer_statuses(landed: Mapping[str, LandingOutputs]) -> tuple[BalancerStatus, ...]:
+def balancer_statuses(provisioned: Mapping[str, LandingOutputs]) -> tuple[BalancerStatus, ...]:
     """The load balancers that landing zones have made, from what these have put out, by cloud."""
     return tuple(
         BalancerStatus(cloud, zone, identifier, found.addresses.get(zone, ""), zone in found.public_zones)
-        for cloud, found in landed.items()
+        for cloud, found in provisioned.items()
         for zone, identifier in sorted(found.balancers.items())
     )
 

@@ -12,7 +12,7 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.model.stacknames import StackName
 from wecityctl.placement import Placement
-from wecityctl.placement.standing import Standing, standing_of, standing_placement
+from wecityctl.placement.current import CurrentPlacement, placement_from, standing_of
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.checkpoint import StackState
@@ -30,17 +30,17 @@ def current_placement(city: City) -> Placement | None:
     from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(city)
-    found: list[Standing] = []
+    found: list[CurrentPlacement] = []
     for name in backend.list_stacks():
         stack = StackName.parse(name)
         if stack.layer in ("platform", "tenant") and stack.subject:
             state = backend.read_state(name)
             if state is not None:
                 found += _of_state(state, stack.layer, stack.subject, stack.cloud)
-    return standing_placement(found)
+    return placement_from(found)
 
 
-def _of_state(state: StackState, layer: str, subject: str, cloud: str) -> Iterator[Standing]:
+def _of_state(state: StackState, layer: str, subject: str, cloud: str) -> Iterator[CurrentPlacement]:
     """What the stack's outputs say, and what its resources show: a run that failed has left no outputs."""
     said = standing_of(_outputs(state, layer), state.last_update)
     if said is not None:
@@ -48,9 +48,9 @@ def _of_state(state: StackState, layer: str, subject: str, cloud: str) -> Iterat
     own = [item for item in state.resources if not item.custom and item.type.startswith("wecity:")]
     if layer == "tenant":
         apps = tuple((subject, item.name) for item in own if item.type == _APP)
-        yield Standing(cloud, (), apps, state.last_update)
+        yield CurrentPlacement(cloud, (), apps, state.last_update)
     else:
-        yield Standing(cloud, tuple(item.name for item in own), (), state.last_update)
+        yield CurrentPlacement(cloud, tuple(item.name for item in own), (), state.last_update)
 
 
 def _outputs(state: StackState, layer: str) -> Outputs | None:

@@ -114,8 +114,8 @@ def duties(plan: Plan, asked: Collection[str], operation: Operation, clusters: C
     if operation == "preview":
         return Duties(given, tenants) if own else Duties()
     # What a tenant's apps use on other clouds is made there by the operator, and goes by the tenant's name.
-    crossing = {stack.name for stack in plan.stacks if stack.layer == "crossing" and stack.subject in tenants}
-    refused = sorted(set(asked) - own - crossing) if operation == "up" else sorted(asked)
+    interconnect = {stack.name for stack in plan.stacks if stack.layer == "crossing" and stack.subject in tenants}
+    refused = sorted(set(asked) - own - interconnect) if operation == "up" else sorted(asked)
     if refused or not own:
         cloud = next(name for name, manages in answers.manages.items() if not manages)
         raise AuthenticationError(

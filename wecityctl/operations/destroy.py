@@ -9,12 +9,12 @@ from wecityctl.operations.options import DestroyOptions
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
-    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.model.events import Emit, RunResult
     from wecityctl.session import Session
 
 
-def destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
-    """Take down the city's stacks in reverse order, or those that match `options.only` and what stands on them.
+def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
+    """Take down the city's stacks in reverse order, or those that match `options.only` and what depends on them.
 
     Whoever calls this has confirmed it. Raises `WecityError` for what stops the run before it begins.
     """
@@ -26,7 +26,7 @@ def destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
         return work.run_stacks()
 
 
-def preview_destroy(session: Session, options: DestroyOptions, emit: Sink) -> RunResult:
+def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
     """Show what `destroy` would remove and keep, from the states; nothing is started, locked or changed."""
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.removal import preview

@@ -54,10 +54,10 @@ def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Findin
 
 
 def _landing_zone(cloud: Cloud, ask: Callable[[Cloud], Comparison]) -> Iterator[Finding]:
-    from wecityctl.engine.process.vendors import lacks
+    from wecityctl.engine.process.vendors import missing_prerequisites
 
     name = f"landing zone {cloud.name}"
-    lacking = lacks(cloud)
+    lacking = missing_prerequisites(cloud)
     for each in lacking:
         yield Finding(name, "warning", each.message, each.resolution)
     if lacking:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from wecityctl.clusters import local_name
-from wecityctl.crossings import Crossings
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Clusters
+from wecityctl.interconnects import Interconnects
 from wecityctl.model.city import City
-from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.events import Diagnostic, Emit
 
 
-def link_clouds(city: City, crossings: Crossings, clusters: Clusters, sink: Sink) -> None:
+def link_clouds(city: City, interconnects: Interconnects, clusters: Clusters, emit: Emit) -> None:
     """Make the ways that the files ask for, and take away those that they ask for no longer.
 
     A way that cannot be made is told, and the stacks that need it fail; no other is held up by it.
@@ -19,14 +19,14 @@ def link_clouds(city: City, crossings: Crossings, clusters: Clusters, sink: Sink
     here = [names[cloud] for cloud in names if cloud in clusters.found]
     if len(here) < 2:
         return
-    from wecityctl.local.crossing import cross
+    from wecityctl.local.interconnect import cross
 
     links = {
         (names[source], names[target]): ports
-        for (source, target), ports in crossings.links().items()
+        for (source, target), ports in interconnects.links().items()
         if source in names and target in names
     }
     try:
         cross(here, links)
     except WecityError as error:
-        sink(Diagnostic("", "warning", f"clouds could not be joined: {error.message} {error.details}".rstrip()))
+        emit(Diagnostic("", "warning", f"clouds could not be joined: {error.message} {error.details}".rstrip()))

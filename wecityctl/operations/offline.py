@@ -16,14 +16,13 @@ from wecityctl.engine.sdk.parallel import record_each
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.engine.sdk.render import render
 from wecityctl.errors import ExitCode, WecityError
-from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import (
+    Emit,
     PropertyChange,
     RunFinished,
     RunResult,
     RunStarted,
-    Sink,
     StackFinished,
     StackResult,
     StackStarted,
@@ -31,13 +30,14 @@ from wecityctl.model.events import (
 from wecityctl.model.outputs import Outputs
 from wecityctl.model.stacknames import LAYERS
 from wecityctl.plan import Plan, Stack
+from wecityctl.resource_graph import Recording
 from wecityctl.session import Session
 
 _SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
 
 
 class StandsOnError(WecityError):
-    """A stack was not recorded because one that it stands on was not."""
+    """A stack was not recorded because one that it depends on was not."""
 
 
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
@@ -51,7 +51,7 @@ def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Record
 def record_what_can_be(
     session: Session, only: tuple[str, ...] = ()
 ) -> tuple[tuple[Recording, ...], Mapping[str, Exception]]:
-    """The same, and the error of each stack whose program fails; what stands on one is not recorded either."""
+    """The same, and the error of each stack whose program fails; what depends on one is not recorded either."""
     known: dict[str, Outputs | None] = {}
     recordings: dict[str, Recording] = {}
     failures: dict[str, Exception] = {}
@@ -61,7 +61,7 @@ def record_what_can_be(
         for inputs in _inputs(session, replace(plan, stacks=wave), known):
             below = [name for name in inputs.stack.depends_on if name in failures]
             if below:
-                failures[inputs.stack.name] = StandsOnError(f"it stands on {', '.join(below)}")
+                failures[inputs.stack.name] = StandsOnError(f"it depends on {', '.join(below)}")
             else:
                 ready.append(inputs)
         for inputs, outcome in zip(ready, record_each(ready), strict=True):
@@ -90,7 +90,7 @@ def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
     return render(item for item in recordings if item.stack in wanted)
 
 
-def preview_from_files(session: Session, emit: Sink) -> RunResult:
+def preview_from_files(session: Session, emit: Emit) -> RunResult:
     """What a first `up` would create, as a preview tells it; one stack's failing program does not stop the others."""
     begun = time.monotonic()
     plan = session.plan

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import WecityError
-from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.events import Diagnostic, Emit
 from wecityctl.operations.current_placement import current_placement
 from wecityctl.session import Session, open_session
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wecityctl.placement import Placement
 
 
-def place(path: Path, emit: Sink, *, offline: bool = False) -> Session:
+def place(path: Path, emit: Emit, *, offline: bool = False) -> Session:
     """The city at `path` with its placement explained. No cloud is asked; `offline` it is placed as a new city.
 
     So it is, and that is told, where its state cannot be read. Raises `InvalidCityError` and
@@ -25,7 +25,7 @@ def place(path: Path, emit: Sink, *, offline: bool = False) -> Session:
     return open_session(path, None if offline else partial(_known, emit), explain=True)
 
 
-def _known(emit: Sink, city: City) -> Placement | None:
+def _known(emit: Emit, city: City) -> Placement | None:
     try:
         return current_placement(city)
     except WecityError as error:

@@ -1,6 +1,7 @@
-"""The red lines in front of a run: what stands in the way of `up` stops it, `preview` shows it and says so in its code.
+"""The policy rules in front of a run: what stands in the way of `up` stops it, `preview` shows it and says so in its
+code.
 
-Advice is told as warnings, once. The verdict is worked out while clouds are reached and the engine loads.
+Advice is told as warnings, once. The policy report is worked out while clouds are reached and the engine loads.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ExitCode, PolicyError
-from wecityctl.model.events import Diagnostic, Operation, RunResult, Sink
+from wecityctl.model.events import Diagnostic, Emit, Operation, RunResult
 from wecityctl.model.words import counted
 from wecityctl.policy.unseen import RECORDED
 from wecityctl.session import Session
@@ -18,16 +19,16 @@ from wecityctl.session import Session
 if TYPE_CHECKING:
     from wecityctl.engine.process.engine import Engine
     from wecityctl.operations.policy_evaluation import Pending
-    from wecityctl.policy.check import Judged, Verdict
+    from wecityctl.policy.check import PolicyReport, Violation
 
 JUDGED: tuple[Operation, ...] = ("preview", "up")
 
 
 @dataclass(slots=True)
 class PolicyGate:
-    """What one run has to do with the red lines; nothing for a run that makes nothing.
+    """What one run has to do with the policy rules; nothing for a run that makes nothing.
 
-    `told`: the advice was shown already, by the preview before this run. `keep_going`: what stands on a failed stack
+    `told`: the advice was shown already, by the preview before this run. `keep_going`: what depends on a failed stack
     is run too, so that nothing may be left unjudged.
     """
 
@@ -36,10 +37,10 @@ class PolicyGate:
     told: bool = False
     keep_going: bool = False
     _pending: Pending | None = field(default=None, repr=False)
-    _verdict: Verdict | None = field(default=None, repr=False)
+    _policy_report: PolicyReport | None = field(default=None, repr=False)
 
     def begin(self, engine: Engine) -> None:
-        """Have the verdict worked out in the background, by a process of `engine`."""
+        """Have the policy report worked out in the background, by a process of `engine`."""
         if self.operation in JUDGED:
             from wecityctl.operations.policy_evaluation import begin
 
@@ -50,39 +51,40 @@ class PolicyGate:
         if self._pending is not None:
             self._pending.close()
 
-    def hold(self, sink: Sink) -> None:
-        """Wait for the verdict and tell it, once. Raises `PolicyError` where `up` must not go on."""
-        if self._pending is None or self._verdict is not None:
+    def hold(self, emit: Emit) -> None:
+        """Wait for the policy report and tell it, once. Raises `PolicyError` where `up` must not go on."""
+        if self._pending is None or self._policy_report is not None:
             return
-        self._verdict = verdict = self._pending.verdict()
-        if not verdict.findings and not verdict.notes:
+        self._policy_report = policy_report = self._pending.policy_report()
+        if not policy_report.findings and not policy_report.notes:
             return
         from wecityctl.policy.lines import finding_line, note_lines
 
         positions = self.session.positions
-        stopping = [finding_line(item, positions) for item in self._stopping(verdict)]
+        stopping = [finding_line(item, positions) for item in self._stopping(policy_report)]
         if self.operation == "up" and stopping:
             raise PolicyError(
                 f"{_crossed(len(stopping))}; nothing was done",
                 details="\n".join(stopping),
                 resolution=f"wecityctl policy check {self.session.path} says what to do about each",
             )
-        advice = [finding_line(item, positions) for item in verdict.advisory]
-        for line in () if self.told else (*advice, *note_lines(verdict)):
-            sink(Diagnostic("", "warning", line))
+        advice = [finding_line(item, positions) for item in policy_report.advisory]
+        for line in () if self.told else (*advice, *note_lines(policy_report)):
+            emit(Diagnostic("", "warning", line))
         for line in stopping:
-            sink(Diagnostic("", "error", line))
+            emit(Diagnostic("", "error", line))
 
-    def _stopping(self, verdict: Verdict) -> tuple[Judged, ...]:
+    def _stopping(self, policy_report: PolicyReport) -> tuple[Violation, ...]:
         """What must stop `up`. A stack whose program refuses the files fails by itself, and the other clouds go on."""
-        spared = () if self.keep_going else verdict.refusing
+        spared = () if self.keep_going else policy_report.refusing
         return tuple(
-            item for item in verdict.mandatory if item.rule != RECORDED.name or item.finding.stack not in spared
+            item for item in policy_report.mandatory if item.rule != RECORDED.name or item.finding.stack not in spared
         )
 
     def in_result(self, result: RunResult) -> RunResult:
-        """The result of a preview that `up` would refuse: the code of the red lines, unless something else failed."""
-        count = len(self._stopping(self._verdict)) if self._verdict is not None else 0
+        """The result of a preview that `up` would refuse: the code of the policy rules, unless something else
+        failed."""
+        count = len(self._stopping(self._policy_report)) if self._policy_report is not None else 0
         if not count:
             return result
         note = f"`up` will refuse: {_crossed(count)}"
@@ -90,4 +92,4 @@ class PolicyGate:
 
 
 def _crossed(count: int) -> str:
-    return f"mandatory red lines are crossed in {counted(count, 'place')}"
+    return f"mandatory policy rules are crossed in {counted(count, 'place')}"

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import Sink
+from wecityctl.model.events import Emit
 from wecityctl.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wecityctl.policy.check import Verdict
-    from wecityctl.policy.evidence import Dossier
+    from wecityctl.policy.check import PolicyReport
+    from wecityctl.policy.evidence import ComplianceReport
     from wecityctl.spec.loaded import Positions
 
 
@@ -26,15 +26,15 @@ class ReportOptions:
     trying: bool = False
 
 
-def check_policies(session: Session) -> tuple[Verdict, ConfigurationError | None]:
-    """The verdict on a city as its files are now, and what keeps stacks from being looked at though no program is
+def check_policies(session: Session) -> tuple[PolicyReport, ConfigurationError | None]:
+    """The policy report on a city as its files are now, and what keeps stacks from being looked at though no program is
     broken; everything is looked at anew."""
     from wecityctl.operations.policy_evaluation.evaluate import judge_what_can_be
 
     return judge_what_can_be(session, date.today())
 
 
-def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
+def check_unplaced(path: Path) -> tuple[PolicyReport, Positions]:
     """What can be said of a city that cannot be placed, and where in the files things stand."""
     from stacks.catalogue import load_catalogue
     from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
@@ -45,7 +45,7 @@ def check_unplaced(path: Path) -> tuple[Verdict, Positions]:
     return judge_unplaced(loaded, catalogue, date.today()), loaded.positions
 
 
-def collect_evidence(session: Session, options: ReportOptions, emit: Sink) -> Dossier:
+def collect_evidence(session: Session, options: ReportOptions, emit: Emit) -> ComplianceReport:
     """Control by control, what enforces the policies and what of it the clouds have now."""
     from wecityctl.clusters import open_clusters
     from wecityctl.inputs import Clusters

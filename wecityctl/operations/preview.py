@@ -10,11 +10,11 @@ from wecityctl.operations.options import PreviewOptions
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
-    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.model.events import Emit, RunResult
     from wecityctl.session import Session
 
 
-def preview(session: Session, options: PreviewOptions, emit: Sink) -> RunResult:
+def preview(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
     """Show what `up` would change in the city's stacks, or in those that match `options.only` and what they need.
 
     Nothing is started, locked or changed. A policy that would stop `up` is told, and is in the result's exit code.
@@ -31,7 +31,7 @@ def preview(session: Session, options: PreviewOptions, emit: Sink) -> RunResult:
         return work.run_stacks()
 
 
-def preview_offline(session: Session, options: PreviewOptions, emit: Sink) -> RunResult:
+def preview_offline(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
     """Show what a first `up` would create. No cloud, credential or state is asked."""
     from wecityctl.engine.process.engine import Engine
     from wecityctl.operations.offline import preview_from_files

@@ -9,11 +9,11 @@ from wecityctl.operations.options import RefreshOptions
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
-    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.model.events import Emit, RunResult
     from wecityctl.session import Session
 
 
-def refresh(session: Session, options: RefreshOptions, emit: Sink) -> RunResult:
+def refresh(session: Session, options: RefreshOptions, emit: Emit) -> RunResult:
     """Read every object of the stacks from its cloud into the state; the clouds are not changed.
 
     Raises `WecityError` for what stops the run before it begins.

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from wecityctl.clusters import must_start, open_clusters, open_landed, told_of_their_clouds
+from wecityctl.clusters import must_start, open_clusters, open_provisioned, told_of_their_clouds
 from wecityctl.engine.process.engine import Engine
 from wecityctl.engine.run.execution import run
 from wecityctl.engine.run.interrupts import require_time, time_limit
 from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.inputs import Clusters
-from wecityctl.model.events import Event, Progress, RunFinished, RunResult, Sink
+from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.operations.deployment_rights import duties, require_rights
 from wecityctl.operations.entry_urls import entry_urls
@@ -39,7 +39,7 @@ class StackOperation:
 
     session: Session
     options: RunOptions
-    emit: Sink
+    emit: Emit
     engine: Engine
     policies: PolicyGate
     backend: Backend
@@ -87,7 +87,7 @@ class StackOperation:
         """Make the ways between the city's embedded clouds, which are changes too."""
         if sum(cloud.provider == "local" for cloud in self.session.city.clouds) > 1:
             self.policies.hold(self.emit)
-        link_clouds(self.session.city, self.session.plan.crossings, self.clusters, self.emit)
+        link_clouds(self.session.city, self.session.plan.interconnects, self.clusters, self.emit)
 
     def require_rights(self) -> None:
         """Raise `AuthenticationError` where a deployer may not make all of the changes, before anything is done."""
@@ -112,7 +112,7 @@ class StackOperation:
             self.clusters,
             self.backend,
             self._emit_completed,
-            open_landed=open_landed,
+            open_provisioned=open_provisioned,
             before=lambda: self.policies.hold(self.emit),
             engine=self.engine,
         )
@@ -135,7 +135,7 @@ class StackOperation:
 
 @contextmanager
 def begin(
-    session: Session, options: RunOptions, emit: Sink, *, check_policies: bool = False, advice_shown: bool = False
+    session: Session, options: RunOptions, emit: Emit, *, check_policies: bool = False, advice_shown: bool = False
 ) -> Iterator[StackOperation]:
     """An operation on the stacks that the session's plan has selected; nothing that it started outlives the block.
 
@@ -160,7 +160,7 @@ def begin(
 
 
 @contextmanager
-def bounded(seconds: float, emit: Sink) -> Iterator[Sink]:
+def bounded(seconds: float, emit: Emit) -> Iterator[Emit]:
     """The events of a block that takes no longer than `seconds` (0: no bound); outside the stacks, what was done last
     is named."""
     last = _CLOUDS

@@ -22,9 +22,9 @@ from wecityctl.operations.city_status import (
 )
 
 if TYPE_CHECKING:
-    from wecityctl.graph import Recording
     from wecityctl.inputs import Clusters
-    from wecityctl.model.events import Sink
+    from wecityctl.model.events import Emit
+    from wecityctl.resource_graph import Recording
     from wecityctl.session import Session
 
 
@@ -40,7 +40,7 @@ class CityStatus:
     exit_code: int
 
 
-def status(session: Session, emit: Sink) -> CityStatus:
+def status(session: Session, emit: Emit) -> CityStatus:
     """Look at the city's stacks, and at what its clouds have otherwise than the last run left it."""
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
@@ -60,7 +60,7 @@ def status(session: Session, emit: Sink) -> CityStatus:
     return CityStatus(
         stacks,
         read.found,
-        balancer_statuses(clusters.landed),
+        balancer_statuses(clusters.provisioned),
         away,
         tuple(examined.notes),
         _exit_code(session, stacks, read.found, failed),

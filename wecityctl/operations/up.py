@@ -9,11 +9,11 @@ from wecityctl.operations.options import UpOptions
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
-    from wecityctl.model.events import RunResult, Sink
+    from wecityctl.model.events import Emit, RunResult
     from wecityctl.session import Session
 
 
-def up(session: Session, options: UpOptions, emit: Sink) -> RunResult:
+def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
     """Bring up the city's stacks, or those that match `options.only` and what they need. Nobody is asked.
 
     Problems of one stack or cloud are in the result. Raises `WecityError` for what stops the run before it begins:

@@ -13,10 +13,10 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.model.storage import landed_class
+from wecityctl.model.storage import provisioned_class
 from wecityctl.plan import Plan
 from wecityctl.spec.loaded import Positions
-from wecityctl.spec.nodes import PathItem, Place, format_path
+from wecityctl.spec.nodes import PathItem, SourceLocation, format_path
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -56,9 +56,9 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
                 yield _problem(positions, "Platform", stack.subject, _path(plan, capability), message, expected)
             cloud = plan.city.cloud(stack.cloud)
             old, new = _text(claim, "spec", "storageClassName"), cloud.kubernetes.storage_class
-            if landed := landed_class(plan.city, cloud):
-                new = landed
-            if (cloud.provider == "kubernetes" or landed) and old != new:
+            if provisioned := provisioned_class(plan.city, cloud):
+                new = provisioned
+            if (cloud.provider == "kubernetes" or provisioned) and old != new:
                 message = f"the volume of {capability.name!r} has {_class(old)}, and no volume changes its class"
                 path = ("spec", "kubernetes", "storageClass")
                 yield _problem(positions, "Cloud", cloud.name, path, message, _class(old))
@@ -84,5 +84,5 @@ def _path(plan: Plan, capability: Capability) -> tuple[PathItem, ...]:
 def _problem(
     positions: Positions, kind: str, name: str, path: tuple[PathItem, ...], message: str, expected: str
 ) -> Problem:
-    place = positions.place(kind, name, *path) or Place("")
+    place = positions.place(kind, name, *path) or SourceLocation("")
     return Problem(place.file, place.line, place.column, format_path(path), message, expected)

@@ -12,7 +12,7 @@ from wecityctl.placement.measure import LOADED, item_load
 from wecityctl.placement.problem import Assignment, Problem
 
 # For each other bundle set: the clouds reached from each cloud.
-NearKey = tuple[tuple[int, ...], tuple[frozenset[int], ...]]
+ColocationKey = tuple[tuple[int, ...], tuple[frozenset[int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,25 @@ class Bundle:
     loads: tuple[tuple[int, int], ...]
     weight: tuple[int, ...]
     spread: tuple[tuple[str, int], ...]
-    near: tuple[NearKey, ...]
-    apart: tuple[int, ...]
+    colocations: tuple[ColocationKey, ...]
+    anti_affinities: tuple[int, ...]
     conflicts: tuple[tuple[int, int, int], ...]
 
     @property
     def kind(self) -> object:
         """Equal for bundles of which one is as good as the other; those that others name stand for themselves."""
-        if self.apart:
+        if self.anti_affinities:
             return self.items
-        return (self.clouds, self.moves, self.cost, self.loads, self.weight, self.spread, self.near, self.conflicts)
+        return (
+            self.clouds,
+            self.moves,
+            self.cost,
+            self.loads,
+            self.weight,
+            self.spread,
+            self.colocations,
+            self.conflicts,
+        )
 
 
 def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
@@ -48,18 +57,18 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
         for item in items:
             of_item[item] = number
     loads: list[dict[int, int]] = [{} for _ in members]
-    for number, room in enumerate(problem.rooms):
+    for number, room in enumerate(problem.capacities):
         for item, amount in room.loads:
             mine = loads[of_item[item]]
             mine[number] = mine.get(number, 0) + amount
-    apart: list[set[int]] = [set() for _ in members]
-    for pair in problem.apart:
+    anti_affinities: list[set[int]] = [set() for _ in members]
+    for pair in problem.anti_affinities:
         left, right = of_item[pair.left], of_item[pair.right]
         if left == right:
             return None
-        apart[left].add(right)
-        apart[right].add(left)
-    near = _nearness(problem, of_item, len(members))
+        anti_affinities[left].add(right)
+        anti_affinities[right].add(left)
+    colocations = _nearness(problem, of_item, len(members))
     groups = {item: name for name, found in problem.spread.items() for item in found}
     weights = problem.move_weights
     bundles = []
@@ -86,8 +95,8 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
                 tuple(sorted(loads[number].items())),
                 tuple(sum(item_load(problem, item, resource) for item in items) for resource in LOADED),
                 tuple(sorted(counts.items())),
-                tuple(sorted(near[number], key=repr)),
-                tuple(sorted(apart[number])),
+                tuple(sorted(colocations[number], key=repr)),
+                tuple(sorted(anti_affinities[number])),
                 tuple(_conflicts(problem, frozenset(items))),
             )
         )
@@ -119,8 +128,8 @@ def _restricted(item: Bundle, kept: Sequence[int]) -> Bundle:
         item.loads,
         item.weight,
         item.spread,
-        item.near,
-        item.apart,
+        item.colocations,
+        item.anti_affinities,
         item.conflicts,
     )
 
@@ -151,9 +160,9 @@ def together(problem: Problem) -> tuple[tuple[int, ...], ...]:
             item = parent[item]
         return item
 
-    for near in problem.near:
-        if near.is_together:
-            left, right = sorted((find(near.item), find(near.others[0])))
+    for colocations in problem.colocations:
+        if colocations.is_together:
+            left, right = sorted((find(colocations.item), find(colocations.others[0])))
             parent[right] = left
     members: dict[int, list[int]] = {}
     for item in range(len(problem.items)):
@@ -161,12 +170,12 @@ def together(problem: Problem) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(items) for items in members.values())
 
 
-def _nearness(problem: Problem, of_item: Sequence[int], count: int) -> list[set[NearKey]]:
-    found: list[set[NearKey]] = [set() for _ in range(count)]
-    for near in problem.near:
-        own = of_item[near.item]
-        others = tuple(sorted({of_item[other] for other in near.others}))
+def _nearness(problem: Problem, of_item: Sequence[int], count: int) -> list[set[ColocationKey]]:
+    found: list[set[ColocationKey]] = [set() for _ in range(count)]
+    for colocations in problem.colocations:
+        own = of_item[colocations.item]
+        others = tuple(sorted({of_item[other] for other in colocations.others}))
         # Within one bundle, and where every cloud reaches every other, there is nothing to watch.
-        if own not in others and any(len(reached) < len(problem.clouds) for reached in near.reach):
-            found[own].add((others, near.reach))
+        if own not in others and any(len(reached) < len(problem.clouds) for reached in colocations.reach):
+            found[own].add((others, colocations.reach))
     return found

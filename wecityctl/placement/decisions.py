@@ -14,14 +14,14 @@ from wecityctl.placement.measure import FULL, LOADED, balance_weights, capacity,
 from wecityctl.placement.model import Constraint, Decision, Preference, Refusal
 from wecityctl.placement.packing import Pods, fits, holds_more, left_over, pods_on, shapes_of
 from wecityctl.placement.problem import Problem, own_cost
-from wecityctl.placement.relations import Near
+from wecityctl.placement.relations import Colocation
 from wecityctl.placement.supply import MICRO
 
 _PREFERENCES: tuple[Preference, ...] = ("stability", "spread", "cost", "balance", "order")
 _REASONS: Mapping[str, str] = {
     "stability": "it stands there, and a move is destructive",
     "spread": "deals its group out evenly",
-    "cost": "the cheapest of those that will do",
+    "cost": "the cheapest feasible one",
     "balance": "loads the clouds evenly, at the same cost",
     "order": "as good as others, and first in the files",
 }
@@ -37,20 +37,20 @@ class _Explainer:
         self._problem = problem
         self._assignment = tuple(assignment)
         self._clouds = range(len(problem.clouds))
-        self._links: dict[int, list[tuple[int, Near]]] = {}
-        for near in problem.near:
-            if near.is_together:
-                self._links.setdefault(near.item, []).append((near.others[0], near))
-                self._links.setdefault(near.others[0], []).append((near.item, near))
-        self._near_of: dict[int, list[Near]] = {}
-        for near in problem.near:
-            for item in {near.item, *near.others}:
-                self._near_of.setdefault(item, []).append(near)
-        self._rooms_of: dict[int, list[tuple[int, int]]] = {}
-        self._taken = [0] * len(problem.rooms)
-        for number, room in enumerate(problem.rooms):
+        self._links: dict[int, list[tuple[int, Colocation]]] = {}
+        for colocations in problem.colocations:
+            if colocations.is_together:
+                self._links.setdefault(colocations.item, []).append((colocations.others[0], colocations))
+                self._links.setdefault(colocations.others[0], []).append((colocations.item, colocations))
+        self._colocations_of: dict[int, list[Colocation]] = {}
+        for colocations in problem.colocations:
+            for item in {colocations.item, *colocations.others}:
+                self._colocations_of.setdefault(item, []).append(colocations)
+        self._capacities_of: dict[int, list[tuple[int, int]]] = {}
+        self._taken = [0] * len(problem.capacities)
+        for number, room in enumerate(problem.capacities):
             for item, amount in room.loads:
-                self._rooms_of.setdefault(item, []).append((number, amount))
+                self._capacities_of.setdefault(item, []).append((number, amount))
                 if assignment[item] == room.cloud:
                     self._taken[number] += amount
         self._pods = [pods_on(own, assignment, cloud) if own else Counter() for cloud, own in enumerate(problem.nodes)]
@@ -78,8 +78,8 @@ class _Explainer:
         company = self._company(item)
         refused = tuple(self._refusal(item, company, cloud) for cloud in self._clouds if cloud != chosen)
         supply = problem.clouds[chosen]
-        landings = problem.landings[item][chosen]
-        pools = sorted({index for pools in landings for index in pools})
+        eligible_pools = problem.eligible_pools[item][chosen]
+        pools = sorted({index for pools in eligible_pools for index in pools})
         cost = own_cost(problem.items[item], supply)
         return Decision(
             problem.items[item].subject,
@@ -101,9 +101,9 @@ class _Explainer:
         found: dict[int, tuple[Constraint, ...]] = {item: ()}
         pending = [item]
         for current in pending:
-            for other, near in self._links.get(current, ()):
+            for other, colocations in self._links.get(current, ()):
                 if other not in found:
-                    found[other] = (*found[current], near.constraint)
+                    found[other] = (*found[current], colocations.constraint)
                     pending.append(other)
         return found
 
@@ -141,23 +141,25 @@ class _Explainer:
             return cloud if item in company else self._assignment[item]
 
         for member in company:
-            for near in self._near_of.get(member, ()):
-                reached = near.reach[there(near.item)]
-                if not any(there(other) in reached for other in near.others):
-                    return _refused(self._name(cloud), (near.constraint,))
-        for apart in self._problem.apart:
-            if (apart.left in company or apart.right in company) and there(apart.left) == there(apart.right):
-                return _refused(self._name(cloud), (apart.constraint,))
+            for colocations in self._colocations_of.get(member, ()):
+                reached = colocations.reach[there(colocations.item)]
+                if not any(there(other) in reached for other in colocations.others):
+                    return _refused(self._name(cloud), (colocations.constraint,))
+        for anti_affinities in self._problem.anti_affinities:
+            if (anti_affinities.left in company or anti_affinities.right in company) and there(
+                anti_affinities.left
+            ) == there(anti_affinities.right):
+                return _refused(self._name(cloud), (anti_affinities.constraint,))
         return None
 
     def _of_room(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> Refusal | None:
         asked: dict[int, int] = {}
         for member in company:
-            for number, amount in self._rooms_of.get(member, ()):
-                if self._problem.rooms[number].cloud == cloud:
+            for number, amount in self._capacities_of.get(member, ()):
+                if self._problem.capacities[number].cloud == cloud:
                     asked[number] = asked.get(number, 0) + amount
         for number, amount in asked.items():
-            room = self._problem.rooms[number]
+            room = self._problem.capacities[number]
             if self._taken[number] + amount > room.limit:
                 left = amount_text(room.resource, max(0, room.limit - self._taken[number]), ROUND_FLOOR)
                 text = f"{room.offer}, {left} free, and {amount_text(room.resource, amount)} asked for"

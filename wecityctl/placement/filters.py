@@ -9,12 +9,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.words import counted, noun_for
-from wecityctl.placement.crossing import ingress_cloud
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item, Workload
+from wecityctl.placement.interconnect import ingress_cloud
 from wecityctl.placement.model import Constraint
 from wecityctl.placement.supply import CloudSupply, Test, emptying, passing
 
-Landings = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
+EligiblePools = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
 _IN_REGION = ("L3", "L4")
 # Room that is counted in replicas and not in what they ask for.
 REPLICAS = "replicas"
@@ -30,13 +30,13 @@ class Clause:
 
 
 def filters_of(
-    city: City, items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Landings
+    city: City, items: Sequence[Item], clouds: Sequence[CloudSupply], eligible_pools: EligiblePools
 ) -> tuple[tuple[tuple[Clause, ...], ...], ...]:
     """For each item and cloud the clauses that keep them apart."""
     entry = ingress_cloud(city) if gateway_of(city) is None else ""
     return tuple(
         tuple(
-            (*_clauses(city, item, cloud, clouds, landings[number][index]), *_ingress(item, cloud, entry))
+            (*_clauses(city, item, cloud, clouds, eligible_pools[number][index]), *_ingress(item, cloud, entry))
             for index, cloud in enumerate(clouds)
         )
         for number, item in enumerate(items)
@@ -174,7 +174,7 @@ def regions_for(city: City, data_class: str) -> frozenset[str] | None:
 
 
 def _lies_in(cloud: Cloud, regions: frozenset[str]) -> bool:
-    """Of a vendor's cloud an unknown region is a wrong one; of an embedded or adopted one the red lines advise."""
+    """Of a vendor's cloud an unknown region is a wrong one; of an embedded or adopted one the policy rules advise."""
     return cloud.region in regions or (not cloud.region and not cloud.has_landing_zone)
 
 

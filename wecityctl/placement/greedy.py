@@ -10,8 +10,8 @@ from wecityctl.placement.problem import Problem
 
 def greedy(problem: Problem, bundles: Sequence[Bundle], kinds: Sequence[Sequence[int]]) -> dict[int, dict[int, int]]:
     """How many of each kind go to each cloud. It need not obey everything: it is where the search begins."""
-    left = [room.limit for room in problem.rooms]
-    limits = [max(1, room.limit) for room in problem.rooms]
+    left = [room.limit for room in problem.capacities]
+    limits = [max(1, room.limit) for room in problem.capacities]
     found: dict[int, dict[int, int]] = {}
 
     def size(kind: int) -> float:
@@ -19,16 +19,16 @@ def greedy(problem: Problem, bundles: Sequence[Bundle], kinds: Sequence[Sequence
 
     for kind in sorted(range(len(kinds)), key=lambda kind: (-size(kind), kind)):
         item = bundles[kinds[kind][0]]
-        rooms = [[(n, a) for n, a in item.loads if problem.rooms[n].cloud == cloud] for cloud in item.clouds]
+        capacities = [[(n, a) for n, a in item.loads if problem.capacities[n].cloud == cloud] for cloud in item.clouds]
         ranked = sorted(range(len(item.clouds)), key=lambda i: (item.moves[i], item.cost[i], i))
         rest = len(kinds[kind])
         for index in ranked:
-            fits = min((left[n] // a for n, a in rooms[index] if a), default=rest)
+            fits = min((left[n] // a for n, a in capacities[index] if a), default=rest)
             many = max(0, min(rest, fits))
             if many:
                 found.setdefault(kind, {})[item.clouds[index]] = many
                 rest -= many
-                for n, a in rooms[index]:
+                for n, a in capacities[index]:
                     left[n] -= a * many
         if rest:
             counts = found.setdefault(kind, {})

@@ -1,7 +1,7 @@
-"""Who asks for what a cloud does not have: names the apps and capabilities in a clash's constraints of capacity.
+"""Who asks for what a cloud does not have: names the apps and capabilities in a conflict's constraints of capacity.
 
 A constraint of capacity says by itself what a cloud has. Who has to be there is a matter of the other constraints of
-the clash: what they keep elsewhere is not counted.
+the conflict: what they keep elsewhere is not counted.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from wecityctl.placement.capacities import CapacityConstraint
 from wecityctl.placement.filters import amount_text, listed
 from wecityctl.placement.model import Constraint
-from wecityctl.placement.packing import Conflict, Nodes
+from wecityctl.placement.packing import Nodes, PackingConflict
 from wecityctl.placement.problem import Problem
-from wecityctl.placement.rooms import Room
 
 # Named one by one up to this many, those that ask for most first.
 _NAMED = 4
 
 
 def with_loads(
-    problem: Problem, shown: Sequence[Constraint], active: Collection[Constraint], found: Iterable[Conflict]
+    problem: Problem, shown: Sequence[Constraint], active: Collection[Constraint], found: Iterable[PackingConflict]
 ) -> tuple[Constraint, ...]:
-    """The constraints of a clash, those of capacity with who asks for it. `active` are all that the clash consists of,
-    of which `shown` may be a summary; `found` is what the search saw not to fit side by side."""
+    """The constraints of a conflict, those of capacity with who asks for it. `active` are all that the conflict
+    consists of, of which `shown` may be a summary; `found` is what the search saw not to fit side by side."""
     left = _left(problem, frozenset(active))
-    rooms = {room.constraint: room for room in problem.rooms}
+    capacities = {room.constraint: room for room in problem.capacities}
     nodes = {own.constraint: (cloud, own) for cloud, own in enumerate(problem.nodes) if own is not None}
-    full = {rooms[item].cloud for item in active if item in rooms} | {
+    full = {capacities[item].cloud for item in active if item in capacities} | {
         nodes[item][0] for item in active if item in nodes
     }
-    # They have no other cloud than those whose capacity is part of the clash.
+    # They have no other cloud than those whose capacity is part of the conflict.
     confined = {item for item, clouds in enumerate(left) if clouds <= full}
     conflicts = tuple(found)
 
     def told(constraint: Constraint) -> Constraint:
-        if constraint in rooms:
-            return _of_room(problem, rooms[constraint], left, confined)
+        if constraint in capacities:
+            return _of_room(problem, capacities[constraint], left, confined)
         if constraint in nodes:
             return _of_nodes(problem, *nodes[constraint], conflicts, confined)
         return constraint
@@ -54,11 +54,11 @@ def _left(problem: Problem, active: frozenset[Constraint]) -> list[set[int]]:
         }
         for row in problem.refusals
     ]
-    near = [each for each in problem.near if each.constraint in active]
+    colocations = [each for each in problem.colocations if each.constraint in active]
     changed = True
     while changed:
         changed = False
-        for each in near:
+        for each in colocations:
             reached = {cloud for other in each.others for cloud in left[other]}
             mine = {cloud for cloud in left[each.item] if not reached.isdisjoint(each.reach[cloud])}
             changed |= mine != left[each.item]
@@ -71,7 +71,9 @@ def _left(problem: Problem, active: frozenset[Constraint]) -> list[set[int]]:
     return left
 
 
-def _of_room(problem: Problem, room: Room, left: Sequence[set[int]], confined: Collection[int]) -> Constraint:
+def _of_room(
+    problem: Problem, room: CapacityConstraint, left: Sequence[set[int]], confined: Collection[int]
+) -> Constraint:
     there = [(item, amount) for item, amount in room.loads if room.cloud in left[item]]
     must = [(item, amount) for item, amount in there if item in confined]
     asking = must if sum(amount for _, amount in must) > room.limit else there or list(room.loads)
@@ -83,7 +85,7 @@ def _of_room(problem: Problem, room: Room, left: Sequence[set[int]], confined: C
 
 
 def _of_nodes(
-    problem: Problem, cloud: int, nodes: Nodes, conflicts: Sequence[Conflict], confined: Collection[int]
+    problem: Problem, cloud: int, nodes: Nodes, conflicts: Sequence[PackingConflict], confined: Collection[int]
 ) -> Constraint:
     """The fewest of which the search saw that they have no room side by side; else all that have to be there."""
     sets = [

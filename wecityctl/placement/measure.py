@@ -88,14 +88,14 @@ def broken(problem: Problem, assignment: Sequence[int]) -> Iterator[Constraint]:
     for item, cloud in enumerate(assignment):
         for clause in problem.refusals[item][cloud]:
             yield from clause.constraints
-    for near in problem.near:
-        reached = near.reach[assignment[near.item]]
-        if not any(assignment[other] in reached for other in near.others):
-            yield near.constraint
-    for apart in problem.apart:
-        if assignment[apart.left] == assignment[apart.right]:
-            yield apart.constraint
-    for room in problem.rooms:
+    for colocations in problem.colocations:
+        reached = colocations.reach[assignment[colocations.item]]
+        if not any(assignment[other] in reached for other in colocations.others):
+            yield colocations.constraint
+    for anti_affinities in problem.anti_affinities:
+        if assignment[anti_affinities.left] == assignment[anti_affinities.right]:
+            yield anti_affinities.constraint
+    for room in problem.capacities:
         if sum(amount for item, amount in room.loads if assignment[item] == room.cloud) > room.limit:
             yield room.constraint
     for cloud, nodes in enumerate(problem.nodes):

@@ -1,4 +1,4 @@
-"""The values of a placement: where things go, why, what moves, and what clashes. Frozen, picklable, no solver."""
+"""The values of a placement: where things go, why, what moves, and what conflicts. Frozen, picklable, no solver."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Placement:
     """Cloud names by capability name, by (tenant, app), and the cloud of the entry point.
 
     The rest tells how it was found: `cost_per_hour` is what it costs at the clouds' prices, `bound` what no placement
-    that moves as little can undercut, `gap` the part of the cost between the two (0: proven best).
+    that moves as little can undercut, `gap` the part of the cost between the two (0: optimal).
     """
 
     capabilities: Mapping[str, str]
@@ -150,38 +150,38 @@ class Placement:
 
 
 class InfeasiblePlacementError(ConfigurationError):
-    """No placement obeys every constraint. `clash` are those that cannot hold together; any one less would do if it
+    """No placement obeys every constraint. `conflict` are those that cannot hold together; any one less would do if it
     `is_minimal`."""
 
     def __init__(
-        self, clash: tuple[Constraint, ...], places: Mapping[Source, str] | None = None, *, is_minimal: bool = True
+        self, conflict: tuple[Constraint, ...], places: Mapping[Source, str] | None = None, *, is_minimal: bool = True
     ) -> None:
-        self.clash = clash
+        self.conflict = conflict
         self.places = dict(places or {})
         self.is_minimal = is_minimal
-        lines = [self._line(item) for item in clash]
+        lines = [self._line(item) for item in conflict]
         super().__init__(
             "the city cannot be placed: these constraints cannot hold together"
-            if len(clash) > 1
+            if len(conflict) > 1
             else "the city cannot be placed: one constraint cannot be met",
             details="\n".join(lines),
             resolution=self._resolution(),
         )
 
     def __reduce__(self) -> tuple[Callable[..., InfeasiblePlacementError], tuple[object, ...]]:
-        return (_infeasible, (self.clash, self.places, self.is_minimal))
+        return (_infeasible, (self.conflict, self.places, self.is_minimal))
 
     def located(self, places: Mapping[Source, str]) -> InfeasiblePlacementError:
         """The same error, each constraint with its place in the files."""
-        return InfeasiblePlacementError(self.clash, places, is_minimal=self.is_minimal)
+        return InfeasiblePlacementError(self.conflict, places, is_minimal=self.is_minimal)
 
     def _resolution(self) -> str:
         if not self.is_minimal:
             return (
-                "loosen some of them: the search for the smallest clash ended at its limit, "
+                "loosen some of them: the search for the smallest conflict ended at its limit, "
                 "so that not all of them may be needed for it"
             )
-        return "loosen any one of them" if len(self.clash) > 1 else "loosen it"
+        return "loosen any one of them" if len(self.conflict) > 1 else "loosen it"
 
     def place_of(self, item: Constraint) -> str:
         """Where the constraint is written, empty where that is not known."""
@@ -193,9 +193,9 @@ class InfeasiblePlacementError(ConfigurationError):
 
 
 def _infeasible(
-    clash: tuple[Constraint, ...], places: Mapping[Source, str], is_minimal: bool
+    conflict: tuple[Constraint, ...], places: Mapping[Source, str], is_minimal: bool
 ) -> InfeasiblePlacementError:
-    return InfeasiblePlacementError(clash, places, is_minimal=is_minimal)
+    return InfeasiblePlacementError(conflict, places, is_minimal=is_minimal)
 
 
 @dataclass(frozen=True, slots=True)

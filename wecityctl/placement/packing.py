@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wecityctl.model.words import counted
 from wecityctl.placement.demand import CPU, MEMORY, STORAGE, Item
-from wecityctl.placement.filters import Landings, amount_text, listed
+from wecityctl.placement.filters import EligiblePools, amount_text, listed
 from wecityctl.placement.model import Constraint, Source
 from wecityctl.placement.supply import CloudSupply
 
@@ -50,7 +50,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class PackingConflict:
     """Items that a cloud's nodes cannot all hold: of each group of alike items, so many are too many together."""
 
     cloud: int
@@ -58,15 +58,17 @@ class Conflict:
     constraint: Constraint
 
 
-def nodes_of(items: Sequence[Item], clouds: Sequence[CloudSupply], landings: Landings) -> tuple[Nodes | None, ...]:
+def nodes_of(
+    items: Sequence[Item], clouds: Sequence[CloudSupply], eligible_pools: EligiblePools
+) -> tuple[Nodes | None, ...]:
     """For each cloud its nodes; `None` for one without pools, which says nothing of its nodes."""
     return tuple(
-        _nodes(cloud, items, [each[number] for each in landings]) if cloud.pools else None
+        _nodes(cloud, items, [each[number] for each in eligible_pools]) if cloud.pools else None
         for number, cloud in enumerate(clouds)
     )
 
 
-def _nodes(cloud: CloudSupply, items: Sequence[Item], landings: Sequence[Sequence[frozenset[int]]]) -> Nodes:
+def _nodes(cloud: CloudSupply, items: Sequence[Item], eligible_pools: Sequence[Sequence[frozenset[int]]]) -> Nodes:
     # Volumes of an embedded cloud lie on a node's disk. Those of others are in a storage of the cloud's.
     plain = [CPU, MEMORY, *([STORAGE] if cloud.cloud.provider == "local" else [])]
     resources = [*plain, *sorted({name for pool in cloud.pools for name in pool.pool.accelerators})]
@@ -80,7 +82,7 @@ def _nodes(cloud: CloudSupply, items: Sequence[Item], landings: Sequence[Sequenc
                 found[size, landing] += many
         return tuple(sorted(found.items(), key=repr))
 
-    pods = tuple(shapes(item, pools) for item, pools in zip(items, landings, strict=True))
+    pods = tuple(shapes(item, pools) for item, pools in zip(items, eligible_pools, strict=True))
     pools = tuple((each.pool.nodes, tuple(each.node.get(name, 0) for name in resources)) for each in cloud.pools)
     return Nodes(tuple(resources), pools, pods, slice(len(plain), None), _constraint(cloud, resources))
 
@@ -95,7 +97,7 @@ def _constraint(cloud: CloudSupply, resources: Sequence[str]) -> Constraint:
     return Constraint("capacity", (f"cloud {cloud.name}",), text, Source("Cloud", cloud.name, ("spec", "pools")))
 
 
-def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Iterator[Conflict]:
+def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Iterator[PackingConflict]:
     """What does not fit, a smallest set for each cloud whose pods have no room side by side."""
     for cloud, own in enumerate(nodes):
         if own is None:
@@ -104,7 +106,7 @@ def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Itera
         if not fits(own, here):
             least = _smallest(own, here)
             groups = {pods: frozenset(item for item, each in enumerate(own.pods) if each == pods) for pods in least}
-            yield Conflict(cloud, tuple((groups[pods], many) for pods, many in least.items()), own.constraint)
+            yield PackingConflict(cloud, tuple((groups[pods], many) for pods, many in least.items()), own.constraint)
 
 
 def pods_on(nodes: Nodes, assignment: Sequence[int], cloud: int) -> Counter[Pods]:

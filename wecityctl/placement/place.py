@@ -14,9 +14,9 @@ from wecityctl.errors import TimedOutError
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, City
 from wecityctl.model.entries import gateway_of
+from wecityctl.placement.anti_affinity_groups import anti_affinity_group_of
 from wecityctl.placement.bundles import Bundle, bundle, direct, least_moving, spread_out
-from wecityctl.placement.crossing import ingress_cloud
-from wecityctl.placement.crowds import crowd_of
+from wecityctl.placement.interconnect import ingress_cloud
 from wecityctl.placement.measure import broken, score
 from wecityctl.placement.model import InfeasiblePlacementError, Limits, Move, Placement
 from wecityctl.placement.packing import conflicts
@@ -38,8 +38,8 @@ def place(
 ) -> Placement:
     """Place everything that runs in `city`, moving as little as can be of what stands at `previous`.
 
-    With `explain` the placement has its decisions. Raises `InfeasiblePlacementError` with the constraints that clash.
-    """
+    With `explain` the placement has its decisions. Raises `InfeasiblePlacementError` with the constraints that
+    conflict."""
     problem = build_problem(city, catalogue, previous)
     assignment, bound = _assign(problem, limits)
     found = _placement(problem, assignment, bound)
@@ -55,16 +55,16 @@ def _assign(problem: Problem, limits: Limits) -> tuple[Assignment, int]:
     for _ in range(_MOST_SEARCHES):
         bundles = bundle(problem)
         if bundles is None:
-            raise clash_of(problem)
+            raise conflict_of(problem)
         settled = least_moving(bundles)
         only = direct(problem, settled)
         if only is not None and next(broken(problem, only), None) is None:
             return only, score(problem, only).cost
-        if crowd_of(problem):
-            raise clash_of(problem)
+        if anti_affinity_group_of(problem):
+            raise conflict_of(problem)
         found = _search(problem, bundles, settled, limits)
         if found is None:
-            raise clash_of(problem)
+            raise conflict_of(problem)
         more = tuple(conflicts(problem.nodes, found[0]))
         if not more:
             return found
@@ -97,11 +97,11 @@ def _out_of_limits(problem: Problem) -> TimedOutError:
     )
 
 
-def clash_of(problem: Problem) -> InfeasiblePlacementError:
+def conflict_of(problem: Problem) -> InfeasiblePlacementError:
     """The error for a city that cannot be placed."""
-    from wecityctl.placement.clash import find_clash
+    from wecityctl.placement.conflict import find_conflict
 
-    found = find_clash(problem)
+    found = find_conflict(problem)
     return InfeasiblePlacementError(found.constraints, is_minimal=found.is_minimal)
 
 
@@ -140,8 +140,8 @@ def _in_file_order(city: City, running: dict[tuple[str, str], str]) -> dict[tupl
 def _idle(city: City, app: App, running: dict[tuple[str, str], str]) -> str:
     clouds = [cloud.name for cloud in city.clouds if app.cloud in ("", cloud.name)]
     served = [name for name in clouds if app.zone in city.cloud(name).zones] or clouds
-    near = {cloud for (tenant, _), cloud in running.items() if tenant == app.tenant}
-    return next((cloud for cloud in served if cloud in near), served[0])
+    colocations = {cloud for (tenant, _), cloud in running.items() if tenant == app.tenant}
+    return next((cloud for cloud in served if cloud in colocations), served[0])
 
 
 def _moves(problem: Problem, assignment: Assignment) -> list[Move]:

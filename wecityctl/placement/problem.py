@@ -1,6 +1,6 @@
 """The placement of a city as a problem of numbers: items, clouds, who may go where, with whom, and how much fits.
 
-Built once from the city; looked at by the direct way, the solver, the explanation and the search for a clash.
+Built once from the city; looked at by the direct way, the solver, the explanation and the search for a conflict.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.placement.capacities import CapacityConstraint, capacities_of, eligible_pools_of
 from wecityctl.placement.demand import Item, Reader, items_of
 from wecityctl.placement.filters import Clause, filters_of
 from wecityctl.placement.model import Placement
-from wecityctl.placement.packing import Conflict, Nodes, nodes_of
-from wecityctl.placement.relations import Apart, Near, apart_of, near_of
-from wecityctl.placement.rooms import Room, landings_of, rooms_of
+from wecityctl.placement.packing import Nodes, PackingConflict, nodes_of
+from wecityctl.placement.relations import AntiAffinity, Colocation, anti_affinities_of, colocations_of
 from wecityctl.placement.supply import CloudSupply, supply_of
 
 Assignment = tuple[int, ...]
@@ -34,15 +34,15 @@ class Problem:
     items: tuple[Item, ...]
     clouds: tuple[CloudSupply, ...]
     refusals: tuple[tuple[tuple[Clause, ...], ...], ...]
-    landings: tuple[tuple[tuple[frozenset[int], ...], ...], ...]
-    near: tuple[Near, ...]
-    apart: tuple[Apart, ...]
-    rooms: tuple[Room, ...]
+    eligible_pools: tuple[tuple[tuple[frozenset[int], ...], ...], ...]
+    colocations: tuple[Colocation, ...]
+    anti_affinities: tuple[AntiAffinity, ...]
+    capacities: tuple[CapacityConstraint, ...]
     spread: Mapping[str, tuple[int, ...]]
     cost: tuple[tuple[int, ...], ...]
     standing: tuple[int, ...]
     nodes: tuple[Nodes | None, ...]
-    conflicts: tuple[Conflict, ...] = ()
+    conflicts: tuple[PackingConflict, ...] = ()
 
     def allowed(self, item: int) -> tuple[int, ...]:
         """The clouds that nothing of the item's own refuses."""
@@ -59,8 +59,8 @@ def build_problem(city: City, catalogue: Catalogue, previous: Placement | None =
     read = Reader()
     items = items_of(city, catalogue, read)
     clouds = tuple(supply_of(cloud, read) for cloud in city.clouds)
-    landings = landings_of(items, clouds)
-    refusals = filters_of(city, items, clouds, landings)
+    eligible_pools = eligible_pools_of(items, clouds)
+    refusals = filters_of(city, items, clouds, eligible_pools)
     numbers = {item.key: number for number, item in enumerate(items)}
     names = {cloud.name: number for number, cloud in enumerate(clouds)}
     spread: dict[str, list[int]] = {}
@@ -72,14 +72,14 @@ def build_problem(city: City, catalogue: Catalogue, previous: Placement | None =
         items,
         clouds,
         refusals,
-        landings,
-        near_of(city, catalogue, items, numbers),
-        apart_of(items, numbers),
-        rooms_of(items, clouds, landings),
+        eligible_pools,
+        colocations_of(city, catalogue, items, numbers),
+        anti_affinities_of(items, numbers),
+        capacities_of(items, clouds, eligible_pools),
         {name: tuple(members) for name, members in spread.items() if len(members) > 1},
         tuple(_costs(item, clouds) for item in items),
         tuple(names.get(previous.cloud_of(item.key), -1) if previous else -1 for item in items),
-        nodes_of(items, clouds, landings),
+        nodes_of(items, clouds, eligible_pools),
     )
 
 
@@ -101,28 +101,30 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
     """The problem of some of the items alone, as if the others were not there."""
     kept = sorted(set(items))
     number = {item: index for index, item in enumerate(kept)}
-    rooms = []
-    for room in problem.rooms:
+    capacities = []
+    for room in problem.capacities:
         loads = tuple((number[item], amount) for item, amount in room.loads if item in number)
         if sum(amount for _, amount in loads) > room.limit:
-            rooms.append(replace(room, loads=loads))
+            capacities.append(replace(room, loads=loads))
     return Problem(
         problem.city,
         tuple(problem.items[item] for item in kept),
         problem.clouds,
         tuple(problem.refusals[item] for item in kept),
-        tuple(problem.landings[item] for item in kept),
+        tuple(problem.eligible_pools[item] for item in kept),
         tuple(
-            replace(near, item=number[near.item], others=tuple(number[other] for other in near.others))
-            for near in problem.near
-            if near.item in number and all(other in number for other in near.others)
+            replace(
+                colocations, item=number[colocations.item], others=tuple(number[other] for other in colocations.others)
+            )
+            for colocations in problem.colocations
+            if colocations.item in number and all(other in number for other in colocations.others)
         ),
         tuple(
             replace(pair, left=number[pair.left], right=number[pair.right])
-            for pair in problem.apart
+            for pair in problem.anti_affinities
             if pair.left in number and pair.right in number
         ),
-        tuple(rooms),
+        tuple(capacities),
         {name: tuple(number[item] for item in members if item in number) for name, members in problem.spread.items()},
         tuple(problem.cost[item] for item in kept),
         tuple(problem.standing[item] for item in kept),
@@ -134,7 +136,7 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
     )
 
 
-def _conflicts(problem: Problem, number: Mapping[int, int]) -> Iterator[Conflict]:
+def _conflicts(problem: Problem, number: Mapping[int, int]) -> Iterator[PackingConflict]:
     """The conflicts that the numbered items still can have."""
     for conflict in problem.conflicts:
         groups = tuple(

@@ -1,7 +1,7 @@
 """An integer program and its minima: CP-SAT, with a linear relaxation first where there is much to choose.
 
 Deterministic: one worker, a fixed seed, limits in the solver's deterministic time and none by the clock. The only
-importer of OR-tools beside `clash` and `packing`; knows nothing of clouds.
+importer of OR-tools beside `conflict` and `packing`; knows nothing of clouds.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class Program:
                 return None
             bound, values = relaxed
             if values and self._solve(goal, limit, gap / 4, self._narrowed(values)) == "found":
-                near = goal.value(self.values) - bound <= gap * max(1, abs(goal.value(self.values)))
-                if near or good_enough:
+                colocations = goal.value(self.values) - bound <= gap * max(1, abs(goal.value(self.values)))
+                if colocations or good_enough:
                     return self._keep(goal, bound)
         status = self._solve(goal, limit, gap if is_large else 0.0, [(0, most) for most in self._most])
         if status == "infeasible":

@@ -9,8 +9,9 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.requirements import uses_of
-from wecityctl.placement.crossing import (
-    crossing_flow,
+from wecityctl.placement.demand import Item
+from wecityctl.placement.interconnect import (
+    interconnect_flow,
     is_closed,
     is_private,
     offered_zone,
@@ -21,14 +22,13 @@ from wecityctl.placement.crossing import (
     serves_entry,
     use_is_encrypted,
 )
-from wecityctl.placement.demand import Item
 from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
 
 Numbers = Mapping[Key, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class Colocation:
     """From the cloud of `item`, one of `others` is reached; `reach[c]` has the clouds that c reaches, with itself."""
 
     item: int
@@ -43,7 +43,7 @@ class Near:
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class AntiAffinity:
     """Two items on different clouds."""
 
     left: int
@@ -51,14 +51,14 @@ class Apart:
     constraint: Constraint
 
 
-def near_of(city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> tuple[Near, ...]:
+def colocations_of(city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> tuple[Colocation, ...]:
     """Uses, requirements, routes and affinities."""
-    return tuple(_Nearness(city, catalogue, items, numbers).all())
+    return tuple(_Colocations(city, catalogue, items, numbers).all())
 
 
-def apart_of(items: Sequence[Item], numbers: Numbers) -> tuple[Apart, ...]:
+def anti_affinities_of(items: Sequence[Item], numbers: Numbers) -> tuple[AntiAffinity, ...]:
     """Anti-affinities, each pair once."""
-    found: dict[tuple[int, int], Apart] = {}
+    found: dict[tuple[int, int], AntiAffinity] = {}
     for number, item in enumerate(items):
         for index, name in enumerate(item.rules.anti_affinity):
             other = named(item, name, numbers)
@@ -67,7 +67,7 @@ def apart_of(items: Sequence[Item], numbers: Numbers) -> tuple[Apart, ...]:
                 source = item.at("placement", "antiAffinity", index)
                 pair = (min(number, other), max(number, other))
                 subjects = (item.subject, items[other].subject)
-                found.setdefault(pair, Apart(*pair, Constraint("anti-affinity", subjects, text, source)))
+                found.setdefault(pair, AntiAffinity(*pair, Constraint("anti-affinity", subjects, text, source)))
     return tuple(found.values())
 
 
@@ -80,7 +80,7 @@ def named(item: Item, name: str, numbers: Numbers) -> int | None:
     return own if own is not None else numbers.get(capability_key(name))
 
 
-class _Nearness:
+class _Colocations:
     def __init__(self, city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> None:
         self._city = city
         self._catalogue = catalogue
@@ -100,14 +100,14 @@ class _Nearness:
             for _, cloud in clouds
         )
 
-    def all(self) -> Iterator[Near]:
+    def all(self) -> Iterator[Colocation]:
         for number, item in enumerate(self._items):
             yield from self._uses(number, item)
             yield from self._requires(number, item)
             yield from self._route(number, item)
             yield from self._affinity(number, item)
 
-    def _uses(self, number: int, item: Item) -> Iterator[Near]:
+    def _uses(self, number: int, item: Item) -> Iterator[Colocation]:
         app = item.app
         if app is None:
             return
@@ -117,7 +117,7 @@ class _Nearness:
                 continue
             seen.add(use.capability)
             capability = self._capabilities[use.capability]
-            flow = crossing_flow(self._city, self._catalogue, app, capability)
+            flow = interconnect_flow(self._city, self._catalogue, app, capability)
             port = self._catalogue[capability.type].port
             text = f"{item.subject} uses capability {use.capability}, and {{}}"
             private = is_private(app, capability, encrypted=use_is_encrypted(capability, self._catalogue))
@@ -132,9 +132,9 @@ class _Nearness:
             )
             other = self._numbers[capability_key(use.capability)]
             open_reach = self._encrypted if private else self._forward
-            yield Near(number, (other,), open_reach if open_ else self._own, constraint)
+            yield Colocation(number, (other,), open_reach if open_ else self._own, constraint)
 
-    def _route(self, number: int, item: Item) -> Iterator[Near]:
+    def _route(self, number: int, item: Item) -> Iterator[Colocation]:
         app = item.app
         if app is None or not app.is_routed or app.web_component is None:
             return
@@ -152,32 +152,34 @@ class _Nearness:
         open_reach = self._encrypted_backward if private else self._backward
         serving = {n for n, cloud in enumerate(self._city.clouds) if serves_entry(self._city, cloud, app.zone)}
         reach = tuple(here & (serving | {cloud}) for cloud, here in enumerate(open_reach))
-        yield Near(number, (other,), reach if open_ else self._own, constraint)
+        yield Colocation(number, (other,), reach if open_ else self._own, constraint)
 
     def _shut(self, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
         """Why it does not cross clouds, or how far it does."""
         if is_closed(self._city, target):
             return f"nothing in the government extranet {target} is offered to other clouds"
         if open_ and private:
-            return "data of its class crosses only between clouds whose spec.crossing says that the way is encrypted"
+            return (
+                "data of its class crosses only between clouds whose spec.interconnect says that the way is encrypted"
+            )
         if open_:
-            return "crosses only between clouds whose spec.crossing says how they reach each other"
+            return "crosses only between clouds whose spec.interconnect says how they reach each other"
         return f"no declared flow {{from: {source}, to: {target}, ports: [{port}]}} lets that cross clouds"
 
-    def _requires(self, number: int, item: Item) -> Iterator[Near]:
+    def _requires(self, number: int, item: Item) -> Iterator[Colocation]:
         if item.capability is None:
             return
         for use in uses_of(item.capability, self._city.capabilities, self._catalogue):
             other = self._numbers[capability_key(use.capability)]
             text = f"{item.subject} uses capability {use.capability} (as {use.alias}), which takes the same cloud"
             subjects = (item.subject, self._items[other].subject)
-            yield Near(number, (other,), self._own, Constraint("requires", subjects, text, item.at("name")))
+            yield Colocation(number, (other,), self._own, Constraint("requires", subjects, text, item.at("name")))
 
-    def _affinity(self, number: int, item: Item) -> Iterator[Near]:
+    def _affinity(self, number: int, item: Item) -> Iterator[Colocation]:
         for index, name in enumerate(item.rules.affinity):
             other = named(item, name, self._numbers)
             if other is not None and other != number:
                 text = f"{item.subject} shares its cloud with {subject_of(self._items[other].key)} (affinity)"
                 source = item.at("placement", "affinity", index)
                 subjects = (item.subject, self._items[other].subject)
-                yield Near(number, (other,), self._own, Constraint("affinity", subjects, text, source))
+                yield Colocation(number, (other,), self._own, Constraint("affinity", subjects, text, source))

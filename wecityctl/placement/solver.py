@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from wecityctl.placement.anti_affinity_groups import cliques
 from wecityctl.placement.bundles import Bundle
-from wecityctl.placement.crowds import cliques
 from wecityctl.placement.greedy import greedy
 from wecityctl.placement.measure import FULL, LOADED, TANGENTS, balance_weights, capacity
 from wecityctl.placement.model import Limits
-from wecityctl.placement.packing import Conflict
+from wecityctl.placement.packing import PackingConflict
 from wecityctl.placement.problem import Problem
 from wecityctl.placement.program import Count, Linear, Program, Term
 
@@ -67,26 +67,28 @@ class _Search:
             self._program.exactly([(count, 1) for count in own.values()], many)
 
     def _constrain(self) -> None:
-        rooms: list[list[Term]] = [[] for _ in self._problem.rooms]
+        capacities: list[list[Term]] = [[] for _ in self._problem.capacities]
         for kind, numbers in enumerate(self._kinds):
             item = self._bundles[numbers[0]]
             for number, amount in item.loads:
-                cloud = self._problem.rooms[number].cloud
+                cloud = self._problem.capacities[number].cloud
                 if cloud in self._count[kind]:
-                    rooms[number].append((self._count[kind][cloud], amount))
-            for others, reach in item.near:
+                    capacities[number].append((self._count[kind][cloud], amount))
+            for others, reach in item.colocations:
                 self._near(kind, others, reach)
-        for room, parts in zip(self._problem.rooms, rooms, strict=True):
+        for room, parts in zip(self._problem.capacities, capacities, strict=True):
             self._program.at_most(parts, room.limit)
         for number, conflict in enumerate(self._problem.conflicts):
             self._part(number, conflict)
         # A row for all that are apart from each other: pairs alone leave the relaxation half of everything everywhere.
-        for crowd in cliques({number: item.apart for number, item in enumerate(self._bundles) if item.apart}):
+        for anti_affinity_group in cliques(
+            {number: item.anti_affinities for number, item in enumerate(self._bundles) if item.anti_affinities}
+        ):
             for cloud in range(len(self._problem.clouds)):
-                here = [self._count[self._kind_of[number]].get(cloud, 0) for number in crowd]
+                here = [self._count[self._kind_of[number]].get(cloud, 0) for number in anti_affinity_group]
                 self._program.at_most([(count, 1) for count in here], 1)
 
-    def _part(self, number: int, conflict: Conflict) -> None:
+    def _part(self, number: int, conflict: PackingConflict) -> None:
         """Of one group at least, fewer are on the cloud than it takes for the conflict."""
         here: list[list[Term]] = [[] for _ in conflict.groups]
         for kind, numbers in enumerate(self._kinds):
@@ -183,7 +185,7 @@ class _Search:
 
 def _kinds(bundles: Sequence[Bundle]) -> tuple[tuple[int, ...], ...]:
     """The numbers of alike bundles, together. What others stand near to keeps a variable of its own."""
-    named = {other for item in bundles for others, _ in item.near for other in others}
+    named = {other for item in bundles for others, _ in item.colocations for other in others}
     found: dict[object, list[int]] = {}
     for number, item in enumerate(bundles):
         found.setdefault(("own", number) if number in named else item.kind, []).append(number)

@@ -136,12 +136,12 @@ def emptying(tests: Mapping[Test, frozenset[int]], pools: int) -> tuple[tuple[Te
     return tuple(found)
 
 
-def watched_groups(landings: set[frozenset[int]]) -> tuple[frozenset[int], ...]:
+def watched_groups(eligible_pools: set[frozenset[int]]) -> tuple[frozenset[int], ...]:
     """The sets of pools whose room has to be watched, so that what may land only within a set fits into it.
 
     By Hall's theorem that is enough for each resource: all unions of overlapping sets that workloads may land on.
     """
-    groups = {pools for pools in landings if pools}
+    groups = {pools for pools in eligible_pools if pools}
     frontier = sorted(groups, key=sorted)
     while frontier and len(groups) < _MOST_GROUPS:
         grown: set[frozenset[int]] = set()

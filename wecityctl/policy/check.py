@@ -16,7 +16,7 @@ from wecityctl.errors import ExitCode
 from wecityctl.model.city import City, Waiver
 from wecityctl.model.patterns import is_broad
 from wecityctl.model.waivers import holds
-from wecityctl.policy.model import Finding, Level, Posture, Rule
+from wecityctl.policy.model import Finding, Level, PolicyInput, Rule
 
 # A waiver that ends so soon is worth a word while there is time to mend what it covers.
 SOON = timedelta(days=30)
@@ -27,7 +27,7 @@ NoteKind = Literal["expired", "soon", "unused", "unmatched", "refused", "unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Violation:
     """A finding with its rule's weight in this city; `waiver` names the waiver that lets it pass, or is empty."""
 
     rule: str
@@ -61,7 +61,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyReport:
     """What came of a check. `resources` counts those judged; `rules` names the rules that judged them.
 
     `refusing` names stacks that could not be judged because their own program refuses the files: a run makes nothing
@@ -72,21 +72,21 @@ class Verdict:
     day: str
     rules: tuple[str, ...]
     resources: int
-    findings: tuple[Judged, ...] = ()
+    findings: tuple[Violation, ...] = ()
     notes: tuple[WaiverNote, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     refusing: tuple[str, ...] = ()
 
     @property
-    def mandatory(self) -> tuple[Judged, ...]:
+    def mandatory(self) -> tuple[Violation, ...]:
         return tuple(item for item in self.findings if item.stops)
 
     @property
-    def advisory(self) -> tuple[Judged, ...]:
+    def advisory(self) -> tuple[Violation, ...]:
         return tuple(item for item in self.findings if not item.stops and not item.waiver)
 
     @property
-    def waived(self) -> tuple[Judged, ...]:
+    def waived(self) -> tuple[Violation, ...]:
         return tuple(item for item in self.findings if item.waiver)
 
     @property
@@ -94,36 +94,41 @@ class Verdict:
         return ExitCode.POLICY if self.mandatory else ExitCode.OK
 
 
-def judge(posture: Posture, today: date, rules: Sequence[Rule]) -> Verdict:
-    """The verdict of `rules` on `posture`, with the waivers that hold on `today`."""
+def judge(policy_input: PolicyInput, today: date, rules: Sequence[Rule]) -> PolicyReport:
+    """The policy report of `rules` on `posture`, with the waivers that hold on `today`."""
     used: set[str] = set()
     findings = [
-        _judged(rule, finding, posture.city, today, used) for rule in rules for finding in _found(rule, posture)
+        _judged(rule, finding, policy_input.city, today, used)
+        for rule in rules
+        for finding in _found(rule, policy_input)
     ]
-    return Verdict(
-        city=posture.city.name,
+    return PolicyReport(
+        city=policy_input.city.name,
         day=today.isoformat(),
         rules=tuple(rule.name for rule in rules),
-        resources=sum(len(recording.resources) for recording in posture.recordings),
+        resources=sum(len(recording.resources) for recording in policy_input.recordings),
         findings=tuple(findings),
-        notes=tuple(_notes(posture.city, today, rules, used, findings)),
+        notes=tuple(_notes(policy_input.city, today, rules, used, findings)),
         evidence=tuple(
-            Evidence(rule.name, text) for rule in rules if rule.evidence is not None for text in rule.evidence(posture)
+            Evidence(rule.name, text)
+            for rule in rules
+            if rule.evidence is not None
+            for text in rule.evidence(policy_input)
         ),
     )
 
 
-def _found(rule: Rule, posture: Posture) -> Iterable[Finding]:
+def _found(rule: Rule, policy_input: PolicyInput) -> Iterable[Finding]:
     """The rule's findings, each said once: a stack may register the same thing under several parents."""
-    return dict.fromkeys(rule.check(posture))
+    return dict.fromkeys(rule.check(policy_input))
 
 
-def _judged(rule: Rule, finding: Finding, city: City, today: date, used: set[str]) -> Judged:
+def _judged(rule: Rule, finding: Finding, city: City, today: date, used: set[str]) -> Violation:
     veto = rule.veto and not finding.unsaid
     level: Level = "mandatory" if veto else "advisory" if finding.unsaid else rule.level_for(city)
     waiver = "" if rule.veto else _waiver_for(rule.name, finding, city, today)
     used.add(waiver)
-    return Judged(rule.name, rule.title, level, veto, finding, waiver)
+    return Violation(rule.name, rule.title, level, veto, finding, waiver)
 
 
 def _waiver_for(rule: str, finding: Finding, city: City, today: date) -> str:
@@ -143,7 +148,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _notes(
-    city: City, today: date, rules: Sequence[Rule], used: set[str], findings: Sequence[Judged]
+    city: City, today: date, rules: Sequence[Rule], used: set[str], findings: Sequence[Violation]
 ) -> Iterable[WaiverNote]:
     by_name = {rule.name: rule for rule in rules}
     for item in city.waivers:

@@ -1,4 +1,4 @@
-"""The controls of GB/T 22239-2019 that a city's red lines are evidence for, in our own words.
+"""The controls of GB/T 22239-2019 that a city's policy rules are evidence for, in our own words.
 
 Source of numbers and titles: GB/T 22239-2019, chapter 7 (level 2) and chapter 8 (level 3), general requirements x.1 and
 extended requirements for cloud computing x.2. A number stands here only where it is known for certain.

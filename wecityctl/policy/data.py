@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import App, Capability, City, Cloud
 from wecityctl.model.requirements import reached, requirements
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 
 CITIZENS = frozenset({"L3", "L4"})
 
@@ -53,9 +53,9 @@ class Lodging:
         return f"{self.where} names no zone and may run on nodes of zone {zone!r}"
 
 
-def running(posture: Posture) -> tuple[App, ...]:
+def running(policy_input: PolicyInput) -> tuple[App, ...]:
     """The apps that have workloads and so hold data."""
-    return tuple(app for app in posture.city.apps if app.runs)
+    return tuple(app for app in policy_input.city.apps if app.runs)
 
 
 def is_store(kind: CapabilityType) -> bool:
@@ -63,15 +63,15 @@ def is_store(kind: CapabilityType) -> bool:
     return kind.stores_data
 
 
-def store_users(posture: Posture) -> Mapping[str, tuple[App, ...]]:
+def store_users(policy_input: PolicyInput) -> Mapping[str, tuple[App, ...]]:
     """The running apps that keep data in each store, by the store's name, in file order.
 
     An app keeps data, too, in what the capabilities that it uses need themselves.
     """
-    graph = requirements(posture.city.capabilities, posture.catalogue)
-    stores = {item.name for item in posture.city.capabilities if is_store(posture.catalogue[item.type])}
+    graph = requirements(policy_input.city.capabilities, policy_input.catalogue)
+    stores = {item.name for item in policy_input.city.capabilities if is_store(policy_input.catalogue[item.type])}
     found: dict[str, list[App]] = {}
-    for app in running(posture):
+    for app in running(policy_input):
         for name in dict.fromkeys(name for use in app.uses for name in reached(graph, use.capability)):
             if name in stores:
                 found.setdefault(name, []).append(app)
@@ -83,12 +83,12 @@ def zones_of(apps: tuple[App, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(app.zone for app in apps))
 
 
-def lodgings(posture: Posture) -> Iterator[Lodging]:
+def lodgings(policy_input: PolicyInput) -> Iterator[Lodging]:
     """Each running app's own place first, then those of the stores it uses."""
-    city, placement, users = posture.city, posture.placement, store_users(posture)
-    graph = requirements(city.capabilities, posture.catalogue)
+    city, placement, users = policy_input.city, policy_input.placement, store_users(policy_input)
+    graph = requirements(city.capabilities, policy_input.catalogue)
     capabilities = {item.name: item for item in city.capabilities}
-    for app in running(posture):
+    for app in running(policy_input):
         yield Lodging(app, _cloud(city, placement.apps.get((app.tenant, app.name), app.cloud)), app.zone)
         for index, store in _stores(app, graph, users, capabilities):
             cloud = _cloud(city, placement.capabilities.get(store.name, store.cloud))

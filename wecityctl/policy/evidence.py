@@ -21,7 +21,7 @@ State = Literal[
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
 Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
 # What can be said of a control. `enforced`: everything that enforces it was observed working on every cloud.
-Standing = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
+CurrentPlacement = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
 _WRONG = ("partial", "altered", "undeclared", "inactive", "crossed", "missing")
 
 
@@ -64,10 +64,10 @@ class ControlEvidence:
     title: str
     words: str
     measures: tuple[Measure, ...]
-    standing: Standing = "nothing"
+    standing: CurrentPlacement = "nothing"
 
 
-def standing_of(measures: Sequence[Measure]) -> Standing:
+def standing_of(measures: Sequence[Measure]) -> CurrentPlacement:
     """What a control's measures come to: what the files declare never counts as enforced."""
     if not measures:
         return "nothing"
@@ -119,7 +119,7 @@ class CloudLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Dossier:
+class ComplianceReport:
     """Everything that a report says.
 
     `at` is when the clouds were looked at (RFC 3339, UTC); `unseen` names stacks whose program does not run, so that

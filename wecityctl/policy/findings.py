@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from wecityctl.graph import RecordedResource
-from wecityctl.policy.model import Finding, Posture
+from wecityctl.policy.model import Finding, PolicyInput
 from wecityctl.policy.objects import name_of, namespace_of, source_of
+from wecityctl.resource_graph import RecordedResource
 
 
-def about(posture: Posture, stack: str, item: RecordedResource, message: str, resolution: str) -> Finding:
+def about(policy_input: PolicyInput, stack: str, item: RecordedResource, message: str, resolution: str) -> Finding:
     """A finding about `item`, led by its kind and name."""
-    source = source_of(posture, item)
+    source = source_of(policy_input, item)
     text = f"{item.inputs.get('kind')} {full_name(item)}: {message}"
     return Finding(source.subject, text, resolution, stack, source.document, source.path)
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.addresses import is_no_access_list
 from wecityctl.model.city import Cloud
 from wecityctl.model.stacknames import StackName
 from wecityctl.model.vendors import vendors
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.vendors import PUBLIC_API, PUBLIC_BALANCER, Audit, audit_of
+from wecityctl.resource_graph import RecordedResource, Recording
 
 # How the names of balancers begin; the zone follows.
 BALANCER = "balancer-"
@@ -34,10 +34,10 @@ def is_key(item: RecordedResource) -> bool:
     return (audit := audit_of(item)) is not None and item.type == audit.key
 
 
-def landing_zones(posture: Posture) -> Iterator[tuple[Cloud, Recording]]:
+def landing_zones(policy_input: PolicyInput) -> Iterator[tuple[Cloud, Recording]]:
     """The clouds that begin with a landing zone, each with its recording."""
-    clouds = {cloud.name: cloud for cloud in posture.city.clouds if cloud.has_landing_zone}
-    for recording in posture.recordings:
+    clouds = {cloud.name: cloud for cloud in policy_input.city.clouds if cloud.has_landing_zone}
+    for recording in policy_input.recordings:
         stack = StackName.parse(recording.stack)
         if stack.layer == "landing" and stack.cloud in clouds:
             yield clouds[stack.cloud], recording

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from wecityctl.policy.check import Judged, Verdict
+from wecityctl.policy.check import PolicyReport, Violation
 
 NOTE_WORDS = {
     "expired": "no longer holds",
@@ -25,7 +25,7 @@ class SourceLocations(Protocol):
     def place(self, kind: str, name: str, /, *path: str | int) -> object | None: ...
 
 
-def finding_line(item: Judged, positions: SourceLocations) -> str:
+def finding_line(item: Violation, positions: SourceLocations) -> str:
     """One finding as a sentence, led by its place in the files or its stack."""
     place = place_of(item, positions)
     waived = f" (waived: {item.waiver})" if item.waiver else ""
@@ -33,13 +33,13 @@ def finding_line(item: Judged, positions: SourceLocations) -> str:
     return f"{place + ': ' if place else ''}{item.rule}{veto}: {item.finding.subject}: {item.finding.message}{waived}"
 
 
-def note_lines(verdict: Verdict) -> Iterator[str]:
+def note_lines(policy_report: PolicyReport) -> Iterator[str]:
     """What is to be said of the waivers, a line each."""
-    for note in verdict.notes:
+    for note in policy_report.notes:
         yield f"waiver {note.waiver} {NOTE_WORDS[note.kind]}: {note.message}"
 
 
-def place_of(item: Judged, positions: SourceLocations) -> str:
+def place_of(item: Violation, positions: SourceLocations) -> str:
     """`file:line:column` where the files have the cause, otherwise the stack that would register it."""
     finding = item.finding
     place = positions.place(*finding.document, *finding.path) if finding.document is not None else None

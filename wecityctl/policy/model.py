@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.placement import Placement
+from wecityctl.resource_graph import RecordedResource, Recording
 
 Level = Literal["advisory", "mandatory"]
 # Who does what a rule asks for: this program, in its gate and in the clusters; somebody whom it does not ask, such as a
@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Posture:
+class PolicyInput:
     """What rules judge: the city as its files say, where everything is placed, and what the stacks would register.
 
     `images` maps catalogue image names to references. `recordings` is empty where only the files are judged, and
@@ -60,15 +60,15 @@ class Finding:
     unsaid: bool = False
 
 
-Check = Callable[[Posture], Iterable[Finding]]
+Check = Callable[[PolicyInput], Iterable[Finding]]
 # The second argument maps catalogue image names to references.
 Admission = Callable[[City, Mapping[str, str]], Iterable[Manifest]]
-Evidence = Callable[[Posture], Iterable[str]]
+Evidence = Callable[[PolicyInput], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One red line.
+    """One policy rule.
 
     `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
     of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.naming import DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.stacknames import StackName
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
+from wecityctl.resource_graph import RecordedResource, Recording
 
 WORKLOADS = (
     *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
@@ -67,19 +67,19 @@ def subject_of(item: RecordedResource) -> str:
     return f"{item.inputs.get('kind', '')} {namespace + '/' if namespace else ''}{name_of(item)}"
 
 
-def cloud_of(posture: Posture, recording: Recording) -> str:
+def cloud_of(policy_input: PolicyInput, recording: Recording) -> str:
     """The cloud that a stack is for: the one in its name, except for the entry point's."""
     named = StackName.parse(recording.stack).cloud
-    return named if any(cloud.name == named for cloud in posture.city.clouds) else posture.placement.entry
+    return named if any(cloud.name == named for cloud in policy_input.city.clouds) else policy_input.placement.entry
 
 
-def source_of(posture: Posture, item: RecordedResource) -> Source:
+def source_of(policy_input: PolicyInput, item: RecordedResource) -> Source:
     """The app or capability that an object belongs to, by its labels; else the object itself."""
     labels = labels_of(item)
     owner, name = labels.get(PART_OF_LABEL, ""), labels.get(NAME_LABEL, "")
     if DATA_CLASS_LABEL in labels:
         return Source(f"{owner}/{name}", ("App", f"{owner}/{name}"), ("metadata", "name"))
-    for platform in posture.city.platforms:
+    for platform in policy_input.city.platforms:
         for index, capability in enumerate(platform.capabilities if platform.name == owner else ()):
             if capability.name == name:
                 path = ("spec", "capabilities", index)
@@ -87,10 +87,10 @@ def source_of(posture: Posture, item: RecordedResource) -> Source:
     return Source(subject_of(item))
 
 
-def workloads(posture: Posture) -> Iterator[Workload]:
+def workloads(policy_input: PolicyInput) -> Iterator[Workload]:
     """Everything in the graph that makes pods."""
-    clouds = {recording.stack: cloud_of(posture, recording) for recording in posture.recordings}
-    for recording, item in posture.objects(*WORKLOADS):
+    clouds = {recording.stack: cloud_of(policy_input, recording) for recording in policy_input.recordings}
+    for recording, item in policy_input.objects(*WORKLOADS):
         pod = _pod_of(item)
         if pod is not None:
             yield Workload(recording.stack, clouds[recording.stack], namespace_of(item), item, pod)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
 from wecityctl.model.naming import CITY_LABEL, TENANT_LABEL, ZONE_LABEL
-from wecityctl.policy.model import Posture
+from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.objects import cloud_of, labels_of, name_of, namespace_of
+from wecityctl.resource_graph import UNKNOWN, RecordedResource
 
 Direction = Literal["ingress", "egress"]
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -123,19 +123,19 @@ def holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
             return True
 
 
-def namespaces(posture: Posture) -> dict[str, Namespaces]:
+def namespaces(policy_input: PolicyInput) -> dict[str, Namespaces]:
     """The recorded namespaces, by cloud."""
-    found = {cloud.name: Namespaces(posture.city) for cloud in posture.city.clouds}
-    for recording, item in posture.objects("Namespace"):
-        found[cloud_of(posture, recording)].add(name_of(item), labels_of(item))
+    found = {cloud.name: Namespaces(policy_input.city) for cloud in policy_input.city.clouds}
+    for recording, item in policy_input.objects("Namespace"):
+        found[cloud_of(policy_input, recording)].add(name_of(item), labels_of(item))
     return found
 
 
-def allowances(posture: Posture) -> Iterator[Allowance]:
+def allowances(policy_input: PolicyInput) -> Iterator[Allowance]:
     """What the policies in namespaces of a zone let through, a rule at a time."""
-    known = namespaces(posture)
-    for recording, item in posture.objects("NetworkPolicy"):
-        cloud = cloud_of(posture, recording)
+    known = namespaces(policy_input)
+    for recording, item in policy_input.objects("NetworkPolicy"):
+        cloud = cloud_of(policy_input, recording)
         here = known[cloud]
         zone = here.zone(namespace_of(item))
         if not zone:

@@ -6,11 +6,11 @@ from wecityctl.policy.model import Rule
 
 WHY = """\
 A rule can judge only what it sees. Where a stack's program fails, or refuses the files, nobody knows what it would
-make, and nothing of it is let pass: neither a flag nor a waiver lifts that. A stack that stands on such a one is not
+make, and nothing of it is let pass: neither a flag nor a waiver lifts that. A stack that depends on such a one is not
 seen either. The finding says what the program says; what is to be mended is the program, or what it lacks. Where a
 program refuses the files – a vendor's SDK is missing – `policy check` ends with that error, once, and with 2."""
 
 # The verdict's own: no stack is asked for it, and it is not among the rules that are listed.
 RECORDED = Rule(
-    name="recorded", title="Every stack can be looked at 可见方可判", why=WHY, check=lambda posture: (), veto=True
+    name="recorded", title="Every stack can be looked at 可见方可判", why=WHY, check=lambda policy_input: (), veto=True
 )

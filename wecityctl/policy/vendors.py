@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.vendors import vendors
+from wecityctl.resource_graph import RecordedResource, Recording
 
 PUBLIC_ADDRESS = "a public address"
 NAT_GATEWAY = "a NAT gateway"

@@ -13,8 +13,8 @@ from wecityctl.provider.adoption import RefusedError
 from wecityctl.provider.annotations import AUTONAMED, REPLACE_UNREADY, is_true
 from wecityctl.provider.diffing import Difference, compare, needs_schema, without_ignored
 from wecityctl.provider.instance import Instance, Target
-from wecityctl.provider.learning import learn_forcing
 from wecityctl.provider.replacement import forcing, holds_data, immutable
+from wecityctl.provider.replacement_probe import learn_forcing
 from wecityctl.provider.settings import REPLACE_DATA
 from wecityctl.provider.zeros import without_zeros
 

@@ -12,12 +12,12 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from wecityctl.errors import WecityError
-from wecityctl.provider import answers, checking, deleting, making, preview, reading, resource_diff, schema
+from wecityctl.provider import checking, create_update, deleting, grpc_errors, preview, reading, resource_diff, schema
 from wecityctl.provider import settings as config
 from wecityctl.provider.annotations import REPLACE_UNREADY, is_true
-from wecityctl.provider.answers import Context
 from wecityctl.provider.cancellation import Cancellation
 from wecityctl.provider.connection import Connection, Connections, access_for
+from wecityctl.provider.grpc_errors import Context
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.kinds import name_of_urn, not_served, refusal, type_of_urn
 from wecityctl.provider.log import EngineLog
@@ -77,7 +77,9 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     ) -> provider_pb2.GetSchemaResponse:
         """The package without its resources."""
         if request.subpackage_name:
-            await answers.not_implemented(context, not_served(f"the parameterized package {request.subpackage_name}"))
+            await grpc_errors.not_implemented(
+                context, not_served(f"the parameterized package {request.subpackage_name}")
+            )
         return provider_pb2.GetSchemaResponse(schema=schema.schema())
 
     async def CheckConfig(  # noqa: N802
@@ -180,7 +182,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
                 outputs = await preview.preview_create(provider, target, inputs)
                 return provider_pb2.CreateResponse(properties=encode(outputs))
             with provider.noting_failure(target):
-                made = await making.create(provider, target, inputs, seconds=request.timeout)
+                made = await create_update.create(provider, target, inputs, seconds=request.timeout)
             return provider_pb2.CreateResponse(id=made.identifier, properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs)
@@ -198,7 +200,9 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
                 outputs = await preview.preview_update(provider, target, inputs, state, ignored)
                 return provider_pb2.UpdateResponse(properties=encode(outputs))
             with provider.noting_failure(target):
-                made = await making.update(provider, target, inputs, state, seconds=request.timeout, ignored=ignored)
+                made = await create_update.update(
+                    provider, target, inputs, state, seconds=request.timeout, ignored=ignored
+                )
             return provider_pb2.UpdateResponse(properties=encode(made.outputs))
 
         return await self._answer(context, run, inputs, state)
@@ -209,7 +213,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         inputs, state = decode(request.inputs), decode(request.properties)
         sentence = refusal(target.token)
         if sentence:
-            await answers.not_implemented(context, sentence)
+            await grpc_errors.not_implemented(context, sentence)
 
         async def run() -> provider_pb2.ReadResponse:
             found = await reading.read(provider, target, request.id, inputs, state)
@@ -236,27 +240,27 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Invoke(self, request: provider_pb2.InvokeRequest, context: Context) -> NoReturn:  # noqa: N802
         """Helm, Kustomize and YAML functions: refused."""
-        await answers.not_implemented(context, not_served(f"the function {request.tok}"))
+        await grpc_errors.not_implemented(context, not_served(f"the function {request.tok}"))
 
     async def StreamInvoke(  # noqa: N802 - left out of newer protocols, still called by older engines
         self, request: provider_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[provider_pb2.InvokeResponse]:
         """Lists, watches and logs: refused."""
-        await answers.not_implemented(context, not_served(f"the function {request.tok}"))
+        await grpc_errors.not_implemented(context, not_served(f"the function {request.tok}"))
         yield provider_pb2.InvokeResponse()
 
     async def Call(self, request: provider_pb2.CallRequest, context: Context) -> NoReturn:  # noqa: N802
         """Methods of components: refused."""
-        await answers.not_implemented(context, not_served(f"the method {request.tok}"))
+        await grpc_errors.not_implemented(context, not_served(f"the method {request.tok}"))
 
     async def Construct(self, request: provider_pb2.ConstructRequest, context: Context) -> NoReturn:  # noqa: N802
         """Components of the package: refused."""
         sentence = refusal(request.type) or not_served(f"the component {request.type}")
-        await answers.not_implemented(context, sentence)
+        await grpc_errors.not_implemented(context, sentence)
 
     async def Parameterize(self, request: provider_pb2.ParameterizeRequest, context: Context) -> NoReturn:  # noqa: N802
         """Packages generated from definitions: refused."""
-        await answers.not_implemented(context, not_served("parameterized packages"))
+        await grpc_errors.not_implemented(context, not_served("parameterized packages"))
 
     async def GetMapping(  # noqa: N802
         self, request: provider_pb2.GetMappingRequest, context: Context
@@ -309,7 +313,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
             result = await run()
         except WecityError as error:
             await self._log.flush()
-            await answers.refuse(context, error, objects)
+            await grpc_errors.refuse(context, error, objects)
         if self._log.waiting:
             await self._log.flush()
         return result

@@ -1,4 +1,4 @@
-"""The evidence of a city's red lines as Markdown, JSON and HTML. All three say the same."""
+"""The evidence of a city's policy rules as Markdown, JSON and HTML. All three say the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from wecityctl.policy.evidence import CloudLook, ControlEvidence, Dossier, Measure, Observation, WaiverEvidence
+from wecityctl.policy.evidence import CloudLook, ComplianceReport, ControlEvidence, Measure, Observation, WaiverEvidence
 
 WORDS = {
     "observed": "observed",
@@ -40,62 +40,62 @@ STANDINGS = {
 _LEVEL_FOUR = "Numbers are those of level 3, whose demands level 4 contains; what level 4 adds is not covered here."
 
 
-def as_json(dossier: Dossier) -> dict[str, Any]:
+def as_json(compliance_report: ComplianceReport) -> dict[str, Any]:
     """Everything, for programs."""
-    return asdict(dossier)
+    return asdict(compliance_report)
 
 
-def markdown(dossier: Dossier) -> str:
+def markdown(compliance_report: ComplianceReport) -> str:
     """A document with one table of controls, and what stands around it."""
-    return "\n".join(_markdown(dossier)) + "\n"
+    return "\n".join(_markdown(compliance_report)) + "\n"
 
 
-def _markdown(dossier: Dossier) -> Iterator[str]:
-    yield f"# {title(dossier)}"
+def _markdown(compliance_report: ComplianceReport) -> Iterator[str]:
+    yield f"# {title(compliance_report)}"
     yield ""
-    for line in introduction(dossier):
+    for line in introduction(compliance_report):
         yield line
         yield ""
-    looks = ((item.cloud, item.provider, cloud_line(item)) for item in dossier.clouds)
+    looks = ((item.cloud, item.provider, cloud_line(item)) for item in compliance_report.clouds)
     yield from _table(("Cloud", "Provider", "State"), looks)
     yield ""
     yield "## Controls"
     yield ""
-    yield from _table(("Control", "What enforces it", "In the files", "In the clouds now"), rows(dossier))
+    yield from _table(("Control", "What enforces it", "In the files", "In the clouds now"), rows(compliance_report))
     yield ""
     yield "## Waivers"
     yield ""
-    if dossier.waivers:
+    if compliance_report.waivers:
         heads = ("Waiver", "Rule", "For", "Owner", "Reason", "Expires", "Note")
-        yield from _table(heads, (waiver_row(item) for item in dossier.waivers))
+        yield from _table(heads, (waiver_row(item) for item in compliance_report.waivers))
     else:
         yield "There are none."
     yield ""
     yield "## Not covered"
     yield ""
-    yield from (f"- {line}" for line in dossier.elsewhere)
+    yield from (f"- {line}" for line in compliance_report.elsewhere)
 
 
-def title(dossier: Dossier) -> str:
-    return f"Evidence for {dossier.city}, MLPS 等保 level {dossier.mlps}"
+def title(compliance_report: ComplianceReport) -> str:
+    return f"Evidence for {compliance_report.city}, MLPS 等保 level {compliance_report.mlps}"
 
 
-def introduction(dossier: Dossier) -> Iterator[str]:
+def introduction(compliance_report: ComplianceReport) -> Iterator[str]:
     """What a reader must know before the tables."""
-    yield dossier.disclaimer
+    yield compliance_report.disclaimer
     yield (
-        f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {dossier.resources}"
-        f" resources on {dossier.at}; {_looked(dossier)}."
+        f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {compliance_report.resources}"
+        f" resources on {compliance_report.at}; {_looked(compliance_report)}."
     )
-    if dossier.mlps == 4:
+    if compliance_report.mlps == 4:
         yield _LEVEL_FOUR
-    for stack in dossier.unseen:
+    for stack in compliance_report.unseen:
         yield f"The program of stack {stack} does not run: nothing is known of what it would make."
 
 
-def _looked(dossier: Dossier) -> str:
+def _looked(compliance_report: ComplianceReport) -> str:
     """How many clouds were looked at; one that did not answer is not one that nobody asked."""
-    states = [item.state for item in dossier.clouds]
+    states = [item.state for item in compliance_report.clouds]
     count, silent, whole = states.count("observed"), states.count("unreachable"), len(states)
     if count:
         return f"{count} of {whole} clouds looked at then" + (f", {silent} unreachable" if silent else "")
@@ -104,14 +104,14 @@ def _looked(dossier: Dossier) -> str:
     return "no cloud was looked at"
 
 
-def rows(dossier: Dossier) -> Iterator[tuple[str, str, str, str]]:
+def rows(compliance_report: ComplianceReport) -> Iterator[tuple[str, str, str, str]]:
     """Control, what enforces it, what the files came to, what was observed; the control stands in its first row."""
-    for control in dossier.controls:
+    for control in compliance_report.controls:
         head = f"{control.number} {control.title}".strip() + f" – {control.words} {standing_line(control)}"
         if not control.measures:
             yield head, "–", "–", "–"
         for number, measure in enumerate(control.measures):
-            observed = observed_line(measure, dossier.at)
+            observed = observed_line(measure, compliance_report.at)
             yield head if number == 0 else "", measure_line(measure), outcome_line(measure), observed
 
 
@@ -174,7 +174,7 @@ def age(since: str, at: str) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def html(dossier: Dossier) -> str:
+def html(compliance_report: ComplianceReport) -> str:
     """One file that needs no other."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -182,9 +182,9 @@ def html(dossier: Dossier) -> str:
         loader=PackageLoader("wecityctl.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("evidence.html.j2").render(
-        dossier=dossier,
-        title=title(dossier),
-        introduction=tuple(introduction(dossier)),
+        compliance_report=compliance_report,
+        title=title(compliance_report),
+        introduction=tuple(introduction(compliance_report)),
         cloud_line=cloud_line,
         measure_line=measure_line,
         standing_line=standing_line,

@@ -29,7 +29,7 @@ def table_of(placement: Placement) -> Table:
 
 def lines_of(placement: Placement) -> Iterator[str]:
     """What it costs together, how far that is proven, and what moves."""
-    rest = "proven best" if placement.gap == 0 else f"at most {placement.gap:.2%} above the best"
+    rest = "optimal" if placement.gap == 0 else f"at most {placement.gap:.2%} above the best"
     if placement.cost_per_hour:
         known, unpriced = _known_cost(placement)
         missing = ""

@@ -1,4 +1,5 @@
-"""The red lines on the screen and as JSON: findings with their places, waivers, evidence, and the rules themselves."""
+"""The policy rules on the screen and as JSON: findings with their places, waivers, evidence, and the rules
+themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from wecityctl.model.words import counted
-from wecityctl.policy.check import Judged, Verdict
+from wecityctl.policy.check import PolicyReport, Violation
 from wecityctl.policy.lines import finding_line, note_lines
 from wecityctl.policy.model import Rule
 from wecityctl.spec import Positions
@@ -19,44 +20,44 @@ from wecityctl.spec.nodes import format_path
 _STYLES = {"mandatory": "bold red", "advisory": "yellow", "waived": "cyan"}
 
 
-def print_verdict(console: Console, verdict: Verdict, positions: Positions, *, evidence: bool = False) -> None:
+def print_policy_report(
+    console: Console, policy_report: PolicyReport, positions: Positions, *, evidence: bool = False
+) -> None:
     """Every finding with what to do about it, what is to be said of the waivers, and one line that sums up."""
-    for item in _by_weight(verdict):
+    for item in _by_weight(policy_report):
         console.print(_headline(item, positions), soft_wrap=True)
         if not item.waiver:
             # What is waived has been decided; how else it could be mended is in the JSON.
             console.print(f"    → {item.finding.resolution}", soft_wrap=True, markup=False)
-    for line in note_lines(verdict):
+    for line in note_lines(policy_report):
         console.print(line, soft_wrap=True, markup=False)
     if evidence:
-        for each in verdict.evidence:
+        for each in policy_report.evidence:
             console.print(f"{each.rule}: {each.text}", soft_wrap=True, markup=False)
-    console.print(summary(verdict), soft_wrap=True, markup=False)
+    console.print(summary(policy_report), soft_wrap=True, markup=False)
 
 
-def summary(verdict: Verdict) -> str:
+def summary(policy_report: PolicyReport) -> str:
     """`xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
-    counts = f"{len(verdict.mandatory)} mandatory, {len(verdict.advisory)} advisory, {len(verdict.waived)} waived"
-    return (
-        f"{verdict.city}: {counted(len(verdict.rules), 'rule')} over {counted(verdict.resources, 'resource')}: {counts}"
-    )
+    counts = f"{len(policy_report.mandatory)} mandatory, {len(policy_report.advisory)} advisory, {len(policy_report.waived)} waived"
+    return f"{policy_report.city}: {counted(len(policy_report.rules), 'rule')} over {counted(policy_report.resources, 'resource')}: {counts}"
 
 
-def verdict_json(verdict: Verdict, positions: Positions) -> dict[str, Any]:
+def policy_report_json(policy_report: PolicyReport, positions: Positions) -> dict[str, Any]:
     """Everything that the text says, for programs."""
     return {
-        "city": verdict.city,
-        "day": verdict.day,
-        "rules": list(verdict.rules),
-        "resources": verdict.resources,
+        "city": policy_report.city,
+        "day": policy_report.day,
+        "rules": list(policy_report.rules),
+        "resources": policy_report.resources,
         "counts": {
-            "mandatory": len(verdict.mandatory),
-            "advisory": len(verdict.advisory),
-            "waived": len(verdict.waived),
+            "mandatory": len(policy_report.mandatory),
+            "advisory": len(policy_report.advisory),
+            "waived": len(policy_report.waived),
         },
-        "findings": [_finding_json(item, positions) for item in _by_weight(verdict)],
-        "waivers": [{"name": note.waiver, "kind": note.kind, "message": note.message} for note in verdict.notes],
-        "evidence": [{"rule": item.rule, "text": item.text} for item in verdict.evidence],
+        "findings": [_finding_json(item, positions) for item in _by_weight(policy_report)],
+        "waivers": [{"name": note.waiver, "kind": note.kind, "message": note.message} for note in policy_report.notes],
+        "evidence": [{"rule": item.rule, "text": item.text} for item in policy_report.evidence],
     }
 
 
@@ -104,16 +105,16 @@ def rule_text(rule: Rule) -> Iterator[str]:
     yield from textwrap.wrap(" ".join(rule.why.split()), 100)
 
 
-def _by_weight(verdict: Verdict) -> tuple[Judged, ...]:
-    return (*verdict.mandatory, *verdict.advisory, *verdict.waived)
+def _by_weight(policy_report: PolicyReport) -> tuple[Violation, ...]:
+    return (*policy_report.mandatory, *policy_report.advisory, *policy_report.waived)
 
 
-def _headline(item: Judged, positions: Positions) -> Text:
+def _headline(item: Violation, positions: Positions) -> Text:
     word = "waived" if item.waiver else item.level
     return Text.assemble((f"{word:<9}", _STYLES[word]), " ", finding_line(item, positions))
 
 
-def _finding_json(item: Judged, positions: Positions) -> Mapping[str, Any]:
+def _finding_json(item: Violation, positions: Positions) -> Mapping[str, Any]:
     finding = item.finding
     place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
     return {

@@ -143,7 +143,7 @@ def headline(result: RunResult) -> str:
         return f"nothing to change: {what} is as its files say{looked}"
     changes = tally(result.results, planned=result.operation == "preview" or result.planned)
     if not changes:
-        # Only stacks that have left the files: the line above says which.
+        # Only stacks that were removed from the configuration: the line above says which.
         return f"{result.city}: nothing to change in the stacks of its files"
     counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
     took = "" if result.operation == "preview" or result.planned else f" in {duration(result.seconds)}"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.spec.loaded import LoadedCity, Positions
-from wecityctl.spec.nodes import Place
+from wecityctl.spec.nodes import SourceLocation
 
-__all__ = ["LoadedCity", "Place", "Positions", "load_city"]
+__all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
 
 
 def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:

@@ -17,13 +17,13 @@ from wecityctl.model import city as model
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.kinds import groups_of
 from wecityctl.model.vendors import VendorSettings, vendors
-from wecityctl.spec.shapes import apps, city, documents
-from wecityctl.spec.shapes.base import Shape
+from wecityctl.spec.schema import apps, city, documents
+from wecityctl.spec.schema.base import Schema
 
 Model = TypeVar("Model")
 
 
-def from_shape(kind: type[Model], shape: Shape | None, **given: Any) -> Model:
+def from_shape(kind: type[Model], shape: Schema | None, **given: Any) -> Model:
     """A value of the model from the fields of `shape` that have the names of its own; `given` fields come first.
 
     Lists become tuples, and shapes in fields values of the class that the model's field is annotated with. What is not
@@ -56,7 +56,7 @@ def _frozen(kind: type[Any] | None, value: Any) -> Any:
         return tuple(_frozen(kind, item) for item in value)
     if isinstance(value, Mapping):
         return {key: _frozen(kind, item) for key, item in value.items()}
-    if isinstance(value, Shape):
+    if isinstance(value, Schema):
         assert kind is not None, f"the model has no class for {type(value).__name__}"
         return from_shape(kind, value)
     return value

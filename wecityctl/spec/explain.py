@@ -9,8 +9,8 @@ from typing import Any
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.spec.fields import FieldDoc, fields_of, nearest, walk
-from wecityctl.spec.shapes import KINDS
-from wecityctl.spec.shapes.base import Shape
+from wecityctl.spec.schema import KINDS
+from wecityctl.spec.schema.base import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Topic:
     kind: str
     path: tuple[str, ...]
     field: FieldDoc | None
-    shape: type[Shape] | None
+    shape: type[Schema] | None
 
     @property
     def name(self) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from wecityctl.spec.shapes import API_VERSION, KINDS
+from wecityctl.spec.schema import API_VERSION, KINDS
 
-DRAFT = "http://json-schema.org/draft-07/schema#"
+PARSED_CITY = "http://json-schema.org/draft-07/schema#"
 _REF = "#/definitions/{model}"
 
 
@@ -18,7 +18,7 @@ def city_schema() -> dict[str, Any]:
     _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
     definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
     return {
-        "$schema": DRAFT,
+        "$schema": PARSED_CITY,
         "title": f"wecityctl city files, {API_VERSION}",
         "description": "One document of a city: City, Cloud, Platform, Tenant or App.",
         "type": "object",

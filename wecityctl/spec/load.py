@@ -12,16 +12,16 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
-from wecityctl.spec.draft import Draft, Part, Sourced
 from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.nodes import Document
+from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
-from wecityctl.spec.shapes import KINDS, DocumentShape, documents
-from wecityctl.spec.translate import read_shape
+from wecityctl.spec.schema import KINDS, DocumentSchema, documents
+from wecityctl.spec.translate import read_schema
 from wecityctl.spec.yamltree import parse_yaml
 
-Kind = TypeVar("Kind", bound=DocumentShape)
+Kind = TypeVar("Kind", bound=DocumentSchema)
 
 # More than anybody reads; keeps a broken file of 5 MB from filling the memory.
 MAX_PROBLEMS = 1000
@@ -40,20 +40,22 @@ class _Read:
 def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
     read = _read(path)
-    draft, shapes, salvaged, problems = _shape(read, catalogue)
-    whole = _whole(draft, shapes, salvaged, complete=read.complete)
-    problems += run_checks(draft)
+    parsed_city, shapes, salvaged, problems = _shape(read, catalogue)
+    whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
+    problems += run_checks(parsed_city)
     problems += without_made_up(check_references(whole), salvaged)
     problems = [*read.problems, *problems]
     kinds = {document.kind for document in read.documents}
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
         problems.append(Problem(printable(path), 0, 0, "", "there is no City", "a document with kind: City"))
-    if draft.unread and not problems:
+    if parsed_city.unread and not problems:
         # No shape is refused without a problem; should that ever happen, the city must not lose a part in silence.
-        problems.append(Problem(printable(path), 0, 0, "", f"a document could not be read ({', '.join(draft.unread)})"))
+        problems.append(
+            Problem(printable(path), 0, 0, "", f"a document could not be read ({', '.join(parsed_city.unread)})")
+        )
     if problems:
         raise InvalidCityError(_in_order(problems, read.files), read.files[0].root if read.files else None)
-    return LoadedCity(_assemble(draft, shapes), _positions(draft), _counts(draft), read.files)
+    return LoadedCity(_assemble(parsed_city, shapes), _positions(parsed_city), _counts(parsed_city), read.files)
 
 
 def _read(path: Path) -> _Read:
@@ -81,14 +83,16 @@ def _read(path: Path) -> _Read:
     return _Read(files, tuple(found), tuple(all_problems), complete)
 
 
-def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, DocumentShape], list[Salvaged], list[Problem]]:
+def _shape(
+    read: _Read, catalogue: Catalogue
+) -> tuple[ParsedCity, dict[int, DocumentSchema], list[Salvaged], list[Problem]]:
     """The draft, the shapes by `id` of their document, what was salvaged of others, and what did not fit its shape."""
     problems: list[Problem] = []
-    shapes: dict[int, DocumentShape] = {}
+    shapes: dict[int, DocumentSchema] = {}
     salvaged: list[Salvaged] = []
     unread = set() if read.complete else set(KINDS)
     for document in read.documents:
-        shape, found = read_shape(document)
+        shape, found = read_schema(document)
         problems += found
         if shape is not None:
             shapes[id(document)] = shape
@@ -99,30 +103,32 @@ def _shape(read: _Read, catalogue: Catalogue) -> tuple[Draft, dict[int, Document
         if len(problems) > MAX_PROBLEMS:
             unread = set(KINDS)
             break
-    return _draft(read.documents, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
+    return _parsed_city(read.documents, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
 
 
-def _whole(draft: Draft, shapes: Mapping[int, DocumentShape], salvaged: Sequence[Salvaged], *, complete: bool) -> Draft:
+def _whole(
+    parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], salvaged: Sequence[Salvaged], *, complete: bool
+) -> ParsedCity:
     """The draft with what was salvaged. What its documents declare is known, unless just that was wrong in one."""
     if not salvaged or not complete:
-        return draft
+        return parsed_city
     rest = {id(item.document): item.shape for item in salvaged}
-    lost = [item for item in draft.documents if id(item) not in shapes and id(item) not in rest]
+    lost = [item for item in parsed_city.documents if id(item) not in shapes and id(item) not in rest]
     unknown = {item.document.kind for item in salvaged if not item.names_known}
     for document in lost:
         unknown |= {document.kind} if document.kind in KINDS else set(KINDS)
-    return _draft(draft.documents, {**shapes, **rest}, draft.catalogue, frozenset(unknown))
+    return _parsed_city(parsed_city.documents, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown))
 
 
-def _draft(
-    read: tuple[Document, ...], shapes: Mapping[int, DocumentShape], catalogue: Catalogue, unread: frozenset[str]
-) -> Draft:
+def _parsed_city(
+    read: tuple[Document, ...], shapes: Mapping[int, DocumentSchema], catalogue: Catalogue, unread: frozenset[str]
+) -> ParsedCity:
     pairs = [(document, shapes[id(document)]) for document in read if id(document) in shapes]
 
     def parts(shape: type[Kind], convert_one: Callable[[Kind], Part]) -> tuple[Sourced[Part], ...]:
         return tuple(Sourced(convert_one(found), document) for document, found in pairs if isinstance(found, shape))
 
-    return Draft(
+    return ParsedCity(
         catalogue=catalogue,
         cities=parts(documents.CityDocument, convert.city_of),
         clouds=tuple(
@@ -149,27 +155,27 @@ def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tup
     return tuple(ranked[:MAX_PROBLEMS])
 
 
-def _assemble(draft: Draft, shapes: Mapping[int, DocumentShape]) -> City:
-    assert draft.city is not None
-    shape = shapes[id(draft.city.document)]
+def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> City:
+    assert parsed_city.city is not None
+    shape = shapes[id(parsed_city.city.document)]
     assert isinstance(shape, documents.CityDocument)
     return convert.city_of(
         shape,
-        clouds=tuple(part.value for part in draft.clouds),
-        platforms=tuple(part.value for part in draft.platforms),
-        tenants=tuple(part.value for part in draft.tenants),
-        apps=tuple(part.value for part in draft.apps),
-        waivers=tuple(part.value for part in draft.waivers),
+        clouds=tuple(part.value for part in parsed_city.clouds),
+        platforms=tuple(part.value for part in parsed_city.platforms),
+        tenants=tuple(part.value for part in parsed_city.tenants),
+        apps=tuple(part.value for part in parsed_city.apps),
+        waivers=tuple(part.value for part in parsed_city.waivers),
     )
 
 
-def _positions(draft: Draft) -> Positions:
-    return Positions({(item.kind, _key(item)): item for item in draft.documents})
+def _positions(parsed_city: ParsedCity) -> Positions:
+    return Positions({(item.kind, _key(item)): item for item in parsed_city.documents})
 
 
 def _key(document: Document) -> str:
     return f"{document.tenant}/{document.name}" if document.kind == "App" else document.name
 
 
-def _counts(draft: Draft) -> Mapping[str, int]:
-    return {kind: sum(document.kind == kind for document in draft.documents) for kind in KINDS}
+def _counts(parsed_city: ParsedCity) -> Mapping[str, int]:
+    return {kind: sum(document.kind == kind for document in parsed_city.documents) for kind in KINDS}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wecityctl.model.city import City
-from wecityctl.spec.nodes import Document, PathItem, Place
+from wecityctl.spec.nodes import Document, PathItem, SourceLocation
 
 if TYPE_CHECKING:
     from wecityctl.spec.files import SourceFile
@@ -22,7 +22,7 @@ class Positions:
 
     documents: Mapping[tuple[str, str], Document]
 
-    def place(self, kind: str, name: str, *path: PathItem) -> Place | None:
+    def place(self, kind: str, name: str, *path: PathItem) -> SourceLocation | None:
         """The place of a field, such as `place("App", "health/code", "spec", "uses", 0)`; the nearest enclosing one
         if the field is not written; `None` if there is no such document."""
         document = self.documents.get((kind, name))

@@ -13,7 +13,7 @@ PathItem: TypeAlias = str | int
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """A place in a file. `line` 0 means the file as a whole."""
 
     file: str
@@ -84,7 +84,7 @@ class Document:
     start: Mark
     value: Any
 
-    def place(self, path: Sequence[PathItem] = (), *, on_key: bool = False) -> Place:
+    def place(self, path: Sequence[PathItem] = (), *, on_key: bool = False) -> SourceLocation:
         """Where `path` stands: its value, or its key if `on_key`; the nearest enclosing key when it is not there."""
         mark, node = self.start, self.value
         for position, item in enumerate(path):
@@ -98,7 +98,7 @@ class Document:
             else:
                 mark = _enclosing_key(self, path[:position]) or mark
                 break
-        return Place(self.file, mark.line, mark.column)
+        return SourceLocation(self.file, mark.line, mark.column)
 
     @property
     def kind(self) -> str:

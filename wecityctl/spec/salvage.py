@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from wecityctl.errors import Problem
 from wecityctl.spec.fields import FieldDoc, find_field
 from wecityctl.spec.nodes import Document, PathItem, format_path
-from wecityctl.spec.shapes import KINDS, DocumentShape
+from wecityctl.spec.schema import KINDS, DocumentSchema
 
 # A wrong value is left out or replaced; what then misses or surplus there is may take another round.
 _ROUNDS = 3
@@ -27,7 +27,7 @@ _DECLARING = frozenset({"name", "zones"})
 class Salvaged:
     """The shape with stand-ins for what is wrong, at the paths `touched` of its document."""
 
-    shape: DocumentShape
+    shape: DocumentSchema
     document: Document
     touched: tuple[tuple[PathItem, ...], ...]
 
@@ -77,7 +77,7 @@ def without_made_up(problems: Iterable[Problem], salvaged: Iterable[Salvaged]) -
 _NOTHING: Any = object()
 
 
-def _stand_in(kind: type[DocumentShape], loc: Sequence[PathItem], detail: Any) -> Any:
+def _stand_in(kind: type[DocumentSchema], loc: Sequence[PathItem], detail: Any) -> Any:
     """What takes the place of the value at `loc`: nothing, or a valid example where something has to be there."""
     field = None if detail["type"] == "extra_forbidden" or "[key]" in detail["loc"] else find_field(kind, loc)
     if field is None or (not field.required and not isinstance(loc[-1], int)):

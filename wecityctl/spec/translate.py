@@ -12,8 +12,8 @@ from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
 from wecityctl.spec.lookalikes import find_lookalike
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted, format_path, shorten
 from wecityctl.spec.scalars import NUMBER, resolve_plain
-from wecityctl.spec.shapes import API_VERSION, KINDS, DocumentShape
-from wecityctl.spec.shapes.refuse import ERROR_TYPE
+from wecityctl.spec.schema import API_VERSION, KINDS, DocumentSchema
+from wecityctl.spec.schema.refuse import ERROR_TYPE
 
 _WANTED = {
     "string_type": "text",
@@ -29,7 +29,7 @@ _PLAIN_TYPES = {"a whole number": int, "true or false": bool}
 _SYNONYMS = {"x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "loongarch64": "loong64"}
 
 
-def read_shape(document: Document) -> tuple[DocumentShape | None, list[Problem]]:
+def read_schema(document: Document) -> tuple[DocumentSchema | None, list[Problem]]:
     """The document in its kind's shape, or everything that is wrong with it."""
     problems = _envelope_problems(document)
     kind = KINDS.get(document.kind)
@@ -88,7 +88,7 @@ def _envelope_problems(document: Document) -> list[Problem]:
     return problems
 
 
-def _translate(document: Document, kind: type[DocumentShape], detail: Any) -> Problem | None:
+def _translate(document: Document, kind: type[DocumentSchema], detail: Any) -> Problem | None:
     loc = tuple(item for item in detail["loc"] if item != "[key]")
     on_key = "[key]" in detail["loc"]
     match detail["type"]:
@@ -111,7 +111,7 @@ def _translate(document: Document, kind: type[DocumentShape], detail: Any) -> Pr
             return problem_at(document, loc, detail["msg"], on_key=on_key)
 
 
-def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
+def _unknown_field(document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> Problem:
     name = str(loc[-1])
     parent = find_field(kind, loc[:-1]) if len(loc) > 1 else None
     shape = parent.type.shape if parent is not None else kind
@@ -125,7 +125,7 @@ def _unknown_field(document: Document, kind: type[DocumentShape], loc: tuple[Pat
     return problem_at(document, loc, message, one_of(names), nearest(name, missing), on_key=True)
 
 
-def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...]) -> Problem:
+def _missing_field(document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> Problem:
     field = find_field(kind, loc)
     example = f", such as {_in_yaml(field.examples[0])}" if field is not None and field.examples else ""
     expected = f"{field.type.wanted}{example}" if field is not None else ""
@@ -133,7 +133,7 @@ def _missing_field(document: Document, kind: type[DocumentShape], loc: tuple[Pat
 
 
 def _wrong_choice(
-    document: Document, kind: type[DocumentShape], loc: tuple[PathItem, ...], value: Any, *, on_key: bool
+    document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...], value: Any, *, on_key: bool
 ) -> Problem | None:
     if value is None:
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.policy.vendors import NAT_GATEWAY, PUBLIC_ADDRESS, PUBLIC_API, Audit
+from wecityctl.resource_graph import RecordedResource, Recording
 
 _CLUSTER = "alicloud:cs/managedKubernetes:ManagedKubernetes"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.policy.vendors import NAT_GATEWAY, PUBLIC_ADDRESS, PUBLIC_API, PUBLIC_BALANCER, Audit
+from wecityctl.resource_graph import RecordedResource, Recording
 
 _CLUSTER = "huaweicloud:Cce/cluster:Cluster"
 

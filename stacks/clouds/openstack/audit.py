@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.addresses import PRIVATE
 from wecityctl.policy.vendors import PUBLIC_API, Audit
+from wecityctl.resource_graph import RecordedResource, Recording
 
 _TEMPLATE = "openstack:containerinfra/clusterTemplate:ClusterTemplate"
 _CLUSTER = "openstack:containerinfra/cluster:Cluster"

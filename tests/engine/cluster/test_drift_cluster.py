@@ -19,7 +19,7 @@ from tests.engine.run.test_execution import outcomes
 from tests.support.control_plane import ControlPlane, free_ports
 from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl.engine.cluster.examination import examine
-from wecityctl.engine.run.up_to_date import Skipper
+from wecityctl.engine.run.up_to_date import UpToDateCheck
 from wecityctl.engine.secrets import passphrase
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.inputs import Cluster
@@ -345,9 +345,9 @@ def test_what_is_changed_in_the_last_moment_of_a_run_is_found_by_the_next(
 ) -> None:
     city = make_city("driftlate", ("health",), closed="health", workload="health", count="1")
     runs = Runs(city, main_cluster, cluster)
-    note = Skipper.note
+    note = UpToDateCheck.note
 
-    def late(self: Skipper, *arguments: Any) -> None:
+    def late(self: UpToDateCheck, *arguments: Any) -> None:
         # Whoever it is: it says that it is a provider of ours.
         opened = ("patch", "networkpolicy", "closed", "--type=merge", "-p", '{"spec": {"ingress": [{}]}}')
         runs.kubectl(*opened, "--field-manager=pulumi-kubernetes-0")
@@ -358,7 +358,7 @@ def test_what_is_changed_in_the_last_moment_of_a_run_is_found_by_the_next(
         assert runs.go("up").exit_code == 0
         runs.kubectl("label", "deployment/web", "cost=7")
         with monkeypatch.context() as patched:
-            patched.setattr(Skipper, "note", late)
+            patched.setattr(UpToDateCheck, "note", late)
             assert changed(runs.go("up", skip=False)) == []
         found = runs.go("up")
         assert (found.exit_code, changed(found), runs.ingress()) == (4, [("update", "closed")], "")

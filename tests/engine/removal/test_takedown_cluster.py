@@ -105,7 +105,7 @@ def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
     assert beside(shown) == {*((*item, False) for item in lost), stays}
     assert "; deleted with its namespace" in " ".join(of(shown, "traffic.main").warnings)
     assert "; left in the namespace that is kept" in " ".join(of(shown, "health.main").warnings)
-    # The same where a stack has left the files.
+    # The same where a stack was removed from the configuration.
     city = make_city(name, ("health",), claim="health", closed="health")
     warned = [text for item in go(city, "preview", clusters, program="objects").results for text in item.warnings]
     (text,) = [text for text in warned if f"Secret {going}/theirs" in text]

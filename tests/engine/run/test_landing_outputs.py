@@ -61,7 +61,7 @@ def go(city: City, operation: str, events: list[Event] | None = None, **options:
         found,
         backend,
         events.append if events is not None else lambda event: None,
-        open_landed=clusters.open_landed,
+        open_provisioned=clusters.open_provisioned,
     )
 
 
@@ -143,7 +143,7 @@ def test_a_change_of_an_app_leaves_the_landing_zone_out_and_one_of_the_zone_does
     later = go(more, "up", timeouts=Timeouts(age=0.001))
     assert of(later, "landing.ali").outcome == "skipped"
     assert of(later, "landing.ali").reason == "not looked at: cloud ali: there are no credentials for alicloud"
-    # A wider zone cannot be had without them; what stands on the cluster waits for it.
+    # A wider zone cannot be had without them; what depends on the cluster waits for it.
     wider = go(
         landed_city(name, replace(ALI, network=Network(cidr="10.9.0.0/16")), tenants=("health",), **labels), "up"
     )
@@ -208,18 +208,18 @@ def test_a_missing_sdk_plug_in_and_credential_are_each_told(home: Path, monkeypa
         ("openstack", "OS_AUTH_URL"),
     ):
         cloud = replace(ALI, provider=provider, settings=VendorSettings())
-        plug_in, credential = vendors.lacks(cloud)
+        plug_in, credential = vendors.missing_prerequisites(cloud)
         assert plug_in.exit_code == ExitCode.CONFIGURATION
         assert f"pulumi-resource-{provider}" in plug_in.message
         assert "PATH" in plug_in.details
         assert credential.exit_code == ExitCode.AUTHENTICATION
         assert variable in credential.resolution
         install_plugin(home, provider)
-        assert vendors.lacks(cloud) == (credential,) or len(vendors.lacks(cloud)) == 1
+        assert vendors.missing_prerequisites(cloud) == (credential,) or len(vendors.missing_prerequisites(cloud)) == 1
     monkeypatch.setenv("ALICLOUD_ACCESS_KEY", "key")
-    assert len(vendors.lacks(ALI)) == 1, "one of a pair is none"
+    assert len(vendors.missing_prerequisites(ALI)) == 1, "one of a pair is none"
     monkeypatch.setenv("ALICLOUD_SECRET_KEY", "secret")
-    assert vendors.lacks(ALI) == ()
+    assert vendors.missing_prerequisites(ALI) == ()
     monkeypatch.setattr(vendors, "find_spec", lambda module: None)
-    (sdk,) = vendors.lacks(ALI)
+    (sdk,) = vendors.missing_prerequisites(ALI)
     assert "pip install 'wecityctl[alicloud]'" in sdk.resolution

@@ -15,9 +15,9 @@ from wecityctl.engine.sdk import parallel
 from wecityctl.engine.sdk.parallel import record_each
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.graph import Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.plan import make_plan
+from wecityctl.resource_graph import Recording
 
 COUNT = 2 * parallel.WORTH_IT + 1
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pulumi.runtime import rpc
 
 from wecityctl.engine.sdk.recorder import _plain
-from wecityctl.graph import SECRET, UNKNOWN
+from wecityctl.resource_graph import SECRET, UNKNOWN
 
 pytestmark = pytest.mark.slow
 

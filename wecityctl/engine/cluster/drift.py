@@ -23,7 +23,7 @@ from wecityctl.engine.state.edit import marked_finished, marked_unfinished, with
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
-from wecityctl.model.events import Diagnostic, PropertyChange, ResourceChange, Sink, StackResult
+from wecityctl.model.events import Diagnostic, Emit, PropertyChange, ResourceChange, StackResult
 from wecityctl.model.findings import RESTORES, Finding
 from wecityctl.model.security import SECURITY_KINDS
 from wecityctl.model.stacknames import LAYERS
@@ -146,9 +146,9 @@ class Settled:
 class DriftControl:
     """Examines the stacks of a run, and settles each when its turn comes."""
 
-    def __init__(self, context: Context, sink: Sink) -> None:
+    def __init__(self, context: Context, emit: Emit) -> None:
         self._context = context
-        self._sink = sink
+        self._emit = emit
         self._restored = Restored(context.backend.url, context.plan.city.name)
         self._cases: dict[str, tuple[Case, ...]] = {}
         self._failed: dict[str, WecityError] = {}
@@ -216,7 +216,7 @@ class DriftControl:
         settled = self.settled(stack)
         whole = settled.within(result, conflicts)
         for item in settled.untold:
-            self._sink(item)
+            self._emit(item)
         settled.untold.clear()
         return whole
 
@@ -467,7 +467,7 @@ class DriftControl:
 
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
-        self._sink(Diagnostic(finding.stack, "warning", text, finding.urn))
+        self._emit(Diagnostic(finding.stack, "warning", text, finding.urn))
 
 
 def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceChange:

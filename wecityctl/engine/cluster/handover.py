@@ -15,7 +15,7 @@ from stacks.tenants.scaling import Workload, autoscaled_workloads
 from wecityctl.engine.cluster.query import ask
 from wecityctl.engine.run.context import Context
 from wecityctl.engine.state.checkpoint import StackState
-from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.events import Diagnostic, Emit
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -64,7 +64,7 @@ def handovers(state: StackState, autoscaled: Mapping[Workload, bool]) -> tuple[H
     return tuple(found)
 
 
-def hand_over_replicas(context: Context, stack: str, sink: Sink) -> None:
+def hand_over_replicas(context: Context, stack: str, emit: Emit) -> None:
     """Do what the stack's next `up` needs to have done. Raises the Kubernetes client's errors."""
     planned, state, cluster = context.stacks[stack], context.state(stack), context.cluster_of(stack)
     if planned.layer != "tenant" or state is None or cluster is None:
@@ -73,7 +73,7 @@ def hand_over_replicas(context: Context, stack: str, sink: Sink) -> None:
     if not found:
         return
     for line in ask(cluster, lambda client: _carry_out(client, found)):
-        sink(Diagnostic(stack, "info", line))
+        emit(Diagnostic(stack, "info", line))
 
 
 async def _carry_out(client: KubeClient, found: Sequence[Handover]) -> list[str]:

@@ -15,12 +15,12 @@ from wecityctl.engine.cluster.query import ask
 from wecityctl.engine.run import probe
 from wecityctl.engine.run.context import Context
 from wecityctl.engine.run.outcome import describe
-from wecityctl.engine.run.up_to_date import Skipper
+from wecityctl.engine.run.up_to_date import UpToDateCheck
 from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, Deployment
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
-from wecityctl.model.events import Diagnostic, ResourceChange, Sink, StackResult
+from wecityctl.model.events import Diagnostic, Emit, ResourceChange, StackResult
 from wecityctl.model.findings import Finding
 from wecityctl.model.stacknames import LAYERS
 
@@ -98,8 +98,8 @@ class UndeclaredControl:
     def __init__(
         self,
         context: Context,
-        skipper: Skipper,
-        sink: Sink,
+        up_to_date: UpToDateCheck,
+        emit: Emit,
         elsewhere: Collection[str],
         with_kept: Mapping[str, Deployment],
         registered: Registered,
@@ -111,8 +111,8 @@ class UndeclaredControl:
         self._with_kept = with_kept
         self._context = context
         self._elsewhere = elsewhere
-        self._skipper = skipper
-        self._sink = sink
+        self._up_to_date = up_to_date
+        self._emit = emit
         self.notes: list[str] = []
 
     def settle(self, results: Results) -> dict[str, StackResult]:
@@ -172,7 +172,7 @@ class UndeclaredControl:
     def _declared(self, cluster: Cluster, results: Results) -> dict[Place, str]:
         found: dict[Place, str] = {}
         for stack in dict.fromkeys((*self._context.backend.list_stacks(), *self._with_kept)):
-            keys = self._skipper.objects(stack) if self._is_untouched(stack, results) else ()
+            keys = self._up_to_date.objects(stack) if self._is_untouched(stack, results) else ()
             there = self._context.cluster_of(stack) if keys else None
             if there is not None:
                 if there.identifier == cluster.identifier:
@@ -255,10 +255,10 @@ class UndeclaredControl:
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
         elif found.stack not in self._context.stacks and found.stack not in self._elsewhere:
-            # Its namespace belongs to a stack that has left the files.
+            # Its namespace belongs to a stack that was removed from the configuration.
             confirm = f"`wecityctl up --confirm={self._context.plan.city.name}`"
             text = f"{finding}; {confirm} deletes it with {found.stack}, unless a volume keeps its namespace"
         else:
             text = f"{finding}; left as it is"
-        self._sink(Diagnostic(result.stack, "warning", text))
+        self._emit(Diagnostic(result.stack, "warning", text))
         return replace(result, warnings=(*result.warnings, text))

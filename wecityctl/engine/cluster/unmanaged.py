@@ -14,7 +14,7 @@ from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
-from wecityctl.model.events import Diagnostic, KeptObject, Sink, StackResult
+from wecityctl.model.events import Diagnostic, Emit, KeptObject, StackResult
 from wecityctl.model.findings import Finding
 from wecityctl.model.kinds import gives_or_opens
 from wecityctl.model.security import group_of
@@ -37,11 +37,11 @@ class Beside:
     found: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def tell(self, sink: Sink) -> None:
+    def tell(self, emit: Emit) -> None:
         """Send a warning for each object."""
         for stack, findings in self.found.items():
             for item in findings:
-                sink(Diagnostic(stack, "warning", item.told(_fate(item))))
+                emit(Diagnostic(stack, "warning", item.told(_fate(item))))
 
     def within(self, result: StackResult, *, planned: bool = False) -> StackResult:
         """A stack's result with what was found beside it. `planned`: nothing was deleted, only looked at."""

@@ -55,11 +55,11 @@ def require_for_cloud(cloud: Cloud) -> None:
 
     Raises `ConfigurationError` for a missing SDK or plug-in, `AuthenticationError` for missing credentials.
     """
-    for lack in lacks(cloud):
+    for lack in missing_prerequisites(cloud):
         raise lack
 
 
-def lacks(cloud: Cloud) -> tuple[WecityError, ...]:
+def missing_prerequisites(cloud: Cloud) -> tuple[WecityError, ...]:
     """Everything that keeps a landing zone of `cloud` from running here."""
     vendor = vendors()[cloud.provider]
     found: list[WecityError] = []

@@ -19,12 +19,12 @@ from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import StackState
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, Clusters
-from wecityctl.model.events import RunFinished, RunResult, RunStarted, Sink, StackFinished, StackResult
+from wecityctl.model.events import Emit, RunFinished, RunResult, RunStarted, StackFinished, StackResult
 from wecityctl.model.stacknames import LAYERS, StackName
 from wecityctl.plan import Plan
 
 
-def preview_destroy(plan: Plan, clusters: Clusters, backend: Backend, emit: Sink, *, delete_data: bool) -> RunResult:
+def preview_destroy(plan: Plan, clusters: Clusters, backend: Backend, emit: Emit, *, delete_data: bool) -> RunResult:
     """The result that a `destroy` of the plan's stacks would have, in its order.
 
     Stacks on a cloud that does not answer are shown from their state as well; what keeps it from answering is their

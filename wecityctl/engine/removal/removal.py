@@ -1,4 +1,5 @@
-"""What would be deleted: stacks that have left the files, and protected things that leave a stack that stays.
+"""What would be deleted: stacks that were removed from the configuration, and protected things that leave a stack
+that stays.
 
 Pure over states and names. What of a stack that is taken down is kept is `takedown`'s.
 """
@@ -54,7 +55,7 @@ def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...
 
     def waits(name: str, other: str) -> bool:
         clouds = {planned[item].cloud if item in planned else StackName.parse(item).cloud for item in (name, other)}
-        # What a stack that has left the files stood on is not known any more.
+        # What a stack that was removed from the configuration stood on is not known any more.
         is_needed = other not in planned or name in planned[other].depends_on
         return layer_of(other) > layer_of(name) and (is_needed or "" in clouds or len(clouds) == 1)
 
@@ -96,7 +97,7 @@ def require_confirmed(
     ]
     if found:
         raise ConfigurationError(
-            "this would delete what has left the files",
+            "this would delete what was removed from the configuration",
             details="\n".join(str(deletion) for deletion in found),
             resolution=f"look at it with preview; confirm it with --confirm={found[0].stack.partition('.')[0]}",
         )

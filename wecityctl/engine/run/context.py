@@ -66,7 +66,7 @@ class Context:
             return
         if planned.cloud in self._unreachable:
             raise self._unreachable[planned.cloud]
-        if self.is_unlanded(stack):
+        if self.is_pending_clouds(stack):
             raise DeploymentError(
                 f"cloud {planned.cloud} has no cluster: its landing zone is not up",
                 resolution=f"run `wecityctl up` with it: --only {planned.cloud}",
@@ -112,8 +112,8 @@ class Context:
         """The cloud's cluster; in a preview also one that is stopped, as it last was."""
         return self.clusters.get(cloud) or self.stopped.get(cloud)
 
-    def is_unlanded(self, stack: str) -> bool:
-        """Whether the stack stands on a vendor's cloud that has no cluster yet."""
+    def is_pending_clouds(self, stack: str) -> bool:
+        """Whether the stack depends on a vendor's cloud that has no cluster yet."""
         planned = self.stacks.get(stack)
         if planned is None or not planned.cloud or planned.layer == LANDING or planned.cloud in self.clusters:
             return False
@@ -194,8 +194,8 @@ class Context:
         return self._session.inputs(stack, clusters, self._upstream(stack), secrets, self.provider.version, self._day)
 
     def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
-        """The outputs that the stack stands on. The entry also has those of tenants that left the files unconfirmed:
-        until their removal is confirmed they go on running, and so do their routes."""
+        """The outputs that the stack depends on. The entry also has those of tenants that were removed from the
+        configuration unconfirmed: until their removal is confirmed they go on running, and so do their routes."""
         found = {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"}
         if stack.layer == "entry":
             for name in self._kept_stacks:
@@ -246,7 +246,7 @@ class Context:
         clusters = {**self.stopped, **self.clusters}
         return {
             item.capability.name: reach_of(self.plan.city.cloud(item.target), clusters.get(item.target)).address
-            for item in self.plan.crossings.uses
+            for item in self.plan.interconnects.uses
         }
 
     def leave_certificates(self) -> None:
@@ -281,7 +281,8 @@ class Context:
         return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
 
     def cluster_of(self, stack: str) -> Cluster | None:
-        """The cluster a stack is on: by its cloud, or for one that has left the files by what its state says."""
+        """The cluster a stack is on: by its cloud, or for one that was removed from the configuration by what its
+        state says."""
         planned = self.stacks.get(stack)
         if planned is not None:
             return self.clusters.get(planned.cloud)

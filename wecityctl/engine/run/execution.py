@@ -30,11 +30,11 @@ from wecityctl.engine.run.jobs import JobMaker
 from wecityctl.engine.run.loop import Loop
 from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.run.outcome import exit_code_of
-from wecityctl.engine.run.pending_clouds import Unlanded
+from wecityctl.engine.run.pending_clouds import PendingClouds
 from wecityctl.engine.run.replaced_clusters import forget_old_clusters, require_same_clusters
 from wecityctl.engine.run.schedule import Schedule
-from wecityctl.engine.run.tasks import Backward, Forward, OpenLanded
-from wecityctl.engine.run.up_to_date import Skipper
+from wecityctl.engine.run.tasks import DestroyTask, OpenProvisioned, UpdateTask
+from wecityctl.engine.run.up_to_date import UpToDateCheck
 from wecityctl.engine.secrets import secret_store
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import Deployment
@@ -42,7 +42,7 @@ from wecityctl.engine.state.store_file import disk_error
 from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Clusters
 from wecityctl.listeners.users import other_users
-from wecityctl.model.events import Diagnostic, RunFinished, RunResult, RunStarted, Sink, StackResult
+from wecityctl.model.events import Diagnostic, Emit, RunFinished, RunResult, RunStarted, StackResult
 from wecityctl.model.outputs import EntryOutputs
 from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
@@ -58,9 +58,9 @@ def run(
     options: RunOptions,
     clusters: Clusters,
     backend: Backend,
-    emit: Sink,
+    emit: Emit,
     *,
-    open_landed: OpenLanded | None = None,
+    open_provisioned: OpenProvisioned | None = None,
     before: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
 ) -> RunResult:
@@ -73,8 +73,8 @@ def run(
     may be loading already, and is left open.
 
     `preview`, `up` and `refresh` go through the plan in its order; `destroy` takes down exactly the selected stacks, in
-    reverse, and what has left the files with them when the plan is the whole city's. Problems of one stack are in its
-    result; `WecityError` is raised for what stops the run before it begins.
+    reverse, and what was removed from the configuration with them when the plan is the whole city's. Problems of one
+    stack are in its result; `WecityError` is raised for what stops the run before it begins.
     """
     begun, plan = time.monotonic(), session.plan
     provider = choose_provider(options.provider)
@@ -87,11 +87,11 @@ def run(
             while True:
                 # Before anything is read: what another run has changed meanwhile is known then.
                 with _locked(backend, plan, options, alone, emit) as locks:
-                    # What has left the files is not a part's own.
+                    # What was removed from the configuration is not a part's own.
                     leftovers = () if options.given else removal.left_over(backend.list_stacks(), plan.whole)
                     kept = tuple(name for name in leftovers if not options.confirms(name))
                     context = Context(session, options, clusters, backend, provider, kept, locks)
-                    runner = _Runner(context, emit, leftovers, open_landed, before)
+                    runner = _Runner(context, emit, leftovers, open_provisioned, before)
                     try:
                         runner.go(engine)
                         break
@@ -124,7 +124,7 @@ def run(
 
 
 def _locked(
-    backend: Backend, plan: Plan, options: RunOptions, alone: Collection[str], emit: Sink
+    backend: Backend, plan: Plan, options: RunOptions, alone: Collection[str], emit: Emit
 ) -> AbstractContextManager[RunLocks]:
     """The locks that the run begins with: all of the city for all of it, otherwise the part's own and what it is on."""
     if options.operation == "preview":
@@ -146,20 +146,20 @@ class _Runner:
     def __init__(
         self,
         context: Context,
-        sink: Sink,
+        emit: Emit,
         leftovers: tuple[str, ...],
-        open_landed: OpenLanded | None,
+        open_provisioned: OpenProvisioned | None,
         before: Callable[[], None],
     ) -> None:
         self._context = context
         self._before = before
-        self._open_landed = open_landed
+        self._open_provisioned = open_provisioned
         self._options = context.options
-        self._sink = sink
+        self._emit = emit
         self._leftovers = leftovers
         # The city's stacks that this run leaves alone.
         self._elsewhere = {stack.name for stack in context.plan.whole.stacks}.difference(context.stacks)
-        self._skipper = Skipper(
+        self._up_to_date = UpToDateCheck(
             context.plan,
             context.options,
             context.clusters,
@@ -222,12 +222,14 @@ class _Runner:
 
     def _forward(self, engine: Engine, maker: JobMaker, interrupts: Interrupts) -> None:
         context = self._context
-        self._skipper.load()
+        self._up_to_date.load()
         for name in context.stacks:
-            context.learn_record(name, self._skipper.record(name))
-        unlanded = Unlanded(context, engine.forecast)
-        drift = DriftControl(context, self._sink)
-        forward = Forward(context, maker, self._skipper, self._sink, unlanded, self._open_landed, drift)
+            context.learn_record(name, self._up_to_date.record(name))
+        pending_clouds = PendingClouds(context, engine.forecast)
+        drift = DriftControl(context, self._emit)
+        forward = UpdateTask(
+            context, maker, self._up_to_date, self._emit, pending_clouds, self._open_provisioned, drift
+        )
         work = [name for name in context.stacks if self._is_work(forward, name)]
         needed = bool(work)
         self._require_given(work)
@@ -241,7 +243,7 @@ class _Runner:
             if self._options.operation == "up":
                 context.backend.salt()
             if self._options.operation in ("preview", "up"):
-                drift.look(name for name in work if not self._skipper.is_probed(name))
+                drift.look(name for name in work if not self._up_to_date.is_probed(name))
         self._before()
         if needed:
             self._note_guard(engine)
@@ -255,14 +257,14 @@ class _Runner:
                 if result.outcome in ("blocked", "failed", "refused")
             }
         self.reports |= forward.reports
-        self.notes += [*unlanded.notes(), *forward.doubts]
+        self.notes += [*pending_clouds.notes(), *forward.doubts]
         if self._options.operation == "preview":
             states = {name: context.state(name) for name in self.results}
             note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
             self.notes += [note] if note else []
         # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
         if self._options.operation == "up" and forward.good:
-            self._skipper.note(context.backend, forward.good, forward.looks)
+            self._up_to_date.note(context.backend, forward.good, forward.looks)
         if self._options.operation == "up":
             drift.save()
         self._remove_leftovers(engine, maker, interrupts)
@@ -306,7 +308,7 @@ class _Runner:
         if any(result.outcome == "cancelled" for result in self.results.values()):
             return
         control = UndeclaredControl(
-            self._context, self._skipper, self._sink, self._elsewhere, with_kept, lambda: self._registered(engine)
+            self._context, self._up_to_date, self._emit, self._elsewhere, with_kept, lambda: self._registered(engine)
         )
         self.results = control.settle(self.results)
         self.notes += control.notes
@@ -322,9 +324,9 @@ class _Runner:
             yield from found.urns
 
     @staticmethod
-    def _is_work(forward: Forward, stack: str) -> bool:
+    def _is_work(forward: UpdateTask, stack: str) -> bool:
         try:
-            return forward.leave_out(stack) is None
+            return forward.skip_reason(stack) is None
         except WecityError:
             # What keeps a stack from being worked on is told when its turn comes; the others go on.
             return False
@@ -342,7 +344,7 @@ class _Runner:
         others = other_users() if engine.unguarded else ()
         if others:
             text = f"{UNGUARDED.format(engine.unguarded)}: {', '.join(others[:3])}{' …' if others[3:] else ''}"
-            self._sink(Diagnostic("", "warning", text))
+            self._emit(Diagnostic("", "warning", text))
 
     def _check(self, engine: Engine) -> None:
         """What must hold before anything is changed; not asked when nothing is to be done."""
@@ -350,7 +352,7 @@ class _Runner:
         self._check_locks(name for name in context.stacks if name not in options.given)
         require_same_clusters(context)
         if options.operation == "up":
-            forget_old_clusters(context, self._sink)
+            forget_old_clusters(context, self._emit)
         if options.operation in ("preview", "up"):
             needed = secret_store.needed(context.plan)
             secret_store.require_given(needed, context.kept_secrets(), options.files)
@@ -359,7 +361,7 @@ class _Runner:
                 secret_store.require_not_lost(
                     needed,
                     context.kept_secrets(),
-                    self._skipper.noted_secrets(),
+                    self._up_to_date.noted_secrets(),
                     store,
                     confirm=f"wecityctl up {options.files} --confirm={context.plan.city.name}",
                 )
@@ -391,7 +393,7 @@ class _Runner:
             changed = {
                 state.stack
                 for state in held
-                if not self._skipper.has_same_inputs(context.inputs(context.stacks[state.stack], with_secrets=False))
+                if not self._up_to_date.has_same_inputs(context.inputs(context.stacks[state.stack], with_secrets=False))
             }
             if not changed:
                 return
@@ -409,7 +411,7 @@ class _Runner:
             return
         for name in stacks:
             for lock in break_dead(self._context.backend, name):
-                self._sink(Diagnostic(name, "info", f"removed the lock of a dead run ({lock})"))
+                self._emit(Diagnostic(name, "info", f"removed the lock of a dead run ({lock})"))
 
     def _forward_schedule(self) -> Schedule:
         context = self._context
@@ -444,7 +446,7 @@ class _Runner:
         self._note_guard(engine)
         self._check_locks(context.stacks)
         require_same_clusters(context)
-        forget_old_clusters(context, self._sink)
+        forget_old_clusters(context, self._emit)
         # Part of a city keeps the secret store and what is left of earlier files.
         names = [name for name in context.stacks if not self._elsewhere or context.layer(name) != "secrets"]
         keeping = Keeping(context)
@@ -464,7 +466,7 @@ class _Runner:
     ) -> None:
         if not order:
             return
-        backward = Backward(self._context, maker, self._skipper, self._sink, keeping)
+        backward = DestroyTask(self._context, maker, self._up_to_date, self._emit, keeping)
         self.notes += backward.look_beside(order)
         schedule = Schedule(order, fail_fast=self._options.fail_fast)
         self._loop(backward, schedule, engine, interrupts)
@@ -478,8 +480,8 @@ class _Runner:
             and name not in backward.kept
         )
 
-    def _loop(self, task: Forward | Backward, schedule: Schedule, engine: Engine, interrupts: Interrupts) -> None:
-        loop = Loop(task, schedule, engine, interrupts, self._sink, self._options.parallelism)
+    def _loop(self, task: UpdateTask | DestroyTask, schedule: Schedule, engine: Engine, interrupts: Interrupts) -> None:
+        loop = Loop(task, schedule, engine, interrupts, self._emit, self._options.parallelism)
         self.results |= loop.go()
         self.refused |= loop.refused
 

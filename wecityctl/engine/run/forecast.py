@@ -16,7 +16,7 @@ from wecityctl.model.naming import PROJECT
 from wecityctl.model.outputs import Outputs
 
 if TYPE_CHECKING:
-    from wecityctl.graph import Recording
+    from wecityctl.resource_graph import Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import StackState
-from wecityctl.graph import SECRET
 from wecityctl.model.naming import stack_name
 from wecityctl.model.outputs import LandingOutputs, LayerName, outputs_from_json
 from wecityctl.model.stacknames import StackName
+from wecityctl.resource_graph import SECRET
 
 LAYER: LayerName = "landing"
 SECRET_OUTPUTS = frozenset({"kubeconfig"})
@@ -22,7 +22,7 @@ DATA = "the cluster with its volumes, buckets, keys"
 
 
 def is_landing(stack: str) -> bool:
-    """Whether a stack is a landing zone, by its name: it may have left the files."""
+    """Whether a stack is a landing zone, by its name: it may were removed from the configuration."""
     return StackName.parse(stack).layer == LAYER
 
 

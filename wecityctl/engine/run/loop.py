@@ -17,7 +17,7 @@ from wecityctl.engine.run.interrupts import Interrupts
 from wecityctl.engine.run.outcome import describe
 from wecityctl.engine.run.schedule import Schedule
 from wecityctl.errors import WecityError
-from wecityctl.model.events import Outcome, Sink, StackFinished, StackResult, StackStarted
+from wecityctl.model.events import Emit, Outcome, StackFinished, StackResult, StackStarted
 
 CANCELLED = "cancelled by the user"
 OUT_OF_TIME = "not started: the run's time was over"
@@ -26,7 +26,7 @@ OUT_OF_TIME = "not started: the run's time was over"
 class Task(Protocol):
     """What a loop asks about each stack."""
 
-    def leave_out(self, stack: str) -> StackResult | None:
+    def skip_reason(self, stack: str) -> StackResult | None:
         """The result of a stack that needs no engine."""
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
@@ -59,13 +59,13 @@ class Loop:
     """
 
     def __init__(
-        self, task: Task, schedule: Schedule, engine: Engine, interrupts: Interrupts, sink: Sink, parallelism: int
+        self, task: Task, schedule: Schedule, engine: Engine, interrupts: Interrupts, emit: Emit, parallelism: int
     ) -> None:
         self._task = task
         self._schedule = schedule
         self._engine = engine
         self._interrupts = interrupts
-        self._sink = sink
+        self._emit = emit
         self._parallelism = max(1, parallelism)
         self._running: dict[Connection, _Running] = {}
         self._following: dict[Connection, StackResult] = {}
@@ -102,7 +102,7 @@ class Loop:
 
     def _start(self, name: str) -> None:
         self._schedule.start(name)
-        self._sink(StackStarted(name))
+        self._emit(StackStarted(name))
         running = _Running(name)
 
         def open_port(rights: PortRights) -> int:
@@ -110,7 +110,7 @@ class Loop:
             return running.port
 
         try:
-            left_out = self._task.leave_out(name)
+            left_out = self._task.skip_reason(name)
             if left_out is not None:
                 self._settle(left_out)
                 return
@@ -137,7 +137,7 @@ class Loop:
         except (EOFError, OSError):
             message = Done(Report(1, (), 0, (describe(self._engine.died()),), (), None, 0.0))
         if isinstance(message, Seen):
-            self._sink(message.event)
+            self._emit(message.event)
         elif isinstance(message, Done):
             connection.close()
             del self._running[connection]
@@ -177,7 +177,7 @@ class Loop:
         usable = result.outcome == "refused" and self._task.has_outputs(result.stack)
         serves = self._task.serves(result.stack) if result.outcome == "failed" else ()
         self._schedule.finish(result.stack, succeeded=succeeded, usable=usable, serves=serves)
-        self._sink(StackFinished(result))
+        self._emit(StackFinished(result))
 
     def _pass_interrupts(self) -> None:
         while self._told < self._interrupts.count:

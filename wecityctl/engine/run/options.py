@@ -32,14 +32,14 @@ class RunOptions:
     """How to run a plan.
 
     `parallelism` is the number of stacks side by side, `resource_parallelism` that of resources within one.
-    `confirmed` names what may be deleted: stacks that have left the files, and stacks in which protected things
-    (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each stack's URNs where the
-    caller knows them already; otherwise the run finds out for itself. `program` is `module:function`. `new_clusters`
-    are clouds whose cluster is another one now by intent: what the old one holds is forgotten, not deleted. With
-    `take_over` what others have changed is changed back and what they have added removed. Of what nobody declared, only
-    what was `shown` is removed (uids; `None`: whatever is found). `files` is how the user names
-    the city's files, for commands that are advised. `given` are stacks of the plan that are taken as their states have
-    them, neither looked at nor changed, because this identity may not.
+    `confirmed` names what may be deleted: stacks that were removed from the configuration, and stacks in which
+    protected things (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each
+    stack's URNs where the caller knows them already; otherwise the run finds out for itself. `program` is
+    `module:function`. `new_clusters` are clouds whose cluster is another one now by intent: what the old one holds is
+    forgotten, not deleted. With `take_over` what others have changed is changed back and what they have added
+    removed. Of what nobody declared, only what was `shown` is removed (uids; `None`: whatever is found). `files` is
+    how the user names the city's files, for commands that are advised. `given` are stacks of the plan that are taken
+    as their states have them, neither looked at nor changed, because this identity may not.
     """
 
     operation: Operation

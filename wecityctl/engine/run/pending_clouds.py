@@ -1,4 +1,4 @@
-"""A preview of what stands on a landing zone that is not up yet: recorded without a cluster, and said to be so."""
+"""A preview of what depends on a landing zone that is not up yet: recorded without a cluster, and said to be so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Recorder = Callable[[tuple[StackInputs, ...]], Mapping[str, Forecast]]
 _NO_SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is asked for
 
 
-class Unlanded:
+class PendingClouds:
     """The stacks of a run whose clouds have no cluster yet; all of them are recorded when the first is asked for."""
 
     def __init__(self, context: Context, recorder: Recorder) -> None:
@@ -56,7 +56,7 @@ class Unlanded:
         if self._found is None:
             begun = time.monotonic()
             self._found = self._record(
-                tuple(self._inputs(name) for name in self._context.stacks if self._context.is_unlanded(name))
+                tuple(self._inputs(name) for name in self._context.stacks if self._context.is_pending_clouds(name))
             )
             self._seconds = (time.monotonic() - begun) / len(self._found)
         return self._found

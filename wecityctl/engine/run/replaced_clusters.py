@@ -1,4 +1,4 @@
-"""A cluster that another has taken the place of: what the state says of an old one is forgotten, or the run refused.
+"""A cluster that was replaced by another: what the state says of an old one is forgotten, or the run refused.
 
 An embedded cloud made anew and a landing zone's replaced cluster are ours: the old one is gone, nobody can be asked to
 delete anything there, so replacing its objects could never succeed. That a context of somebody else's cluster leads
@@ -16,7 +16,7 @@ from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.engine.state.edit import unlinked
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.events import Diagnostic, Sink
+from wecityctl.model.events import Diagnostic, Emit
 from wecityctl.model.words import counted
 from wecityctl.plan import Stack
 
@@ -41,13 +41,13 @@ def require_same_clusters(context: Context) -> None:
                 )
 
 
-def forget_old_clusters(context: Context, sink: Sink) -> None:
-    """Drop from the states what was on clusters that others have taken the place of."""
+def forget_old_clusters(context: Context, emit: Emit) -> None:
+    """Drop from the states what was on clusters that were replaced by others."""
     for name in context.stacks.keys() - context.options.given:
-        forget_old_cluster(context, name, sink)
+        forget_old_cluster(context, name, emit)
 
 
-def forget_old_cluster(context: Context, name: str, sink: Sink) -> None:
+def forget_old_cluster(context: Context, name: str, emit: Emit) -> None:
     """Drop from a stack's state what was on another cluster than its cloud's of today, where that one is given up."""
     stack = context.stacks[name]
     cluster, state = context.clusters.get(stack.cloud), context.state(name)
@@ -57,7 +57,7 @@ def forget_old_cluster(context: Context, name: str, sink: Sink) -> None:
     if count:
         context.reread(name)
         text = f"cloud {stack.cloud} has a new cluster: {counted(count, 'resource')} of the old one forgotten"
-        sink(Diagnostic(name, "warning", text))
+        emit(Diagnostic(name, "warning", text))
 
 
 def _is_given_up(context: Context, stack: Stack) -> bool:

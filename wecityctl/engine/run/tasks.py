@@ -13,7 +13,7 @@ from wecityctl.engine.cluster.handover import hand_over_replicas
 from wecityctl.engine.cluster.unmanaged import Beside, TakenDown, look_beside
 from wecityctl.engine.locks.abandoned import break_dead
 from wecityctl.engine.process.ipc import Job, PortRights, Report
-from wecityctl.engine.process.vendors import lacks, require_for_cloud, require_for_state
+from wecityctl.engine.process.vendors import missing_prerequisites, require_for_cloud, require_for_state
 from wecityctl.engine.removal.keeping import Keeping
 from wecityctl.engine.removal.protection import lifted_of, vendor_providers
 from wecityctl.engine.removal.removal import guarded_urns
@@ -24,9 +24,9 @@ from wecityctl.engine.run.jobs import JobMaker, provider_registrations
 from wecityctl.engine.run.landing_outputs import LAYER as LANDING
 from wecityctl.engine.run.landing_outputs import is_landing, kubeconfig_of
 from wecityctl.engine.run.outcome import result_of
-from wecityctl.engine.run.pending_clouds import Unlanded
+from wecityctl.engine.run.pending_clouds import PendingClouds
 from wecityctl.engine.run.replaced_clusters import forget_old_cluster
-from wecityctl.engine.run.up_to_date import Look, Skipper
+from wecityctl.engine.run.up_to_date import Look, UpToDateCheck
 from wecityctl.engine.secrets.secret_store import has_certificates
 from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.engine.state.integrity import UNSOUND
@@ -36,25 +36,25 @@ from wecityctl.engine.state.territory import Territory
 from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
-from wecityctl.model.events import Diagnostic, KeptObject, Operation, Sink, StackResult
+from wecityctl.model.events import Diagnostic, Emit, KeptObject, Operation, StackResult
 from wecityctl.model.stacknames import LAYERS
 from wecityctl.model.words import counted
 
 
-def clear_the_way(context: Context, stack: str, sink: Sink) -> None:
+def clear_the_way(context: Context, stack: str, emit: Emit) -> None:
     """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
     context.locks.claim((stack,))
     for lock in break_dead(context.backend, stack):
-        sink(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
-    restore_lost(context, stack, sink)
+        emit(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
+    restore_lost(context, stack, emit)
     state = context.state(stack)
     if state is not None and state.pending:
         for line in resolve_pending(context.backend, state, context.cluster_of(stack)):
-            sink(Diagnostic(stack, "info", line))
+            emit(Diagnostic(stack, "info", line))
         context.reread(stack)
 
 
-def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | None = None) -> bool:
+def restore_lost(context: Context, stack: str, emit: Emit, before: StackState | None = None) -> bool:
     """Have the stack's state name no provider and no parent that it lacks, as the engine demands of what it reads.
 
     Returns whether there was one.
@@ -62,7 +62,7 @@ def restore_lost(context: Context, stack: str, sink: Sink, before: StackState | 
     state = context.state(stack)
     if state is None or not restore_named(context.backend, state, before):
         return False
-    sink(
+    emit(
         Diagnostic(
             stack, "info", "the state has back what objects that are still there belong to: the engine had dropped it"
         )
@@ -82,33 +82,33 @@ def _kubeconfigs(context: Context, stack: str) -> frozenset[str]:
     return known_kubeconfigs(context.backend, context.state(stack), clusters)
 
 
-class OpenLanded(Protocol):
+class OpenProvisioned(Protocol):
     """Makes a cluster of what a landing zone put out, or raises what keeps it from answering."""
 
     def __call__(self, cloud: Cloud, kubeconfig: str, *, fresh: bool) -> Cluster:
         """`fresh`: the cluster may just have been made and be slow to answer."""
 
 
-class Forward:
+class UpdateTask:
     """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
 
     def __init__(
         self,
         context: Context,
         maker: JobMaker,
-        skipper: Skipper,
-        sink: Sink,
-        unlanded: Unlanded,
-        open_landed: OpenLanded | None,
+        up_to_date: UpToDateCheck,
+        emit: Emit,
+        pending_clouds: PendingClouds,
+        open_provisioned: OpenProvisioned | None,
         drift: DriftControl,
     ) -> None:
         self._drift = drift
         self._context = context
         self._maker = maker
-        self._skipper = skipper
-        self._sink = sink
-        self._unlanded = unlanded
-        self._open_landed = open_landed
+        self._up_to_date = up_to_date
+        self._emit = emit
+        self._pending_clouds = pending_clouds
+        self._open_provisioned = open_provisioned
         self._keeping = Keeping(context)
         self._territory = Territory(context)
         self.reports: dict[str, Report] = {}
@@ -125,7 +125,7 @@ class Forward:
     def _operation(self) -> Operation:
         return self._context.options.operation
 
-    def leave_out(self, stack: str) -> StackResult | None:
+    def skip_reason(self, stack: str) -> StackResult | None:
         """The result of a stack that nothing has to be done for."""
         if stack in self._context.options.given:
             return self._take_as_given(stack)
@@ -133,13 +133,13 @@ class Forward:
             return self._leave_out_secrets(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:
             return StackResult(stack, "skipped", reason="does not exist yet")
-        if self._operation == "preview" and self._context.is_unlanded(stack):
-            return self._unlanded.preview(stack)
+        if self._operation == "preview" and self._context.is_pending_clouds(stack):
+            return self._pending_clouds.preview(stack)
         self._context.require_reachable(stack)
         inputs = self._context.inputs(self._context.stacks[stack], with_secrets=False)
-        left_out = self._skipper.leave_out(inputs)
+        left_out = self._up_to_date.skip_reason(inputs)
         if left_out is not None and inputs.cluster is not None:
-            self._drift.undisturbed(inputs.cluster, self._skipper.objects(stack))
+            self._drift.undisturbed(inputs.cluster, self._up_to_date.objects(stack))
         return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
 
     def _take_as_given(self, stack: str) -> StackResult:
@@ -159,7 +159,7 @@ class Forward:
             return False
         if has_certificates(planned.secrets) and self._context.has_due(planned.secrets):
             return False
-        return self._skipper.is_settled(self._context.inputs(planned, with_secrets=False))
+        return self._up_to_date.is_settled(self._context.inputs(planned, with_secrets=False))
 
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
         """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
@@ -167,18 +167,18 @@ class Forward:
         Whoever looks after apps has no credentials of the vendor; the age of a record, or a newer version of this
         program, shall not make them need some. Said as it is: nobody has looked.
         """
-        if not self._skipper.has_same_values(inputs):
+        if not self._up_to_date.has_same_values(inputs):
             return None
-        lacking = lacks(self._context.plan.city.cloud(inputs.stack.cloud))
+        lacking = missing_prerequisites(self._context.plan.city.cloud(inputs.stack.cloud))
         if not lacking:
             return None
         return StackResult(inputs.stack.name, "skipped", reason=f"not looked at: {lacking[0].message}")
 
     def _leave_out_secrets(self, stack: str) -> StackResult | None:
-        record = self._skipper.record(stack)
+        record = self._up_to_date.record(stack)
         needed = {name for other in self._context.stacks.values() for name in other.secrets}
         # Certificates come to their end without anybody changing anything.
-        is_recent = record is not None and (not has_certificates(needed) or self._skipper.is_recent(stack))
+        is_recent = record is not None and (not has_certificates(needed) or self._up_to_date.is_recent(stack))
         names = self._context.certificate_names()
         if record is not None and is_recent and needed <= set(record.names) and record.values == names:
             self._context.leave_certificates()
@@ -189,7 +189,7 @@ class Forward:
             return None
         if not new:
             if self._operation == "up":
-                self._skipper.note_secrets(tuple(self._context.kept_secrets()), names)
+                self._up_to_date.note_secrets(tuple(self._context.kept_secrets()), names)
             return StackResult(stack, "unchanged", reason=counted(len(self._context.kept_secrets()), "value"))
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
@@ -199,11 +199,11 @@ class Forward:
         if planned.layer == LANDING:
             require_for_cloud(context.plan.city.cloud(planned.cloud))
         if self._operation != "preview":
-            clear_the_way(context, stack, self._sink)
-            self._skipper.forget(stack)
+            clear_the_way(context, stack, self._emit)
+            self._up_to_date.forget(stack)
         if self._operation == "up":
             # A landing zone may have replaced its cluster in this very run.
-            forget_old_cluster(context, stack, self._sink)
+            forget_old_cluster(context, stack, self._emit)
         self._territory.require_own(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
@@ -223,7 +223,7 @@ class Forward:
             context.backend.store.write(stack, settled.edited(state.deployment))
             state = context.reread(stack)
         if self._operation == "up":
-            hand_over_replicas(context, stack, self._sink)
+            hand_over_replicas(context, stack, self._emit)
         port = 0
         # Only the built-in provider compares without a cluster to ask.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
@@ -265,7 +265,9 @@ class Forward:
         """
         if with_kept is not None:
             self._drift.look_again(with_kept)
-        elif self._operation == "refresh" or (self._skipper.is_probed(stack) and not self._skipper.has_left(stack)):
+        elif self._operation == "refresh" or (
+            self._up_to_date.is_probed(stack) and not self._up_to_date.has_left(stack)
+        ):
             return Settled()
         else:
             self._drift.look([stack])
@@ -286,11 +288,11 @@ class Forward:
                 self._settle_drift(stack, self._keeping.whole(stack))
             return self._drift.make_again(stack, result)
         except WecityError as error:
-            self._sink(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
+            self._emit(Diagnostic(result.stack, "warning", f"not examined: {error.message}"))
             return result
 
     def _without_engine(self, stack: str, seconds: float) -> StackResult:
-        result = StackResult(stack, "unchanged", unchanged=self._skipper.unchanged(stack), seconds=seconds)
+        result = StackResult(stack, "unchanged", unchanged=self._up_to_date.unchanged(stack), seconds=seconds)
         result = self._drift.within(stack, result)
         if result.outcome != "failed":
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
@@ -305,14 +307,14 @@ class Forward:
         settled = self._drift.settled(stack)
         written = {change.urn for change in self.reports[stack].changes} if stack in self.reports else set()
         left = tuple(item for item in settled.findings if item.is_left)
-        return Look(self._skipper.seen(stack) | settled.seen, frozenset(written), left)
+        return Look(self._up_to_date.seen(stack) | settled.seen, frozenset(written), left)
 
     def report(self, stack: str, report: Report) -> StackResult:
         """Take the outputs; remember the stack for its record if all went well."""
         self.reports[stack] = report
         if self._context.layer(stack) == "secrets":
             if report.exit_code == 0 and self._operation == "up":
-                self._skipper.note_secrets(tuple(self._context.secrets()), self._context.certificate_names())
+                self._up_to_date.note_secrets(tuple(self._context.secrets()), self._context.certificate_names())
             new = len(self._context.new_secrets())
             result = result_of(stack, report)
             reason = result.reason or f"{counted(new, 'value')} generated"
@@ -321,7 +323,7 @@ class Forward:
         if report.exit_code and self._operation != "preview":
             before = self._context.state(stack)
             self._context.reread(stack)
-            if restore_lost(self._context, stack, self._sink, before):
+            if restore_lost(self._context, stack, self._emit, before):
                 report = without_integrity_errors(report)
         if self._operation == "up":
             self._drift.check_written(stack, report.changes)
@@ -361,16 +363,16 @@ class Forward:
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Reach the cluster that a landing zone has made or changed."""
         context = self._context
-        if context.layer(stack) != LANDING or self._operation == "preview" or self._open_landed is None:
+        if context.layer(stack) != LANDING or self._operation == "preview" or self._open_provisioned is None:
             return None
         cloud = context.plan.city.cloud(context.stacks[stack].cloud)
         kubeconfig = kubeconfig_of(context.outputs(stack)) or ""
-        report, open_landed = self.reports[stack], self._open_landed
+        report, open_provisioned = self.reports[stack], self._open_provisioned
         fresh = bool(report.changes or report.failed)
 
         def reach() -> None:
             try:
-                context.arrived(cloud.name, open_landed(cloud, kubeconfig, fresh=fresh))
+                context.arrived(cloud.name, open_provisioned(cloud, kubeconfig, fresh=fresh))
             except WecityError as error:
                 context.lost(cloud.name, error)
             except Exception as error:
@@ -379,14 +381,17 @@ class Forward:
         return reach
 
 
-class Backward:
-    """`destroy`, and the removal of what has left the files. An emptied stack is removed from the back end."""
+class DestroyTask:
+    """`destroy`, and the removal of what was removed from the configuration. An emptied stack is removed from the
+    back end."""
 
-    def __init__(self, context: Context, maker: JobMaker, skipper: Skipper, sink: Sink, keeping: Keeping) -> None:
+    def __init__(
+        self, context: Context, maker: JobMaker, up_to_date: UpToDateCheck, emit: Emit, keeping: Keeping
+    ) -> None:
         self._context = context
         self._maker = maker
-        self._skipper = skipper
-        self._sink = sink
+        self._up_to_date = up_to_date
+        self._emit = emit
         self._keeping = keeping
         self._territory = Territory(context)
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
@@ -407,7 +412,7 @@ class Backward:
         states = {name: self._context.state(name) for name in self._context.backend.list_stacks()}
         deployments = {name: state.deployment for name, state in states.items() if state is not None}
         self._beside = look_beside(self._context.plan.city, taken, deployments)
-        self._beside.tell(self._sink)
+        self._beside.tell(self._emit)
         return self._beside.notes
 
     def _taken_down(self, stack: str) -> Iterator[TakenDown]:
@@ -418,7 +423,7 @@ class Backward:
             kept = () if self._context.options.delete_data else kept_objects(whole, cluster)
             yield TakenDown(stack, cluster, whole, kept)
 
-    def leave_out(self, stack: str) -> StackResult | None:
+    def skip_reason(self, stack: str) -> StackResult | None:
         """The result of a stack that is not there, and of the secret store, which has no resources."""
         left_out = self._left_out(stack)
         return self._beside.within(left_out) if left_out is not None else None
@@ -438,7 +443,7 @@ class Backward:
             return self._drop_secrets(stack)
         self._context.require_reachable(stack)
         if not state.resources:
-            self._skipper.forget(stack)
+            self._up_to_date.forget(stack)
             self._delete(stack)
             return StackResult(stack, "succeeded", reason="was empty")
         return None
@@ -456,8 +461,8 @@ class Backward:
         return None
 
     def _drop_secrets(self, stack: str) -> StackResult:
-        clear_the_way(self._context, stack, self._sink)
-        self._skipper.forget(stack)
+        clear_the_way(self._context, stack, self._emit)
+        self._up_to_date.forget(stack)
         self._delete(stack)
         return StackResult(stack, "succeeded", reason="deleted")
 
@@ -471,9 +476,9 @@ class Backward:
         if is_landing(stack) and (made := context.state(stack)) is not None:
             planned = context.stacks.get(stack)
             require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
-        clear_the_way(context, stack, self._sink)
+        clear_the_way(context, stack, self._emit)
         self._territory.require_own(stack)
-        self._skipper.forget(stack)
+        self._up_to_date.forget(stack)
         state = context.state(stack)
         assert state is not None
         if not context.options.delete_data:
@@ -506,7 +511,7 @@ class Backward:
         self.reports[stack] = report
         begun = time.monotonic()
         before, state = self._context.state(stack), self._context.reread(stack)
-        if report.exit_code and restore_lost(self._context, stack, self._sink, before):
+        if report.exit_code and restore_lost(self._context, stack, self._emit, before):
             report = without_integrity_errors(report)
         if report.exit_code == 0 and (state is None or state.is_empty):
             self._delete(stack)

@@ -13,10 +13,10 @@ from wecityctl.engine.cluster.query import ask
 from wecityctl.engine.run import probe
 from wecityctl.engine.run.forecast import creations
 from wecityctl.engine.state.checkpoint import StackState
-from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster
 from wecityctl.model.findings import Finding
 from wecityctl.model.security import is_security_kind
+from wecityctl.resource_graph import Recording
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient

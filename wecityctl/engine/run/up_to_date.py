@@ -56,7 +56,7 @@ def _without_values(found: Finding) -> Finding:
     return replace(found, fields=tuple(replace(item, live=None) for item in found.fields))
 
 
-class Skipper:
+class UpToDateCheck:
     """The records of one run's stacks, and what a look at the clusters says about them."""
 
     def __init__(
@@ -187,7 +187,7 @@ class Skipper:
         """The objects of a probed stack as the probe saw them."""
         return {key: self._seen[key] for key in self.objects(stack)}
 
-    def leave_out(self, inputs: StackInputs) -> StackResult | None:
+    def skip_reason(self, inputs: StackInputs) -> StackResult | None:
         """The result of a stack that need not be run, or `None` for one that has to be."""
         name = inputs.stack.name
         record = self._records.get(name)

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, Pipe
 
 from wecityctl.engine.sdk.recorder import SDK_LOCK, record
 from wecityctl.errors import WecityError
-from wecityctl.graph import Recording
 from wecityctl.inputs import StackInputs
+from wecityctl.resource_graph import Recording
 
 # Below this, starting processes and bringing their answers back takes as long as it spares.
 WORTH_IT = 8

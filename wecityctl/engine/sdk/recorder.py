@@ -21,10 +21,10 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from wecityctl.engine.sdk.patches import lighten
-from wecityctl.graph import SECRET, UNKNOWN, RecordedResource, Recording
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import outputs_from_json
+from wecityctl.resource_graph import SECRET, UNKNOWN, RecordedResource, Recording
 
 PROGRAM = "stacks.program:run"
 SDK_LOCK = threading.RLock()

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wecityctl.graph import RecordedResource, Recording
+from wecityctl.resource_graph import RecordedResource, Recording
 
 # What others stand on comes first; whatever is not named here comes between.
 _FIRST = ("Namespace", "PriorityClass", "ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount")

@@ -43,7 +43,7 @@ class _Write:
         self._maker = maker
         self._values = values
 
-    def leave_out(self, stack: str) -> StackResult | None:
+    def skip_reason(self, stack: str) -> StackResult | None:
         return None
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:

@@ -1,4 +1,5 @@
-"""What readiness is made of: the verdict, the neighbours a verdict may need, and the failure to become ready.
+"""What readiness is made of: the policy report, the neighbours a policy report may need, and the failure to become
+ready.
 
 No rules and no requests.
 """
@@ -17,7 +18,7 @@ State = Literal["ready", "waiting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The verdict on an object, with one line for people (empty when there is nothing to say).
+    """The policy report on an object, with one line for people (empty when there is nothing to say).
 
     `patience` is for how many seconds a failure must last before it is believed.
     """

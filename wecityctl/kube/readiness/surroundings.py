@@ -93,7 +93,7 @@ class Surroundings:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Look at what the verdict itself needs."""
+        """Look at what the policy report itself needs."""
         group_and_kind = group_kind(self._obj)
         if group_and_kind == ("", "Service") and needs_endpoints(self._obj):
             name = meta(self._obj).get("name")

@@ -1,6 +1,6 @@
 """Waiting by watching: until an object is ready, or until it is gone, telling each new reason once.
 
-The verdicts are `assess`'s; which neighbours are watched is `surroundings`' business.
+The policy reports are `assess`'s; which neighbours are watched is `surroundings`' business.
 """
 
 from __future__ import annotations
@@ -252,22 +252,22 @@ class _Waiter:
                 if not self._wait_for:
                     await self._around.open()
         except TimeoutError:
-            raise self._out_of_time((self._verdict().reason,), timeout) from None
+            raise self._out_of_time((self._policy_report().reason,), timeout) from None
         look_at = began + _CLOSER_LOOK_SECONDS
         looked = False
         while True:
-            verdict = self._verdict()
+            policy_report = self._policy_report()
             waited = time.monotonic() - began
-            if verdict.state == "ready":
+            if policy_report.state == "ready":
                 await self._until_served(timeout - waited)
                 return self._obj
-            if self._is_believed(verdict):
-                what = f"has failed: {verdict.reason}"
-                raise NotReady(self._obj, await self._reasons(verdict), what=what, timed_out=False)
+            if self._is_believed(policy_report):
+                what = f"has failed: {policy_report.reason}"
+                raise NotReady(self._obj, await self._reasons(policy_report), what=what, timed_out=False)
             if waited >= min(_TELL_SECONDS, timeout):
-                self._tell(verdict)
+                self._tell(policy_report)
             if waited >= timeout:
-                raise self._out_of_time(await self._reasons(verdict), timeout)
+                raise self._out_of_time(await self._reasons(policy_report), timeout)
             # Wake for the next of: something to tell, a closer look, the end of patience.
             due = [moment for moment in (_TELL_SECONDS, look_at - began, timeout) if moment > waited]
             newer = await source.next(self._obj, min(due) - waited)
@@ -280,29 +280,29 @@ class _Waiter:
                 looked = True
                 look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
 
-    def _is_believed(self, verdict: Readiness) -> bool:
+    def _is_believed(self, policy_report: Readiness) -> bool:
         """Whether the object has failed, and for long enough."""
-        if verdict.state != "failed":
+        if policy_report.state != "failed":
             self._failing_since = 0.0
             return False
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        return now - self._failing_since >= verdict.patience
+        return now - self._failing_since >= policy_report.patience
 
     def _out_of_time(self, reasons: Sequence[str], seconds: float) -> NotReady:
         return NotReady(self._obj, reasons, what=f"is not ready after {seconds:.0f} s", timed_out=True)
 
-    def _verdict(self) -> Readiness:
+    def _policy_report(self) -> Readiness:
         if self._wait_for:
             return all_met(self._wait_for, self._obj)
         if self._around.blind:
             self._say(self._around.blind)
         return assess(self._obj, self._around.related())
 
-    def _tell(self, verdict: Readiness) -> None:
-        self._say(verdict.reason)
+    def _tell(self, policy_report: Readiness) -> None:
+        self._say(policy_report.reason)
         for problem in problems(self._around.pods() or ()):
-            if problem not in verdict.reason:
+            if problem not in policy_report.reason:
                 self._say(problem)
         self._around.read_crash_logs()
         for text in self._around.logs.values():
@@ -311,11 +311,11 @@ class _Waiter:
     def _say(self, reason: str) -> None:
         _tell(reason, self._seen, self._report)
 
-    async def _reasons(self, verdict: Readiness) -> tuple[str, ...]:
+    async def _reasons(self, policy_report: Readiness) -> tuple[str, ...]:
         words: list[str] = []
         with suppress(WecityError):
             words = await self._around.last_words()
-        lines = [verdict.reason, *problems(self._around.pods() or ()), *words]
+        lines = [policy_report.reason, *problems(self._around.pods() or ()), *words]
         return tuple(dict.fromkeys(line for line in lines if line))
 
     async def _until_served(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """Readiness of what runs pods: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob.
 
-The verdict comes from the workload's own status, by kstatus; pods, where known, only say why.
+The policy report comes from the workload's own status, by kstatus; pods, where known, only say why.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def deployment(obj: Object, related: Related) -> Readiness:
     surplus = status.get("replicas", 0) - wanted
     if surplus > 0:
         # The old ones stay until the new ones are there: those know what holds them up.
-        return waiting(_with_pods(f"{counted(surplus, 'old pod')} still to end", related))
+        return waiting(_with_pods(f"{counted(surplus, 'old pod')} terminating", related))
     reached = condition(obj, "Available")
     if wanted and reached is not None and reached.get("status") != "True":
         return waiting(_with_pods(told(reached) or "not available", related))
@@ -64,7 +64,7 @@ def stateful_set(obj: Object, related: Related) -> Readiness:
     if ready < wanted:
         return waiting(_with_pods(f"waiting for {wanted - ready} of {wanted} pods", related))
     if status.get("replicas", 0) > wanted:
-        return waiting(f"{status['replicas'] - wanted} pods still to end")
+        return waiting(f"{status['replicas'] - wanted} pods terminating")
     if strategy.get("type") == "OnDelete":
         return READY
     due = wanted - ((strategy.get("rollingUpdate") or {}).get("partition") or 0)
@@ -108,7 +108,7 @@ def replica_set(obj: Object, related: Related) -> Readiness:
     if available < wanted:
         return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
     if status.get("replicas", 0) > wanted:
-        return waiting(f"{status['replicas'] - wanted} pods still to end")
+        return waiting(f"{status['replicas'] - wanted} pods terminating")
     return READY
 
 

@@ -58,5 +58,5 @@ def _holders(spec: str) -> Iterator[int]:
             arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"wecityctl.local.node.hold" in arguments and spec.encode() in arguments:
+        if b"wecityctl.local.node.namespaces" in arguments and spec.encode() in arguments:
             yield int(entry.name)

@@ -59,7 +59,7 @@ class Layout:
         return self.run / "node.json"
 
     @property
-    def crossings(self) -> Path:
+    def interconnects(self) -> Path:
         """Which other nodes of this machine it is joined to, and for what."""
         return self.data / "crossings.json"
 

@@ -13,7 +13,7 @@ from wecityctl.local.node.network import UPLINK, Block
 
 TABLE = "wecity-base"
 # Interfaces towards other real nodes of this machine (see `crossing`).
-CROSSING = "wcx-"
+INTERCONNECT = "wcx-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ table inet {TABLE} {{
     type filter hook forward priority -10; policy drop;
     meta nfproto ipv6 drop
     ct state established,related accept
-{arriving}    iifname "{CROSSING}*" drop comment "neighbours reach what is served to them alone"
+{arriving}    iifname "{INTERCONNECT}*" drop comment "neighbours reach what is served to them alone"
     iifname != "{UPLINK}" ip saddr != {block.pod_cidr} drop comment "a pod speaks for itself alone"
     oifname "{UPLINK}" ip daddr {block.bridge_ip} tcp dport {api_port} accept
     oifname "{UPLINK}" reject with icmpx admin-prohibited
-{leaving}    oifname "{CROSSING}*" reject with icmpx admin-prohibited
+{leaving}    oifname "{INTERCONNECT}*" reject with icmpx admin-prohibited
     ip daddr {block.pod_cidr} accept
   }}
   chain input {{
@@ -57,7 +57,7 @@ table inet {TABLE} {{
     iifname "{UPLINK}" ip saddr {block.bridge_ip} accept
     iifname "{UPLINK}" drop comment "of the host its end of the link alone"
     ct direction reply ct state established,related accept
-    iifname "{CROSSING}*" drop comment "a node is no neighbour's business"
+    iifname "{INTERCONNECT}*" drop comment "a node is no neighbour's business"
     ip saddr {block.pod_cidr} accept comment "judged by the pods' network policies"
   }}
 }}

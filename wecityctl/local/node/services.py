@@ -51,7 +51,7 @@ def entered(node: Node, *command: str) -> tuple[str, ...]:
 def _hold(node: Node) -> Service:
     return Service(
         HOLD,
-        (sys.executable, "-m", "wecityctl.local.node.hold", str(node.layout.hold_spec)),
+        (sys.executable, "-m", "wecityctl.local.node.namespaces", str(node.layout.hold_spec)),
         # It could start before: this way the pods end while the API server still serves them.
         after=(_API,),
         ready=Probe("file", target=str(node.layout.hold_state), interval=0.05),

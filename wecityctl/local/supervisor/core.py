@@ -143,7 +143,7 @@ class Supervisor:
 
 
 def check_services(services: Iterable[Service]) -> None:
-    """Raise ValueError for names that clash, needs that do not exist, and circles."""
+    """Raise ValueError for names that conflict, needs that do not exist, and circles."""
     by_name: dict[str, Service] = {}
     for service in services:
         if service.name in by_name:

@@ -1,4 +1,4 @@
-"""What a city can show an assessor: its red lines judged, and what enforces them looked at in the clusters now.
+"""What a city can show an assessor: its policy rules judged, and what enforces them looked at in the clusters now.
 
 Changes nothing. A cloud that does not answer is told as such and spoils no other's evidence.
 """

@@ -7,19 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from wecityctl.errors import WecityError
-from wecityctl.graph import Recording
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
 from wecityctl.operations.compliance.live import judge_live, wanted_on
 from wecityctl.operations.compliance.reading import Look, Tried, look
-from wecityctl.policy.check import Verdict, judge
+from wecityctl.policy.check import PolicyReport, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
-from wecityctl.policy.enforcers import Enforcer, enforcers, observe
+from wecityctl.policy.enforcement_points import EnforcementPoint, enforcement_points, observe
 from wecityctl.policy.evidence import (
     CloudLook,
+    ComplianceReport,
     ControlEvidence,
-    Dossier,
     Measure,
     Observation,
     Outcome,
@@ -27,7 +26,8 @@ from wecityctl.policy.evidence import (
     WaiverEvidence,
     standing_of,
 )
-from wecityctl.policy.model import Posture, Rule
+from wecityctl.policy.model import PolicyInput, Rule
+from wecityctl.resource_graph import Recording
 from wecityctl.session import Session
 
 _SHOWN = 5
@@ -42,29 +42,29 @@ def collect(
     unseen: Sequence[str] = (),
     *,
     trying: bool = False,
-) -> Dossier:
+) -> ComplianceReport:
     """The evidence. Those of the `clusters` that were found are looked at; the rest of the city's clouds are told as
     unreachable where they failed, otherwise as not looked at. With `trying`, the admission policies are tried."""
     city = session.city
-    posture = Posture(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
-    verdict = judge(posture, now.astimezone().date(), rules)
+    policy_input = PolicyInput(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
+    policy_report = judge(policy_input, now.astimezone().date(), rules)
     tried = [rule.name for rule in rules if trying and (rule.veto or rule.level_for(city) == "mandatory")]
-    read = look(city, clusters.found, wanted_on(posture), tried, partial=bool(unseen))
+    read = look(city, clusters.found, wanted_on(policy_input), tried, partial=bool(unseen))
     answers: dict[str, Look | WecityError] = {**clusters.failed, **read}
     seen = {cloud: found for cloud, found in read.items() if isinstance(found, Look)}
-    live = judge_live(posture, seen, now.astimezone().date(), rules)
+    live = judge_live(policy_input, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
-    measures = [*_of_rules(city, rules, verdict, live), *_of_settings(city)]
-    for item in enforcers(posture, rules):
+    measures = [*_of_rules(city, rules, policy_report, live), *_of_settings(city)]
+    for item in enforcement_points(policy_input, rules):
         measures.append((item.controls, _measure(item, looks, answers)))
-    return Dossier(
+    return ComplianceReport(
         city=city.name,
         mlps=city.compliance.mlps,
         at=now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        resources=verdict.resources,
+        resources=policy_report.resources,
         clouds=looks,
         controls=tuple(_by_control(city, measures)),
-        waivers=tuple(_waivers(city, verdict)),
+        waivers=tuple(_waivers(city, policy_report)),
         elsewhere=ELSEWHERE,
         unseen=tuple(unseen),
     )
@@ -79,11 +79,11 @@ def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]])
 
 
 def _of_rules(
-    city: City, rules: Sequence[Rule], verdict: Verdict, live: Mapping[str, tuple[Observation, ...]]
+    city: City, rules: Sequence[Rule], policy_report: PolicyReport, live: Mapping[str, tuple[Observation, ...]]
 ) -> Iterator[tuple[tuple[str, ...], Measure]]:
     for rule in rules:
-        notes = tuple(item.text for item in verdict.evidence if item.rule == rule.name)
-        findings = [item for item in verdict.findings if item.rule == rule.name]
+        notes = tuple(item.text for item in policy_report.evidence if item.rule == rule.name)
+        findings = [item for item in policy_report.findings if item.rule == rule.name]
         notes += tuple(
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
@@ -108,7 +108,7 @@ def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:
     yield ("8.2.1.1",), Measure("setting", "residency", title, "declared", regions)
 
 
-def _measure(item: Enforcer, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]) -> Measure:
+def _measure(item: EnforcementPoint, looks: Sequence[CloudLook], answers: Mapping[str, Look | WecityError]) -> Measure:
     observations = []
     for there in looks:
         wanted = item.wanted.get(there.cloud, ())
@@ -165,9 +165,9 @@ def _with_silent(seen: Observation, groups: Sequence[str]) -> Observation:
     return _said(seen, state, detail)
 
 
-def _waivers(city: City, verdict: Verdict) -> Iterator[WaiverEvidence]:
+def _waivers(city: City, policy_report: PolicyReport) -> Iterator[WaiverEvidence]:
     notes: dict[str, str] = {}
-    for note in verdict.notes:
+    for note in policy_report.notes:
         notes[note.waiver] = "; ".join(filter(None, (notes.get(note.waiver, ""), f"{note.kind}: {note.message}")))
     for item in city.waivers:
         yield WaiverEvidence(

@@ -1,6 +1,6 @@
-"""Reads from the clusters what enforces the red lines and what runs, side by side and each in bounded time.
+"""Reads from the clusters what enforces the policy rules and what runs, side by side and each in bounded time.
 
-What encloses the city is compared whole with what the files state; the red lines are tried when that is asked for.
+What encloses the city is compared whole with what the files state; the policy rules are tried when that is asked for.
 
 A trial is a server-side dry run of an object that crosses one line: nothing is made, whatever the answer.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.errors import TimedOutError, WecityError
-from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import CITY_LABEL, FIELD_MANAGER
-from wecityctl.policy.enforcers import Key, key_of
+from wecityctl.policy.admission_probes import trial
+from wecityctl.policy.enforcement_points import Key, key_of
 from wecityctl.policy.model import Manifest
-from wecityctl.policy.trials import trial
+from wecityctl.resource_graph import SECRET, UNKNOWN
 
 if TYPE_CHECKING:
     from wecityctl.drift.undeclared import Found

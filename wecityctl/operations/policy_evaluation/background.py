@@ -1,4 +1,5 @@
-"""A verdict on its way: remembered, or being worked out by a process of the engine's, which has the SDKs loaded."""
+"""A policy report on its way: remembered, or being worked out by a process of the engine's, which has the SDKs
+loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from multiprocessing.connection import Connection
 from wecityctl.engine.process.engine import ANSWER_SECONDS, Engine
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.operations.policy_evaluation import cache
-from wecityctl.policy.check import Verdict
+from wecityctl.policy.check import PolicyReport
 from wecityctl.session import Session
 from wecityctl.spec.loaded import Positions
 
@@ -18,36 +19,36 @@ JUDGE = "wecityctl.operations.policy_evaluation.process"
 
 @dataclass(slots=True)
 class Pending:
-    """`verdict()` waits for the verdict; one that nobody waits for ends with its engine."""
+    """`verdict()` waits for the policy report; one that nobody waits for ends with its engine."""
 
     session: Session
     key: str
-    _verdict: Verdict | None = None
+    _policy_report: PolicyReport | None = None
     _connection: Connection | None = None
 
-    def verdict(self) -> Verdict:
-        """The verdict. Raises `WecityError` where it could not be worked out: then nothing may run."""
-        if self._verdict is None:
-            self._verdict = self._receive()
-            cache.note(self.session, self.key, self._verdict)
-        return self._verdict
+    def policy_report(self) -> PolicyReport:
+        """The policy report. Raises `WecityError` where it could not be worked out: then nothing may run."""
+        if self._policy_report is None:
+            self._policy_report = self._receive()
+            cache.note(self.session, self.key, self._policy_report)
+        return self._policy_report
 
-    def _receive(self) -> Verdict:
+    def _receive(self) -> PolicyReport:
         assert self._connection is not None
         try:
             if not self._connection.poll(ANSWER_SECONDS):
-                raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the red lines to be checked")
+                raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the policy rules to be checked")
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise WecityError(
-                "the red lines could not be checked: the process that does it has died",
+                "the policy rules could not be checked: the process that does it has died",
                 resolution="`wecityctl policy check` does the same in the foreground and says why",
             ) from error
         finally:
             self.close()
-        if isinstance(answer, Verdict):
+        if isinstance(answer, PolicyReport):
             return answer
-        raise WecityError("the red lines could not be checked", details=str(answer))
+        raise WecityError("the policy rules could not be checked", details=str(answer))
 
     def close(self) -> None:
         """Listen no longer."""
@@ -57,7 +58,7 @@ class Pending:
 
 
 def begin(session: Session, day: date, engine: Engine) -> Pending:
-    """The verdict on `session`, remembered or begun. The caller has it, or closes it."""
+    """The policy report on `session`, remembered or begun. The caller has it, or closes it."""
     key = cache.key_of(session, day)
     known = cache.recall(session, key)
     if known is not None:
@@ -68,5 +69,5 @@ def begin(session: Session, day: date, engine: Engine) -> Pending:
         connection.send((replace(session, positions=Positions({})), day))
     except OSError as error:
         connection.close()
-        raise WecityError("the process that checks the red lines cannot be reached", details=str(error)) from error
+        raise WecityError("the process that checks the policy rules cannot be reached", details=str(error)) from error
     return Pending(session, key, None, connection)

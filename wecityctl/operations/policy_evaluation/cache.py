@@ -1,7 +1,7 @@
-"""Verdicts that are remembered: one file for each path of a city, good only while its key is the same.
+"""Policy reports that are remembered: one file for each path of a city, good only while its key is the same.
 
-The key covers all that a verdict follows from: the model, the catalogue, placement and images, the day, our own code,
-that of partners' capabilities, and the libraries that run programs. Anything odd about the file: there is none.
+The key covers all that a policy report follows from: the model, the catalogue, placement and images, the day, our own
+code, that of partners' capabilities, and the libraries that run programs. Anything odd about the file: there is none.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.paths import cache_dir, source_dirs, write_private
-from wecityctl.policy.check import Evidence, Judged, Verdict, WaiverNote
+from wecityctl.policy.check import Evidence, PolicyReport, Violation, WaiverNote
 from wecityctl.policy.model import Finding
 from wecityctl.session import Session
 
 
 def key_of(session: Session, day: date) -> str:
-    """The digest of everything that the verdict follows from."""
+    """The digest of everything that the policy report follows from."""
     # The values are frozen, and what they print is all of them, in the order of the files.
     model = (session.city, sorted(session.catalogue.items()), session.plan, sorted(session.images.items()))
     digest = hashlib.sha256()
@@ -34,18 +34,18 @@ def key_of(session: Session, day: date) -> str:
     return digest.hexdigest()
 
 
-def recall(session: Session, key: str) -> Verdict | None:
-    """The verdict that was noted under this key."""
+def recall(session: Session, key: str) -> PolicyReport | None:
+    """The policy report that was noted under this key."""
     try:
         noted = json.loads(_file(session).read_bytes())
-        return _verdict(noted["verdict"]) if noted["key"] == key else None
+        return _policy_report(noted["verdict"]) if noted["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def note(session: Session, key: str, verdict: Verdict) -> None:
-    """Note a verdict. Where that cannot be done, the next run works it out again."""
-    text = json.dumps({"key": key, "verdict": asdict(verdict)}, ensure_ascii=False)
+def note(session: Session, key: str, policy_report: PolicyReport) -> None:
+    """Note a policy report. Where that cannot be done, the next run works it out again."""
+    text = json.dumps({"key": key, "verdict": asdict(policy_report)}, ensure_ascii=False)
     try:
         write_private(_file(session), text.encode(errors="surrogatepass"))
     except OSError:
@@ -102,13 +102,13 @@ def _signatures(files: Iterable[os.DirEntry[str] | Path]) -> Iterator[str]:
         yield f"{os.fspath(file)} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 
 
-def _verdict(noted: Mapping[str, Any]) -> Verdict:
-    return Verdict(
+def _policy_report(noted: Mapping[str, Any]) -> PolicyReport:
+    return PolicyReport(
         city=noted["city"],
         day=noted["day"],
         rules=tuple(noted["rules"]),
         resources=noted["resources"],
-        findings=tuple(Judged(**{**item, "finding": _finding(item["finding"])}) for item in noted["findings"]),
+        findings=tuple(Violation(**{**item, "finding": _finding(item["finding"])}) for item in noted["findings"]),
         notes=tuple(WaiverNote(**item) for item in noted["notes"]),
         evidence=tuple(Evidence(**item) for item in noted["evidence"]),
         refusing=tuple(noted["refusing"]),

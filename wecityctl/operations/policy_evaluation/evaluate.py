@@ -9,43 +9,43 @@ from dataclasses import replace
 from datetime import date
 
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.graph import Recording
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.words import counted
 from wecityctl.operations.offline import StandsOnError, record_what_can_be
 from wecityctl.placement import Placement
-from wecityctl.policy.check import Judged, Verdict, judge
-from wecityctl.policy.model import Finding, Posture
+from wecityctl.policy.check import PolicyReport, Violation, judge
+from wecityctl.policy.model import Finding, PolicyInput
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.unseen import RECORDED
+from wecityctl.resource_graph import Recording
 from wecityctl.session import Session
 from wecityctl.spec.loaded import LoadedCity
 
 
-def judge_session(session: Session, day: date) -> Verdict:
-    """The verdict on a city as its files are, with the waivers that hold on `day`."""
+def judge_session(session: Session, day: date) -> PolicyReport:
+    """The policy report on a city as its files are, with the waivers that hold on `day`."""
     recordings, failures = record_what_can_be(session)
-    return _verdict(session, day, recordings, failures)
+    return _policy_report(session, day, recordings, failures)
 
 
-def _verdict(
+def _policy_report(
     session: Session, day: date, recordings: tuple[Recording, ...], failures: Mapping[str, Exception]
-) -> Verdict:
-    posture = Posture(session.city, session.catalogue, session.plan.placement, session.images, recordings)
-    verdict = judge(posture, day, RULES)
+) -> PolicyReport:
+    policy_input = PolicyInput(session.city, session.catalogue, session.plan.placement, session.images, recordings)
+    policy_report = judge(policy_input, day, RULES)
     refusing = tuple(stack for stack, error in failures.items() if isinstance(error, WecityError))
-    return replace(verdict, findings=(*_unseen(failures), *verdict.findings), refusing=refusing)
+    return replace(policy_report, findings=(*_unseen(failures), *policy_report.findings), refusing=refusing)
 
 
-def judge_what_can_be(session: Session, day: date) -> tuple[Verdict, ConfigurationError | None]:
-    """The verdict for a person who asks for it. Where nothing but the files or the installation keeps stacks from being
-    looked at, that is no finding about the city but one error, beside the verdict on the rest."""
+def judge_what_can_be(session: Session, day: date) -> tuple[PolicyReport, ConfigurationError | None]:
+    """The policy report for a person who asks for it. Where nothing but the files or the installation keeps stacks
+    from being looked at, that is no finding about the city but one error, beside the policy report on the rest."""
     recordings, failures = record_what_can_be(session)
     refusals = {name: error for name, error in failures.items() if not isinstance(error, StandsOnError)}
     errors = [error for error in refusals.values() if isinstance(error, ConfigurationError)]
     if not errors or len(errors) < len(refusals):
-        return _verdict(session, day, recordings, failures), None
-    return _verdict(session, day, recordings, {}), _as_one(errors, tuple(failures))
+        return _policy_report(session, day, recordings, failures), None
+    return _policy_report(session, day, recordings, {}), _as_one(errors, tuple(failures))
 
 
 def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> ConfigurationError:
@@ -60,19 +60,19 @@ def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> Conf
     )
 
 
-def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> Verdict:
+def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> PolicyReport:
     """What can be said of files that ask for what no placement can give: where things may lie at all, and with whom.
 
     Nothing is said of waivers, since most of the rules that they are for cannot be asked.
     """
-    posture = Posture(loaded.city, catalogue, Placement({}, {}, ""), {})
-    verdict = judge(posture, day, tuple(rule for rule in RULES if rule.of_files))
-    return replace(verdict, notes=(), evidence=())
+    policy_input = PolicyInput(loaded.city, catalogue, Placement({}, {}, ""), {})
+    policy_report = judge(policy_input, day, tuple(rule for rule in RULES if rule.of_files))
+    return replace(policy_report, notes=(), evidence=())
 
 
-def _unseen(failures: Mapping[str, Exception]) -> tuple[Judged, ...]:
+def _unseen(failures: Mapping[str, Exception]) -> tuple[Violation, ...]:
     return tuple(
-        Judged(RECORDED.name, RECORDED.title, "mandatory", RECORDED.veto, _finding(stack, error))
+        Violation(RECORDED.name, RECORDED.title, "mandatory", RECORDED.veto, _finding(stack, error))
         for stack, error in failures.items()
     )
 

@@ -1,4 +1,5 @@
-"""The process that works a verdict out: one session in, one verdict out, over the descriptor that it is given."""
+"""The process that works a policy report out: one session in, one policy report out, over the descriptor that it is
+given."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from wecityctl.engine.process.ipc import adopt
 
 
 def main(descriptor: int) -> None:
-    """Answer with the verdict, or with what went wrong as text."""
+    """Answer with the policy report, or with what went wrong as text."""
     connection = adopt(descriptor)
     from wecityctl.operations.policy_evaluation.evaluate import judge_session
 

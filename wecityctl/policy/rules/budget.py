@@ -8,7 +8,7 @@ from decimal import Decimal
 from wecityctl.model.city import Tenant
 from wecityctl.placement.demand import Item, Reader, items_of
 from wecityctl.placement.supply import HOURS_PER_MONTH, MICRO, CloudSupply, supply_of
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 A department is given money for its services, and learns from the bill what they cost: by then it is spent. The clouds'
@@ -18,9 +18,9 @@ its smallest, capabilities at nobody's account, and nothing for what lies on a c
 sum may be more. The rule is advice: the budget, the request or the price may be what has to change."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Tenants whose apps cost more in a month than their budget."""
-    for tenant, cost, currency in _bills(posture):
+    for tenant, cost, currency in _bills(policy_input):
         if cost > Decimal(tenant.budget_monthly):
             yield Finding(
                 subject=f"tenant {tenant.name}",
@@ -32,18 +32,18 @@ def check(posture: Posture) -> Iterator[Finding]:
             )
 
 
-def _bills(posture: Posture) -> Iterator[tuple[Tenant, Decimal, str]]:
+def _bills(policy_input: PolicyInput) -> Iterator[tuple[Tenant, Decimal, str]]:
     """What the apps of each tenant with a budget cost in a month, in which currency; a city has one."""
-    city, read = posture.city, Reader()
+    city, read = policy_input.city, Reader()
     tenants = [tenant for tenant in city.tenants if tenant.budget_monthly]
     clouds = {cloud.name: supply_of(cloud, read) for cloud in city.clouds}
     currency = next((cloud.prices.currency for cloud in city.clouds if cloud.prices is not None), "")
     if not tenants or not currency:
         return
     costs = dict.fromkeys((tenant.name for tenant in tenants), 0)
-    for item in items_of(city, posture.catalogue, read):
+    for item in items_of(city, policy_input.catalogue, read):
         if item.app is not None and item.app.tenant in costs:
-            costs[item.app.tenant] += _hourly(item, clouds[posture.placement.cloud_of(item.key)])
+            costs[item.app.tenant] += _hourly(item, clouds[policy_input.placement.cloud_of(item.key)])
     for tenant in tenants:
         yield tenant, Decimal(costs[tenant.name]) / MICRO * HOURS_PER_MONTH, currency
 
@@ -57,9 +57,9 @@ def _amount(value: Decimal) -> str:
     return f"{value:,.2f}"
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """What each tenant's apps cost beside its budget."""
-    for tenant, cost, currency in _bills(posture):
+    for tenant, cost, currency in _bills(policy_input):
         budget = _amount(Decimal(tenant.budget_monthly))
         yield f"apps of {tenant.name} cost {_amount(cost)} of {budget} {currency} a month"
 

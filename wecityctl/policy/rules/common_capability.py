@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.words import some
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Sink what is common 共性下沉: a capability that two or more apps need becomes a service of a middle platform. Two apps
@@ -15,10 +15,10 @@ tag or digest. Images of the city's own catalogue are common already. It is advi
 different programs is no service."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Images that are components of two or more apps."""
     found: dict[str, list[tuple[str, tuple[str, str], tuple[str | int, ...]]]] = {}
-    for app in posture.city.apps:
+    for app in policy_input.city.apps:
         name = f"{app.tenant}/{app.name}"
         for index, part in enumerate(app.components if app.runs else ()):
             if not part.image.startswith("catalogue:"):

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.crossings import AnyCrossing, RouteCrossing, UseCrossing, find_crossings
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.interconnects import AnyInterconnect, RouteInterconnect, UseInterconnect, find_interconnects
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Within a cluster traffic stays on its own nodes and behind its network policies. Between clouds it leaves what the city
 runs: lines, switches and vendors in between see every byte that is not encrypted. The gateway's way to an app is plain
 text unless its route says `tls: true`, and so is a capability with `tls: false` or without TLS. So an app that holds
 data of class L3 or L4 stays on the cloud of what it uses and of the gateway, speaks TLS and uses what does, or crosses
-between clouds that both declare their way to be encrypted below us (spec.crossing.encrypted: IPsec, MACsec, an
+between clouds that both declare their way to be encrypted below us (spec.interconnect.encrypted: IPsec, MACsec, an
 encrypted private line) – a statement that its owner answers for, and that no waiver replaces."""
 
 _PLAIN_ENOUGH = ("L1", "L2")
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Apps with data of class L3 or L4 of which something crosses clouds unencrypted."""
-    city = posture.city
-    for item in find_crossings(city, posture.catalogue, posture.placement).in_the_clear(city, posture.catalogue):
+    city = policy_input.city
+    for item in find_interconnects(city, policy_input.catalogue, policy_input.placement).in_the_clear(
+        city, policy_input.catalogue
+    ):
         app = item.app
         if app.data_class in _PLAIN_ENOUGH:
             continue
@@ -29,33 +31,37 @@ def check(posture: Posture) -> Iterator[Finding]:
             subject=f"{app.tenant}/{app.name}",
             message=f"data of class {app.data_class} crosses from cloud {item.source} to {item.target} in plain text: "
             + _what(item),
-            resolution=_advice(posture, item),
-            stack=f"{city.name}.tenant.{app.tenant}.{posture.placement.apps[(app.tenant, app.name)]}",
+            resolution=_advice(policy_input, item),
+            stack=f"{city.name}.tenant.{app.tenant}.{policy_input.placement.apps[(app.tenant, app.name)]}",
             document=("App", f"{app.tenant}/{app.name}"),
-            path=("spec", "route") if isinstance(item, RouteCrossing) else ("spec", "uses", app.uses.index(item.use)),
+            path=("spec", "route")
+            if isinstance(item, RouteInterconnect)
+            else ("spec", "uses", app.uses.index(item.use)),
         )
 
 
-def _advice(posture: Posture, item: AnyCrossing) -> str:
-    apart = "pin both to one cloud (spec.cloud), or encrypt the way and say so of both clouds (spec.crossing.encrypted)"
-    if isinstance(item, UseCrossing) and posture.catalogue[item.capability.type].tls:
+def _advice(policy_input: PolicyInput, item: AnyInterconnect) -> str:
+    apart = (
+        "pin both to one cloud (spec.cloud), or encrypt the way and say so of both clouds (spec.interconnect.encrypted)"
+    )
+    if isinstance(item, UseInterconnect) and policy_input.catalogue[item.capability.type].tls:
         return f"remove tls: false of {item.capability.name}; or {apart}"
-    if isinstance(item, RouteCrossing):
+    if isinstance(item, RouteInterconnect):
         return f"let the app serve TLS (spec.route.tls); or {apart}"
     return apart
 
 
-def _what(item: AnyCrossing) -> str:
-    if isinstance(item, RouteCrossing):
+def _what(item: AnyInterconnect) -> str:
+    if isinstance(item, RouteInterconnect):
         return "the entry point's way to it"
     return f"its use of {item.capability.name}"
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """What crosses, and how."""
-    crossings = find_crossings(posture.city, posture.catalogue, posture.placement)
-    clear = crossings.in_the_clear(posture.city, posture.catalogue)
-    for item in crossings:
+    interconnects = find_interconnects(policy_input.city, policy_input.catalogue, policy_input.placement)
+    clear = interconnects.in_the_clear(policy_input.city, policy_input.catalogue)
+    for item in interconnects:
         how = "in plain text" if item in clear else "encrypted"
         yield (
             f"{item.app.tenant}/{item.app.name} ({item.app.data_class}): {_what(item)} crosses from {item.source} "

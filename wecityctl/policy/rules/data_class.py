@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wecityctl.model.city import App, City, Compliance, DataRule
 from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running, store_users
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Privacy is the red line with a veto 隐私安全是红线, 一票否决: all data that people submit stays with the department
@@ -21,21 +21,21 @@ compliance.dataClasses, such as that its stores are dedicated to one tenant. Nei
 rule; changing the class of the data is a decision that is seen in the files."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Every place and tenant that a running app's data must not be with."""
-    city = posture.city
+    city = policy_input.city
     partners = {tenant.name for tenant in city.tenants if tenant.type == "partner"}
-    users, reached = store_users(posture), _reached_from_the_internet(city)
-    for place in lodgings(posture):
+    users, reached = store_users(policy_input), _reached_from_the_internet(city)
+    for place in lodgings(policy_input):
         own = _rule_of(city.compliance, place.app)
         yield from _zone(place, own, reached)
         yield from _region(city.compliance, place, own)
         if place.capability is not None:
             yield from _shared(place, users[place.capability.name], partners)
         yield from _not_dedicated(place, own)
-    for app in running(posture):
+    for app in running(policy_input):
         yield from _tenant(app, _rule_of(city.compliance, app), app.tenant in partners)
-    yield from _backup(posture)
+    yield from _backup(policy_input)
 
 
 def _rule_of(compliance: Compliance, app: App) -> DataRule:
@@ -122,14 +122,14 @@ def _not_dedicated(place: Lodging, own: DataRule) -> Iterator[Finding]:
         yield _finding(place.app, message, advice, place.path)
 
 
-def _backup(posture: Posture) -> Iterator[Finding]:
+def _backup(policy_input: PolicyInput) -> Iterator[Finding]:
     """A backup is a copy: the target's region is held against every class that a running app has."""
-    city = posture.city
+    city = policy_input.city
     backup = city.compliance.backup
     if not backup.target:
         return
-    for name in sorted({app.data_class for app in running(posture)}):
-        app = next(item for item in running(posture) if item.data_class == name)
+    for name in sorted({app.data_class for app in running(policy_input)}):
+        app = next(item for item in running(policy_input) if item.data_class == name)
         regions = _regions(city.compliance, app, _rule_of(city.compliance, app))
         if regions is not None and backup.region not in regions:
             yield Finding(
@@ -152,10 +152,10 @@ def _any_of(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "no region at all"
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """Where the data of each class lies."""
     places: dict[str, set[str]] = {}
-    for place in lodgings(posture):
+    for place in lodgings(policy_input):
         if place.cloud is not None:
             region = f" ({place.cloud.region})" if place.cloud.region else ""
             places.setdefault(place.app.data_class, set()).add(f"{place.cloud.name}{region}")

@@ -8,7 +8,7 @@ from itertools import permutations
 from wecityctl.model.city import City
 from wecityctl.model.words import some
 from wecityctl.policy.data import store_users, zones_of
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import source_of
 from wecityctl.policy.rules.through_exchange import joins
 from wecityctl.policy.traffic import UNNUMBERED, Allowance, allowances
@@ -23,26 +23,26 @@ world, which only a zone with egress may have. A store that names no zone counts
 it: where these are several, each needs a flow to the others with the store's port."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Policies that join zones without a flow, or lead out of a zone that has no egress."""
-    flows = _declared(posture.city)
-    egress = {zone.name for zone in posture.city.zones if zone.egress}
-    leaving = {flow.source for flow in posture.city.flows}
-    found = tuple(allowances(posture))
+    flows = _declared(policy_input.city)
+    egress = {zone.name for zone in policy_input.city.zones if zone.egress}
+    leaving = {flow.source for flow in policy_input.city.flows}
+    found = tuple(allowances(policy_input))
     for item in found:
         for zone in sorted(item.zones - {item.zone}):
             ports = _undeclared(item, flows.get(item.ends(zone), frozenset()))
             if ports:
-                yield _joins(posture, item, zone, ports)
+                yield _joins(policy_input, item, zone, ports)
         if item.strangers:
-            yield _meets_strangers(posture, item)
+            yield _meets_strangers(policy_input, item)
         if item.direction == "egress" and item.zone not in egress:
             if item.wide:
-                yield _leads_out(posture, item)
+                yield _leads_out(policy_input, item)
             elif item.ranges and item.zone not in leaving:
-                yield _crosses(posture, item)
-    yield from _both_open(posture, found, flows)
-    yield from _shared_stores(posture, flows)
+                yield _crosses(policy_input, item)
+    yield from _both_open(policy_input, found, flows)
+    yield from _shared_stores(policy_input, flows)
 
 
 def _declared(city: City) -> dict[tuple[str, str], frozenset[int]]:
@@ -63,48 +63,48 @@ def _undeclared(item: Allowance, declared: frozenset[int]) -> str:
     return " and ".join([*words, *(["a port known only by name"] if UNNUMBERED in extra else [])])
 
 
-def _joins(posture: Posture, item: Allowance, zone: str, ports: str) -> Finding:
+def _joins(policy_input: PolicyInput, item: Allowance, zone: str, ports: str) -> Finding:
     start, end = item.ends(zone)
     return _finding(
-        posture,
+        policy_input,
         item,
         f"zone {start!r} reach zone {end!r} on {ports}; no flow says so",
         f"declare a flow from {start} to {end} with its ports, or take the policy out",
     )
 
 
-def _finding(posture: Posture, item: Allowance, lets: str, resolution: str) -> Finding:
+def _finding(policy_input: PolicyInput, item: Allowance, lets: str, resolution: str) -> Finding:
     """A finding about the allowance's policy, which is named where the finding's subject is what it belongs to."""
-    source = source_of(posture, item.policy)
+    source = source_of(policy_input, item.policy)
     policy = "it" if source.document is None else f"NetworkPolicy {item.policy.name}"
     return Finding(source.subject, f"{policy} lets {lets}", resolution, item.stack, source.document, source.path)
 
 
-def _meets_strangers(posture: Posture, item: Allowance) -> Finding:
+def _meets_strangers(policy_input: PolicyInput, item: Allowance) -> Finding:
     verb, who = ("reach", "to") if item.direction == "egress" else ("be reached from", "from")
     where = "; ".join(item.strangers)
     return _finding(
-        posture,
+        policy_input,
         item,
         f"zone {item.zone!r} {verb} namespaces that are not the city's: {where}",
         f"take the policy out; no flow can be declared {who} what the city does not have",
     )
 
 
-def _leads_out(posture: Posture, item: Allowance) -> Finding:
+def _leads_out(policy_input: PolicyInput, item: Allowance) -> Finding:
     return _finding(
-        posture,
+        policy_input,
         item,
         f"pods of zone {item.zone!r} reach any address",
         "name the addresses, or give the zone egress: true where it may reach the world outside",
     )
 
 
-def _crosses(posture: Posture, item: Allowance) -> Finding:
+def _crosses(policy_input: PolicyInput, item: Allowance) -> Finding:
     """Addresses are other clouds' ways in. Their ports are node ports, so only the zone can be held against flows."""
     where = ", ".join(item.ranges)
     return _finding(
-        posture,
+        policy_input,
         item,
         f"zone {item.zone!r} reach {where}; no flow leads out of it",
         f"declare a flow from {item.zone} with its ports, or take the policy out",
@@ -112,7 +112,7 @@ def _crosses(posture: Posture, item: Allowance) -> Finding:
 
 
 def _both_open(
-    posture: Posture, found: Iterable[Allowance], flows: dict[tuple[str, str], frozenset[int]]
+    policy_input: PolicyInput, found: Iterable[Allowance], flows: dict[tuple[str, str], frozenset[int]]
 ) -> Iterator[Finding]:
     """Pairs of zones of which one lets its pods go anywhere and the other lets anybody in: together they are a way."""
     leaving = {(item.cloud, item.zone) for item in found if item.direction == "egress" and item.wide}
@@ -122,18 +122,18 @@ def _both_open(
         for cloud, zone in sorted(leaving):
             ports = _undeclared(item, flows.get((zone, item.zone), frozenset()))
             if cloud == item.cloud and zone != item.zone and ports:
-                yield _joins(posture, item, zone, ports)
+                yield _joins(policy_input, item, zone, ports)
 
 
-def _shared_stores(posture: Posture, flows: dict[tuple[str, str], frozenset[int]]) -> Iterator[Finding]:
+def _shared_stores(policy_input: PolicyInput, flows: dict[tuple[str, str], frozenset[int]]) -> Iterator[Finding]:
     """Stores without a zone that apps of several zones use: no policy shows that the zones meet there.
 
     What joins the internet and a government extranet takes no flow at all; rule through-exchange refuses it.
     """
-    users, kinds = store_users(posture), {zone.name: zone.kind for zone in posture.city.zones}
-    for platform in posture.city.platforms:
+    users, kinds = store_users(policy_input), {zone.name: zone.kind for zone in policy_input.city.zones}
+    for platform in policy_input.city.platforms:
         for index, store in enumerate(platform.capabilities):
-            zones, port = zones_of(users.get(store.name, ())), posture.catalogue[store.type].port
+            zones, port = zones_of(users.get(store.name, ())), policy_input.catalogue[store.type].port
             pairs = (ends for ends in permutations(zones, 2) if not joins(kinds, *ends))
             missing = [ends for ends in pairs if port not in flows.get(ends, frozenset())]
             if missing and not store.zone:
@@ -147,9 +147,9 @@ def _shared_stores(posture: Posture, flows: dict[tuple[str, str], frozenset[int]
                 )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The declared flows, as an assessor asks for them."""
-    for flow in posture.city.flows:
+    for flow in policy_input.city.flows:
         ports = ", ".join(map(str, flow.ports))
         yield f"{flow.source} → {flow.target} on {ports}: approved by {flow.approved_by}, {flow.reason}"
 

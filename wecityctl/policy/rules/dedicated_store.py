@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.model.city import DataRule
 from wecityctl.policy.data import CITIZENS, lodgings, store_users
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Apps that share a database server or cache are kept apart by roles, prefixes and limits, but share its process: a fault
@@ -16,11 +16,11 @@ tenant's app can bind to. The rule is advice; a city makes it mandatory, with a 
 `compliance.dataClasses.L3.dedicated: true`, which rule data-class then holds."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Stores of sensitive data that other tenants' running apps use, where the city does not forbid it anyway."""
-    classes = posture.city.compliance.data_classes
-    users = store_users(posture)
-    for place in lodgings(posture):
+    classes = policy_input.city.compliance.data_classes
+    users = store_users(policy_input)
+    for place in lodgings(policy_input):
         app, store = place.app, place.capability
         if store is None or app.data_class not in CITIZENS or classes.get(app.data_class, DataRule()).dedicated:
             continue

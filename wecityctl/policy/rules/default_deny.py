@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.graph import RecordedResource
 from wecityctl.model.words import counted
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import cloud_of, name_of, namespace_of
+from wecityctl.resource_graph import RecordedResource
 
 WHY = """\
 In Kubernetes every pod may talk to every other one until a NetworkPolicy selects it. A namespace without a policy that
@@ -20,14 +20,14 @@ namespace."""
 DIRECTIONS = ("Ingress", "Egress")
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Namespaces without a policy that closes them both ways."""
     closed: set[tuple[str, str, str]] = set()
-    for recording, item in posture.objects("NetworkPolicy"):
-        cloud = cloud_of(posture, recording)
+    for recording, item in policy_input.objects("NetworkPolicy"):
+        cloud = cloud_of(policy_input, recording)
         closed |= {(cloud, namespace_of(item), direction) for direction in DIRECTIONS if _closes(item, direction)}
-    for recording, item in posture.objects("Namespace"):
-        cloud, name = cloud_of(posture, recording), name_of(item)
+    for recording, item in policy_input.objects("Namespace"):
+        cloud, name = cloud_of(policy_input, recording), name_of(item)
         missing = [direction.lower() for direction in DIRECTIONS if (cloud, name, direction) not in closed]
         if missing:
             yield Finding(
@@ -46,10 +46,10 @@ def _closes(item: RecordedResource, direction: str) -> bool:
     return everything and direction in (spec.get("policyTypes") or ()) and not spec.get(direction.lower())
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """How many namespaces are closed."""
-    count = sum(1 for _ in posture.objects("Namespace"))
-    if count and not any(True for _ in check(posture)):
+    count = sum(1 for _ in policy_input.objects("Namespace"))
+    if count and not any(True for _ in check(policy_input)):
         yield f"{counted(count, 'namespace')} with ingress and egress denied by default"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.graph import RecordedResource
 from wecityctl.model import naming
 from wecityctl.model.city import Cloud
 from wecityctl.model.words import some
@@ -16,8 +15,9 @@ from wecityctl.policy.landing import (
     keeps_volumes_encrypted,
     landing_zones,
 )
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import cloud_of, name_of
+from wecityctl.resource_graph import RecordedResource
 
 WHY = """\
 Disks are replaced, snapshots are copied, buckets are opened by mistake: data that lies encrypted with a key of the
@@ -29,9 +29,9 @@ nothing shows that they are encrypted. Clouds that are only adopted, or are embe
 their machines; that cannot be seen from here and is for the assessor to ask."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Clusters and buckets of landing zones without a key, and volumes there of which nobody knows."""
-    for cloud, recording in landing_zones(posture):
+    for cloud, recording in landing_zones(policy_input):
         for item in recording.resources:
             what = ""
             if is_cluster(item) and not keeps_secrets_encrypted(recording, item):
@@ -47,17 +47,17 @@ def check(posture: Posture) -> Iterator[Finding]:
                     document=("Cloud", cloud.name),
                     path=("spec", "provider"),
                 )
-        for item, is_encrypted in _classes(posture, cloud):
+        for item, is_encrypted in _classes(policy_input, cloud):
             if not is_encrypted:
                 yield Finding(
                     subject=f"cloud {cloud.name}",
                     message=f"volumes are kept without encryption (StorageClass {item.name})",
                     resolution="name an encrypted type of volumes where the vendor has such a setting, or waive it",
-                    stack=naming.stack_name(posture.city.name, "base", cloud.name),
+                    stack=naming.stack_name(policy_input.city.name, "base", cloud.name),
                     document=("Cloud", cloud.name),
                     path=("spec", "provider"),
                 )
-        unknown = [name for name, is_encrypted in _volumes(posture, cloud) if is_encrypted is None]
+        unknown = [name for name, is_encrypted in _volumes(policy_input, cloud) if is_encrypted is None]
         if unknown:
             yield Finding(
                 subject=f"cloud {cloud.name}",
@@ -69,29 +69,29 @@ def check(posture: Posture) -> Iterator[Finding]:
             )
 
 
-def _volumes(posture: Posture, cloud: Cloud) -> Iterator[tuple[str, bool | None]]:
+def _volumes(policy_input: PolicyInput, cloud: Cloud) -> Iterator[tuple[str, bool | None]]:
     """The volume claims on a cloud, each with whether its storage class encrypts; `None` for one that no stack
     registers."""
-    classes = {name_of(item): is_encrypted for item, is_encrypted in _classes(posture, cloud)}
-    for recording, item in posture.objects("PersistentVolumeClaim"):
-        if cloud_of(posture, recording) == cloud.name:
+    classes = {name_of(item): is_encrypted for item, is_encrypted in _classes(policy_input, cloud)}
+    for recording, item in policy_input.objects("PersistentVolumeClaim"):
+        if cloud_of(policy_input, recording) == cloud.name:
             yield item.name, classes.get(str((item.inputs.get("spec") or {}).get("storageClassName")))
 
 
-def _classes(posture: Posture, cloud: Cloud) -> Iterator[tuple[RecordedResource, bool]]:
+def _classes(policy_input: PolicyInput, cloud: Cloud) -> Iterator[tuple[RecordedResource, bool]]:
     """The storage classes that the stacks register on a cloud, each with whether it encrypts."""
-    for recording, item in posture.objects("StorageClass"):
-        if cloud_of(posture, recording) == cloud.name:
+    for recording, item in policy_input.objects("StorageClass"):
+        if cloud_of(policy_input, recording) == cloud.name:
             yield item, keeps_volumes_encrypted(item)
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The landing zones whose stores name a key, and the volumes whose class encrypts."""
-    for cloud, recording in landing_zones(posture):
+    for cloud, recording in landing_zones(policy_input):
         kept = [item for item in recording.resources if is_cluster(item) or is_bucket(item)]
-        if kept and not any(finding.stack == recording.stack for finding in check(posture)):
+        if kept and not any(finding.stack == recording.stack for finding in check(policy_input)):
             yield f"landing zone {cloud.name}: {', '.join(item.name for item in kept)} encrypted with the city's key"
-        volumes = [name for name, is_encrypted in _volumes(posture, cloud) if is_encrypted]
+        volumes = [name for name, is_encrypted in _volumes(policy_input, cloud) if is_encrypted]
         if volumes:
             yield f"cloud {cloud.name}: volumes of a storage class that encrypts: {', '.join(volumes)}"
 

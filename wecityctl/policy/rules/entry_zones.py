@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from wecityctl.graph import UNKNOWN, RecordedResource
 from wecityctl.model.city import City
 from wecityctl.model.entries import entry_of, gateway_of, main_zones
 from wecityctl.model.naming import COMPONENT_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.admission import Validation, in_city, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import cloud_of, namespace_of
 from wecityctl.policy.traffic import NAMESPACE_LABEL, Namespaces, holds, is_name_server, namespaces
+from wecityctl.resource_graph import UNKNOWN, RecordedResource
 
 NAME = "entry-zones"
 
@@ -27,24 +27,24 @@ flag nor a waiver lifts this rule."""
 _RESOLUTION = "take it out; routes of a zone are served by the zone's own entry point, which needs no such policy"
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded policies and Ingresses that let the entry point of one zone reach pods of another."""
-    city = posture.city
-    known, places = namespaces(posture), _places(city)
-    for recording, item in posture.objects("NetworkPolicy") if places else ():
-        here = known[cloud_of(posture, recording)]
+    city = policy_input.city
+    known, places = namespaces(policy_input), _places(city)
+    for recording, item in policy_input.objects("NetworkPolicy") if places else ():
+        here = known[cloud_of(policy_input, recording)]
         for message in (*_lets_in(city, here, places, item), *_lets_out(city, here, places, item)):
-            yield about(posture, recording.stack, item, message, _RESOLUTION)
-    yield from _ingresses(posture, known)
+            yield about(policy_input, recording.stack, item, message, _RESOLUTION)
+    yield from _ingresses(policy_input, known)
 
 
-def _ingresses(posture: Posture, known: Mapping[str, Namespaces]) -> Iterator[Finding]:
+def _ingresses(policy_input: PolicyInput, known: Mapping[str, Namespaces]) -> Iterator[Finding]:
     """Ingresses whose class serves another entry point's zones too, by the files or by what else is recorded."""
-    city = posture.city
+    city = policy_input.city
     found = []
     serves: dict[tuple[str, str], set[str]] = {}
-    for recording, item in posture.objects("Ingress"):
-        cloud = cloud_of(posture, recording)
+    for recording, item in policy_input.objects("Ingress"):
+        cloud = cloud_of(policy_input, recording)
         name = str((item.inputs.get("spec") or {}).get("ingressClassName") or "")
         if zone := known[cloud].zone(namespace_of(item)):
             found.append((recording, item, cloud, name, zone))
@@ -59,7 +59,7 @@ def _ingresses(posture: Posture, known: Mapping[str, Namespaces]) -> Iterator[Fi
             message = f"ingress class {name!r} serves zone {zone!r} and zone {min(strangers)!r}"
         else:
             continue
-        yield about(posture, recording.stack, item, message, "name a class under zoneIngressClasses of the Cloud")
+        yield about(policy_input, recording.stack, item, message, "name a class under zoneIngressClasses of the Cloud")
 
 
 def _first_zone(city: City, zone: str) -> str:
@@ -226,9 +226,9 @@ def _map(values: Mapping[str, str | tuple[str, ...]]) -> str:
     return "{" + ", ".join(f"{quote(key)}: {quote(value)}" for key, value in sorted(values.items())) + "}"
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """Which entry point serves which zones."""
-    for place, zones in _places(posture.city).items():
+    for place, zones in _places(policy_input.city).items():
         yield f"zone {', '.join(zones)}: the entry point in namespace {place}"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from wecityctl.graph import RecordedResource, Recording
 from wecityctl.model.city import City
 from wecityctl.model.entries import ENTRY_SERVICE, entry_of
 from wecityctl.model.naming import ZONE_LABEL, stack_name
 from wecityctl.policy.admission import MANAGE, Validation, in_city, may, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import labels_of, name_of, namespace_of
+from wecityctl.resource_graph import RecordedResource, Recording
 
 NAME = "extranet-exposure"
 
@@ -48,16 +48,18 @@ _ROUTE_KINDS = tuple(sorted({kind for kinds in _ROUTES.values() for kind in kind
 _INNER = ("ClusterIP", "ExternalName")
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded objects in an extranet that open it. Routes of apps are the entry stack's, and nobody else's."""
-    zones = extranets(posture.city)
-    inside = {name_of(item) for _, item in posture.objects("Namespace") if labels_of(item).get(ZONE_LABEL) in zones}
-    for recording, item in posture.objects("Service", "Ingress", *_GATEWAY_KINDS, *_ROUTE_KINDS):
+    zones = extranets(policy_input.city)
+    inside = {
+        name_of(item) for _, item in policy_input.objects("Namespace") if labels_of(item).get(ZONE_LABEL) in zones
+    }
+    for recording, item in policy_input.objects("Service", "Ingress", *_GATEWAY_KINDS, *_ROUTE_KINDS):
         if namespace_of(item) not in inside:
             continue
         kind, spec = str(item.inputs["kind"]), item.inputs.get("spec") or {}
         fault = ""
-        if _is_entry(posture, recording, item):
+        if _is_entry(policy_input, recording, item):
             continue
         if kind == "Service" and spec.get("type", "ClusterIP") not in _INNER:
             fault = f"type {spec['type']} opens a government extranet"
@@ -67,17 +69,17 @@ def check(posture: Posture) -> Iterable[Finding]:
             fault = f"a {kind} opens a government extranet past the city's single entry point"
         if fault:
             resolution = "serve it through a route of its app, or from a data-exchange zone with a declared flow"
-            yield about(posture, recording.stack, item, fault, resolution)
+            yield about(policy_input, recording.stack, item, fault, resolution)
 
 
-def _is_entry(posture: Posture, recording: Recording, item: RecordedResource) -> bool:
+def _is_entry(policy_input: PolicyInput, recording: Recording, item: RecordedResource) -> bool:
     """Whether it is the node port of an extranet's own entry point, or its balancer, as the entry stack makes it."""
     spec = item.inputs.get("spec") or {}
-    made = recording.stack == stack_name(posture.city.name, "entry") and item.inputs.get("kind") == "Service"
-    named = set((item.inputs.get("metadata") or {}).get("annotations") or ()) & set(_balancers(posture.city))
+    made = recording.stack == stack_name(policy_input.city.name, "entry") and item.inputs.get("kind") == "Service"
+    named = set((item.inputs.get("metadata") or {}).get("annotations") or ()) & set(_balancers(policy_input.city))
     balanced = spec.get("type") == "LoadBalancer" and bool(named)
     plain = (spec.get("type") == "NodePort" or balanced) and not spec.get("externalIPs")
-    return made and plain and name_of(item) == ENTRY_SERVICE and namespace_of(item) in _entries(posture.city)
+    return made and plain and name_of(item) == ENTRY_SERVICE and namespace_of(item) in _entries(policy_input.city)
 
 
 def _entries(city: City) -> tuple[str, ...]:

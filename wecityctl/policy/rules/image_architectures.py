@@ -7,7 +7,7 @@ from typing import Any
 
 from wecityctl.model.city import App, Cloud
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
 
 WHY = """\
@@ -21,18 +21,18 @@ pod does not say where it may run, the answer is unknown, and unknown fails."""
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Workloads whose pods may meet an architecture that one of their images does not cover."""
-    apps = {(app.tenant, app.name): app for app in posture.city.apps}
-    for workload in workloads(posture):
+    apps = {(app.tenant, app.name): app for app in policy_input.city.apps}
+    for workload in workloads(policy_input):
         labels = labels_of(workload.resource)
         app = apps.get((labels.get(PART_OF_LABEL, ""), labels.get(NAME_LABEL, "")))
-        yield from _judge(posture, workload, app)
+        yield from _judge(policy_input, workload, app)
 
 
-def _judge(posture: Posture, workload: Workload, app: App | None) -> Iterator[Finding]:
-    source = source_of(posture, workload.resource)
-    offered = _offered(posture.city.cloud(workload.cloud), _zone(posture, source, app))
+def _judge(policy_input: PolicyInput, workload: Workload, app: App | None) -> Iterator[Finding]:
+    source = source_of(policy_input, workload.resource)
+    offered = _offered(policy_input.city.cloud(workload.cloud), _zone(policy_input, source, app))
     allowed = _allowed(workload.pod)
     if offered is None and allowed is None:
         message = (
@@ -46,16 +46,16 @@ def _judge(posture: Posture, workload: Workload, app: App | None) -> Iterator[Fi
         yield _finding(workload, source, message, "add an architecture to the image, or a pool to the cloud")
     for container in workload.containers:
         image = str(container.get("image", ""))
-        missing = reached - _covered(posture, app, image, str(container.get("name", "")))
+        missing = reached - _covered(policy_input, app, image, str(container.get("name", "")))
         if missing:
             message = f"{workload.resource.name} may land on {_words(missing)}, which image {image} does not cover"
-            yield _finding(workload, source, message, _advice(posture, app, image))
+            yield _finding(workload, source, message, _advice(policy_input, app, image))
 
 
-def _zone(posture: Posture, source: Source, app: App | None) -> str:
+def _zone(policy_input: PolicyInput, source: Source, app: App | None) -> str:
     if app is not None:
         return app.zone
-    names = (item for item in posture.city.capabilities if source.subject == f"capability {item.name}")
+    names = (item for item in policy_input.city.capabilities if source.subject == f"capability {item.name}")
     return next((item.zone for item in names), "")
 
 
@@ -86,19 +86,19 @@ def _named(term: Mapping[str, Any]) -> frozenset[str] | None:
     return None
 
 
-def _covered(posture: Posture, app: App | None, image: str, container: str) -> frozenset[str]:
+def _covered(policy_input: PolicyInput, app: App | None, image: str, container: str) -> frozenset[str]:
     """The architectures that the image is known to cover."""
-    ours = frozenset(posture.city.images.architectures)
+    ours = frozenset(policy_input.city.images.architectures)
     part = next((item for item in app.components if item.name == container), None) if app is not None else None
     if part is None:
         # A container of the platform's own, or of a Job that serves the app: known only if the image is ours.
-        return ours if image in posture.images.values() else frozenset()
+        return ours if image in policy_input.images.values() else frozenset()
     declared = frozenset(part.architectures)
     return declared & ours if part.image.startswith("catalogue:") else declared
 
 
-def _advice(posture: Posture, app: App | None, image: str) -> str:
-    if app is None or image in posture.images.values():
+def _advice(policy_input: PolicyInput, app: App | None, image: str) -> str:
+    if app is None or image in policy_input.images.values():
         return "build the image for it and add it to the City's spec.images.architectures"
     return "build the image for it and add it to the component's architectures"
 

@@ -8,7 +8,7 @@ from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
 from wecityctl.policy.images import own_repositories, references, repository
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import workloads
 
 NAME = "image-registries"
@@ -19,20 +19,20 @@ elsewhere has been looked at by nobody, may be another one tomorrow, and its nam
 runs."""
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded images from anywhere else, where the city names registries."""
-    if not posture.city.compliance.registries:
+    if not policy_input.city.compliance.registries:
         return
-    prefixes, exact = allowed(posture.city, posture.images)
-    for workload in workloads(posture):
+    prefixes, exact = allowed(policy_input.city, policy_input.images)
+    for workload in workloads(policy_input):
         for user, image in references(workload):
             if not image.startswith(prefixes) and repository(image) not in exact:
                 yield about(
-                    posture,
+                    policy_input,
                     workload.stack,
                     workload.resource,
                     f"{user}: {image} is from none of the allowed registries",
-                    f"take it from {', '.join(posture.city.compliance.registries)}, or add its registry to"
+                    f"take it from {', '.join(policy_input.city.compliance.registries)}, or add its registry to"
                     " compliance.registries",
                 )
 

@@ -8,7 +8,7 @@ from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
 from wecityctl.policy.images import built_repositories, has_digest, references
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import workloads
 
 NAME = "images-by-digest"
@@ -19,16 +19,16 @@ signed off is the one that starts, on every node and after every restart. The ci
 are named by what they are made of, under built.wecity.invalid, a name that no registry can serve."""
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded images that a registry could exchange for others under the same name."""
-    if not posture.city.compliance.image_digests:
+    if not policy_input.city.compliance.image_digests:
         return
-    built = built_repositories(posture.images)
-    for workload in workloads(posture):
+    built = built_repositories(policy_input.images)
+    for workload in workloads(policy_input):
         for user, image in references(workload):
             if not has_digest(image, built):
                 yield about(
-                    posture,
+                    policy_input,
                     workload.stack,
                     workload.resource,
                     f"{user}: {image} is named by a tag alone",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.model.city import City, Cloud
 from wecityctl.policy.landing import balanced_zone, is_open_to_all, is_public_endpoint, landing_zones, public_parts
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 In a government extranet there is no public load balancer, address or NAT: what has one can be scanned, attacked and
@@ -18,9 +18,9 @@ carries internet zones alone: with an extranet or an exchange zone the way to it
 extranet that asks for egress is refused for the same reason."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Public parts of landing zones that may have none, and extranets that ask for a way out."""
-    city = posture.city
+    city = policy_input.city
     for index, zone in enumerate(city.zones):
         if zone.kind == "government-extranet" and zone.egress:
             yield Finding(
@@ -30,7 +30,7 @@ def check(posture: Posture) -> Iterator[Finding]:
                 document=("City", city.name),
                 path=("spec", "zones", index, "egress"),
             )
-    for cloud, recording in landing_zones(posture):
+    for cloud, recording in landing_zones(policy_input):
         kinds = {city.zone(name).kind for name in cloud.zones}
         inner = {name for name in cloud.zones if city.zone(name).kind != "internet"}
         for item, what in public_parts(recording):
@@ -61,10 +61,10 @@ def is_closed(city: City, cloud: Cloud) -> bool:
     return not any(zone.kind == "internet" or (zone.egress and zone.kind != "government-extranet") for zone in zones)
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The landing zones that were looked at and are closed."""
-    for cloud, recording in landing_zones(posture):
-        if is_closed(posture.city, cloud) and not any(True for _ in public_parts(recording)):
+    for cloud, recording in landing_zones(policy_input):
+        if is_closed(policy_input.city, cloud) and not any(True for _ in public_parts(recording)):
             yield f"landing zone {cloud.name}: no public address, NAT or API endpoint"
 
 

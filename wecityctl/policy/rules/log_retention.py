@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 The Cybersecurity Law (网络安全法, article 21) asks operators to keep network logs for at least six months, and
@@ -16,22 +16,22 @@ number is declared and not enforced."""
 DAYS = 180
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """A retention below six months."""
-    days = posture.city.compliance.log_retention_days
+    days = policy_input.city.compliance.log_retention_days
     if days < DAYS:
         yield Finding(
             subject="city",
             message=f"logs are kept for {days} days, less than {DAYS}",
             resolution=f"set logRetentionDays to {DAYS} or more",
-            document=("City", posture.city.name),
+            document=("City", policy_input.city.name),
             path=("spec", "compliance", "logRetentionDays"),
         )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The retention that the files ask for."""
-    yield f"logs are to be kept for {posture.city.compliance.log_retention_days} days; nothing collects them yet"
+    yield f"logs are to be kept for {policy_input.city.compliance.log_retention_days} days; nothing collects them yet"
 
 
 RULE = Rule(

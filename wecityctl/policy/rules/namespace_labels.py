@@ -9,7 +9,7 @@ from wecityctl.model.city import City
 from wecityctl.model.naming import CITY_LABEL
 from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import labels_of
 
 NAME = "namespace-labels"
@@ -24,18 +24,18 @@ PREFIXES = (f"{naming.LABEL_PREFIX}/", f"{POD_SECURITY}/")
 LEVEL = "restricted"
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded namespaces that do not say whose they are, or ask for less than restricted pods."""
-    for recording, item in posture.objects("Namespace"):
+    for recording, item in policy_input.objects("Namespace"):
         labels = labels_of(item)
         faults = []
-        if labels.get(CITY_LABEL) != posture.city.name:
-            faults.append(f"does not carry the label {CITY_LABEL}={posture.city.name}")
+        if labels.get(CITY_LABEL) != policy_input.city.name:
+            faults.append(f"does not carry the label {CITY_LABEL}={policy_input.city.name}")
         if labels.get(f"{POD_SECURITY}/enforce") != LEVEL:
             faults.append(f"does not enforce Pod Security level {LEVEL}")
         for fault in faults:
             resolution = "make it with the labels that every namespace of a city has"
-            yield about(posture, recording.stack, item, fault, resolution)
+            yield about(policy_input, recording.stack, item, fault, resolution)
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
@@ -59,7 +59,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "request.operation != 'UPDATE' || ("
                 f"variables.new.all(k, !{guarded} || variables.old[?k].orValue('') == variables.new[k])"
                 f" && variables.old.all(k, !{guarded} || k in variables.new)) || {manages}",
-                f"the labels {' and '.join(f'{item}*' for item in PREFIXES)} say where the red lines run;"
+                f"the labels {' and '.join(f'{item}*' for item in PREFIXES)} say where the policy rules run;"
                 " `wecityctl` sets them from the city's files",
             ),
         ],

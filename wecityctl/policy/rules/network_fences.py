@@ -11,7 +11,7 @@ from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL, TENANT_LABEL
 from wecityctl.policy.admission import FENCE, MANAGE, Validation, deploys, may, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import name_of
 from wecityctl.policy.rules.role_bindings import DEPLOYER_ROLE, inner_role_name
 
@@ -29,16 +29,16 @@ _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _WRITE = {"*", "create", "update", "patch", "delete", "deletecollection"}
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded roles that let anybody but security administrators and tenants' deployers write network policies."""
-    keeper = inner_role_name(posture.city, "security")
-    for recording, item in posture.objects("Role", "ClusterRole"):
+    keeper = inner_role_name(policy_input.city, "security")
+    for recording, item in policy_input.objects("Role", "ClusterRole"):
         # What a deployer's policies may open, the admission policy holds.
         if name_of(item) == keeper or (name_of(item) == DEPLOYER_ROLE and item.inputs.get("kind") == "Role"):
             continue
         if any(_writes_policies(entry) for entry in item.inputs.get("rules") or ()):
             yield about(
-                posture,
+                policy_input,
                 recording.stack,
                 item,
                 "gives the right to write network policies",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.policy.data import lodgings
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 A backup beside the data burns, floods and is encrypted by the same intruder together with it. From level 3 on GB/T
@@ -15,10 +15,10 @@ said. Where the data may go at all is the business of its class: the target's re
 residency too. All of this is advice: nothing takes backups yet, so what the files say is declared and not enforced."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """No backup target, or one that may be in the region of the data."""
-    city = posture.city
-    clouds = {place.cloud.name for place in lodgings(posture) if place.capability and place.cloud is not None}
+    city = policy_input.city
+    clouds = {place.cloud.name for place in lodgings(policy_input) if place.capability and place.cloud is not None}
     backup = city.compliance.backup
     document = ("City", city.name)
     if clouds and not backup.target:
@@ -42,9 +42,9 @@ def check(posture: Posture) -> Iterator[Finding]:
             yield Finding(f"cloud {name}", message, resolution, document=document, path=path)
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The target that the files name."""
-    backup = posture.city.compliance.backup
+    backup = policy_input.city.compliance.backup
     if backup.target:
         yield f"backups are to go to {backup.target} in region {backup.region}; nothing takes them yet"
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from wecityctl.model.quantity import format_bytes, parse_quantity
 from wecityctl.model.requirements import uses_of
 from wecityctl.policy.data import running
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Each use of a shared capability has limits: connections, storage. As long as they add up to no more than the instance
@@ -18,10 +18,10 @@ apps state under `uses`, and the type's own limits where they state none. It is 
 limits, and a city may count on that."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Capabilities whose running apps may take more connections or storage together than there is."""
-    city, catalogue = posture.city, posture.catalogue
-    uses = [use for app in running(posture) for use in app.uses]
+    city, catalogue = policy_input.city, policy_input.catalogue
+    uses = [use for app in running(policy_input) for use in app.uses]
     uses += [use for item in city.capabilities for use in uses_of(item, city.capabilities, catalogue)]
     for platform in city.platforms:
         for index, item in enumerate(platform.capabilities):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.service_tls import speaks_tls
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 What an app sends to a database or a cache is its data, and to a cache its password as well. Network policies say who
@@ -14,11 +14,11 @@ certificate of the city's own authority and refuse plain connections, unless the
 that cannot, say. The rule is advice: it tells what is not encrypted, whoever has decided it."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Capabilities whose TLS the files turn off."""
-    for platform in posture.city.platforms:
+    for platform in policy_input.city.platforms:
         for index, item in enumerate(platform.capabilities):
-            if posture.catalogue[item.type].tls and not speaks_tls(item, posture.catalogue):
+            if policy_input.catalogue[item.type].tls and not speaks_tls(item, policy_input.catalogue):
                 yield Finding(
                     subject=f"capability {item.name}",
                     message="apps speak to it in plain text: its TLS is turned off",
@@ -28,12 +28,12 @@ def check(posture: Posture) -> Iterator[Finding]:
                 )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """How apps speak to each capability that they can bind to."""
-    for item in posture.city.capabilities:
-        kind = posture.catalogue[item.type]
+    for item in policy_input.city.capabilities:
+        kind = policy_input.catalogue[item.type]
         if kind.binding:
-            is_tls = speaks_tls(item, posture.catalogue)
+            is_tls = speaks_tls(item, policy_input.catalogue)
             how = "TLS with a certificate of the city's own authority" if is_tls else "in plain text"
             yield f"capability {item.name}: {'encrypted by its protocol' if kind.encrypted and not is_tls else how}"
 

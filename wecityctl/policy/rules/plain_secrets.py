@@ -6,11 +6,11 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
-from wecityctl.graph import SECRET, UNKNOWN
 from wecityctl.model.disclosure import file_holds_a_secret, names_a_secret, value_holds_a_secret, words_hold_a_secret
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import Workload, name_of, namespace_of, source_of, workloads
 from wecityctl.policy.plain_secrets_admission import admission
+from wecityctl.resource_graph import SECRET, UNKNOWN
 
 WHY = """\
 What stands in clear in a ConfigMap, in a container's environment or on its command line is read by everybody who may
@@ -26,20 +26,20 @@ empty values are none; a default such as `changeme` is one. What looks like a se
 ADVICE = "name it in the component's `secrets`; the value belongs in the city's secret store"
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """ConfigMaps and containers that hold a secret in clear."""
-    for recording, item in posture.objects("ConfigMap"):
+    for recording, item in policy_input.objects("ConfigMap"):
         for kind in ("data", "binaryData"):
             for key, value in (item.inputs.get(kind) or {}).items():
                 text = _decoded(value) if kind == "binaryData" else value
                 if _is_clear(text) and (names_a_secret(key, text) or file_holds_a_secret(key, text)):
-                    source = source_of(posture, item)
+                    source = source_of(policy_input, item)
                     place = f"ConfigMap {namespace_of(item)}/{name_of(item)}"
                     message = f"{place} has a secret in clear under {key!r}"
                     yield Finding(source.subject, message, ADVICE, recording.stack, source.document, source.path)
-    for workload in workloads(posture):
+    for workload in workloads(policy_input):
         for place in _in_clear(workload):
-            source = source_of(posture, workload.resource)
+            source = source_of(policy_input, workload.resource)
             message = f"{workload.resource.name}: {place} has a secret in clear"
             yield Finding(source.subject, message, ADVICE, workload.stack, source.document, source.path)
 
@@ -72,9 +72,9 @@ def _decoded(value: object) -> object:
         return value
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """How many Secrets there are, whose values the state encrypts."""
-    count = sum(1 for _, item in posture.objects("Secret") if isinstance(item.inputs, Mapping))
+    count = sum(1 for _, item in policy_input.objects("Secret") if isinstance(item.inputs, Mapping))
     if count:
         yield f"{count} Secrets get their values from the encrypted state"
 

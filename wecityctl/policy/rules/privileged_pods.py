@@ -9,7 +9,7 @@ from typing import Any
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import workloads
 
 NAME = "privileged-pods"
@@ -55,11 +55,11 @@ _RESOLUTION = (
 )
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Every way in which a recorded pod asks for more than the restricted standard gives."""
-    for workload in workloads(posture):
+    for workload in workloads(policy_input):
         for message in (*_pod_faults(workload.pod), *_faults_of_containers(workload.pod, workload.containers)):
-            yield about(posture, workload.stack, workload.resource, message, _RESOLUTION)
+            yield about(policy_input, workload.stack, workload.resource, message, _RESOLUTION)
 
 
 def _pod_faults(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.model.city import DataRule
 from wecityctl.policy.data import CITIZENS, lodgings
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 The Personal Information Protection Law (个人信息保护法, articles 36 and 40) keeps personal information that state
@@ -16,14 +16,14 @@ take the data anywhere. So a city whose L3 or L4 data lies on other clouds than 
 in compliance.residency.regions, or in compliance.dataClasses for the class. It is advice: only the city knows them."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Classes of data that may lie in any region, though they lie on clouds that are not embedded."""
-    compliance = posture.city.compliance
+    compliance = policy_input.city.compliance
     if compliance.regions:
         return
     anywhere = {
         place.app.data_class
-        for place in lodgings(posture)
+        for place in lodgings(policy_input)
         if place.app.data_class in CITIZENS
         and not compliance.data_classes.get(place.app.data_class, DataRule()).regions
         and (place.cloud is None or place.cloud.provider != "local")
@@ -33,7 +33,7 @@ def check(posture: Posture) -> Iterator[Finding]:
             subject="city",
             message=f"{' and '.join(sorted(anywhere))} data may lie in any region: the city names none",
             resolution="name the regions in compliance.residency.regions",
-            document=("City", posture.city.name),
+            document=("City", policy_input.city.name),
             path=("spec", "compliance", "residency"),
         )
 

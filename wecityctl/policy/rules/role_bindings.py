@@ -13,7 +13,7 @@ from wecityctl.model.city import City
 from wecityctl.model.people import person
 from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import name_of, namespace_of
 from wecityctl.policy.secret_ways import ways
 
@@ -68,28 +68,28 @@ def people(city: City, duty: str) -> tuple[str, ...]:
     return named[duty]
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded bindings that give everything, or to everybody, and roles in a namespace that hold everything."""
     resolution = "bind a role with the rights that are needed, to those who need them"
-    for recording, item in posture.objects("RoleBinding", "ClusterRoleBinding"):
+    for recording, item in policy_input.objects("RoleBinding", "ClusterRoleBinding"):
         role = str((item.inputs.get("roleRef") or {}).get("name"))
         subjects = {str(subject.get("name")) for subject in item.inputs.get("subjects") or ()}
-        for message in _faults(posture.city, role, subjects):
-            yield about(posture, recording.stack, item, message, resolution)
-    for recording, item in posture.objects("Role"):
+        for message in _faults(policy_input.city, role, subjects):
+            yield about(policy_input, recording.stack, item, message, resolution)
+    for recording, item in policy_input.objects("Role"):
         if any("*" in entry["verbs"] and "*" in (entry.get("resources") or ()) for entry in item.inputs["rules"] or ()):
-            yield about(posture, recording.stack, item, "gives every right over everything", resolution)
-    yield from _ways_to_secrets(posture)
+            yield about(policy_input, recording.stack, item, "gives every right over everything", resolution)
+    yield from _ways_to_secrets(policy_input)
 
 
-def _ways_to_secrets(posture: Posture) -> Iterator[Finding]:
+def _ways_to_secrets(policy_input: PolicyInput) -> Iterator[Finding]:
     """Recorded roles that are bound to people and lead to Secrets. A Role is known by its namespace, too."""
     bound = {
         _role_key(item.inputs.get("roleRef") or {}, namespace_of(item))
-        for _, item in posture.objects("RoleBinding", "ClusterRoleBinding")
+        for _, item in policy_input.objects("RoleBinding", "ClusterRoleBinding")
         if any(subject.get("kind") != "ServiceAccount" for subject in item.inputs.get("subjects") or ())
     }
-    for recording, item in posture.objects("Role", "ClusterRole"):
+    for recording, item in policy_input.objects("Role", "ClusterRole"):
         if _role_key({"kind": item.inputs["kind"], "name": name_of(item)}, namespace_of(item)) not in bound:
             continue
         # Who deploys a tenant's apps writes what they run and reads their Secrets: that is the duty, in that namespace.
@@ -97,7 +97,7 @@ def _ways_to_secrets(posture: Posture) -> Iterator[Finding]:
             continue
         for words in dict.fromkeys(word for entry in item.inputs.get("rules") or () for word in ways(entry)):
             resolution = "give people no right to write or enter pods: they restart what runs by deleting its pods"
-            yield about(posture, recording.stack, item, f"{words}, and is bound to people", resolution)
+            yield about(policy_input, recording.stack, item, f"{words}, and is bound to people", resolution)
 
 
 def _role_key(role: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:

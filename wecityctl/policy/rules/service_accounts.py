@@ -8,7 +8,7 @@ from typing import Any
 from wecityctl.model.city import City
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import workloads
 
 NAME = "service-accounts"
@@ -34,13 +34,13 @@ VALIDATIONS = (
 )
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded pods with a token of the default account."""
-    for workload in workloads(posture):
+    for workload in workloads(policy_input):
         shared = workload.pod.get("serviceAccountName") in (None, "", "default")
         if shared and workload.pod.get("automountServiceAccountToken", True):
             yield about(
-                posture,
+                policy_input,
                 workload.stack,
                 workload.resource,
                 "its pods carry the token of the default service account",
@@ -48,7 +48,7 @@ def check(posture: Posture) -> Iterable[Finding]:
             )
         elif shared and _projects_a_token(workload.pod):
             yield about(
-                posture,
+                policy_input,
                 workload.stack,
                 workload.resource,
                 "a volume of its pods has a token of the default service account",

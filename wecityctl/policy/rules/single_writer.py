@@ -8,7 +8,7 @@ from typing import Any
 from wecityctl.model.city import City
 from wecityctl.policy.admission import Validation, policy, quote, resources
 from wecityctl.policy.findings import about
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import name_of, workloads
 
 NAME = "single-writer"
@@ -24,16 +24,16 @@ _MESSAGE = (
 )
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded StatefulSets with a shared claim and more pods than the files state."""
-    stated = _stated(posture.city)
-    for workload in workloads(posture):
+    stated = _stated(policy_input.city)
+    for workload in workloads(policy_input):
         item = workload.resource
         if item.inputs.get("kind") != "StatefulSet" or not _shares_a_claim(workload.pod):
             continue
         if (item.inputs["spec"].get("replicas") or 0) > stated.get(name_of(item), 1):
             resolution = "run one pod, give each a claim of its own (volumeClaimTemplates), or state `replicas`"
-            yield about(posture, workload.stack, item, "several of its pods write one volume", resolution)
+            yield about(policy_input, workload.stack, item, "several of its pods write one volume", resolution)
 
 
 def _stated(city: City) -> dict[str, int]:

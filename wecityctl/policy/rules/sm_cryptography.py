@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.model.vendors import vendors
 from wecityctl.policy.landing import is_key, is_sm_key, landing_zones
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 The Cryptography Law and the commercial-cryptography assessment 密评 (GB/T 39786) ask important systems to use SM2, SM3
@@ -21,17 +21,17 @@ def _sm_keys() -> dict[str, str]:
     return {name: vendor.sm_keys for name, vendor in vendors().items() if vendor.sm_keys}
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Clouds, keys and capabilities without SM where it is required."""
-    if posture.city.compliance.sm:
-        yield from _clouds(posture)
-        yield from _keys(posture)
-        yield from _capabilities(posture)
+    if policy_input.city.compliance.sm:
+        yield from _clouds(policy_input)
+        yield from _keys(policy_input)
+        yield from _capabilities(policy_input)
 
 
-def _clouds(posture: Posture) -> Iterator[Finding]:
+def _clouds(policy_input: PolicyInput) -> Iterator[Finding]:
     known = _sm_keys()
-    for cloud in posture.city.clouds:
+    for cloud in policy_input.city.clouds:
         if cloud.provider not in known:
             yield Finding(
                 subject=f"cloud {cloud.name}",
@@ -42,9 +42,9 @@ def _clouds(posture: Posture) -> Iterator[Finding]:
             )
 
 
-def _keys(posture: Posture) -> Iterator[Finding]:
+def _keys(policy_input: PolicyInput) -> Iterator[Finding]:
     known = _sm_keys()
-    for cloud, recording in landing_zones(posture):
+    for cloud, recording in landing_zones(policy_input):
         keys = [item for item in recording.resources if is_key(item)]
         if cloud.provider not in known:
             continue
@@ -60,10 +60,10 @@ def _keys(posture: Posture) -> Iterator[Finding]:
             )
 
 
-def _capabilities(posture: Posture) -> Iterator[Finding]:
-    for platform in posture.city.platforms:
+def _capabilities(policy_input: PolicyInput) -> Iterator[Finding]:
+    for platform in policy_input.city.platforms:
         for index, item in enumerate(platform.capabilities):
-            kind = posture.catalogue[item.type]
+            kind = policy_input.catalogue[item.type]
             if not kind.sm:
                 yield Finding(
                     subject=f"capability {item.name}",
@@ -74,9 +74,9 @@ def _capabilities(posture: Posture) -> Iterator[Finding]:
                 )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The keys of SM algorithms that landing zones would make."""
-    for cloud, recording in landing_zones(posture):
+    for cloud, recording in landing_zones(policy_input):
         for item in recording.resources:
             if is_key(item) and is_sm_key(item):
                 yield f"cloud {cloud.name}: key {item.name} is of an SM algorithm"

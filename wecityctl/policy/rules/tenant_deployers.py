@@ -8,7 +8,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.people import person
 from wecityctl.policy.admission import VARIABLES, Validation, deploys, policy, quote, resources
-from wecityctl.policy.model import Finding, Manifest, Posture, Rule
+from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.rules.role_bindings import DUTIES, people
 
 NAME = "tenant-deployers"
@@ -22,12 +22,12 @@ a deployer what the city's stacks make for apps, and none of these. And who depl
 city's rules, looks at what was done, or runs the platform."""
 
 
-def check(posture: Posture) -> Iterable[Finding]:
+def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Deployers who are one of the three administrators, too."""
-    for tenant in posture.city.tenants:
+    for tenant in policy_input.city.tenants:
         own = set(map(person, tenant.deployers))
         for duty in DUTIES:
-            for both in sorted(own & set(map(person, people(posture.city, duty)))):
+            for both in sorted(own & set(map(person, people(policy_input.city, duty)))):
                 yield Finding(
                     f"tenant {tenant.name}",
                     f"{both} is {duty} administrator and deploys tenant {tenant.name}",
@@ -78,9 +78,9 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """Who deploys which tenant."""
-    for tenant in posture.city.tenants:
+    for tenant in policy_input.city.tenants:
         if tenant.deployers:
             yield f"tenant {tenant.name} is deployed by {', '.join(tenant.deployers)}"
 

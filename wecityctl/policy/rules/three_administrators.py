@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import combinations, permutations
 from typing import Any
 
-from wecityctl.graph import RecordedResource
 from wecityctl.model import naming
 from wecityctl.model.people import person
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import name_of
+from wecityctl.resource_graph import RecordedResource
 
 WHY = """\
 三员分立: from level 3 on, GB/T 22239 asks for a system administrator who runs the platform, a security administrator
@@ -25,27 +25,27 @@ full-width letters, `mailto:` and `+tag` make no other person of an address."""
 ROLES = {"system": "system-admin", "security": "security-admin", "audit": "audit-admin"}
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Missing administrators, people with two offices, and roles that contain each other."""
-    yield from _people(posture)
-    if posture.recordings:
-        yield from _rights(posture)
-        yield from _bindings(posture)
+    yield from _people(policy_input)
+    if policy_input.recordings:
+        yield from _rights(policy_input)
+        yield from _bindings(policy_input)
 
 
-def _people(posture: Posture) -> Iterator[Finding]:
-    three = posture.city.compliance.administrators
+def _people(policy_input: PolicyInput) -> Iterator[Finding]:
+    three = policy_input.city.compliance.administrators
     people = {"system": three.system, "security": three.security, "audit": three.audit}
     missing = [office for office, names in people.items() if not names]
     if missing:
         message = f"nobody is {' or '.join(missing)} administrator"
-        found = _finding(posture, message, "name at least one person for each of the three", missing[0])
+        found = _finding(policy_input, message, "name at least one person for each of the three", missing[0])
         # The roles are in the clusters all the same; whom they go to may be settled by the clusters' sign-in.
         yield replace(found, unsaid=True)
-    for one, other, both in _in_two_offices(posture):
+    for one, other, both in _in_two_offices(policy_input):
         message = f"{both} is {one} administrator and {other} administrator"
-        yield _finding(posture, message, "give one of the two offices to somebody else", other)
-    for tenant in posture.city.tenants:
+        yield _finding(policy_input, message, "give one of the two offices to somebody else", other)
+    for tenant in policy_input.city.tenants:
         own = set(map(person, tenant.admins))
         for office, names in people.items():
             for both in sorted(own & set(map(person, names))):
@@ -62,32 +62,32 @@ def _people(posture: Posture) -> Iterator[Finding]:
                 )
 
 
-def _in_two_offices(posture: Posture) -> Iterator[tuple[str, str, str]]:
+def _in_two_offices(policy_input: PolicyInput) -> Iterator[tuple[str, str, str]]:
     """Two offices and who has both by the files; how the address is written makes no other person of anybody."""
-    three = posture.city.compliance.administrators
+    three = policy_input.city.compliance.administrators
     people = {"system": three.system, "security": three.security, "audit": three.audit}
     for one, other in combinations(people, 2):
         for both in sorted(set(map(person, people[one])) & set(map(person, people[other]))):
             yield one, other, both
 
 
-def _finding(posture: Posture, message: str, resolution: str, office: str) -> Finding:
+def _finding(policy_input: PolicyInput, message: str, resolution: str, office: str) -> Finding:
     path = ("spec", "compliance", "administrators", office)
-    return Finding("city", message, resolution, document=("City", posture.city.name), path=path)
+    return Finding("city", message, resolution, document=("City", policy_input.city.name), path=path)
 
 
-def _rights(posture: Posture) -> Iterator[Finding]:
+def _rights(policy_input: PolicyInput) -> Iterator[Finding]:
     """Roles of the three that are missing on a cloud, empty, or contained in another."""
-    for recording in posture.recordings:
+    for recording in policy_input.recordings:
         roles = {name_of(item): item for item in recording.resources if item.inputs.get("kind") == "ClusterRole"}
-        ours = {office: roles.get(_role(posture, office)) for office in ROLES}
+        ours = {office: roles.get(_role(policy_input, office)) for office in ROLES}
         if not any(ours.values()) and ".base." not in recording.stack:
             continue
         for office, role in ours.items():
             if role is None or not _atoms(role):
                 message = f"there is no role with rights for the {office} administrator"
                 resolution = "register the three roles with the base of each cloud"
-                yield Finding(f"ClusterRole {_role(posture, office)}", message, resolution, recording.stack)
+                yield Finding(f"ClusterRole {_role(policy_input, office)}", message, resolution, recording.stack)
         known = [(office, role) for office, role in ours.items() if role is not None and _atoms(role)]
         for (one, inner), (other, outer) in permutations(known, 2):
             if all(_grants(outer, atom) for atom in _atoms(inner)):
@@ -96,15 +96,15 @@ def _rights(posture: Posture) -> Iterator[Finding]:
                 yield Finding(f"ClusterRole {name_of(outer)}", message, resolution, recording.stack)
 
 
-def _bindings(posture: Posture) -> Iterator[Finding]:
+def _bindings(policy_input: PolicyInput) -> Iterator[Finding]:
     """Subjects that are bound to two of the three roles, though the files do not say so."""
-    names = {_role(posture, office) for office in ROLES}
+    names = {_role(policy_input, office) for office in ROLES}
     # What the files ask for is said of the files, once, and not again of every cloud that would do it.
     said = {
-        ("User", both, frozenset({_role(posture, one), _role(posture, other)}))
-        for one, other, both in _in_two_offices(posture)
+        ("User", both, frozenset({_role(policy_input, one), _role(policy_input, other)}))
+        for one, other, both in _in_two_offices(policy_input)
     }
-    for recording in posture.recordings:
+    for recording in policy_input.recordings:
         held: dict[str, str] = {}
         for item in recording.resources:
             role = str((item.inputs.get("roleRef") or {}).get("name", ""))
@@ -120,8 +120,8 @@ def _bindings(posture: Posture) -> Iterator[Finding]:
                     yield Finding(f"ClusterRoleBinding {name_of(item)}", message, resolution, recording.stack)
 
 
-def _role(posture: Posture, office: str) -> str:
-    return naming.fit(f"{posture.city.name}-{ROLES[office]}")
+def _role(policy_input: PolicyInput, office: str) -> str:
+    return naming.fit(f"{policy_input.city.name}-{ROLES[office]}")
 
 
 def _atoms(role: RecordedResource) -> list[tuple[str, str, str]]:
@@ -146,9 +146,9 @@ def _grants(role: RecordedResource, atom: tuple[str, str, str]) -> bool:
     )
 
 
-def evidence(posture: Posture) -> Iterator[str]:
+def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """How many people hold each office."""
-    three = posture.city.compliance.administrators
+    three = policy_input.city.compliance.administrators
     if three.system or three.security or three.audit:
         counts = f"{len(three.system)} system, {len(three.security)} security, {len(three.audit)} audit"
         yield f"administrators: {counts}"

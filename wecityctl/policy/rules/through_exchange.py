@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from wecityctl.model.words import some
 from wecityctl.policy.data import store_users, zones_of
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 The government extranet 政务外网 is kept apart from the internet so that a hole in a public service does not open the
@@ -22,9 +22,9 @@ _ENDS = frozenset({"internet", "government-extranet"})
 _RESOLUTION = "declare a flow into a data-exchange zone and another one from there"
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Declared flows between an internet zone and a government extranet, and stores that apps of both use."""
-    city = posture.city
+    city = policy_input.city
     kinds = {zone.name: zone.kind for zone in city.zones}
     for index, flow in enumerate(city.flows):
         if joins(kinds, flow.source, flow.target):
@@ -38,7 +38,7 @@ def check(posture: Posture) -> Iterator[Finding]:
                 document=("City", city.name),
                 path=("spec", "flows", index),
             )
-    yield from _stores(posture, kinds)
+    yield from _stores(policy_input, kinds)
 
 
 def joins(kinds: Mapping[str, str], one: str, other: str) -> bool:
@@ -46,10 +46,10 @@ def joins(kinds: Mapping[str, str], one: str, other: str) -> bool:
     return {kinds[one], kinds[other]} == _ENDS
 
 
-def _stores(posture: Posture, kinds: Mapping[str, str]) -> Iterator[Finding]:
+def _stores(policy_input: PolicyInput, kinds: Mapping[str, str]) -> Iterator[Finding]:
     """Stores that lie, as they say or by their users, in the one zone and are used from the other."""
-    users = store_users(posture)
-    for platform in posture.city.platforms:
+    users = store_users(policy_input)
+    for platform in policy_input.city.platforms:
         for index, store in enumerate(platform.capabilities):
             apps = users.get(store.name, ())
             zones = (store.zone,) if store.zone else zones_of(apps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.model.requirements import requirements
-from wecityctl.policy.model import Finding, Posture, Rule
+from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
 Every capability of a middle platform faces services and apps: nothing is there without a caller, and services that
@@ -15,9 +15,9 @@ uses it, or, for the entry point, when an app is routed. The rule is advice: a c
 up before its first app."""
 
 
-def check(posture: Posture) -> Iterator[Finding]:
+def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Capabilities that neither an app nor a capability uses."""
-    city, catalogue = posture.city, posture.catalogue
+    city, catalogue = policy_input.city, policy_input.catalogue
     used = {use.capability for app in city.apps if app.stage != "retired" for use in app.uses}
     needed = {name for names in requirements(city.capabilities, catalogue).values() for name in names}
     routed = any(app.route is not None for app in city.apps if app.stage != "retired")

@@ -11,9 +11,9 @@ from wecityctl.spec.checks import (
     clouds,
     compliance,
     containers,
-    crossings,
     duplicates,
     expected,
+    interconnects,
     landings,
     networks,
     objects,
@@ -24,9 +24,9 @@ from wecityctl.spec.checks import (
     uses,
     waivers,
 )
-from wecityctl.spec.draft import Draft
+from wecityctl.spec.parsed_city import ParsedCity
 
-Check = Callable[[Draft], Iterator[Problem]]
+Check = Callable[[ParsedCity], Iterator[Problem]]
 
 CHECKS: tuple[Check, ...] = (
     duplicates.cities,
@@ -47,14 +47,14 @@ CHECKS: tuple[Check, ...] = (
     clouds.architectures,
     compliance.zones_of_classes,
     compliance.regions_of_classes,
-    crossings.fixed_ports,
+    interconnects.fixed_ports,
     networks.extranets_stay_inside,
     networks.ranges_apart,
     networks.ranges_private,
     networks.ranges_not_reserved,
     networks.ranges_suffice,
     networks.sources_bounded,
-    networks.crossings_lead_home,
+    networks.interconnects_lead_home,
     networks.subnets_fit,
     networks.ranges_of_joined_clouds,
     networks.existing_parts,
@@ -119,13 +119,13 @@ REFERENCE_CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(draft: Draft) -> Iterator[Problem]:
+def run_checks(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Every problem that the checks find in documents that fit their shape, in the order of the checks."""
     for check in CHECKS:
-        yield from check(draft)
+        yield from check(parsed_city)
 
 
-def check_references(draft: Draft) -> Iterator[Problem]:
+def check_references(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The same of the checks that may look at documents with stand-ins for what is wrong."""
     for check in REFERENCE_CHECKS:
-        yield from check(draft)
+        yield from check(parsed_city)

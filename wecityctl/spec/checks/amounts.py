@@ -9,20 +9,20 @@ from wecityctl.errors import Problem
 from wecityctl.model.city import App
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.shares import Demand, demand_of, need_of
-from wecityctl.spec.draft import Draft
+from wecityctl.spec.parsed_city import ParsedCity
 
 # What Kubernetes takes in one ConfigMap, with room for its own fields.
 MAX_FILES_BYTES = 1_000_000
 _RESOURCES = ("cpu", "memory", "storage")
 
 
-def quotas(draft: Draft) -> Iterator[Problem]:
+def quotas(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A tenant's quota holds all its running apps at their largest, and one pod more while one is updated."""
     running: dict[str, dict[str, list[App]]] = {}
-    for app in draft.apps:
+    for app in parsed_city.apps:
         if app.value.runs:
             running.setdefault(app.value.tenant, {}).setdefault(app.value.zone, []).append(app.value)
-    for tenant in draft.tenants:
+    for tenant in parsed_city.tenants:
         zones = running.get(tenant.value.name, {})
         apps = {app.name: demand_of(app) for found in zones.values() for app in found}
         # A namespace for each zone has its own share of the quota, and its own update to find room for.
@@ -49,9 +49,9 @@ def quotas(draft: Draft) -> Iterator[Problem]:
             yield tenant.problem(("spec", "quota", resource), message, f"at least {_format(resource, wanted)}")
 
 
-def autoscaling(draft: Draft) -> Iterator[Problem]:
+def autoscaling(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The bounds are in order."""
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             scale = part.autoscale
             if scale is not None and scale.min > scale.max:
@@ -59,9 +59,9 @@ def autoscaling(draft: Draft) -> Iterator[Problem]:
                 yield app.problem(path, f"min {scale.min} is more than max {scale.max}", f"at most {scale.max}")
 
 
-def files_fit(draft: Draft) -> Iterator[Problem]:
+def files_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A component's files go into one ConfigMap."""
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             size = sum(len(path) + len(text.encode(errors="replace")) for path, text in part.files.items())
             if size > MAX_FILES_BYTES:

@@ -8,18 +8,18 @@ from wecityctl.errors import Problem
 from wecityctl.model.city import Platform
 from wecityctl.model.requirements import candidates, find_cycle, is_ambiguous
 from wecityctl.model.requirements import requirements as graph_of
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
-def types(draft: Draft) -> Iterator[Problem]:
+def types(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The type is in the catalogue and belongs to this platform."""
-    for platform, path, item in draft.capabilities():
+    for platform, path, item in parsed_city.capabilities():
         where = _type_path(platform.document.value, path)
-        kind = draft.catalogue.get(item.type)
+        kind = parsed_city.catalogue.get(item.type)
         if kind is None:
-            names = tuple(sorted(draft.catalogue))
+            names = tuple(sorted(parsed_city.catalogue))
             expected = one_of(names)
             yield platform.problem(
                 where, f"no catalogue knows capability type {item.type!r}", expected, nearest(item.type, names)
@@ -29,33 +29,37 @@ def types(draft: Draft) -> Iterator[Problem]:
             yield platform.problem(where, message, f"it under Platform {kind.platform!r}")
 
 
-def image_digests(draft: Draft) -> Iterator[Problem]:
+def image_digests(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Digests are given for images of the catalogue, and where a registry has them."""
-    if draft.city is None:
+    if parsed_city.city is None:
         return
-    images = draft.city.value.images
+    images = parsed_city.city.value.images
     known = tuple(
-        sorted({image for kind in draft.catalogue.values() for image in kind.images} | _catalogue_images(draft))
+        sorted(
+            {image for kind in parsed_city.catalogue.values() for image in kind.images} | _catalogue_images(parsed_city)
+        )
     )
     for name in images.digests:
         path = ("spec", "images", "digests", name)
         if images.source == "built" and not images.registry:
-            yield draft.city.problem(path, "images that are built here carry no registry's digest", "images.registry")
-        elif name not in known and draft.knows_all("App"):
-            yield draft.city.problem(
+            yield parsed_city.city.problem(
+                path, "images that are built here carry no registry's digest", "images.registry"
+            )
+        elif name not in known and parsed_city.knows_all("App"):
+            yield parsed_city.city.problem(
                 path, f"there is no image {name!r}", one_of(known), nearest(name, known), on_key=True
             )
 
 
-def _catalogue_images(draft: Draft) -> set[str]:
-    parts = (part.image for app in draft.apps for part in app.value.components)
+def _catalogue_images(parsed_city: ParsedCity) -> set[str]:
+    parts = (part.image for app in parsed_city.apps for part in app.value.components)
     return {image.removeprefix("catalogue:") for image in parts if image.startswith("catalogue:")}
 
 
-def engines_and_replicas(draft: Draft) -> Iterator[Problem]:
+def engines_and_replicas(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Engine and replicas are what the type offers."""
-    for platform, path, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
+    for platform, path, item in parsed_city.capabilities():
+        kind = parsed_city.catalogue.get(item.type)
         if kind is None:
             continue
         if item.engine and item.engine not in kind.engines:
@@ -67,41 +71,41 @@ def engines_and_replicas(draft: Draft) -> Iterator[Problem]:
             yield platform.problem((*path, "replicas"), message, f"at most {kind.max_replicas}")
 
 
-def tls(draft: Draft) -> Iterator[Problem]:
+def tls(parsed_city: ParsedCity) -> Iterator[Problem]:
     """TLS is turned on or off for capabilities whose type has it."""
-    for platform, path, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
+    for platform, path, item in parsed_city.capabilities():
+        kind = parsed_city.catalogue.get(item.type)
         if kind is not None and not kind.tls and item.tls is not None:
             message = f"capability type {item.type!r} takes no certificate, so TLS is not to be turned on or off there"
             yield platform.problem((*path, "tls"), message, on_key=True)
 
 
-def requirements(draft: Draft) -> Iterator[Problem]:
+def requirements(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What a type uses is in the city, and where several could serve, the files name one."""
-    if not draft.knows_all("Platform"):
+    if not parsed_city.knows_all("Platform"):
         return
-    everything = tuple(draft.capability_by_name.values())
-    for platform, path, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
+    everything = tuple(parsed_city.capability_by_name.values())
+    for platform, path, item in parsed_city.capabilities():
+        kind = parsed_city.catalogue.get(item.type)
         named = {use.alias for use in item.uses}
         for wanted in kind.uses if kind is not None else ():
             if wanted.alias in named:
                 continue
-            found = candidates(item, wanted.type, everything, draft.catalogue)
+            found = candidates(item, wanted.type, everything, parsed_city.catalogue)
             if not found:
                 message = f"capability {item.name!r} requires a capability of type {wanted.type!r}, which is not there"
                 yield platform.problem((*path, "name"), message, f"a capability of type {wanted.type} on a platform")
-            elif is_ambiguous(item, wanted.type, everything, draft.catalogue):
+            elif is_ambiguous(item, wanted.type, everything, parsed_city.catalogue):
                 message = f"capability {item.name!r} could use any of {', '.join(found)} as {wanted.alias!r}"
                 expected = f"uses: [{{capability: {found[0]}, as: {wanted.alias}}}], or another of them"
                 yield platform.problem((*path, "name"), message, expected)
 
 
-def named_uses(draft: Draft) -> Iterator[Problem]:
+def named_uses(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What a capability's `uses` name is something that its type uses, and a capability that can serve as that."""
-    everything = tuple(draft.capability_by_name.values())
-    for platform, path, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
+    everything = tuple(parsed_city.capability_by_name.values())
+    for platform, path, item in parsed_city.capabilities():
+        kind = parsed_city.catalogue.get(item.type)
         wanted = {use.alias: use.type for use in kind.uses} if kind is not None else {}
         seen: set[str] = set()
         for index, use in enumerate(item.uses if kind is not None else ()):
@@ -112,8 +116,8 @@ def named_uses(draft: Draft) -> Iterator[Problem]:
                 message = f"capability type {item.type!r} uses nothing as {use.alias!r}"
                 expected = f"as: {one_of(tuple(wanted))}" if wanted else "no uses"
                 yield platform.problem(place, message, expected, nearest(use.alias, tuple(wanted)))
-            elif draft.knows_all("Platform"):
-                found = candidates(item, wanted[use.alias], everything, draft.catalogue)
+            elif parsed_city.knows_all("Platform"):
+                found = candidates(item, wanted[use.alias], everything, parsed_city.catalogue)
                 if use.capability not in found:
                     message = f"capability {use.capability!r} cannot serve {item.name!r} as {wanted[use.alias]}"
                     expected = one_of(tuple(found)) if found else f"a capability of type {wanted[use.alias]}"
@@ -121,13 +125,13 @@ def named_uses(draft: Draft) -> Iterator[Problem]:
             seen.add(use.alias)
 
 
-def cycles(draft: Draft) -> Iterator[Problem]:
+def cycles(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Neither capabilities nor platforms use each other in a cycle: one must come up first."""
-    everything = tuple(draft.capability_by_name.values())
-    graph = graph_of(everything, draft.catalogue)
+    everything = tuple(parsed_city.capability_by_name.values())
+    graph = graph_of(everything, parsed_city.catalogue)
     cycle = find_cycle(graph)
     if cycle:
-        places = {item.name: (platform, (*path, "name")) for platform, path, item in draft.capabilities()}
+        places = {item.name: (platform, (*path, "name")) for platform, path, item in parsed_city.capabilities()}
         ways = [f"{name} ({places[name][0].place(*places[name][1])})" for name in cycle]
         platform, path = places[cycle[0]]
         yield platform.problem(path, "capabilities use each other in a cycle: " + " → ".join((*ways, cycle[0])))
@@ -138,7 +142,7 @@ def cycles(draft: Draft) -> Iterator[Problem]:
         # A use of what is not there is reported where it is named.
         platforms[owner[name]] |= {owner[other] for other in needed if other in owner} - {owner[name]}
     cycle = find_cycle(platforms)
-    documents: dict[str, Sourced[Platform]] = {platform.value.name: platform for platform in draft.platforms}
+    documents: dict[str, Sourced[Platform]] = {platform.value.name: platform for platform in parsed_city.platforms}
     if cycle:
         ways = [f"{name} ({documents[name].place('metadata', 'name')})" for name in cycle]
         message = "platforms use each other in a cycle: " + " → ".join((*ways, cycle[0]))
@@ -146,9 +150,9 @@ def cycles(draft: Draft) -> Iterator[Problem]:
         yield documents[cycle[0]].problem(("metadata", "name"), message, expected)
 
 
-def one_gateway(draft: Draft) -> Iterator[Problem]:
+def one_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
     """There is one entry point, hence at most one gateway."""
-    gateways = [found for found in draft.capabilities() if found[2].is_entry]
+    gateways = [found for found in parsed_city.capabilities() if found[2].is_entry]
     for platform, path, _ in gateways[1:]:
         message = f"a second gateway (the first is {gateways[0][2].name!r}): a city has one entry point"
         yield platform.problem(_type_path(platform.document.value, path), message)

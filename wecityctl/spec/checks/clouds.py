@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Cloud
 from wecityctl.model.vendors import providers as all_providers
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import one_of
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
-def city_has_a_cloud(draft: Draft) -> Iterator[Problem]:
+def city_has_a_cloud(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A city without a cloud has nowhere to run."""
-    if draft.city is not None and not draft.clouds and draft.knows_all("Cloud"):
-        yield draft.city.problem((), "the city has no cloud", "a document with kind: Cloud")
+    if parsed_city.city is not None and not parsed_city.clouds and parsed_city.knows_all("Cloud"):
+        yield parsed_city.city.problem((), "the city has no cloud", "a document with kind: Cloud")
 
 
-def providers(draft: Draft) -> Iterator[Problem]:
+def providers(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Only the provider's own settings are given; those of Kubernetes fit every cluster that is not embedded."""
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         provider = cloud.value.provider
         spec = cloud.document.value["spec"]
         for block in all_providers():
@@ -28,21 +28,23 @@ def providers(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(("spec", block), message, on_key=True)
 
 
-def zones_without_a_cloud(draft: Draft) -> Iterator[Problem]:
+def zones_without_a_cloud(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Every zone is served by a cloud."""
-    if draft.city is None or not draft.clouds or not draft.knows_all("Cloud"):
+    if parsed_city.city is None or not parsed_city.clouds or not parsed_city.knows_all("Cloud"):
         return
-    served = {zone for cloud in draft.clouds for zone in cloud.value.zones}
-    for index, zone in enumerate(draft.city.value.zones):
+    served = {zone for cloud in parsed_city.clouds for zone in cloud.value.zones}
+    for index, zone in enumerate(parsed_city.city.value.zones):
         if zone.name not in served:
             message = f"no cloud serves zone {zone.name!r}"
-            yield draft.city.problem(("spec", "zones", index, "name"), message, "the zone in a Cloud's spec.zones")
+            yield parsed_city.city.problem(
+                ("spec", "zones", index, "name"), message, "the zone in a Cloud's spec.zones"
+            )
 
 
-def clusters_apart(draft: Draft) -> Iterator[Problem]:
+def clusters_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Two clouds are two clusters: in one, the objects of both would have the same names."""
     first: dict[tuple[str, str], Sourced[Cloud]] = {}
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         settings = cloud.value.kubernetes
         if cloud.value.provider != "kubernetes":
             continue
@@ -53,12 +55,12 @@ def clusters_apart(draft: Draft) -> Iterator[Problem]:
             yield cloud.problem(path, message, "another context or kubeconfig; one cloud serves several zones")
 
 
-def architectures(draft: Draft) -> Iterator[Problem]:
+def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Where the clouds that may carry an app declare their nodes, one has an architecture its images exist for."""
-    if not draft.knows_all("Cloud"):
+    if not parsed_city.knows_all("Cloud"):
         return
-    for app in draft.apps:
-        clouds = [cloud.value for cloud in draft.clouds if _may_carry(cloud.value, app.value)]
+    for app in parsed_city.apps:
+        clouds = [cloud.value for cloud in parsed_city.clouds if _may_carry(cloud.value, app.value)]
         offered = sorted({pool.architecture for cloud in clouds for pool in cloud.pools})
         if not app.value.runs or not offered or not all(cloud.pools for cloud in clouds):
             continue

@@ -9,9 +9,9 @@ from wecityctl.model.city import App, Component
 from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.variables import own_variables, secret_variable
 from wecityctl.paths import recipe_names
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _CATALOGUE = "catalogue:"
 # A pod's containers are stored twice, in a Deployment and in a ReplicaSet, in objects of at most 1.5 MB.
@@ -20,10 +20,10 @@ MAX_TEXTS_BYTES = 500_000
 _Path = tuple[PathItem, ...]
 
 
-def catalogue_images(draft: Draft) -> Iterator[Problem]:
+def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An image of our own has a recipe."""
-    names = tuple(sorted({*recipe_names(), *(name for kind in draft.catalogue.values() for name in kind.images)}))
-    for app, path, part in _components(draft):
+    names = tuple(sorted({*recipe_names(), *(name for kind in parsed_city.catalogue.values() for name in kind.images)}))
+    for app, path, part in _components(parsed_city):
         name = part.image.removeprefix(_CATALOGUE)
         if part.image.startswith(_CATALOGUE) and name not in names:
             guess = nearest(name, names)
@@ -35,17 +35,17 @@ def catalogue_images(draft: Draft) -> Iterator[Problem]:
             )
 
 
-def built_images(draft: Draft) -> Iterator[Problem]:
+def built_images(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What is built here is asked for by its recipe; no registry serves the name under which it is known."""
-    for app, path, part in _components(draft):
+    for app, path, part in _components(parsed_city):
         if part.image.lower().startswith(f"{BUILT_HOST}/"):
             message = f"no registry serves {BUILT_HOST}, under which images are known that are built here"
             yield app.problem((*path, "image"), message, f"{_CATALOGUE}NAME, or an image in a registry")
 
 
-def variables(draft: Draft) -> Iterator[Problem]:
+def variables(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A variable has one source: the environment, a secret, or wecityctl itself."""
-    for app, path, part in _components(draft):
+    for app, path, part in _components(parsed_city):
         ours = own_variables(app.value, part)
         for index, name in enumerate(part.secrets):
             variable, here = secret_variable(name), (*path, "secrets", index)
@@ -61,16 +61,16 @@ def variables(draft: Draft) -> Iterator[Problem]:
                 yield app.problem(here, message, "a letter first")
 
 
-def commands(draft: Draft) -> Iterator[Problem]:
+def commands(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A command begins with a program."""
-    for app, path, part in _components(draft):
+    for app, path, part in _components(parsed_city):
         if part.command and not part.command[0].strip():
             yield app.problem((*path, "command", 0), "the command names no program", "a program, such as /app/web")
 
 
-def files_within_files(draft: Draft) -> Iterator[Problem]:
+def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What is a file is not a directory of another."""
-    for app, path, part in _components(draft):
+    for app, path, part in _components(parsed_city):
         for name in part.files:
             parents = [name[:end] for end in range(1, len(name)) if name[end] == "/"]
             for parent in [item for item in parents if item in part.files][-1:]:
@@ -78,9 +78,9 @@ def files_within_files(draft: Draft) -> Iterator[Problem]:
                 yield app.problem((*path, "files", name), message, "another path", on_key=True)
 
 
-def texts_fit(draft: Draft) -> Iterator[Problem]:
+def texts_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Variables and command go into the app's Deployment."""
-    for app, path, part in _components(draft):
+    for app, path, part in _components(parsed_city):
         texts = [*part.command, *part.env, *part.env.values()]
         size = sum(len(text.encode(errors="replace")) for text in texts)
         if size > MAX_TEXTS_BYTES:
@@ -90,7 +90,7 @@ def texts_fit(draft: Draft) -> Iterator[Problem]:
             yield app.problem((*path, field), message, expected, on_key=True)
 
 
-def _components(draft: Draft) -> Iterator[tuple[Sourced[App], _Path, Component]]:
-    for app in draft.apps:
+def _components(parsed_city: ParsedCity) -> Iterator[tuple[Sourced[App], _Path, Component]]:
+    for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             yield app, ("spec", "components", index), part

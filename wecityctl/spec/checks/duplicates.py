@@ -9,22 +9,22 @@ from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App
 from wecityctl.model.requirements import CAPABILITY
-from wecityctl.spec.draft import Draft, Sourced
-from wecityctl.spec.nodes import Document, PathItem, Place, format_path
-from wecityctl.spec.shapes import KINDS
+from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
+from wecityctl.spec.schema import KINDS
 
 
-def cities(draft: Draft) -> Iterator[Problem]:
+def cities(parsed_city: ParsedCity) -> Iterator[Problem]:
     """There is exactly one City. A second one is reported wherever it is."""
-    found = [document for document in draft.documents if document.kind == "City"]
+    found = [document for document in parsed_city.documents if document.kind == "City"]
     for document in found[1:]:
         yield _at(document, ("kind",), f"a second City (the first is in {found[0].place(('kind',))})", "one City")
 
 
-def documents(draft: Draft) -> Iterator[Problem]:
+def documents(parsed_city: ParsedCity) -> Iterator[Problem]:
     """No two documents have the same kind and name (and tenant, for apps)."""
     first: dict[tuple[str, str, str], Document] = {}
-    for document in draft.documents:
+    for document in parsed_city.documents:
         if document.kind == "City" or document.kind not in KINDS or not document.name:
             continue
         identity = (document.kind, document.tenant if document.kind == "App" else "", document.name)
@@ -36,14 +36,14 @@ def documents(draft: Draft) -> Iterator[Problem]:
         first.setdefault(identity, document)
 
 
-def names_within_documents(draft: Draft) -> Iterator[Problem]:
+def names_within_documents(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Zones, pools, components and aliases are named once in their document; lists of names repeat nothing."""
-    for city in draft.cities:
+    for city in parsed_city.cities:
         yield from _repeated(city, ("spec", "zones"), "zone", (zone.name for zone in city.value.zones))
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         yield from _repeated(cloud, ("spec", "pools"), "pool", (pool.name for pool in cloud.value.pools))
         yield from _repeated(cloud, ("spec", "zones"), "zone", cloud.value.zones, field="")
-    for app in draft.apps:
+    for app in parsed_city.apps:
         names = (part.name for part in app.value.components)
         yield from _repeated(app, ("spec", "components"), "component", names)
         yield from _repeated(app, ("spec", "uses"), "binding", (use.alias for use in app.value.uses), field="as")
@@ -51,21 +51,21 @@ def names_within_documents(draft: Draft) -> Iterator[Problem]:
             yield from _repeated(app, ("spec", "components", index, "secrets"), "secret", part.secrets, field="")
 
 
-def capabilities_across_platforms(draft: Draft) -> Iterator[Problem]:
+def capabilities_across_platforms(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Apps call capabilities by name alone, so the name is unique in the city."""
-    first: dict[str, Place] = {}
-    for platform, path, item in draft.capabilities():
+    first: dict[str, SourceLocation] = {}
+    for platform, path, item in parsed_city.capabilities():
         if item.name in first:
             message = f"capability {item.name!r} is declared twice (first in {first[item.name]})"
             yield platform.problem((*path, "name"), message, "another name; `type` says what it is")
         first.setdefault(item.name, platform.place(*path, "name"))
 
 
-def routes(draft: Draft) -> Iterator[Problem]:
+def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
     """One host and path lead to one app."""
     first: dict[tuple[str, str], Sourced[App]] = {}
-    shared = draft.city.value.entry.shared_hosts if draft.city is not None else {}
-    for app in draft.apps:
+    shared = parsed_city.city.value.entry.shared_hosts if parsed_city.city is not None else {}
+    for app in parsed_city.apps:
         route = app.value.route
         if route is None or not app.value.runs:
             continue
@@ -80,17 +80,17 @@ def routes(draft: Draft) -> Iterator[Problem]:
             yield app.problem(("spec", "route"), message, "another host or path")
 
 
-def hosts(draft: Draft) -> Iterator[Problem]:
+def hosts(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A host, with what is below it, belongs to one tenant unless the City shares it.
 
     A page below another's host can set that one's cookies, as a page beside it can read them.
     """
-    if draft.city is None or not draft.knows_all("City"):
+    if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
-    shared = draft.city.value.entry.shared_hosts
+    shared = parsed_city.city.value.entry.shared_hosts
     owners: dict[str, Sourced[App]] = {}
     below: dict[str, Sourced[App]] = {}
-    for app in draft.apps:
+    for app in parsed_city.apps:
         route = app.value.route
         if route is None or not app.value.runs:
             continue
@@ -119,21 +119,21 @@ def _taken(app: Sourced[App], owner: Sourced[App], shared: Mapping[str, tuple[st
     return app.problem(("spec", "route", "host"), message, expected)
 
 
-def derived_names(draft: Draft) -> Iterator[Problem]:
+def derived_names(parsed_city: ParsedCity) -> Iterator[Problem]:
     """`a-b` with `c` and `a` with `b-c` both make `a-b-c`: namespaces, workloads and databases must not meet."""
     platforms: dict[str, str] = {}
-    for platform, _, item in draft.capabilities():
+    for platform, _, item in parsed_city.capabilities():
         for zone in {"", item.zone}:
             platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
         if item.is_entry:
             # Each zone with routes has an entry point of its own there.
-            for zone in draft.zone_names:
+            for zone in parsed_city.zone_names:
                 platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
     namespaces = dict(platforms)
     # What capabilities use is named in the same way, with a word in the place of the tenant.
     databases: dict[str, str] = {}
-    for platform, place, item in draft.capabilities():
-        kind = draft.catalogue.get(item.type)
+    for platform, place, item in parsed_city.capabilities():
+        kind = parsed_city.catalogue.get(item.type)
         for wanted in kind.uses if kind is not None else ():
             name = naming.account_name("_", CAPABILITY, item.name, wanted.alias)
             owner = f"capability {item.name!r} as {wanted.alias!r}"
@@ -141,7 +141,7 @@ def derived_names(draft: Draft) -> Iterator[Problem]:
                 message = f"account {name!r} would belong to {owner} and to {databases[name]}"
                 yield platform.problem((*place, "name"), message, "names that differ when joined by '_'")
     workloads: dict[tuple[str, str], str] = {}
-    for app in draft.apps:
+    for app in parsed_city.apps:
         value, path = app.value, ("metadata", "name")
         namespace = naming.tenant_namespace(value.tenant, value.zone)
         owner = f"tenant {value.tenant!r} in zone {value.zone!r}"

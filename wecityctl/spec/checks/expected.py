@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from wecityctl.errors import Problem
 from wecityctl.model.kinds import LOOKED_FOR, gives_or_opens, groups_of
 from wecityctl.model.patterns import is_broad
-from wecityctl.spec.draft import Draft
+from wecityctl.spec.parsed_city import ParsedCity
 
 
-def kinds_and_names(draft: Draft) -> Iterator[Problem]:
+def kinds_and_names(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Each names a kind that is looked for, in a group that has it; for what gives rights or opens, more than `h*`."""
     kinds = sorted({kind for _, kind in LOOKED_FOR})
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         for index, item in enumerate(cloud.value.expected):
             path = ("spec", "expected", index)
             if item.kind not in kinds:

@@ -9,22 +9,22 @@ from wecityctl.model.addresses import QUARTERS, has_zonal_subnets, is_no_access_
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import Limits
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
-def regions(draft: Draft) -> Iterator[Problem]:
+def regions(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A landing zone is made in a region."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         if not cloud.value.region:
             message = f"a landing zone on {cloud.value.provider} needs a region"
             yield cloud.problem(("spec", "region"), message, "the vendor's name of the region")
 
 
-def places(draft: Draft) -> Iterator[Problem]:
+def places(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Subnets that a vendor ties to an availability zone need one; a network is shared out over four at most."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         value = cloud.value
         if not has_zonal_subnets(value):
             continue
@@ -40,9 +40,9 @@ def places(draft: Draft) -> Iterator[Problem]:
             yield cloud.problem(path, f"{len(found)} availability zones", f"{QUARTERS} at most")
 
 
-def machine_types(draft: Draft) -> Iterator[Problem]:
+def machine_types(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The nodes of a pool are machines of a type that only the vendor can name."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         if cloud.value.existing.cluster:
             continue
         for index, pool in enumerate(cloud.value.pools):
@@ -52,9 +52,9 @@ def machine_types(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(path, message, "the vendor's names")
 
 
-def architectures(draft: Draft) -> Iterator[Problem]:
+def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A vendor makes nodes of the architectures that it has machines and images for."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         made = limits_of(cloud.value).architectures
         if cloud.value.existing.cluster or not made:
             continue
@@ -64,9 +64,9 @@ def architectures(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(("spec", "pools", index, "architecture"), message, one_of(made))
 
 
-def security_groups(draft: Draft) -> Iterator[Problem]:
+def security_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A node has a security group for each zone that its pool serves, and a vendor takes a few for one node."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         most = limits_of(cloud.value).security_groups
         if cloud.value.existing.cluster or not most:
             continue
@@ -81,9 +81,9 @@ def security_groups(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(path, message, f"pools of at most {most - 1} zones each", on_key=bool(pool.zones))
 
 
-def disks(draft: Draft) -> Iterator[Problem]:
+def disks(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The storage of a pool's nodes is one disk of each."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         largest = limits_of(cloud.value).disk_gib
         if cloud.value.existing.cluster or not largest:
             continue
@@ -93,18 +93,18 @@ def disks(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(("spec", "pools", index, "storage"), message, f"{largest:,}Gi at most")
 
 
-def vendor_settings(draft: Draft) -> Iterator[Problem]:
+def vendor_settings(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What each vendor's landing zone asks of a Cloud, by the vendor's own check."""
-    city = draft.city.value if draft.city is not None else None
-    for cloud in _landing(draft):
+    city = parsed_city.city.value if parsed_city.city is not None else None
+    for cloud in _landing(parsed_city):
         if cloud.value.vendor is not None:
             for fault in cloud.value.vendor.check(city, cloud.value):
                 yield cloud.problem(fault.path, fault.message, fault.expected, on_key=fault.on_key)
 
 
-def balancers(draft: Draft) -> Iterator[Problem]:
+def balancers(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Load balancers are of zones that the cloud serves, and of a cluster that a landing zone makes."""
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         value = cloud.value
         if value.balancers is None:
             continue
@@ -122,10 +122,10 @@ def balancers(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(path, f"zone {zone!r} is named twice", "each zone once")
 
 
-def public_apis(draft: Draft) -> Iterator[Problem]:
+def public_apis(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An API on the internet is one that a landing zone makes, with an access list, and not beside an extranet."""
     path = ("spec", "publicApi")
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         value = cloud.value
         if not value.public_api.allow_from:
             continue
@@ -135,8 +135,8 @@ def public_apis(draft: Draft) -> Iterator[Problem]:
         elif value.vendor is not None and value.vendor.no_access_list:
             message = f"{value.provider} has an access list for its API, but {value.vendor.no_access_list}"
             yield cloud.problem(path, message, "a private way to the API, such as a VPN or a bastion", on_key=True)
-        elif draft.city is not None:
-            yield from _unfit_for_public_api(cloud, draft.city.value)
+        elif parsed_city.city is not None:
+            yield from _unfit_for_public_api(cloud, parsed_city.city.value)
 
 
 def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem]:
@@ -152,11 +152,11 @@ def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem
         yield cloud.problem(path, message, "a private API, or a zone of kind internet", on_key=True)
 
 
-def sm_keys(draft: Draft) -> Iterator[Problem]:
+def sm_keys(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A city that requires SM cryptography is not carried by a cloud that has none: AES in its place would be a lie."""
-    if draft.city is None or not draft.city.value.compliance.sm:
+    if parsed_city.city is None or not parsed_city.city.value.compliance.sm:
         return
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         if cloud.value.vendor is not None and not cloud.value.vendor.sm_keys:
             message = f"the city requires SM cryptography, and {cloud.value.provider} has no SM keys"
             yield cloud.problem(("spec", "provider"), message, "a vendor that has, or compliance.sm: false")
@@ -167,8 +167,8 @@ def limits_of(cloud: Cloud) -> Limits:
     return cloud.vendor.limits if cloud.vendor is not None else Limits()
 
 
-def _landing(draft: Draft) -> Iterator[Sourced[Cloud]]:
-    return (cloud for cloud in draft.clouds if cloud.value.has_landing_zone)
+def _landing(parsed_city: ParsedCity) -> Iterator[Sourced[Cloud]]:
+    return (cloud for cloud in parsed_city.clouds if cloud.value.has_landing_zone)
 
 
 def _makes_subnets(cloud: Cloud) -> bool:

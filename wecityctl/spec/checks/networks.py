@@ -11,8 +11,8 @@ from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, po
 from wecityctl.model.city import Cloud
 from wecityctl.model.reserved import reserved_on
 from wecityctl.spec.checks.landings import limits_of
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _NETWORK = ("spec", "network")
 _EXISTING = ("spec", "existing")
@@ -23,9 +23,9 @@ _SMALLEST_SERVICES = 24
 _MOST_SOURCES = 2**24
 
 
-def ranges_private(draft: Draft) -> Iterator[Problem]:
+def ranges_private(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A network's ranges are nobody else's in the world. One that exists may have registered addresses of its own."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         network = cloud.value.network
         for name, cidr in (("cidr", network.cidr), ("pods", network.pods), ("services", network.services)):
             found = IPv4Network(cidr)
@@ -38,9 +38,9 @@ def ranges_private(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem((*_NETWORK, name), f"{cidr} is not a private range", wanted)
 
 
-def ranges_not_reserved(draft: Draft) -> Iterator[Problem]:
+def ranges_not_reserved(parsed_city: ParsedCity) -> Iterator[Problem]:
     """No range is one that the vendor keeps for itself. What exists already has been taken by the vendor."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         network, existing, vendor = cloud.value.network, cloud.value.existing, cloud.value.provider
         made = {
             "cidr": "" if existing.network else network.cidr,
@@ -58,9 +58,9 @@ def ranges_not_reserved(draft: Draft) -> Iterator[Problem]:
             yield cloud.problem((*_NETWORK, "cidr"), message, f"a prefix of /{shortest} to /{longest}")
 
 
-def ranges_suffice(draft: Draft) -> Iterator[Problem]:
+def ranges_suffice(parsed_city: ParsedCity) -> Iterator[Problem]:
     """There are addresses for the pods of all nodes, and for the Services."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         network, nodes = cloud.value.network, sum(pool.nodes for pool in cloud.value.pools)
         if IPv4Network(network.pods).num_addresses < nodes * _OF_A_NODE:
             length = 32 - (nodes * _OF_A_NODE - 1).bit_length()
@@ -71,25 +71,27 @@ def ranges_suffice(draft: Draft) -> Iterator[Problem]:
             yield cloud.problem((*_NETWORK, "services"), message, f"a /{_SMALLEST_SERVICES} or larger")
 
 
-def sources_bounded(draft: Draft) -> Iterator[Problem]:
+def sources_bounded(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The ranges that a cloud comes from are together no wider than one may be."""
-    for cloud in draft.clouds:
-        ranges = cloud.value.crossing.sources
+    for cloud in parsed_city.clouds:
+        ranges = cloud.value.interconnect.sources
         if sum(found.num_addresses for found in collapse_addresses(map(IPv4Network, ranges))) > _MOST_SOURCES:
             message = f"the {len(ranges)} ranges are wider together than any one cloud"
-            yield cloud.problem(("spec", "crossing", "sources"), message, "the ranges of the cloud alone", on_key=True)
+            yield cloud.problem(
+                ("spec", "interconnect", "sources"), message, "the ranges of the cloud alone", on_key=True
+            )
 
 
-def crossings_lead_home(draft: Draft) -> Iterator[Problem]:
+def interconnects_lead_home(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The address at which a cloud answers the others is not one of another cloud's."""
-    for cloud in draft.clouds:
-        given = cloud.value.crossing.address
+    for cloud in parsed_city.clouds:
+        given = cloud.value.interconnect.address
         if not given or (cloud.value.has_landing_zone and _holds(cloud.value, given)):
             continue
-        for other in _landing(draft):
+        for other in _landing(parsed_city):
             if other.value.name != cloud.value.name and _holds(other.value, given):
                 message = f"{given} lies in the network of cloud {other.value.name}"
-                yield cloud.problem(("spec", "crossing", "address"), message, "an address of this cloud")
+                yield cloud.problem(("spec", "interconnect", "address"), message, "an address of this cloud")
 
 
 def _holds(cloud: Cloud, address: str) -> bool:
@@ -97,9 +99,9 @@ def _holds(cloud: Cloud, address: str) -> bool:
     return any(IPv4Address(address) in IPv4Network(cidr) for cidr in ranges)
 
 
-def ranges_apart(draft: Draft) -> Iterator[Problem]:
+def ranges_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A cluster's nodes, pods and Services have ranges of their own, or packets find the wrong one."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         network = cloud.value.network
         ranges = (("cidr", network.cidr), ("pods", network.pods), ("services", network.services))
         for (first, one), (second, other) in combinations(ranges, 2):
@@ -108,9 +110,9 @@ def ranges_apart(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem((*_NETWORK, second), message, "ranges that do not overlap")
 
 
-def subnets_fit(draft: Draft) -> Iterator[Problem]:
+def subnets_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Subnets are of zones that the cloud serves, lie in its network, and leave each other room."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         network, zones = cloud.value.network, cloud.value.zones
         whole = IPv4Network(network.cidr)
         good = True
@@ -157,13 +159,13 @@ def _room(cloud: Sourced[Cloud]) -> Iterator[Problem]:
             )
 
 
-def ranges_of_joined_clouds(draft: Draft) -> Iterator[Problem]:
+def ranges_of_joined_clouds(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Clouds between which a declared flow leads have networks of different ranges, or its rules could not tell them
     apart."""
-    if draft.city is None or not draft.knows_all("City", "Cloud"):
+    if parsed_city.city is None or not parsed_city.knows_all("City", "Cloud"):
         return
-    flows = [{flow.source, flow.target} for flow in draft.city.value.flows]
-    for first, second in combinations(_landing(draft), 2):
+    flows = [{flow.source, flow.target} for flow in parsed_city.city.value.flows]
+    for first, second in combinations(_landing(parsed_city), 2):
         one, other = first.value, second.value
         joined = any(
             not flow.isdisjoint(one.zones) and not flow.isdisjoint(other.zones) and _crosses(flow, one, other)
@@ -180,9 +182,9 @@ def _crosses(flow: set[str], one: Cloud, other: Cloud) -> bool:
     return any(source in one.zones and target in other.zones for source, target in pairs)
 
 
-def existing_parts(draft: Draft) -> Iterator[Problem]:
+def existing_parts(parsed_city: ParsedCity) -> Iterator[Problem]:
     """What exists hangs together: a subnet or a cluster that is there lies in a network that is there."""
-    for cloud in _landing(draft):
+    for cloud in _landing(parsed_city):
         existing = cloud.value.existing
         for zone in existing.subnets:
             wrong = _zone_not_served(cloud, (*_EXISTING, "subnets", zone), zone)
@@ -198,9 +200,9 @@ def existing_parts(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem((*_EXISTING, name), message, "its identifier in existing.network", on_key=True)
 
 
-def pools_in_zones(draft: Draft) -> Iterator[Problem]:
+def pools_in_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A pool serves zones that its cloud serves."""
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         for index, pool in enumerate(cloud.value.pools):
             for position, zone in enumerate(pool.zones):
                 wrong = _zone_not_served(cloud, ("spec", "pools", index, "zones", position), zone)
@@ -208,18 +210,18 @@ def pools_in_zones(draft: Draft) -> Iterator[Problem]:
                     yield wrong
 
 
-def extranets_stay_inside(draft: Draft) -> Iterator[Problem]:
+def extranets_stay_inside(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A government extranet has no way out: what leaves it goes through a data exchange."""
-    if draft.city is None:
+    if parsed_city.city is None:
         return
-    for index, zone in enumerate(draft.city.value.zones):
+    for index, zone in enumerate(parsed_city.city.value.zones):
         if zone.egress and zone.kind == "government-extranet":
             message = f"zone {zone.name!r} is a government extranet and must not reach the world outside"
-            yield draft.city.problem(("spec", "zones", index, "egress"), message, "no egress here")
+            yield parsed_city.city.problem(("spec", "zones", index, "egress"), message, "no egress here")
 
 
-def _landing(draft: Draft) -> tuple[Sourced[Cloud], ...]:
-    return tuple(cloud for cloud in draft.clouds if cloud.value.has_landing_zone)
+def _landing(parsed_city: ParsedCity) -> tuple[Sourced[Cloud], ...]:
+    return tuple(cloud for cloud in parsed_city.clouds if cloud.value.has_landing_zone)
 
 
 def _zone_not_served(cloud: Sourced[Cloud], path: tuple[str | int, ...], zone: str) -> Problem | None:

@@ -12,8 +12,8 @@ from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
 from wecityctl.model.entries import ENTRY_SERVICE
-from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity
 
 # Every cluster has these namespaces, and `default` as a service account in every namespace.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -21,25 +21,25 @@ _DEFAULT_ACCOUNT = "default"
 _EXPECTED = "another name for one of the two"
 
 
-def namespaces(draft: Draft) -> Iterator[Problem]:
+def namespaces(parsed_city: ParsedCity) -> Iterator[Problem]:
     """No tenant takes a namespace of Kubernetes itself; one without apps, none of another tenant either.
 
     Of tenants with apps the latter is `duplicates.derived_names`.
     """
     owners: dict[str, str] = {}
-    for app in draft.apps:
+    for app in parsed_city.apps:
         name = naming.tenant_namespace(app.value.tenant, app.value.zone)
         owners.setdefault(name, app.value.tenant)
         if name in _KUBERNETES_NAMESPACES:
             message = f"namespace {name!r} of the tenant in zone {app.value.zone!r} is Kubernetes' own"
             yield app.problem(("metadata", "tenant"), message, "another name for the tenant or the zone")
-    if not draft.knows_all("App", "Cloud") or not draft.clouds:
+    if not parsed_city.knows_all("App", "Cloud") or not parsed_city.clouds:
         return
-    busy = {app.value.tenant for app in draft.apps if app.value.runs}
-    for tenant in draft.tenants:
+    busy = {app.value.tenant for app in parsed_city.apps if app.value.runs}
+    for tenant in parsed_city.tenants:
         if tenant.value.name in busy:
             continue
-        zone = draft.clouds[0].value.zones[0]
+        zone = parsed_city.clouds[0].value.zones[0]
         name = naming.tenant_namespace(tenant.value.name, zone)
         owner = owners.setdefault(name, tenant.value.name)
         if name in _KUBERNETES_NAMESPACES or owner != tenant.value.name:
@@ -48,21 +48,21 @@ def namespaces(draft: Draft) -> Iterator[Problem]:
             yield tenant.problem(("metadata", "name"), message, "another name for the tenant or the zone")
 
 
-def apps(draft: Draft) -> Iterator[Problem]:
+def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Objects of apps in one namespace have names of their own."""
     taken: dict[tuple[str, str, str], str] = {}
-    for app in draft.apps:
+    for app in parsed_city.apps:
         value, path = app.value, ("metadata", "name")
         if value.name == _DEFAULT_ACCOUNT:
             message = "an app 'default' would take the service account that Kubernetes makes in every namespace"
             yield app.problem(path, message, "another name")
         namespace = naming.tenant_namespace(value.tenant, value.zone)
         owner = f"app {value.tenant}/{value.name}"
-        found = [(namespace, *each) for each in _objects_of(value, crossing=len(draft.clouds) > 1)]
+        found = [(namespace, *each) for each in _objects_of(value, interconnect=len(parsed_city.clouds) > 1)]
         if value.is_routed:
             # The entry point's way to the app lies beside those to all other apps that it serves.
             name = naming.fit(f"{value.tenant}-{value.name}")
-            found.append((f"the entry point of {_entry(draft, value.zone)}", "NetworkPolicy", name, "the route"))
+            found.append((f"the entry point of {_entry(parsed_city, value.zone)}", "NetworkPolicy", name, "the route"))
         for place, kind, name, of in found:
             whose = f"{of} of {owner}"
             other = taken.setdefault((place, kind, name), whose)
@@ -70,35 +70,35 @@ def apps(draft: Draft) -> Iterator[Problem]:
                 yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _EXPECTED)
 
 
-def _entry(draft: Draft, zone: str) -> str:
+def _entry(parsed_city: ParsedCity, zone: str) -> str:
     """The zone's own, or the one that several zones of the internet may share."""
-    kinds = {item.name: item.kind for city in draft.cities for item in city.value.zones}
+    kinds = {item.name: item.kind for city in parsed_city.cities for item in city.value.zones}
     return "the internet" if kinds.get(zone) == "internet" else zone
 
 
-def capabilities(draft: Draft) -> Iterator[Problem]:
+def capabilities(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Objects of capabilities in one namespace have names of their own."""
     taken: dict[tuple[str, str, str], str] = {}
-    for _, _, item in draft.capabilities():
+    for _, _, item in parsed_city.capabilities():
         if item.is_entry:
             taken[(_namespace(item), "Service", ENTRY_SERVICE)] = "the city's entry point"
             # Any zone may come to have routes, and then an entry point of its own.
-            for zone in draft.zone_names:
+            for zone in parsed_city.zone_names:
                 own = replace(item, name=naming.zone_gateway(item.name, zone), zone=zone)
-                names = (("Service", ENTRY_SERVICE), *_objects_of_capability(own, crossing=False))
+                names = (("Service", ENTRY_SERVICE), *_objects_of_capability(own, interconnect=False))
                 taken |= {(_namespace(own), *each): f"the entry point of zone {zone!r}" for each in names}
-    for platform, path, item in draft.capabilities():
+    for platform, path, item in parsed_city.capabilities():
         whose = f"capability {item.name!r}"
-        for kind, name in _objects_of_capability(item, crossing=len(draft.clouds) > 1):
+        for kind, name in _objects_of_capability(item, interconnect=len(parsed_city.clouds) > 1):
             other = taken.setdefault((_namespace(item), kind, name), whose)
             if other != whose:
                 message = f"{kind} {name!r} would belong to {whose} and to {other}"
                 yield platform.problem((*path, "name"), message, _EXPECTED)
 
 
-def flows(draft: Draft) -> Iterator[Problem]:
+def flows(parsed_city: ParsedCity) -> Iterator[Problem]:
     """No flow is approved twice: its network policies are named by zones and ports."""
-    for city in draft.cities:
+    for city in parsed_city.cities:
         first: dict[tuple[str, str, tuple[int, ...]], int] = {}
         for index, flow in enumerate(city.value.flows):
             place: tuple[PathItem, ...] = ("spec", "flows", index)
@@ -110,7 +110,7 @@ def flows(draft: Draft) -> Iterator[Problem]:
                 yield city.problem((*place, "ports"), "a port is given twice", "each port once", on_key=True)
 
 
-def _objects_of(app: App, *, crossing: bool) -> Iterator[tuple[str, str, str]]:
+def _objects_of(app: App, *, interconnect: bool) -> Iterator[tuple[str, str, str]]:
     """Kind and name of what an app has beside workloads (which `duplicates` looks at), and what of the app it is."""
     if not app.runs:
         return
@@ -128,16 +128,16 @@ def _objects_of(app: App, *, crossing: bool) -> Iterator[tuple[str, str, str]]:
         if part.port is not None:
             yield "Service", workload, f"component {part.name!r}"
     web = app.web_component
-    if crossing and app.is_routed and web is not None:
+    if interconnect and app.is_routed and web is not None:
         workload = naming.component_workload(app.name, web.name)
         yield "Service", naming.fit(f"{workload}-crossing"), "the route"
 
 
-def _objects_of_capability(item: Capability, *, crossing: bool) -> Iterable[tuple[str, str]]:
+def _objects_of_capability(item: Capability, *, interconnect: bool) -> Iterable[tuple[str, str]]:
     name = item.name
     return (
         ("Service", name),
-        *([("Service", naming.fit(f"{name}-crossing"))] if crossing else []),
+        *([("Service", naming.fit(f"{name}-crossing"))] if interconnect else []),
         ("ConfigMap", f"{name}-configuration"),
         ("ConfigMap", f"{name}-routes"),
     )

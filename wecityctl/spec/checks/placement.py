@@ -7,24 +7,24 @@ from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Capability, PlacementRules
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _FIELDS = (("affinity", "affinity"), ("anti_affinity", "antiAffinity"))
 
 
-def affinities(draft: Draft) -> Iterator[Problem]:
+def affinities(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Affinities name another app or capability, just one of them, and not the same one both ways."""
-    if not draft.knows_all("App", "Platform"):
+    if not parsed_city.knows_all("App", "Platform"):
         return
-    for part, path, item in _ruled(draft):
-        names = _known_to(draft, item)
+    for part, path, item in _ruled(parsed_city):
+        names = _known_to(parsed_city, item)
         own = {item.name, f"{item.tenant}/{item.name}"} if isinstance(item, App) else {item.name}
         for attribute, field in _FIELDS:
             for index, name in enumerate(getattr(item.placement, attribute)):
                 place = (*path, "placement", field, index)
-                if isinstance(item, App) and _is_both(draft, item, name):
+                if isinstance(item, App) and _is_both(parsed_city, item, name):
                     message = f"{name!r} is an app of the same tenant and a capability"
                     yield part.problem(place, message, f"{item.tenant}/{name} for the app, or names that differ")
                 elif name in own:
@@ -39,11 +39,11 @@ def affinities(draft: Draft) -> Iterator[Problem]:
                     yield part.problem(place, f"{name!r} is under affinity too", "one of the two")
 
 
-def spread_groups(draft: Draft) -> Iterator[Problem]:
+def spread_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A group of one whose name is almost that of another is a slip of the pen."""
-    if not draft.knows_all("App", "Platform"):
+    if not parsed_city.knows_all("App", "Platform"):
         return
-    ruled = [found for found in _ruled(draft) if found[2].placement.spread]
+    ruled = [found for found in _ruled(parsed_city) if found[2].placement.spread]
     groups = [item.placement.spread for _, _, item in ruled]
     for part, path, item in ruled:
         name = item.placement.spread
@@ -54,9 +54,9 @@ def spread_groups(draft: Draft) -> Iterator[Problem]:
             yield part.problem((*path, "placement", "spread"), message, "a group of several", meant)
 
 
-def zones_of_pools(draft: Draft) -> Iterator[Problem]:
+def zones_of_pools(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A pool serves zones of its cloud."""
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         for index, pool in enumerate(cloud.value.pools):
             for position, zone in enumerate(pool.zones):
                 if zone not in cloud.value.zones:
@@ -67,12 +67,14 @@ def zones_of_pools(draft: Draft) -> Iterator[Problem]:
                     )
 
 
-def accelerators(draft: Draft) -> Iterator[Problem]:
+def accelerators(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Some pool has the accelerators that a running app asks for."""
-    if not draft.knows_all("Cloud"):
+    if not parsed_city.knows_all("Cloud"):
         return
-    offered = tuple(dict.fromkeys(name for cloud in draft.clouds for p in cloud.value.pools for name in p.accelerators))
-    for app in draft.apps:
+    offered = tuple(
+        dict.fromkeys(name for cloud in parsed_city.clouds for p in cloud.value.pools for name in p.accelerators)
+    )
+    for app in parsed_city.apps:
         for index, part in enumerate(app.value.components if app.value.runs else ()):
             for name, count in part.resources.accelerators.items():
                 if count and name not in offered:
@@ -83,51 +85,53 @@ def accelerators(draft: Draft) -> Iterator[Problem]:
                     )
 
 
-def domestic_hardware(draft: Draft) -> Iterator[Problem]:
+def domestic_hardware(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Where domestic hardware is asked for, some pool declares it."""
-    if not draft.knows_all("Cloud") or any(pool.domestic for cloud in draft.clouds for pool in cloud.value.pools):
+    if not parsed_city.knows_all("Cloud") or any(
+        pool.domestic for cloud in parsed_city.clouds for pool in cloud.value.pools
+    ):
         return
-    for part, path, item in _ruled(draft):
+    for part, path, item in _ruled(parsed_city):
         if item.placement.domestic and (isinstance(item, Capability) or item.runs):
             message = "no pool of a cloud declares domestic hardware 信创"
             yield part.problem((*path, "placement", "domestic"), message, "a pool with domestic: true")
 
 
-def currencies(draft: Draft) -> Iterator[Problem]:
+def currencies(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Prices of all clouds are in one currency: they are compared."""
-    by_cloud = {cloud.value.name: cloud.value.prices.currency for cloud in draft.clouds if cloud.value.prices}
+    by_cloud = {cloud.value.name: cloud.value.prices.currency for cloud in parsed_city.clouds if cloud.value.prices}
     if len(set(by_cloud.values())) < 2:
         return
     # The one that most have is meant, and of several such the first.
     meant = Counter(by_cloud.values()).most_common(1)[0][0]
     others = ", ".join(repr(name) for name, currency in by_cloud.items() if currency == meant)
     clouds = "cloud" if list(by_cloud.values()).count(meant) == 1 else "clouds"
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         prices = cloud.value.prices
         if prices is not None and prices.currency != meant:
             message = f"prices are in {prices.currency}, those of {clouds} {others} in {meant}"
             yield cloud.problem(("spec", "prices", "currency"), message, "one currency")
 
 
-def _ruled(draft: Draft) -> Iterator[tuple[Sourced, tuple[PathItem, ...], App | Capability]]:  # type: ignore[type-arg]
-    for platform, path, item in draft.capabilities():
+def _ruled(parsed_city: ParsedCity) -> Iterator[tuple[Sourced, tuple[PathItem, ...], App | Capability]]:  # type: ignore[type-arg]
+    for platform, path, item in parsed_city.capabilities():
         if item.placement != PlacementRules():
             yield platform, path, item
-    for app in draft.apps:
+    for app in parsed_city.apps:
         if app.value.placement != PlacementRules():
             yield app, ("spec",), app.value
 
 
-def _is_both(draft: Draft, item: App, name: str) -> bool:
+def _is_both(parsed_city: ParsedCity, item: App, name: str) -> bool:
     """Whether `name` is a capability and, for the tenant of `item`, an app too."""
-    apps = {(app.value.tenant, app.value.name) for app in draft.apps}
-    return name in draft.capability_by_name and (item.tenant, name) in apps
+    apps = {(app.value.tenant, app.value.name) for app in parsed_city.apps}
+    return name in parsed_city.capability_by_name and (item.tenant, name) in apps
 
 
-def _known_to(draft: Draft, item: App | Capability) -> Sequence[str]:
-    apps = [app.value for app in draft.apps]
+def _known_to(parsed_city: ParsedCity, item: App | Capability) -> Sequence[str]:
+    apps = [app.value for app in parsed_city.apps]
     own = [app.name for app in apps if isinstance(item, App) and app.tenant == item.tenant]
-    return list(dict.fromkeys([*own, *draft.capability_by_name, *(f"{app.tenant}/{app.name}" for app in apps)]))
+    return list(dict.fromkeys([*own, *parsed_city.capability_by_name, *(f"{app.tenant}/{app.name}" for app in apps)]))
 
 
 def _kind(item: App | Capability) -> str:

@@ -5,58 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
-from wecityctl.spec.draft import Draft, Sourced
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
-def tenants_of_apps(draft: Draft) -> Iterator[Problem]:
+def tenants_of_apps(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An app belongs to a tenant of the city."""
-    names = tuple(tenant.value.name for tenant in draft.tenants)
-    if draft.knows_all("Tenant"):
-        for app in draft.apps:
+    names = tuple(tenant.value.name for tenant in parsed_city.tenants)
+    if parsed_city.knows_all("Tenant"):
+        for app in parsed_city.apps:
             yield from _missing(app, ("metadata", "tenant"), "tenant", app.value.tenant, names)
 
 
-def zones(draft: Draft) -> Iterator[Problem]:
+def zones(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Apps, capabilities, clouds and flows name zones that the City declares."""
-    if draft.city is None or not draft.knows_all("City"):
+    if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
-    names = draft.zone_names
-    for index, flow in enumerate(draft.city.value.flows):
-        yield from _missing(draft.city, ("spec", "flows", index, "from"), "zone", flow.source, names)
-        yield from _missing(draft.city, ("spec", "flows", index, "to"), "zone", flow.target, names)
-    for cloud in draft.clouds:
+    names = parsed_city.zone_names
+    for index, flow in enumerate(parsed_city.city.value.flows):
+        yield from _missing(parsed_city.city, ("spec", "flows", index, "from"), "zone", flow.source, names)
+        yield from _missing(parsed_city.city, ("spec", "flows", index, "to"), "zone", flow.target, names)
+    for cloud in parsed_city.clouds:
         for index, zone in enumerate(cloud.value.zones):
             yield from _missing(cloud, ("spec", "zones", index), "zone", zone, names)
-    for platform, path, item in draft.capabilities():
+    for platform, path, item in parsed_city.capabilities():
         yield from _missing(platform, (*path, "zone"), "zone", item.zone, names)
-    for app in draft.apps:
+    for app in parsed_city.apps:
         yield from _missing(app, ("spec", "zone"), "zone", app.value.zone, names)
 
 
-def entry_points(draft: Draft) -> Iterator[Problem]:
+def entry_points(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Shared hosts and certificates of the entry points name tenants and zones that the files declare."""
-    if draft.city is None or not draft.knows_all("City"):
+    if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
-    city, entry = draft.city, draft.city.value.entry
-    tenants = tuple(tenant.value.name for tenant in draft.tenants)
-    for host, names in entry.shared_hosts.items() if draft.knows_all("Tenant") else ():
+    city, entry = parsed_city.city, parsed_city.city.value.entry
+    tenants = tuple(tenant.value.name for tenant in parsed_city.tenants)
+    for host, names in entry.shared_hosts.items() if parsed_city.knows_all("Tenant") else ():
         for index, name in enumerate(names):
             yield from _missing(city, ("spec", "entry", "sharedHosts", host, index), "tenant", name, tenants)
     for zone, secret in entry.tls.certificates.items():
         path: tuple[PathItem, ...] = ("spec", "entry", "tls", "certificates", zone)
-        if zone not in draft.zone_names:
-            expected = one_of(draft.zone_names)
+        if zone not in parsed_city.zone_names:
+            expected = one_of(parsed_city.zone_names)
             yield city.problem(
-                path, f"there is no zone {zone!r}", expected, nearest(zone, draft.zone_names), on_key=True
+                path, f"there is no zone {zone!r}", expected, nearest(zone, parsed_city.zone_names), on_key=True
             )
         tenant, _, name = secret.rpartition("/")
         if not tenant:
             yield city.problem(path, f"{secret!r} is not a secret of a tenant", f"<tenant>/{name}")
-        elif draft.knows_all("Tenant"):
+        elif parsed_city.knows_all("Tenant"):
             yield from _missing(city, path, "tenant", tenant, tenants)
-    for cloud in draft.clouds:
+    for cloud in parsed_city.clouds:
         for zone in cloud.value.kubernetes.zone_ingress_classes:
             if zone not in cloud.value.zones:
                 path = ("spec", "kubernetes", "zoneIngressClasses", zone)
@@ -64,31 +64,31 @@ def entry_points(draft: Draft) -> Iterator[Problem]:
                 yield cloud.problem(path, message, one_of(cloud.value.zones), on_key=True)
 
 
-def cloud_pins(draft: Draft) -> Iterator[Problem]:
+def cloud_pins(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A pin names a cloud that exists and serves the zone."""
-    if not draft.knows_all("Cloud"):
+    if not parsed_city.knows_all("Cloud"):
         return
-    for platform, path, item in draft.capabilities():
-        yield from _pin(draft, platform, path, item.cloud, item.zone)
-    for app in draft.apps:
-        yield from _pin(draft, app, ("spec",), app.value.cloud, app.value.zone)
+    for platform, path, item in parsed_city.capabilities():
+        yield from _pin(parsed_city, platform, path, item.cloud, item.zone)
+    for app in parsed_city.apps:
+        yield from _pin(parsed_city, app, ("spec",), app.value.cloud, app.value.zone)
 
 
-def uses(draft: Draft) -> Iterator[Problem]:
+def uses(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An app uses capabilities that a platform of the city provides and that have something to bind."""
-    if not draft.knows_all("Platform"):
+    if not parsed_city.knows_all("Platform"):
         return
-    names = tuple(draft.capability_by_name)
-    for app in draft.apps:
+    names = tuple(parsed_city.capability_by_name)
+    for app in parsed_city.apps:
         for index, use in enumerate(app.value.uses):
             path = ("spec", "uses", index, "capability")
-            item = draft.capability_by_name.get(use.capability)
+            item = parsed_city.capability_by_name.get(use.capability)
             if item is None:
                 offered = one_of(names) if names else "a Platform document that provides it"
                 message = f"no platform provides capability {use.capability!r}"
                 yield app.problem(path, message, offered, nearest(use.capability, names))
                 continue
-            kind = draft.catalogue.get(item.type)
+            kind = parsed_city.catalogue.get(item.type)
             if kind is not None and not kind.binding:
                 yield app.problem(path, f"capability {use.capability!r} has nothing that an app could bind to")
 
@@ -106,7 +106,7 @@ def _missing(
 
 
 def _pin(
-    draft: Draft,
+    parsed_city: ParsedCity,
     part: Sourced,  # type: ignore[type-arg]
     path: tuple[PathItem, ...],
     cloud: str,
@@ -114,7 +114,7 @@ def _pin(
 ) -> Iterator[Problem]:
     if not cloud:
         return
-    clouds = draft.cloud_by_name
+    clouds = parsed_city.cloud_by_name
     if cloud not in clouds:
         yield from _missing(part, (*path, "cloud"), "cloud", cloud, tuple(clouds))
     elif zone and zone not in clouds[cloud].zones:

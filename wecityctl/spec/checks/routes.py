@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from wecityctl.errors import Problem
 from wecityctl.model.entries import gateway_of, ingress_class_of
-from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.parsed_city import ParsedCity
 
 
-def routes_lead_somewhere(draft: Draft) -> Iterator[Problem]:
+def routes_lead_somewhere(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A published route needs a component with a port, and an entry point in the city."""
-    entry = any(item.is_entry for item in draft.capability_by_name.values())
-    entry = entry or any(cloud.value.kubernetes.ingress_class for cloud in draft.clouds)
-    entry = entry or not draft.knows_all("Platform", "Cloud")
-    for app in draft.apps:
+    entry = any(item.is_entry for item in parsed_city.capability_by_name.values())
+    entry = entry or any(cloud.value.kubernetes.ingress_class for cloud in parsed_city.clouds)
+    entry = entry or not parsed_city.knows_all("Platform", "Cloud")
+    for app in parsed_city.apps:
         if not app.value.is_routed:
             continue
         if app.value.web_component is None:
@@ -29,15 +29,15 @@ def routes_lead_somewhere(draft: Draft) -> Iterator[Problem]:
             yield app.problem(("spec", "route"), message, expected, on_key=True)
 
 
-def ingress_classes_of_zones(draft: Draft) -> Iterator[Problem]:
+def ingress_classes_of_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Where ingress classes are the entry points, each zone with routes has its own: none serves two of them."""
-    city = draft.city
-    if city is None or not draft.knows_all("City", "Cloud", "Platform"):
+    city = parsed_city.city
+    if city is None or not parsed_city.knows_all("City", "Cloud", "Platform"):
         return
-    whole = replace(city.value, platforms=tuple(item.value for item in draft.platforms))
+    whole = replace(city.value, platforms=tuple(item.value for item in parsed_city.platforms))
     if gateway_of(whole) is not None:
         return
-    entry = next((cloud for cloud in draft.clouds if cloud.value.kubernetes.ingress_class), None)
+    entry = next((cloud for cloud in parsed_city.clouds if cloud.value.kubernetes.ingress_class), None)
     if entry is None:
         return
     settings = entry.value.kubernetes
@@ -46,28 +46,28 @@ def ingress_classes_of_zones(draft: Draft) -> Iterator[Problem]:
         path: tuple[PathItem, ...] = ("spec", "kubernetes", "zoneIngressClasses", zone)
         if owners.setdefault(name, zone) != zone:
             yield entry.problem(path, f"ingress class {name!r} serves {owners[name]} already", "a class of its own")
-    for app in draft.apps:
+    for app in parsed_city.apps:
         if app.value.is_routed and not ingress_class_of(whole, entry.value, app.value.zone):
             message = f"no ingress class of cloud {entry.value.name!r} serves zone {app.value.zone!r}"
             expected = f"one for {app.value.zone} under spec.kubernetes.zoneIngressClasses of the Cloud"
             yield app.problem(("spec", "route"), message, expected, on_key=True)
 
 
-def tls_needs_the_gateway(draft: Draft) -> Iterator[Problem]:
+def tls_needs_the_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Apps that serve TLS are known to the city's own gateway; an adopted cluster's controller is not told of them."""
-    if not draft.knows_all("Platform"):
+    if not parsed_city.knows_all("Platform"):
         return
-    if any(item.is_entry for item in draft.capability_by_name.values()):
+    if any(item.is_entry for item in parsed_city.capability_by_name.values()):
         return
-    for app in draft.apps:
+    for app in parsed_city.apps:
         if app.value.route is not None and app.value.route.tls:
             message = "the entry point is a cluster's ingress controller, which does not know the app's certificate"
             yield app.problem(("spec", "route", "tls"), message, "no tls, or a capability of type gateway")
 
 
-def health_needs_a_port(draft: Draft) -> Iterator[Problem]:
+def health_needs_a_port(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A health path is asked on the component's port."""
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             if part.health_path and part.port is None:
                 path = ("spec", "components", index, "health")
@@ -76,13 +76,13 @@ def health_needs_a_port(draft: Draft) -> Iterator[Problem]:
                 )
 
 
-def flows_between_zones(draft: Draft) -> Iterator[Problem]:
+def flows_between_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A flow joins two zones, or crosses clouds within one; within a zone of one cloud, `uses` opens what is needed."""
-    if not draft.knows_all("Cloud"):
+    if not parsed_city.knows_all("Cloud"):
         return
-    for city in draft.cities:
+    for city in parsed_city.cities:
         for index, flow in enumerate(city.value.flows):
-            serving = [cloud for cloud in draft.clouds if flow.source in cloud.value.zones]
+            serving = [cloud for cloud in parsed_city.clouds if flow.source in cloud.value.zones]
             if flow.source == flow.target and len(serving) < 2:
                 path = ("spec", "flows", index, "to")
                 message = (

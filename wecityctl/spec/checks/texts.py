@@ -17,8 +17,8 @@ from wecityctl.model.disclosure import (
     options_hold_a_secret,
     value_holds_a_secret,
 )
-from wecityctl.spec.draft import Draft
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
+from wecityctl.spec.parsed_city import ParsedCity
 
 _PLACEHOLDER = re.compile(
     r"(?<![A-Za-z])(?i:CHANGE[-_]?ME|CHANGEIT|REPLACE[-_]?ME|FILL[-_]?ME(?:[-_]?IN)?|INSERT[-_]HERE)(?![A-Za-z])"
@@ -33,17 +33,17 @@ _FREE_FIELDS = frozenset({"files", "env", "command"})
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def empty_values(draft: Draft) -> Iterator[Problem]:
+def empty_values(parsed_city: ParsedCity) -> Iterator[Problem]:
     """`key:` without a value is not the same as leaving the key out, so it is asked about."""
-    for document in draft.documents:
+    for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if value is None:
                 yield _at(document, mark, path, "has no value", "a value, or the line left out")
 
 
-def placeholders(draft: Draft) -> Iterator[Problem]:
+def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Nothing like CHANGEME, TODO or <your-domain> reaches a cloud."""
-    for document in draft.documents:
+    for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if not isinstance(value, str):
                 continue
@@ -55,18 +55,18 @@ def placeholders(draft: Draft) -> Iterator[Problem]:
                 yield _at(document, mark, path, f"placeholder {shorten(found[0])!r} is still there", "its real value")
 
 
-def control_characters(draft: Draft) -> Iterator[Problem]:
+def control_characters(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Escapes such as "\\0" can bring in what no API takes."""
-    for document in draft.documents:
+    for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if isinstance(value, str) and (found := _CONTROL.search(value)):
                 yield _at(document, mark, path, f"has the control character U+{ord(found[0]):04X}", "text without it")
 
 
-def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
+def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Passwords, tokens and keys are named in `secrets`, never written in the files."""
     expected = "its name in the component's `secrets`; the value belongs in the city's secret store"
-    for document in draft.documents:
+    for document in parsed_city.documents:
         for path, mark, value in _leaves(document, keys=False):
             if not isinstance(value, str) or not value:
                 continue
@@ -75,7 +75,7 @@ def secrets_in_clear(draft: Draft) -> Iterator[Problem]:
                 yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
             elif _holds_a_secret(path, value):
                 yield _at(document, mark, path, "has a password or private key in clear", expected)
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, component in enumerate(app.value.components):
             if options_hold_a_secret(component.command):
                 path = ("spec", "components", index, "command")

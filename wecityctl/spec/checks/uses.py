@@ -6,30 +6,30 @@ from collections.abc import Iterator
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import Use
-from wecityctl.spec.draft import Draft
 from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.parsed_city import ParsedCity
 
 # The fields of a use that are limits, as they are written and as the model has them. `storage` is older than limits:
 # what a use of any type says of it is counted in the tenant's quota.
 _LIMITS = {"connections": "connections", "memory": "memory", "statementSeconds": "statement_seconds"}
 
 
-def limits(draft: Draft) -> Iterator[Problem]:
+def limits(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A use states only limits that the capability's type has."""
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, use in enumerate(app.value.uses):
-            for name, message, expected in _unknown_limits(draft, use):
+            for name, message, expected in _unknown_limits(parsed_city, use):
                 yield app.problem(("spec", "uses", index, name), message, expected, on_key=True)
-    for platform, path, item in draft.capabilities():
+    for platform, path, item in parsed_city.capabilities():
         for index, use in enumerate(item.uses):
-            for name, message, expected in _unknown_limits(draft, use):
+            for name, message, expected in _unknown_limits(parsed_city, use):
                 yield platform.problem((*path, "uses", index, name), message, expected, on_key=True)
 
 
-def _unknown_limits(draft: Draft, use: Use) -> Iterator[tuple[str, str, str]]:
+def _unknown_limits(parsed_city: ParsedCity, use: Use) -> Iterator[tuple[str, str, str]]:
     """Limits of a use that the capability's type does not have, each with message and what is expected instead."""
-    item = draft.capability_by_name.get(use.capability)
-    kind = draft.catalogue.get(item.type) if item is not None else None
+    item = parsed_city.capability_by_name.get(use.capability)
+    kind = parsed_city.catalogue.get(item.type) if item is not None else None
     if kind is None:
         return
     offered = [name for name, field in _LIMITS.items() if getattr(kind.limits, field)]
@@ -39,41 +39,41 @@ def _unknown_limits(draft: Draft, use: Use) -> Iterator[tuple[str, str, str]]:
             yield name, message, one_of(offered) if offered else "no limit"
 
 
-def owners(draft: Draft) -> Iterator[Problem]:
+def owners(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Who has a capability alone is a tenant, or an app of it, of the city, and can bind to the capability."""
-    tenants = tuple(tenant.value.name for tenant in draft.tenants)
-    for platform, path, item in draft.capabilities():
+    tenants = tuple(tenant.value.name for tenant in parsed_city.tenants)
+    for platform, path, item in parsed_city.capabilities():
         if item.dedicated is None:
             continue
         owner = item.dedicated
-        kind = draft.catalogue.get(item.type)
+        kind = parsed_city.catalogue.get(item.type)
         if kind is not None and not kind.binding:
             message = f"capability type {item.type!r} has nothing that an app could bind to, so it is nobody's alone"
             yield platform.problem((*path, "dedicated"), message, on_key=True)
             continue
-        if draft.knows_all("Tenant") and owner.tenant not in tenants:
+        if parsed_city.knows_all("Tenant") and owner.tenant not in tenants:
             expected = one_of(tenants) if tenants else "a tenant that the files declare"
             message = f"there is no tenant {owner.tenant!r}"
             where = (*path, "dedicated", "tenant")
             yield platform.problem(where, message, expected, nearest(owner.tenant, tenants))
-        elif owner.app and draft.knows_all("App"):
-            apps = tuple(app.value.name for app in draft.apps if app.value.tenant == owner.tenant)
+        elif owner.app and parsed_city.knows_all("App"):
+            apps = tuple(app.value.name for app in parsed_city.apps if app.value.tenant == owner.tenant)
             if owner.app not in apps:
                 expected = one_of(apps) if apps else f"an app of tenant {owner.tenant!r}"
                 message = f"tenant {owner.tenant!r} has no app {owner.app!r}"
                 yield platform.problem((*path, "dedicated", "app"), message, expected, nearest(owner.app, apps))
 
 
-def dedicated(draft: Draft) -> Iterator[Problem]:
+def dedicated(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An app uses no capability that is another's alone."""
-    for app in draft.apps:
+    for app in parsed_city.apps:
         for index, use in enumerate(app.value.uses):
-            item = draft.capability_by_name.get(use.capability)
+            item = parsed_city.capability_by_name.get(use.capability)
             if item is None or item.dedicated is None or item.dedicated.admits(app.value):
                 continue
             others = tuple(
                 name
-                for name, other in draft.capability_by_name.items()
+                for name, other in parsed_city.capability_by_name.items()
                 if other.type == item.type and (other.dedicated is None or other.dedicated.admits(app.value))
             )
             message = f"capability {use.capability!r} is dedicated to {item.dedicated.owner}"

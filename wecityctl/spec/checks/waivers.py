@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
-from wecityctl.spec.draft import Draft
 from wecityctl.spec.fields import nearest
+from wecityctl.spec.parsed_city import ParsedCity
 
 
-def rules_of_waivers(draft: Draft) -> Iterator[Problem]:
+def rules_of_waivers(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The rule exists, and is none with a veto: what harms privacy is mended, never waived."""
-    if not draft.waivers:
+    if not parsed_city.waivers:
         return
     # The rules are many modules, and most cities need none of them to be read.
     from wecityctl.policy.rules import RULES
 
     rules = {rule.name: rule for rule in RULES}
-    for waiver in draft.waivers:
+    for waiver in parsed_city.waivers:
         name = waiver.value.rule
         path = ("spec", "rule")
         if name not in rules:

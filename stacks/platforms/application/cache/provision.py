@@ -9,7 +9,7 @@ import pulumi
 
 from stacks.platforms.application.cache.access import PROVISION, TLS_OPTIONS, permissions
 from stacks.platforms.provisioner import UNBOUNDED, Provisioner, as_bytes
-from stacks.upstream import KnownEndpoint
+from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
 

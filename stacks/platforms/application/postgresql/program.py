@@ -25,7 +25,7 @@ from stacks.platforms.stateful import (
     volume_claim,
     volume_lock,
 )
-from stacks.upstream import base_outputs
+from stacks.stack_references import base_outputs
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
 

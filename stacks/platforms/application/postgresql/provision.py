@@ -10,7 +10,7 @@ import pulumi
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql.access import PROVISION
 from stacks.platforms.provisioner import Provisioner, as_bytes
-from stacks.upstream import KnownEndpoint
+from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
 

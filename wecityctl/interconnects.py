@@ -1,0 +1,253 @@
+"""What crosses from one underlying cloud to another: who, to what, through which declared flow, on which node port.
+
+A pure function of the city and its placement; what has no leave to cross, or no way, is refused here with the flow or
+the setting that would be needed. Whether it may cross in plain text is a policy rule's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model import naming
+from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
+from wecityctl.model.entries import gateway_of
+from wecityctl.model.requirements import uses_of
+from wecityctl.placement import Placement
+from wecityctl.placement.interconnect import (
+    interconnect_flow,
+    is_apart,
+    is_closed,
+    offered_zone,
+    route_flow,
+    route_is_encrypted,
+    serves_entry,
+    use_is_encrypted,
+)
+
+# The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
+# (ServiceNodePortStaticSubrange of the default range 30000–32767).
+STATIC_PORTS = range(30000, 30086)
+
+
+@dataclass(frozen=True, slots=True)
+class UseInterconnect:
+    """An app's use of a capability on another cloud. `source` and `target` are clouds."""
+
+    app: App
+    use: Use
+    capability: Capability
+    source: str
+    target: str
+    flow: Flow
+
+    @property
+    def subject(self) -> str:
+        """What is reached, as node ports are named by."""
+        return self.capability.name
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInterconnect:
+    """The entry point's way to an app on another cloud. `source` and `target` are clouds."""
+
+    app: App
+    source: str
+    target: str
+    flow: Flow
+
+    @property
+    def subject(self) -> str:
+        """What is reached, as node ports are named by."""
+        return f"{self.app.tenant}/{self.app.name}"
+
+
+AnyInterconnect: TypeAlias = UseInterconnect | RouteInterconnect
+
+
+@dataclass(frozen=True, slots=True)
+class Interconnects:
+    """Everything in a city that crosses clouds, in file order, and the node ports by cloud and subject."""
+
+    uses: tuple[UseInterconnect, ...] = ()
+    routes: tuple[RouteInterconnect, ...] = ()
+    ports: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[AnyInterconnect]:
+        yield from self.uses
+        yield from self.routes
+
+    def use(self, app: App, alias: str) -> UseInterconnect | None:
+        """The interconnect of one of the app's uses, if it crosses."""
+        mine = (item for item in self.uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
+        return next((item for item in mine if item.use.alias == alias), None)
+
+    def route(self, app: App) -> RouteInterconnect | None:
+        """The interconnect of the way to the app, if it crosses."""
+        return next((item for item in self.routes if (item.app.tenant, item.app.name) == (app.tenant, app.name)), None)
+
+    def port(self, cloud: str, subject: str) -> int:
+        """The node port of a capability or app for other clouds; 0 where nobody there reaches it."""
+        return self.ports.get((cloud, subject), 0)
+
+    def in_the_clear(self, city: City, catalogue: Catalogue) -> tuple[AnyInterconnect, ...]:
+        """What crosses unencrypted: neither the protocol is, always, nor do both clouds say that the way is."""
+        return tuple(item for item in self if not _encrypted(city, catalogue, item))
+
+    def links(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
+        """The node ports that one cloud reaches on another, by (source, target)."""
+        found: dict[tuple[str, str], set[int]] = {}
+        for item in self:
+            found.setdefault((item.source, item.target), set()).add(self.ports[(item.target, item.subject)])
+        return {pair: tuple(sorted(ports)) for pair, ports in sorted(found.items())}
+
+
+def find_interconnects(city: City, catalogue: Catalogue, placement: Placement) -> Interconnects:
+    """What crosses clouds in `city`. Raises `ConfigurationError` with everything that may not, or cannot."""
+    refused: list[str] = list(_capabilities_apart(city, catalogue, placement))
+    uses = tuple(_uses(city, catalogue, placement, refused))
+    routes = tuple(_routes(city, placement, refused))
+    found: tuple[AnyInterconnect, ...] = (*uses, *routes)
+    for pair in dict.fromkeys((item.source, item.target) for item in found):
+        refused += _apart(*map(city.cloud, pair))
+    for cloud in dict.fromkeys(item.target for item in found):
+        refused += _without_address(city.cloud(cloud))
+    for cloud in dict.fromkeys(item.source for item in found):
+        refused += _without_sources(city.cloud(cloud))
+    if refused:
+        raise ConfigurationError(
+            "what is placed on different clouds cannot all reach each other",
+            details="\n".join(refused),
+            resolution="declare the flow, or pin both to one cloud (spec.cloud); "
+            "`wecityctl place PATH --explain` says why they lie where they do",
+        )
+    return Interconnects(uses, routes, _ports(city, found))
+
+
+def _encrypted(city: City, catalogue: Catalogue, item: AnyInterconnect) -> bool:
+    if isinstance(item, UseInterconnect):
+        by_protocol = use_is_encrypted(item.capability, catalogue)
+    else:
+        by_protocol = route_is_encrypted(item.app)
+    return by_protocol or all(city.cloud(name).interconnect.encrypted for name in (item.source, item.target))
+
+
+def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[str]) -> Iterator[UseInterconnect]:
+    capabilities = {item.name: item for item in city.capabilities}
+    for app in city.apps:
+        source = placement.apps.get((app.tenant, app.name), "")
+        for use in app.uses if app.runs else ():
+            capability = capabilities[use.capability]
+            target = placement.capabilities[use.capability]
+            if source == target:
+                continue
+            who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
+            flow = interconnect_flow(city, catalogue, app, capability)
+            zone = offered_zone(app, capability)
+            if is_closed(city, zone):
+                refused.append(f"{who}: {_closed(zone)}")
+            elif flow is None:
+                refused.append(f"{who}: {_needed(app.zone, zone, catalogue[capability.type].port)}")
+            else:
+                yield UseInterconnect(app, use, capability, source, target, flow)
+
+
+def _capabilities_apart(city: City, catalogue: Catalogue, placement: Placement) -> Iterator[str]:
+    """Capabilities that use one on another cloud, which no stack provides for."""
+    for item in city.capabilities:
+        for use in uses_of(item, city.capabilities, catalogue):
+            source, target = placement.capabilities[item.name], placement.capabilities[use.capability]
+            if source != target:
+                yield (
+                    f"capability {item.name} on cloud {source} uses {use.capability} on cloud {target}: "
+                    "a capability uses only those of its own cloud"
+                )
+
+
+def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[RouteInterconnect]:
+    gateway = gateway_of(city)
+    if gateway is None and not city.cloud(placement.entry).kubernetes.ingress_class:
+        return
+    for app in city.apps:
+        target = placement.apps.get((app.tenant, app.name), "")
+        web = app.web_component
+        if not app.is_routed or web is None or web.port is None or target == placement.entry:
+            continue
+        who = f"app {app.tenant}/{app.name} on cloud {target} is routed from the entry point on {placement.entry}"
+        if gateway is None:
+            refused.append(f"{who}, and the ingress class there leads to its own cluster only: a gateway is needed")
+        elif is_closed(city, app.zone):
+            refused.append(f"{who}: {_closed(app.zone)}")
+        elif not serves_entry(city, city.cloud(placement.entry), app.zone):
+            refused.append(f"{who}, and that cloud does not serve zone {app.zone}, whose entry point would be there")
+        elif (flow := route_flow(city, app)) is None:
+            refused.append(f"{who}: {_needed(app.zone, app.zone, web.port)}")
+        else:
+            yield RouteInterconnect(app, placement.entry, target, flow)
+
+
+def _needed(source: str, target: str, port: int) -> str:
+    return f"no declared flow lets it; it would be {{from: {source}, to: {target}, ports: [{port}]}} in the City"
+
+
+def _closed(zone: str) -> str:
+    return f"in the government extranet {zone} nothing is offered to other clouds"
+
+
+def _apart(source: Cloud, target: Cloud) -> Iterator[str]:
+    if is_apart(source, target):
+        yield (
+            f"no way leads from cloud {source.name} to {target.name}: "
+            "an embedded cloud's real node reaches other embedded clouds of its machine alone"
+        )
+
+
+def _without_address(cloud: Cloud) -> Iterator[str]:
+    if cloud.provider != "local" and not cloud.interconnect.address:
+        yield (
+            f"cloud {cloud.name} says nowhere how other clouds reach its node ports: "
+            "set spec.interconnect.address of the Cloud"
+        )
+
+
+def _without_sources(cloud: Cloud) -> Iterator[str]:
+    if cloud.provider != "local" and not cloud.interconnect.sources:
+        yield (
+            f"cloud {cloud.name} says nowhere from which addresses it reaches other clouds: "
+            "set spec.interconnect.sources of the Cloud"
+        )
+
+
+def _ports(city: City, interconnects: Iterable[AnyInterconnect]) -> Mapping[tuple[str, str], int]:
+    """A port for each thing reached: the one the Cloud names, else one that its name leads to.
+
+    Two names that lead to the same one are told apart by the order of their digests, so that nothing but a conflict
+    ever moves a port.
+    """
+    wanted: dict[str, set[str]] = {}
+    for item in interconnects:
+        wanted.setdefault(item.target, set()).add(item.subject)
+    ports: dict[tuple[str, str], int] = {}
+    for cloud, subjects in wanted.items():
+        fixed = city.cloud(cloud).interconnect.ports
+        taken = set(fixed.values())
+        ports |= {(cloud, subject): fixed[subject] for subject in subjects if subject in fixed}
+        for digest, subject in sorted((naming.digest(city.name, name), name) for name in subjects - fixed.keys()):
+            port = _free(int(digest, 16), taken, cloud)
+            taken.add(port)
+            ports[(cloud, subject)] = port
+    return ports
+
+
+def _free(number: int, taken: set[int], cloud: str) -> int:
+    for step in range(len(STATIC_PORTS)):
+        port = STATIC_PORTS[(number + step) % len(STATIC_PORTS)]
+        if port not in taken:
+            return port
+    raise ConfigurationError(
+        f"more than {len(STATIC_PORTS)} capabilities and apps of cloud {cloud} are reached from other clouds",
+        resolution="fix node ports for some of them with spec.interconnect.ports of the Cloud",
+    )

@@ -1,0 +1,109 @@
+"""What the first process of a node's namespaces sets up before anything else may enter: mounts, addresses, filter.
+
+Runs inside, as root; the host's side of the link is `network`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wecityctl.local.node import interconnect, syscalls
+from wecityctl.local.node.layout import FIXED_DIRECTORIES, INSIDE, INSIDE_RUN, KERNEL_SETTINGS, HoldSpec
+from wecityctl.local.node.network import UPLINK, run
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_NET_SETTINGS = {
+    "ipv4/ip_forward": "1",
+    # Each pod is a route of its own: strict reverse-path filtering keeps it from using another's address.
+    "ipv4/conf/all/rp_filter": "1",
+    "ipv4/conf/default/rp_filter": "1",
+    # Policies are written for IPv4, the cluster's only family; link-local IPv6 would go around them.
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+
+
+def prepare_mounts(spec: HoldSpec) -> None:
+    """A private /proc and /run, the node's directories on short paths, and nothing that reaches the host."""
+    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    # The node's directories may themselves lie under /run: hold on to them across the mount that hides it.
+    handles = {place: os.open(path, _DIRECTORY) for place, path in ((INSIDE, spec.data), (INSIDE_RUN, spec.run))}
+    syscalls.mount("tmpfs", "/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
+    for place, handle in handles.items():
+        Path(place).mkdir()
+        syscalls.mount(f"/proc/self/fd/{handle}", str(place), flags=syscalls.MS_BIND)
+        os.close(handle)
+    for directory, fresh in FIXED_DIRECTORIES.items():
+        _shadow(directory, fresh)
+    for name in ("lock", "netns", "containerd"):
+        Path("/run", name).mkdir()
+    _guard_kernel_settings()
+    _show_whole_proc()
+    # Containers may ask to share mounts with the node: among themselves, never with the host.
+    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SHARED)
+
+
+def _shadow(directory: Path, fresh: tuple[str, ...]) -> None:
+    """Put a tmpfs over `directory`, with all its entries bound back in except `fresh`, which begin empty.
+
+    So they need not be made on the host, and what is written into them ends with the node.
+    """
+    handle = os.open(directory, _DIRECTORY)
+    entries = sorted(os.scandir(f"/proc/self/fd/{handle}"), key=lambda entry: entry.name)
+    syscalls.mount("tmpfs", str(directory), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
+    for entry in entries:
+        target = directory / entry.name
+        if entry.name in fresh:
+            continue
+        if entry.is_symlink():
+            target.symlink_to(Path(entry.path).readlink())
+            continue
+        if entry.is_dir():
+            target.mkdir()
+        else:
+            target.touch()
+        syscalls.mount(f"/proc/self/fd/{handle}/{entry.name}", str(target), flags=syscalls.MS_BIND | syscalls.MS_REC)
+    os.close(handle)
+    for name in fresh:
+        (directory / name).mkdir()
+
+
+def _guard_kernel_settings() -> None:
+    copies = Path("/run/kernel-settings")
+    copies.mkdir()
+    for name, value in KERNEL_SETTINGS.items():
+        target = Path("/proc/sys", name)
+        if not target.exists():
+            continue
+        copy = copies / name.replace("/", ".")
+        copy.write_text(value + "\n")
+        syscalls.mount(str(copy), str(target), flags=syscalls.MS_BIND)
+
+
+def _show_whole_proc() -> None:
+    """Mount /proc once more, with nothing over it, where only root gets to.
+
+    The kernel lets a pod in a user namespace mount its own only where the node sees one that nothing is mounted over
+    (`mount_too_revealing` in fs/namespace.c).
+    """
+    place = Path("/run/whole-proc/proc")
+    place.parent.mkdir(mode=0o700)
+    place.mkdir()
+    syscalls.mount("proc", str(place), "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+
+
+def prepare_network(spec: HoldSpec) -> None:
+    """Addresses, routes and filter; the link must be there."""
+    for name, value in _NET_SETTINGS.items():
+        path = Path("/proc/sys/net", name)
+        if path.exists():  # a kernel without IPv6 has nothing to disable
+            path.write_text(value)
+    # The filter first: no packet is forwarded before it.
+    run("nft", "-f", "-", stdin=interconnect.ruleset(spec) + spec.rules)
+    block = spec.addresses
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "address", "add", f"{block.node_ip}/24", "dev", UPLINK)
+    run("ip", "link", "set", UPLINK, "up")
+    run("ip", "route", "add", "default", "via", block.bridge_ip)

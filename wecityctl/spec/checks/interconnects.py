@@ -1,0 +1,24 @@
+"""How clouds say that others reach them: node ports that are fixed belong to somebody, and to one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wecityctl.errors import Problem
+from wecityctl.spec.parsed_city import ParsedCity
+
+
+def fixed_ports(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """A fixed port names a capability or an app of the city; no two of a cloud are the same."""
+    known = set(parsed_city.capability_by_name) | {f"{app.value.tenant}/{app.value.name}" for app in parsed_city.apps}
+    for cloud in parsed_city.clouds:
+        owners: dict[int, str] = {}
+        for subject, port in cloud.value.interconnect.ports.items():
+            path = ("spec", "interconnect", "ports", subject)
+            if subject not in known and parsed_city.knows_all("Platform", "App"):
+                message = (
+                    f"there is no capability {subject!r}" if "/" not in subject else f"there is no app {subject!r}"
+                )
+                yield cloud.problem(path, message, "a capability's name, or <tenant>/<app>", on_key=True)
+            elif owners.setdefault(port, subject) != subject:
+                yield cloud.problem(path, f"node port {port} is {owners[port]}'s already", "another one")

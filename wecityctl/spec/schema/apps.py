@@ -1,0 +1,218 @@
+"""The shapes of Platform, Tenant and App documents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict
+
+from wecityctl.model import city as model
+from wecityctl.model.vendors import Architecture
+from wecityctl.spec.schema import amounts, names
+from wecityctl.spec.schema.base import Schema, options
+
+
+class PlacementRules(Schema):
+    """What the placement must obey beside zone and pin."""
+
+    domestic: bool = options("Whether only pools of domestic hardware 信创 will do.", default=False)
+    affinity: list[names.Subject] = options(
+        "Apps and capabilities to share a cloud with: tenant/app, an app of the same tenant, or a capability by name.",
+        ["postgresql"],
+        default_factory=list,
+    )
+    anti_affinity: list[names.Subject] = options(
+        "Apps and capabilities to share no cloud with, named as under affinity.",
+        ["transport/backup"],
+        default_factory=list,
+    )
+    spread: names.Word | None = options(
+        "A group whose members are dealt out over the clouds evenly.", "portals", default=None
+    )
+
+
+class Dedicated(Schema):
+    """Whose alone the instance is."""
+
+    tenant: names.TenantName = options("The tenant whose apps alone may use it.", "health-commission")
+    app: names.AppName | None = options(
+        "The one app of the tenant that may use it; by default all.", "health-code", default=None
+    )
+
+
+class Use(Schema):
+    """A capability that the app, or another capability, calls: one binding and one network flow."""
+
+    # `uses: [cache]` is the usual way to write it; the schema and `explain` say so from here.
+    model_config = ConfigDict(json_schema_extra={"x-short-form": "capability"})
+
+    capability: names.CapabilityName = options("The capability's name.", "postgresql")
+    as_: names.AliasName | None = options(
+        "The binding's name; by default the capability's.", "db", alias="as", default=None
+    )
+    storage: amounts.BytesQuantity | None = options(
+        "The most storage the app may fill in it; by default the type's limit.", "10Gi", default=None
+    )
+    connections: amounts.Connections | None = options(
+        "The most connections it may hold at a time; by default the type's limit.", 20, default=None
+    )
+    memory: amounts.MemoryQuantity | None = options(
+        "Its share where memory is short; by default the type's limit.", "64Mi", default=None
+    )
+    statement_seconds: amounts.StatementSeconds | None = options(
+        "The longest that one statement may run, in seconds; by default the type's limit.", 600, default=None
+    )
+
+
+def _use_in_short(value: object) -> object:
+    return {"capability": value} if isinstance(value, str) else value
+
+
+class Capability(Schema):
+    """An instance of a capability type on this platform."""
+
+    name: names.CapabilityName = options(
+        "The instance's name, unique in the city; apps use it by this name.", "archive"
+    )
+    type: names.CapabilityName | None = options("The capability type; by default the name.", "postgresql", default=None)
+    engine: names.Word | None = options("One of the type's engines; by default its first.", "valkey", default=None)
+    size: model.Size = options("How large.", default="small")
+    replicas: amounts.Replicas | None = options("How many; by default the type's.", 2, default=None)
+    storage: amounts.BytesQuantity | None = options("Storage; by default the type's.", "50Gi", default=None)
+    zone: names.ZoneName | None = options(
+        "The zone it is tied to; by default none: a store then counts as in those of all its apps.",
+        "extranet",
+        default=None,
+    )
+    cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
+    placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)
+    dedicated: Dedicated | None = options("Whose alone it is; by default all apps may share it.", default=None)
+    tls: bool | None = options(
+        "Whether its server speaks TLS and refuses plain connections; by default where its type can.", default=None
+    )
+    uses: list[Use] = options(
+        "Which capabilities it uses for what its type needs, by binding, and with which limits; by default the only "
+        "one of each type, or the one in its zone.",
+        default_factory=list,
+    )
+
+
+class PlatformSpec(Schema):
+    """What a middle platform 中台 offers."""
+
+    capabilities: list[Capability] = options("Its capabilities 能力.", min_length=1)
+
+
+class Quota(Schema):
+    """The most that all of a tenant's apps together may ask for."""
+
+    cpu: amounts.CpuQuantity = options("CPUs.", "40")
+    memory: amounts.BytesQuantity = options("Memory.", "160Gi")
+    storage: amounts.BytesQuantity = options("Storage.", "2Ti")
+
+
+class Budget(Schema):
+    """What a tenant may spend."""
+
+    monthly: amounts.Price = options("Per month, in the currency of the clouds' prices.", "20000")
+
+
+class TenantSpec(Schema):
+    """A department 委办局 or partner with apps of its own."""
+
+    title: names.Title = options("Its name for people.", "卫生健康委")
+    domain: model.Domain = options("Which of the four domains it works in.", "digital-government")
+    quota: Quota = options("The most that its apps together may ask for.")
+    admins: list[names.Email] = options("Who administers it.", ["alice@xingcheng.gov.example"], default_factory=list)
+    deployers: list[names.ClusterUser] = options(
+        "Users of the clusters who may run `up --only` for this tenant, and change nothing else.",
+        ["ci@health.xingcheng.gov.example"],
+        default_factory=list,
+    )
+    budget: Budget | None = options("What it may spend.", default=None)
+    type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
+
+
+class Resources(Schema):
+    """What one replica asks for and is limited to."""
+
+    cpu: amounts.CpuQuantity = options("CPUs.", "500m", default="100m")
+    memory: amounts.MemoryQuantity = options("Memory.", "512Mi", default="128Mi")
+    accelerators: dict[names.AcceleratorName, amounts.DeviceCount] = options(
+        "Extended resources.", {"nvidia.com/gpu": 1}, default_factory=dict
+    )
+
+
+class Health(Schema):
+    """How to find out that a replica works."""
+
+    path: names.HealthPath = options("A path that answers 200 on the component's port.", "/healthz")
+
+
+class Autoscale(Schema):
+    """Bounds of the number of replicas; it then replaces `replicas`."""
+
+    min: amounts.Replicas = options("At least.", 2)
+    max: amounts.Replicas = options("At most.", 20)
+    cpu: amounts.Percent = options("Target CPU utilisation in percent.", 70)
+
+
+class Component(Schema):
+    """A container that the app runs."""
+
+    name: names.ComponentName = options("The component's name, unique in the app.", "web")
+    image: names.ImageReference = options(
+        "An image reference, or catalogue:<name> for an image of our own recipes.", "registry.example/health/web:1.4.2"
+    )
+    replicas: amounts.Replicas = options("How many replicas.", 2, default=1)
+    port: amounts.Port | None = options("The TCP port it serves; by default none.", 8080, default=None)
+    resources: Resources = options("What one replica may use.", default_factory=Resources)
+    health: Health | None = options("How to find out that a replica works.", default=None)
+    autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
+    env: dict[names.EnvName, names.EnvValue] = options(
+        "Environment variables, as they are written: nothing like $(NAME) is replaced.",
+        {"TZ": "Asia/Shanghai"},
+        default_factory=dict,
+    )
+    secrets: list[names.SecretName] = options(
+        "Entries of the city's secret store, never values.", ["sms-key"], default_factory=list
+    )
+    files: dict[names.FilePath, str] = options(
+        "Files by absolute path.", {"/etc/app.conf": "level=info"}, default_factory=dict
+    )
+    command: list[names.CommandWord] = options(
+        "Replaces the image's command; as it is written, without a shell.", ["/app/web"], default_factory=list
+    )
+    architectures: list[Architecture] = options(
+        "CPU architectures the image exists for.", ["amd64"], default_factory=lambda: ["amd64"], min_length=1
+    )
+
+
+class Route(Schema):
+    """Where the single entry point serves the app: `<host>.<city domain><path>`."""
+
+    host: names.RouteHost = options("The part of the host name before the city's domain.", "health-code")
+    path: names.RoutePath = options("The path's beginning.", "/", default="/")
+    tls: bool = options(
+        "Whether the component serves HTTPS with the certificate that it finds in TLS_DIRECTORY. The entry point then "
+        "connects to nothing that does not show it.",
+        default=False,
+    )
+
+
+class AppSpec(Schema):
+    """An app and what it needs."""
+
+    stage: model.Stage = options(
+        "draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft"
+    )
+    zone: names.ZoneName = options("The zone it runs in.", "internet")
+    data_class: model.DataClass = options("Class of the data it handles, from L1 (public) to L4.", "L3")
+    channels: list[names.Word] = options("Where citizens meet it.", ["web", "mini-program"], default_factory=list)
+    components: list[Component] = options("Its containers.", min_length=1)
+    uses: list[Annotated[Use, BeforeValidator(_use_in_short)]] = options(
+        "Capabilities it calls, by name or with settings; nothing else can be reached.", ["cache"], default_factory=list
+    )
+    route: Route | None = options("Where the entry point serves it; by default it is not reachable.", default=None)
+    cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
+    placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)

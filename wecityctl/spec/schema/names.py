@@ -1,0 +1,399 @@
+"""Names, addresses and other texts with a syntax: one annotated type each, its check and its JSON Schema together."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from wecityctl.model.naming import LABEL_PREFIX
+from wecityctl.model.variables import BINDING_ROOT
+from wecityctl.spec.nodes import shorten
+from wecityctl.spec.schema.places import check_backend, check_secrets_provider
+from wecityctl.spec.schema.refuse import refuse
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SERVICE = r"[a-z](?:[-a-z0-9]*[a-z0-9])?"
+_LABEL_RE = re.compile(_LABEL)
+_HOST_CHARACTERS = re.compile(r"[a-z0-9.-]+")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUALIFIED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_ROUTE_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_HEALTH_PATH = re.compile(r"/[!-~]*")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+_CATALOGUE_IMAGE = re.compile(rf"catalogue:{_LABEL}")
+_HOST_PART = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY_HOST = rf"{_HOST_PART}(?:\.{_HOST_PART})*(?::[0-9]{{1,5}})?"
+_REPOSITORY_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?P<name>(?:{_REGISTRY_HOST}/)?{_REPOSITORY_PART}(?:/{_REPOSITORY_PART})*)"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_KERNEL = ("proc", "sys", "dev")
+# Source: the Filesystem Hierarchy Standard; /tmp is a volume of every container of ours.
+_DIRECTORIES = frozenset("bin boot etc home lib lib64 media mnt opt root run sbin srv tmp usr var".split())  # noqa: SIM905
+_VENDOR_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/-]*[A-Za-z0-9])?")
+_REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_REPOSITORY_PART})*")
+
+
+def _name_type(limit: int, *, letter_first: bool = False) -> Any:
+    pattern = re.compile(_SERVICE if letter_first else _LABEL)
+    first = "a letter first" if letter_first else "no hyphen at either end"
+    expected = f"at most {limit} lower-case letters, digits and hyphens, {first}"
+
+    def check(text: str) -> str:
+        if len(text) <= limit and pattern.fullmatch(text):
+            return text
+        guess = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", text.lower()))[:limit].strip("-")
+        guess = guess.lstrip("0123456789-") if letter_first else guess
+        fits = len(text) <= limit and guess and pattern.fullmatch(guess)
+        raise refuse(f"{shorten(text)!r} is not a valid name", expected, guess if fits else "")
+
+    return Annotated[
+        str,
+        AfterValidator(check),
+        WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", "maxLength": limit}),
+    ]
+
+
+MAX_ARGUMENT = 130_000
+# With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
+MAX_DOMAIN = 177
+# Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
+CityName = _name_type(24)
+CloudName = _name_type(24)
+TenantName = _name_type(40)
+ZoneName = _name_type(20)
+PoolName = _name_type(40)
+# These become names of Services and databases' roles, which begin with a letter.
+AppName = _name_type(40, letter_first=True)
+ComponentName = _name_type(40)
+CapabilityName = _name_type(40, letter_first=True)
+AliasName = _name_type(40)
+SecretName = _name_type(63)
+Word = _name_type(63)
+
+
+# Names of roles and bindings may have nearly any characters.
+_NAME_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._:@*-]{0,251}[A-Za-z0-9*])?"
+
+
+def _checked(check: Callable[[str], str], **schema: Any) -> Any:
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
+
+
+def _name_pattern(text: str) -> str:
+    if re.fullmatch(_NAME_PATTERN, text):
+        return text
+    expected = "letters, digits and . _ : @ - as in names of objects, and * for any of them"
+    raise refuse(f"{shorten(text)!r} is no pattern of names", expected)
+
+
+NamePattern = _checked(_name_pattern, pattern=f"^{_NAME_PATTERN}$")
+
+
+def _domain(text: str) -> str:
+    expected = "a domain name such as xingcheng.gov.example (letters a–z, digits, hyphens and dots)"
+    labels = text.split(".")
+    if len(text) > MAX_DOMAIN:
+        raise refuse(f"{shorten(text)!r} has {len(text)} characters", f"a domain name of at most {MAX_DOMAIN}")
+    if all(_LABEL_RE.fullmatch(part) and len(part) <= 63 for part in labels):
+        if labels[-1].isdigit():
+            raise refuse(f"{shorten(text)!r} is an address, not a domain name", expected)
+        return text
+    raise refuse(f"{shorten(text)!r} is not a domain name", expected, _domain_guess(text))
+
+
+def _domain_guess(text: str) -> str:
+    guess = text.strip().lower().split("://")[-1].strip("/.")
+    try:
+        guess = guess.encode("idna").decode()
+    except UnicodeError:
+        return ""
+    return guess if _HOST_CHARACTERS.fullmatch(guess) and all(map(_LABEL_RE.fullmatch, guess.split("."))) else ""
+
+
+def _route_host(text: str) -> str:
+    if len(text) <= 60 and all(_LABEL_RE.fullmatch(part) for part in text.split(".")):
+        return text
+    expected = "the part before the city's domain: lower-case letters, digits, hyphens, dots between labels"
+    raise refuse(f"{shorten(text)!r} is not a host name", expected, _domain_guess(text)[:60])
+
+
+def _route_path(text: str) -> str:
+    expected = "a path such as / or /services, of letters, digits and . _ ~ -"
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if not text.startswith("/"):
+        raise refuse(f"{shorten(text)!r} is not a path", expected, f"/{text}" if _ROUTE_SEGMENT.fullmatch(text) else "")
+    if len(text) > 200 or (text != "/" and not all(_ROUTE_SEGMENT.fullmatch(part) for part in segments)):
+        raise refuse(f"{shorten(text)!r} is not a path that can be routed", expected)
+    if "." in segments or ".." in segments or segments[0] == "-":
+        raise refuse(f"{shorten(text)!r} cannot be routed", "no '.' or '..' in it, and not /-/, which is the gateway's")
+    return text
+
+
+def _health_path(text: str) -> str:
+    if len(text) <= 200 and _HEALTH_PATH.fullmatch(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a path", "a path such as /healthz, of printable ASCII without spaces")
+
+
+def _image(text: str) -> str:
+    if _CATALOGUE_IMAGE.fullmatch(text) or _is_image(text):
+        return text
+    expected = "an image such as registry.example/team/web:1.4.2, or catalogue:<name> for one of our own"
+    guess = re.sub(r"^https?://", "", text.strip())
+    name, _, tag = guess.rpartition(":")
+    guess = f"{name.lower()}:{tag}" if name and "/" not in tag else guess.lower()
+    valid = guess != text and _is_image(guess)
+    raise refuse(f"{shorten(text)!r} is not an image reference", expected, guess if valid else "")
+
+
+def _is_image(text: str) -> bool:
+    """Whether nodes can read the reference. What is before the first slash is a host only if it looks like one.
+
+    Source: github.com/distribution/reference.
+    """
+    match = _IMAGE.fullmatch(text) if len(text) <= 512 else None
+    if match is None or len(match["name"]) > 255:
+        return False
+    host, slash, _ = match["name"].partition("/")
+    return not slash or "." in host or ":" in host or host == host.lower()
+
+
+def _registry(text: str) -> str:
+    if not text or (len(text) <= 255 and _REGISTRY.fullmatch(text)):
+        return text
+    guess = re.sub(r"^[a-z]+://", "", text).rstrip("/")
+    expected = "a registry such as registry.example:5000/base, without https://"
+    raise refuse(f"{shorten(text)!r} is not a registry", expected, guess if _REGISTRY.fullmatch(guess) else "")
+
+
+def _env_name(text: str) -> str:
+    if len(text) <= 255 and _ENV.fullmatch(text):
+        return text
+    guess = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    expected = "letters, digits and underscores, no digit first"
+    valid = _ENV.fullmatch(guess)
+    raise refuse(f"{shorten(text)!r} is not a name of an environment variable", expected, guess if valid else "")
+
+
+def _file_path(text: str) -> str:
+    expected = "an absolute path to a file, without '..', '//', ':' or a slash at the end"
+    # Two slashes at the beginning are a path of their own to POSIX, and one to Linux.
+    normal = re.sub("^//", "/", posixpath.normpath(text))
+    if not text.startswith("/") or normal == "/" or ":" in text or not _is_one_line(text):
+        raise refuse(f"{shorten(text)!r} is not a path of a file in the container", expected)
+    if normal != text:
+        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, normal)
+    if len(text.encode()) > 1024 or any(len(part.encode()) > 255 for part in text.split("/")):
+        raise refuse(f"{shorten(text)!r} is too long", "at most 255 bytes between two slashes, 1024 in all")
+    first, _, rest = text[1:].partition("/")
+    if first in _KERNEL:
+        raise refuse(f"{shorten(text)!r} lies in a directory of the kernel", expected)
+    if f"/{first}" == BINDING_ROOT:
+        raise refuse(f"{shorten(text)!r} lies where bindings are mounted", f"a path outside {BINDING_ROOT}")
+    if not rest and first in _DIRECTORIES:
+        raise refuse(f"{shorten(text)!r} is a directory of every image", f"a file in it, such as {text}/app.conf")
+    return text
+
+
+def _email(text: str) -> str:
+    if len(text) <= 254 and _EMAIL.fullmatch(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not an e-mail address", "an address such as alice@xingcheng.gov.example")
+
+
+def _cluster_user(text: str) -> str:
+    """A person's e-mail address, or the user name that Kubernetes gives a service account."""
+    account = text.removeprefix(_SERVICE_ACCOUNT).split(":") if text.startswith(_SERVICE_ACCOUNT) else []
+    is_account = len(account) == 2 and all(map(_LABEL_RE.fullmatch, [account[0], *account[1].split(".")]))
+    if len(text) <= 254 and (is_account or (":" not in text and _EMAIL.fullmatch(text))):
+        return text
+    raise refuse(
+        f"{shorten(text)!r} is neither an e-mail address nor a service account",
+        f"an address such as ci@parks.example, or {_SERVICE_ACCOUNT}NAMESPACE:NAME",
+    )
+
+
+def _label_key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    host = not slash or (len(prefix) <= 253 and all(_LABEL_RE.fullmatch(part) for part in prefix.split(".")))
+    if not host or not _QUALIFIED.fullmatch(name):
+        expected = "at most 63 letters, digits, '.', '_' and '-', with an optional prefix such as example.org/"
+        raise refuse(f"{shorten(text)!r} is not a label's name", expected)
+    if prefix == LABEL_PREFIX:
+        raise refuse(f"labels under {LABEL_PREFIX}/ are set by wecityctl itself", "another prefix")
+    return text
+
+
+def _own_label_key(text: str) -> str:
+    prefix = _label_key(text).rpartition("/")[0]
+    if prefix.endswith(("kubernetes.io", "k8s.io")):
+        expected = "another prefix, or none"
+        raise refuse(f"labels under {shorten(prefix)}/ are Kubernetes' own: they say what objects are", expected)
+    return text
+
+
+def _label_value(text: str) -> str:
+    if _LABEL_VALUE.fullmatch(text):
+        return text
+    expected = "at most 63 letters, digits, '.', '_' and '-', a letter or digit at both ends"
+    raise refuse(f"{shorten(text)!r} is not a label's value", expected)
+
+
+def _accelerator(text: str) -> str:
+    prefix, slash, _ = text.rpartition("/")
+    # Quotas count `requests.<resource>`, which must be a name too.
+    if not slash or prefix.endswith("kubernetes.io") or prefix.startswith("requests.") or len(prefix) > 244:
+        raise refuse(f"{shorten(text)!r} is not an extended resource", "a name such as nvidia.com/gpu")
+    return _label_key(text)
+
+
+def _class_name(text: str) -> str:
+    """The name of an object of the cluster, or nothing. Source: DNS subdomains of RFC 1123."""
+    if not text or (len(text) <= 253 and all(_LABEL_RE.fullmatch(part) for part in text.split("."))):
+        return text
+    raise refuse(f"{shorten(text)!r} is no name of a class", "lower-case letters, digits, hyphens and dots")
+
+
+def _command_word(text: str) -> str:
+    return _argument(text, "an argument of the command")
+
+
+def _env_value(text: str) -> str:
+    return _argument(text, "the value of a variable")
+
+
+def _argument(text: str, what: str) -> str:
+    """What Linux takes as one argument or variable. Source: MAX_ARG_STRLEN, less the longest name of a variable."""
+    size = len(text.encode(errors="replace"))
+    if size <= MAX_ARGUMENT:
+        return text
+    raise refuse(f"is {size:,} bytes long, too much for {what}", f"at most {MAX_ARGUMENT:,}; put it under `files`")
+
+
+def _digest(text: str) -> str:
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a digest", "sha256: and 64 hexadecimal digits in lower case")
+
+
+def _vendor_word(text: str) -> str:
+    if not text or (len(text) <= 128 and _VENDOR_WORD.fullmatch(text)):
+        return text
+    raise refuse(f"{shorten(text)!r} is not a vendor's name", "letters, digits and . _ : / - without blanks")
+
+
+def _subject(text: str) -> str:
+    if len(text) <= 81 and all(_LABEL_RE.fullmatch(part) for part in text.split("/", 1)):
+        return text
+    raise refuse(f"{shorten(text)!r} names no app or capability", "<tenant>/<app>, <app> or a capability's name")
+
+
+def _cidr(text: str) -> str:
+    expected = "an IPv4 range such as 10.8.0.0/16"
+    try:
+        network = ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise refuse(f"{shorten(text)!r} is not a range of addresses", expected) from None
+    if str(network) != text:
+        raise refuse(f"{shorten(text)!r} is not the range's own writing", expected, str(network))
+    return text
+
+
+def _source(text: str) -> str:
+    if ipaddress.IPv4Network(_cidr(text)).prefixlen < 8:
+        raise refuse(f"{text} is wider than any one cloud", "the ranges of the cloud alone")
+    return text
+
+
+def _caller(text: str) -> str:
+    if ipaddress.IPv4Network(_cidr(text)).prefixlen < 16:
+        raise refuse(f"{text} lets in more than one organisation", "ranges of /16 and longer")
+    return text
+
+
+def _address(text: str) -> str:
+    expected = "an IPv4 address such as 10.8.0.9"
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        if not text:
+            return text
+        raise refuse(f"{shorten(text)!r} is not an address", expected) from None
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise refuse(f"{text} is nobody's address for another cloud", expected)
+    return text
+
+
+def _date(text: str) -> str:
+    try:
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise refuse(f"{shorten(text)!r} is not a date", "a date such as 2027-03-31")
+
+
+def _title(text: str) -> str:
+    expected = "a title of at most 200 characters on one line"
+    if not text.strip():
+        raise refuse("is empty", expected)
+    if len(text) > 200:
+        raise refuse(f"has {len(text)} characters", expected)
+    if not _is_one_line(text):
+        odd = next(character for character in text if not _is_one_line(character))
+        raise refuse(f"has the character U+{ord(odd):04X}, which cannot be printed on a line", expected)
+    return text
+
+
+def _is_one_line(text: str) -> bool:
+    """Whether the text can be printed as it is. Blanks of every width are; only ASCII's is to `str.isprintable`."""
+    return all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
+
+
+def _currency(text: str) -> str:
+    if re.fullmatch(r"[A-Z]{3}", text):
+        return text
+    guess = text.upper() if re.fullmatch(r"[A-Za-z]{3}", text) else ""
+    raise refuse(f"{shorten(text)!r} is not a currency", "an ISO 4217 code such as CNY", guess)
+
+
+Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
+VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
+Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
+Source = _checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
+Caller = _checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
+Address = _checked(_address, pattern=r"^([0-9.]+)?$")
+Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
+Date = _checked(_date, format="date")
+Domain = _checked(_domain, format="hostname")
+RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
+RoutePath = _checked(_route_path, pattern="^/")
+HealthPath = _checked(_health_path, pattern="^/[!-~]*$")
+ImageReference = _checked(_image)
+Registry = _checked(_registry)
+EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
+FilePath = _checked(_file_path, pattern="^/")
+Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
+ClusterUser = _checked(_cluster_user, pattern="^([^@ :]+@[^@ :]+|system:serviceaccount:[^: ]+:[^: ]+)$")
+LabelKey = _checked(_label_key)
+OwnLabelKey = _checked(_own_label_key)
+LabelValue = _checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
+AcceleratorName = _checked(_accelerator, pattern="/")
+ClassName = _checked(_class_name, maxLength=253)
+CommandWord = _checked(_command_word)
+EnvValue = _checked(_env_value)
+Backend = _checked(check_backend)
+SecretsProvider = _checked(check_secrets_provider)
+Title = _checked(_title, minLength=1, maxLength=200)
+Currency = _checked(_currency, pattern="^[A-Z]{3}$")

@@ -1,5 +1,0 @@
-"""The shape of a city's documents, as pydantic models: what may be written, kept apart from the model it becomes."""
-
-from wecityctl.spec.shapes.documents import API_VERSION, KINDS, DocumentShape
-
-__all__ = ["API_VERSION", "KINDS", "DocumentShape"]
