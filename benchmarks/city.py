@@ -83,7 +83,7 @@ def _tenant(number: int) -> list[dict[str, object]]:
             {"name": tenant},
             {
                 "title": f"Bureau {number}",
-                "domain": "digital-government",
+                "area": "digital-government",
                 "quota": {"cpu": "40", "memory": "160Gi", "storage": "1Ti"},
                 "admins": [f"admin-{number}@city.gov.example"],
             },

@@ -127,7 +127,7 @@ def test_a_city_that_cannot_be_placed_can_still_be_looked_at(tmp_path: Path) -> 
         "apiVersion": "wecity.dev/v1alpha1",
         "kind": "Tenant",
         "metadata": {"name": "parks"},
-        "spec": {"title": "Parks", "domain": "city-governance", "quota": quota},
+        "spec": {"title": "Parks", "area": "city-governance", "quota": quota},
     }
     path.write_text(CITY + "---\n" + yaml.safe_dump_all([tenant, app]))
     assert wecityctl("graph", path, home=tmp_path).returncode == 2

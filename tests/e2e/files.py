@@ -102,7 +102,7 @@ def app(name: str, tenant: str, *, uses: tuple[Any, ...] = (), replicas: int = 1
 
 def tenant(name: str) -> Document:
     quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
-    return document("Tenant", name, {"title": name, "domain": "digital-government", "quota": quota})
+    return document("Tenant", name, {"title": name, "area": "digital-government", "quota": quota})
 
 
 def hamlet(

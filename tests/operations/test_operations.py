@@ -48,7 +48,7 @@ kind: Tenant
 metadata: {{name: health}}
 spec:
   title: Health
-  domain: city-governance
+  area: city-governance
   quota: {{cpu: "1", memory: 1Gi, storage: 1Gi}}
 """
 

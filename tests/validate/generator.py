@@ -268,7 +268,7 @@ class Generator:
     def _tenant(self, name: str) -> Document:
         spec = {
             "title": self.one(TITLES),
-            "domain": "digital-government",
+            "area": "digital-government",
             "quota": {"cpu": self.one(("1000", "1e4", "1e3")), "memory": self.one(LARGE), "storage": self.one(LARGE)},
             "admins": self.some(EMAILS, 0, 2),
             # No draw: the cities stay those that they were.

@@ -50,6 +50,7 @@ COMMANDS = (
     Command("policy", "wecityctl.cli.policy", "Check a city against the policy rules, and say why each is there."),
     Command("catalog", "wecityctl.cli.catalog", "List the capabilities that platforms can have."),
     Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
+    Command("migrate", "wecityctl.cli.migrate", "Rename fields that an earlier release called otherwise."),
     Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
     Command("secrets", "wecityctl.cli.secrets", "Keep the values that apps name and no file holds."),
     Command("state", "wecityctl.cli.state", "Look after the states of a city's stacks: check, copy, mend."),

@@ -21,7 +21,7 @@ ProviderKind = str
 KubernetesProvider = Literal["auto", "builtin", "official"]
 NodeKind = Literal["real", "simulated"]
 PlatformName = Literal["application", "data", "ai", "operations"]
-Domain = Literal["digital-government", "city-governance", "city-decision-making", "industry-internet"]
+Area = Literal["digital-government", "city-governance", "city-decision-making", "industry-internet"]
 Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
@@ -381,7 +381,7 @@ class Quota:
 class Tenant:
     name: str
     title: str
-    domain: Domain
+    area: Area
     quota: Quota
     admins: tuple[str, ...] = ()
     budget_monthly: str = ""

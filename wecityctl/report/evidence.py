@@ -84,8 +84,8 @@ def introduction(compliance_report: ComplianceReport) -> Iterator[str]:
     """What a reader must know before the tables."""
     yield compliance_report.disclaimer
     yield (
-        f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over {compliance_report.resources}"
-        f" resources on {compliance_report.at}; {_looked(compliance_report)}."
+        f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over "
+        f"{compliance_report.resources} resources on {compliance_report.at}; {_looked(compliance_report)}."
     )
     if compliance_report.mlps == 4:
         yield _LEVEL_FOUR

@@ -39,8 +39,10 @@ def print_policy_report(
 
 def summary(policy_report: PolicyReport) -> str:
     """`xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
-    counts = f"{len(policy_report.mandatory)} mandatory, {len(policy_report.advisory)} advisory, {len(policy_report.waived)} waived"
-    return f"{policy_report.city}: {counted(len(policy_report.rules), 'rule')} over {counted(policy_report.resources, 'resource')}: {counts}"
+    found = {"mandatory": policy_report.mandatory, "advisory": policy_report.advisory, "waived": policy_report.waived}
+    counts = ", ".join(f"{len(items)} {word}" for word, items in found.items())
+    rules, resources = len(policy_report.rules), policy_report.resources
+    return f"{policy_report.city}: {counted(rules, 'rule')} over {counted(resources, 'resource')}: {counts}"
 
 
 def policy_report_json(policy_report: PolicyReport, positions: Positions) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from wecityctl.spec import foreign
 from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
 from wecityctl.spec.lookalikes import find_lookalike
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted, format_path, shorten
+from wecityctl.spec.renamed_fields import RENAMED
 from wecityctl.spec.scalars import NUMBER, resolve_plain
 from wecityctl.spec.schema import API_VERSION, KINDS, DocumentSchema
 from wecityctl.spec.schema.refuse import ERROR_TYPE
@@ -120,6 +121,10 @@ def _unknown_field(document: Document, kind: type[DocumentSchema], loc: tuple[Pa
     present = _node(document, loc[:-1])
     missing = tuple(item for item in names if not isinstance(present, Map) or item not in present)
     message = f"unknown field {shorten(name)!r}"
+    renamed = RENAMED.get((document.kind, tuple(str(item) for item in loc)))
+    if renamed is not None:
+        expected = f"{renamed!r}, as it is called now; `wecityctl migrate` renames it in the files"
+        return problem_at(document, loc, message, expected, on_key=True)
     if name in foreign.FIELDS:
         return problem_at(document, loc, message, foreign.FIELDS[name], on_key=True)
     return problem_at(document, loc, message, one_of(names), nearest(name, missing), on_key=True)

@@ -57,7 +57,7 @@ def go(city: City, operation: str, events: list[Event] | None = None, **options:
     found = clusters.open_clusters(city, CATALOGUE, lambda event: None, start=False, backend=backend)
     return run(
         session_of(city),
-        RunOptions(operation, provider="builtin", program="tests.engine.programs:landed", **options),
+        RunOptions(operation, provider="builtin", program="tests.engine.programs:provisioned", **options),
         found,
         backend,
         events.append if events is not None else lambda event: None,

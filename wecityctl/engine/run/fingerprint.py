@@ -16,7 +16,7 @@ from wecityctl.paths import source_dirs
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
 # Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
 # clouds, and which capabilities a stack builds on, follows from city, catalogue and placement.
-_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "crossings", "builds_on"})
+_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "interconnects", "builds_on"})
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:

@@ -121,7 +121,7 @@ class TenantSpec(Schema):
     """A department 委办局 or partner with apps of its own."""
 
     title: names.Title = options("Its name for people.", "卫生健康委")
-    domain: model.Domain = options("Which of the four domains it works in.", "digital-government")
+    area: model.Area = options("Which of the four business areas it works in.", "digital-government")
     quota: Quota = options("The most that its apps together may ask for.")
     admins: list[names.Email] = options("Who administers it.", ["alice@xingcheng.gov.example"], default_factory=list)
     deployers: list[names.ClusterUser] = options(
