@@ -51,11 +51,12 @@ e2e: $(STAMP) ## Only the tests on the embedded cloud
 	$(BIN)/wecityctl engine install
 	$(PYTEST) -m 'cluster or node'
 
-lint: $(STAMP) ## Format, lint, types and layers
+lint: $(STAMP) ## Format, lint, types, layers and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.vocabulary
 
 bench: $(STAMP) ## Measure speed and memory against a kubectl script; prints a table
 	$(BIN)/wecityctl engine install

@@ -154,9 +154,9 @@ def files(parts: int = 1, name: str = NAME) -> dict[str, str]:
     """The example's files by name; with `parts`, one part in that many of its nodes and tenants."""
     found = {"city.yaml": _city(name), "clouds.yaml": "---\n".join(_cloud(cloud, parts) for cloud in CLOUDS)}
     number = 0
-    for domain, departments in DEPARTMENTS.items():
+    for area, departments in DEPARTMENTS.items():
         for tenant, title in departments[: max(1, round(len(departments) / parts))]:
-            found[f"{domain}/{tenant}.yaml".replace("/", "-")] = _tenant(tenant, title, domain, number)
+            found[f"{area}/{tenant}.yaml".replace("/", "-")] = _tenant(tenant, title, area, number)
             number += 1
     return {file: SCHEMA + GENERATED + text for file, text in found.items()}
 
@@ -231,7 +231,7 @@ def _pool(pool: PoolShape, parts: int) -> str:
     return f"{shape}, {size}{more}"
 
 
-def _tenant(name: str, title: str, domain: str, number: int) -> str:
+def _tenant(name: str, title: str, area: str, number: int) -> str:
     asked = sum(app.replicas * app.cpus[number % len(app.cpus)] for app in APPS if number % app.every == 0)
     # Room for the extra pod of each app while a new version rolls out.
     asked = asked * 6 // 5
@@ -242,7 +242,7 @@ kind: Tenant
 metadata: {{name: {name}}}
 spec:
   title: {title}
-  domain: {domain}
+  area: {area}
   quota: {quota}
   admins: [{name}@{NAME}.gov.example]
 """

@@ -36,7 +36,14 @@ OLD_WORDS: tuple[tuple[str, str], ...] = (
 )
 _SUFFIXES = frozenset({".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".expected", ".j2", ".json"})
 # The table itself and what was decided in the words of its day; states and journals of earlier releases.
-_EXEMPT = ("docs/decisions/", "CHANGELOG.md", "tests/vocabulary.py", "tests/engine/states/", "tests/fixtures/")
+_EXEMPT = (
+    "docs/decisions/",
+    "CHANGELOG.md",
+    "tests/vocabulary.py",
+    "tests/spec/test_migrate.py",
+    "tests/engine/states/",
+    "tests/fixtures/",
+)
 
 
 def findings() -> Iterator[str]:

@@ -41,7 +41,7 @@ def _open(scope: Scope, item: UseInterconnect) -> None:
     inputs, app = scope.inputs, item.app
     known = endpoint(inputs, item.capability.name)
     provision(scope, Consumer.of(app), item.use, known, PREFIX)
-    # Judged after the node port is translated: by the capability's own port and the caller's unchanged address.
+    # Evaluated after the node port is translated: by the capability's own port and the caller's unchanged address.
     rules = network.from_outside(inputs.reach[item.source].sources, known.port)
     name = naming.fit(f"{PREFIX}-{app.tenant}-{app.name}-{item.use.alias}")
     scope.add(network.policy(known.namespace, name, known.pod_labels, ingress=rules), name=name)

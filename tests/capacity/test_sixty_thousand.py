@@ -15,7 +15,7 @@ from wecityctl.model.city import City
 from wecityctl.model.shares import demand_of
 from wecityctl.spec import load_city
 
-DOMAINS = {"digital-government", "city-governance", "city-decision-making", "industry-internet"}
+AREAS = {"digital-government", "city-governance", "city-decision-making", "industry-internet"}
 PETABYTE = 10**15
 
 
@@ -35,7 +35,7 @@ def test_it_is_as_large_as_it_says() -> None:
     capacity = total(pool.capacity for cloud in city.clouds for pool in declared_pools(cloud))
     assert capacity.cpu == 60_000 * 1000
     assert 4 * PETABYTE <= capacity.storage < 4.1 * PETABYTE
-    assert {tenant.domain for tenant in city.tenants} == DOMAINS
+    assert {tenant.area for tenant in city.tenants} == AREAS
     asked = sum((demand_of(app).cpu for app in city.apps), Decimal(0))
     assert Decimal("0.70") < asked / 60_000 < Decimal("0.85")
     assert not [app.name for app in city.apps if app.cloud], "placement decides, not pins"
@@ -48,7 +48,7 @@ def test_a_part_of_it_is_a_city_of_its_own(tmp_path: Path, parts: int) -> None:
     assert abs(nodes - 600 / parts) <= 6
     asked = sum((demand_of(app).cpu for app in city.apps), Decimal(0))
     assert Decimal("0.6") < asked / (nodes * 100) < Decimal("0.9")
-    assert {tenant.domain for tenant in city.tenants} == DOMAINS
+    assert {tenant.area for tenant in city.tenants} == AREAS
 
 
 def test_writing_removes_what_an_earlier_generator_left(tmp_path: Path) -> None:

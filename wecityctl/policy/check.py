@@ -1,4 +1,4 @@
-"""Judges a posture: every rule's findings, what waivers let pass, and what is to be said of the waivers themselves.
+"""Judges a policy input: every rule's findings, what waivers let pass, and what is to be said of the waivers themselves.
 
 The day is given by the caller; nothing here reads a clock.
 """
@@ -95,7 +95,7 @@ class PolicyReport:
 
 
 def judge(policy_input: PolicyInput, today: date, rules: Sequence[Rule]) -> PolicyReport:
-    """The policy report of `rules` on `posture`, with the waivers that hold on `today`."""
+    """The policy report of `rules` on `policy_input`, with the waivers that hold on `today`."""
     used: set[str] = set()
     findings = [
         _judged(rule, finding, policy_input.city, today, used)

@@ -39,7 +39,7 @@ def judge_live(
 
 
 def _live(policy_input: PolicyInput, cloud: str, look: Look) -> PolicyInput:
-    """The posture with a cloud's live objects in place of the recorded ones; an object keeps the stack it is from."""
+    """The input with a cloud's live objects in place of the recorded ones; an object keeps the stack it is from."""
     stacks: dict[Key, str] = {
         key_of(item.inputs): recording.stack
         for recording, item in policy_input.objects()
