@@ -1,4 +1,4 @@
-"""Judges a policy input: every rule's findings, what waivers let pass, and what is to be said of the waivers themselves.
+"""Evaluates a policy input: every rule's findings, what waivers let pass, and what is to be said of the waivers.
 
 The day is given by the caller; nothing here reads a clock.
 """
