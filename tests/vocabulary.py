@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # What is refused, and what to write instead.
 OLD_WORDS: tuple[tuple[str, str], ...] = (
-    (r"\b[Rr]ed lines?\b(?! \{)(?! [a-z]+-[a-z]+)(?! with a veto)(?! ?\")", "policy rule"),
+    (r"\b[Rr]ed lines?\b(?! \{)(?! [a-z]+-[a-z]+)(?! with a veto)(?! run;)(?! ?\")", "policy rule"),
     (r"\bcrossings\b(?!\.json)", "interconnects"),
     (r"\bspec\.crossing\b", "spec.interconnect"),
     (r"\b[Cc]lash(?:es|ing)?\b", "conflict"),

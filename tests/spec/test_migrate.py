@@ -90,6 +90,7 @@ def test_validate_names_the_new_field_and_the_command(tmp_path: Path) -> None:
         f"{file}:7:3: spec.crossing: unknown field 'crossing'; expected 'interconnect', as it is called now; "
         "`wecityctl migrate` renames it in the files" in done.stderr
     )
+    assert "'area' is missing" not in done.stderr
 
 
 def test_the_example_needs_no_change() -> None:

@@ -130,7 +130,12 @@ def _unknown_field(document: Document, kind: type[DocumentSchema], loc: tuple[Pa
     return problem_at(document, loc, message, one_of(names), nearest(name, missing), on_key=True)
 
 
-def _missing_field(document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> Problem:
+def _missing_field(document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> Problem | None:
+    parent = _node(document, loc[:-1])
+    for (renamed_kind, path), new in RENAMED.items():
+        if (renamed_kind, (*path[:-1], new)) == (document.kind, loc) and isinstance(parent, Map) and path[-1] in parent:
+            # Told once, at the field's old name.
+            return None
     field = find_field(kind, loc)
     example = f", such as {_in_yaml(field.examples[0])}" if field is not None and field.examples else ""
     expected = f"{field.type.wanted}{example}" if field is not None else ""

@@ -59,7 +59,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "request.operation != 'UPDATE' || ("
                 f"variables.new.all(k, !{guarded} || variables.old[?k].orValue('') == variables.new[k])"
                 f" && variables.old.all(k, !{guarded} || k in variables.new)) || {manages}",
-                f"the labels {' and '.join(f'{item}*' for item in PREFIXES)} say where the policy rules run;"
+                f"the labels {' and '.join(f'{item}*' for item in PREFIXES)} say where the red lines run;"
                 " `wecityctl` sets them from the city's files",
             ),
         ],
