@@ -9,6 +9,7 @@ from wecityctl.errors import Problem
 from wecityctl.model.city import App
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.shares import Demand, demand_of, need_of
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.parsed_city import ParsedCity
 
 # What Kubernetes takes in one ConfigMap, with room for its own fields.
@@ -72,3 +73,10 @@ def files_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def _format(resource: str, value: Decimal) -> str:
     return f"{format_cpu(value)} CPU" if resource == "cpu" else format_bytes(value)
+
+
+CHECKS: tuple[Check, ...] = (
+    quotas,
+    autoscaling,
+    files_fit,
+)

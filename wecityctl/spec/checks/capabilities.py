@@ -8,6 +8,7 @@ from wecityctl.errors import Problem
 from wecityctl.model.city import Platform
 from wecityctl.model.requirements import candidates, find_cycle, is_ambiguous
 from wecityctl.model.requirements import requirements as graph_of
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -164,3 +165,15 @@ def _type_path(document: Mapping[str, object], path: tuple[PathItem, ...]) -> tu
     for item in path:
         node = node[item]  # type: ignore[index]
     return (*path, "type") if isinstance(node, dict) and "type" in node else (*path, "name")
+
+
+CHECKS: tuple[Check, ...] = (
+    types,
+    image_digests,
+    engines_and_replicas,
+    tls,
+    requirements,
+    named_uses,
+    cycles,
+    one_gateway,
+)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Cloud
 from wecityctl.model.vendors import providers as all_providers
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
@@ -73,3 +74,12 @@ def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def _may_carry(cloud: Cloud, app: App) -> bool:
     return app.zone in cloud.zones and app.cloud in ("", cloud.name)
+
+
+CHECKS: tuple[Check, ...] = (
+    city_has_a_cloud,
+    providers,
+    zones_without_a_cloud,
+    clusters_apart,
+    architectures,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -36,3 +37,9 @@ def regions_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
                 yield parsed_city.city.problem(
                     path, message, one_of(compliance.regions), nearest(region, compliance.regions)
                 )
+
+
+CHECKS: tuple[Check, ...] = (
+    zones_of_classes,
+    regions_of_classes,
+)

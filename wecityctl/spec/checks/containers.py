@@ -9,6 +9,7 @@ from wecityctl.model.city import App, Component
 from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.variables import own_variables, secret_variable
 from wecityctl.paths import recipe_names
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -94,3 +95,13 @@ def _components(parsed_city: ParsedCity) -> Iterator[tuple[Sourced[App], _Path, 
     for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             yield app, ("spec", "components", index), part
+
+
+CHECKS: tuple[Check, ...] = (texts_fit,)
+REFERENCE_CHECKS: tuple[Check, ...] = (
+    catalogue_images,
+    built_images,
+    variables,
+    commands,
+    files_within_files,
+)

@@ -9,6 +9,7 @@ from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App
 from wecityctl.model.requirements import CAPABILITY
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 from wecityctl.spec.schema import KINDS
@@ -181,3 +182,14 @@ def _repeated(
 def _at(document: Document, path: tuple[PathItem, ...], message: str, expected: str = "") -> Problem:
     place = document.place(path)
     return Problem(place.file, place.line, place.column, format_path(path), message, expected)
+
+
+CHECKS: tuple[Check, ...] = (
+    cities,
+    documents,
+    names_within_documents,
+    routes,
+    hosts,
+    derived_names,
+)
+REFERENCE_CHECKS: tuple[Check, ...] = (capabilities_across_platforms,)

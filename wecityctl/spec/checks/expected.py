@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from wecityctl.errors import Problem
 from wecityctl.model.kinds import LOOKED_FOR, gives_or_opens, groups_of
 from wecityctl.model.patterns import is_broad
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.parsed_city import ParsedCity
 
 
@@ -30,3 +31,6 @@ def kinds_and_names(parsed_city: ParsedCity) -> Iterator[Problem]:
             elif is_broad(item.name) and gives_or_opens(item.group, item.kind):
                 message = f"{item.name!r} would let pass {item.kind} objects that anybody makes"
                 yield cloud.problem((*path, "name"), message, "the beginning of the owner's names, such as owner-*")
+
+
+CHECKS: tuple[Check, ...] = (kinds_and_names,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.parsed_city import ParsedCity
 
 
@@ -22,3 +23,6 @@ def fixed_ports(parsed_city: ParsedCity) -> Iterator[Problem]:
                 yield cloud.problem(path, message, "a capability's name, or <tenant>/<app>", on_key=True)
             elif owners.setdefault(port, subject) != subject:
                 yield cloud.problem(path, f"node port {port} is {owners[port]}'s already", "another one")
+
+
+CHECKS: tuple[Check, ...] = (fixed_ports,)

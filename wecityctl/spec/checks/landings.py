@@ -9,6 +9,7 @@ from wecityctl.model.addresses import QUARTERS, has_zonal_subnets, is_no_access_
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import Limits
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -173,3 +174,17 @@ def _landing(parsed_city: ParsedCity) -> Iterator[Sourced[Cloud]]:
 
 def _makes_subnets(cloud: Cloud) -> bool:
     return not cloud.existing.cluster or any(zone not in cloud.existing.subnets for zone in cloud.zones)
+
+
+CHECKS: tuple[Check, ...] = (
+    regions,
+    places,
+    machine_types,
+    architectures,
+    security_groups,
+    disks,
+    vendor_settings,
+    balancers,
+    public_apis,
+    sm_keys,
+)

@@ -10,6 +10,7 @@ from wecityctl.errors import Problem
 from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
 from wecityctl.model.city import Cloud
 from wecityctl.model.reserved import reserved_on
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.checks.landings import limits_of
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -230,3 +231,18 @@ def _zone_not_served(cloud: Sourced[Cloud], path: tuple[str | int, ...], zone: s
         return None
     message = f"cloud {cloud.value.name!r} does not serve zone {zone!r}"
     return cloud.problem(path, message, one_of(zones), nearest(zone, zones), on_key=isinstance(path[-1], str))
+
+
+CHECKS: tuple[Check, ...] = (
+    extranets_stay_inside,
+    ranges_apart,
+    ranges_private,
+    ranges_not_reserved,
+    ranges_suffice,
+    sources_bounded,
+    interconnects_lead_home,
+    subnets_fit,
+    ranges_of_joined_clouds,
+    existing_parts,
+    pools_in_zones,
+)

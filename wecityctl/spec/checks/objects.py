@@ -12,6 +12,7 @@ from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
 from wecityctl.model.entries import ENTRY_SERVICE
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -145,3 +146,11 @@ def _objects_of_capability(item: Capability, *, interconnect: bool) -> Iterable[
 
 def _namespace(item: Capability) -> str:
     return naming.platform_namespace(item.platform, item.zone)
+
+
+CHECKS: tuple[Check, ...] = (
+    namespaces,
+    apps,
+    capabilities,
+    flows,
+)

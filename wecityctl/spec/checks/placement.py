@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import App, Capability, PlacementRules
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -136,3 +137,13 @@ def _known_to(parsed_city: ParsedCity, item: App | Capability) -> Sequence[str]:
 
 def _kind(item: App | Capability) -> str:
     return "app" if isinstance(item, App) else "capability"
+
+
+CHECKS: tuple[Check, ...] = (
+    affinities,
+    spread_groups,
+    zones_of_pools,
+    accelerators,
+    domestic_hardware,
+    currencies,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wecityctl.errors import Problem
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -121,3 +122,12 @@ def _pin(
         serving = [name for name, item in clouds.items() if zone in item.zones]
         expected = one_of(serving) if serving else f"a cloud with zone {zone!r}"
         yield part.problem((*path, "cloud"), f"cloud {cloud!r} does not serve zone {zone!r}", expected)
+
+
+REFERENCE_CHECKS: tuple[Check, ...] = (
+    tenants_of_apps,
+    zones,
+    entry_points,
+    cloud_pins,
+    uses,
+)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from wecityctl.errors import Problem
 from wecityctl.model.entries import gateway_of, ingress_class_of
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -89,3 +90,12 @@ def flows_between_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
                     f"a flow from zone {flow.source!r} to itself crosses clouds, and fewer than two serve the zone"
                 )
                 yield city.problem(path, message, "another zone")
+
+
+CHECKS: tuple[Check, ...] = (
+    routes_lead_somewhere,
+    ingress_classes_of_zones,
+    tls_needs_the_gateway,
+    health_needs_a_port,
+    flows_between_zones,
+)

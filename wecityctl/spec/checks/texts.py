@@ -17,6 +17,7 @@ from wecityctl.model.disclosure import (
     options_hold_a_secret,
     value_holds_a_secret,
 )
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -115,3 +116,11 @@ def _leaves(document: Document, *, keys: bool = True) -> Iterator[tuple[tuple[Pa
 
 def _at(document: Document, mark: Mark, path: tuple[PathItem, ...], message: str, expected: str) -> Problem:
     return Problem(document.file, mark.line, mark.column, format_path(path), message, expected)
+
+
+CHECKS: tuple[Check, ...] = (
+    empty_values,
+    placeholders,
+    control_characters,
+    secrets_in_clear,
+)

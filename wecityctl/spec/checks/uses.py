@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import Use
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -79,3 +80,10 @@ def dedicated(parsed_city: ParsedCity) -> Iterator[Problem]:
             message = f"capability {use.capability!r} is dedicated to {item.dedicated.owner}"
             expected = one_of(others) if others else f"another capability with type: {item.type}"
             yield app.problem(("spec", "uses", index, "capability"), message, expected)
+
+
+CHECKS: tuple[Check, ...] = (
+    owners,
+    dedicated,
+    limits,
+)

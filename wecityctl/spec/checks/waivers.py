@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest
 from wecityctl.spec.parsed_city import ParsedCity
 
@@ -25,3 +26,6 @@ def rules_of_waivers(parsed_city: ParsedCity) -> Iterator[Problem]:
             yield waiver.problem(path, f"there is no rule {name!r}", expected, nearest(name, tuple(rules)))
         elif rules[name].veto:
             yield waiver.problem(path, f"rule {name!r} has a veto and cannot be waived", "what it finds, mended")
+
+
+CHECKS: tuple[Check, ...] = (rules_of_waivers,)
