@@ -1,15 +1,18 @@
 """A group of commands that are imported when they are called, so that `--help` stays light.
 
-The table has everything the group's help shows. A command is listed once its module is there.
+The table has everything the group's help shows. It is read from the text of the commands' modules: whatever module of
+this package has a `SUMMARY` and an `ORDER` is a command, so that a new command is a new file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,6 +34,25 @@ class Command:
     @property
     def exists(self) -> bool:
         return find_spec(self.module) is not None
+
+
+_SUMMARY = re.compile(r'^SUMMARY = "(.+)"$', re.MULTILINE)
+_ORDER = re.compile(r"^ORDER = (\d+)$", re.MULTILINE)
+
+
+def discover(directory: Path) -> tuple[Command, ...]:
+    """The commands whose modules are in `directory`, in the order that they state; none of them is imported.
+
+    A command is named as its file, without the underscore that keeps a Python keyword apart.
+    """
+    found = []
+    for file in directory.glob("[!_]*.py"):
+        text = file.read_text(encoding="utf-8")
+        summary, order = _SUMMARY.search(text), _ORDER.search(text)
+        if summary is not None and order is not None:
+            name = file.stem.rstrip("_").replace("_", "-")
+            found.append((int(order[1]), Command(name, f"{__package__}.{file.stem}", summary[1])))
+    return tuple(command for _, command in sorted(found, key=lambda item: (item[0], item[1].name)))
 
 
 class LazyGroup(TyperGroup):

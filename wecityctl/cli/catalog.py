@@ -10,6 +10,8 @@ import typer
 from wecityctl.cli._common import EPILOG, Output, OutputOption, say, say_json
 from wecityctl.errors import ConfigurationError
 
+SUMMARY = "List the capabilities that platforms can have."
+ORDER = 150
 app = typer.Typer(
     name="catalog",
     help="The capabilities that a city's platforms can have.",

@@ -13,6 +13,8 @@ from wecityctl.errors import ConfigurationError
 if TYPE_CHECKING:
     from wecityctl.model.city import City
 
+SUMMARY = "Show what a city's clouds have, and what is left of it."
+ORDER = 70
 app = typer.Typer()
 
 

@@ -10,6 +10,8 @@ from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note
 from wecityctl.errors import ConfigurationError
 
+SUMMARY = "Take a city down, in reverse order."
+ORDER = 50
 app = typer.Typer()
 
 

@@ -15,6 +15,8 @@ from wecityctl.errors import ExitCode
 if TYPE_CHECKING:
     from wecityctl.operations.doctor import Finding
 
+SUMMARY = "Check this machine and say how to mend what is missing."
+ORDER = 230
 app = typer.Typer()
 
 

@@ -21,6 +21,8 @@ FORMAT_VERSION = "1.0"
 QUIET_SECONDS = 10.0
 REPEATING = frozenset({Phase.BUILDING, Phase.DOWNLOADING, Phase.WAITING})
 
+SUMMARY = "Install and show the programs that wecityctl runs."
+ORDER = 240
 app = typer.Typer(
     name="engine",
     help="The programs wecityctl runs: the Pulumi engine and the embedded cloud's.",

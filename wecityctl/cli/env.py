@@ -8,6 +8,8 @@ import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
 
+SUMMARY = "Print the environment in which plain `pulumi` sees a city's stacks."
+ORDER = 220
 app = typer.Typer()
 
 

@@ -8,6 +8,8 @@ import typer
 
 from wecityctl.cli._common import EPILOG, Output, OutputOption, say, say_json
 
+SUMMARY = "Explain a field of the city's files."
+ORDER = 160
 app = typer.Typer(rich_markup_mode=None)
 
 

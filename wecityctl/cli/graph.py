@@ -9,6 +9,8 @@ import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, say
 
+SUMMARY = "Draw a city's stacks and what they depend on."
+ORDER = 130
 app = typer.Typer()
 
 

@@ -16,6 +16,8 @@ from wecityctl.model.naming import WHO
 if TYPE_CHECKING:
     from wecityctl.engine.run.activity import Activity
 
+SUMMARY = "Show what was done to a city, and when."
+ORDER = 100
 app = typer.Typer()
 
 

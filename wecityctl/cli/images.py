@@ -15,6 +15,8 @@ from wecityctl import oci
 from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json
 from wecityctl.errors import ConfigurationError
 
+SUMMARY = "Build, list and load container images."
+ORDER = 260
 app = typer.Typer(
     name="images",
     help="Container images, built here from Debian, Python and Go packages alone.",

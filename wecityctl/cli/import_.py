@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wecityctl.importing.inventory import ClusterInventory
     from wecityctl.importing.vendors import DiscoveredFacts
 
+SUMMARY = "Write the Cloud document for what exists already."
+ORDER = 250
 app = typer.Typer(
     name="import",
     help="Write the Cloud document for a cluster or network that exists. Changes nothing in any cloud.",

@@ -25,6 +25,8 @@ DEFAULT_NAME = "default"
 _ALWAYS_TOLD = frozenset({"death", "warning"})
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
+SUMMARY = "Start and stop the embedded cloud."
+ORDER = 270
 app = typer.Typer(
     name="local",
     help="The embedded cloud: a Kubernetes control plane with a real node, or with simulated ones.",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
     from wecityctl.model.city import App, City
 
+SUMMARY = "Show an app's logs."
+ORDER = 110
 app = typer.Typer()
 _RETURN = "\r"
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextvars import copy_context
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -18,7 +19,7 @@ from wecityctl import __version__
 from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
 from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error, usage_message
-from wecityctl.cli._lazy import Command, LazyGroup
+from wecityctl.cli._lazy import LazyGroup, discover
 from wecityctl.cli._streams import (
     READER_GONE,
     close_after_failure,
@@ -33,35 +34,7 @@ from wecityctl.model.words import printable
 PROGRAM = "wecityctl"
 _INTERRUPTED_WHILE_PARSING = 130
 
-COMMANDS = (
-    Command("validate", "wecityctl.cli.validate", "Check a city's files; touches nothing."),
-    Command("preview", "wecityctl.cli.preview", "Show what `up` would change."),
-    Command("up", "wecityctl.cli.up", "Bring a city up, or what has changed in its files."),
-    Command("refresh", "wecityctl.cli.refresh", "Read the real state of a city's resources into its state."),
-    Command("destroy", "wecityctl.cli.destroy", "Take a city down, in reverse order."),
-    Command("status", "wecityctl.cli.status", "Show how a city is."),
-    Command("clouds", "wecityctl.cli.clouds", "Show what a city's clouds have, and what is left of it."),
-    Command("place", "wecityctl.cli.place", "Show which cloud carries what, and why."),
-    Command("outputs", "wecityctl.cli.outputs", "Show the stacks' outputs, such as addresses."),
-    Command("history", "wecityctl.cli.history", "Show what was done to a city, and when."),
-    Command("logs", "wecityctl.cli.logs", "Show an app's logs."),
-    Command("render", "wecityctl.cli.render", "Write a city's manifests without a cloud; secrets redacted."),
-    Command("graph", "wecityctl.cli.graph", "Draw a city's stacks and what they depend on."),
-    Command("policy", "wecityctl.cli.policy", "Check a city against the policy rules, and say why each is there."),
-    Command("catalog", "wecityctl.cli.catalog", "List the capabilities that platforms can have."),
-    Command("explain", "wecityctl.cli.explain", "Explain a field of the city's files."),
-    Command("migrate", "wecityctl.cli.migrate", "Rename fields that an earlier release called otherwise."),
-    Command("schema", "wecityctl.cli.schema", "Write the JSON Schema of the city's files."),
-    Command("secrets", "wecityctl.cli.secrets", "Keep the values that apps name and no file holds."),
-    Command("state", "wecityctl.cli.state", "Look after the states of a city's stacks: check, copy, mend."),
-    Command("unlock", "wecityctl.cli.unlock", "Release a lock that a stopped run has left."),
-    Command("env", "wecityctl.cli.env", "Print the environment in which plain `pulumi` sees a city's stacks."),
-    Command("doctor", "wecityctl.cli.doctor", "Check this machine and say how to mend what is missing."),
-    Command("engine", "wecityctl.cli.engine", "Install and show the programs that wecityctl runs."),
-    Command("import", "wecityctl.cli.import_", "Write the Cloud document for what exists already."),
-    Command("images", "wecityctl.cli.images", "Build, list and load container images."),
-    Command("local", "wecityctl.cli.local", "Start and stop the embedded cloud."),
-)
+COMMANDS = discover(Path(__file__).parent)
 _PREVIEW = "`wecityctl preview` shows what `up` would change."
 _UP = "`wecityctl up` makes the changes."
 _DESTROY = "`wecityctl destroy` takes a city down."

@@ -10,6 +10,8 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.words import counted
 
+SUMMARY = "Rename fields that an earlier release called otherwise."
+ORDER = 170
 app = typer.Typer(rich_markup_mode=None)
 
 

@@ -11,6 +11,8 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.cli._options import Stack
 from wecityctl.errors import NoSuchStackError
 
+SUMMARY = "Show the stacks' outputs, such as addresses."
+ORDER = 90
 app = typer.Typer()
 
 

@@ -8,6 +8,8 @@ import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
+SUMMARY = "Show which cloud carries what, and why."
+ORDER = 80
 app = typer.Typer()
 
 

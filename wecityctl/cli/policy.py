@@ -20,6 +20,8 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
+SUMMARY = "Check a city against the policy rules, and say why each is there."
+ORDER = 140
 app = typer.Typer(
     name="policy",
     help="The policy rules: check a city against them, and say why each is there.",

@@ -9,6 +9,8 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
 
+SUMMARY = "Show what `up` would change."
+ORDER = 20
 app = typer.Typer()
 
 

@@ -7,6 +7,8 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
 
+SUMMARY = "Read the real state of a city's resources into its state."
+ORDER = 40
 app = typer.Typer()
 
 

@@ -12,6 +12,8 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.words import counted
 
+SUMMARY = "Write a city's manifests without a cloud; secrets redacted."
+ORDER = 120
 app = typer.Typer()
 
 

@@ -10,6 +10,8 @@ import typer
 from wecityctl.cli._common import EPILOG, note, say
 from wecityctl.errors import WecityError
 
+SUMMARY = "Write the JSON Schema of the city's files."
+ORDER = 180
 app = typer.Typer(rich_markup_mode=None)
 
 

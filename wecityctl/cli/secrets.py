@@ -19,6 +19,8 @@ from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
 if TYPE_CHECKING:
     from wecityctl.session import Session
 
+SUMMARY = "Keep the values that apps name and no file holds."
+ORDER = 190
 app = typer.Typer(help="The city's secret store: values that apps name and nobody writes into files.")
 
 _LONGEST = 64 * 1024

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
     from wecityctl.engine.state.care import Health
 
+SUMMARY = "Look after the states of a city's stacks: check, copy, mend."
+ORDER = 200
 app = typer.Typer(help="Look after the states of a city's stacks: check, copy, mend, move, serve.")
 
 _Stack = Annotated[

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # A stack that failed at its beginning lacks everything.
 _MOST_UNMADE = 20
+SUMMARY = "Show how a city is."
+ORDER = 60
 app = typer.Typer()
 
 

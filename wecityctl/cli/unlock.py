@@ -9,6 +9,8 @@ import typer
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
 from wecityctl.cli._options import Yes
 
+SUMMARY = "Release a lock that a stopped run has left."
+ORDER = 210
 app = typer.Typer()
 
 

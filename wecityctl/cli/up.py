@@ -7,6 +7,8 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
 
+SUMMARY = "Bring a city up, or what has changed in its files."
+ORDER = 30
 app = typer.Typer()
 
 

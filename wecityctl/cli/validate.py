@@ -8,6 +8,8 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.errors import InvalidCityError
 from wecityctl.model.words import counted
 
+SUMMARY = "Check a city's files; touches nothing."
+ORDER = 10
 app = typer.Typer(rich_markup_mode=None)
 
 
