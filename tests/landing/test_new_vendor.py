@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.linked import link_program, run_python, run_wecityctl
+
 pytestmark = pytest.mark.program
-ROOT = Path(__file__).parents[2]
 CITY = """\
 apiVersion: wecity.dev/v1alpha1
 kind: City
@@ -38,25 +36,9 @@ spec:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program's modules as links, and one vendor more."""
     place = tmp_path_factory.mktemp("program")
-    parts = ("wecityctl", "stacks", "stacks/clouds")
-    for part in parts:
-        (place / part).mkdir()
-        for item in (ROOT / part).iterdir():
-            if item.relative_to(ROOT).as_posix() not in parts and item.name != "__pycache__":
-                (place / part / item.name).symlink_to(item.resolve())
-    shutil.copytree(Path(__file__).parent / "nimbus", place / parts[-1] / "nimbus")
+    link_program(place, ("wecityctl", "stacks", "stacks/clouds"))
+    shutil.copytree(Path(__file__).parent / "nimbus", place / "stacks/clouds" / "nimbus")
     return place
-
-
-def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{program}{os.pathsep}{ROOT}", "HOME": str(program), "NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, cwd=program, capture_output=True, text=True, check=False
-    )
-
-
-def wecityctl(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(program, "-c", "from wecityctl.entry import main; main()", *arguments)
 
 
 def city(program: Path, altitude: int) -> str:
@@ -66,25 +48,25 @@ def city(program: Path, altitude: int) -> str:
 
 
 def test_its_settings_are_checked_by_the_schema_and_by_its_own_check(program: Path) -> None:
-    assert wecityctl(program, "validate", city(program, 40)).returncode == 0
-    refused = wecityctl(program, "validate", city(program, 95))
+    assert run_wecityctl(program, "validate", city(program, 40)).returncode == 0
+    refused = run_wecityctl(program, "validate", city(program, 95))
     assert refused.returncode == 2 and "spec.nimbus.altitude: clusters do not hold together so high" in refused.stderr
-    assert "a whole number from 1 to 1000" in wecityctl(program, "validate", city(program, 0)).stderr
+    assert "a whole number from 1 to 1000" in run_wecityctl(program, "validate", city(program, 0)).stderr
 
 
 def test_schema_reference_and_commands_have_it(program: Path) -> None:
-    schema = json.loads(wecityctl(program, "schema").stdout)
+    schema = json.loads(run_wecityctl(program, "schema").stdout)
     assert schema["definitions"]["NimbusSettings"]["properties"]["altitude"]["default"] == 20
-    page = run(program, "-c", "from tests.spec.reference_page import spec_page; print(spec_page())").stdout
+    page = run_python(program, "-c", "from tests.spec.reference_page import spec_page; print(spec_page())").stdout
     assert "### `cloud.spec.nimbus`\n\nSettings of a landing zone on Nimbus." in page
-    assert "altitude" in wecityctl(program, "explain", "cloud.spec.nimbus").stdout
+    assert "altitude" in run_wecityctl(program, "explain", "cloud.spec.nimbus").stdout
     named = ("--region", "sky", "--network", "net-1", "--set", "availabilityZones=north", "--no-read")
-    text = wecityctl(program, "import", "nimbus", *named).stdout
+    text = run_wecityctl(program, "import", "nimbus", *named).stdout
     assert "provider: nimbus" in text and "What exists on Nimbus" in text
 
 
 def test_it_is_planned_and_its_program_runs(program: Path) -> None:
-    done = wecityctl(program, "preview", city(program, 40), "--offline")
+    done = run_wecityctl(program, "preview", city(program, 40), "--offline")
     assert done.returncode == 0, done.stderr
     assert "high.landing.main: 2 resources" in done.stdout and "altitude: 40" in done.stdout
     base = done.stdout.partition("high.base.main")[2]

@@ -10,7 +10,7 @@ HEAD = """\
 # The rules
 
 Generated from the rules by `make schema`; do not edit. How they weigh and when they are asked is told in
-[policy rules](../explanation/red-lines.md); `wecityctl policy explain RULE` prints one of them.
+[policy rules](../explanation/policy-rules.md); `wecityctl policy explain RULE` prints one of them.
 
 | rule | weight | in clusters | what it asks |
 | --- | --- | --- | --- |
