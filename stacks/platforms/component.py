@@ -49,9 +49,9 @@ class CapabilityScope:
     def selector(self) -> dict[str, str]:
         """The labels that select the capability's pods; they never change in its life."""
         return {
-            "app.kubernetes.io/name": self.capability.name,
-            "app.kubernetes.io/component": self.type.name,
-            "app.kubernetes.io/part-of": self.capability.platform,
+            naming.NAME_LABEL: self.capability.name,
+            naming.COMPONENT_LABEL: self.type.name,
+            naming.PART_OF_LABEL: self.capability.platform,
         }
 
     @property
@@ -61,7 +61,7 @@ class CapabilityScope:
     @property
     def admin_key(self) -> str:
         """The name of the administrator's password in the city's secret store."""
-        return naming.secret_key("capability", self.capability.name, "admin")
+        return naming.admin_key(self.capability.name)
 
     @property
     def tls(self) -> bool:

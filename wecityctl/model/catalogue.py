@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 
 from wecityctl.model import naming
 from wecityctl.model.city import PlatformName, Size, Use
 
 # How many times the requests of size `small` a pod has.
-SIZE_FACTORS: Mapping[Size, int] = {"small": 1, "medium": 4, "large": 16}
+SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
 
 
 @dataclass(frozen=True, slots=True)

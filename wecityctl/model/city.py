@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
@@ -26,8 +25,6 @@ Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
-# By how much the resources of a capability grow with its size.
-SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
 Settings = TypeVar("Settings", bound=VendorSettings)
 
 

@@ -111,11 +111,6 @@ def secret_key(*parts: str) -> str:
     return "/".join(parts)
 
 
-def binding_key(tenant: str, app: str, alias: str) -> str:
-    """The password with which an app uses a capability."""
-    return secret_key("binding", tenant, app, alias)
-
-
 def admin_key(capability: str) -> str:
     """The password of a capability's administrator."""
     return secret_key("capability", capability, "admin")
