@@ -16,7 +16,7 @@ from wecityctl.kube.readiness.pods import container_statuses, is_ready, matches
 from wecityctl.kube.resource import Object, meta
 from wecityctl.model.quantity import parse_quantity
 
-# Seconds: roles, images and Secrets that change in the same run take effect with a short delay.
+# Seconds: admission rules, images and Secrets that change in the same run take effect with a short delay.
 PATIENCE = 5.0
 _KEY_PATIENCE = 15.0
 # What containerd and registries report for an image that does not exist. An unreachable registry's message differs.

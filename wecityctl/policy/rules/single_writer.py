@@ -65,7 +65,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         [Validation(f"{few.replace('VALUE', '1')} || !dyn(object).{claims}", _MESSAGE)],
         waivable=False,
     )
-    # The parameter field exists only for a number other than one.
+    # In a Scale, a missing `replicas` means zero.
     yield from policy(
         city,
         NAME,
