@@ -42,7 +42,7 @@ class Probe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Probe:
-        """The probe whose fields these are."""
+        """Create a probe from its JSON form."""
         return cls(**{**value, "argv": tuple(value["argv"])})
 
 

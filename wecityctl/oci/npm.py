@@ -152,7 +152,7 @@ def unpack(tree: Tree, packages: Iterable[tuple[NpmPackage, Path]], target: str)
         for command, file in sorted(_programs(tree, place, item).items()):
             entry = tree.get(file.lstrip("/"))
             if entry is None or not entry.is_file:
-                continue  # as npm, which leaves a program out that is not there
+                continue  # like npm, skip a declared program that is missing
             tree.add(file, regular(entry.content, 0o755))
             tree.add(f"{bin_directory}/{command}", symlink(f"../{item.package}{file.removeprefix(place)}"))
 

@@ -137,7 +137,7 @@ PARTS: tuple[Part, ...] = (
         # Without its version, the engine's preview fails on an empty string.
         linker_values=MappingProxyType({"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": PULUMI_VERSION}),
         artifacts=_pulumi,
-        revision=1,  # built without the dictionaries of a password meter
+        revision=1,  # built without the dictionaries of a password strength library
     ),
     Part(
         "kubernetes",

@@ -117,7 +117,7 @@ def _in_pulumi_home(settings: Settings) -> Iterator[OfficialPlugin]:
 
 def ask_version(path: Path) -> str:
     """Start a provider plug-in and query its version over the provider protocol; empty if it does not answer."""
-    import grpc  # heavy, and only wanted where a plug-in lies on PATH
+    import grpc  # slow to import, and only needed for a plug-in on PATH
     from google.protobuf import empty_pb2
     from pulumi.runtime.proto import provider_pb2_grpc
 

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         os._exit(_first_process(spec, made_write, linked_read))
     os.close(made_write)
     os.close(linked_read)
-    syscalls.enter_pid_namespace(own)  # or the tools run from here would be born inside
+    syscalls.enter_pid_namespace(own)  # otherwise tools run from here would start inside
     try:
         return _hold(spec, child, made_read, linked_write)
     except WecityError as error:

@@ -25,7 +25,7 @@ def zones_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def regions_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Regions of the citizen data class are among `compliance.regions`. Other classes may use other regions."""
+    """Regions of data classes that hold citizens' data are among `residency.regions`. Others may use other regions."""
     if parsed_city.city is None:
         return
     compliance = parsed_city.city.value.compliance

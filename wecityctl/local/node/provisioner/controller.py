@@ -197,7 +197,7 @@ class Controller:
         try:
             await handle(obj)
         except (NotFound, Conflict):
-            return  # it has changed meanwhile, which brings another event
+            return  # it has changed meanwhile, so another event follows
         except (WecityError, OSError) as error:
             metadata = obj["metadata"]
             _LOG.warning("%s %s: %s", kind.kind, metadata["name"], getattr(error, "message", error))
