@@ -1,7 +1,7 @@
 """Runs the semantic checks, which look at several documents together, and discovers them in this package's modules.
 
-A module lists its checks. `CHECKS` run on documents that match their schema. `REFERENCE_CHECKS` look at single values or
-at declared names only, so that they may also run on documents in which invalid values were replaced (see `salvage`).
+A module lists its checks. `CHECKS` run on documents that match their schema. `REFERENCE_CHECKS` look only at single
+values or at declared names, so that they may also run on documents with stand-ins for invalid values (see `salvage`).
 """
 
 from __future__ import annotations
