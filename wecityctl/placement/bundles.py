@@ -94,8 +94,7 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
                 items,
                 clouds,
                 tuple(
-                    sum(weights[item] for item in items if problem.standing[item] not in (-1, cloud))
-                    for cloud in clouds
+                    sum(weights[item] for item in items if problem.current[item] not in (-1, cloud)) for cloud in clouds
                 ),
                 tuple(sum(problem.cost[item][cloud] for item in items) for cloud in clouds),
                 tuple(sorted(loads[number].items())),

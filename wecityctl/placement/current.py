@@ -19,7 +19,7 @@ class CurrentPlacement:
     since: str = ""
 
 
-def standing_of(outputs: Outputs | None, since: str = "") -> CurrentPlacement | None:
+def placement_of(outputs: Outputs | None, since: str = "") -> CurrentPlacement | None:
     """Read the outputs of a platform or tenant stack; `None` if they contain no placement."""
     match outputs:
         case PlatformOutputs():

@@ -186,8 +186,8 @@ class _Explainer:
         weights = problem.move_weights
         moves = cost = order = 0
         for member in company:
-            here, standing = self._assignment[member], problem.standing[member]
-            moves += weights[member] * ((standing not in (-1, cloud)) - (standing not in (-1, here)))
+            here, current = self._assignment[member], problem.current[member]
+            moves += weights[member] * ((current not in (-1, cloud)) - (current not in (-1, here)))
             cost += problem.cost[member][cloud] - problem.cost[member][here]
             order += cloud - here
         spread = self._spread_change(company, cloud)

@@ -37,9 +37,7 @@ def score(problem: Problem, assignment: Sequence[int]) -> Score:
     """The score of an assignment of clouds to items."""
     weights = problem.move_weights
     moves = sum(
-        weights[item]
-        for item, standing in enumerate(problem.standing)
-        if standing >= 0 and standing != assignment[item]
+        weights[item] for item, current in enumerate(problem.current) if current >= 0 and current != assignment[item]
     )
     spread = 0
     for members in problem.spread.values():

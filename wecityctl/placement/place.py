@@ -151,7 +151,7 @@ def _idle(city: City, app: App, running: dict[tuple[str, str], str]) -> str:
 
 def _moves(problem: Problem, assignment: Assignment) -> list[Move]:
     return [
-        Move(item.subject, problem.clouds[standing].name, problem.clouds[cloud].name, item.has_data)
-        for item, standing, cloud in zip(problem.items, problem.standing, assignment, strict=True)
-        if standing not in (-1, cloud)
+        Move(item.subject, problem.clouds[current].name, problem.clouds[cloud].name, item.has_data)
+        for item, current, cloud in zip(problem.items, problem.current, assignment, strict=True)
+        if current not in (-1, cloud)
     ]

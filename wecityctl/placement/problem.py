@@ -40,7 +40,7 @@ class Problem:
     capacities: tuple[CapacityConstraint, ...]
     spread: Mapping[str, tuple[int, ...]]
     cost: tuple[tuple[int, ...], ...]
-    standing: tuple[int, ...]
+    current: tuple[int, ...]
     nodes: tuple[Nodes | None, ...]
     conflicts: tuple[PackingConflict, ...] = ()
 
@@ -129,7 +129,7 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
         tuple(capacities),
         {name: tuple(number[item] for item in members if item in number) for name, members in problem.spread.items()},
         tuple(problem.cost[item] for item in kept),
-        tuple(problem.standing[item] for item in kept),
+        tuple(problem.current[item] for item in kept),
         tuple(
             None if each is None else replace(each, pods=tuple(each.pods[item] for item in kept))
             for each in problem.nodes

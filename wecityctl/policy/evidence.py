@@ -21,7 +21,7 @@ State = Literal[
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
 Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
 # The status of a control. `enforced`: everything that enforces it was observed to work on every cloud.
-CurrentPlacement = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
+ControlStatus = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
 _WRONG = ("partial", "altered", "undeclared", "inactive", "crossed", "missing")
 
 
@@ -66,10 +66,10 @@ class ControlEvidence:
     title: str
     words: str
     measures: tuple[Measure, ...]
-    standing: CurrentPlacement = "nothing"
+    status: ControlStatus = "nothing"
 
 
-def standing_of(measures: Sequence[Measure]) -> CurrentPlacement:
+def status_of(measures: Sequence[Measure]) -> ControlStatus:
     """The status of a control from its measures. What is only declared in the files never counts as enforced."""
     if not measures:
         return "nothing"

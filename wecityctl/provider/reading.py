@@ -48,9 +48,9 @@ async def read(
     version = states.initial_api_version(state, taken)
     outputs = states.build(live, taken, initial_api_version=version, field_manager=manager)
     if _has_content(known) and not wait_plan(plain(known)).skip:
-        policy_report = assess(live)
-        if policy_report.state == "failed":
-            reason = f"{states.describe(live)} has failed: {policy_report.reason}"
+        readiness = assess(live)
+        if readiness.state == "failed":
+            reason = f"{states.describe(live)} has failed: {readiness.reason}"
             raise PartialError(identifier, outputs, (reason,), inputs=taken)
     return Found(identifier, outputs, taken)
 

@@ -38,10 +38,10 @@ def assess(obj: Object, related: Related | None = None) -> Readiness:
     if meta(obj).get("deletionTimestamp"):
         return waiting("it is being deleted")
     rule, known = _RULES.get(group_kind(obj), by_conditions), related or _NOTHING
-    policy_report = rule(obj, known)
-    if policy_report.state == "waiting" and group_kind(obj) in _RULES:
-        return certain.failure(obj, known) or policy_report
-    return policy_report
+    readiness = rule(obj, known)
+    if readiness.state == "waiting" and group_kind(obj) in _RULES:
+        return certain.failure(obj, known) or readiness
+    return readiness
 
 
 def group_kind(obj: Object) -> tuple[str, str]:

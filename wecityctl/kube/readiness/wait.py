@@ -252,22 +252,22 @@ class _Waiter:
                 if not self._wait_for:
                     await self._around.open()
         except TimeoutError:
-            raise self._out_of_time((self._policy_report().reason,), timeout) from None
+            raise self._out_of_time((self._readiness().reason,), timeout) from None
         look_at = began + _CLOSER_LOOK_SECONDS
         looked = False
         while True:
-            policy_report = self._policy_report()
+            readiness = self._readiness()
             waited = time.monotonic() - began
-            if policy_report.state == "ready":
+            if readiness.state == "ready":
                 await self._until_served(timeout - waited)
                 return self._obj
-            if self._is_believed(policy_report):
-                what = f"has failed: {policy_report.reason}"
-                raise NotReady(self._obj, await self._reasons(policy_report), what=what, timed_out=False)
+            if self._has_failed_long_enough(readiness):
+                what = f"has failed: {readiness.reason}"
+                raise NotReady(self._obj, await self._reasons(readiness), what=what, timed_out=False)
             if waited >= min(_TELL_SECONDS, timeout):
-                self._tell(policy_report)
+                self._tell(readiness)
             if waited >= timeout:
-                raise self._out_of_time(await self._reasons(policy_report), timeout)
+                raise self._out_of_time(await self._reasons(readiness), timeout)
             # Wake for the earliest of: reporting a reason, a closer look, the timeout.
             due = [moment for moment in (_TELL_SECONDS, look_at - began, timeout) if moment > waited]
             newer = await source.next(self._obj, min(due) - waited)
@@ -280,29 +280,29 @@ class _Waiter:
                 looked = True
                 look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
 
-    def _is_believed(self, policy_report: Readiness) -> bool:
+    def _has_failed_long_enough(self, readiness: Readiness) -> bool:
         """Whether the object has failed, and for long enough to count."""
-        if policy_report.state != "failed":
+        if readiness.state != "failed":
             self._failing_since = 0.0
             return False
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        return now - self._failing_since >= policy_report.patience
+        return now - self._failing_since >= readiness.patience
 
     def _out_of_time(self, reasons: Sequence[str], seconds: float) -> NotReady:
         return NotReady(self._obj, reasons, what=f"is not ready after {seconds:.0f} s", timed_out=True)
 
-    def _policy_report(self) -> Readiness:
+    def _readiness(self) -> Readiness:
         if self._wait_for:
             return all_met(self._wait_for, self._obj)
         if self._around.blind:
             self._say(self._around.blind)
         return assess(self._obj, self._around.related())
 
-    def _tell(self, policy_report: Readiness) -> None:
-        self._say(policy_report.reason)
+    def _tell(self, readiness: Readiness) -> None:
+        self._say(readiness.reason)
         for problem in problems(self._around.pods() or ()):
-            if problem not in policy_report.reason:
+            if problem not in readiness.reason:
                 self._say(problem)
         self._around.read_crash_logs()
         for text in self._around.logs.values():
@@ -311,11 +311,11 @@ class _Waiter:
     def _say(self, reason: str) -> None:
         _tell(reason, self._seen, self._report)
 
-    async def _reasons(self, policy_report: Readiness) -> tuple[str, ...]:
+    async def _reasons(self, readiness: Readiness) -> tuple[str, ...]:
         words: list[str] = []
         with suppress(WecityError):
             words = await self._around.last_words()
-        lines = [policy_report.reason, *problems(self._around.pods() or ()), *words]
+        lines = [readiness.reason, *problems(self._around.pods() or ()), *words]
         return tuple(dict.fromkeys(line for line in lines if line))
 
     async def _until_served(self, seconds: float) -> None:
