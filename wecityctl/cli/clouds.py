@@ -1,4 +1,4 @@
-"""`wecityctl clouds`: a city's clouds as one logical platform."""
+"""`wecityctl clouds`: shows the capacity and use of a city's clouds as one logical platform."""
 
 from __future__ import annotations
 

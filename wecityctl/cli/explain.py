@@ -1,4 +1,4 @@
-"""`wecityctl explain`: a field of the city's files in words, as `kubectl explain` does for Kubernetes."""
+"""`wecityctl explain`: describes a field of the city's files, as `kubectl explain` does for Kubernetes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""`wecityctl import`: the Cloud document for what exists already – a cluster, or a vendor's network and cluster.
+"""`wecityctl import`: generates the Cloud document for existing infrastructure: a cluster, or a vendor's network and
+cluster.
 
-Changes nothing in any cloud. The document goes to stdout, or into a file that is not there yet; remarks go to stderr.
+Changes nothing in any cloud. The document goes to stdout, or into a new file; remarks go to stderr.
 """
 
 from __future__ import annotations

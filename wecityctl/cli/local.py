@@ -1,6 +1,6 @@
-"""`wecityctl local`: start, stop, look at and reset embedded clouds.
+"""`wecityctl local`: starts, stops, lists and resets embedded clouds.
 
-Thin over `wecityctl.local`: results on stdout, progress on stderr, errors left to the command line's one handler.
+A thin layer over `wecityctl.local`: results on stdout, progress on stderr; errors are handled in `cli.main`.
 """
 
 from __future__ import annotations

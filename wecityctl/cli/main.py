@@ -1,6 +1,6 @@
-"""The program's entry: the table of commands, global options, and the one place that exits.
+"""The program's command line: the table of commands, the global options, and the only place that exits.
 
-Every error ends here and becomes one screen and an exit code; nothing below this module prints a traceback.
+Every error is caught here and becomes one screen and an exit code; no module below prints a traceback.
 """
 
 from __future__ import annotations

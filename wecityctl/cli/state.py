@@ -1,4 +1,4 @@
-"""`wecityctl state`: look after the states of a city's stacks."""
+"""`wecityctl state`: checks, backs up, repairs and moves the states of a city's stacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl status`: how a city is."""
+"""`wecityctl status`: shows the status of a city."""
 
 from __future__ import annotations
 
