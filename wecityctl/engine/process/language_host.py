@@ -126,7 +126,7 @@ class Program:
             options = pulumi.ResourceOptions(
                 provider=providers.get(item.provider),
                 protect=item.kept,
-                # Resources that are deleted before this one.
+                # Determines the order of deletion: dependants are deleted before their dependencies.
                 depends_on=[made[urn] for urn in item.dependencies if urn in made],
                 custom_timeouts=pulumi.CustomTimeouts(**timeouts) if timeouts else None,
             )

@@ -38,7 +38,7 @@ _AT_ONCE: Final = 1 << 20
 # The minimum rate of a body in bytes per second at the server for teams, after a grace period.
 PACE: Final = 32 << 10
 GRACE_SECONDS: Final = 10.0
-# Requests after one of which has failed the update accepts no more of them.
+# After a failure of one of these requests, the update accepts no more of them.
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
