@@ -41,9 +41,9 @@ _ORDER = re.compile(r"^ORDER = (\d+)$", re.MULTILINE)
 
 
 def discover(directory: Path) -> tuple[Command, ...]:
-    """The commands whose modules are in `directory`, in the order that they state; none of them is imported.
+    """Return the commands whose modules are in `directory`, sorted by `ORDER`; no module is imported.
 
-    A command is named as its file, without the underscore that keeps a Python keyword apart.
+    A command has the name of its file, without the trailing underscore that avoids a Python keyword.
     """
     found = []
     for file in directory.glob("[!_]*.py"):

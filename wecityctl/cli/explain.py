@@ -14,7 +14,9 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 def _complete(incomplete: str) -> list[str]:
-    """Kinds first; below one, the fields of the next level only, as a shell does with directories."""
+    """Return completions: kinds first; below a kind, only the fields of the next level, as a shell does with
+    directories.
+    """
     from wecityctl.spec.explain import topics
 
     depth = incomplete.count(".")

@@ -111,7 +111,7 @@ def load(
 
 
 def _containerd_of(name: str) -> Path:
-    """The socket of the cloud's real node; a `ConfigurationError` where there is none to load into."""
+    """Return the containerd socket of the cloud's real node. Raises `ConfigurationError` if it has none."""
     from wecityctl.local import assembly
     from wecityctl.local import cloud as clouds
     from wecityctl.local.node.configure import Node
