@@ -1,4 +1,7 @@
-"""Dying with the parent: the kernel's signal for a process whose parent is gone. Linux; elsewhere only a look."""
+"""Binds the life of a child process to that of its parent, through the kernel's parent-death signal (Linux).
+
+On other systems the child only checks once, at its start, that the parent is still alive.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` dies; exits at once when it is dead already. Linux."""
+    """Ask the kernel to kill this process when the process with PID `parent` dies.
+
+    Exits with status 1 at once if that process is dead already.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

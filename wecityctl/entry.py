@@ -1,4 +1,8 @@
-"""Where the installed program begins: Ctrl-C and SIGTERM while it loads are answered as at any later moment."""
+"""The entry point of the installed program.
+
+It installs the signal handling before the command line is imported, so that Ctrl-C and SIGTERM during start-up end the
+program in the same way as later.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from wecityctl.errors import ExitCode
 
 
 def main() -> NoReturn:
-    """Load the command line and run it. The process ends here."""
+    """Load the command line and run it. Never returns."""
     try:
         # A run counts signals by itself; until then, and in every other command, both end it as Ctrl-C does.
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:

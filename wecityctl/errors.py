@@ -1,7 +1,7 @@
-"""What can go wrong, in the user's words, and the exit code it ends with.
+"""The errors that a user can see, and the exit code of each.
 
-Every error that may reach a user derives from `WecityError`; `cli` alone prints it and exits.
-Libraries' own exceptions are mapped to these at one border per library and kept as the cause.
+Every error that may reach a user derives from `WecityError`; only `cli` prints it and exits. Exceptions of a library
+are mapped to these classes in one place per library, and kept as the cause.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """Pulumi's map of exit codes, so that scripts know what they get."""
+    """The exit codes of the program. They are Pulumi's, so that existing scripts can interpret them."""
 
     OK = 0
     ERROR = 1
@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 class WecityError(Exception):
-    """An error with what happened, the facts behind it, and what to do about it."""
+    """An error that a user can see: the message, the details behind it, and how to resolve it."""
 
     exit_code: ExitCode = ExitCode.ERROR
 
@@ -39,7 +39,7 @@ class WecityError(Exception):
 
 
 class ConfigurationError(WecityError):
-    """The files, flags or environment ask for something that cannot be done."""
+    """The files, flags or environment variables are invalid or ask for something impossible."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -51,13 +51,13 @@ class AuthenticationError(WecityError):
 
 
 class DeploymentError(WecityError):
-    """Something in the outside world failed while it was being changed."""
+    """A change to a cluster, a cloud or the state failed."""
 
     exit_code = ExitCode.DEPLOYMENT
 
 
 class PolicyError(WecityError):
-    """A policy rule was crossed."""
+    """A policy rule was violated."""
 
     exit_code = ExitCode.POLICY
 
@@ -75,18 +75,22 @@ class CancelledError(WecityError):
 
 
 class TimedOutError(WecityError):
-    """Something did not happen in the time it was given."""
+    """An operation did not finish within its time limit."""
 
     exit_code = ExitCode.TIMEOUT
 
 
 class OutOfTimeError(KeyboardInterrupt):
-    """The time of a run is over. Ends whatever waits as Ctrl-C does, so that no handler of ordinary errors stops it."""
+    """The time limit of a run has expired.
+
+    It derives from `KeyboardInterrupt`, so that it interrupts every wait as Ctrl-C does and is not caught by handlers
+    of ordinary errors.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a city's files. Lines and columns count from 1; 0 means the file as a whole."""
+    """One problem in a city's files. Lines and columns count from 1; line 0 stands for the whole file."""
 
     file: str
     line: int
@@ -107,7 +111,7 @@ class Problem:
 
 
 class InvalidCityError(ConfigurationError):
-    """The city's files have problems; all of them are listed. `root` is the city's directory where that is known."""
+    """The city's files have problems; `problems` lists all of them. `root` is the city's directory, if known."""
 
     def __init__(self, problems: tuple[Problem, ...], root: Path | None = None) -> None:
         count = len(problems)

@@ -1,4 +1,7 @@
-"""A lock between processes that is waited for in bounds. The kernel's: it goes with its holder, however that ends."""
+"""Exclusive locks between processes on this machine, with a limit on how long to wait.
+
+The locks are `flock` locks: the kernel releases one when its holder exits, for whatever reason.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from typing import Final
 from wecityctl.errors import TimedOutError
 from wecityctl.paths import private_dir
 
-# Longer than the longest build: whoever holds a lock for this long does not come to an end.
+# Longer than the longest build. A process that holds the lock for longer is taken to be stuck.
 BUILD_SECONDS: Final = 3600.0
-# Nobody has a file for longer than it takes to read and write it.
+# Enough for any reader or writer of a file: each holds the lock only while it reads the file and writes it back.
 _TURN_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 
 
 def hold(descriptor: int, *, seconds: float, what: str, waiting: Callable[[], None] = lambda: None) -> None:
-    """Lock an open file, exclusively, until it is closed.
+    """Lock an open file exclusively; the lock is held until the descriptor is closed.
 
-    `waiting` is called at every look while another process has it. Raises `TimedOutError`, which names `what` it works
-    on, after `seconds`.
+    `waiting` is called on each attempt that finds the file locked by another process. Raises `TimedOutError` after
+    `seconds`; its message names `what` the other process is working on.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -44,9 +47,10 @@ def hold(descriptor: int, *, seconds: float, what: str, waiting: Callable[[], No
 
 @contextmanager
 def turn_of(path: Path) -> Iterator[None]:
-    """Have the file `path` alone among processes that do the same, to read it and write it again; waits for them.
+    """Hold an exclusive lock on the file `path` while it is read and written back; waits for other holders.
 
-    The lock is a file beside it, since `path` itself is replaced. Raises `TimedOutError` and `OSError`.
+    The lock is a separate file beside `path`, because `path` itself is replaced by a write. Raises `TimedOutError` and
+    `OSError`.
     """
     private_dir(path.parent)
     descriptor = os.open(path.with_name(f"{path.name}.turn"), os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,4 +1,7 @@
-"""Which images a city needs, and under which references its pods name them. Nothing is built or pulled."""
+"""Determines which images a city needs and the references under which its pods pull them.
+
+Nothing is built or pulled here.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from wecityctl.model.city import City
 
 
 def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
-    """The references of every image that the catalogue's types or the city's apps name."""
+    """Return the reference of each image that the capability types in use or the city's apps name, by image name."""
     from wecityctl import oci
 
     images = city.images
@@ -24,7 +27,7 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
 
 
 def image_names(city: City, catalogue: Catalogue) -> set[str]:
-    """The catalogue images that this city needs."""
+    """Return the names of the catalogue images that this city needs."""
     named = {image for item in city.capabilities for image in catalogue[item.type].images}
     prefix = "catalogue:"
     components = (component for app in city.apps for component in app.components)

@@ -1,4 +1,7 @@
-"""What a run and a stack's program are given: values only, so that a program reads no file and asks nobody."""
+"""The values that a run and a stack's program receive.
+
+A program gets everything as values, so that it reads no files and calls no services.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from wecityctl.plan import Stack
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """How to reach a cloud's cluster. `kubeconfig` is text and secret; `identifier` is the UID of kube-system.
+    """How to reach a cloud's cluster. `kubeconfig` is its text and secret; `identifier` is the UID of kube-system.
 
-    `address` is where node ports answer from the host (empty when nothing is reachable, as on simulated nodes);
-    `sources` are the ranges from which an embedded cloud's pods reach other clouds;
-    `storage_class` and `ingress_class` are empty for the cluster's default and for none.
+    `address` is where node ports answer from the host (empty if none can be reached, as on simulated nodes); `sources`
+    are the CIDR ranges from which the pods of an embedded cloud reach other clouds; an empty `storage_class` stands for
+    the cluster's default, an empty `ingress_class` for no ingress controller.
     """
 
     cloud: str
@@ -37,7 +40,7 @@ class Cluster:
 
     @classmethod
     def offline(cls, cloud: Cloud) -> Cluster:
-        """What is known of a cloud's cluster from the files alone, for programs that are only recorded."""
+        """Return what the files alone say about a cloud's cluster, for programs whose resources are only recorded."""
         return cls(
             cloud=cloud.name,
             kubeconfig="",
@@ -51,10 +54,10 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """The clusters that answer, by cloud name, and for each other cloud the error that says why it does not.
+    """The reachable clusters by cloud name, and for each unreachable cloud the error that says why.
 
-    `stopped` are embedded clouds that do not run, as they were when they last did: `up` starts them.
-    `landed` is what landing zones have put out, as the state has it.
+    `stopped` has the embedded clouds that are not running, as they were when last running; `up` starts them.
+    `provisioned` has the outputs of landing zones that the state holds.
     """
 
     found: Mapping[str, Cluster] = field(default_factory=dict)
@@ -65,21 +68,22 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How a cloud and others reach each other: the address of its node ports and the ranges that it comes from.
+    """The network addresses by which clouds reach each other: where node ports answer, and the source ranges of the
+    pods.
 
-    Empty where it is not known, which lets nobody through.
+    An unknown value is empty, and then no traffic is allowed.
     """
 
     address: str = ""
     sources: tuple[str, ...] = ()
 
 
-# Where nothing is real, nothing answers: the range that RFC 5737 keeps for examples.
+# Simulated nodes have no network. They get an address of the range that RFC 5737 reserves for documentation.
 _NOBODY = Reach("192.0.2.1", ("192.0.2.0/24",))
 
 
 def reach_of(cloud: Cloud, cluster: Cluster | None) -> Reach:
-    """What the Cloud says of itself, else what is known of an embedded one."""
+    """Return the addresses that the Cloud declares; where it declares none, those known of its embedded cluster."""
     said = cloud.interconnect
     found = Reach(cluster.address, cluster.sources) if cluster is not None else Reach()
     if cloud.provider == "local" and cluster is not None and (cluster.simulated or not cluster.identifier):
@@ -88,7 +92,7 @@ def reach_of(cloud: Cloud, cluster: Cluster | None) -> Reach:
 
 
 def reaches(city: City, interconnects: Interconnects, cloud: str, clusters: Mapping[str, Cluster]) -> dict[str, Reach]:
-    """The reach of `cloud` and of those that it has to do with; nothing where it has to do with none."""
+    """Return the reach of `cloud` and of each cloud that it has an interconnect with; empty if it has none."""
     pairs = ((item.source, item.target) for item in interconnects)
     names = {name for pair in pairs if cloud in pair for name in pair}
     return {name: reach_of(city.cloud(name), clusters.get(name)) for name in sorted(names)}
@@ -96,13 +100,14 @@ def reaches(city: City, interconnects: Interconnects, cloud: str, clusters: Mapp
 
 @dataclass(frozen=True, slots=True)
 class StackInputs:
-    """Everything one stack's program may use.
+    """Everything that the program of one stack may use.
 
-    `upstream` has an entry for each stack it depends on: its typed outputs, or `None` while that stack does not exist
-    yet (first preview): values derived from it are then unknown. `secrets` holds just the values this stack names.
-    `images` maps catalogue image names to references. `provider_version` is the plug-in version resources ask for.
-    `interconnects` are the city's, `reach` is that of the clouds which this stack's has to do with. `balancers` are
-    those that a landing zone makes; only its program is given them.
+    `upstream` has an entry for each stack that this one depends on: its typed outputs, or `None` while that stack does
+    not exist yet (first preview), in which case values derived from it are unknown. `secrets` holds only the values
+    that this stack names. `images` maps catalogue image names to references. `provider_version` is the version of the
+    provider plug-in that resources ask for. `interconnects` are those of the whole city; `reach` covers the clouds that
+    this stack's cloud has an interconnect with. `balancers` are the load balancers of a landing zone and empty for all
+    other stacks.
     """
 
     city: City
@@ -120,11 +125,11 @@ class StackInputs:
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:
-    """What a landing zone's program is given: its own cloud, the networks of the others, what holds for all, and which
-    entry points get a load balancer.
+    """Reduce the inputs to what the program of a landing zone needs: its own cloud, the networks of the other clouds,
+    the city-wide settings, and the entry points that get a load balancer.
 
-    Nothing else is in reach of the program, so no change of an app can change a landing zone, nor send an `up` that
-    has no credentials of the vendor at hand to the vendor.
+    The program sees nothing else, so no change to an app can change a landing zone. An `up` without the vendor's
+    credentials therefore does not need to contact the vendor.
     """
     placement = Placement({}, {}, "")
     return replace(
@@ -140,7 +145,9 @@ def narrowed(inputs: StackInputs) -> StackInputs:
 
 
 def city_of_landing(city: City, cloud: str) -> City:
-    """The city without what runs on it, nor the nodes and prices of its other clouds."""
+    """Return the city without its platforms, tenants, apps and waivers, and without node pools, prices and labels of
+    the other clouds.
+    """
     clouds = tuple(
         item if item.name == cloud else replace(item, pools=(), prices=None, labels={}) for item in city.clouds
     )

@@ -1,7 +1,8 @@
-"""What crosses from one underlying cloud to another: who, to what, through which declared flow, on which node port.
+"""Computes the traffic between the clouds of a city: source, target, the declared flow that allows it, and the node
+port.
 
-A pure function of the city and its placement; what has no leave to cross, or no way, is refused here with the flow or
-the setting that would be needed. Whether it may cross in plain text is a policy rule's to say.
+A pure function of the city and its placement. Traffic that no flow allows, or that has no network path, is an error
+that names the missing flow or setting. Whether it may be unencrypted is decided by a policy rule, not here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from wecityctl.placement.interconnect import (
     use_is_encrypted,
 )
 
-# The part of Kubernetes' node ports that the API server keeps free for those who choose for themselves
-# (ServiceNodePortStaticSubrange of the default range 30000–32767).
+# Kubernetes reserves this part of the default node port range (30000–32767) for ports chosen by the user
+# (ServiceNodePortStaticSubrange).
 STATIC_PORTS = range(30000, 30086)
 
 
@@ -46,13 +47,13 @@ class UseInterconnect:
 
     @property
     def subject(self) -> str:
-        """What is reached, as node ports are named by."""
+        """The name under which the node port of the target is registered: the capability's."""
         return self.capability.name
 
 
 @dataclass(frozen=True, slots=True)
 class RouteInterconnect:
-    """The entry point's way to an app on another cloud. `source` and `target` are clouds."""
+    """The route from the entry point to an app on another cloud. `source` and `target` are clouds."""
 
     app: App
     source: str
@@ -61,7 +62,7 @@ class RouteInterconnect:
 
     @property
     def subject(self) -> str:
-        """What is reached, as node ports are named by."""
+        """The name under which the node port of the target is registered: `tenant/app`."""
         return f"{self.app.tenant}/{self.app.name}"
 
 
@@ -70,7 +71,7 @@ AnyInterconnect: TypeAlias = UseInterconnect | RouteInterconnect
 
 @dataclass(frozen=True, slots=True)
 class Interconnects:
-    """Everything in a city that crosses clouds, in file order, and the node ports by cloud and subject."""
+    """All traffic between the clouds of a city, in file order, and the node ports by (cloud, subject)."""
 
     uses: tuple[UseInterconnect, ...] = ()
     routes: tuple[RouteInterconnect, ...] = ()
@@ -81,24 +82,26 @@ class Interconnects:
         yield from self.routes
 
     def use(self, app: App, alias: str) -> UseInterconnect | None:
-        """The interconnect of one of the app's uses, if it crosses."""
+        """Return the interconnect of the app's use with this alias; `None` if both are on one cloud."""
         mine = (item for item in self.uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
         return next((item for item in mine if item.use.alias == alias), None)
 
     def route(self, app: App) -> RouteInterconnect | None:
-        """The interconnect of the way to the app, if it crosses."""
+        """Return the interconnect of the route to the app; `None` if it is on the entry point's cloud."""
         return next((item for item in self.routes if (item.app.tenant, item.app.name) == (app.tenant, app.name)), None)
 
     def port(self, cloud: str, subject: str) -> int:
-        """The node port of a capability or app for other clouds; 0 where nobody there reaches it."""
+        """Return the node port of a capability or app for other clouds; 0 if no other cloud reaches it."""
         return self.ports.get((cloud, subject), 0)
 
     def in_the_clear(self, city: City, catalogue: Catalogue) -> tuple[AnyInterconnect, ...]:
-        """What crosses unencrypted: neither the protocol is, always, nor do both clouds say that the way is."""
+        """Return the unencrypted interconnects: the protocol is not always encrypted, and not both clouds declare an
+        encrypted network between them.
+        """
         return tuple(item for item in self if not _encrypted(city, catalogue, item))
 
     def links(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
-        """The node ports that one cloud reaches on another, by (source, target)."""
+        """Return the node ports that one cloud reaches on another, by (source, target)."""
         found: dict[tuple[str, str], set[int]] = {}
         for item in self:
             found.setdefault((item.source, item.target), set()).add(self.ports[(item.target, item.subject)])
@@ -106,7 +109,10 @@ class Interconnects:
 
 
 def find_interconnects(city: City, catalogue: Catalogue, placement: Placement) -> Interconnects:
-    """What crosses clouds in `city`. Raises `ConfigurationError` with everything that may not, or cannot."""
+    """Return the traffic between the clouds of `city`.
+
+    Raises `ConfigurationError` that lists everything that is not allowed or not possible.
+    """
     refused: list[str] = list(_capabilities_apart(city, catalogue, placement))
     uses = tuple(_uses(city, catalogue, placement, refused))
     routes = tuple(_routes(city, placement, refused))
@@ -156,7 +162,7 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
 
 
 def _capabilities_apart(city: City, catalogue: Catalogue, placement: Placement) -> Iterator[str]:
-    """Capabilities that use one on another cloud, which no stack provides for."""
+    """Yield a message for each capability that uses one on another cloud, which no stack supports."""
     for item in city.capabilities:
         for use in uses_of(item, city.capabilities, catalogue):
             source, target = placement.capabilities[item.name], placement.capabilities[use.capability]
@@ -222,10 +228,10 @@ def _without_sources(cloud: Cloud) -> Iterator[str]:
 
 
 def _ports(city: City, interconnects: Iterable[AnyInterconnect]) -> Mapping[tuple[str, str], int]:
-    """A port for each thing reached: the one the Cloud names, else one that its name leads to.
+    """Choose a node port for each target: the one that the Cloud fixes, else one derived from the target's name.
 
-    Two names that lead to the same one are told apart by the order of their digests, so that nothing but a conflict
-    ever moves a port.
+    Targets whose names lead to the same port are assigned in the order of their digests, so that a port changes only
+    when such a collision appears or disappears.
     """
     wanted: dict[str, set[str]] = {}
     for item in interconnects:

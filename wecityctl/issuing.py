@@ -1,4 +1,4 @@
-"""What the certificates of all our own authorities have in common: the embedded clouds' and the cities'."""
+"""Building blocks for X.509 certificates, shared by the authorities of embedded clouds and of cities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 def certificate(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begins: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
-    """A certificate of `key` that holds from `begins` to `ends`, to be extended and signed."""
+    """Return a builder for a certificate of `key`, valid from `begins` to `ends`. The caller adds extensions and signs
+    it.
+    """
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -24,7 +26,9 @@ def certificate(
 
 
 def key_usage(*, signs: bool, issues: bool) -> x509.KeyUsage:
-    """What a key is for: `signs` what its holder says, as in a TLS handshake; `issues` certificates and revocations."""
+    """Return the key usage extension: `signs` allows signatures, as in a TLS handshake; `issues` allows signing
+    certificates and revocation lists.
+    """
     return x509.KeyUsage(
         digital_signature=signs,
         content_commitment=False,

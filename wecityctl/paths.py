@@ -1,4 +1,4 @@
-"""Where files live: the XDG base directories, one subdirectory of ours in each."""
+"""The directories and private files of the program: one subdirectory in each of the XDG base directories."""
 
 from __future__ import annotations
 
@@ -17,25 +17,32 @@ def _xdg(variable: str, default: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """Things that can be made again: engine parts, images, schemas, Pulumi's home. `$XDG_CACHE_HOME/wecityctl`."""
+    """Return the directory for data that can be rebuilt: engine parts, images, schemas, Pulumi's home.
+
+    It is `$XDG_CACHE_HOME/wecityctl`.
+    """
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def state_dir() -> Path:
-    """Things that must not be lost: local state back end, embedded clouds' data. `$XDG_STATE_HOME/wecityctl`."""
+    """Return the directory for data that must not be lost: the local state back end and the data of embedded clouds.
+
+    It is `$XDG_STATE_HOME/wecityctl`.
+    """
     return _xdg("XDG_STATE_HOME", ".local/state")
 
 
 def source_dirs() -> tuple[Path, ...]:
-    """The packages whose code decides what a run does: this one, and the stacks' programs beside it."""
+    """Return the directories of the packages whose code decides what a run does: `wecityctl` and `stacks`."""
     package = Path(__file__).resolve().parent
     return package, package.parent / "stacks"
 
 
 def recipe_dir() -> Path:
-    """The recipes of base images and the sample app, a directory each: in the package, in a checkout beside it.
+    """Return the directory with the recipes of the base images and the sample app, one subdirectory each.
 
-    Those of capabilities lie in the capabilities' folders (`stacks.catalogue.image_recipes`).
+    It is inside the package when installed, beside it in a checkout. The recipes of capabilities are in the folders of
+    the capabilities (`stacks.catalogue.image_recipes`).
     """
     package = Path(__file__).resolve().parent
     installed = package / "images"
@@ -43,12 +50,12 @@ def recipe_dir() -> Path:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The images that there are recipes of in `recipe_dir`, in order; the recipes themselves are not read."""
+    """Return the sorted names of the images that have a recipe in `recipe_dir`, without reading the recipes."""
     return tuple(sorted(path.parent.name for path in recipe_dir().glob("*/image.yaml")))
 
 
 def private_dir(path: Path) -> Path:
-    """Make `path` a directory that only its owner can enter; parents that are missing are made so too."""
+    """Create the directory `path`, and missing parents, with mode 0700."""
     if not path.is_dir():
         private_dir(path.parent)
         path.mkdir(exist_ok=True, mode=0o700)
@@ -56,7 +63,7 @@ def private_dir(path: Path) -> Path:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace `path` with `data` in one step, readable by its owner alone."""
+    """Replace the content of `path` atomically; the file gets mode 0600."""
     private_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -72,9 +79,9 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace the content of `path` in one step; a symbolic link is followed, and owner and permissions stay.
+    """Replace the content of `path` atomically; follows a symbolic link and keeps owner and permissions.
 
-    `text` is written as it is, without a change of line ends. Raises `OSError`.
+    `text` is written without translation of line endings. Raises `OSError`.
     """
     target = path.resolve(strict=True)
     status = target.stat()
@@ -95,7 +102,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def create_private(path: Path, data: bytes) -> bool:
-    """Write `path`, whole or not at all, if there is none; whether it was this call that did. Raises `OSError`."""
+    """Create `path` atomically if it does not exist. Returns whether this call created it. Raises `OSError`."""
     private_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     write_private(temporary, data)

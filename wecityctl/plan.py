@@ -1,6 +1,6 @@
-"""The plan: a city's stacks as a directed acyclic graph.
+"""Builds the plan: a city's stacks as a directed acyclic graph.
 
-They come in the order landing zones, base, platforms, what crosses clouds, tenants, entry.
+The order of layers is: secret store, landing zones, base, platforms, interconnects, tenants, entry.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ from wecityctl.placement import Placement, place
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One stack of the plan. `subject` is the platform or tenant (empty for base and entry), `cloud` is never empty
-    except for the secret store, which lives in the state alone. A `crossing` is what a tenant's apps on other clouds
-    use on this one. `builds_on` names the capabilities of other stacks that it uses."""
+    """One stack of the plan.
+
+    `subject` is the name of the platform or tenant (empty in other layers). `cloud` is empty only for the secret store,
+    which exists in the state alone. A stack of layer `crossing` prepares what a tenant's apps on other clouds use on
+    this one. `secrets` are the keys that it reads from the secret store. `builds_on` names the capabilities of other
+    stacks that it uses.
+    """
 
     name: str
     layer: LayerName
@@ -41,10 +45,9 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The stacks in a valid order: each one after those it depends on.
+    """The stacks in a valid order: each one after those that it depends on.
 
-    `stacks` are those that are selected: all of them, but for a plan that `only` or `needing` has made, which keeps
-    the whole it was selected from.
+    `stacks` are the selected ones. A plan made by `only` or `needing` keeps all stacks of the city in `selected_from`.
     """
 
     city: City
@@ -67,7 +70,10 @@ class Plan:
         return next(stack for stack in self.stacks if stack.name == name)
 
     def only(self, patterns: Iterable[str]) -> Plan:
-        """The stacks that match (a full name, or parts of one between its dots) and what they need."""
+        """Return the plan of the matching stacks and everything they depend on.
+
+        A pattern is a full stack name or consecutive parts of one between its dots.
+        """
         wanted = self.matching(patterns)
         for stack in reversed(self.stacks):
             if stack.name in wanted:
@@ -75,7 +81,7 @@ class Plan:
         return self._reduced(wanted)
 
     def needing(self, patterns: Iterable[str]) -> Plan:
-        """The stacks that match and what depends on them: what has to go with them."""
+        """Return the plan of the matching stacks and everything that depends on them."""
         wanted = self.matching(patterns)
         for stack in self.stacks:
             if wanted.intersection(stack.depends_on):
@@ -87,7 +93,7 @@ class Plan:
         return replace(self, stacks=chosen, selected_from=self.selected_from or self.stacks)
 
     def matching(self, patterns: Iterable[str]) -> set[str]:
-        """The names of the stacks that match. Raises `ConfigurationError` for a pattern that matches none."""
+        """Return the names of the stacks that match. Raises `ConfigurationError` for a pattern without a match."""
         wanted: set[str] = set()
         for pattern in patterns:
             found = {stack.name for stack in self.stacks if _matches(stack.name, pattern)}
@@ -102,18 +108,18 @@ class Plan:
         return wanted
 
     def _near(self, pattern: str) -> str:
-        """The stack, or the part of a stack's name, that was probably meant; empty for none."""
+        """Return a suggestion for a misspelt pattern: the closest stack name or part of one; empty if none is close."""
         parts = [part for stack in self.stacks for part in (*stack.name.split("."), stack.name)]
-        # A word of a name is as good as the name.
+        # A single word of a hyphenated part also counts.
         words = {word: part for part in reversed(parts) for word in part.split("-")} | {part: part for part in parts}
         near = get_close_matches(pattern[:100], list(words), n=1)
         return f"did you mean {words[near[0]]!r}?" if near else ""
 
 
 def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = None) -> Plan:
-    """The plan of `city`. Without a `placement`, the stacks' names and order are a function of the files alone.
+    """Return the plan of `city`. Without `placement`, one is computed from the files alone.
 
-    Raises `ConfigurationError` for what lies on two clouds and may not, or cannot, reach across.
+    Raises `ConfigurationError` if something uses another cloud without permission or without a network path.
     """
     placement = (placement or place(city, catalogue)).bare
     interconnects = find_interconnects(city, catalogue, placement)
@@ -186,8 +192,11 @@ def _interconnect_stacks(
     store: Stack,
     catalogue: Catalogue,
 ) -> list[Stack]:
-    """One for each tenant and cloud on which its apps of other clouds use something: of its own, and not part of the
-    tenant's stack there, so that two clouds whose apps use each other's capabilities do not wait for each other."""
+    """Return one stack per tenant and cloud for what the tenant's apps on other clouds use there.
+
+    It is separate from the tenant's own stack on that cloud, so that two clouds whose apps use each other's
+    capabilities do not form a cycle.
+    """
     found: dict[tuple[str, str], list[UseInterconnect]] = {}
     for item in interconnects.uses:
         found.setdefault((item.app.tenant, item.target), []).append(item)
@@ -235,7 +244,7 @@ def _tenant_stacks(
             }
             called = {use.capability for _, use in uses}
             if gateway is not None and placement.capabilities[gateway.name] == cloud and any(a.is_routed for a in apps):
-                # Who may come in from the entry point is said by the gateway's own labels.
+                # Network policies admit the entry point's traffic by the labels of the gateway's pods.
                 needed.add(platforms[(gateway.platform, cloud)].name)
                 called.add(gateway.name)
             needed |= {
@@ -281,7 +290,7 @@ def _entry_stack(
     cloud = city.cloud(placement.entry)
     if gateway is None and not cloud.kubernetes.ingress_class:
         return ()
-    # A landing zone's balancers lead to the entry points.
+    # The load balancers of a landing zone point to the entry points.
     landing = [name for name in bases[cloud.name].depends_on if cloud.has_landing_zone]
     needed = [*landing, bases[cloud.name].name]
     if gateway is not None:
@@ -298,12 +307,15 @@ def _entry_stack(
 
 
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:
-    """The names in the secret store of what is generated for one use."""
+    """Return the keys in the secret store of the credentials generated for one use."""
     return catalogue[city.capability(use.capability).type].credential_keys(*Consumer.of(user).parts(use))
 
 
 def _ordered(stacks: dict[tuple[str, str], Stack]) -> list[Stack]:
-    """The platforms' stacks, each after those whose capabilities it uses. Raises `ConfigurationError` for a cycle."""
+    """Sort the platforms' stacks, each after those whose capabilities it uses.
+
+    Raises `ConfigurationError` for a cycle.
+    """
     by_name = {stack.name: stack for stack in stacks.values()}
     try:
         return [by_name[name] for name in in_order({name: stack.depends_on for name, stack in by_name.items()})]

@@ -1,4 +1,4 @@
-"""The resource graph of a stack as values: what a program would register, without the SDK that registered it."""
+"""The resources that a stack's program would register, as plain values that need no Pulumi SDK."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN = "[unknown]"
 
 @dataclass(frozen=True, slots=True)
 class RecordedResource:
-    """One registration: its inputs as plain JSON with marks for secrets and unknowns."""
+    """One registered resource: its inputs as plain JSON, with marks in place of secrets and unknown values."""
 
     urn: str
     type: str
@@ -32,7 +32,7 @@ class RecordedResource:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Everything one stack would register, in the order of registration, and its outputs."""
+    """All resources that one stack would register, in order of registration, and its outputs."""
 
     stack: str
     resources: tuple[RecordedResource, ...]

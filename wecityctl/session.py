@@ -1,6 +1,6 @@
-"""One city, opened: its files read, its plan made, its images named. Operations start here.
+"""An opened city: its files are read, its plan is made, its images are named. Every operation starts here.
 
-Nothing outside is touched; `clusters` reaches the clouds and `engine` runs the stacks.
+Nothing outside the files is accessed: `clusters` connects to the clouds and `engine` runs the stacks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import Plan, Stack, make_plan
 from wecityctl.spec.loaded import Positions
 
-# Where a city's capabilities and apps stand now; `None` for one that is not there yet, or that has no choice.
+# Returns where a city's capabilities and apps run now; `None` for a city that does not exist yet or has only one
+# option.
 PlacementLookup = Callable[[City], Placement | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A checked city with everything that follows from its files, and from where things stand.
+    """A validated city with everything derived from its files and its current placement.
 
-    `placement` tells how it was found and what moves; the plan's own has just the clouds. The plan's stacks are those
-    that an operation is for.
+    `placement` includes the explanation and the moves; `plan.placement` has only the assignment to clouds. The plan
+    selects the stacks that an operation works on.
     """
 
     path: Path
@@ -41,11 +42,11 @@ class Session:
     placement: Placement = field(default_factory=lambda: Placement({}, {}, ""))
 
     def only(self, patterns: tuple[str, ...]) -> Session:
-        """The session for the stacks that match and what they need; for all of them where nothing is named."""
+        """Return a session for the matching stacks and what they depend on; for all stacks if `patterns` is empty."""
         return replace(self, plan=self.plan.only(patterns)) if patterns else self
 
     def needing(self, patterns: tuple[str, ...]) -> Session:
-        """The session for the stacks that match and what depends on them; for all of them where nothing is named."""
+        """Return a session for the matching stacks and what depends on them; for all stacks if `patterns` is empty."""
         return replace(self, plan=self.plan.needing(patterns)) if patterns else self
 
     def inputs(
@@ -57,9 +58,10 @@ class Session:
         provider_version: str,
         day: date | None = None,
     ) -> StackInputs:
-        """What the program of `stack` is given, on `day` or else today: the one place where it is put together.
+        """Assemble the inputs for the program of `stack`, as of `day` (default: today). No other code assembles them.
 
-        `upstream` are the outputs that the stack depends on; of `secrets` it gets just those that it names.
+        `upstream` has the outputs of the stacks that this one depends on. Of `secrets`, only the keys that it names are
+        passed.
         """
         is_landing = stack.layer == "landing"
         found = StackInputs(
@@ -79,10 +81,11 @@ class Session:
 
 
 def open_session(path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False) -> Session:
-    """Read, check and place the city at `path`; with `standing`, so that what stands is moved as little as can be.
+    """Read, validate and place the city at `path`.
 
-    Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that
-    conflict."""
+    With `lookup`, the current placement is looked up and as little as possible is moved. Raises `InvalidCityError`
+    with all problems of the files, and `InfeasiblePlacementError` with the constraints that conflict.
+    """
     from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
 
@@ -105,7 +108,7 @@ def open_session(path: Path, lookup: PlacementLookup | None = None, *, explain: 
 
 
 def located(error: InfeasiblePlacementError, positions: Positions) -> InfeasiblePlacementError:
-    """The error with the place in the files of each constraint."""
+    """Return the error with the position in the files of each constraint."""
     sources = [item.source for item in error.conflict if item.source is not None]
     places = {source: positions.place(source.kind, source.name, *source.path) for source in sources}
     return error.located({source: str(found) for source, found in places.items() if found is not None})

@@ -1,4 +1,6 @@
-"""Approval of changes: a question on a terminal, `--yes` everywhere else. `--confirm` is the options' own matter."""
+"""Asks for approval of changes on a terminal; elsewhere `--yes` is required. `--confirm` is handled
+with the options.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from wecityctl.errors import CancelledError, ConfigurationError
 
 
 def require_can_ask(what: str, output: StreamFormat = StreamFormat.TEXT) -> None:
-    """Refuse to go on where nobody can be asked. Raises `ConfigurationError`.
+    """Raise `ConfigurationError` if no user can be asked.
 
     `what` is the work that needs approval, such as "bringing xingcheng up".
     """
@@ -25,6 +27,6 @@ def require_can_ask(what: str, output: StreamFormat = StreamFormat.TEXT) -> None
 
 
 def ask(question: str) -> None:
-    """Ask on the terminal. Raises `CancelledError` for No, `typer.Abort` for Ctrl-C and the end of input."""
+    """Ask on the terminal. Raises `CancelledError` for No, `typer.Abort` for Ctrl-C and end of input."""
     if not typer.confirm(question, err=True):
         raise CancelledError("you answered no; nothing was changed")

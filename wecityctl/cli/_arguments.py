@@ -1,5 +1,5 @@
-"""Arguments as far as they concern no single command: what holds for errors met while they are parsed, and the
-default of `PATH` where another argument follows it.
+"""Parsing of arguments shared by all commands: options that affect the reporting of parse errors, and the default of
+`PATH` before another argument.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _OUTPUT = ("-o", "--output")
 
 
 def wants_detailed_exit_code(arguments: Sequence[str]) -> bool:
-    """Whether 2 is to mean changes, so that every error must end with 1."""
+    """Whether exit code 2 stands for changes, so that every error must exit with 1."""
     return "--detailed-exitcode" in _options(arguments)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether a program reads stdout, and is to find the error there too."""
+    """Whether JSON output is requested, so that errors are written to stdout too."""
     options = _options(arguments)
     if any(one in ("-ojson", "--output=json") for one in options):
         return True

@@ -1,6 +1,6 @@
-"""What the commands share: settings of the invocation, output and its formats, the path argument and its completion.
+"""Shared by the commands: global settings, output and its formats, the path argument and its completion.
 
-Light on purpose: every command imports it, `--help` included.
+Every command imports this module, even for `--help`, so it must load quickly.
 """
 
 from __future__ import annotations
@@ -44,47 +44,47 @@ class Colour(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the global options say. `verbosity` is -1 with -q, 0, or the number of -v."""
+    """The values of the global options. `verbosity` is -1 with -q, otherwise the number of -v."""
 
     colour: Colour = Colour.AUTO
     verbosity: int = 0
 
     def colours(self, stream: IO[str]) -> bool:
-        """Whether `stream` is to be coloured. Source of NO_COLOR: https://no-color.org."""
+        """Whether to colour `stream`. Source of NO_COLOR: https://no-color.org."""
         if self.colour is not Colour.AUTO:
             return self.colour is Colour.ALWAYS
         return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 _DEFAULT_SETTINGS = Settings()
-# Set by the root command for the run it belongs to; a command's app run by itself has the defaults.
+# Set by the root command for the current run; a command that is run by itself uses the defaults.
 _SETTINGS: ContextVar[Settings] = ContextVar("settings", default=_DEFAULT_SETTINGS)
 
 
 def settings() -> Settings:
-    """What the global options of this run say."""
+    """Return the values of the global options in this run."""
     return _SETTINGS.get()
 
 
 def apply_settings(chosen: Settings) -> None:
-    """Make `chosen` the settings of this run."""
+    """Set the settings of this run."""
     _SETTINGS.set(chosen)
 
 
 def console() -> Console:
-    """Rich on stdout, coloured as the settings say."""
+    """Return a Rich console on stdout, with colours according to the settings."""
     return _rich_console(sys.stdout)
 
 
 def error_console() -> Console:
-    """Rich on stderr, coloured as the settings say."""
+    """Return a Rich console on stderr, with colours according to the settings."""
     return _rich_console(sys.stderr)
 
 
 def _rich_console(stream: IO[str]) -> Console:
     from wecityctl.cli._console import PipeConsole as Console
 
-    # A pipe has no width of its own, and names cut at 80 columns can be neither searched nor copied.
+    # A pipe has no width, and names cut at 80 columns could be neither searched nor copied.
     width = None if stream.isatty() else _PIPE_WIDTH
     match settings().colour:
         case Colour.ALWAYS:
@@ -99,7 +99,7 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to wri
 
 
 def complete_city_path(incomplete: str) -> list[str]:
-    """Directories and YAML files that continue `incomplete`."""
+    """Return directories and YAML files that complete `incomplete`."""
     folder, _, start = incomplete.rpartition("/")
     base = Path(f"{folder}/") if incomplete.startswith("/") or folder else Path()
     try:
@@ -133,7 +133,7 @@ HERE = Path()
 
 
 class _Epilogue:
-    """The end of a command's help: its examples, one a line, kept as they are written."""
+    """The end of a command's help: its examples, one per line and not wrapped."""
 
     def format(self, *examples: str) -> str:
         return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
@@ -143,12 +143,12 @@ EPILOG = _Epilogue()
 
 
 def say(text: str = "", *, raw: bool = False) -> None:
-    """A line of the result, on stdout; control characters in it are escaped, unless it is `raw`."""
+    """Write a line of the result to stdout; control characters are escaped unless `raw` is set."""
     sys.stdout.write(f"{text if raw else printable(text)}\n")
 
 
 def note(text: str, *, end: str = "\n") -> None:
-    """A line about the work, on stderr. The work goes on where nobody reads it."""
+    """Write a line about progress to stderr. A closed stream is ignored."""
     try:
         sys.stderr.write(f"{printable(text)}{end}")
         sys.stderr.flush()
@@ -157,10 +157,10 @@ def note(text: str, *, end: str = "\n") -> None:
 
 
 def say_json(value: Mapping[str, Any]) -> None:
-    """The result as JSON on stdout, led by the version of its format."""
+    """Write the result as JSON to stdout, starting with the format version."""
     say(json_text(value))
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """A result as JSON, led by the version of its format."""
+    """Return a result as JSON, starting with the format version."""
     return json.dumps({"format_version": FORMAT_VERSION, **value}, ensure_ascii=False, indent=2)

@@ -1,6 +1,6 @@
-"""What the shell completes from a city's own files: stacks, apps and secrets.
+"""Shell completion from a city's files: stacks, apps and secrets.
 
-Files that cannot be read complete nothing: a shell in the middle of a line is no place for an error.
+Unreadable files give no completions: an error in the middle of a command line would be of no use.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def complete_stack(context: typer.Context, incomplete: str) -> list[str]:
-    """Parts of the names of the city's stacks: layers, clouds, platforms and tenants."""
+    """Return parts of stack names: layers, clouds, platforms and tenants."""
     return _complete(context, incomplete, _stack_parts)
 
 
 def complete_app(context: typer.Context, incomplete: str) -> list[str]:
-    """The city's apps, as `TENANT/NAME`."""
+    """Return the city's apps as `TENANT/NAME`."""
     return _complete(context, incomplete, lambda city: (f"{app.tenant}/{app.name}" for app in city.apps))
 
 
 def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
-    """The secrets that the city's apps name, as `TENANT/NAME`."""
+    """Return the secrets that the city's apps use, as `TENANT/NAME`."""
     return _complete(context, incomplete, secrets_of)
 
 
 def secrets_of(city: City) -> list[str]:
-    """Every secret that an app or an entry point of the city names, as `TENANT/NAME`, each once."""
+    """Return every secret that an app or an entry point of the city uses, as `TENANT/NAME`."""
     named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
     return sorted({*named, *city.entry.tls.certificates.values()})
 
@@ -60,7 +60,7 @@ def _complete(context: typer.Context, incomplete: str, names: Callable[[City], I
 
 
 def _path(context: typer.Context) -> Path:
-    """The PATH on the line. The parser gives up at an option that waits for its value, and then the line is read."""
+    """Return the PATH argument. The parser stops at an option without its value; then the command line is read."""
     parsed = Path(context.params.get("path") or HERE)
     if parsed != HERE:
         return parsed
@@ -68,6 +68,6 @@ def _path(context: typer.Context) -> Path:
     try:
         words = shlex.split(line)[2:]
     except ValueError:
-        # An open quotation mark.
+        # An unclosed quotation mark.
         words = line.split()[2:]
     return next((Path(word) for word in words if not word.startswith("-") and Path(word).exists()), HERE)

@@ -1,5 +1,6 @@
-"""Rich's console for the commands: a reader that goes away is met in the one place that exits, not in rich, and text
-of clusters and engines commands no terminal."""
+"""Rich's console for the commands: passes on a broken pipe instead of exiting, and escapes control characters in text
+from clusters and engines.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +13,17 @@ from wecityctl.model.words import printable
 
 
 class PipeConsole(Console):
-    """A console that raises `BrokenPipeError`, where rich's own would exit with 1, and shows control characters of
-    texts as escapes. Colours are styles, and no part of a text."""
+    """A console that raises `BrokenPipeError`, where Rich's own would exit with 1, and escapes control characters in
+    text.
+
+    Colours are not affected, because they are styles and not part of a text.
+    """
 
     def on_broken_pipe(self) -> None:
-        """Called by rich while it handles the `BrokenPipeError`, which goes on to the caller."""
+        """Raise the `BrokenPipeError` that Rich is handling."""
         raise
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of a renderable."""
+        """Yield the segments of a renderable with escaped text."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)

@@ -1,4 +1,4 @@
-"""Errors on the screen: one screen each, what happened and what to do, never a traceback."""
+"""Prints errors: what happened and what to do, on one screen and without a traceback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RED, _BOLD, _RESET = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
 def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
-    """Write `error` to `stream`: its problems if it has some, else message, details and resolution."""
+    """Write `error` to `stream`: its problems if it has any, else message, details and resolution."""
     if isinstance(error, InvalidCityError):
         from wecityctl.cli._problems import show_problems
 
@@ -43,7 +43,7 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
 
 
 def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
-    """A refusal of the operating system in the user's words; `None` if it does not say what it is about."""
+    """Translate an error of the operating system; `None` if it does not name what it concerns."""
     reason = error.strerror or type(error).__name__
     if error.filename is not None:
         paths = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
@@ -62,17 +62,17 @@ def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
 
 
 def usage_message(error: typer.TyperException) -> str:
-    """What is wrong with a command line, without the words of the libraries that found it."""
+    """Return what is wrong with a command line, without the wording of the parsing libraries."""
     text, context = error.format_message(), getattr(error, "ctx", None)
     if context is not None and text == context.get_help():
-        # A group called with nothing more has its whole help for a message.
+        # For a group without a command, the library's message is the complete help.
         return "a command is missing: one of " + ", ".join(context.command.list_commands(context))
     text = text.replace(": Value error, ", ": ").replace(": Input should be ", ": must be ")
     return text.partition(", unable to parse ")[0]
 
 
 def error_line(error: BaseException, code: int) -> str:
-    """The error as one line of JSON: a document of its own, and the last event of a stream."""
+    """Return the error as one line of JSON: a complete document, and the last event of a stream."""
     value: dict[str, object] = {"message": str(error), "exit_code": code}
     if isinstance(error, WecityError):
         value |= {"details": error.details, "resolution": error.resolution}
@@ -86,7 +86,7 @@ def error_line(error: BaseException, code: int) -> str:
 
 
 def _conflict(error: BaseException) -> list[dict[str, object]]:
-    """The constraints of a placement that cannot be, each with its place."""
+    """Return the conflicting constraints of an infeasible placement, each with its position."""
     from wecityctl.placement import InfeasiblePlacementError
 
     if not isinstance(error, InfeasiblePlacementError):
@@ -97,7 +97,7 @@ def _conflict(error: BaseException) -> list[dict[str, object]]:
 
 
 def show_internal_error(error: BaseException, stream: IO[str], *, colour: bool) -> None:
-    """Write one screen about an error nobody foresaw; its traceback goes to a file that only its owner can read."""
+    """Write one screen on an unexpected error; the traceback goes to a file that only its owner can read."""
     text = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
     _headline(f"internal error: {text}", stream, colour=colour)
     stream.write("  This is a mistake in wecityctl, not in your files.\n")
@@ -111,7 +111,7 @@ def show_internal_error(error: BaseException, stream: IO[str], *, colour: bool) 
 
 
 def _report(error: BaseException) -> str:
-    # The command's words but no environment and no local variables: they may hold secrets.
+    # The environment and local variables are left out, because they may contain secrets.
     head = f"wecityctl {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     return f"{head}command: {' '.join(sys.argv[1:3])}\n\n{''.join(traceback.format_exception(error))}"
 

@@ -1,7 +1,7 @@
-"""A group of commands that are imported when they are called, so that `--help` stays light.
+"""A group of commands whose modules are imported when they are called, so that `--help` loads quickly.
 
-The table has everything the group's help shows. It is read from the text of the commands' modules: whatever module of
-this package has a `SUMMARY` and an `ORDER` is a command, so that a new command is a new file.
+The table has everything that the group's help shows. It is read from the source of the modules: every module of this
+package with a `SUMMARY` and an `ORDER` is a command, so a new command needs only a new file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMPLETION_OPTIONS = ("install_completion", "show_completion")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A line of the table: `module` has a `typer.Typer` called `app`."""
+    """A row of the table: `module` has a `typer.Typer` called `app`."""
 
     name: str
     module: str
@@ -41,9 +41,9 @@ _ORDER = re.compile(r"^ORDER = (\d+)$", re.MULTILINE)
 
 
 def discover(directory: Path) -> tuple[Command, ...]:
-    """The commands whose modules are in `directory`, in the order that they state; none of them is imported.
+    """Return the commands whose modules are in `directory`, sorted by `ORDER`; no module is imported.
 
-    A command is named as its file, without the underscore that keeps a Python keyword apart.
+    A command has the name of its file, without the trailing underscore that avoids a Python keyword.
     """
     found = []
     for file in directory.glob("[!_]*.py"):
@@ -59,7 +59,7 @@ class LazyGroup(TyperGroup):
     """A group over a table of `Command`s; subclasses set `table`."""
 
     table: tuple[Command, ...] = ()
-    # Other tools' names for what a command of ours does: the rest of a sentence that begins with that name.
+    # Names that other tools use for one of our commands, each with the rest of a sentence that starts with that name.
     hints: Mapping[str, str] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -100,12 +100,12 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            # Typer would exit with 130; the map of exit codes has its own for this.
+            # Typer would exit with 130; our exit codes have one for this.
             raise CancelledError("interrupted") from error
 
 
 def _plain_help(command: Any) -> None:
-    """One look for all commands' help, whatever a module's own app is set to."""
+    """Disable Rich markup in the help of all commands, whatever a module's own app sets."""
     command.rich_markup_mode = None
     for child in getattr(command, "commands", {}).values():
         _plain_help(child)

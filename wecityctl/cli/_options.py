@@ -1,4 +1,4 @@
-"""The options that several commands share, each written once: its name, its help, its default."""
+"""Options shared by several commands, each defined once with name, help and default."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from wecityctl.cli._complete import complete_stack
 
 
 class StreamFormat(StrEnum):
-    """`json` is a stream of events, one a line."""
+    """`json` is a stream of events, one per line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def duration(text: str) -> float:
-    """Seconds in a text such as `90s`, `10m` or `1h30m`; a number alone is seconds. Raises `typer.BadParameter`."""
+    """Parse a duration such as `90s`, `10m` or `1h30m` into seconds; a plain number is in seconds.
+
+    Raises `typer.BadParameter`.
+    """
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip(), re.ASCII)
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     total = 3600 * hours + 60 * minutes + seconds
@@ -60,7 +63,7 @@ Only = Annotated[
         autocompletion=complete_stack,
     ),
 ]
-# Stacks wait for their workloads as much as they compute, so twice the processors keeps those busy.
+# Stacks wait for their workloads about half of the time, so twice the number of processors keeps these busy.
 PARALLELISM = min(8, 2 * (os.cpu_count() or 1))
 Parallelism = Annotated[
     int,

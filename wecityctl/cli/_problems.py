@@ -1,4 +1,4 @@
-"""Problems of a city's files on the screen: place, sentence, the line they are in and a mark below it."""
+"""Prints problems of a city's files: position, message, the affected line, and a mark below it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wecityctl.spec.files import SourceFile, read_text
 SHOWN = 100
 _WIDTH = 110
 _TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,\[\]{}:]+(?::[^\s,\[\]{}]+)*")
-# The password in a URL, which is nobody's business on a screen or in a log of CI.
+# The password in a URL, which must not appear on a screen or in a CI log.
 _PASSWORD = re.compile(r"(?<=://)([^\s/:@\"']*:)([^\s/@\"']+)(?=@)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _BOLD, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
 
 
 def show_problems(problems: tuple[Problem, ...], root: Path | None, stream: IO[str], *, colour: bool) -> None:
-    """Write the first hundred problems, each with its line, and how many there are. Lines are of files below `root`."""
+    """Write the first hundred problems, each with its line, and the total. Files are relative to `root`."""
 
     @lru_cache(maxsize=32)
     def lines_of(file: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def _excerpt(problem: Problem, line: str, *, colour: bool) -> Iterable[str]:
     line = _PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), line)
     match = _TOKEN.match(line, start)
     length = max(1, len(match[0]) if match else 1)
-    # A long line is shown from a little before the mark.
+    # A long line is shown from slightly before the mark.
     cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0
     shown = line[cut : cut + _WIDTH].replace("\t", " ")
     number = f"{problem.line:>5} | "
@@ -78,7 +78,7 @@ def _excerpt(problem: Problem, line: str, *, colour: bool) -> Iterable[str]:
 
 
 def _columns(text: str) -> int:
-    """The width of `text` in a terminal: Chinese characters take two columns."""
+    """Return the width of `text` in a terminal: Chinese characters take two columns."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

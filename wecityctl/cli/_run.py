@@ -1,6 +1,6 @@
-"""What `preview`, `up`, `destroy` and `refresh` have in common: choose a reporter, show the result, make its exit code.
+"""Shared by `preview`, `up`, `destroy` and `refresh`: chooses a reporter, shows the result, returns its exit code.
 
-What they do is `wecityctl.operations`.
+`wecityctl.operations` implements the operations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wecityctl.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How an operation is shown: its events, its result on stdout, and the file that its report is written to."""
+    """How an operation is shown: its events, its result on stdout, and its report file."""
 
     output: StreamFormat = StreamFormat.TEXT
     report_file: Path | None = None
@@ -31,7 +31,7 @@ class Presentation:
 
 
 def carry_out(operation: Callable[[Emit], RunResult], shown: Presentation) -> RunResult:
-    """Carry an operation out and show it; what stops it before it begins is raised."""
+    """Run an operation and show its result. Errors that stop it before it begins are raised."""
     if shown.report_file is not None:
         _check_report_file(shown.report_file)
     with open_reporter(shown.output) as emit:
@@ -41,7 +41,7 @@ def carry_out(operation: Callable[[Emit], RunResult], shown: Presentation) -> Ru
     if shown.output is StreamFormat.TEXT:
         with suppress(BrokenPipeError):
             _print(result, shown)
-    # The exit code says what the run did, whoever reads the rest.
+    # The exit code must report the run, even if nobody reads the output.
     drop_unread_output()
     return result
 
@@ -67,7 +67,7 @@ def _write_report(path: Path, result: RunResult) -> None:
 
 
 def _check_report_file(path: Path) -> None:
-    """Refuse a place where the report cannot be written, before the work that it would report."""
+    """Raise `ConfigurationError` if the report file cannot be written, before the operation starts."""
     directory = path.parent
     if path.is_dir() or not directory.is_dir() or not os.access(path if path.exists() else directory, os.W_OK):
         raise ConfigurationError(
@@ -77,7 +77,7 @@ def _check_report_file(path: Path) -> None:
 
 
 def exit_code(result: RunResult, *, detailed: bool = False) -> int:
-    """The run's exit code; with `detailed`, Terraform's: 0 no change, 1 any error, 2 changes."""
+    """Return the run's exit code; if `detailed`, Terraform's: 0 no change, 1 any error, 2 changes."""
     if not detailed:
         return result.exit_code
     if result.exit_code:
@@ -86,7 +86,7 @@ def exit_code(result: RunResult, *, detailed: bool = False) -> int:
 
 
 def check_confirmation(session: Session, confirm: str) -> None:
-    """Refuse a `--confirm` that names another city."""
+    """Raise `ConfigurationError` if `--confirm` names another city."""
     if confirm and confirm != session.city.name:
         raise ConfigurationError(
             f"--confirm={confirm} does not name this city",
@@ -95,7 +95,7 @@ def check_confirmation(session: Session, confirm: str) -> None:
 
 
 def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[str]:
-    """What --new-cluster names: clouds with a cluster of somebody else's."""
+    """Return the clouds in --new-cluster. Raises `ConfigurationError` for one without an existing, adopted cluster."""
     adopted = [cloud.name for cloud in session.city.clouds if cloud.provider == "kubernetes"]
     for name in names or ():
         if name not in adopted:
@@ -109,7 +109,9 @@ def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[st
 
 @contextmanager
 def open_reporter(output: StreamFormat) -> Iterator[Emit]:
-    """The reporter that fits: NDJSON when asked for, a live tree on a terminal unless -q is given, else plain lines."""
+    """Yield the `emit` of a reporter: NDJSON if requested, a live tree on a terminal unless -q is set, else plain
+    lines.
+    """
     from wecityctl.cli._common import settings
 
     if output is StreamFormat.JSON:

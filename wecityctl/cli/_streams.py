@@ -1,4 +1,4 @@
-"""The three standard streams where the caller has closed them, or where they can no longer be written."""
+"""Handles standard streams that the caller has closed or that can no longer be written."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import signal
 import sys
 from typing import IO
 
-# What a shell reports for a program that SIGPIPE ended, which is how other programs end when their reader goes away.
+# The exit code that a shell reports for a program ended by SIGPIPE, as programs do when their reader goes away.
 READER_GONE = 128 + signal.SIGPIPE
 
 
 def open_standard_streams() -> None:
-    """Put the null device where a standard stream is closed: the next file opened would else become, say, stdout."""
+    """Open the null device in place of closed standard streams; otherwise the next opened file could become stdout."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free descriptor is the one that is missing. Children inherit standard streams.
+            # `open` returns the lowest free descriptor, which is the missing one. Children inherit standard streams.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -30,7 +30,7 @@ def open_standard_streams() -> None:
 
 
 def flushes(stream: IO[str]) -> bool:
-    """Whether everything written so far could be handed over."""
+    """Whether all written data could be flushed."""
     try:
         stream.flush()
     except OSError:
@@ -39,7 +39,7 @@ def flushes(stream: IO[str]) -> bool:
 
 
 def close_after_failure(stream: IO[str]) -> None:
-    """Leave nothing that the interpreter would fail to flush on its way out."""
+    """Redirect the stream to the null device, so that the interpreter does not fail to flush it at exit."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -57,7 +57,7 @@ def reader_is_gone(stream: IO[str]) -> bool:
 
 
 def drop_unread_output() -> None:
-    """Throw away what nobody reads any more, so that a command that has done its work ends with its own exit code."""
+    """Discard output that nobody can read, so that a successful command ends with its own exit code."""
     for stream in (sys.stdout, sys.stderr):
         if reader_is_gone(stream):
             close_after_failure(stream)

@@ -1,4 +1,4 @@
-"""`wecityctl catalog`: the capability types that cities may name, built in and of partners' packages."""
+"""`wecityctl catalog`: shows the capability types that cities may use, built in and from partners' packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl clouds`: a city's clouds as one logical platform."""
+"""`wecityctl clouds`: shows the capacity and use of a city's clouds as one logical platform."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def _chosen(city: City, names: list[str]) -> set[str]:
 
 
 def _last_change(path: Path) -> float:
-    """When the city's files were last changed, in seconds since the epoch."""
+    """Return when the city's files were last changed, in seconds since 1970."""
     files = [path] if path.is_file() else [*path.glob("*.yaml"), *path.glob("*.yml")]
     return max((file.stat().st_mtime for file in files), default=0.0)

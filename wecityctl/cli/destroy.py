@@ -1,4 +1,4 @@
-"""`wecityctl destroy`: take a city down, in reverse order."""
+"""`wecityctl destroy`: deletes a city's stacks in reverse order."""
 
 from __future__ import annotations
 

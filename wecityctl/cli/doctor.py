@@ -1,4 +1,4 @@
-"""`wecityctl doctor`: what this machine has and lacks, and how to mend each finding."""
+"""`wecityctl doctor`: checks this machine and shows a remedy for each finding."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`wecityctl engine`: install the engine's parts, show them, and bundle them for a closed network.
+"""`wecityctl engine`: installs the engine's parts, lists them, and bundles them for networks without internet access.
 
-Thin over `wecityctl.toolchain`: results on stdout, progress on stderr, errors left to the command line's one handler.
+A thin layer over `wecityctl.toolchain`: results on stdout, progress on stderr; errors are handled in `cli.main`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`wecityctl env`: how plain `pulumi` sees a city's stacks."""
+"""`wecityctl env`: prints the environment with which plain `pulumi` can access a city's stacks."""
 
 from __future__ import annotations
 

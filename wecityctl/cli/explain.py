@@ -1,4 +1,4 @@
-"""`wecityctl explain`: a field of the city's files in words, as `kubectl explain` does for Kubernetes."""
+"""`wecityctl explain`: describes a field of the city's files, as `kubectl explain` does for Kubernetes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 def _complete(incomplete: str) -> list[str]:
-    """Kinds first; below one, the fields of the next level only, as a shell does with directories."""
+    """Return completions: kinds first; below a kind, only the fields of the next level, as a shell does with
+    directories.
+    """
     from wecityctl.spec.explain import topics
 
     depth = incomplete.count(".")

@@ -1,4 +1,4 @@
-"""`wecityctl graph`: the plan, drawn."""
+"""`wecityctl graph`: draws the plan."""
 
 from __future__ import annotations
 

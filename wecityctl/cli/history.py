@@ -1,4 +1,4 @@
-"""`wecityctl history`: what was done to a city, and when."""
+"""`wecityctl history`: lists the runs on a city, with their times and results."""
 
 from __future__ import annotations
 

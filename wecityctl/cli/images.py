@@ -1,6 +1,7 @@
-"""`wecityctl images`: build images from package registries, list them, load them into an embedded cloud's node.
+"""`wecityctl images`: builds images from package registries, lists them, and loads them into an embedded cloud's node.
 
-Thin over `wecityctl.oci` and `wecityctl.local`: results on stdout, progress on stderr, errors left to the one handler.
+A thin layer over `wecityctl.oci` and `wecityctl.local`: results on stdout, progress on stderr; errors are handled in
+`cli.main`.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def load(
 
 
 def _containerd_of(name: str) -> Path:
-    """The socket of the cloud's real node; a `ConfigurationError` where there is none to load into."""
+    """Return the containerd socket of the cloud's real node. Raises `ConfigurationError` if it has none."""
     from wecityctl.local import assembly
     from wecityctl.local import cloud as clouds
     from wecityctl.local.node.configure import Node

@@ -1,6 +1,7 @@
-"""`wecityctl import`: the Cloud document for what exists already – a cluster, or a vendor's network and cluster.
+"""`wecityctl import`: generates the Cloud document for existing infrastructure: a cluster, or a vendor's network and
+cluster.
 
-Changes nothing in any cloud. The document goes to stdout, or into a file that is not there yet; remarks go to stderr.
+Changes nothing in any cloud. The document goes to stdout, or into a new file; remarks go to stderr.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ def kubernetes(
 
 
 def _register(vendor: Vendor) -> None:
-    """The command of one vendor: all have the same options."""
+    """Register the command of one vendor; all have the same options."""
 
     @app.command(
         vendor.provider,
@@ -248,7 +249,7 @@ def _wanted(
     *,
     has_zones: bool = False,
 ) -> ImportOptions:
-    """What the user says; a city's own zones stand in where no zone is named."""
+    """Return the options of the user; without zones among them, the city's own are used."""
     from wecityctl.importing.adopted import ImportOptions
     from wecityctl.importing.files import refuse_known_cloud, zones_of
 
@@ -264,7 +265,7 @@ def _wanted(
 
 
 def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
-    """What an option of the form KEY=VALUE says, each key once."""
+    """Parse options of the form KEY=VALUE; each key may occur once."""
     found: dict[str, str] = {}
     for text in given or ():
         key, equals, value = text.partition("=")
@@ -277,7 +278,7 @@ def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
 
 
 def _facts(vendor: Vendor, named: Named, name: str, read: bool | None) -> DiscoveredFacts | None:
-    """What the plug-in reads; `None` where it is not to read or cannot, with the reasons on stderr."""
+    """Return what the plug-in reads; `None` if it must not or cannot read, with the reasons on stderr."""
     from wecityctl.importing import reading
 
     if read is False:

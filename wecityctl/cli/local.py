@@ -1,6 +1,6 @@
-"""`wecityctl local`: start, stop, look at and reset embedded clouds.
+"""`wecityctl local`: starts, stops, lists and resets embedded clouds.
 
-Thin over `wecityctl.local`: results on stdout, progress on stderr, errors left to the command line's one handler.
+A thin layer over `wecityctl.local`: results on stdout, progress on stderr; errors are handled in `cli.main`.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def reset(
 
 
 def _existing(name: str, *, damaged: bool = False) -> str:
-    """`name`, or the only cloud there is. `damaged`: one whose state cannot be read counts too."""
+    """Return `name`, or the name of the only cloud. `damaged`: also accept a cloud whose state cannot be read."""
     from wecityctl.local import store
 
     if name:
@@ -187,7 +187,7 @@ def _existing(name: str, *, damaged: bool = False) -> str:
 
 
 def _spec(name: str, nodes: Nodes) -> CloudSpec:
-    """The cloud as it was made, or a new one of the kind asked for."""
+    """Return the specification of the existing cloud, or that of a new one of the requested kind."""
     from wecityctl.local import store
     from wecityctl.local.spec import CloudSpec, PoolSpec
 
@@ -219,7 +219,7 @@ def _can_be_real() -> bool:
 
 
 def _provide(spec: CloudSpec) -> None:
-    """Have the programs and images the cloud needs, with progress where something is missing."""
+    """Install the programs and images that the cloud needs, and show the progress if some are missing."""
     from wecityctl import toolchain
     from wecityctl.cli.engine import ProgressLines
     from wecityctl.clusters import embedded
@@ -286,7 +286,7 @@ def _kind(simulated: bool) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Two units at most: `2d 4h`, `3m 5s`."""
+    """Return a duration in at most two units, such as `2d 4h` or `3m 5s`."""
     rest, words = int(seconds), []
     for size, unit in _UNITS:
         count, rest = divmod(rest, size)

@@ -1,4 +1,4 @@
-"""`wecityctl logs`: an app's logs, from all its pods."""
+"""`wecityctl logs`: shows the logs of all pods of an app."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The program's entry: the table of commands, global options, and the one place that exits.
+"""The program's command line: the table of commands, the global options, and the only place that exits.
 
-Every error ends here and becomes one screen and an exit code; nothing below this module prints a traceback.
+Every error is caught here and becomes one screen and an exit code; no module below prints a traceback.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _as_known(error: BaseException, *, output_lost: bool) -> WecityError | None:
-    """The error in our own terms; `None` for one that nobody foresaw."""
+    """Return the error as a `WecityError`; `None` for an unexpected one."""
     match error:
         case WecityError():
             return error
@@ -193,7 +193,7 @@ def _show_usage_error(error: typer.TyperException) -> None:
 
 
 def _tolerate_odd_characters() -> None:
-    """Names of files and text from clouds may have what the terminal's encoding lacks: escape it."""
+    """Escape characters that the terminal's encoding lacks, as file names and text from clouds may contain some."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`wecityctl migrate`: bring a city's files to the names of this release."""
+"""`wecityctl migrate`: renames fields in a city's files that this release has renamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl outputs`: what the stacks say to each other and to people."""
+"""`wecityctl outputs`: shows the outputs of the stacks."""
 
 from __future__ import annotations
 

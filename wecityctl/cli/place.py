@@ -1,4 +1,4 @@
-"""`wecityctl place`: where each capability and app goes, and why."""
+"""`wecityctl place`: shows the placement of each capability and app, and the reasons."""
 
 from __future__ import annotations
 

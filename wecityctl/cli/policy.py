@@ -1,4 +1,4 @@
-"""`wecityctl policy`: the policy rules: check a city against them, list them, and say why each is there."""
+"""`wecityctl policy`: checks a city against the policy rules, lists the rules, and explains them."""
 
 from __future__ import annotations
 

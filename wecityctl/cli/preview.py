@@ -1,4 +1,4 @@
-"""`wecityctl preview`: what `up` would do, without doing it."""
+"""`wecityctl preview`: shows what `up` would change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl refresh`: take over into the state what the clouds say."""
+"""`wecityctl refresh`: updates the states from the live objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl render`: a city's manifests, without a cloud."""
+"""`wecityctl render`: writes a city's manifests, without access to a cloud."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _session(path: Path) -> Session:
 
 
 def _key(session: Session, name: str) -> str:
-    """The store's own name of `tenant/name`. Raises `ConfigurationError` for a tenant that the city has not."""
+    """Return the store's key for `tenant/name`. Raises `ConfigurationError` if the city has no such tenant."""
     tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
     known = [item.name for item in session.city.tenants]
     if not short or tenant not in known:
@@ -127,7 +127,7 @@ def _key(session: Session, name: str) -> str:
 
 
 def _unused(session: Session, key: str) -> str:
-    """A warning for a secret that no app names, with the nearest name that one does; empty for one that is used."""
+    """Return a warning for a secret that no app uses, with the closest name in use; empty if it is used."""
     from wecityctl.spec.fields import nearest
 
     name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
@@ -140,7 +140,7 @@ def _unused(session: Session, key: str) -> str:
 
 
 def _value(source: Path | None) -> str:
-    """The value without the newline that editors and echo put at its end."""
+    """Return the value without the newline that editors and `echo` append."""
     try:
         if source is not None:
             with source.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""`wecityctl state`: look after the states of a city's stacks."""
+"""`wecityctl state`: checks, backs up, repairs and moves the states of a city's stacks."""
 
 from __future__ import annotations
 
@@ -301,7 +301,10 @@ def _backend(path: Path, *, moving: bool = False) -> Backend:
 
 
 def _chosen(names: Sequence[str], parts: list[str] | None) -> tuple[str, ...]:
-    """The stacks with one of `parts` in their name; all of them without. Raises `ConfigurationError` for no match."""
+    """Return the stacks with one of `parts` in their name; all stacks if it is empty.
+
+    Raises `ConfigurationError` if none matches.
+    """
     for part in parts or ():
         if not any(part in name for name in names):
             raise ConfigurationError(f"no stack matches {part!r}", details="stacks: " + (", ".join(names) or "none"))
@@ -309,7 +312,10 @@ def _chosen(names: Sequence[str], parts: list[str] | None) -> tuple[str, ...]:
 
 
 def _only(names: Sequence[str], part: str) -> str:
-    """The one stack of that name, or with that in its name. Raises `ConfigurationError` for none and for several."""
+    """Return the one stack of that name, or with that text in its name.
+
+    Raises `ConfigurationError` if none or several match.
+    """
     found = [name for name in names if name == part] or [name for name in names if part in name]
     if len(found) != 1:
         raise ConfigurationError(

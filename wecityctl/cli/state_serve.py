@@ -1,4 +1,4 @@
-"""`wecityctl state serve` and `wecityctl state token`: states for a team, behind TLS and tokens."""
+"""`wecityctl state serve` and `wecityctl state token`: run the state server for teams, and manage its tokens."""
 
 from __future__ import annotations
 

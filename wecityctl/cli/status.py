@@ -1,4 +1,4 @@
-"""`wecityctl status`: how a city is."""
+"""`wecityctl status`: shows the status of a city."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
 
 
 def _utc(time: str) -> str:
-    """An RFC 3339 time as whole seconds of UTC; a dash for none."""
+    """Return an RFC 3339 time in UTC with whole seconds; a dash for none."""
     if not time:
         return "–"
     return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""`wecityctl unlock`: release locks that a dead run has left."""
+"""`wecityctl unlock`: removes locks that a dead run has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`wecityctl up`: make the city what its files say."""
+"""`wecityctl up`: makes the city match its files."""
 
 from __future__ import annotations
 

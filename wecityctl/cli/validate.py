@@ -1,4 +1,4 @@
-"""`wecityctl validate`: check a city's files and list every problem. Touches nothing, calls nobody."""
+"""`wecityctl validate`: checks a city's files and lists all problems. Contacts no cloud and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a city's clouds to clusters that can be worked with."""
+"""Connects to the clusters behind a city's clouds."""
 
 from wecityctl.clusters.elsewhere import open_provisioned
 from wecityctl.clusters.embedded import local_name, must_start

@@ -1,4 +1,4 @@
-"""Clusters that are not embedded: a vendor's, by what its landing zone has put out, and those that were there."""
+"""Connects to clusters that are not embedded: those created by landing zones, and existing ones."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from wecityctl.kube.identify import Identity
     from wecityctl.model.outputs import LandingOutputs
 
-# How long the API server of a landing zone that was just made may take to answer.
+# How long the API server of a new cluster may take to answer.
 FRESH_SECONDS = 120.0
 
 
 def open_provisioned(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> Cluster:
-    """The cluster that a landing zone gave a kubeconfig for. A `fresh` one is given time to begin to answer.
+    """Return the cluster with the kubeconfig from a landing zone. A `fresh` one is given time until it answers.
 
-    Raises what keeps it from answering.
+    Raises the error that keeps it from answering.
     """
     from wecityctl.kube.config import load_access
     from wecityctl.kube.identify import identify, identify_new, patience
@@ -40,7 +40,7 @@ def open_provisioned(cloud: Cloud, kubeconfig: str, *, fresh: bool = False) -> C
 
 
 class LandingZones:
-    """What landing zones have put out, by cloud: the state is opened once, and only for a city that has some."""
+    """The outputs of landing zones, by cloud. The state is opened once, and only for a city that has landing zones."""
 
     def __init__(self, city: City, backend: Backend | None) -> None:
         self._city = city
@@ -49,7 +49,7 @@ class LandingZones:
         self.found: dict[str, LandingOutputs] = {}
 
     def kubeconfig(self, cloud: Cloud) -> str | None:
-        """What the state has for `cloud`; `None` before its landing zone is up."""
+        """Return the kubeconfig for `cloud` in the state; `None` before its landing zone is up."""
         from wecityctl.engine.run.landing_outputs import kept_outputs
         from wecityctl.engine.state.backend import open_backend
 
@@ -63,7 +63,9 @@ class LandingZones:
 
 
 def open_elsewhere(cloud: Cloud, zones: LandingZones, seconds: float) -> Cluster | None:
-    """A vendor's cluster, or one that was there before: its identity and version tell that it can be reached."""
+    """Return a vendor's cluster or an existing one, after reading its identity and version; `None` without a landing
+    zone.
+    """
     from wecityctl.kube.config import load_access
     from wecityctl.kube.identify import identify
     from wecityctl.kube.trust import VARIABLE, require_trusted

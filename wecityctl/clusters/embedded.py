@@ -1,4 +1,4 @@
-"""A city's embedded clouds: names, start with the programs and images that they need, and how they last were."""
+"""A city's embedded clouds: their names, starting them with the required programs and images, and their last state."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 CONTROL_PLANE_PARTS = ("etcd", "kubernetes", "metrics-server")
 REAL_NODE_PARTS = ("containerd", "coredns", "runc", "cni-plugins", "nft", "conntrack")
 SIMULATED_NODE_PARTS = ("kwok",)
-# What the node itself runs, whatever the city asks for.
+# Images that every node runs, in addition to those of the city.
 NODE_IMAGES = frozenset({"pause", "coredns"})
-# Control planes that start side by side; more of them would only wait for processors and memory.
+# How many control planes start at the same time; more would only compete for CPU and memory.
 _STARTS = 4
 
 
 def local_name(city: City, cloud: Cloud) -> str:
-    """The name of the embedded cloud behind a city's cloud: two cities may both call theirs `main`."""
+    """Return the name of the embedded cloud behind a city's cloud. It includes the city: two may use the same cloud
+    name.
+    """
     return f"{city.name}-{cloud.name}"
 
 
 def must_start(city: City) -> bool:
-    """Whether an embedded cloud of the city does not run."""
+    """Whether an embedded cloud of the city is not running."""
     from wecityctl.local import cloud as local_cloud
 
     clouds = [cloud for cloud in city.clouds if cloud.provider == "local"]
@@ -41,12 +43,15 @@ def must_start(city: City) -> bool:
 
 
 def start_simulated(city: City, catalogue: Catalogue, emit: Emit) -> Mapping[str, Future[Cluster | None]]:
-    """The starts of several clouds of simulated nodes, all of them over; real ones share more of the machine."""
+    """Start several clouds of simulated nodes in parallel, and return the completed starts.
+
+    Real nodes are not started in parallel, because they share more of the machine.
+    """
     clouds = [cloud for cloud in city.clouds if cloud.provider == "local" and cloud.local.nodes == "simulated"]
     if len(clouds) < 2:
         return {}
     with suppress(WecityError):
-        # Once for all of them; what is missing is told by each cloud's own start.
+        # Done once for all of them; each cloud's own start reports what is missing.
         _ensure_parts(real=False, emit=emit)
     with ThreadPoolExecutor(_STARTS, thread_name_prefix="start") as starters:
         starts = {
@@ -61,7 +66,7 @@ def start_simulated(city: City, catalogue: Catalogue, emit: Emit) -> Mapping[str
 
 
 def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit, start: bool) -> Cluster | None:
-    """The embedded cloud: started when asked, otherwise as it is; `None` while it does not run."""
+    """Return the embedded cloud's cluster, started if `start` is set; `None` if it is not running."""
     from wecityctl.local import cloud as local_cloud
 
     name = local_name(city, cloud)
@@ -70,7 +75,7 @@ def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit, st
 
 
 def last_known(city: City, cloud: Cloud) -> Cluster | None:
-    """The cluster of an embedded cloud that is stopped; `None` for one that never ran on this machine."""
+    """Return the cluster of a stopped embedded cloud; `None` for one that never ran on this machine."""
     from wecityctl.local import cloud as local_cloud
 
     last = local_cloud.last_known(local_name(city, cloud))
@@ -101,7 +106,9 @@ def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit) -> 
 
 
 def node_kind(cloud: Cloud, emit: Emit) -> NodeKind:
-    """Real nodes where the files ask for them and this machine can carry them, otherwise simulated ones, said aloud."""
+    """Return real nodes if the files ask for them and this machine supports them; otherwise simulated ones, with a
+    warning.
+    """
     if cloud.local.nodes == "simulated":
         return "simulated"
     from wecityctl.local.drivers import node_driver
@@ -116,7 +123,7 @@ def node_kind(cloud: Cloud, emit: Emit) -> NodeKind:
 
 
 def _ensure_parts(real: bool, emit: Emit) -> None:
-    """The control plane's programs, and for a real node its own."""
+    """Install the programs of the control plane and, for a real node, those of the node."""
     from wecityctl import toolchain
 
     wanted = CONTROL_PLANE_PARTS + (REAL_NODE_PARTS if real else SIMULATED_NODE_PARTS)
@@ -124,7 +131,7 @@ def _ensure_parts(real: bool, emit: Emit) -> None:
 
 
 def _ensure_images(city: City, catalogue: Catalogue, emit: Emit) -> tuple[ImageRef, ...]:
-    """The images that pods of this city name, built where they are missing, for the node to import."""
+    """Return the images that pods of this city use, built if missing, for import into the node."""
     from wecityctl import oci
     from wecityctl.local.spec import ImageRef
 
@@ -151,6 +158,6 @@ def _local_spec(name: str, cloud: Cloud, nodes: NodeKind, images: tuple[ImageRef
         for pool in cloud.pools
     )
     if nodes == "simulated" and not pools:
-        # Without any node no pod would ever be ready.
+        # Without a node no pod would ever be ready.
         pools = (PoolSpec("general", zones=cloud.zones),)
     return CloudSpec(name, nodes, cloud.zones, pools, images)

@@ -1,6 +1,6 @@
-"""Reaches every cloud of a city: the embedded ones are started or looked at, the others asked who they are.
+"""Connects to every cloud of a city: starts or finds the embedded ones, and identifies the others.
 
-One cloud that cannot be reached never spoils another's: it is reported with its reason, and its own stacks fail.
+A cloud that cannot be reached does not affect the others: its error is returned, and its own stacks fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GRACE = 2.0
 
 
 def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, WecityError]:
-    """The errors, each with its cloud's name before a message that does not have it."""
+    """Return the errors, with the cloud's name prepended to messages that lack it."""
     for name, error in failed.items():
         if not error.message.startswith("cloud ") and f"cloud {name}" not in error.message:
             error.message = f"cloud {name}: {error.message}"
@@ -40,11 +40,11 @@ def told_of_their_clouds(failed: Mapping[str, WecityError]) -> Mapping[str, Weci
 def open_clusters(
     city: City, catalogue: Catalogue, emit: Emit, *, start: bool, backend: Backend | None = None
 ) -> Clusters:
-    """Reach every cloud of `city`, those elsewhere side by side and each in bounded time.
+    """Connect to every cloud of `city`; those that are not embedded in parallel, each with a time limit.
 
-    With `start`, embedded clouds are started, those of simulated nodes side by side, and given the images they need. A
-    vendor's cloud is reached with the kubeconfig that its landing zone left in the state (of `backend`, or else of the
-    city's own); while there is none, the cloud is neither found nor failed, as an embedded one that was never started.
+    With `start`, embedded clouds are started, those with simulated nodes in parallel, and get the images they need. A
+    vendor's cloud is reached with the kubeconfig that its landing zone has written to the state (of `backend`, or else
+    of the city's own). Without one the cloud is neither found nor failed, like an embedded one that was never started.
     """
     from wecityctl.kube.identify import patience
 
@@ -84,7 +84,7 @@ def open_clusters(
 
 
 def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]:
-    """Run `work` in a thread that nobody has to wait for: a name server that does not answer holds it for long."""
+    """Run `work` in a daemon thread, because a name server that does not answer may block it for long."""
     future: Future[Cluster | None] = Future()
 
     def run() -> None:
@@ -98,7 +98,7 @@ def _in_background(work: Callable[[], Cluster | None]) -> Future[Cluster | None]
 
 
 def _one_at_a_time(emit: Emit) -> Emit:
-    """`sink` for several threads."""
+    """Return a thread-safe version of `emit`."""
     lock = threading.Lock()
 
     def tell(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What is told while an embedded cloud starts, as events of a run."""
+"""Translates the events of an embedded cloud's start into events of a run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def part_progress(event: PartEvent) -> Progress:
-    """A program of the toolchain that is fetched or built."""
+    """Translate the download or build of a program of the toolchain."""
     done = event.phase.value in ("ready", "failed")
     return Progress(event.part, event.phase.value, event.detail, done, event.elapsed)
 
 
 def image_progress(event: ImageEvent) -> Progress:
-    """An image that is built."""
+    """Translate the build of an image."""
     done = event.phase.value in ("cached", "built")
     return Progress(f"image {event.image}", event.phase.value, event.message, done, event.seconds)
 
 
 def cloud_progress(name: str, event: LocalEvent) -> Event:
-    """A step of the start of the embedded cloud `name`, or what has gone wrong in it."""
+    """Translate a step of the start of the embedded cloud `name`, or a problem in it."""
     if event.kind in ("death", "warning"):
         return Diagnostic("", "warning", "\n".join((event.message, *event.lines)))
     return Progress(f"cloud {name}", event.message, event.service, event.kind in ("ready", "stopped"), event.seconds)

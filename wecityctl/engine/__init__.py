@@ -1,4 +1,4 @@
-"""Runs a plan's stacks through the Pulumi engine in worker processes; the only importer of pulumi and of its engine.
+"""Runs a plan's stacks through the Pulumi engine in worker processes. No other package imports pulumi or its engine.
 
-Imports nothing here: commands that need one module load that one alone.
+This module imports nothing, so that a command loads only the modules that it needs.
 """

@@ -1,1 +1,1 @@
-"""The engine's journal of a run: what it has done since the last whole state, and the state that comes of it."""
+"""The engine's journal of a run: the operations since the last complete state, and the state that results from them."""

@@ -1,4 +1,4 @@
-"""A journal as a file with a line for each batch."""
+"""A journal as a file with one line for each batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FileLines:
         return self._is_there()
 
     def _is_there(self) -> bool:
-        """Whether there is a file, and the one that this has begun where it has begun one."""
+        """Whether the file exists and, if this object has created one, is still that file."""
         try:
             found = self.path.stat()
         except OSError:
@@ -51,7 +51,7 @@ class FileLines:
         _sync_directory(self.path.parent)
 
     def resume(self) -> int:
-        """See `Lines.resume`. What follows the last whole line was never acknowledged, and is cut off."""
+        """See `Lines.resume`. Data after the last complete line was never acknowledged and is cut off."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND)
             self._stream = os.fdopen(descriptor, "r+b", buffering=0)
@@ -73,7 +73,7 @@ class FileLines:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self._stream.fileno())
         except OSError as error:
-            # Half a line in the middle would damage what follows it.
+            # A partial line in the middle would damage the lines after it.
             os.ftruncate(self._stream.fileno(), start)
             raise self._unwritten(error) from error
         if not self._is_there():
@@ -98,10 +98,10 @@ class FileLines:
         """See `Lines.conclude`."""
         try:
             with self.path.open("r+b") as stream:
-                # Opened: from here on it is that file, whatever takes its name.
+                # The opened file stays the same even if another file takes its name.
                 if self._own not in (None, _identity(os.fstat(stream.fileno()))):
                     raise self._taken_over()
-                # What follows the last whole line was never acknowledged.
+                # Data after the last complete line was never acknowledged.
                 end = stream.read().rfind(b"\n") + 1
                 stream.truncate(end)
                 stream.seek(end)

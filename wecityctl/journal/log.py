@@ -1,11 +1,11 @@
-"""A run's journal as lines: appended to while the run lasts, read when it is over, or when it was cut off.
+"""A run's journal as lines: written during the run, and read after it has ended or was killed.
 
-The first line says whose journal it is and which state it begins with; each line after it holds a batch of entries, in
-order, with a checksum. A batch is acknowledged once it is durable. What follows the last whole line never was; a
-line that is damaged was, and is told. Before the state that comes of a journal is put in its place, the journal notes
-that state's digest, so that whoever is cut off there can tell which of the two states it has.
+The first line identifies the run and the state that it started from. Each further line has a batch of entries, in
+order, with a checksum. A batch is acknowledged once it is durable. Data after the last complete line was never
+acknowledged; a damaged line was, and is an error. Before the resulting state is written, its digest is added to the
+journal, so that after a crash it is clear which of the two states is stored.
 
-How the lines are kept is the business of `journal.file` and `journal.stored`.
+`journal.file` and `journal.stored` store the lines.
 """
 
 from __future__ import annotations
@@ -18,54 +18,59 @@ from typing import Any, Protocol
 
 from wecityctl.errors import DeploymentError
 
-# The first had no `about`.
+# Version 1 had no `about`.
 FORMAT = 2
 _READABLE = (1, FORMAT)
 _RESOLUTION = "have it put aside: wecityctl state repair PATH; the next `up` adopts what exists"
 
 
 class Lines(Protocol):
-    """Where the lines of one stack's journal are kept. `str()` of it says where, for people.
+    """The storage of one stack's journal. Its `str()` is the location, for users.
 
-    Lines are without their ends. All methods raise `DeploymentError` where the place cannot be read or written.
+    Lines do not include line endings. All methods raise `DeploymentError` if the storage cannot be read or written.
     """
 
     def exists(self) -> bool:
         """Whether there is a journal."""
 
     def begin(self, line: str) -> None:
-        """Write the first line, durable when this returns. Raises `DeploymentError` also where there is a journal."""
+        """Write the first line, durable when this returns. Raises `DeploymentError` also if a journal exists."""
 
     def resume(self) -> int:
-        """Go on with a journal that another process has begun, which is gone; how many whole lines there are."""
+        """Continue a journal of a process that has died; return the number of complete lines."""
 
     def add(self, line: str) -> None:
-        """Write one more line, durable when this returns. Where this raises, it is not there, or was never told to
-        be. Only for whoever has begun it, or resumed it."""
+        """Append one line, durable when this returns. Only after `begin` or `resume`.
+
+        If it raises, the line is not stored, or its outcome is unknown and it was never acknowledged.
+        """
 
     def close(self) -> None:
-        """Write no more; what was written stays."""
+        """Stop writing; written lines stay."""
 
     def read(self) -> list[bytes]:
-        """The whole lines; empty where there is none."""
+        """Return the complete lines; empty if there is no journal."""
 
     def conclude(self, line: str) -> None:
-        """Write one more line to a journal that nobody else is to write to any more."""
+        """Append one line to a journal that no other process writes to."""
 
     def remove(self) -> None:
-        """Remove a journal that was concluded; nothing happens where there is none."""
+        """Delete a concluded journal; does nothing if there is none."""
 
     def raw(self) -> bytes:
-        """All that is there, whole or not; empty where there is nothing."""
+        """Return all stored data, complete or not; empty if there is none."""
 
     def clear(self) -> None:
-        """Remove all that is there, whole or not."""
+        """Delete all stored data, complete or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose journal it is. `base` is the SHA-256 of the state that the run began with as it was stored, empty for none;
-    `engine` the engine's version, `started` an RFC 3339 time; `about` what the history says of the run."""
+    """Identifies the run of a journal.
+
+    `base` is the SHA-256 of the stored state that the run started from, empty for none; `engine` is the engine's
+    version, `started` an RFC 3339 time; `about` are the fields for the history.
+    """
 
     stack: str
     update: str
@@ -78,8 +83,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What a journal holds. `result` is the SHA-256 of the state that came of it, if somebody had begun to put
-    that in its place. A last line that is not whole was never acknowledged, and is left out."""
+    """The content of a journal.
+
+    `result` is the SHA-256 of the resulting state, if somebody had begun to write that state. An incomplete last line
+    was never acknowledged and is left out.
+    """
 
     header: Header
     entries: tuple[Mapping[str, Any], ...]
@@ -87,43 +95,43 @@ class Journal:
 
 
 class Writer:
-    """A journal that is being written. Not for several threads."""
+    """Writes a journal. Not thread-safe."""
 
     def __init__(self, lines: Lines, header: Header) -> None:
-        """Begin a journal where there is none. Raises `DeploymentError`, also where there is one."""
+        """Begin a new journal. Raises `DeploymentError`, also if one exists."""
         self._lines, self._batches = lines, 0
         lines.begin(_canonical(asdict(header)))
 
     @classmethod
     def resumed(cls, lines: Lines) -> Writer:
-        """Go on with a journal whose writer is gone. Raises `DeploymentError`."""
+        """Continue a journal whose writer has died. Raises `DeploymentError`."""
         found = cls.__new__(cls)
         found._lines, found._batches = lines, lines.resume() - 1
         return found
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Add a batch; durable when this returns. Raises `DeploymentError`; then the batch is not there."""
+        """Append a batch, durable when this returns. Raises `DeploymentError`; then the batch is not stored."""
         number, text = self._batches + 1, _canonical(list(entries))
         self._lines.add(f'{{"batch":{number},"check":"{_check(text)}","entries":{text}}}')
         self._batches = number
 
     def close(self) -> None:
-        """Write no more; what was appended stays."""
+        """Stop writing; appended batches stay."""
         self._lines.close()
 
 
 def conclude(lines: Lines, digest: str) -> None:
-    """Note in a journal that nobody writes any more the SHA-256 of the state that is about to take the old one's place.
+    """Add the SHA-256 of the state that is about to be written to a journal that has no other writer.
 
-    Raises `DeploymentError`, and leaves the journal as it was.
+    Raises `DeploymentError`; then the journal is unchanged.
     """
     lines.conclude(_canonical({"result": digest}))
 
 
 def read_journal(place: Lines, stack: str) -> Journal | None:
-    """The journal of `stack`; `None` where there is none, or none that had come to its first line.
+    """Return the journal of `stack`; `None` if there is none or its first line is incomplete.
 
-    Raises `DeploymentError` for one that is damaged, of another stack, or of a format that is not known.
+    Raises `DeploymentError` if it is damaged, belongs to another stack, or has an unknown format.
     """
     lines = place.read()
     if not lines:

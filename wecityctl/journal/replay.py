@@ -1,12 +1,11 @@
-"""Rebuilds a stack's state from its last whole state (the base) and the journal entries of a run. Pure.
+"""Computes a stack's state from its last complete state (the base) and the journal entries of a run. Pure functions.
 
-With a service back end the engine sends one entry for each beginning and end of an operation, in order. Resources of
-the run come first in the new state, in the order in which their operations ended; then what is left of the base. Both
-orders keep every resource behind those that it depends on.
+With a service back end the engine sends one entry at the start and end of each operation, in order. In the new state,
+resources of the run come first, in the order in which their operations ended, followed by the rest of the base. Both
+orders list every resource after its dependencies.
 
 The rules are those of `JournalReplayer` in the engine's `pkg/v3/backend/journal.go` and of `apitype/journal.go` (both
-v3.259.0), which a test holds this against. States are JSON values; what the engine's version adds to a resource is kept
-as it is.
+v3.259.0); a test compares the results. States are JSON values, and unknown fields of a resource are preserved.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from wecityctl.journal.urns import fix_references, rebuild_dependencies
 
 Resource = dict[str, Any]
 Deployment = dict[str, Any]
-# Of a resource with one of these the state asks for an engine that knows it. Source: `ApplyFeatures`.
+# A state with a resource that has one of these fields requires an engine that supports the feature. Source:
+# `ApplyFeatures`.
 _FEATURES: Mapping[str, str] = {
     "refreshBeforeUpdate": "refreshBeforeUpdate",
     "viewOf": "views",
@@ -55,12 +55,12 @@ class Kind(IntEnum):
 
 
 class JournalError(ValueError):
-    """A journal that cannot be replayed: it is of another version, or an entry refers to nothing."""
+    """A journal that cannot be replayed: it has another version, or an entry refers to a missing resource."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A whole state. `version` and `features` are those of its format."""
+    """A complete state. `version` and `features` describe its format."""
 
     deployment: Deployment
     version: int
@@ -69,8 +69,11 @@ class Rebuilt:
 
 @dataclass(slots=True)
 class _Run:
-    """What the entries since the base say. `operations` leads from an operation to the place of its resource in
-    `resources`, `removed_new` has operations; all other numbers are places in the base's list of resources."""
+    """The changes by the entries since the base.
+
+    `operations` maps an operation to the index of its resource in `resources`; `removed_new` contains operations. All
+    other numbers are indexes into the base's list of resources.
+    """
 
     resources: list[Resource] = field(default_factory=list)
     operations: dict[int, int] = field(default_factory=dict)
@@ -84,11 +87,12 @@ class _Run:
 
 
 class Replayer:
-    """Takes a run's journal entries in order; `state` is the stack's state after them."""
+    """Applies a run's journal entries in order; `state` returns the stack's state after them."""
 
     def __init__(self, base: Deployment | None, *, engine: str) -> None:
-        """`base` is the deployment that the run began with, `None` for a new stack; `engine` the version that is
-        written into states, as `v3.259.0`."""
+        """`base` is the deployment at the start of the run, `None` for a new stack; `engine` is the version to write
+        into states, such as `v3.259.0`.
+        """
         self._base: Deployment = deepcopy(base) if base else {}
         self._engine = engine
         self._run = _Run()
@@ -96,7 +100,7 @@ class Replayer:
         self._has_byte_string = False
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry. Raises `JournalError`; the entries before it stay taken."""
+        """Apply one entry. Raises `JournalError`; earlier entries stay applied."""
         require_known(entry)
         self._has_byte_string |= bool(entry.get("requiresByteString"))
         state = entry.get("state")
@@ -147,7 +151,9 @@ class Replayer:
         self._has_refresh |= bool(entry.get("isRefresh"))
 
     def _put(self, entry: Mapping[str, Any], state: Resource | None) -> None:
-        """Put a state where the entry's resource is: in the base, or among those of the run. Without one it is gone."""
+        """Replace the entry's resource, in the base or among those of the run, by `state`; remove it if `state` is
+        `None`.
+        """
         if (old := entry.get("removeOld")) is not None:
             if state is None:
                 self._run.removed.add(self._in_base(old))
@@ -171,7 +177,7 @@ class Replayer:
         return self._run.operations[operation]
 
     def state(self, *, time: str) -> Rebuilt:
-        """The state after the entries taken so far; `time` is the RFC 3339 time that it is given."""
+        """Return the state after the entries so far; `time` is its RFC 3339 timestamp."""
         run, base = self._run, self._base
         removed = {self._place(operation) for operation in run.removed_new}
         resources = [deepcopy(resource) for place, resource in enumerate(run.resources) if place not in removed]
@@ -179,7 +185,7 @@ class Replayer:
             if place not in run.removed:
                 resources.append(self._of_base(place, resource))
         operations = [deepcopy(entry["operation"]) for entry in run.begun.values() if entry.get("operation")]
-        # What was being created stays until somebody has seen to it.
+        # Pending creations stay until they are resolved.
         operations += [
             deepcopy(item) for item in base.get("pending_operations") or () if item.get("type") == "creating"
         ]
@@ -223,8 +229,10 @@ class Replayer:
 
 
 def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, engine: str, time: str) -> Rebuilt:
-    """The state after a whole journal, whose batches may have come in another order, or twice, as the engine sends one
-    again whose answer it has not got. Raises `JournalError`."""
+    """Return the state after a complete journal. Raises `JournalError`.
+
+    Batches may be out of order or repeated: the engine resends a batch whose response was lost.
+    """
     replayer = Replayer(base, engine=engine)
     seen = -1
     for entry in sorted(entries, key=_sequence):
@@ -235,12 +243,12 @@ def replay(base: Deployment | None, entries: Sequence[Mapping[str, Any]], *, eng
 
 
 def whole(deployment: Deployment) -> dict[str, Any]:
-    """The entry that puts a whole state in the place of all before it."""
+    """Return the entry that replaces everything before it with a complete state."""
     return {"version": ENTRY_VERSION, "kind": int(Kind.WRITE), "newSnapshot": deployment}
 
 
 def require_known(entry: object) -> None:
-    """Raise `JournalError` for what is no entry, or one of a version or a kind that is not known here."""
+    """Raise `JournalError` for an invalid entry, or one of an unknown version or kind."""
     if not isinstance(entry, Mapping):
         raise JournalError("a journal entry that is no object")
     if entry.get("version") != ENTRY_VERSION:
@@ -282,7 +290,7 @@ def _require_operation(value: object, what: str) -> None:
 
 
 def _require_resource(value: object, what: str) -> None:
-    """Raise `JournalError` for what is no resource: everything that a replay looks into has the type it should."""
+    """Raise `JournalError` for an invalid resource: the replay relies on the types of these fields."""
     if not isinstance(value, Mapping):
         raise JournalError(f"{what} is no object")
     for name in ("urn", "type"):

@@ -1,8 +1,8 @@
-"""A journal as objects, one for each line, in a place that has no appending: S3, PostgreSQL.
+"""A journal as objects, one for each line, in storage that cannot append: S3 and PostgreSQL.
 
-A line is written only where none of its number is (`Objects.create`). So whoever brings another's journal to its end
-takes the next number, and the other, should it live after all, can add nothing more: its next line has that number too.
-All but the first stay for a week then.
+A line is written only if no object with its number exists (`Objects.create`). A process that ends another's journal
+takes the next number. If the other one is still alive, its next line fails, because it would have the same number. All
+lines but the first then stay for a week.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from itertools import groupby
 from wecityctl.errors import DeploymentError
 from wecityctl.objects import Entry, Objects
 
-# Longer than any process could hang and come back.
+# Longer than any process could be suspended.
 _KEPT = timedelta(days=7)
 _DIGITS = 6
 _FIRST = f"/{0:0{_DIGITS}}"
 
 
 class StoredLines:
-    """The lines of the objects below `prefix`; see `Lines`. Each journal there has a directory of its own."""
+    """The lines as objects below `prefix`; see `Lines`. Each journal has a directory of its own."""
 
     def __init__(self, objects: Objects, prefix: str) -> None:
         self._objects, self._prefix = objects, prefix
@@ -89,8 +89,8 @@ class StoredLines:
     def remove(self) -> None:
         """See `Lines.remove`."""
         keys = self._keys()
-        # The first line goes first: without it, the others are no journal. Of another's run they stay: one of them has
-        # the number that it would write next.
+        # The first line is deleted first: without it, the others are not a journal. Lines of another run's journal
+        # stay, because one of them has the number of its next line.
         for key in keys if self._is_own else keys[:1]:
             self._objects.delete(key)
 
@@ -105,7 +105,7 @@ class StoredLines:
         for entries in map(list, self._runs()):
             last = entries[-1].key
             number = last.rpartition("/")[2]
-            # Whoever might still write it finds its next number taken.
+            # A writer that is still alive finds its next number taken.
             if entries[0].key.endswith(_FIRST) and number.isdecimal():
                 self._objects.create(f"{last.rpartition('/')[0]}/{int(number) + 1:0{_DIGITS}}", b"{}")
                 self._objects.delete(entries[0].key)
@@ -114,7 +114,7 @@ class StoredLines:
         return f"{self._prefix}/{self._run}/{number:0{_DIGITS}}"
 
     def _keys(self) -> list[str]:
-        """The keys of the journal's lines, in order; empty where there is none."""
+        """Return the keys of the journal's lines, in order; empty if there is none."""
         found = [keys for keys in map(list, self._runs()) if keys[0].key.endswith(_FIRST)]
         if self._is_own:
             found = [keys for keys in found if keys[0].key == self._key(0)]
@@ -127,14 +127,14 @@ class StoredLines:
         return [entry.key for entry in found[0]] if found else []
 
     def _runs(self) -> Iterator[Iterator[Entry]]:
-        """What is left of each run's journal, in order."""
+        """Yield the remaining objects of each run's journal, in order."""
         for _, entries in groupby(self._objects.list(self._prefix), lambda entry: entry.key.split("/")[-2]):
             yield entries
 
     def _sweep(self) -> None:
-        """Remove the last lines that have been kept long enough.
+        """Delete remaining lines that are older than a week.
 
-        By the place's own clock, which has dated this run's first line as well: this machine's may be wrong by days.
+        Uses the storage's clock, which has also dated this run's first line; this machine's clock may be wrong.
         """
         entries = self._objects.list(self._prefix)
         for own in [entry for entry in entries if entry.key == self._key(0)]:

@@ -1,7 +1,7 @@
-"""References between the resources of a state: to resources that are gone, and by names that are only aliases. Pure.
+"""Fixes references between the resources of a state: to missing resources, and by aliases. Pure functions.
 
 The rules are the engine's: `rebuildDependencies` in `pkg/v3/backend/journal.go` and `NormalizeURNReferences` in
-`apitype/core.go` (v3.259.0). Both change the resources that they are given.
+`apitype/core.go` (v3.259.0). Both functions change their arguments.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ _ROOT_TYPE = "pulumi:pulumi:Stack"
 
 
 def rebuild_dependencies(resources: Sequence[dict[str, Any]]) -> None:
-    """Drop what refers to a resource that does not come before it, as after a refresh that found resources gone.
+    """Remove references to resources that do not precede the referring one, as after a refresh that found resources
+    gone.
 
-    A resource whose parent is gone goes to the parent's parent.
+    A resource whose parent is gone gets the parent's parent.
     """
     known: set[str] = set()
     for resource in resources:
@@ -39,9 +40,9 @@ def rebuild_dependencies(resources: Sequence[dict[str, Any]]) -> None:
 
 
 def fix_references(resources: Sequence[dict[str, Any]], snippets: Iterable[dict[str, Any]] = ()) -> None:
-    """Call every resource by its own URN where it is called by an alias, and forget the aliases.
+    """Replace aliases by URNs in all references, and remove the aliases.
 
-    Raises `ValueError` when two resources have the same alias.
+    Raises `ValueError` if two resources have the same alias.
     """
     aliased = _aliases(resources)
 
@@ -76,7 +77,7 @@ def _aliases(resources: Sequence[dict[str, Any]]) -> dict[str, str]:
             if aliased.get(alias, urn) != urn:
                 raise ValueError(f"two resources ({aliased[alias]} and {urn}) have the same alias: {alias}")
             aliased[alias] = urn
-        # The URN of a child begins with the types of its parents.
+        # The URN of a child contains the types of its parents.
         parent = aliased.get(resource.get("parent", ""))
         if parent and _qualified_type(parent) != _ROOT_TYPE:
             aliased[urn] = _below(urn, _qualified_type(parent))
@@ -93,7 +94,7 @@ def _qualified_type(urn: str) -> str:
 
 
 def _set(resource: dict[str, Any], name: str, value: object) -> None:
-    """Set a field, or leave it out where it is empty, as the engine does."""
+    """Set a field, or remove it if the value is empty, as the engine does."""
     if value:
         resource[name] = value
     else:

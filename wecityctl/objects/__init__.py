@@ -1,7 +1,7 @@
-"""Places for the objects of a state: one interface over directories, S3 and PostgreSQL.
+"""Object storage for states: one interface over directories, S3 and PostgreSQL.
 
-Each place is a module here with `SCHEMES` and `open_url(url, limits)`; a new module adds its schemes by being there.
-What the objects mean (stacks, locks, history) is the engine's business.
+Each kind is a module here with `SCHEMES` and `open_url(url, limits)`; a new module is found automatically. The engine
+packages define the meaning of the objects (stacks, locks, history).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["Entry", "Limits", "Objects", "open_objects", "schemes"]
 
 
 def open_objects(url: str, limits: Limits | None = None) -> Objects:
-    """Open the place that `url` names, such as `file:///srv/state`, `s3://bucket/prefix` or `postgres://host/db`.
+    """Open the place at `url`, such as `file:///srv/state`, `s3://bucket/prefix` or `postgres://host/db`.
 
-    The URL is what Pulumi takes for the same place. Servers are asked whether the place exists. Raises
-    `ConfigurationError` for a URL that cannot be used, `AuthenticationError` for refused credentials and
-    `DeploymentError` where the server cannot be reached.
+    The URL is the one that Pulumi accepts for the same place. Servers are contacted to check that the place exists.
+    Raises `ConfigurationError` for an unusable URL, `AuthenticationError` for rejected credentials and
+    `DeploymentError` if the server cannot be reached.
     """
     wanted, separator, _ = url.partition("://")
-    # Modules are loaded until one has the scheme, so that a local directory loads no event loop.
+    # Modules are imported only until one has the scheme, so that a local directory imports no event loop.
     module = next((module for scheme, module in _modules() if separator and scheme == wanted), None)
     if module is None:
-        # The URL is not shown: it may hold a password.
+        # The URL is not shown, because it may contain a password.
         raise ConfigurationError(
             "the URL of the state begins with no scheme that is supported",
             details=f"supported: {', '.join(f'{scheme}://' for scheme in schemes())}",
@@ -39,12 +39,12 @@ def open_objects(url: str, limits: Limits | None = None) -> Objects:
 
 
 def schemes() -> tuple[str, ...]:
-    """The schemes of URLs that `open_objects` takes, in order."""
+    """Return the URL schemes that `open_objects` accepts, sorted."""
     return tuple(sorted(scheme for scheme, _ in _modules()))
 
 
 def _modules() -> Iterator[tuple[str, ModuleType]]:
-    """Every scheme with its module. Importing these loads none of the libraries that they use."""
+    """Yield every scheme with its module. The modules import their libraries only on use."""
     for found in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{found.name}")
         for scheme in getattr(module, "SCHEMES", ()):

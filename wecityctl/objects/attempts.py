@@ -1,4 +1,4 @@
-"""Repeating operations whose answer was lost, in bounds, and creating an object exactly once in spite of that."""
+"""Retries operations whose response was lost, within limits, and creates an object exactly once despite retries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class LostAnswerError(Exception):
-    """An attempt whose outcome is not known: its connection was cut, it took too long, or the server failed.
+    """The outcome of an attempt is unknown: the connection broke, it timed out, or the server failed.
 
     `details` is shown to users and contains no secret.
     """
@@ -26,14 +26,14 @@ class LostAnswerError(Exception):
 
 
 def new_token() -> str:
-    """A value that names one call of `create`, stored with the object that it writes."""
+    """Return a unique value that identifies one call of `create`; it is stored with the object."""
     return uuid.uuid4().hex
 
 
 def repeat(limits: Limits, act: Callable[[], T], what: str) -> T:
-    """The result of `act`, repeated while it raises `LostAnswerError`. Only for what may happen twice.
+    """Call `act` again while it raises `LostAnswerError`; return its result. `act` must be idempotent.
 
-    Raises `DeploymentError`, which says `what` (such as "read x from file:///y") was not possible.
+    Raises `DeploymentError` with the operation `what`, such as "read x from file:///y".
     """
     details = ""
     for _ in _attempts(limits):
@@ -47,13 +47,14 @@ def repeat(limits: Limits, act: Callable[[], T], what: str) -> T:
 def create_once(
     limits: Limits, write: Callable[[], bool], stored_token: Callable[[], str | None], token: str, what: str
 ) -> bool:
-    """Whether this call created the object.
+    """Create an object; return whether this call created it.
 
-    `write` makes one attempt to create the object together with `token`, and says whether it did. `stored_token` reads
-    the token of the stored object: empty for one without, `None` for no object. Both raise `LostAnswerError`.
+    `write` makes one attempt to create the object together with `token`, and returns whether it did. `stored_token`
+    returns the token of the stored object: empty if it has none, `None` if there is no object. Both raise
+    `LostAnswerError`.
 
-    A refused attempt is always verified: the object that it met may be this call's own, written by an attempt whose
-    answer was lost, and some servers refuse a write that conflicts with a deletion although no object remains.
+    A rejected attempt is always verified. The existing object may have been written by an earlier attempt of this call
+    whose response was lost, and some servers reject a write that conflicts with a deletion although no object remains.
     """
     details = ""
     for _ in _attempts(limits):
@@ -76,10 +77,10 @@ def create_once(
 
 
 def replace_once(limits: Limits, write: Callable[[], bool], is_own: Callable[[], bool], what: str) -> bool:
-    """Whether this call replaced the object.
+    """Replace an object; return whether this call replaced it.
 
-    `write` makes one attempt to replace what the caller has read, and says whether it did. `is_own` reads whether the
-    stored object was written by this call: by an attempt whose answer was lost. Both raise `LostAnswerError`.
+    `write` makes one attempt to replace the data that the caller has read, and returns whether it did. `is_own` returns
+    whether the stored object was written by an earlier attempt of this call. Both raise `LostAnswerError`.
     """
     details = ""
     for _ in _attempts(limits):
@@ -91,7 +92,7 @@ def replace_once(limits: Limits, write: Callable[[], bool], is_own: Callable[[],
 
 
 def _attempts(limits: Limits) -> Iterator[int]:
-    """The numbers of the attempts, with the pauses between them."""
+    """Yield the numbers of the attempts, pausing between them."""
     for number in range(limits.attempts):
         if number:
             time.sleep(limits.pause * 2 ** (number - 1))
@@ -108,6 +109,6 @@ def _given_up(limits: Limits, what: str, details: str) -> DeploymentError:
 
 
 def require_own(process: int, url: str) -> None:
-    """Raise `WecityError` where `process`, which opened `url`, is not this process: threads do not survive a fork."""
+    """Raise `WecityError` unless this is the process that opened `url`: threads do not survive a fork."""
     if process != os.getpid():
         raise WecityError(f"{url} was opened before this process was forked", resolution="open it in this process")

@@ -1,7 +1,7 @@
-"""Objects as files below a directory: the layout of Pulumi's `file://` back end.
+"""Objects as files in a directory, in the layout of Pulumi's `file://` back end.
 
-A file is written beside the tree and moved into it when it is on the disk. Symbolic links below the directory are
-refused, so that nothing outside it is read or written. A local file system answers when it can: there is no time limit.
+A file is written outside the tree, and moved into it once it is durable. Symbolic links in the directory are rejected,
+so that nothing outside is read or written. File operations have no time limit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_pre
 from wecityctl.paths import private_dir
 
 SCHEMES: Final = ("file",)
-# Files that are not complete yet. Not in the directory of their key: Pulumi takes any file among its locks for a lock.
+# Incomplete files. They are kept apart because Pulumi takes any file in its lock directory for a lock.
 PARTIAL: Final = ".wecity/partial"
-# What Pulumi's file back end keeps beside an object; it refuses keys with that ending.
+# The ending of Pulumi's attribute files beside objects; Pulumi rejects keys with it.
 ATTRIBUTES: Final = ".attrs"
 _LEFT_BEHIND_SECONDS: Final = 3600.0
-# Nobody compares and replaces an object for longer.
+# Longer than any compare-and-replace takes.
 _TURN_SECONDS: Final = 60.0
 _TURN_LOOK_SECONDS: Final = 0.01
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -39,7 +39,7 @@ _NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_url(url: str, limits: Limits) -> Directory:
-    """The directory of a `file://` URL. It is made with the first object. Raises `ConfigurationError`."""
+    """Open the directory of a `file://` URL; it is created with the first object. Raises `ConfigurationError`."""
     del limits
     try:
         return Directory(file_path(url))
@@ -51,7 +51,7 @@ def open_url(url: str, limits: Limits) -> Directory:
 
 
 class Directory:
-    """The objects below one directory. Files have mode 0600 and directories 0700."""
+    """The objects in one directory. Files have mode 0600 and directories 0700."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -64,7 +64,7 @@ class Directory:
             if parent is None:
                 return None
             try:
-                # Not blocking, in case it is a pipe.
+                # Non-blocking, in case the file is a pipe.
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 descriptor = os.open(name, flags, dir_fd=parent)
             except FileNotFoundError:
@@ -101,11 +101,11 @@ class Directory:
             try:
                 os.link(written, name, dst_dir_fd=parent, follow_symlinks=False)
             except FileExistsError:
-                # A network file system may have linked it and lost its answer.
+                # A network file system may have created the link and lost the response.
                 try:
                     there = os.stat(name, dir_fd=parent, follow_symlinks=False)
                 except FileNotFoundError:
-                    # It was there, and has been deleted since.
+                    # It existed and has been deleted since.
                     return False
                 if not os.path.samestat(there, written.stat()):
                     return False
@@ -113,7 +113,7 @@ class Directory:
             return True
 
     def replace(self, key: str, data: bytes, before: bytes) -> bool:
-        """See `Objects.replace`. Who replaces a file has its turn, a lock of the kernel, which ends with its holder."""
+        """See `Objects.replace`. Writers are serialised by a kernel lock, which is released when its holder exits."""
         _check(key)
         with self._mapped(f"replace {key}"), self._written(data) as written, turn_to_replace(self._root, key):
             if self.get(key) != before:
@@ -139,7 +139,7 @@ class Directory:
             os.fsync(parent)
 
     def list(self, prefix: str = "") -> Entries:
-        """See `Objects.list`. Raises `DeploymentError` where there is a symbolic link."""
+        """See `Objects.list`. Raises `DeploymentError` for a symbolic link."""
         start = check_prefix(prefix)
         found: Entries = []
         with self._mapped(f"list {start or 'the objects'}"), self._opened(start) as top:
@@ -153,10 +153,10 @@ class Directory:
         return sorted(found, key=lambda entry: entry.key)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held open."""
 
     def _collect(self, directory: int, path: str, found: Entries) -> None:
-        """Add the entries of an open directory, whose key is `path`, and of those below it."""
+        """Add the entries of an open directory with the key `path`, and of those below it."""
         with os.scandir(directory) as entries:
             names = [entry.name for entry in entries]
         for name in names:
@@ -180,7 +180,7 @@ class Directory:
 
     @contextlib.contextmanager
     def _parent(self, key: str) -> Iterator[tuple[int | None, str]]:
-        """The open directory of `key`, `None` where there is none, and the name in it."""
+        """Yield the open parent directory of `key` (`None` if missing) and the name in it."""
         path, _, name = key.rpartition("/")
         with self._opened(path) as parent:
             if parent is not None:
@@ -191,7 +191,7 @@ class Directory:
 
     @contextlib.contextmanager
     def _made_parent(self, key: str) -> Iterator[tuple[int, str]]:
-        """The open directory of `key`, made where it is missing, and the name in it."""
+        """Yield the open parent directory of `key`, created if missing, and the name in it."""
         path, _, name = key.rpartition("/")
         with self._opened(path, make=True) as parent:
             assert parent is not None
@@ -199,7 +199,9 @@ class Directory:
 
     @contextlib.contextmanager
     def _opened(self, path: str, *, make: bool = False) -> Iterator[int | None]:
-        """The directory with the key `path` (empty for the root), opened part by part; `None` where there is none."""
+        """Yield the directory with the key `path` (empty for the root), opened one component at a time; `None` if
+        missing.
+        """
         try:
             current = os.open(self._root, _OPEN_DIRECTORY)
         except FileNotFoundError:
@@ -220,7 +222,7 @@ class Directory:
             os.close(current)
 
     def _step(self, parent: int, part: str, key: str, make: bool) -> int | None:
-        """The directory `part` below the open `parent`; `None` where there is none."""
+        """Open the directory `part` in the open `parent`; return `None` if it is missing."""
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=parent)
@@ -230,7 +232,7 @@ class Directory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # Linux: ENOTDIR also for a symbolic link. A link must not look like an empty place.
+            # Linux returns ENOTDIR for a symbolic link too. A link must not appear to be a missing directory.
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             if stat.S_ISLNK(os.stat(part, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -241,8 +243,8 @@ class Directory:
 
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
-        """A file outside the tree with `data`, on the disk. It is removed unless it was moved away."""
-        # Looked at before it is made: nothing is made, and nothing swept, behind a link.
+        """Yield a durable file outside the tree with `data`; removes it afterwards unless it was moved."""
+        # Checked first, so that nothing is created or deleted behind a link.
         directory = self._root
         for part in PARTIAL.split("/"):
             directory /= part
@@ -275,7 +277,7 @@ class Directory:
 
     @contextlib.contextmanager
     def _mapped(self, what: str) -> Iterator[None]:
-        """Turn errors of the file system into the project's own."""
+        """Map file system errors to the project's own."""
         try:
             yield
         except OSError as error:
@@ -290,8 +292,10 @@ class Directory:
 
 @contextlib.contextmanager
 def turn_to_replace(root: Path, key: str) -> Iterator[None]:
-    """Have the object `key` alone among those who compare and replace it. The lock is the kernel's, and ends with its
-    holder. Raises `DeploymentError` where somebody has it for a minute, and `OSError`."""
+    """Hold the kernel lock for replacing the object `key`; it is released when its holder exits.
+
+    Raises `OSError`, and `DeploymentError` if another process holds it for a minute.
+    """
     path = private_dir(root / PARTIAL) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.turn"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -317,17 +321,17 @@ def _locked(descriptor: int) -> bool:
 
 
 def _check(key: str) -> None:
-    """Raise `WecityError` for a key that is no key, or that names what is not an object here."""
+    """Raise `WecityError` for an invalid key, or one that is reserved in a directory."""
     check_key(key)
     if f"{key}/".startswith(f"{PARTIAL}/") or any(part.endswith(ATTRIBUTES) for part in key.split("/")):
         raise WecityError(f"{key!r} cannot be the key of an object in a directory", details="the name is reserved")
 
 
 def _sweep(directory: Path) -> None:
-    """Remove the incomplete files of writers that were killed."""
+    """Remove incomplete files left by killed writers."""
     oldest = time.time() - _LEFT_BEHIND_SECONDS
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
-            # The lock of a turn is one only while it keeps its name.
+            # A lock file must keep its name, or it would no longer exclude anyone.
             if not entry.name.endswith(".turn") and entry.stat(follow_symlinks=False).st_mtime < oldest:
                 Path(entry.path).unlink(missing_ok=True)

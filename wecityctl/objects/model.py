@@ -1,4 +1,4 @@
-"""The interface to a place that keeps objects by key, and the rules for keys. Places themselves are other modules."""
+"""The interface of object storage, and the rules for keys. Other modules implement it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from wecityctl.errors import WecityError
 
-# S3's limit for a key, and the usual limit of a file system for one name; in bytes of UTF-8.
+# S3's limit for a key, and the usual file system limit for one name; in bytes of UTF-8.
 KEY_BYTES: Final = 1024
 PART_BYTES: Final = 255
 _SHOWN_CHARACTERS: Final = 400
@@ -38,19 +38,19 @@ class Entry:
     modified: datetime
 
 
-# Named, because a class with a method `list` cannot say `list[Entry]`.
+# A named alias, because a class with a method `list` cannot use `list[Entry]` in annotations.
 Entries: TypeAlias = list[Entry]
 
 
 class Objects(Protocol):
-    """A place that keeps objects by key.
+    """Storage for objects by key.
 
-    All methods block, and several threads may call them. A process uses only what it opened itself, after its last
-    fork. A key is a relative POSIX path such as `.pulumi/stacks/wecity/x.json`; every method raises `WecityError` for
-    any other key.
+    All methods block and are thread-safe. A process may use only an instance that it opened itself after its last fork.
+    A key is a relative POSIX path such as `.pulumi/stacks/wecity/x.json`; every method raises `WecityError` for any
+    other key.
 
-    All methods raise `AuthenticationError` where the credentials are refused, `ConfigurationError` where the place
-    that the URL names does not exist, and `DeploymentError` where an operation fails after its attempts.
+    All methods raise `AuthenticationError` if the credentials are rejected, `ConfigurationError` if the place in the
+    URL does not exist, and `DeploymentError` if an operation fails after its retries.
     """
 
     @property
@@ -58,47 +58,51 @@ class Objects(Protocol):
         """The URL of the place, without credentials."""
 
     def get(self, key: str) -> bytes | None:
-        """The object's data; `None` where there is no such object."""
+        """Return the object's data; `None` if it does not exist."""
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object. Its data is not read."""
+        """Whether the object exists. Its data is not read."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write the whole object, replacing one that exists. It is durable when this returns.
+        """Write the object, replacing an existing one. It is durable when this returns.
 
-        A reader sees the old data or the new data. Where this raises, either may be stored.
+        A reader sees either the old or the new data. If this raises, either may be stored.
         """
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write the object if the key is free; whether this call wrote it.
+        """Write the object if it does not exist; return whether this call wrote it.
 
-        Of several callers exactly one gets `True`. Where an answer is lost, the stored object is read back, so that a
-        caller's own write is never reported as somebody else's.
+        Of several callers exactly one gets `True`. If a response is lost, the stored object is read back, so that a
+        caller's own write is never attributed to another.
         """
 
     def replace(self, key: str, data: bytes, before: bytes) -> bool:
-        """Write the object if it is there with exactly the data `before`; whether this call wrote it.
+        """Write the object if its data equals `before`; return whether this call wrote it.
 
-        `False` too where there is none. Of several callers that name the same `before` exactly one gets `True`, unless
-        all write that again. A write whose answer is lost, or that arrives late, replaces nothing else.
+        Returns `False` too if it does not exist. Of several callers with the same `before` exactly one gets `True`,
+        unless they all write that data again. A write that arrives late replaces nothing else.
         """
 
     def replaces_safely(self) -> bool:
-        """Whether `replace` compares and writes in one step. Where it does not, another's write between the two is
-        lost: some servers of S3's protocol take no condition. The server is asked once."""
+        """Whether `replace` compares and writes atomically; the server is asked once.
+
+        Otherwise another process's write in between is lost: some S3-compatible servers ignore conditions.
+        """
 
     def delete(self, key: str) -> None:
-        """Delete the object; nothing happens where there is none."""
+        """Delete the object; does nothing if it does not exist."""
 
     def list(self, prefix: str = "") -> Entries:
-        """All objects below the directory `prefix`, at every depth, sorted by key; all objects for an empty prefix."""
+        """Return all objects below the directory `prefix`, at every depth, sorted by key; all
+        objects if it is empty.
+        """
 
     def close(self) -> None:
-        """Release connections. The object is not used afterwards."""
+        """Release connections. The instance must not be used afterwards."""
 
 
 def check_key(key: str) -> str:
-    """Return `key`. Raises `WecityError` for a key that is not a relative POSIX path that every place can keep."""
+    """Return `key`. Raises `WecityError` unless it is a relative POSIX path that every kind of storage supports."""
     if problem := _problem(key):
         raise WecityError(
             f"{key[:80]!r} cannot be the key of an object: {problem}",
@@ -108,13 +112,13 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return `prefix` without a slash at its end; empty for all keys. Raises `WecityError` as `check_key` does."""
+    """Return `prefix` without a trailing slash; empty for all keys. Raises `WecityError` as `check_key` does."""
     trimmed = prefix.removesuffix("/")
     return check_key(trimmed) if prefix else ""
 
 
 def _problem(key: str) -> str:
-    """Why `key` cannot be used; empty if it can."""
+    """Return why `key` is invalid; empty if it is valid."""
     parts = key.split("/")
     if not key:
         return "it is empty"
@@ -137,13 +141,13 @@ def _problem(key: str) -> str:
 
 
 def shown(error: BaseException, secrets: Iterable[str] = ()) -> str:
-    """The first line of an error's text for `details`, shortened, with every one of `secrets` replaced."""
+    """Return the first line of an error's text for `details`, shortened, with `secrets` masked."""
     line = next(iter(hidden(str(error), secrets).strip().splitlines()), "")
     return f"{type(error).__name__}: {line[:_SHOWN_CHARACTERS]}" if line else type(error).__name__
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every one of `secrets` replaced; empty ones are none."""
+    """Return `text` with `secrets` masked; empty ones are ignored."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text

@@ -1,8 +1,8 @@
-"""Objects as rows of a PostgreSQL table: the table of Pulumi's `postgres://` back end, through the library asyncpg.
+"""Objects as rows of a PostgreSQL table, that of Pulumi's `postgres://` back end, accessed with asyncpg.
 
-The library is asynchronous, so that every step of it can be given a time limit; it runs on an event loop in a thread
-of its own. Pulumi's table is in github.com/pulumi/pulumi/pkg/v3/backend/diy/postgres: key, JSON with the data in
-base64, and time. As in every back end of Pulumi but files, the URL's path (here the database) begins every key.
+The library is asynchronous, so every step can have a time limit; it runs on an event loop in a thread of its own.
+Pulumi's table is defined in github.com/pulumi/pulumi/pkg/v3/backend/diy/postgres: key, JSON with the data in base64,
+and time. As in all back ends of Pulumi except files, every key starts with the URL's path (here the database).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from wecityctl.objects.postgres_settings import PostgresSettings
 
 T = TypeVar("T")
 
-# Pulumi itself takes the first; the second is libpq's other name for the same.
+# Pulumi accepts the first; the second is an alias of libpq.
 SCHEMES: Final = ("postgres", "postgresql")
 CONNECTIONS: Final = 4
-# Classes of SQLSTATE after which the same may succeed: connection, rollback, resources, operator, system, internal.
+# Classes of SQLSTATE after which a retry may succeed: connection, rollback, resources, operator, system, internal.
 _PASSING: Final = ("08", "40", "53", "57", "58", "XX")
 _REFUSED: Final = ("28", "42501")
 _NO_DATABASE: Final = "3D000"
@@ -42,10 +42,10 @@ _DURABLE: Final = (
 
 
 def open_url(url: str, limits: Limits) -> Postgres:
-    """The table of a `postgres://` URL; with the first object it is made where it is missing, as Pulumi makes it.
+    """Open the table of a `postgres://` URL. A missing table is created with the first object, as Pulumi does.
 
-    Raises `ConfigurationError` for a URL that cannot be used and for a missing database, `AuthenticationError` for
-    refused credentials, and `DeploymentError` where the server does not answer.
+    Raises `ConfigurationError` for an unusable URL and a missing database, `AuthenticationError` for rejected
+    credentials, and `DeploymentError` if the server does not answer.
     """
     found = Postgres(PostgresSettings.read(url, os.environ), limits)
     try:
@@ -71,7 +71,9 @@ class Postgres:
         self._thread.start()
 
     def look(self, what: str) -> bool:
-        """Connect, and look whether there is the table. Changes nothing. `what` is for errors: `read a in …`."""
+        """Connect, and return whether the table exists. Changes nothing. `what` is for errors, such
+        as `read a in …`.
+        """
         statement = "SELECT to_regclass($1)::text"
         if not self._has_table:
             found = repeat(self._limits, lambda: self._run(lambda c: c.fetchval(statement, self._table), what), what)
@@ -79,8 +81,8 @@ class Postgres:
         return self._has_table
 
     def _make_table(self, what: str) -> None:
-        """Make the table where it is missing."""
-        # Looked first: who may use the table may not be allowed to make one.
+        """Create the table if it does not exist."""
+        # Checked first, because a user of the table may not be allowed to create one.
         if self.look(what):
             return
         statement = (
@@ -92,7 +94,7 @@ class Postgres:
         self._has_table = True
 
     def get(self, key: str) -> bytes | None:
-        """See `Objects.get`. Raises `DeploymentError` for a row that holds no data as Pulumi writes it."""
+        """See `Objects.get`. Raises `DeploymentError` for a row that is not in Pulumi's format."""
         what, row_key = self._begin("read", key), self._settings.prefix + key
         if not self.look(what):
             return None
@@ -130,7 +132,7 @@ class Postgres:
         repeat(self._limits, lambda: self._run(lambda c: c.execute(statement, row_key, text), what), what)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See `Objects.create`. The row's JSON names the call beside the data; Pulumi reads the data alone."""
+        """See `Objects.create`. The row's JSON also has the token of the call; Pulumi reads only the data."""
         what, row_key, token = self._begin("create", key), self._settings.prefix + key, new_token()
         self._make_table(what)
         insert = f"INSERT INTO {self._table} (key, data) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING"  # noqa: S608
@@ -147,7 +149,7 @@ class Postgres:
         return create_once(self._limits, write, stored_token, token, what)
 
     def replace(self, key: str, data: bytes, before: bytes) -> bool:
-        """See `Objects.replace`. The server compares digests, so that the data before is not sent to it."""
+        """See `Objects.replace`. The server compares digests, so `before` is not sent."""
         what, row_key, token = self._begin("replace", key), self._settings.prefix + key, new_token()
         if not self.look(what):
             return False
@@ -214,7 +216,9 @@ class Postgres:
             self._loop.close()
 
     def _begin(self, verb: str, key: str) -> str:
-        """What is about to happen, in words. Raises `WecityError` for a bad key, in a forked process, when closed."""
+        """Return the operation as text for errors. Raises `WecityError` for an invalid key, in a forked process, and if
+        closed.
+        """
         require_own(self._process, self.url)
         if self._loop.is_closed():
             raise WecityError(f"{self.url} is closed already")
@@ -223,7 +227,9 @@ class Postgres:
         return f"{verb} {key} in {self.url}" if key else f"{verb} {self.url}"
 
     def _run(self, act: Callable[[Any], Awaitable[T]], what: str) -> T:
-        """One attempt of `act` on a connection, in bounds. Raises `LostAnswerError` and the project's errors."""
+        """Make one attempt of `act` on a connection, with a time limit. Raises `LostAnswerError` and the project's
+        errors.
+        """
         import asyncpg
 
         future = asyncio.run_coroutine_threadsafe(self._attempt(act), self._loop)
@@ -236,7 +242,7 @@ class Postgres:
         except (OSError, asyncpg.InternalClientError) as error:
             raise LostAnswerError(shown(error, self._secrets)) from None
         except (asyncpg.ClientConfigurationError, ValueError) as error:
-            # Its text may quote the URL.
+            # The error's text may contain the URL.
             raise ConfigurationError(
                 f"{self.url} cannot be used",
                 details=type(error).__name__,
@@ -248,7 +254,7 @@ class Postgres:
             future.cancel()
 
     async def _attempt(self, act: Callable[[Any], Awaitable[T]]) -> T:
-        """Run `act` on a connection of the pool; one that did not end well is not used again."""
+        """Run `act` on a connection of the pool; a connection that failed is not reused."""
         async with asyncio.timeout(self._limits.seconds):
             if self._pool is None:
                 self._pool = await self._connected()
@@ -262,7 +268,7 @@ class Postgres:
                 await self._pool.release(connection)
 
     async def _connected(self) -> Any:
-        """The pool of connections, one of them made."""
+        """Return the connection pool with one open connection."""
         import asyncpg
 
         async def begin(connection: Any) -> None:
@@ -271,14 +277,14 @@ class Postgres:
         async def keep(connection: Any) -> None:
             """Nothing of a session changes between two uses."""
 
-        # What goes wrong is raised; the library would also write tracebacks to whoever looks on.
+        # Errors are raised; the library would also log tracebacks to stderr.
         logging.getLogger("asyncpg").addHandler(logging.NullHandler())
         return await asyncpg.create_pool(
             self._settings.dsn, min_size=0, max_size=CONNECTIONS, timeout=self._limits.seconds, init=begin, reset=keep
         )
 
     def _mapped(self, error: Any, what: str) -> Exception:
-        """The project's error for one that the server reports."""
+        """Return the project's error for one that the server reports."""
         state, details = error.sqlstate or "", shown(error, self._secrets)
         if state.startswith(_REFUSED):
             return AuthenticationError(
@@ -292,14 +298,14 @@ class Postgres:
                 details=details,
                 resolution="create the database, or correct the URL of the state",
             )
-        # Two that make the table at once: one of them meets the other's in the catalogue.
+        # Two processes created the table at the same time, and one met the other's entry in the catalogue.
         if state.startswith(_PASSING) or state in ("23505", "42P07"):
             return LostAnswerError(details)
         return DeploymentError(f"cannot {what}", details=details, resolution="see what the server's log says")
 
 
 def _document(data: bytes, token: str = "") -> str:
-    """The JSON that a row holds."""
+    """Return the JSON of a row."""
     encoded = base64.b64encode(data).decode()
     writer = f', "{_WRITER}": "{token}"' if token else ""
     return f'{{"data": "{encoded}"{writer}}}'

@@ -1,4 +1,4 @@
-"""What a `postgres://` URL of Pulumi says, as settings of the PostgreSQL library."""
+"""Parses Pulumi's `postgres://` URL into settings for the PostgreSQL library."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from wecityctl.objects.model import check_prefix
 
 TABLE: Final = "pulumi_state"
 _TABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-# Parameters that may be shown: none of them holds a secret.
+# Parameters that may be shown, because they contain no secret.
 _SHOWN: Final = ("host", "port", "dbname", "sslmode", "application_name", "search_path")
-# Parameters of Pulumi's driver that are nothing to this one, which would send them to the server as settings.
+# Parameters of Pulumi's driver that ours does not know and would send to the server as settings.
 _DRIVERS_OWN: Final = frozenset(
     {
         "connect_timeout", "client_encoding", "datestyle", "fallback_application_name", "binary_parameters",
@@ -27,10 +27,10 @@ _DRIVERS_OWN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """Where a state is in PostgreSQL and how it is reached.
+    """The location and connection settings of a state in PostgreSQL.
 
-    `dsn` is the URL for the library, `url` the one that may be shown. `prefix` begins every key, as in Pulumi: it is
-    the URL's path with a slash at its end, or empty. No message may contain one of `secrets`.
+    `dsn` is the URL for the library, `url` the one that may be shown. `prefix` starts every key, as in Pulumi: the
+    URL's path with a trailing slash, or empty. No message may contain one of `secrets`.
     """
 
     dsn: str = field(repr=False)
@@ -41,9 +41,9 @@ class PostgresSettings:
 
     @classmethod
     def read(cls, url: str, environment: Mapping[str, str]) -> PostgresSettings:
-        """Read a URL such as `postgres://user:password@host:5432/database?sslmode=require&table=pulumi_state`.
+        """Parse a URL such as `postgres://user:password@host:5432/database?sslmode=require&table=pulumi_state`.
 
-        Without a `sslmode` in the URL and in `PGSSLMODE` it is `require`, as in Pulumi's driver. Raises
+        Without `sslmode` in the URL or in `PGSSLMODE` it is `require`, as in Pulumi's driver. Raises
         `ConfigurationError`, which does not show the URL.
         """
         try:

@@ -1,7 +1,7 @@
-"""Objects in a bucket of S3 or of a server that speaks its protocol, through the library obstore.
+"""Objects in a bucket of S3 or an S3-compatible server, accessed with the library obstore.
 
-The library's own retries are off: it would repeat a conditional write after a lost answer and then report that the
-object exists. Its threads serve the process that used it first and none that is forked from it later.
+The library's own retries are disabled: after a lost response it would repeat a conditional write and report that the
+object exists. Its threads belong to the process that used it first and do not survive a fork.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMES: Final = ("s3",)
-# Metadata of an object: which call of `create` wrote it.
+# Object metadata that identifies the call of `create` that wrote it.
 _TOKEN: Final = "wecity-writer"  # noqa: S105 - a name
 _CONNECT_SECONDS: Final = 5.0
-# Where a server is asked whether it takes conditions, and the ETag of no object there.
+# The key prefix for testing whether a server supports conditions, and an ETag that no object has.
 _PROBE: Final = ".wecity/partial"
 _NO_ETAG: Final = f'"{0:032x}"'
-# Only for showing: what is done about an error does not depend on its text.
+# Only for display: error handling does not depend on the text.
 _REASON: Final = {name: re.compile(f"<{name}>([^<]{{1,300}})</{name}>") for name in ("Code", "Message")}
 
 
 def open_url(url: str, limits: Limits) -> S3:
-    """The bucket of an `s3://` URL, after a look whether it is there.
+    """Open the bucket of an `s3://` URL, after checking that it exists.
 
-    Raises `ConfigurationError` for a URL that cannot be used and for a missing bucket, `AuthenticationError` for
-    missing or refused credentials, and `DeploymentError` where the server does not answer.
+    Raises `ConfigurationError` for an unusable URL and a missing bucket, `AuthenticationError` for missing or rejected
+    credentials, and `DeploymentError` if the server does not answer.
     """
     settings = S3Settings.read(url, os.environ)
     if _first_process() != os.getpid():
@@ -58,7 +58,7 @@ def open_url(url: str, limits: Limits) -> S3:
 
 @cache
 def _first_process() -> int:
-    """The process that used the library first; a forked one keeps the answer."""
+    """Return the PID of the process that used the library first; the cached value survives a fork."""
     return os.getpid()
 
 
@@ -73,7 +73,7 @@ class S3:
         self.url = settings.url
 
     def look(self) -> None:
-        """Ask whether the bucket can be listed. Raises `ConfigurationError` where it does not exist."""
+        """Check that the bucket can be listed. Raises `ConfigurationError` if it does not exist."""
 
         def first() -> None:
             with self._listing(self._begin("list", "")):
@@ -111,7 +111,7 @@ class S3:
         repeat(self._limits, write, what)
 
     def create(self, key: str, data: bytes) -> bool:
-        """See `Objects.create`. The object carries metadata that names the call."""
+        """See `Objects.create`. The object's metadata has the token of the call."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         what, token = self._begin("create", key), new_token()
@@ -135,7 +135,7 @@ class S3:
         return create_once(self._limits, write, stored_token, token, what)
 
     def replace(self, key: str, data: bytes, before: bytes) -> bool:
-        """See `Objects.replace`: If-Match with the ETag of what was read."""
+        """See `Objects.replace`. Uses If-Match with the ETag of the data that was read."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         what, token = self._begin("replace", key), new_token()
@@ -161,7 +161,7 @@ class S3:
         return replace_once(self._limits, write, is_own, what)
 
     def replaces_safely(self) -> bool:
-        """See `Objects.replaces_safely`. The server is asked to replace what is not there, which it has to refuse."""
+        """See `Objects.replaces_safely`. Asks the server to replace a missing object, which it must reject."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         if self._is_safe is None:
@@ -185,7 +185,7 @@ class S3:
                 self._is_safe = True
                 return True
             except DeploymentError:
-                # A server that answers everything else does not know the condition.
+                # A server that answers everything else does not support the condition.
                 self.look()
                 self._is_safe = False
             if not self._is_safe:
@@ -193,7 +193,7 @@ class S3:
         return self._is_safe
 
     def _read(self, key: str, what: str) -> tuple[bytes, str] | None:
-        """An object's data and its ETag; `None` for none. One attempt."""
+        """Return an object's data and its ETag; `None` if it does not exist. Makes one attempt."""
 
         def read() -> tuple[bytes, str]:
             found = self._store.get(key)
@@ -226,13 +226,13 @@ class S3:
         return sorted(repeat(self._limits, read, what), key=lambda entry: entry.key)
 
     def close(self) -> None:
-        """The library closes its connections when they have been idle."""
+        """Do nothing: the library closes idle connections."""
 
     def _call(self, act: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """What the library's `act` returns or raises.
+        """Call the library's `act`; return its result or raise its error.
 
-        The library looks at no signal before its answer is there. In the main thread it is therefore called in another
-        one, so that Ctrl-C ends the call at once; an answer that comes later is dropped.
+        The library ignores signals until it has a response. In the main thread it is therefore called in another
+        thread, so that Ctrl-C ends the call at once; a late response is dropped.
         """
         if threading.current_thread() is not threading.main_thread():
             return act(*arguments, **named)
@@ -244,12 +244,12 @@ class S3:
             except BaseException as error:
                 answer.set_exception(error)
 
-        # Not of a pool: Python waits for a pool's threads when it ends.
+        # Not from a pool: Python waits for a pool's threads at exit.
         threading.Thread(target=run, name="s3", daemon=True).start()
         return answer.result()
 
     def _begin(self, verb: str, key: str) -> str:
-        """What is about to happen, in words. Raises `WecityError` for a bad key and in a forked process."""
+        """Return the operation as text for errors. Raises `WecityError` for an invalid key and in a forked process."""
         require_own(self._process, self.url)
         if key or verb != "list":
             check_key(key)
@@ -257,7 +257,9 @@ class S3:
 
     @contextlib.contextmanager
     def _listing(self, what: str) -> Iterator[None]:
-        """As `_mapped`, for lists: the library says of no failed list why it failed, so the bucket is asked as well."""
+        """Do the same as `_mapped` for lists. The library does not say why a list failed, so the bucket is queried as
+        well.
+        """
         try:
             with self._mapped(what):
                 yield
@@ -272,25 +274,26 @@ class S3:
                     resolution="create the bucket, or correct the URL of the state",
                 ) from None
             except AuthenticationError as refused:
-                # The answer to this request has no text; the one to the list says why.
+                # The response to this request has no text; the one to the list gives the reason.
                 refused.details = unknown.details
                 raise
             except LostAnswerError:
-                # Also where there is a bucket: it has none of the headers that the library wants of an object.
+                # Also raised for an existing bucket, whose response lacks headers that the library expects of an
+                # object.
                 pass
             raise
 
     def _shown(self, error: BaseException) -> str:
-        """The error for `details`, with the code and the message out of the XML that a server sends."""
+        """Return the error for `details`, with code and message from the server's XML."""
         secrets = self._settings.keys.secrets if self._settings.keys else ()
         reason = " ".join(found[1] for name in ("Code", "Message") if (found := _REASON[name].search(str(error))))
         return shown(error, secrets) + (f"\n{hidden(reason, secrets)}" if reason else "")
 
     @contextlib.contextmanager
     def _mapped(self, what: str, *, absent: bool = False) -> Iterator[None]:
-        """Turn the library's errors into the project's own.
+        """Map the library's errors to the project's own.
 
-        What says that an object exists passes; so does what says that none exists, where `absent` is given.
+        Errors that say that an object exists are passed on; with `absent`, so are those that say that it does not.
         """
         from obstore import exceptions
 
@@ -318,7 +321,7 @@ class S3:
 
 
 def _store(settings: S3Settings, limits: Limits) -> S3Store:
-    """The library's client, without requests."""
+    """Create the library's client; sends no request."""
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 
@@ -331,13 +334,13 @@ def _store(settings: S3Settings, limits: Limits) -> S3Store:
         "region": settings.region,
         "virtual_hosted_style_request": not settings.path_style,
         "skip_signature": settings.anonymous,
-        # One request for one object: not every server has the request for many.
+        # One request per object: not all servers support bulk deletion.
         "disable_bulk_delete": True,
     }
     if settings.endpoint:
         split = urlsplit(settings.endpoint)
         server = settings.endpoint if settings.path_style else f"{split.scheme}://{settings.bucket}.{split.netloc}"
-        # Both: a variable may set the second, which would be before the first.
+        # Set both: an environment variable may set the second, which takes precedence.
         config |= {"endpoint": server, "aws_endpoint_url_s3": server}
     if settings.encryption:
         config["server_side_encryption"] = settings.encryption
@@ -364,7 +367,7 @@ def _store(settings: S3Settings, limits: Limits) -> S3Store:
 
 
 def _provider(settings: S3Settings) -> Any:
-    """What gives the library its credentials."""
+    """Return the library's credential provider."""
     keys = settings.keys
     assert keys is not None
 

@@ -1,6 +1,6 @@
-"""What an `s3://` URL of Pulumi and the usual AWS variables and files say, as settings of the S3 library.
+"""Parses Pulumi's `s3://` URL and the usual AWS variables and files into settings for the S3 library.
 
-The URL's parameters are those of gocloud.dev, which Pulumi uses, with the older ones that Pulumi translates.
+The URL's parameters are those of gocloud.dev, which Pulumi uses, and the older ones that Pulumi translates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from wecityctl.errors import AuthenticationError, ConfigurationError
 from wecityctl.objects.model import check_prefix
 
-# Which checksums and limits the engine uses changes nothing of where objects are.
+# Checksum and rate limit settings do not affect where objects are stored.
 _IGNORED: Final = frozenset(
     {"awssdk", "request_checksum_calculation", "response_checksum_validation", "rate_limiter_capacity"}
 )
@@ -26,7 +26,7 @@ _NO_TLS: Final = ("disableSSL", "disable_https")
 _KNOWN: Final = _IGNORED | {
     *_UNSUPPORTED, *_PATH_STYLE, *_NO_TLS, "region", "endpoint", "anonymous", "profile", "ssetype", "kmskeyid"
 }  # fmt: skip
-# Go's strconv.ParseBool.
+# The values of Go's strconv.ParseBool.
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -49,16 +49,16 @@ class Keys:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may contain."""
+        """The values that no message may contain."""
         return (self.secret, self.token, self.access)
 
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """Where a state is in S3 and how it is reached.
+    """The location and connection settings of a state in S3.
 
-    `endpoint` is empty for AWS itself. `keys` is `None` where requests are not signed (`anonymous`), or where the
-    library asks the machine or the container that it runs on.
+    `endpoint` is empty for AWS itself. `keys` is `None` if requests are not signed (`anonymous`), or if the library
+    gets credentials from the machine or container that it runs on.
     """
 
     bucket: str
@@ -75,10 +75,9 @@ class S3Settings:
 
     @classmethod
     def read(cls, url: str, environment: Mapping[str, str]) -> S3Settings:
-        """Read a URL such as `s3://bucket/prefix?region=r&endpoint=host:9000&s3ForcePathStyle=true&disableSSL=true`.
+        """Parse a URL such as `s3://bucket/prefix?region=r&endpoint=host:9000&s3ForcePathStyle=true&disableSSL=true`.
 
-        Raises `ConfigurationError` for a URL that cannot be used, and `AuthenticationError` where there are no
-        credentials.
+        Raises `ConfigurationError` for an unusable URL, and `AuthenticationError` if there are no credentials.
         """
         split, query = _split(url)
         profile = _profile(query.get("profile", ""), environment)
@@ -104,14 +103,14 @@ class S3Settings:
 
 
 def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
-    """The URL's parts and its parameters, each of which is known."""
+    """Return the URL's parts and its parameters; unknown parameters are errors."""
     try:
         split = urlsplit(url)
         query = dict(parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query)))
         is_plain = not (split.port or split.username or split.password or split.fragment)
     except ValueError:
         is_plain, query = False, {}
-    # The URL is not shown: what is wrong with it may be a password in it.
+    # The URL is not shown, because the invalid part may be a password.
     if not is_plain or not split.netloc or "@" in split.netloc:
         raise ConfigurationError(
             "the s3:// URL of the state is not s3://bucket/prefix?parameters",
@@ -142,11 +141,11 @@ def _is_set(query: Mapping[str, str], name: str) -> bool:
 
 
 def _endpoint(query: Mapping[str, str], environment: Mapping[str, str], profile: Mapping[str, str], region: str) -> str:
-    """The server's URL without a path at its end; empty for AWS itself."""
+    """Return the server's URL without a trailing path; empty for AWS itself."""
     found = query.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     found = found or profile.get("endpoint_url", "")
     if not found:
-        # AWS in China has a domain of its own, which the library does not know.
+        # AWS in China has a domain that the library does not know.
         return f"https://s3.{region}.amazonaws.com.cn" if region.startswith("cn-") else ""
     if "://" not in found:
         found = f"{'http' if any(_is_set(query, name) for name in _NO_TLS) else 'https'}://{found}"
@@ -164,7 +163,7 @@ def _endpoint(query: Mapping[str, str], environment: Mapping[str, str], profile:
 
 
 def _is_address(endpoint: str) -> bool:
-    """Whether the server is named by an IP address or as localhost, before which no bucket's name can be put."""
+    """Whether the server is an IP address or localhost, to which a bucket's name cannot be prepended."""
     host = urlsplit(endpoint).hostname or ""
     try:
         return host == "localhost" or bool(ipaddress.ip_address(host))
@@ -173,9 +172,9 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _profile(named: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of the chosen profile, from the credentials file and the configuration file.
+    """Return the settings of the chosen profile from the credentials and configuration files.
 
-    Raises `ConfigurationError` for a file that cannot be read, or a profile that was named and does not exist.
+    Raises `ConfigurationError` for an unreadable file, or for a profile that was named and does not exist.
     """
     name = named or environment.get("AWS_PROFILE") or "default"
     home = Path(environment.get("HOME") or Path.home()) / ".aws"
@@ -201,7 +200,9 @@ def _profile(named: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _keys(is_named: bool, profile: Mapping[str, str], environment: Mapping[str, str]) -> Keys | None:
-    """The credentials. A profile that the URL names is before the variables, and these before any other profile."""
+    """Return the credentials. A profile named in the URL takes precedence over variables, and these over any other
+    profile.
+    """
     variables = Keys(
         environment.get("AWS_ACCESS_KEY_ID", ""),
         environment.get("AWS_SECRET_ACCESS_KEY", ""),

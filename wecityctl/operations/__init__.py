@@ -1,6 +1,5 @@
-"""What the commands do, callable from anywhere: `(session, options, emit) → result`, one module for each operation.
+"""The operations behind the commands: `(session, options, emit) → result`, one module for each.
 
-Each operation is a visible list of steps. It prints nothing, asks nobody and ends no process: what happens comes as
-events to `emit`, what stops it is raised as `WecityError`. Commands choose a reporter, ask for approval and make exit
-codes of results.
+Each operation is a visible list of steps. It does not print, prompt or exit: events go to `emit`, and errors that stop
+it are raised as `WecityError`. The commands choose a reporter, ask for approval and turn results into exit codes.
 """

@@ -1,4 +1,4 @@
-"""How a city is now: its stacks as the state has them, its workloads as the clusters have them. Changes nothing."""
+"""Collects the status of a city: stacks from their states, workloads from the clusters. Changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wecityctl.resource_graph import Recording
 
 _POD = ResourceType("", "v1", "Pod", "pods", True)
-# A city that is not ready as a whole need not be told pod by pod.
+# In more namespaces than this, pods are not read one by one for their reasons.
 _MOST_NAMESPACES = 20
 WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1", "Job"))
 
@@ -48,22 +48,22 @@ StackState = Literal[
     "kept",
     "not-in-files",
 ]
-# The engine writes its last state a moment after it has noted when the update ended, and notes whole seconds.
+# The engine writes its last state shortly after it records the end of the update, in whole seconds.
 _WRITTEN_LATE = 5.0
 _COMMANDS = {"update": "up"}
-# What a city of which nothing stands consists of.
+# The states of stacks that have no resources.
 _ABSENT: tuple[StackState, ...] = ("never-made", "taken-down", "kept")
 _REPORTED: tuple[Drift, ...] = ("addition",)
 
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """A stack in the state back end. `last_update` is an RFC 3339 time, empty for a stack that is not there.
+    """A stack's status. `last_update` is an RFC 3339 time, empty for a stack that does not exist.
 
-    `state` is the worst of what is known: `failed` when its last run did not succeed, `incomplete` when that was
-    interrupted, `drifted` when its cluster has other objects than its state (`drift` names them), `taken-down` when it
-    was made and taken down, `kept` when its data was left in the cluster then (`kept` names the objects). `reason`
-    says it in a sentence. `last_run` is the operation of the last run that came to an end, `last_result` how it ended.
+    `state` is the worst known condition: `failed` if its last run did not succeed, `incomplete` if that was
+    interrupted, `drifted` if its objects differ from its state (`drift` lists them), `taken-down` if it was destroyed,
+    `kept` if its data was retained then (`kept` lists the objects). `reason` explains it in a sentence. `last_run` is
+    the operation of the last run that ended, `last_result` its result.
     """
 
     stack: str
@@ -84,7 +84,7 @@ class StackStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadStatus:
-    """A workload in a cluster. `simulated` says that its pods run nowhere but in the books."""
+    """A workload in a cluster. `simulated` says that its pods do not really run."""
 
     cloud: str
     namespace: str
@@ -100,8 +100,9 @@ class WorkloadStatus:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """The clouds that cannot be looked at, each with the reason: embedded ones that do not run, those that answer and
-    let these credentials not read what is asked for, and all others."""
+    """The clouds that could not be examined, with the reasons: stopped embedded ones, those that deny these credentials
+    the required reads, and unreachable ones.
+    """
 
     stopped: Mapping[str, str] = field(default_factory=dict)
     unreachable: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class Away:
 
     @classmethod
     def of(cls, stopped: Mapping[str, str], unreachable: Mapping[str, str], failed: Mapping[str, WecityError]) -> Away:
-        """`failed` are the clouds that were asked, each with its error."""
+        """Sort the clouds by reason. `failed` has the errors of the clouds that were queried."""
         from wecityctl.kube.errors import Forbidden
 
         forbidden = {
@@ -128,10 +129,11 @@ def stack_statuses(
     found: Sequence[Finding] = (),
     kept: Mapping[str, tuple[KeptObject, ...]] = {},
 ) -> tuple[StackStatus, ...]:
-    """Every stack of the plan, and those in the back end or with kept data that were removed from the configuration.
+    """Return the status of every stack of the plan, and of stacks that exist or have retained data but were removed
+    from the configuration.
 
-    `found` is what the clusters have otherwise than the states say, `kept` what earlier runs have left there, by stack;
-    the clouds that are `away` were not looked at.
+    `found` has the differences between clusters and states, `kept` the objects retained by earlier runs, by stack.
+    Clouds in `away` were not examined.
     """
     from wecityctl.engine.run import activity
 
@@ -179,7 +181,7 @@ def _stack_status(
         elif judged == "failed" and (lacking := _drifted(drift)):
             reason = f"{reason}; {lacking}"
         elif stack and (altered := _drifted(drift)):
-            # Its state is lost: what it had made is there.
+            # Its state is lost, but the objects that it created exist.
             judged, reason = "drifted", altered
         return StackStatus(
             name,
@@ -222,13 +224,15 @@ def _command(update: Mapping[str, Any]) -> str:
 
 
 def _last(backend: Backend, stack: str) -> tuple[str, str]:
-    """The command of a stack's last run and how it ended; both empty for none."""
+    """Return the command and the result of a stack's last run; both empty if there is none."""
     last = backend.last_update(stack) or {}
     return _command(last), str(last.get("result") or "")
 
 
 def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[StackState, str]]:
-    """What is the matter with a stack that was made, the worst first. `ended` is when its last run did, in seconds."""
+    """Yield the problems of an existing stack, worst first. `ended` is the end of its last run in
+    seconds since 1970.
+    """
     if not known.planned:
         yield "not-in-files", "no longer in the files"
     if known.pending:
@@ -251,7 +255,7 @@ def _troubles(known: StackStatus, ended: float, away: Away) -> Iterator[tuple[St
 
 
 def _ended_waivers(city: City, state: EngineState) -> Iterator[tuple[StackState, str]]:
-    """The waivers whose last day is over, and which the admission policies of the stack's last run still follow."""
+    """Yield the expired waivers that the stack's admission policies, as of its last run, still apply."""
     from wecityctl.policy.admission import lets_pass, policy_name
 
     policies = [item.inputs for item in state.resources if item.type.endswith(":ValidatingAdmissionPolicy")]
@@ -266,8 +270,8 @@ def _ended_waivers(city: City, state: EngineState) -> Iterator[tuple[StackState,
 
 
 def _drifted(drift: Iterable[Finding]) -> str:
-    """How many objects are not as they were stated, in words; empty for none that is a trouble."""
-    # What is added, and what is changed on admission, is told and is no trouble; of security objects it is.
+    """Return how many objects drifted, as text; empty if none counts as a problem."""
+    # Additions, and changes on admission, are reported but count as a problem only on security objects.
     wrong = [
         item
         for item in drift
@@ -293,10 +297,10 @@ def _drifted(drift: Iterable[Finding]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the clusters have otherwise than the states say, and what earlier runs have kept there, by stack; for each
-    cloud that could not be read, the error.
+    """The differences between clusters and states, the objects retained by earlier runs by stack, and the error of each
+    cloud that could not be read.
 
-    `notes` say what could not be looked for.
+    `notes` list what was not examined.
     """
 
     found: tuple[Finding, ...] = ()
@@ -307,8 +311,9 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class BalancerStatus:
-    """The load balancer of the entry point of `zone`: its identifier at the vendor, and where it answers: on the
-    internet if it is `public`."""
+    """The load balancer of the entry point of `zone`: its identifier at the vendor and its address, which is on the
+    internet if `public`.
+    """
 
     cloud: str
     zone: str
@@ -318,7 +323,7 @@ class BalancerStatus:
 
 
 def balancer_statuses(provisioned: Mapping[str, LandingOutputs]) -> tuple[BalancerStatus, ...]:
-    """The load balancers that landing zones have made, from what these have put out, by cloud."""
+    """Return the load balancers in the outputs of landing zones, by cloud."""
     return tuple(
         BalancerStatus(cloud, zone, identifier, found.addresses.get(zone, ""), zone in found.public_zones)
         for cloud, found in provisioned.items()
@@ -331,8 +336,8 @@ def examine_clouds(
 ) -> Examined:
     """Compare the plan's stacks with every cluster.
 
-    `registered` tells the URNs that the stacks would register; it is asked only where a cluster has objects of a
-    Pulumi provider's that no state has.
+    `registered` returns the URNs that the stacks would register. It is called only if a cluster has objects of a Pulumi
+    provider that are in no state.
     """
     from wecityctl.engine.cluster.examination import examine
     from wecityctl.engine.cluster.lost import with_their_stacks
@@ -355,19 +360,19 @@ def examine_clouds(
             notes += [text for text in marks.doubts if text not in notes]
             wholes = kept_of(marks, states, cluster)
             deployments |= {name: whole.deployment for name, whole in wholes.items()}
-            # What is kept was stated as well, and lies there for anybody to change.
+            # Retained objects are compared too: they were declared, and anybody could change them meanwhile.
             found += examine(
                 cluster, backend, [wholes.get(name) or states[name] for name in dict.fromkeys((*made, *wholes))]
             )
             for name, whole in wholes.items():
                 known = states[name].urns if name in states else frozenset()
                 kept[name] = tuple(item for item in kept_objects(whole, cluster) if item.urn not in known)
-            # One cluster may be two clouds.
+            # Two clouds may be the same cluster.
             there = (*made, *wholes)
             if there and cluster.identifier not in looked:
                 undeclared = look(cluster, plan.city, deployments, there[0])
                 told = with_their_stacks(undeclared.findings, cluster, registered)
-                # A stack's own is told by the stack, whatever namespace it is in.
+                # An undeclared object of a known stack is reported under that stack, whatever its namespace.
                 found += [replace(item, stack=item.of_stack or item.stack) for item in told]
                 notes += unseen_notes(cloud, undeclared)
                 looked.add(cluster.identifier)
@@ -382,9 +387,10 @@ def find_lacking(
     backend: Backend,
     clusters: Mapping[str, Cluster],
 ) -> tuple[Finding, ...]:
-    """What the last runs of `stacks` did not come to make, where they failed or were interrupted.
+    """Return the objects that failed or interrupted runs of `stacks` did not create.
 
-    `record` runs the programs of stacks offline. A cluster that does not answer is passed over: that is told already.
+    `record` runs the stacks' programs offline. Clusters that do not answer are skipped, because that is reported
+    already.
     """
     from wecityctl.engine.run.unmade import find_unmade
 
@@ -404,7 +410,7 @@ def find_lacking(
 
 
 def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]) -> ExitCode:
-    """0 when all is as the last run left it, 6 when nothing was made yet, 4 when anything is missing or wrong."""
+    """Return 0 if everything is as the last run left it, 6 if nothing exists yet, 4 if anything is missing or wrong."""
     made = [item for item in stacks if item.layer != "secrets" and item.state not in _ABSENT]
     if not made:
         return ExitCode.NO_SUCH_STACK
@@ -414,16 +420,16 @@ def exit_code(stacks: Sequence[StackStatus], workloads: Sequence[WorkloadStatus]
 
 @dataclass(frozen=True, slots=True)
 class Workloads:
-    """The workloads that could be read, and for each cloud whose could not, the error that says why."""
+    """The workloads that were read, and the error of each cloud whose workloads could not be read."""
 
     found: tuple[WorkloadStatus, ...]
     failed: Mapping[str, WecityError]
 
 
 def workload_statuses(city: str, clusters: Mapping[str, Cluster], *, seconds: float | None = None) -> Workloads:
-    """The workloads of a city on every cluster that answers within `seconds` (default: as the environment says).
+    """Return the workloads of a city on every cluster that answers within `seconds` (default: from the environment).
 
-    Those that are not ready say why their pods are not, such as that none of the nodes has room for them.
+    Those that are not ready give the reason of their pods, such as that no node has enough capacity.
     """
     from wecityctl.kube.identify import patience
 
@@ -473,7 +479,7 @@ async def _list(client: KubeClient, city: str, version: str, kind: str) -> Itera
 
 
 async def _pods_beside(client: KubeClient, city: str, items: Iterable[Object]) -> Mapping[str, Sequence[Object]]:
-    """The pods of those namespaces in which a workload is not ready, by namespace: they know why."""
+    """Return the pods by namespace, for namespaces with a workload that is not ready: they give the reason."""
     from wecityctl.kube.errors import Forbidden
     from wecityctl.kube.readiness import assess
 

@@ -1,4 +1,4 @@
-"""Moves from one cloud to another in a run: which of them it would make, and that somebody said yes to them."""
+"""Moves of capabilities and apps between clouds: finds those of a run, and requires their confirmation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wecityctl.plan import Plan
 
 
 def moves_within(moves: Sequence[Move], plan: Plan) -> tuple[Move, ...]:
-    """Those that begin or end in one of the plan's stacks."""
+    """Return the moves from or to one of the plan's stacks."""
     return tuple(
         move for move in moves if any(_touches(move, plan, stack.cloud, stack.subject) for stack in plan.stacks)
     )
@@ -26,7 +26,7 @@ def _touches(move: Move, plan: Plan, cloud: str, subject: str) -> bool:
 
 
 def require_confirmed(moves: Sequence[Move], city: str, *, confirmed: bool) -> None:
-    """Raise `ConfigurationError` when an `up` would move something that nobody confirmed."""
+    """Raise `ConfigurationError` if an `up` would move something without confirmation."""
     if moves and not confirmed:
         raise ConfigurationError(
             "this would move what runs from one cloud to another",

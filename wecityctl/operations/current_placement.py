@@ -1,6 +1,6 @@
-"""Where a city's capabilities and apps stand now, read from its state: what a new placement starts from.
+"""Reads the current placement of a city's capabilities and apps from its states, as the start of a new placement.
 
-Nothing is read for a city in which nothing can choose.
+Nothing is read for a city with a single cloud.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _APP = "wecity:tenant:App"
 
 
 def current_placement(city: City) -> Placement | None:
-    """The placement that the city's stacks have; `None` where there are none yet, or there is one cloud only.
+    """Return the placement in the states of the city's stacks; `None` if there are none, or only one cloud.
 
-    Raises `AuthenticationError` when the state cannot be opened.
+    Raises `AuthenticationError` if the states cannot be decrypted.
     """
     if len(city.clouds) < 2:
         return None
@@ -41,7 +41,7 @@ def current_placement(city: City) -> Placement | None:
 
 
 def _of_state(state: StackState, layer: str, subject: str, cloud: str) -> Iterator[CurrentPlacement]:
-    """What the stack's outputs say, and what its resources show: a run that failed has left no outputs."""
+    """Yield the placement in the stack's outputs and in its resources: a failed run leaves no outputs."""
     said = placement_of(_outputs(state, layer), state.last_update)
     if said is not None:
         yield said

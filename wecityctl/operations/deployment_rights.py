@@ -1,7 +1,7 @@
-"""Who may change what of a city: its operator everything, a tenant's deployer that tenant's stacks.
+"""Determines what this identity may change: an operator the whole city, a tenant's deployer only that tenant's stacks.
 
-Each cluster's own authorizer is asked, before anything is done. Whoever may not `manage` a city runs `up` for tenants
-that he may `deploy`; the stacks that these build on are taken as they are.
+Each cluster's authorizer is asked before anything is changed. An identity that may not `manage` a city runs `up` for
+the tenants that it may `deploy`; the stacks that these depend on are used as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-# What making, changing and deleting an object takes; a replacement takes all of it.
+# The verbs needed to create, change and delete an object; a replacement needs all of them.
 _VERBS: Mapping[str, tuple[str, ...]] = {
     "create": ("create", "patch"),
     "update": ("patch",),
@@ -39,7 +39,7 @@ _VERBS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A verb over a resource of an API group; by name, and in a namespace, where these are not empty."""
+    """A verb on a resource of an API group; limited to a name and a namespace if these are not empty."""
 
     verb: str
     group: str
@@ -55,8 +55,9 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What a run may change. `given` are the plan's stacks that it takes as they are; `tenants` those it may deploy
-    where it may not manage the city."""
+    """What a run may change. `given` are the plan's stacks that it uses as they are; `tenants` are those it may deploy
+    if it may not manage the city.
+    """
 
     given: frozenset[str] = frozenset()
     tenants: tuple[str, ...] = ()
@@ -64,14 +65,14 @@ class Duties:
 
 @dataclass(slots=True)
 class _Answers:
-    """What the clusters' authorizers say of this identity."""
+    """The answers of the clusters' authorizers for this identity."""
 
     city: str
     clusters: Mapping[str, Cluster]
     manages: dict[str, bool] = field(default_factory=dict)
 
     def ask(self, stacks: Iterable[Stack]) -> frozenset[str]:
-        """The stacks that this identity may change. A cloud that does not answer is the run's own matter."""
+        """Return the stacks that this identity may change. An unreachable cloud is left to the run itself."""
         found = set()
         for cloud, stacks_there in _by_cloud(stacks).items():
             cluster = self.clusters.get(cloud)
@@ -98,10 +99,10 @@ def _by_cloud(stacks: Iterable[Stack]) -> dict[str, list[Stack]]:
 
 
 def duties(plan: Plan, asked: Collection[str], operation: Operation, clusters: Clusters) -> Duties:
-    """What this identity does in a run of `plan`, of whose stacks `asked` are those that the user named.
+    """Return what this identity may change in a run of `plan`; `asked` are the stacks that the user named.
 
-    Raises `AuthenticationError` where it may not change one of these. A preview changes nothing, and is refused
-    nothing. Embedded clouds are whoever's machine it is.
+    Raises `AuthenticationError` if it may not change one of those. A preview changes nothing and is always allowed.
+    Embedded clouds are not restricted.
     """
     city = plan.city
     elsewhere = {cloud.name for cloud in city.clouds if cloud.provider != "local"}
@@ -113,7 +114,7 @@ def duties(plan: Plan, asked: Collection[str], operation: Operation, clusters: C
     given = frozenset(stack.name for stack in plan.stacks) - own
     if operation == "preview":
         return Duties(given, tenants) if own else Duties()
-    # What a tenant's apps use on other clouds is made there by the operator, and goes by the tenant's name.
+    # What a tenant's apps use on other clouds is created by the operator, in a stack with the tenant's name.
     interconnect = {stack.name for stack in plan.stacks if stack.layer == "crossing" and stack.subject in tenants}
     refused = sorted(set(asked) - own - interconnect) if operation == "up" else sorted(asked)
     if refused or not own:
@@ -136,10 +137,10 @@ def _way_out(tenants: Sequence[str], operation: Operation) -> str:
 
 
 def require_rights(plan: Plan, foreseen: RunResult, clusters: Mapping[str, Cluster], files: str) -> None:
-    """Raise `AuthenticationError` where this identity may not make the changes that a preview has `foreseen`.
+    """Raise `AuthenticationError` if this identity lacks a right for the changes in the preview `foreseen`.
 
-    A deployer's rights end at what bounds its namespaces: a new quota, or an app's first use of a capability, is the
-    operator's to make, and nothing of a stack is made before it is known that all of it can be.
+    A deployer may not change the limits of its namespaces: a new quota, or an app's first use of a capability, needs
+    the operator. The check covers all changes, so that no stack is changed in part.
     """
     missing: list[str] = []
     for result in foreseen.results:
@@ -164,7 +165,7 @@ def _subject(plan: Plan, foreseen: RunResult) -> str:
 
 
 def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
-    """The rights that this identity lacks for changes of Kubernetes objects. Raises the client's errors."""
+    """Return the rights that this identity lacks for changes of Kubernetes objects. Raises the client's errors."""
     from wecityctl.engine.cluster.query import ask
 
     async def look(client: KubeClient) -> list[Right]:
@@ -182,7 +183,7 @@ def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
 
 
 def allowed(cluster: Cluster, rights: Sequence[Right]) -> list[bool]:
-    """Whether this identity has each of the rights; all of them where the cluster does not say."""
+    """Return for each right whether this identity has it; all true if the cluster does not answer."""
     from wecityctl.engine.cluster.query import ask
 
     async def look(client: KubeClient) -> list[bool]:
@@ -191,7 +192,7 @@ def allowed(cluster: Cluster, rights: Sequence[Right]) -> list[bool]:
     try:
         return ask(cluster, look)
     except WecityError:
-        # The run meets the same error, with all that belongs to it.
+        # The run meets the same error and reports it in full.
         return [True] * len(rights)
 
 

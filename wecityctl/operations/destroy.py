@@ -1,4 +1,4 @@
-"""`destroy`: take the city's stacks down, and show beforehand what would go."""
+"""`destroy`: deletes the city's stacks, and previews what would be deleted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
-    """Take down the city's stacks in reverse order, or those that match `options.only` and what depends on them.
+    """Delete the city's stacks in reverse order, or those that match `options.only` and their dependants.
 
-    Whoever calls this has confirmed it. Raises `WecityError` for what stops the run before it begins.
+    The caller has obtained confirmation. Raises `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.needing(options.only)
     with begin(chosen, _run_options(options), emit) as work:
@@ -27,7 +27,7 @@ def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
 
 
 def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
-    """Show what `destroy` would remove and keep, from the states; nothing is started, locked or changed."""
+    """Return what `destroy` would delete and retain, from the states; nothing is started, locked or changed."""
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.removal import preview
     from wecityctl.engine.state.backend import open_backend
@@ -39,7 +39,7 @@ def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> Ru
 
 
 def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:
-    """Stop the city's embedded clouds, or with `delete_data` reset them; the names of those that there were."""
+    """Stop the city's embedded clouds, or reset them with `delete_data`; return the names of the existing ones."""
     from wecityctl.clusters import local_name
     from wecityctl.local import cloud as embedded
 

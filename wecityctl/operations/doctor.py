@@ -1,4 +1,4 @@
-"""What this machine has and lacks: findings of every part of the program, each with what to do about it."""
+"""Checks this machine: collects findings from every part of the program, each with a remedy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from wecityctl.model.offers import Comparison
 Level = Literal["ok", "warning", "error"]
 _ROOM = 5 * 1024**3
 _MEMORY_KIB = 4 * 1024**2
-# How many of a vendor's words are named where one of the files' is not among them.
+# How many of a vendor's values are listed if a value in the files is not among them.
 _MOST_KNOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact. A `warning` says what works less well; an `error` says what does not work at all."""
+    """One finding. A `warning` says what works less well; an `error` says what does not work at all."""
 
     name: str
     level: Level
@@ -32,8 +32,10 @@ class Finding:
 
 
 def doctor(city: City | None = None) -> tuple[Finding, ...]:
-    """What is found on this machine, and of the landing zones of `city` with what their vendors say where they can be
-    asked."""
+    """Return the findings on this machine and, with `city`, on the prerequisites of its landing zones.
+
+    Values in the files are compared with what the vendors offer, where the vendors can be queried.
+    """
     if city is None:
         return check_machine()
     from wecityctl.importing.reading import compare_offers
@@ -43,13 +45,19 @@ def doctor(city: City | None = None) -> tuple[Finding, ...]:
 
 
 def check_machine() -> tuple[Finding, ...]:
-    """All findings: directories, room and memory, engine parts, provider, other users, real node, embedded clouds."""
+    """Return the findings on directories, disk and memory, engine parts, provider, other users, real nodes and embedded
+    clouds.
+    """
     return (*_directories(), *_room(), *_parts(), _provider(), _other_users(), *_node(), *_clouds())
 
 
 def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Finding, ...]:
-    """What the landing zones of the city's clouds need here, and what their vendors say of the files' words where they
-    can be asked, which `ask` does. A lack is a warning, as it stops that one cloud only."""
+    """Return the findings on the landing zones of the city's clouds: prerequisites on this machine, and values in the
+    files.
+
+    `ask` compares the values with the vendor's offers. A missing prerequisite is a warning, because it stops only one
+    cloud.
+    """
     return tuple(finding for cloud in city.clouds if cloud.has_landing_zone for finding in _landing_zone(cloud, ask))
 
 

@@ -1,4 +1,4 @@
-"""How to reach the entry points from this host: a line of curl for each host that they serve."""
+"""Builds a curl command for each host that the entry points serve, to reach it from this machine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def authority_file(city: str) -> Path:
-    """Where `up` keeps the certificates of a city's own authority for programs of this machine."""
+    """Return the file to which `up` writes the certificates of a city's own authority, for programs on this machine."""
     return state_dir() / "authorities" / f"{city}.crt"
 
 
 def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend, *, keep: bool) -> tuple[str, ...]:
-    """A line for each host, or nothing where there is no entry point or nothing answers, as on simulated nodes.
+    """Return one line for each host; empty without an entry point or if nothing answers, as on simulated nodes.
 
-    `keep`: whether the certificates of the city's authority, which the lines name, are written to their file.
+    `keep`: write the certificates of the city's authority to the file that the lines refer to.
     """
     cluster = clusters.get(session.plan.placement.entry)
     if cluster is None or not cluster.address:

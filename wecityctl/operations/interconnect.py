@@ -1,4 +1,4 @@
-"""Joins a city's embedded clouds where something crosses from one to another; all others have ways of their own."""
+"""Connects a city's embedded clouds that have traffic between them. Other clouds have networks of their own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from wecityctl.model.events import Diagnostic, Emit
 
 
 def link_clouds(city: City, interconnects: Interconnects, clusters: Clusters, emit: Emit) -> None:
-    """Make the ways that the files ask for, and take away those that they ask for no longer.
+    """Create the connections that the files need, and remove those that they no longer need.
 
-    A way that cannot be made is told, and the stacks that need it fail; no other is held up by it.
+    A connection that cannot be created is reported, and the stacks that need it fail; others are not affected.
     """
     names = {cloud.name: local_name(city, cloud) for cloud in city.clouds if cloud.provider == "local"}
     here = [names[cloud] for cloud in names if cloud in clusters.found]

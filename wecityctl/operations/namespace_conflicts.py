@@ -1,7 +1,7 @@
-"""Whether the namespaces that a city would make on clusters that were there before are free, before anything is done.
+"""Checks, before anything is changed, that the city's namespaces are free on clusters that wecityctl did not create.
 
-A name that somebody else has is that cloud's failure and no other's; the provider holds the same line for every object
-of the whole cluster (`provider.adoption`), here it is told beforehand and for all namespaces at once.
+A name in use by somebody else makes only that cloud fail. The provider makes the same check for every cluster-scoped
+object (`provider.adoption`); this one reports all namespaces in advance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def without_namespace_conflicts(city: City, placement: Placement, clusters: Clusters) -> Clusters:
-    """The clusters without those that have one of the city's namespaces already, of somebody else: they have failed."""
+    """Return the clusters, with those moved to the failed ones that have one of the city's
+    namespaces of somebody else.
+    """
     found, failed = dict(clusters.found), dict(clusters.failed)
     for cloud in city.clouds:
         cluster = found.get(cloud.name)
@@ -44,7 +46,7 @@ def without_namespace_conflicts(city: City, placement: Placement, clusters: Clus
 
 
 def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
-    """The namespaces that the city's stacks make on a cloud."""
+    """Return the namespaces that the city's stacks create on a cloud."""
     platforms = {
         naming.platform_namespace(item.platform, item.zone)
         for item in city.capabilities
@@ -66,7 +68,7 @@ def namespaces(city: City, placement: Placement, cloud: str) -> frozenset[str]:
 
 
 def _taken(city: City, cluster: Cluster, names: frozenset[str]) -> Mapping[str, str]:
-    """Those of the names that are there and not the city's, with the city whose they are (`""`: none's)."""
+    """Return those of the names that exist and are not the city's, with the city that owns each (`""`: none)."""
     from wecityctl.engine.cluster.query import ask
     from wecityctl.kube.errors import Forbidden
     from wecityctl.kube.resource import meta
@@ -76,7 +78,8 @@ def _taken(city: City, cluster: Cluster, names: frozenset[str]) -> Mapping[str, 
         try:
             found = await client.list(served, metadata_only=True)
         except Forbidden:
-            # Who may not list them, such as a tenant's deployer, may still read some; the others he does not make.
+            # An identity that may not list namespaces, such as a tenant's deployer, may still read some. It creates no
+            # others.
             found = [item for name in sorted(names) if (item := await _readable(client, served, name)) is not None]
         there = {str(meta(item)["name"]): str((meta(item).get("labels") or {}).get(CITY_LABEL, "")) for item in found}
         return {name: there[name] for name in sorted(names & there.keys()) if there[name] != city.name}

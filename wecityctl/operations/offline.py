@@ -1,6 +1,4 @@
-"""A session's stacks run through the recorder: the resource graph that `render` writes, policies judge and a preview
-without a cloud shows. Every function here leaves clouds, state and secrets alone.
-"""
+"""Records a session's stacks without cloud, state or secrets, for `render`, the policy rules and an offline preview."""
 
 from __future__ import annotations
 
@@ -37,11 +35,13 @@ _SECRET = "redacted"  # noqa: S105 - what stands for each secret where none is a
 
 
 class StandsOnError(WecityError):
-    """A stack was not recorded because one that it depends on was not."""
+    """A stack was not recorded because one of its dependencies was not."""
 
 
 def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Recording, ...]:
-    """Every stack, or those that match and what they need, in order. Raises what the first failing program raises."""
+    """Record every stack, or the matching ones and their dependencies, in order. Raises the first failing program's
+    error.
+    """
     recordings, failures = record_what_can_be(session, only)
     for error in failures.values():
         raise error
@@ -51,7 +51,7 @@ def record_session(session: Session, only: tuple[str, ...] = ()) -> tuple[Record
 def record_what_can_be(
     session: Session, only: tuple[str, ...] = ()
 ) -> tuple[tuple[Recording, ...], Mapping[str, Exception]]:
-    """The same, and the error of each stack whose program fails; what depends on one is not recorded either."""
+    """Record like `record_session`, but return the error of each failing stack; its dependants are not recorded."""
     known: dict[str, Outputs | None] = {}
     recordings: dict[str, Recording] = {}
     failures: dict[str, Exception] = {}
@@ -75,7 +75,7 @@ def record_what_can_be(
 
 
 def _waves(plan: Plan) -> Iterator[tuple[Stack, ...]]:
-    """The stacks in groups: none needs another of its group, and all need only those of groups before."""
+    """Yield the stacks in groups: a stack depends only on stacks of earlier groups."""
     depth: dict[str, int] = {}
     for stack in plan.stacks:
         depth[stack.name] = max((depth[name] + 1 for name in stack.depends_on if name in depth), default=0)
@@ -84,14 +84,16 @@ def _waves(plan: Plan) -> Iterator[tuple[Stack, ...]]:
 
 
 def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
-    """The city's manifests by file name; with `only`, just those of the stacks that match."""
+    """Return the city's manifests by file name; with `only`, just those of the matching stacks."""
     recordings = record_session(session, only)
     wanted = session.plan.matching(only) if only else {item.stack for item in recordings}
     return render(item for item in recordings if item.stack in wanted)
 
 
 def preview_from_files(session: Session, emit: Emit) -> RunResult:
-    """What a first `up` would create, as a preview tells it; one stack's failing program does not stop the others."""
+    """Return what a first `up` would create, in the form of a preview. A failing program does not stop the other
+    stacks.
+    """
     begun = time.monotonic()
     plan = session.plan
     names = tuple(stack.name for stack in plan.stacks if LAYERS[stack.layer].has_program)
@@ -119,7 +121,7 @@ def preview_from_files(session: Session, emit: Emit) -> RunResult:
 
 
 def _inputs(session: Session, plan: Plan, known: Mapping[str, Outputs | None]) -> Iterator[StackInputs]:
-    """The inputs of each stack in order; `known` is read when a stack's turn comes."""
+    """Yield the inputs of each stack in order; `known` is read at that time."""
     clusters = {cloud.name: Cluster.offline(cloud) for cloud in session.city.clouds}
     for stack in plan.stacks:
         if LAYERS[stack.layer].has_program:

@@ -1,4 +1,4 @@
-"""How operations are to be carried out: one value for each, made by whoever calls it."""
+"""The options of each operation, as values created by the caller."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from wecityctl.engine.run.options import DEFAULT_PROGRAM, Timeouts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackOptions:
-    """What every operation on stacks takes.
+    """The options shared by all operations on stacks.
 
-    `only` names stacks, or parts of their names, that the operation is for; without any it is for all of them.
-    `parallelism` is the number of stacks side by side. `program` is `module:function`, for tests and other programs.
+    `only` names stacks, or parts of their names, to work on; empty for all. `parallelism` is the number of stacks that
+    run at the same time. `program` is `module:function`, for tests and other programs.
     """
 
     only: tuple[str, ...] = ()
@@ -23,8 +23,9 @@ class StackOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewOptions(StackOptions):
-    """`new_clusters` are clouds whose cluster is another one now by intent. With `take_over` what others have changed
-    is shown as changed back. Without `check_policies` no policy is evaluated."""
+    """`new_clusters` are clouds whose cluster was replaced on purpose. With `take_over`, changes by others are shown as
+    reverted. Without `check_policies`, no policy is evaluated.
+    """
 
     new_clusters: frozenset[str] = frozenset()
     take_over: bool = False
@@ -33,10 +34,10 @@ class PreviewOptions(StackOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions(StackOptions):
-    """`confirmed` says yes to removals and to moves between clouds; of what nobody declared, only what is in
-    `removable` is then removed (uids; `None`: whatever is found). `advice_shown`: a preview has told the policies'
-    advice already. Without `check_policies` no policy may stop the run: for one that only makes what holds them.
-    Without `skip` every stack goes through the engine. The others are as in `PreviewOptions` and `RunOptions`.
+    """`confirmed` allows deletions and moves between clouds. Of the undeclared objects, only those in `removable` are
+    then removed (UIDs; `None`: all that are found). `advice_shown`: a preview has already shown the advisory findings.
+    Without `check_policies`, no policy can stop the run, for a run that only creates what enforces them. Without
+    `skip`, every stack goes through the engine. The others are as in `PreviewOptions` and `RunOptions`.
     """
 
     new_clusters: frozenset[str] = frozenset()
@@ -54,7 +55,9 @@ class UpOptions(StackOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestroyOptions(StackOptions):
-    """With `delete_data` volumes and secrets go too. With `keep_going` what does not need a failed stack goes on."""
+    """With `delete_data`, volumes and secrets are deleted too. With `keep_going`, stacks that do not depend on a failed
+    one continue.
+    """
 
     keep_going: bool = False
     delete_data: bool = False

@@ -1,4 +1,4 @@
-"""`place`: which cloud carries each capability and app, and why."""
+"""`place`: shows which cloud is assigned to each capability and app, and why."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def place(path: Path, emit: Emit, *, offline: bool = False) -> Session:
-    """The city at `path` with its placement explained. No cloud is asked; `offline` it is placed as a new city.
+    """Return the city at `path` with an explained placement. No cloud is contacted.
 
-    So it is, and that is told, where its state cannot be read. Raises `InvalidCityError` and
-    `InfeasiblePlacementError`.
+    With `offline` the city is placed as a new one. If its state cannot be read, the same is done and reported. Raises
+    `InvalidCityError` and `InfeasiblePlacementError`.
     """
     return open_session(path, None if offline else partial(_known, emit), explain=True)
 

@@ -1,7 +1,7 @@
-"""The policy rules in front of a run: what stands in the way of `up` stops it, `preview` shows it and says so in its
-code.
+"""Applies the policy rules to a run: a violation stops `up`, and is shown by `preview` and in its exit code.
 
-Advice is told as warnings, once. The policy report is worked out while clouds are reached and the engine loads.
+Advisory findings are emitted once, as warnings. The policy report is computed in the background while clusters are
+reached and the engine loads.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ JUDGED: tuple[Operation, ...] = ("preview", "up")
 
 @dataclass(slots=True)
 class PolicyGate:
-    """What one run has to do with the policy rules; nothing for a run that makes nothing.
+    """Evaluates the policy rules for one run; does nothing for a run that creates nothing.
 
-    `told`: the advice was shown already, by the preview before this run. `keep_going`: what depends on a failed stack
-    is run too, so that nothing may be left unjudged.
+    `told`: the preview before this run has already shown the advisory findings. `keep_going`: dependants of a failed
+    stack run too, so every stack must have been evaluated.
     """
 
     session: Session
@@ -40,19 +40,19 @@ class PolicyGate:
     _policy_report: PolicyReport | None = field(default=None, repr=False)
 
     def begin(self, engine: Engine) -> None:
-        """Have the policy report worked out in the background, by a process of `engine`."""
+        """Start computing the policy report in the background, in a process of `engine`."""
         if self.operation in JUDGED:
             from wecityctl.operations.policy_evaluation import begin
 
             self._pending = begin(self.session, date.today(), engine)
 
     def close(self) -> None:
-        """Leave nothing behind, however the run ended."""
+        """Release the background process."""
         if self._pending is not None:
             self._pending.close()
 
     def hold(self, emit: Emit) -> None:
-        """Wait for the policy report and tell it, once. Raises `PolicyError` where `up` must not go on."""
+        """Wait for the policy report and emit it, once. Raises `PolicyError` if `up` must stop."""
         if self._pending is None or self._policy_report is not None:
             return
         self._policy_report = policy_report = self._pending.policy_report()
@@ -75,15 +75,18 @@ class PolicyGate:
             emit(Diagnostic("", "error", line))
 
     def _stopping(self, policy_report: PolicyReport) -> tuple[Violation, ...]:
-        """What must stop `up`. A stack whose program refuses the files fails by itself, and the other clouds go on."""
+        """Return the violations that stop `up`. A stack whose program rejects the files fails by itself, without the
+        others.
+        """
         spared = () if self.keep_going else policy_report.refusing
         return tuple(
             item for item in policy_report.mandatory if item.rule != RECORDED.name or item.finding.stack not in spared
         )
 
     def in_result(self, result: RunResult) -> RunResult:
-        """The result of a preview that `up` would refuse: the code of the policy rules, unless something else
-        failed."""
+        """Return a preview's result with the exit code for violations if `up` would be refused, unless something else
+        failed.
+        """
         count = len(self._stopping(self._policy_report)) if self._policy_report is not None else 0
         if not count:
             return result

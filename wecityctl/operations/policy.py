@@ -1,4 +1,4 @@
-"""`policy`: evaluate the policies on a city, and collect the evidence of what enforces them."""
+"""`policy`: evaluates the policy rules on a city, and collects the evidence of what enforces them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """With `offline` no cloud is looked at; with `trying` the clouds are asked by dry run what they refuse."""
+    """With `offline`, no cloud is examined; with `trying`, the policies are tested by dry runs."""
 
     offline: bool = False
     trying: bool = False
 
 
 def check_policies(session: Session) -> tuple[PolicyReport, ConfigurationError | None]:
-    """The policy report on a city as its files are now, and what keeps stacks from being looked at though no program is
-    broken; everything is looked at anew."""
+    """Return the policy report on the city's current files, and the error that keeps stacks from being evaluated, if
+    any.
+
+    Nothing is taken from the cache.
+    """
     from wecityctl.operations.policy_evaluation.evaluate import judge_what_can_be
 
     return judge_what_can_be(session, date.today())
 
 
 def check_unplaced(path: Path) -> tuple[PolicyReport, Positions]:
-    """What can be said of a city that cannot be placed, and where in the files things stand."""
+    """Return what can be evaluated of a city that has no feasible placement, and the positions in its files."""
     from stacks.catalogue import load_catalogue
     from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
     from wecityctl.spec import load_city
@@ -46,7 +49,7 @@ def check_unplaced(path: Path) -> tuple[PolicyReport, Positions]:
 
 
 def collect_evidence(session: Session, options: ReportOptions, emit: Emit) -> ComplianceReport:
-    """Control by control, what enforces the policies and what of it the clouds have now."""
+    """Return the compliance report: what enforces each control, and what of it exists in the clouds."""
     from wecityctl.clusters import open_clusters
     from wecityctl.inputs import Clusters
     from wecityctl.operations.compliance import collect
@@ -59,5 +62,5 @@ def collect_evidence(session: Session, options: ReportOptions, emit: Emit) -> Co
 
 
 def base_stacks(session: Session) -> tuple[str, ...]:
-    """The stacks that hold the policies in the clouds, which a refresh of the policies runs."""
+    """Return the stacks that contain the admission policies; a refresh of the policies runs these."""
     return tuple(stack.name for stack in session.plan.stacks if stack.layer == "base")

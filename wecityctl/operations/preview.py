@@ -1,4 +1,4 @@
-"""`preview`: what `up` would change, compared with the clusters or, offline, worked out from the files alone."""
+"""`preview`: shows what `up` would change, compared with the clusters or, offline, computed from the files alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def preview(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
-    """Show what `up` would change in the city's stacks, or in those that match `options.only` and what they need.
+    """Return what `up` would change in the city's stacks, or in those that match `options.only` and their dependencies.
 
-    Nothing is started, locked or changed. A policy that would stop `up` is told, and is in the result's exit code.
-    Raises `WecityError` for what stops the run before it begins.
+    Nothing is started, locked or changed. A violation that would stop `up` is emitted and sets the exit code. Raises
+    `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.only(options.only)
     with begin(chosen, _run_options(options), emit, check_policies=options.check_policies) as work:
@@ -32,7 +32,7 @@ def preview(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
 
 
 def preview_offline(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
-    """Show what a first `up` would create. No cloud, credential or state is asked."""
+    """Return what a first `up` would create, without access to clouds, credentials or states."""
     from wecityctl.engine.process.engine import Engine
     from wecityctl.operations.offline import preview_from_files
     from wecityctl.operations.policies import PolicyGate

@@ -1,4 +1,4 @@
-"""`refresh`: take over into the state what the clouds say."""
+"""`refresh`: updates the states from the live objects."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def refresh(session: Session, options: RefreshOptions, emit: Emit) -> RunResult:
-    """Read every object of the stacks from its cloud into the state; the clouds are not changed.
+    """Read every object of the stacks from its cluster into the state; the clusters are not changed.
 
-    Raises `WecityError` for what stops the run before it begins.
+    Raises `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.only(options.only)
     run_options = RunOptions(

@@ -1,4 +1,4 @@
-"""The steps that operations on stacks share. Each operation's own module says which it takes, and in which order."""
+"""The steps shared by operations on stacks. Each operation's module lists the steps that it takes, in order."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _CLOUDS = "the city's clouds to answer"
 
 @dataclass(slots=True)
 class StackOperation:
-    """One operation under way on the stacks that `session.plan` has selected.
+    """One operation in progress on the stacks selected in `session.plan`.
 
-    Whoever begins one takes its steps in turn; what must stop the operation is raised by the step that finds it.
+    The caller executes its steps in order; a step raises the error that must stop the operation.
     """
 
     session: Session
@@ -47,18 +47,18 @@ class StackOperation:
     moves: tuple[Move, ...] = ()
 
     def find_moves(self) -> None:
-        """Find what would move between clouds. Raises `ConfigurationError` for an `up` that was not confirmed."""
+        """Find moves between clouds. Raises `ConfigurationError` for an `up` without confirmation of them."""
         self.moves = moves_within(self.session.placement.moves, self.session.plan)
         if self.options.operation == "up":
             require_confirmed(self.moves, self.session.city.name, confirmed=self.options.confirm_all)
 
     def require_volumes_kept(self) -> None:
-        """Raise `InvalidCityError` for volumes that would have to shrink or to change their class."""
+        """Raise `InvalidCityError` for volumes that would have to shrink or change their storage class."""
         session = self.session
         require_volumes_kept(session.plan, session.catalogue, session.positions, self.backend)
 
     def open_clusters(self, *, start: bool = False) -> None:
-        """Reach the city's clouds; with `start`, start the embedded ones, after the policies' evaluation."""
+        """Connect to the city's clouds; with `start`, start the embedded ones after the policy evaluation."""
         city = self.session.city
         if start and must_start(city):
             self.policies.hold(self.emit)
@@ -66,31 +66,35 @@ class StackOperation:
         require_time()
 
     def exclude_namespace_conflicts(self) -> None:
-        """Take clusters out on which somebody else has one of the city's namespaces: they have failed."""
+        """Mark clusters as failed on which somebody else has one of the city's namespaces."""
         self.clusters = without_namespace_conflicts(self.session.city, self.session.plan.placement, self.clusters)
 
     def find_given_stacks(self, only: tuple[str, ...]) -> None:
-        """Find the stacks that this identity may not change: they are taken as they are. Raises
-        `AuthenticationError` where it may not change what was asked for."""
+        """Find the stacks that this identity may not change; they are used as they are.
+
+        Raises `AuthenticationError` if it may not change one that the user asked for.
+        """
         plan = self.session.plan
         asked = plan.matching(only) if only else [stack.name for stack in plan.stacks]
         self.options = replace(self.options, given=duties(plan, asked, self.options.operation, self.clusters).given)
 
     def require_a_cloud(self) -> None:
-        """Raise what keeps the clouds from answering where none of them does."""
+        """Raise the error of the first cloud if no cloud can be reached."""
         failed = told_of_their_clouds(self.clusters.failed)
         clouds = self.session.city.clouds
         if failed and not any(cloud.has_landing_zone or cloud.name not in failed for cloud in clouds):
             raise next(iter(failed.values()))
 
     def link_clouds(self) -> None:
-        """Make the ways between the city's embedded clouds, which are changes too."""
+        """Create the connections between the city's embedded clouds, after the policy evaluation since these are
+        changes.
+        """
         if sum(cloud.provider == "local" for cloud in self.session.city.clouds) > 1:
             self.policies.hold(self.emit)
         link_clouds(self.session.city, self.session.plan.interconnects, self.clusters, self.emit)
 
     def require_rights(self) -> None:
-        """Raise `AuthenticationError` where a deployer may not make all of the changes, before anything is done."""
+        """Raise `AuthenticationError` if a deployer lacks a right for the changes, before anything is changed."""
         if not self.options.given:
             return
         foreseen = run(
@@ -104,7 +108,7 @@ class StackOperation:
         require_rights(self.session.plan, foreseen, self.clusters.found, self.options.files)
 
     def run_stacks(self) -> RunResult:
-        """Run the selected stacks, after the policies' evaluation; the result with what only this host knows."""
+        """Run the selected stacks after the policy evaluation; return the result with this host's additions."""
         require_time()
         result = run(
             self.session,
@@ -119,7 +123,7 @@ class StackOperation:
         return self._completed(result)
 
     def _emit_completed(self, event: Event) -> None:
-        # The engine knows stacks but not how this host reaches them; a stream ends with what the report says.
+        # The engine does not know how this host reaches the city; the last event must equal the report.
         self.emit(RunFinished(self._completed(event.result)) if isinstance(event, RunFinished) else event)
 
     def _completed(self, result: RunResult) -> RunResult:
@@ -137,10 +141,10 @@ class StackOperation:
 def begin(
     session: Session, options: RunOptions, emit: Emit, *, check_policies: bool = False, advice_shown: bool = False
 ) -> Iterator[StackOperation]:
-    """An operation on the stacks that the session's plan has selected; nothing that it started outlives the block.
+    """Start an operation on the stacks selected in the session's plan; everything that it started ends with the block.
 
-    The policies are evaluated from here on, on the whole city and beside the other steps. Raises `TimedOutError` where
-    the block takes longer than the options' time.
+    The policy rules are evaluated on the whole city in the background. Raises `TimedOutError` if the block exceeds the
+    time limit in the options.
     """
     options = replace(
         options,
@@ -161,8 +165,9 @@ def begin(
 
 @contextmanager
 def bounded(seconds: float, emit: Emit) -> Iterator[Emit]:
-    """The events of a block that takes no longer than `seconds` (0: no bound); outside the stacks, what was done last
-    is named."""
+    """Limit the block to `seconds` (0: no limit), and yield its `emit`. The error names the last step outside the
+    stacks.
+    """
     last = _CLOUDS
 
     def note(event: Event) -> None:

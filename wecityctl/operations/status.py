@@ -1,4 +1,4 @@
-"""`status`: how a city's stacks, clouds and workloads are. Changes nothing."""
+"""`status`: reports on a city's stacks, clouds and workloads. Changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CityStatus:
-    """How a city is. `exit_code` is 0 when everything is as the last run left it."""
+    """The status of a city. `exit_code` is 0 if everything is as the last run left it."""
 
     stacks: tuple[StackStatus, ...]
     workloads: tuple[WorkloadStatus, ...]
@@ -41,7 +41,7 @@ class CityStatus:
 
 
 def status(session: Session, emit: Emit) -> CityStatus:
-    """Look at the city's stacks, and at what its clouds have otherwise than the last run left it."""
+    """Return the status of the city's stacks, and the differences between its clusters and the last run."""
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
 
@@ -73,21 +73,23 @@ def _exit_code(
     workloads: Sequence[WorkloadStatus],
     failed: Mapping[str, WecityError],
 ) -> int:
-    """Where no cloud answers, the code of that error."""
+    """Return the exit code; if no cloud answers, that of the clouds' errors."""
     if failed and len(failed) == len(session.city.clouds):
         return max(error.exit_code for error in failed.values())
     return exit_code(stacks, workloads)
 
 
 def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recording]:
-    """What the stacks' programs register, of all that can be told or of those named. Loads the SDK."""
+    """Return what the programs of the stacks, or of those named, register; failing programs are left out. Loads the
+    SDK.
+    """
     from wecityctl.operations.offline import record_what_can_be
 
     return record_what_can_be(session, names)[0]
 
 
 def _registered(session: Session) -> Iterator[str]:
-    """The URNs that the city's stacks would register, as far as their programs tell."""
+    """Yield the URNs that the city's stacks would register; failing programs are left out."""
     from wecityctl.engine.run.forecast import creations
 
     for recording in _recorded(session):
@@ -95,7 +97,7 @@ def _registered(session: Session) -> Iterator[str]:
 
 
 def _away(session: Session, clusters: Clusters, failed: Mapping[str, WecityError]) -> Away:
-    """The clouds that nobody could look at, and why."""
+    """Return the clouds that could not be examined, with the reasons."""
     from wecityctl.clusters import local_name
 
     stopped: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""`up`: make the city what its files say."""
+"""`up`: makes the city match its files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
-    """Bring up the city's stacks, or those that match `options.only` and what they need. Nobody is asked.
+    """Create or update the city's stacks, or those that match `options.only` and their dependencies, without prompting.
 
-    Problems of one stack or cloud are in the result. Raises `WecityError` for what stops the run before it begins:
-    `PolicyError` for violations, `ConfigurationError` for moves that nobody confirmed, `AuthenticationError` for
-    missing rights, `TimedOutError`.
+    Errors of single stacks or clouds are in the result. Raises `WecityError` for errors that stop the run before it
+    begins: `PolicyError` for violations, `ConfigurationError` for unconfirmed moves, `AuthenticationError` for missing
+    rights, `TimedOutError`.
     """
     chosen = session.only(options.only)
     with begin(

@@ -1,6 +1,6 @@
-"""Volumes that stand and what the files now say of them: a volume grows, and is otherwise left as it is.
+"""Compares existing volumes with the files: a volume may grow, and cannot be changed otherwise.
 
-Told from the state before anything runs; the API server would refuse the change in the middle of a run.
+Read from the state before anything runs; otherwise the API server would reject the change in the middle of a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 
 
 def require_volumes_kept(plan: Plan, catalogue: Catalogue, positions: Positions, backend: Backend) -> None:
-    """Raise `InvalidCityError` for volumes of `plan` that would have to shrink or to change their class."""
+    """Raise `InvalidCityError` for volumes of `plan` that would have to shrink or change their storage class."""
     problems = tuple(_problems(plan, catalogue, positions, backend))
     if problems:
         raise InvalidCityError(problems)
@@ -65,7 +65,7 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
 
 
 def _text(claim: Any, *path: str) -> str:
-    """A text in a claim as the state has it; empty where the state does not say."""
+    """Return a text field of a claim in the state; empty if it is missing."""
     node = claim
     for key in path:
         node = node.get(key) if isinstance(node, dict) else None

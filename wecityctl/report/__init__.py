@@ -1,1 +1,3 @@
-"""Shows what happens: a live tree on a terminal, plain lines elsewhere, NDJSON for programs. It decides nothing."""
+"""Shows events and results: a live tree on a terminal, plain lines elsewhere, NDJSON for programs.
+Makes no decisions.
+"""

@@ -1,4 +1,4 @@
-"""Capability types as people and programs read them: a list, one type, and the page of the reference."""
+"""Formats capability types for users and programs: the list, one type, and the reference page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ installed, those of partners' packages among them, and `wecityctl catalog show N
 
 
 def type_json(kind: CapabilityType) -> dict[str, Any]:
-    """The contract of a type as JSON values, without what only its programs use."""
+    """Return the contract of a type as JSON values, without internal fields."""
     binding = kind.binding
     return {
         "name": kind.name,
@@ -53,21 +53,21 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
 
 
 def type_lines(kinds: Iterable[CapabilityType]) -> Iterator[str]:
-    """One line for each type, by platform and name."""
+    """Yield one line for each type, sorted by platform and name."""
     for kind in sorted(kinds, key=lambda item: (item.platform, item.name)):
         uses = f"  uses {_uses(kind)}" if kind.uses else ""
         yield f"{kind.platform:<12} {kind.name:<16} {kind.title}{uses}"
 
 
 def type_text(kind: CapabilityType) -> Iterator[str]:
-    """One type with everything that a city's author has to know, a line for each fact."""
+    """Yield all facts on one type that the author of a city needs, one per line."""
     yield f"{kind.name}: {kind.title}"
     for name, text in _facts(kind):
         yield f"  {name:<12} {text}"
 
 
 def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
-    """The reference page: a table of all types, then each by itself."""
+    """Return the reference page: a table of all types, then a section for each."""
     ordered = sorted(kinds, key=lambda item: (item.platform, item.name))
     rows = "".join(
         f"| [`{kind.name}`](#{kind.name}) | {kind.platform} | {kind.title} | {', '.join(kind.engines)} | "

@@ -1,4 +1,4 @@
-"""A city's clouds as one logical platform: a table for people, plain values for programs. Decides nothing."""
+"""Formats a city's clouds as one logical platform: a table for users, plain values for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DOMESTIC = "信创"
 
 
 def table_of(figures: CityFigures) -> Table:
-    """One row for each cloud, zone, pool and architecture; then the sums."""
+    """Return a table with one row for each cloud, zone, pool and architecture, followed by the sums."""
     from wecityctl.report.tables import new_table
 
     table = new_table(_COLUMNS, right=_RIGHT)
@@ -37,7 +37,7 @@ def table_of(figures: CityFigures) -> Table:
 
 
 def lines_of(figures: CityFigures) -> Iterator[str]:
-    """What the table has no room for: each cloud's health, accelerators, the domestic share."""
+    """Yield what the table has no room for: each cloud's health, accelerators, the domestic share."""
     for cloud in figures.clouds:
         yield f"{cloud.name}: {_health(cloud)}"
         if cloud.remedy:
@@ -54,7 +54,7 @@ def lines_of(figures: CityFigures) -> Iterator[str]:
 
 
 def as_json(figures: CityFigures) -> dict[str, Any]:
-    """Everything as plain values: CPUs as numbers, bytes as whole numbers, money as decimal strings."""
+    """Return all figures as plain values: CPUs as numbers, bytes as integers, money as decimal strings."""
     return {
         "city": figures.city,
         "clouds": [_cloud_json(cloud) for cloud in figures.clouds],
@@ -67,7 +67,7 @@ def as_json(figures: CityFigures) -> dict[str, Any]:
 
 
 def size(count: int) -> str:
-    """Bytes for people: `4.0 PiB`, `512 GiB`."""
+    """Return a number of bytes as text: `4.0 PiB`, `512 GiB`."""
     for unit, factor in _UNITS:
         if count >= factor:
             value = count / factor
@@ -76,7 +76,7 @@ def size(count: int) -> str:
 
 
 def cpus(millicores: int) -> str:
-    """CPUs for people: `60,000`, `12.5`, `0.02`."""
+    """Return millicores as a text in CPUs: `60,000`, `12.5`, `0.02`."""
     if millicores >= 100_000 or millicores % 1000 == 0:
         return f"{millicores // 1000:,}"
     return f"{millicores / 1000:.1f}" if millicores >= 10_000 else f"{millicores / 1000:.2f}"
@@ -103,7 +103,9 @@ def _sum_row(title: str, architecture: str, part: Sum) -> tuple[str, ...]:
 
 
 def _amount_cells(part: PoolFigures | Sum, known: Amounts) -> tuple[str, ...]:
-    """Nodes, CPU, used, free, memory, storage; `known` is the capacity that what is used is a part of."""
+    """Return the cells nodes, CPU, used, free, memory, storage; `known` is the capacity that usage
+    is a percentage of.
+    """
     used, have = part.allocated, part.capacity
     return (
         str(part.nodes) if part.ready is None else f"{part.ready}/{part.nodes}",

@@ -1,4 +1,4 @@
-"""The evidence of a city's policy rules as Markdown, JSON and HTML. All three say the same."""
+"""Formats the compliance report as Markdown, JSON and HTML, with the same content."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _LEVEL_FOUR = "Numbers are those of level 3, whose demands level 4 contains; wha
 
 
 def as_json(compliance_report: ComplianceReport) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Return the complete report as plain values."""
     return asdict(compliance_report)
 
 
 def markdown(compliance_report: ComplianceReport) -> str:
-    """A document with one table of controls, and what stands around it."""
+    """Return the report as a document with one table of controls."""
     return "\n".join(_markdown(compliance_report)) + "\n"
 
 
@@ -81,7 +81,7 @@ def title(compliance_report: ComplianceReport) -> str:
 
 
 def introduction(compliance_report: ComplianceReport) -> Iterator[str]:
-    """What a reader must know before the tables."""
+    """Yield what a reader must know before the tables."""
     yield compliance_report.disclaimer
     yield (
         f"Controls are those of GB/T 22239-2019, told in our own words. The files were judged over "
@@ -94,7 +94,7 @@ def introduction(compliance_report: ComplianceReport) -> Iterator[str]:
 
 
 def _looked(compliance_report: ComplianceReport) -> str:
-    """How many clouds were looked at; one that did not answer is not one that nobody asked."""
+    """Return how many clouds were examined; distinguishes unreachable clouds from those that were not queried."""
     states = [item.state for item in compliance_report.clouds]
     count, silent, whole = states.count("observed"), states.count("unreachable"), len(states)
     if count:
@@ -105,7 +105,9 @@ def _looked(compliance_report: ComplianceReport) -> str:
 
 
 def rows(compliance_report: ComplianceReport) -> Iterator[tuple[str, str, str, str]]:
-    """Control, what enforces it, what the files came to, what was observed; the control stands in its first row."""
+    """Yield the cells control, enforcing measure, result on the files, observation; only a control's first row names
+    it.
+    """
     for control in compliance_report.controls:
         head = f"{control.number} {control.title}".strip() + f" – {control.words} {status_line(control)}"
         if not control.measures:
@@ -116,29 +118,29 @@ def rows(compliance_report: ComplianceReport) -> Iterator[tuple[str, str, str, s
 
 
 def status_line(control: ControlEvidence) -> str:
-    """What all its measures come to, in a few words."""
+    """Return the combined result of a control's measures."""
     return f"({CONTROL_STATUSES[control.status]})"
 
 
 def measure_line(measure: Measure) -> str:
-    """What it is, and its name."""
+    """Return a measure's title, kind and name."""
     return f"{measure.title} ({measure.kind} {measure.name})"
 
 
 def outcome_line(measure: Measure) -> str:
-    """What a rule came to, with what it has seen."""
+    """Return a rule's result with its notes."""
     return "; ".join(filter(None, (OUTCOMES[measure.outcome], *measure.notes))) or "–"
 
 
 def observed_line(measure: Measure, at: str) -> str:
-    """How it was found on every cloud."""
+    """Return the observations of a measure on all clouds."""
     if not measure.observations:
         return "–"
     return "; ".join(observation_line(item, at) for item in measure.observations)
 
 
 def observation_line(item: Observation, at: str) -> str:
-    """`main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
+    """Return one observation, such as `main: observed, 4 of 4, since 2026-11-02 (19 d)`."""
     parts = [f"{item.cloud}: {WORDS[item.state]}"]
     if item.wanted and item.state in ("observed", "partial", "altered", "undeclared", "inactive", "missing"):
         parts.append(f"{item.present} of {item.wanted}")
@@ -148,7 +150,7 @@ def observation_line(item: Observation, at: str) -> str:
 
 
 def cloud_line(item: CloudLook) -> str:
-    """Whether and how a cloud was looked at."""
+    """Return whether and how a cloud was examined."""
     line = "looked at" if item.state == "observed" else WORDS[item.state]
     if item.version:
         line += f", Kubernetes {item.version}"
@@ -166,7 +168,7 @@ def waiver_row(item: WaiverEvidence) -> tuple[str, ...]:
 
 
 def age(since: str, at: str) -> str:
-    """How old something is, in its largest unit."""
+    """Return the time from `since` to `at` (ISO 8601) in its largest unit."""
     seconds = (datetime.fromisoformat(at) - datetime.fromisoformat(since)).total_seconds()
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -175,7 +177,7 @@ def age(since: str, at: str) -> str:
 
 
 def html(compliance_report: ComplianceReport) -> str:
-    """One file that needs no other."""
+    """Return the report as one self-contained HTML file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -202,6 +204,6 @@ def _table(heads: tuple[str, ...], lines: Any) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell and is no markup."""
+    """Escape text so that it stays in its Markdown cell."""
     flat = " ".join(text.split())
     return "".join(f"\\{char}" if char in r"\|<>*_`[]" else char for char in flat)

@@ -1,4 +1,4 @@
-"""The plan as text: Mermaid for documents, JSON for programs. The picture is `graph_svg`."""
+"""Formats the plan as text: Mermaid for documents, JSON for programs. `graph_svg` draws the picture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wecityctl.report.record import FORMAT_VERSION
 
 
 def edges_of(plan: Plan) -> list[tuple[str, str]]:
-    """Pairs (needed stack, stack that waits for it), without those that a longer way through the plan implies."""
+    """Return pairs (dependency, dependant), without those that follow from a longer path."""
     names = {stack.name for stack in plan.stacks}
     needs = {stack.name: [need for need in stack.depends_on if need in names] for stack in plan.stacks}
     above: dict[str, set[str]] = {}
-    # Each stack stands behind all that it needs.
+    # Each stack comes after its dependencies.
     for name, direct in needs.items():
         above[name] = set(direct).union(*(above[need] for need in direct))
     return [
@@ -26,7 +26,7 @@ def edges_of(plan: Plan) -> list[tuple[str, str]]:
 
 
 def to_mermaid(plan: Plan) -> str:
-    """A Mermaid flowchart, an arrow from each stack to those that wait for it and do not wait for it already."""
+    """Return a Mermaid flowchart with an arrow for each pair of `edges_of`."""
     ids = {stack.name: f"s{number}" for number, stack in enumerate(plan.stacks)}
     lines = ["flowchart LR"]
     for layer in LAYERS:
@@ -40,7 +40,7 @@ def to_mermaid(plan: Plan) -> str:
 
 
 def to_json(plan: Plan) -> str:
-    """The stacks with their layers, clouds and dependencies."""
+    """Return the stacks with their layers, clouds and dependencies as JSON."""
     stacks = [
         {
             "name": stack.name,

@@ -1,6 +1,6 @@
-"""The plan as a picture: a band for each cloud, stacks in columns, and no edge behind a box.
+"""Draws the plan as SVG: a band for each cloud, stacks in columns, and no edge behind a box.
 
-Ranks and orders come from a layered (Sugiyama) layout, which also gives an edge that passes a column a place in it.
+Columns and orders come from a layered (Sugiyama) layout, in which an edge that passes a column gets a position there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _BAND_COLOURS = ("#f6f8fa", "#ffffff")
 
 @dataclass(slots=True)
 class _Layout:
-    """Column and order of every stack and of every place where an edge passes a column.
+    """Column and order of every stack, and of every position at which an edge passes a column.
 
-    A stack is named, a passage numbered. `ways` has, for each edge, what it passes.
+    Stacks are identified by name, passed positions by number. `ways` has the positions that each edge passes.
     """
 
     column: dict[str | int, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class _Layout:
 
 
 def to_svg(plan: Plan) -> str:
-    """A drawing of the plan; plain SVG without scripts or fonts of its own."""
+    """Return the plan as SVG without scripts or embedded fonts."""
     layout = _lay_out(plan)
     bands = _bands(plan, layout)
     places, tops, height = _places(bands, layout)
@@ -92,14 +92,14 @@ def _lay_out(plan: Plan) -> _Layout:
 
 
 def _bands(plan: Plan, layout: _Layout) -> Mapping[str, list[str | int]]:
-    """What lies in each cloud's band; what belongs to no cloud comes first."""
+    """Return the items in each cloud's band; items without a cloud come first."""
     cloud_of = {stack.name: stack.cloud or plan.city.name for stack in plan.stacks}
     order = [plan.city.name, *(cloud.name for cloud in plan.city.clouds)]
     bands: dict[str, list[str | int]] = {name: [] for name in order}
     for name, band in cloud_of.items():
         bands[band].append(name)
     for (_, target), way in layout.ways.items():
-        # An edge runs in the band in which it ends.
+        # An edge runs in the band of its target.
         bands[cloud_of[target]].extend(way)
     return {band: members for band, members in bands.items() if members}
 
@@ -107,7 +107,7 @@ def _bands(plan: Plan, layout: _Layout) -> Mapping[str, list[str | int]]:
 def _places(
     bands: Mapping[str, list[str | int]], layout: _Layout
 ) -> tuple[dict[str | int, tuple[int, int]], dict[str, tuple[int, int]], int]:
-    """The left end and the middle of everything, top and bottom of each band, and the height of it all."""
+    """Return the left end and vertical middle of every item, top and bottom of each band, and the total height."""
     places: dict[str | int, tuple[int, int]] = {}
     tops: dict[str, tuple[int, int]] = {}
     top = 0
@@ -144,7 +144,7 @@ def _edge(source: str, target: str, way: tuple[int, ...], places: Mapping[str | 
 def _node(stack: Stack, place: tuple[int, int]) -> str:
     x, y = place
     title = StackName.parse(stack.name).within_city
-    # What is in the picture already need not be in the box: the cloud is the band.
+    # The cloud is left out of the box, because the band shows it.
     short = title.removesuffix(f".{stack.cloud}") if stack.cloud and title.count(".") else title
     return (
         f'<g><title>{html.escape(stack.name)}</title><rect x="{x}" y="{y - _HEIGHT // 2}" width="{_WIDTH}" '

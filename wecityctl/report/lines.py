@@ -1,4 +1,4 @@
-"""Writes a run's progress line by line; a run goes on when the reader of its progress has gone away."""
+"""Writes a run's progress line by line. The run continues if the reader of the stream has gone away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wecityctl.model.words import printable
 
 
 class LineWriter:
-    """Writes lines to `stream`, each at once, until nobody reads them any more."""
+    """Writes lines to `stream`, each flushed at once, until the other end is closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

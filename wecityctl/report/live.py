@@ -1,6 +1,6 @@
-"""The live tree on a terminal: stacks, what each is doing, for how long, and what is being waited for and why.
+"""The live tree on a terminal: the stacks, the operations and durations of each, and what is waited for and why.
 
-It is a view over `_State`, which the events change; drawing happens in rich's own thread, four times a second.
+A view of `_State`, which events change. Rich's own thread draws it four times a second.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _State:
 
 
 class LiveReporter:
-    """Draws on `console` until it is left; warnings scroll by above the tree."""
+    """Draws on `console` within the block; warnings scroll past above the tree."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -83,7 +83,7 @@ class LiveReporter:
             self._console.print(Text(f"{event.severity}: {event.message.strip()}", style=style))
 
     def render(self) -> RenderableType:
-        """The tree as it is now."""
+        """Return the current tree."""
         with self._lock:
             now = self._clock()
             parts: list[RenderableType] = [_work_line(item) for item in self._state.work.values()]
@@ -136,7 +136,7 @@ def _stack_tree(name: str, stack: _Stack, now: float) -> RenderableType:
         return Text(f"○ {name}", style="dim")
     head = f"{name}  {duration(now - stack.started)}" + (f"  {stack.done} done" if stack.done else "")
     tree = Tree(Spinner("dots", Text(head, style="bold")))
-    # Those that wait are what a reader looks for; the rest only shows that something moves.
+    # Waiting resources come first, because readers look for them.
     running = sorted(stack.running.values(), key=lambda item: (not item.waiting, item.started))
     for item in running[:_MOST_RESOURCES]:
         line = Text(f"{item.title}  {duration(now - item.started)}", style=item.colour)

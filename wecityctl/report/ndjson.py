@@ -1,4 +1,4 @@
-"""The event stream for programs: one JSON object a line, the first with the format's version."""
+"""The event stream for programs: one JSON object per line; the first has the format's version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wecityctl.report.record import FORMAT_VERSION, event_json
 
 
 class NdjsonReporter:
-    """Writes every event to `stream` as it comes."""
+    """Writes every event to `stream` at once."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._write_line = LineWriter(stream)
@@ -26,7 +26,7 @@ class NdjsonReporter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Every line is written already."""
+        """Do nothing: every line is already written."""
 
     def __call__(self, event: Event) -> None:
         self._write(event_json(event, self._clock() - self._start))

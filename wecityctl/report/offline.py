@@ -1,4 +1,4 @@
-"""The last screen of a preview without a cloud: what each stack would create, landing zones property by property."""
+"""Prints the result of an offline preview: what each stack would create, with all properties of landing zones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from wecityctl.report.summary import errors, stack_table, warnings
 from wecityctl.report.tables import print_table
 from wecityctl.report.words import COLOURS, MARKS, duration, kind_of, property_line
 
-# The same on every resource of a landing zone; -o json has them.
+# Equal on every resource of a landing zone; the output of -o json includes them.
 _COMMON = frozenset({"tags"})
 
 
 def print_offline(console: Console, result: RunResult) -> None:
-    """Print what a recorded preview found."""
+    """Print the result of an offline preview."""
     for line in creation_report(result):
         console.print(line, soft_wrap=True)
     print_table(console, stack_table(result))
@@ -32,7 +32,7 @@ def print_offline(console: Console, result: RunResult) -> None:
 
 
 def creation_report(result: RunResult) -> Iterator[Text]:
-    """Every resource, stack by stack, under a line that counts them by kind."""
+    """Yield every resource by stack, below a line with the number of each kind."""
     for stack in result.results:
         if not stack.changes:
             continue
@@ -48,14 +48,14 @@ def creation_report(result: RunResult) -> Iterator[Text]:
 
 
 def counts(stack: StackResult) -> str:
-    """`9 resources: 3 Subnet, 2 Network …`, the commonest kinds first."""
+    """Return a text such as `9 resources: 3 Subnet, 2 Network …`, most frequent kinds first."""
     kinds = Counter(kind_of(change.type) for change in stack.changes)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
     return f"{counted(len(stack.changes), 'resource')}: {listed}"
 
 
 def headline(result: RunResult) -> str:
-    """One sentence that says what was found."""
+    """Return one sentence that sums up the result."""
     failed = [item.stack for item in result.results if item.outcome == "failed"]
     if failed:
         return f"{len(failed)} of {counted(len(result.results), 'stack')} cannot be worked out: {', '.join(failed)}"
@@ -68,6 +68,6 @@ def headline(result: RunResult) -> str:
 
 def _title(change: ResourceChange) -> str:
     package, _, _ = change.type.partition(":")
-    # Of the vendors' types the module tells as much as the last word does; ours and Kubernetes' kinds stand alone.
+    # A vendor's type needs its module to be understood; our own kinds and those of Kubernetes do not.
     kind = kind_of(change.type) if package in ("kubernetes", "wecity") else change.type
     return f"{kind} {change.name}"

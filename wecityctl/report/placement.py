@@ -1,4 +1,4 @@
-"""Where everything goes and why: a table and lines for people, plain values for programs. Decides nothing."""
+"""Formats a placement and its reasons: a table and lines for users, plain values for programs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wecityctl.placement.filters import listed_clouds
 if TYPE_CHECKING:
     from rich.table import Table
 
-# The place in the files of a constraint, empty where there is none.
+# Returns the position of a constraint in the files; empty if there is none.
 Locate = Callable[[Constraint], str]
 
 
 def table_of(placement: Placement) -> Table:
-    """One row for each capability and app."""
+    """Return a table with one row for each capability and app."""
     from wecityctl.report.tables import new_table
 
     table = new_table(("WHAT", "CLOUD", "POOLS", "COST/H", "WHY"), prose=("POOLS", "WHY"), right=("COST/H",))
@@ -28,7 +28,7 @@ def table_of(placement: Placement) -> Table:
 
 
 def lines_of(placement: Placement) -> Iterator[str]:
-    """What it costs together, how far that is proven, and what moves."""
+    """Yield the total cost, how close it is to the optimum, and the moves."""
     rest = "optimal" if placement.gap == 0 else f"at most {placement.gap:.2%} above the best"
     if placement.cost_per_hour:
         known, unpriced = _known_cost(placement)
@@ -42,13 +42,13 @@ def lines_of(placement: Placement) -> Iterator[str]:
 
 
 def _known_cost(placement: Placement) -> tuple[Decimal, list[Decision]]:
-    """What the clouds' own prices add up to, and what is on clouds that have none."""
+    """Return the total cost on clouds with prices, and the decisions for clouds without."""
     known = sum((item.cost_per_hour for item in placement.decisions if item.cost_per_hour is not None), Decimal(0))
     return known, [item for item in placement.decisions if item.cost_per_hour is None]
 
 
 def explanation_of(placement: Placement, locate: Locate) -> Iterator[str]:
-    """For each capability and app the clouds that were refused, and each constraint with its place."""
+    """Yield for each capability and app the rejected clouds, and each constraint with its position."""
     for item in placement.decisions:
         yield f"{item.subject} → {item.cloud}: {item.reason}"
         for refusal in item.refused:
@@ -69,10 +69,10 @@ def _refusal_lines(item: Decision, refusal: Refusal, locate: Locate) -> Iterator
 
 
 def as_json(city: str, placement: Placement, locate: Locate) -> dict[str, Any]:
-    """Everything as plain values; money as decimal strings.
+    """Return the placement as plain values; money as decimal strings.
 
-    `assumed_cost_per_hour` is what things on clouds without prices are counted as; with `cost_per_hour`, it is what
-    `bound` compares with.
+    `assumed_cost_per_hour` is the assumed cost on clouds without prices; its sum with `cost_per_hour` is comparable
+    with `bound`.
     """
     known, unpriced = _known_cost(placement)
     return {
@@ -112,7 +112,7 @@ def _decision_json(item: Decision, locate: Locate) -> dict[str, Any]:
 
 
 def constraint_json(constraint: Constraint, locate: Locate) -> dict[str, Any]:
-    """A constraint as plain values, with its place in the files."""
+    """Return a constraint as plain values, with its position in the files."""
     return {
         "kind": constraint.kind,
         "subjects": list(constraint.subjects),
@@ -122,7 +122,7 @@ def constraint_json(constraint: Constraint, locate: Locate) -> dict[str, Any]:
 
 
 def money(amount: Decimal) -> str:
-    """An amount to the ten-thousandth, without zeros at its end beyond the hundredth."""
+    """Return an amount with two to four decimals, without trailing zeros after the second."""
     text = f"{amount:.4f}"
     while text.endswith("0") and len(text.partition(".")[2]) > 2:
         text = text[:-1]

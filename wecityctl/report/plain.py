@@ -1,4 +1,4 @@
-"""Plain lines for logs and pipes: one line for each thing that a reader of a CI log wants to find there."""
+"""Writes plain lines for logs and pipes, one for each fact that matters in a CI log."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from wecityctl.model.events import (
 from wecityctl.report.lines import LineWriter
 from wecityctl.report.words import MARKS, count_changes, duration, kind_of, outcome_word
 
-# Less is a stack that nothing was done for.
+# A shorter time means that nothing was done for the stack.
 _SHOWN_SECONDS = 0.05
 _BAD = ("failed", "refused", "blocked", "cancelled")
-# The severities that are told, by verbosity.
+# The severities that are shown, by verbosity.
 _TOLD = (("error",), ("warning", "error"), ("debug", "info", "warning", "error"))
 
 
 class PlainReporter:
-    """Writes to `stream` (standard error in the CLI). `verbosity` 0 leaves out all but what failed."""
+    """Writes to `stream` (stderr in the CLI). With `verbosity` 0 only failures are shown."""
 
     def __init__(self, stream: TextIO, *, verbosity: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self._write_line = LineWriter(stream)
@@ -39,7 +39,7 @@ class PlainReporter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Every line is written already."""
+        """Do nothing: every line is already written."""
 
     def __call__(self, event: Event) -> None:
         line = self._line(event)

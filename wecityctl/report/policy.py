@@ -1,5 +1,4 @@
-"""The policy rules on the screen and as JSON: findings with their places, waivers, evidence, and the rules
-themselves."""
+"""Formats the policy report and the policy rules as text and JSON."""
 
 from __future__ import annotations
 
@@ -23,11 +22,11 @@ _STYLES = {"mandatory": "bold red", "advisory": "yellow", "waived": "cyan"}
 def print_policy_report(
     console: Console, policy_report: PolicyReport, positions: Positions, *, evidence: bool = False
 ) -> None:
-    """Every finding with what to do about it, what is to be said of the waivers, and one line that sums up."""
+    """Print every finding with its resolution, the notes on waivers, and one line that sums up."""
     for item in _by_weight(policy_report):
         console.print(_headline(item, positions), soft_wrap=True)
         if not item.waiver:
-            # What is waived has been decided; how else it could be mended is in the JSON.
+            # A waived finding needs no resolution here; the JSON output has it.
             console.print(f"    → {item.finding.resolution}", soft_wrap=True, markup=False)
     for line in note_lines(policy_report):
         console.print(line, soft_wrap=True, markup=False)
@@ -38,7 +37,7 @@ def print_policy_report(
 
 
 def summary(policy_report: PolicyReport) -> str:
-    """`xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
+    """Return a text such as `xingcheng: 20 rules over 123 resources: 1 mandatory, 2 advisory, 0 waived`."""
     found = {"mandatory": policy_report.mandatory, "advisory": policy_report.advisory, "waived": policy_report.waived}
     counts = ", ".join(f"{len(items)} {word}" for word, items in found.items())
     rules, resources = len(policy_report.rules), policy_report.resources
@@ -46,7 +45,7 @@ def summary(policy_report: PolicyReport) -> str:
 
 
 def policy_report_json(policy_report: PolicyReport, positions: Positions) -> dict[str, Any]:
-    """Everything that the text says, for programs."""
+    """Return the content of the text output as plain values."""
     return {
         "city": policy_report.city,
         "day": policy_report.day,
@@ -78,8 +77,9 @@ def rule_json(rule: Rule) -> dict[str, Any]:
 
 
 def weight_of(rule: Rule) -> str:
-    """How a rule weighs, in words: `veto`, `mandatory`, `mandatory from MLPS 3`, `advisory`; and when nobody does yet
-    what it asks for."""
+    """Return a rule's weight: `veto`, `mandatory`, `mandatory from MLPS 3`, `advisory`, or that nothing enforces it
+    yet.
+    """
     if rule.enforced == "nobody":
         return "advisory, not enforced yet"
     if rule.veto:
@@ -88,7 +88,7 @@ def weight_of(rule: Rule) -> str:
 
 
 def rule_lines(rules: Iterable[Rule]) -> Iterator[str]:
-    """A table of rules."""
+    """Yield the lines of a table of rules."""
     rows = [(rule.name, weight_of(rule), rule.title) for rule in rules]
     names, weights = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for name, weight, title in rows:
@@ -96,7 +96,7 @@ def rule_lines(rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def rule_text(rule: Rule) -> Iterator[str]:
-    """One rule in full."""
+    """Yield the lines that describe one rule in full."""
     yield f"{rule.name}: {rule.title}"
     yield f"  {weight_of(rule)}{'; cannot be waived' if rule.veto else ''}"
     if rule.admission is not None:

@@ -1,6 +1,7 @@
-"""Events and results as JSON: the NDJSON stream of `-o json` and the file of `--report-file`.
+"""Converts events and results to JSON, for the NDJSON stream of `-o json` and the file of `--report-file`.
 
-Both open with a version: the minor number grows when fields are added, the major when one changes its meaning.
+Both start with a format version: its minor number grows when fields are added, its major number when one changes its
+meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ FORMAT_VERSION = "1.3"
 
 
 def event_json(event: Event, at: float) -> dict[str, Any]:
-    """One event as a line of the stream. `at` is seconds since the run began."""
+    """Return one event of the stream as plain values. `at` is in seconds since the run began."""
     kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, StackFinished):
         body = {"result": stack_json(event.result)}
@@ -27,7 +28,7 @@ def event_json(event: Event, at: float) -> dict[str, Any]:
 
 
 def run_json(result: RunResult) -> dict[str, Any]:
-    """A whole run: the machine-readable report."""
+    """Return the result of a run as plain values: the machine-readable report."""
     return {
         "format_version": FORMAT_VERSION,
         "operation": result.operation,

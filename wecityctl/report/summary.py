@@ -1,4 +1,4 @@
-"""The last screen of a run: what changed or would change, a row for each stack, and errors with what to do."""
+"""Prints the result of a run: changes, one row for each stack, and errors with their resolution."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def print_result(console: Console, result: RunResult, *, details: bool) -> None:
 
 
 def change_report(result: RunResult) -> Iterator[Text]:
-    """Every change, stack by stack."""
+    """Yield every change, by stack."""
     for stack in result.results:
         if not stack.changes:
             continue
@@ -65,7 +65,7 @@ def change_report(result: RunResult) -> Iterator[Text]:
 
 
 def stack_table(result: RunResult) -> Table:
-    """A row for each stack."""
+    """Return a table with one row for each stack."""
     bad = [
         (title, count)
         for title, count, found in (("FAILED", count_failed, result.failed), ("REFUSED", count_refused, result.refused))
@@ -88,7 +88,7 @@ def stack_table(result: RunResult) -> Table:
 
 
 def kept_lines(result: RunResult, *, details: bool) -> Iterator[Text]:
-    """What a `destroy` leaves in the clusters and why, few enough for one screen unless `details` are asked for."""
+    """Yield what a `destroy` retained and why; limited to one screen unless `details` is set."""
     shown = result.kept if details else result.kept[:_MOST_KEPT]
     for item in shown:
         yield Text(f"kept: {kind_of(item.type)} {item.name}: {item.why}", style="cyan")
@@ -104,7 +104,7 @@ def kept_lines(result: RunResult, *, details: bool) -> Iterator[Text]:
 
 
 def headline(result: RunResult) -> str:
-    """One sentence that says how the run ended."""
+    """Return one sentence on how the run ended."""
     failed = [item.stack for item in result.results if item.outcome == "failed"]
     cancelled = any(item.outcome == "cancelled" for item in result.results)
     refused = [item.stack for item in result.results if item.outcome == "refused"]
@@ -143,7 +143,7 @@ def headline(result: RunResult) -> str:
         return f"nothing to change: {what} is as its files say{looked}"
     changes = tally(result.results, planned=result.operation == "preview" or result.planned)
     if not changes:
-        # Only stacks that were removed from the configuration: the line above says which.
+        # All changes are in stacks that were removed from the configuration; the line above names them.
         return f"{result.city}: nothing to change in the stacks of its files"
     counted_stacks = counted(sum(item.has_changes for item in result.results), "stack")
     took = "" if result.operation == "preview" or result.planned else f" in {duration(result.seconds)}"
@@ -152,12 +152,12 @@ def headline(result: RunResult) -> str:
 
 
 def _objects(result: RunResult) -> str:
-    """`2 objects that others have changed`."""
+    """Return a text such as `2 objects that others have changed`."""
     return f"{counted(len(result.refused), 'object')} that others have changed"
 
 
 def starts(result: RunResult) -> str:
-    """Which stopped clouds an `up` starts before anything else."""
+    """Return a sentence on the stopped clouds that an `up` starts first."""
     names = " and ".join(result.starts)
     several = len(result.starts) > 1
     verb, them = ("are", "them") if several else ("is", "it")
@@ -165,14 +165,14 @@ def starts(result: RunResult) -> str:
 
 
 def errors(result: RunResult) -> Iterator[Text]:
-    """The errors of the stacks that failed, few enough for one screen."""
+    """Yield the errors of the failed stacks, limited to one screen."""
     shown = 0
     for item in result.results:
         if item.outcome in ("failed", "refused", "blocked", "cancelled", "skipped") and item.reason:
             style = OUTCOME_COLOURS[item.outcome]
             yield Text(f"{item.outcome}: {item.stack}: {item.reason}", style=style)
         for message in item.errors[: max(0, _MOST_ERRORS - shown)]:
-            # What the reason says already is not said again, but what follows it is.
+            # The reason is not repeated, only the text after it.
             if told := message.strip().removeprefix(item.reason or "\n").strip():
                 yield Text("    " + told.replace("\n", "\n    "))
                 shown += 1
@@ -182,7 +182,7 @@ def errors(result: RunResult) -> Iterator[Text]:
 
 
 def warnings(result: RunResult) -> Iterator[Text]:
-    """Distinct warnings of all stacks."""
+    """Yield the distinct warnings of all stacks."""
     for message in dict.fromkeys(message for item in result.results for message in item.warnings):
         yield Text(f"warning: {message.strip()}", style="yellow")
 

@@ -1,6 +1,6 @@
-"""Tables on a terminal: names and numbers are never cut or broken, whatever the width; only prose wraps, at words.
+"""Formats tables for a terminal: names and numbers are never cut or wrapped at any width; only prose wraps, at words.
 
-A table that needs more than the terminal has is printed as wide as it is, as kubectl does.
+A table that does not fit is printed at its full width, as kubectl does.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable
 from rich.console import Console
 from rich.table import Table
 
-# What a column of prose keeps, in characters, before the whole table grows beyond the terminal.
+# The minimum width of a prose column in characters; below it the table becomes wider than the terminal.
 _LEAST_PROSE = 24
 
 
 def new_table(titles: Iterable[str], *, prose: Collection[str] = (), right: Collection[str] = ()) -> Table:
-    """A table without lines. Columns of `prose` wrap at words, those of `right` hold numbers."""
+    """Return a table without borders. Columns in `prose` wrap at words, those in `right` contain numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, justify="right" if title in right else "left", no_wrap=title not in prose)
@@ -23,7 +23,7 @@ def new_table(titles: Iterable[str], *, prose: Collection[str] = (), right: Coll
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print the table, on a terminal that is too narrow for its names too."""
+    """Print the table, wider than the terminal if its names do not fit."""
     widest = console.options.update(width=10_000)
     needed = 0
     for column in table.columns:

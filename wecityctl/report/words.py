@@ -1,4 +1,4 @@
-"""The words and marks that all reporters share: how a change, an outcome, a duration is written."""
+"""Words and marks shared by all reporters: how a change, an outcome or a duration is written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OUTCOME_COLOURS: dict[Outcome, str] = {
     "blocked": "yellow",
 }
 _SHORTEST = 60
-# What is to be done, and what was done, in the order in which a reader asks for it.
+# Planned and done changes, in the order in which they are shown.
 _TALLY: dict[ResourceOp, tuple[str, str]] = {
     "create": ("to add", "added"),
     "import": ("to import", "imported"),
@@ -52,7 +52,7 @@ _TALLY: dict[ResourceOp, tuple[str, str]] = {
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.4 s`, `12 s`, `2 min 05 s`."""
+    """Return seconds as text: `0.4 s`, `12 s`, `2 min 05 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -62,12 +62,12 @@ def duration(seconds: float) -> str:
 
 
 def kind_of(resource_type: str) -> str:
-    """The last part of a Pulumi type: `kubernetes:apps/v1:Deployment` is a `Deployment`."""
+    """Return the last part of a Pulumi type: `Deployment` for `kubernetes:apps/v1:Deployment`."""
     return resource_type.rsplit(":", 1)[-1]
 
 
 def count_changes(result: StackResult) -> str:
-    """`3 to create, 1 to delete` as `+3 -1`; a dash when nothing changes."""
+    """Return the number of changes by mark, such as `+3 -1`; a dash for no change."""
     counts: dict[ResourceOp, int] = {}
     for change in result.changes:
         counts[change.op] = counts.get(change.op, 0) + 1
@@ -76,36 +76,36 @@ def count_changes(result: StackResult) -> str:
 
 
 def outcome_word(result: StackResult) -> Outcome:
-    """How a stack ended, in one word: one of which an `up` would refuse something is not just unchanged."""
+    """Return a stack's outcome in one word; `refused` if an `up` refused some changes, even if the rest succeeded."""
     return "refused" if result.refused and result.outcome in ("succeeded", "unchanged") else result.outcome
 
 
 def count_failed(result: StackResult) -> str:
-    """How many objects could not be changed; a dash for none."""
+    """Return the number of objects whose change failed; a dash for none."""
     return str(len(result.failed) or "–")
 
 
 def count_refused(result: StackResult) -> str:
-    """How many objects were refused, or would be, because others have changed them; a dash for none."""
+    """Return the number of objects that are refused because others have changed them; a dash for none."""
     return str(len(result.refused) or "–")
 
 
 def tally(results: Iterable[StackResult], *, planned: bool) -> str:
-    """`12 to add, 20 to change, 7 to replace`; with `planned` off what was done: `12 added, 20 changed`."""
+    """Return `12 to add, 20 to change, 7 to replace` or, if not `planned`, `12 added, 20 changed`."""
     counts = Counter(change.op for result in results for change in result.changes)
     words = [(counts[op], todo if planned else done) for op, (todo, done) in _TALLY.items() if counts[op]]
     return ", ".join(f"{count} {word}" for count, word in words)
 
 
 def legend(results: Iterable[StackResult]) -> str:
-    """What the marks mean, for those that are shown and that a reader may not know: replacements."""
+    """Return an explanation of the shown marks that may be unknown to readers: replacements."""
     if any(change.op == "replace" for result in results for change in result.changes):
         return f"{MARKS['replace']} replace: the object is deleted and made again"
     return ""
 
 
 def value_text(value: Any) -> str:
-    """A property's value on one line, shortened."""
+    """Return a property's value on one line, shortened."""
     if value is None:
         return "(none)"
     text = value if isinstance(value, str) else _compact(value)
@@ -114,7 +114,7 @@ def value_text(value: Any) -> str:
 
 
 def property_line(change: PropertyChange) -> str:
-    """`~ spec.replicas: 2 → 3`, with a mark where it forces a replacement."""
+    """Return a line such as `~ spec.replicas: 2 → 3`, with a remark if the change forces a replacement."""
     mark = PROPERTY_MARKS[change.kind]
     if change.kind == "update":
         text = f"{mark} {change.path}: {value_text(change.old)} → {value_text(change.new)}"
@@ -124,7 +124,7 @@ def property_line(change: PropertyChange) -> str:
 
 
 def change_lines(change: ResourceChange) -> list[str]:
-    """One resource's change: its head line, and a line for each property that an update touches."""
+    """Return the lines for one resource's change: a headline, and one line for each changed property."""
     head = f"{MARKS[change.op]} {kind_of(change.type)} {change.name}"
     if change.op in ("create", "delete"):
         return [head]

@@ -1,1 +1,1 @@
-"""What runs look at, and put right, on clusters: drift, undeclared, lost and remaining objects."""
+"""Examines and corrects objects on clusters: drift, undeclared, lost and remaining objects."""

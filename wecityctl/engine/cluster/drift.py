@@ -1,8 +1,9 @@
-"""The drift of one run's stacks: looked for before a stack runs, and put right where the rule says so.
+"""Controls the drift of one run's stacks: examines each stack before it runs and corrects the drift as the rules
+demand.
 
-The rule is one table (docs/explanation/drift.md). What is gone is dropped from the state, so that the engine makes it
-again; what was changed is put right here, whichever Kubernetes provider runs; what is refused is left to the engine's
-apply, which meets the conflict unless the files agree by now with what is there.
+The rules are one table (docs/explanation/drift.md). Missing objects are dropped from the state, so that the engine
+creates them again. Changed objects are corrected here, with either Kubernetes provider. Refused corrections are left to
+the engine's apply, which fails with the conflict unless the files agree with the live object by then.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 WAY_OUT = "`wecityctl up --take-over` changes it back"
-# Where the API server refuses to change back what was changed.
+# For objects that the API server does not allow to be changed back.
 _DELETE = "it cannot be changed back; where nothing in it is needed, `{}` and the next `up` make it anew"
 _INTENDED = {
     "security": "`up` restores it",
@@ -46,7 +47,7 @@ _DONE = {"conflict": "changed back", "addition": "removed"}
 
 @dataclass(slots=True)
 class Settled:
-    """What was done about a stack's drift, or in a preview what an `up` would do."""
+    """What was done about a stack's drift or, in a preview, what an `up` would do."""
 
     findings: list[Finding] = field(default_factory=list)
     changes: list[ResourceChange] = field(default_factory=list)
@@ -57,16 +58,16 @@ class Settled:
     refused: dict[str, str] = field(default_factory=dict)
     foreseen: set[str] = field(default_factory=set)
     untold: list[Diagnostic] = field(default_factory=list)
-    # The objects as they were examined, or as the last write of ours was answered; named as the probe names them.
+    # The objects as they were examined or as our last write returned them, by the probe's keys.
     seen: dict[str, probe.Seen] = field(default_factory=dict)
 
     @property
     def needs_engine(self) -> bool:
-        """Whether the engine has something to do about it."""
+        """Whether the engine has to create or apply some of the objects."""
         return bool(self.missing or self.refused)
 
     def change(self, finding: Finding) -> None:
-        """Count what putting a finding right changes, as the engine's own changes are counted: once an object."""
+        """Add the change that corrects a finding; as with the engine's changes, one per object."""
         properties = tuple(
             PropertyChange(
                 item.path,
@@ -84,20 +85,22 @@ class Settled:
         self.changes.append(ResourceChange(finding.urn, kind, name, "update", properties))
 
     def edited(self, deployment: Deployment) -> Deployment:
-        """The stack's state as the engine has to find it."""
+        """Return the state to give the engine: without missing resources, and with refused ones
+        marked as unfinished.
+        """
         known = marked_finished(without_resources(deployment, self.missing), self.foreseen)
         return marked_unfinished(known, self.refused)
 
     def within(self, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
-        """The result of the stack's run with what was found and done before it, but not of what the run has deleted.
+        """Return the result of the stack's run together with its drift, except for objects that the run has deleted.
 
-        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        `conflicts` are the URNs of the run's failed changes that conflicted with other field managers.
         """
         gone = {change.urn for change in result.changes if change.op == "delete"}
         self._drop({item.message for item in self.untold if item.urn in gone})
         self.findings = [item for item in self.findings if item.urn not in gone]
         self.changes = [change for change in self.changes if change.urn not in gone]
-        # Where the apply met no conflict, the files say by now what is there.
+        # Without a conflict in the apply, the files agree with the live object by now.
         done = {change.urn for change in result.changes}
         agreed = {urn for urn in self.refused if urn in done or result.outcome in ("succeeded", "unchanged")}
         self._drop({self.refused[urn] for urn in agreed})
@@ -110,7 +113,7 @@ class Settled:
         warnings, errors = [*self.warnings, *self.notices], [*self.errors, *result.errors]
         if outcome == "failed" and conflicts:
             told = {urn: text for urn, text in self.refused.items() if urn not in agreed}
-            # Once: as the error that it has become, instead of the engine's words for it.
+            # Report the conflict once, in our wording instead of the engine's.
             foreseen = [f"{name_of(urn)}: " for urn in conflicts if urn in told]
             errors = [text for text in result.errors if not (is_conflict(text) and text.startswith(tuple(foreseen)))]
             errors = [*self.errors, *told.values(), *errors]
@@ -137,14 +140,14 @@ class Settled:
         )
 
     def _drop(self, texts: Collection[str]) -> None:
-        """Say nothing of what does not hold any more."""
+        """Remove messages that no longer apply."""
         self.untold = [item for item in self.untold if item.message not in texts]
         self.warnings = [text for text in self.warnings if text not in texts]
         self.notices = [text for text in self.notices if text not in texts]
 
 
 class DriftControl:
-    """Examines the stacks of a run, and settles each when its turn comes."""
+    """Examines the stacks of a run, and corrects the drift of each when its turn comes."""
 
     def __init__(self, context: Context, emit: Emit) -> None:
         self._context = context
@@ -155,7 +158,7 @@ class DriftControl:
         self._settled: dict[str, Settled] = {}
 
     def look(self, stacks: Iterable[str]) -> None:
-        """Examine stacks, those of one cluster together. What keeps one from being examined is raised by `settle`."""
+        """Examine stacks, one cluster at a time. `settle` raises the error of a stack that could not be examined."""
         by_cloud: dict[str, list[str]] = {}
         for name in stacks:
             planned = self._context.stacks[name]
@@ -175,7 +178,7 @@ class DriftControl:
             self._cases[name] = tuple(case for case in cases if case.recorded.stack == name)
 
     def look_again(self, state: StackState) -> None:
-        """Examine a stack in a state that has more than when it was looked at; as `look`."""
+        """Examine a stack again in a state that now has more resources; otherwise like `look`."""
         cluster = self._context.cluster_of(state.stack)
         self._cases.pop(state.stack, None)
         self._failed.pop(state.stack, None)
@@ -187,8 +190,9 @@ class DriftControl:
             self._failed[state.stack] = error
 
     def _own(self, state: StackState) -> StackState:
-        """The state without what this identity may not look at: for a tenant's deployer, what lies elsewhere than in
-        the tenant's namespaces."""
+        """Return the state without objects that this identity may not read: a tenant's deployer sees only the tenant's
+        namespaces.
+        """
         planned = self._context.stacks.get(state.stack)
         if not self._context.options.given or planned is None or planned.layer != "tenant":
             return state
@@ -196,22 +200,22 @@ class DriftControl:
         return replace(state, resources=tuple(item for item in state.resources if _place_of(item) in own))
 
     def undisturbed(self, cluster: Cluster, keys: Iterable[str]) -> None:
-        """Objects that were found as they should be without an examination."""
+        """Record that the probe found these objects unchanged, without an examination."""
         for key in keys:
             self._restored.clean(cluster.identifier, key)
 
     def save(self) -> None:
-        """Note how often things were restored."""
+        """Store the counts of restorations."""
         self._restored.save()
 
     def settled(self, stack: str) -> Settled:
-        """What `settle` came to; nothing for a stack that was not examined."""
+        """Return what `settle` did for the stack; empty if it was not examined."""
         return self._settled.get(stack) or Settled()
 
     def within(self, stack: str, result: StackResult, conflicts: Collection[str] = ()) -> StackResult:
-        """The result of the stack's run with its drift; what was left as it is, is told now, if it is still there.
+        """Return the result of the stack's run together with its drift, and emit the messages on drift that remains.
 
-        `conflicts` are the failed changes (URNs) of the run that met what other managers have changed.
+        `conflicts` are the URNs of the run's failed changes that conflicted with other field managers.
         """
         settled = self.settled(stack)
         whole = settled.within(result, conflicts)
@@ -221,9 +225,9 @@ class DriftControl:
         return whole
 
     def settle(self, stack: str) -> Settled:
-        """Put the stack's drift right, or in a preview say what an `up` would do.
+        """Correct the stack's drift or, in a preview, say what an `up` would do.
 
-        Raises what kept the stack from being examined.
+        Raises the error that kept the stack from being examined.
         """
         if stack in self._failed:
             raise self._failed[stack]
@@ -260,13 +264,13 @@ class DriftControl:
         self.save()
 
     def is_settled(self, stack: str) -> bool:
-        """Whether the stack's drift was put right in this run already."""
+        """Whether `settle` has already run for this stack."""
         return stack in self._settled
 
     def make_again(self, stack: str, result: StackResult) -> StackResult:
-        """Make the security objects of a namespace again that are gone, where no engine has done so; the result.
+        """Create missing security objects of namespaces again for a stack whose engine did not run; return the result.
 
-        For a stack whose engine did not run: what is not made again stays an unresolved finding.
+        An object that is not created again remains an unresolved finding.
         """
         done = self.settled(stack)
         made, errors = self._make_all_again(stack, [case for case in self._lacking(stack) if case.recorded.encloses])
@@ -282,8 +286,11 @@ class DriftControl:
         return self.within(stack, result)
 
     def make_again_after(self, stack: str, result: StackResult) -> StackResult:
-        """The same where the engine has run and failed before it came to them: only what closes, for the files may
-        have given up what opens or gives rights."""
+        """Create missing security objects again for a stack whose engine failed before it reached them.
+
+        Only objects that restrict access are created: the files may no longer have those that allow access or grant
+        rights.
+        """
         state = self._context.state(stack)
         tried = {*(state.urns if state is not None else ()), *(change.urn for change in result.failed)}
         lacking = [
@@ -306,7 +313,7 @@ class DriftControl:
         return [case for case in self._cases.get(stack, ()) if case.recorded.urn in missing]
 
     def _make_all_again(self, stack: str, cases: Sequence[Case]) -> tuple[set[str], list[str]]:
-        """The URNs of what was made, and what kept the others from it."""
+        """Create the objects; return the URNs of those created, and the errors of the others."""
         from wecityctl.drift.restore import make_again
 
         cluster = self._context.cluster_of(stack)
@@ -326,10 +333,10 @@ class DriftControl:
         return made, errors
 
     def check_written(self, stack: str, changes: Sequence[ResourceChange]) -> None:
-        """Look whether the security objects that the engine has just written are as they were stated; restore others.
+        """Check that the security objects just written by the engine are as declared, and restore the others.
 
-        What changes objects on admission may do so in a run alone, and not in the dry runs before it. One that was in
-        no state, and that the provider has adopted, may still have what others have put there: it is restored.
+        An admission webhook may change objects in a run but not in the dry runs before it. An object that was in no
+        state and that the provider adopted may still contain what others have added.
         """
         kinds = {"Namespace", *(kind for _, kind in SECURITY_KINDS)}
         written = {change.urn for change in changes if type_of(change.urn).rpartition(":")[2] in kinds}
@@ -361,7 +368,7 @@ class DriftControl:
             finding = self._judged(found, case, cluster)
             done.findings.append(finding)
             if finding.what == "conflict":
-                # Told here: an apply that a refused `up` left to be tried again would end the engine's preview.
+                # Reported here, because retrying an apply that an `up` has refused would end the engine's preview.
                 done.foreseen.add(finding.urn)
             if finding.what == "missing":
                 done.missing.add(finding.urn)
@@ -415,7 +422,7 @@ class DriftControl:
                 self._tell(done.warnings, finding, finding.told(_DONE[finding.what]))
 
     def _count_gone(self, finding: Finding, cluster: Cluster, key: str, done: Settled) -> None:
-        """A security object that somebody deletes each time is made again each time, but not as if nothing were."""
+        """Create a repeatedly deleted security object again, but report an error after `RESTORES` times."""
         if self._context.options.take_over:
             self._restored.clean(cluster.identifier, key)
         elif finding.restored >= RESTORES:
@@ -454,7 +461,7 @@ class DriftControl:
             way_out = _DELETE.format(_kubectl(finding)) if remake else WAY_OUT
             text = finding.told(f"refused unless the files say the same: {way_out}")
             if self._context.options.operation != "preview":
-                # A dry run would end the engine's preview at the first conflict; it is told here instead.
+                # A dry run would end the engine's preview at the first conflict, so it is reported here.
                 done.refused[finding.urn] = text
             done.warnings.append(text)
             done.untold.append(Diagnostic(finding.stack, "warning", text, finding.urn))
@@ -471,9 +478,9 @@ class DriftControl:
 
 
 def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceChange:
-    """A change of the engine with what was put right in the same object before it, from what is there to what will be.
+    """Merge an engine's change of an object with our correction before it: from the live values to the final ones.
 
-    The engine compares with its state alone, and does not know what others have made of the object since.
+    The engine compares only with its state and does not know what others have changed since.
     """
     if before is None or change.op != "update":
         return change
@@ -489,7 +496,7 @@ def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceCha
 
 
 def _are_all_refusals(result: StackResult, conflicts: Collection[str]) -> bool:
-    """Whether nothing failed in a stack's run but applies that met what other managers have changed."""
+    """Whether a stack's run failed only with conflicts with other field managers."""
     prefixes = tuple(f"{name_of(urn)}: " for urn in conflicts)
     return {change.urn for change in result.failed} <= {*conflicts} and all(
         is_conflict(text) and text.startswith(prefixes) for text in result.errors
@@ -497,7 +504,7 @@ def _are_all_refusals(result: StackResult, conflicts: Collection[str]) -> bool:
 
 
 def _conflict(stack: str, urn: str) -> Finding:
-    """A conflict that the engine has met and no examination had found before."""
+    """Return a finding for a conflict that the engine met and no examination had found."""
     place, _, kind = type_of(urn).rpartition(":")
     version = place.rpartition(":")[2]
     namespace, _, name = name_of(urn).rpartition("/")
@@ -527,7 +534,7 @@ def _title(case: Case) -> str:
 
 
 def _place_of(resource: StateResource) -> str:
-    """The namespace that an object is in, or is; empty for any other of the whole cluster."""
+    """Return the namespace of an object, or a Namespace's own name; empty for other cluster-scoped objects."""
     meta = resource.outputs.get("metadata")
     if not isinstance(meta, Mapping):
         return ""

@@ -1,4 +1,4 @@
-"""Compares whole stacks with their clusters: from states to findings, for runs, `status` and the evidence."""
+"""Compares whole stacks with their clusters and returns findings, for runs, `status` and the compliance report."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Finding, ...]:
-    """Everything on the cluster that is not as the states of these stacks have it; changes nothing.
+    """Return all differences between the states of these stacks and the cluster; changes nothing.
 
-    Raises the Kubernetes client's errors, and `AuthenticationError` when the passphrase does not open the states.
+    Raises the Kubernetes client's errors, and `AuthenticationError` if the passphrase does not decrypt the states.
     """
     restored = Restored(backend.url, backend.city)
     return tuple(
@@ -37,7 +37,7 @@ def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) ->
 
 
 def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
-    """The finding with how often its object was restored, or made again, already."""
+    """Return the finding with the number of times its object was already restored or created again."""
     is_gone = finding.what == "missing" and is_security_kind(finding.api_version, finding.kind)
     if finding.what != "security" and not is_gone:
         return finding
@@ -45,12 +45,12 @@ def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
 
 
 def key_of(found: Finding | Recorded) -> str:
-    """An object's apiVersion, kind, namespace and name in one string, as the probe has them."""
+    """Return apiVersion, kind, namespace and name of an object as one string, in the probe's format."""
     return probe.SEPARATOR.join((found.api_version, found.kind, found.namespace, found.name))
 
 
 def examine_cases(cluster: Cluster, backend: Backend, states: Sequence[StackState]) -> tuple[Case, ...]:
-    """The same, object by object, with what is needed to put it right."""
+    """Examine like `examine`, but return each object with the data needed to correct it."""
     from wecityctl.drift.examine import examine as examine_objects
 
     objects = [item for state in states for item in recorded_objects(cluster, backend, state)]
@@ -62,11 +62,12 @@ def examine_cases(cluster: Cluster, backend: Backend, states: Sequence[StackStat
 def written_otherwise(
     cluster: Cluster, backend: Backend, state: StackState, urns: Collection[str]
 ) -> tuple[Finding, ...]:
-    """The security objects among `urns` that the state has otherwise than they were stated, with what may do that.
+    """Return the security objects among `urns` whose stored result differs from what was declared, with the likely
+    cause.
 
-    Where other managers own a part of the object, they have: such is to be restored. Otherwise something changes it on
-    admission, which leaves no manager's name. Compares the state with itself; the cluster is only asked for the names
-    of what changes objects on admission.
+    If other managers own part of the object, they made the change, and the object is to be restored. Otherwise
+    something changes it on admission, which leaves no manager's name. Compares the state with itself; the cluster is
+    only asked for the names of its admission webhooks and policies.
     """
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import served
@@ -101,7 +102,7 @@ def written_otherwise(
 
 
 def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:
-    """What the state has on this cluster; nothing of a state that knows another one."""
+    """Return the objects that the state has on this cluster; none if the state belongs to another cluster."""
     for resource in state.resources:
         known = resource.inputs.get("clusterIdentifier") if resource.type == KUBERNETES_PROVIDER else None
         if isinstance(known, str) and known and known != cluster.identifier:
@@ -120,7 +121,7 @@ def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
 
     for resource in state.resources:
         meta, manager = resource.outputs.get("metadata"), resource.outputs.get("__fieldManager")
-        # One that was interrupted while it was made has no manager yet: the engine looks at it again.
+        # A resource whose creation was interrupted has no manager yet; the engine handles it.
         if not _is_object(resource) or not isinstance(meta, Mapping) or not isinstance(manager, str):
             continue
         yield Recorded(
@@ -138,6 +139,6 @@ def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
 
 
 def _is_object(resource: StateResource) -> bool:
-    # A patch of somebody else's object has a type of its own, and is not the object.
+    # A patch of an object that the stack does not own has a type of its own and is left out.
     kind = resource.type.rpartition(":")[2]
     return resource.custom and resource.type.startswith("kubernetes:") and kind == resource.outputs.get("kind")

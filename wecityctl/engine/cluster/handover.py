@@ -1,7 +1,8 @@
-"""Hands the number of a workload's replicas from the files to an autoscaler and back, just before a stack's run.
+"""Transfers ownership of a workload's replica count from the files to an autoscaler or back, before a stack's run.
 
-Works whichever plug-in runs the stack: an autoscaler that leaves is deleted before the number it fought for is set, and
-the number stays as it is until its new owner sets it. Which workloads have an autoscaler is the stacks' matter.
+Works with either Kubernetes provider. An autoscaler that is removed is deleted before the count is set, so that the two
+do not compete; the count keeps its value until the new owner sets it. Which workloads have an autoscaler is decided by
+the stacks' programs.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ _AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One workload whose number of replicas gets another owner.
+    """One workload whose replica count gets a new owner.
 
-    `manager` is the field manager that gives it up to an autoscaler. Empty is the other direction: `autoscaler` and its
-    `uid` name the one that leaves (or are empty where it has left already).
+    `manager` is the field manager that gives the count up to an autoscaler. If it is empty, the count returns to the
+    files: `autoscaler` and `uid` identify the autoscaler to delete (empty if it is already gone).
     """
 
     namespace: str
@@ -40,7 +41,7 @@ class Handover:
 
 
 def handovers(state: StackState, autoscaled: Mapping[Workload, bool]) -> tuple[Handover, ...]:
-    """What changes hands between the run that wrote `state` and files in which workloads are `autoscaled`."""
+    """Return the transfers between the run that wrote `state` and files in which workloads are `autoscaled`."""
     scalers = {}
     for resource in state.resources:
         target = _dict(_dict(resource.inputs.get("spec")).get("scaleTargetRef"))
@@ -65,7 +66,7 @@ def handovers(state: StackState, autoscaled: Mapping[Workload, bool]) -> tuple[H
 
 
 def hand_over_replicas(context: Context, stack: str, emit: Emit) -> None:
-    """Do what the stack's next `up` needs to have done. Raises the Kubernetes client's errors."""
+    """Carry out the transfers that the stack's next `up` requires. Raises the Kubernetes client's errors."""
     planned, state, cluster = context.stacks[stack], context.state(stack), context.cluster_of(stack)
     if planned.layer != "tenant" or state is None or cluster is None:
         return
@@ -81,7 +82,7 @@ async def _carry_out(client: KubeClient, found: Sequence[Handover]) -> list[str]
 
     lines = []
     for each in found:
-        # Gone: nothing of it is left to be handed over, and the run makes it again.
+        # The workload is gone: there is nothing to transfer, and the run creates it again.
         with suppress(NotFound):
             lines += await (_release(client, each) if each.manager else _take_back(client, each))
     return lines
@@ -93,7 +94,8 @@ async def _release(client: KubeClient, each: Handover) -> list[str]:
     rt = await client.resource("apps/v1", "Deployment")
     live = await client.get(rt, each.workload, each.namespace)
     if not (live.get("spec") or {}).get("replicas", 1):
-        # An autoscaler leaves a workload of 0 alone: without an owner it becomes 1, which wakes the autoscaler.
+        # An autoscaler ignores a workload with 0 replicas. Without an owner the count becomes 1, which activates the
+        # autoscaler.
         return []
     count = await disown_replicas(
         client, rt, each.workload, each.namespace, lambda owner: owner.get("manager") == each.manager
@@ -109,7 +111,7 @@ async def _take_back(client: KubeClient, each: Handover) -> list[str]:
 
     if each.autoscaler:
         rt = await client.resource("autoscaling/v2", "HorizontalPodAutoscaler")
-        # Gone already, or made anew by somebody else: then it is not the one that leaves.
+        # Already gone, or recreated by somebody else with another UID.
         with suppress(NotFound, Conflict):
             await client.delete(rt, each.autoscaler, each.namespace, uid=each.uid or None)
     rt = await client.resource("apps/v1", "Deployment")

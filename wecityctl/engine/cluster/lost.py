@@ -1,6 +1,6 @@
-"""The city's own objects that no state has, as after a loss of one: told from strangers' by the field manager.
+"""Recognises the city's own objects that are in no state, as after the loss of a state, by their field manager.
 
-A field manager is derived from its resource's URN and the cluster, so that only the URNs have to be known.
+The name of a field manager is derived from the resource's URN and the cluster, so it can be computed from the URNs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from wecityctl.model.findings import Finding
 from wecityctl.model.kinds import gives_or_opens
 from wecityctl.model.security import group_of
 
-# The URNs that the city's stacks would register.
+# Returns the URNs that the city's stacks would register.
 Registered = Callable[[], Iterable[str]]
 
 
 def is_a_providers(finding: Finding) -> bool:
-    """Whether a Kubernetes provider of Pulumi has made the object, by the name that its manager gives itself."""
+    """Whether a Kubernetes provider of Pulumi created the object, judging by the name of a field manager."""
     return any(manager.startswith(PROVIDERS) for manager in finding.managers)
 
 
 def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Registered) -> list[Finding]:
-    """The findings, those of the city's own resources with the stack that lacks the object in its state.
+    """Return the findings; those that are the city's own resources name the stack whose state lacks them.
 
-    `registered` is called only where some manager is a provider's.
+    `registered` is called only if an object has the field manager of a provider.
     """
     if not any(item.what == "undeclared" and is_a_providers(item) for item in found):
         return list(found)
@@ -47,9 +47,10 @@ def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Re
 
 
 def _may_have_made(urn: str, item: Finding) -> bool:
-    """Whether the object has the name that its resource gives it. Anybody may write under the resource's manager.
+    """Whether the object has the name that its resource would give it. The field manager alone proves nothing: anybody
+    may use its name.
 
-    What opens or gives rights is called by its own name in the URN; of other objects some have a digest at the end.
+    Objects that allow access or grant rights have the name in the URN; others may have a digest appended.
     """
     logical = name_of(urn)
     if logical in (item.name, f"{item.namespace}/{item.name}"):

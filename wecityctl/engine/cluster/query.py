@@ -1,7 +1,7 @@
-"""Questions to a cluster from the run's own process, answered in one go: no engine, no provider.
+"""Runs one query against a cluster from the run's own process, without engine or provider.
 
-Within a run signals are only counted. A cluster that hangs would therefore hold the run for as long as the client tries
-again, whatever the run's time.
+Signals are only counted within a run, so a query also ends when the run's time limit expires. Otherwise a cluster that
+hangs would block the run for as long as the client retries.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 T = TypeVar("T")
-# Seconds between two looks at the time, and for what is under way once it is over.
+# In seconds: between two checks of the time limit, and for requests in progress to end after it.
 _PERIOD, _GRACE = 0.5, 5.0
 
 
 def ask(cluster: Cluster, question: Callable[[KubeClient], Awaitable[T]]) -> T:
-    """Connect, ask, and close. Raises the Kubernetes client's errors.
+    """Connect to the cluster, run `question`, close the connection, and return the answer.
 
-    Soon after the run's time is over raises `TimedOutError`, and after a second Ctrl-C `CancelledError`.
+    Raises the Kubernetes client's errors, `TimedOutError` soon after the run's time limit, and `CancelledError` after a
+    second Ctrl-C.
     """
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access

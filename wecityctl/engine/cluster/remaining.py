@@ -1,6 +1,6 @@
-"""What of a city is still on its clusters after a `destroy` and in no stack's state, as after a loss of one.
+"""Reports objects of a city that are still on its clusters after a `destroy` but in no state, as after the loss of one.
 
-Told and not deleted: whose an object is, only the state or an `up` that adopts it can tell.
+They are not deleted: only the state, or an `up` that adopts it, can prove that an object belongs to the city.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _MOST_NAMED: Final = 5
 
 
 def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> list[str]:
-    """A note for each cluster on which providers of this city have made what no state has; without what was kept."""
+    """Return a note for each cluster with objects that providers of this city created, and that are neither in a state
+    nor retained.
+    """
     if not results or any(result.outcome == "cancelled" for result in results.values()):
         return []
     backend = context.backend
@@ -47,7 +49,7 @@ def remaining_notes(context: Context, results: Mapping[str, StackResult]) -> lis
 
 
 def _clusters(context: Context, results: Mapping[str, StackResult]) -> Iterator[Cluster]:
-    """The clusters of the stacks, each once, but none that was taken down itself."""
+    """Yield the clusters of the stacks, each once, without those that were destroyed themselves."""
     gone = {context.stacks[name].cloud for name in results if name in context.stacks and context.layer(name) == LANDING}
     known: set[str] = set()
     for name in results:

@@ -1,6 +1,6 @@
-"""What nobody declared in a run's clouds: told by every `preview` and `up`, removed where that was confirmed.
+"""Handles undeclared objects on a run's clouds: reports them in every `preview` and `up`, removes confirmed ones.
 
-What is undeclared is `drift.undeclared`'s rule; here it meets what the states have, and the run's results.
+`drift.undeclared` defines which objects are undeclared; this module applies it to the states and the run's results.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 Results = Mapping[str, StackResult]
-# By uid: empty for what was removed, otherwise why it was not.
+# By UID: empty if the object was removed, otherwise why it was not.
 Removed = dict[str, str]
 _GOOD = ("succeeded", "unchanged", "skipped")
 
 
 def declared_in(deployment: Deployment, cluster: Cluster) -> Iterator[Place]:
-    """What a stack's state has on the cluster, and what its engine was making there when it was killed."""
+    """Yield the objects that a stack's state has on the cluster, including those whose creation was interrupted."""
     from wecityctl.drift.undeclared import place
 
     pending = [item.get("resource") or {} for item in deployment.get("pending_operations") or ()]
@@ -55,17 +55,17 @@ def declared_in(deployment: Deployment, cluster: Cluster) -> Iterator[Place]:
 
 
 def _place(key: str) -> Place:
-    """An object as the probe names it."""
+    """Parse an object's key of the probe."""
     from wecityctl.drift.undeclared import place
 
     return place(*key.split(probe.SEPARATOR))
 
 
 def look(cluster: Cluster, city: City, deployments: Mapping[str, Deployment | None], home: str) -> Found:
-    """What nobody declared on a cluster, and what could not be looked at; changes nothing.
+    """Return the undeclared objects on a cluster, and the kinds that could not be listed; changes nothing.
 
-    `deployments` are those of all the city's stacks, `home` the stack that is named for what belongs to none. Raises
-    the Kubernetes client's errors.
+    `deployments` are those of all the city's stacks; `home` is the stack under which objects that belong to no stack
+    are reported. Raises the Kubernetes client's errors.
     """
     from wecityctl.drift.undeclared import find_on
 
@@ -79,7 +79,7 @@ def look(cluster: Cluster, city: City, deployments: Mapping[str, Deployment | No
 
 
 def unseen_notes(cloud: str, found: Found) -> Iterator[str]:
-    """What is said where kinds may not be listed, or the API server of an extension does not answer."""
+    """Yield the messages for kinds that may not be listed, and for extension API servers that do not answer."""
     start = f"cloud {cloud}: not looked for undeclared objects of"
     if found.unseen:
         yield f"{start} {', '.join(found.unseen)}: this identity may not list them"
@@ -88,12 +88,12 @@ def unseen_notes(cloud: str, found: Found) -> Iterator[str]:
 
 
 def unasked_note(cloud: str, error: WecityError) -> str:
-    """What is said where a cloud could not be asked."""
+    """Return the message for a cloud that could not be examined."""
     return f"cloud {cloud}: not looked for undeclared objects: {error.message}"
 
 
 class UndeclaredControl:
-    """Looks for what nobody declared once the stacks of a run have ended. `notes` says what could not be looked at."""
+    """Looks for undeclared objects after the stacks of a run have ended. `notes` lists what could not be examined."""
 
     def __init__(
         self,
@@ -104,9 +104,10 @@ class UndeclaredControl:
         with_kept: Mapping[str, Deployment],
         registered: Registered,
     ) -> None:
-        """`elsewhere` are the stacks of the city that this run leaves alone: theirs is not told. `with_kept` are the
-        deployments of those in which a preview takes for granted what an `up` brings back. `registered` tells the URNs
-        of all the city's stacks, where they are needed."""
+        """`elsewhere` are the city's stacks outside this run; their objects are not reported. `with_kept` are
+        deployments that include what an `up` would restore, for a preview. `registered` returns the URNs of all stacks
+        when they are needed.
+        """
         self._registered = registered
         self._with_kept = with_kept
         self._context = context
@@ -116,7 +117,7 @@ class UndeclaredControl:
         self.notes: list[str] = []
 
     def settle(self, results: Results) -> dict[str, StackResult]:
-        """The results with what nobody declared in the stacks' clouds; removes of it what was confirmed."""
+        """Return the results with the undeclared objects on the stacks' clouds; removes those that were confirmed."""
         done = dict(results)
         for cluster, home in self._homes(results):
             try:
@@ -138,7 +139,7 @@ class UndeclaredControl:
         return done
 
     def _homes(self, results: Results) -> Iterator[tuple[Cluster, str]]:
-        """The clusters of the run's stacks, each once, with the first stack on it."""
+        """Yield the clusters of the run's stacks, each once, with the first stack on it."""
         known: set[str] = set()
         for name, stack in self._context.stacks.items():
             cluster = self._context.cluster_of(name) if LAYERS[stack.layer].needs_cluster else None
@@ -152,7 +153,8 @@ class UndeclaredControl:
         city, declared = self._context.plan.city, self._declared(cluster, results)
         found = await find_on(client, city, cluster.cloud, declared, home=home)
         if found.strangers and self._elsewhere:
-            # Another run may have made it meanwhile, and had it in its journal before: what is undeclared is so twice.
+            # Another run may have created the object meanwhile, so an object must be undeclared in two readings of the
+            # states.
             first = {item.finding.uid for item in found.strangers}
             declared |= self._declared(cluster, results)
             found = await find_on(client, city, cluster.cloud, declared, home=home)
@@ -191,20 +193,22 @@ class UndeclaredControl:
         if self._context.backend.states is None and (
             self._context.options.operation == "preview" or self._is_untouched(stack, results)
         ):
-            # Reading costs a call of the engine's command line here.
+            # Without direct access to the states, each read costs a call of the engine's CLI.
             state = self._context.state(stack)
             return state.deployment if state is not None else None
         return self._context.backend.store.read(stack)[0]
 
     def _stack_of(self, finding: Finding, home: str, results: Results) -> str:
-        """The stack that is to tell it: none where only part of the city was asked for, and this is another."""
+        """Return the stack under which the finding is reported; empty if it belongs to a stack outside this run."""
         if finding.stack in results:
             return finding.stack
         return "" if finding.stack in self._elsewhere else home
 
     @staticmethod
     def _is_to_come(finding: Finding, results: Results) -> bool:
-        """Whether a preview shows that an `up` makes the object: then it is adopted, as after a loss of the state."""
+        """Whether the preview shows that an `up` would create the object. The `up` then adopts it, as after the loss of
+        a state.
+        """
         created = {
             (change.type.rpartition(":")[2], change.name)
             for result in results.values()
@@ -213,13 +217,13 @@ class UndeclaredControl:
         }
         if finding.is_removable:
             return (finding.kind, finding.title.partition(" ")[2]) in created
-        # Not every name in a URN is the object's, but all these objects were made by a provider of ours.
+        # Not every name in a URN is the object's name, but all these objects were created by a provider of ours.
         return bool(created) and is_a_providers(finding)
 
     def _obstacle(self, results: Results) -> str:
-        """Why nothing is removed, although it was confirmed; empty where it is.
+        """Return why confirmed objects are not removed; empty if they are.
 
-        A stack that has not run well, or not at all, may have lost its state, and does not know its own objects then.
+        A stack that did not run successfully may have lost its state and then does not know its own objects.
         """
         if self._elsewhere:
             return "only part of the city was run"
@@ -255,7 +259,7 @@ class UndeclaredControl:
         elif finding.is_removable:
             text = f"{finding}; `wecityctl up --confirm={self._context.plan.city.name}` removes it"
         elif found.stack not in self._context.stacks and found.stack not in self._elsewhere:
-            # Its namespace belongs to a stack that was removed from the configuration.
+            # The namespace belongs to a stack that was removed from the configuration.
             confirm = f"`wecityctl up --confirm={self._context.plan.city.name}`"
             text = f"{finding}; {confirm} deletes it with {found.stack}, unless a volume keeps its namespace"
         else:

@@ -1,6 +1,7 @@
-"""What nobody declared in the namespaces of stacks that are taken down: named before anything is deleted.
+"""Reports undeclared objects in the namespaces of stacks that are being destroyed, before anything is deleted.
 
-A namespace takes with it whatever is in it, others' volumes and Secrets too. Which namespaces go is `takedown`'s.
+Deleting a namespace deletes everything in it, including other users' volumes and Secrets. `takedown` decides which
+namespaces are deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from wecityctl.model.security import group_of
 
 @dataclass(frozen=True, slots=True)
 class TakenDown:
-    """A stack that is taken down, whole with what earlier runs have kept of it, and what of it is kept."""
+    """A stack to be destroyed. `state` includes what earlier runs have retained; `kept` is what this run retains."""
 
     stack: str
     cluster: Cluster
@@ -32,19 +33,21 @@ class TakenDown:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What nobody declared beside what is taken down, by stack; `notes` say what could not be looked for."""
+    """The undeclared objects in the namespaces of destroyed stacks, by stack; `notes` list what
+    could not be examined.
+    """
 
     found: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def tell(self, emit: Emit) -> None:
-        """Send a warning for each object."""
+        """Emit a warning for each object."""
         for stack, findings in self.found.items():
             for item in findings:
                 emit(Diagnostic(stack, "warning", item.told(_fate(item))))
 
     def within(self, result: StackResult, *, planned: bool = False) -> StackResult:
-        """A stack's result with what was found beside it. `planned`: nothing was deleted, only looked at."""
+        """Return a stack's result with its undeclared objects. `planned`: nothing was deleted, as in a preview."""
         found = self.found.get(result.stack, ())
         is_done = result.outcome == "succeeded" and not planned
         return replace(
@@ -55,10 +58,11 @@ class Beside:
 
 
 def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str, Deployment | None]) -> Beside:
-    """What nobody declared in the namespaces of these stacks: everything where the namespace goes, and what gives
-    rights, opens or limits where it is kept.
+    """Return the undeclared objects in the namespaces of these stacks.
 
-    `deployments` are those of all the city's stacks. A cluster that does not answer is told in a note.
+    In a namespace that is deleted, that is every object; in one that is retained, only objects that grant rights, allow
+    access or set limits. `deployments` are those of all the city's stacks. A cluster that does not answer becomes a
+    note.
     """
     by_cluster: dict[str, list[TakenDown]] = {}
     for item in taken:

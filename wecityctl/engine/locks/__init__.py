@@ -1,1 +1,1 @@
-"""Locks on stacks: the engine's own, those of runs, and those that the dead left behind."""
+"""Locks on stacks: the engine's own, those of runs, and abandoned ones."""

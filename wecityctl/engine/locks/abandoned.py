@@ -1,4 +1,4 @@
-"""The engine's locks on a city's stacks that were left behind: by the dead, or as a person says."""
+"""Removes abandoned locks: those of dead processes, and those that the user asks to break."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wecityctl.engine.state.store_objects import ObjectStore
 
 
 def is_left_behind(store: StateStore, stack: str) -> bool:
-    """Whether a run that is over has left a lock of the engine on the stack, or a journal."""
+    """Whether a run that has ended left an engine lock or a journal on the stack."""
     return store.has_journal(stack) or any(lock.is_dead for lock in locks_on(store, stack))
 
 
 def break_dead(backend: Backend, stack: str) -> list[Lock]:
-    """Remove the locks that dead runs of this machine left on a stack, and replay what they have journaled.
+    """Remove the locks of dead processes of this machine on a stack, after replaying their journal. Returns the locks.
 
     Raises `LockedError` for any other lock.
     """
@@ -25,7 +25,7 @@ def break_dead(backend: Backend, stack: str) -> list[Lock]:
 
 
 def release_dead(states: StateStore, stack: str) -> list[Lock]:
-    """The same for a stack of a store."""
+    """Do the same as `break_dead` for a stack in a state store."""
     found = locks_on(states, stack)
     require_free(stack, [lock for lock in found if not lock.is_dead])
     release(states, stack, found)
@@ -33,23 +33,22 @@ def release_dead(states: StateStore, stack: str) -> list[Lock]:
 
 
 def release(states: StateStore, stack: str, found: Iterable[Lock]) -> None:
-    """Remove locks of runs that are over; the state has first what they have journaled."""
+    """Replay the journal of runs that have ended, then remove their locks."""
     states.settle(stack)
     for lock in found:
         states.delete(lock.key)
 
 
 def locks_of(backend: Backend, stack: str) -> list[Lock] | None:
-    """The engine's locks on a stack, wherever it is; `None` where only the engine's CLI knows them."""
+    """Return the engine's locks on a stack; `None` if only the engine's CLI can read them."""
     return locks_on(backend.states, stack) if backend.states is not None else None
 
 
 def unlock(backend: Backend, stack: str, seen: list[Lock] | None = None) -> list[str]:
-    """Break every lock on a stack that was `seen` (by default all there are now) because the user says so; what was
-    removed, for people.
+    """Break the locks in `seen` (default: all current ones) at the user's request; return messages on what was removed.
 
-    Raises `LockedError` for a lock whose owner is alive on this machine, and `DeploymentError` for a journal that
-    cannot be replayed: the locks are gone then all the same, so that it can be mended.
+    Raises `LockedError` for a lock whose owner is alive on this machine, and `DeploymentError` if the journal cannot be
+    replayed. In the latter case the locks are removed all the same, so that the state can be repaired.
     """
     states, found = backend.states, (locks_of(backend, stack) or []) if seen is None else seen
     if states is None:
@@ -71,16 +70,16 @@ def unlock(backend: Backend, stack: str, seen: list[Lock] | None = None) -> list
 
 
 def run_locks_on(backend: Backend) -> list[Held]:
-    """The locks of runs on the city and its stacks that stand.
+    """Return the current run locks on the city and its stacks.
 
-    None for a directory: the kernel gives those of the dead back.
+    A directory has none to show: the kernel releases the locks of dead processes.
     """
     states = backend.states
     return left_in(states.objects, backend.city) if isinstance(states, ObjectStore) else []
 
 
 def break_run_lock(backend: Backend, held: Held) -> None:
-    """Break a run's lock because the user says so. Raises `LockedError` where that run is alive on this machine."""
+    """Break a run's lock at the user's request. Raises `LockedError` if that run is alive on this machine."""
     assert isinstance(backend.states, ObjectStore)
     if held.is_alive:
         raise LockedError(

@@ -1,6 +1,7 @@
-"""The engine's locks on a stack: as they are stored, who holds one, and taking one as the engine does.
+"""The engine's lock on a stack: its stored form, its owner, and taking one in the same way as the engine.
 
-A lock is broken only when its owner is provably dead on this machine; any other is named and left to `unlock`.
+A lock is broken only if its owner is provably dead on this machine. Any other lock is reported, and only `unlock`
+removes it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from wecityctl.errors import WecityError
 
 
 class LockedError(WecityError):
-    """Somebody else is changing the city, or died while doing so elsewhere."""
+    """Another process is changing the city, or died on another machine while doing so."""
 
 
 class Place(Protocol):
-    """Where locks lie. All methods raise `WecityError` where it cannot be read or written."""
+    """The storage of locks. All methods raise `WecityError` if it cannot be read or written."""
 
     def get(self, key: str) -> bytes | None: ...
 
@@ -34,12 +35,12 @@ class Place(Protocol):
     def delete(self, key: str) -> None: ...
 
     def keys(self, prefix: str) -> list[str]:
-        """All keys below the directory `prefix`, sorted."""
+        """Return all keys below the directory `prefix`, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One lock of the engine on a stack. `owner` is known when one of our runs took it on a machine of ours."""
+    """An engine lock on a stack. `owner` is known if one of our runs took it."""
 
     stack: str
     key: str
@@ -51,12 +52,12 @@ class Lock:
 
     @property
     def is_dead(self) -> bool:
-        """Whether its owner is certainly gone."""
+        """Whether the owner is certainly dead."""
         return self.owner is not None and self.owner.is_dead()
 
     @property
     def is_alive_here(self) -> bool:
-        """Whether its owner runs on this machine; by its process number alone where nobody has noted more."""
+        """Whether the owner runs on this machine. Without a recorded owner, host name and PID decide."""
         if self.owner is not None:
             return self.owner.is_alive()
         return self.host == os.uname().nodename and Path(f"/proc/{self.pid}").exists()
@@ -66,12 +67,12 @@ class Lock:
 
 
 def lock_in(stack: str, key: str, stored: bytes | None, owner: Owner | None = None) -> Lock:
-    """The lock that is stored under `key`; `owner` is the process that our note beside it names."""
+    """Parse the lock stored under `key`; `owner` is the process named by the note that our runs store beside it."""
     try:
         content = json.loads(stored or b"")
         pid = int(content.get("pid", 0))
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
-        # Cut off while it was written: its owner cannot be named by it, so the note beside decides.
+        # Truncated by an interrupted write: the lock does not name its owner, so the note beside it decides.
         content, pid = {}, owner.pid if owner is not None else 0
     return Lock(
         stack,
@@ -85,13 +86,13 @@ def lock_in(stack: str, key: str, stored: bytes | None, owner: Owner | None = No
 
 
 def lock_content(process: Owner) -> dict[str, object]:
-    """What the engine writes in a lock of `process`."""
+    """Return the content that the engine would write for a lock of `process`."""
     now = datetime.now(UTC).isoformat()
     return {"pid": process.pid, "username": process.user, "hostname": process.host, "timestamp": now}
 
 
 def require_free(stack: str, held: Sequence[Lock]) -> None:
-    """Raise `LockedError` where somebody holds the stack."""
+    """Raise `LockedError` if there are locks."""
     if held:
         raise LockedError(
             f"the state of {stack} is locked",
@@ -101,14 +102,14 @@ def require_free(stack: str, held: Sequence[Lock]) -> None:
 
 
 def locks_on(place: Place, stack: str) -> list[Lock]:
-    """The engine's locks on a stack."""
+    """Return the engine's locks on a stack."""
     keys = [key for key in place.keys(f"{layout.LOCKS}/{stack}") if key.endswith(".json")]
     owner = _noted_owner(_content(place, layout.lock_note(stack))) if keys else None
     return [lock_in(stack, key, _content(place, key), owner) for key in keys]
 
 
 def _content(place: Place, key: str) -> bytes | None:
-    """What is stored there; `None` also for a file that cannot be read: there is a lock all the same."""
+    """Return the stored content; `None` also for an unreadable file, which still counts as a lock."""
     with suppress(OSError):
         return place.get(key)
     return None
@@ -122,9 +123,9 @@ def _noted_owner(stored: bytes | None) -> Owner | None:
 
 
 def take(place: Place, stack: str) -> str:
-    """Lock a stack for this process as the engine does; the lock's key, to be deleted at the end.
+    """Lock a stack for this process as the engine does; return the lock's key, which the caller deletes at the end.
 
-    Raises `LockedError`, and `DeploymentError` where it cannot be written.
+    Raises `LockedError`, and `DeploymentError` if the lock cannot be written.
     """
     require_free(stack, locks_on(place, stack))
     process = Owner.of(os.getpid())
@@ -132,7 +133,7 @@ def take(place: Place, stack: str) -> str:
     key = f"{layout.LOCKS}/{stack}/{uuid.uuid4()}.json"
     try:
         _write(place, key, lock_content(process))
-        # Whoever looked in the same moment has seen nothing either.
+        # Another process may have passed the check above at the same time, so check again after writing.
         require_free(stack, [lock for lock in locks_on(place, stack) if lock.key != key])
     except BaseException:
         place.delete(key)
@@ -141,7 +142,9 @@ def take(place: Place, stack: str) -> str:
 
 
 def take_over(place: Place, dead: Sequence[Lock]) -> str:
-    """Have the first of these locks of dead processes on one stack for this process; the others go. Its key."""
+    """Transfer the first of these dead processes' locks on one stack to this process and delete the others; return its
+    key.
+    """
     first, *others = dead
     process = Owner.of(os.getpid())
     _write(place, layout.lock_note(first.stack), process.to_json())
@@ -157,7 +160,8 @@ def _write(place: Place, key: str, content: Mapping[str, object]) -> None:
 
 @contextmanager
 def held_in_engine(place: Place, stack: str) -> Iterator[None]:
-    """The stack, locked as the engine does. Locks of the dead go first; what they have journaled stays as it is.
+    """Hold the engine's lock on a stack within the block. Removes locks of dead processes but does not replay their
+    journal.
 
     Raises `LockedError`.
     """

@@ -1,4 +1,4 @@
-"""Locks of the kernel on files, alone or shared. The kernel gives back those of a process that dies."""
+"""Run locks as kernel locks on files, exclusive or shared. The kernel releases those of a process that dies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wecityctl.engine.state.store_file import FileStore
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.paths import private_dir
 
-# A note of an owner is far shorter.
+# The note on an owner is far shorter.
 _NOTE_BYTES = 1 << 16
 
 
 class KernelLocks:
-    """Locks of this process on files of a store; see `run_locks.Locks`."""
+    """Locks of this process on files of a state store; see `run_locks.Locks`."""
 
     def __init__(self, files: FileStore) -> None:
         self._files = files
@@ -60,7 +60,9 @@ class KernelLocks:
 
 
 def _opened(path: Path, flags: int) -> int:
-    """The open lock file. Raises `ConfigurationError` for what is none: others might have put it there."""
+    """Open a lock file and return its descriptor. Raises `ConfigurationError` if it is not a regular file: another user
+    may have put it there.
+    """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -74,16 +76,16 @@ def _opened(path: Path, flags: int) -> int:
 
 
 def _whole_file(kind: int) -> bytes:
-    """A `struct flock` for all of a file.
+    """Return a `struct flock` for all of a file.
 
-    Locks of an open file (`F_OFD_SETLK`) change from shared to alone in one step, or stay as they are; those of `flock`
-    would be lost where that fails.
+    Locks with `F_OFD_SETLK` change from shared to exclusive atomically, or stay as they are. A `flock` lock would be
+    lost if the change fails.
     """
     return struct.pack("hhqqixxxx", kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _owner(path: Path) -> str:
-    """Who has the file's lock alone; empty for nobody. Only looks: locks nothing."""
+    """Return who holds the file's exclusive lock; empty for nobody. Takes no lock."""
     with suppress(OSError, ValueError, TypeError, RecursionError, WecityError):
         descriptor = _opened(path, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
-"""Which of our own runs may change which of a city's stacks: locks beside the states, alone or shared.
+"""Coordinates wecityctl's own runs: exclusive or shared locks on a city and its stacks, stored beside the states.
 
-A run of the whole city has the city alone. A run of a part of it shares the city with others: it has those stacks alone
-that it changes, and shares those that it only builds on, so that nobody changes them meanwhile. In a directory the
-locks are the kernel's (`kernel_locks`), elsewhere objects (`stored_locks`).
+A run of the whole city locks the city exclusively. A run of some stacks shares the city's lock, locks the stacks that
+it changes exclusively, and shares those that it depends on. In a directory the locks are the kernel's (`kernel_locks`),
+elsewhere they are objects (`stored_locks`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ Waiting = Callable[[str], None]
 
 
 class ContendedError(LockedError):
-    """Another run builds on `stacks`, which this one has to change: whoever raises it has read them, and begins anew
-    with these locked before it reads."""
+    """Another run shares `stacks`, which this run must change. The run has already read them, so it starts again with
+    these locked exclusively before it reads.
+    """
 
     def __init__(self, stacks: Collection[str]) -> None:
         super().__init__(
@@ -43,35 +44,37 @@ class Locks(Protocol):
     """Locks of one process by name, in one place."""
 
     def take(self, name: str, *, alone: bool) -> bool:
-        """Lock one name at once, or not at all: then it is locked as it was before."""
+        """Try to take one lock without waiting. Returns whether it succeeded; on failure an
+        existing lock is unchanged.
+        """
 
     def holders(self, names: Collection[str]) -> list[str]:
-        """Which others have one of these alone, each as people read it."""
+        """Return who else holds one of these locks exclusively, as text for users."""
 
     def below(self, city: str) -> list[str]:
-        """The names of the city's stacks that anybody has ever locked."""
+        """Return the names of the city's stacks that have lock files or lock objects."""
 
     def release(self) -> None:
-        """Give all of them back."""
+        """Release all locks."""
 
 
 class RunLocks:
-    """The locks of one run. Without `locks` it holds none, and has every stack alone."""
+    """The locks of one run. Without `locks` it takes none and treats every stack as locked exclusively."""
 
     def __init__(self, locks: Locks | None = None, city: str = "") -> None:
         self._locks, self._city = locks, city
         self._alone: set[str] = set()
 
     def wait(self, wanted: Mapping[str, bool], patience: float = 0.0, waiting: Waiting = lambda who: None) -> None:
-        """Lock what `wanted` names, the city or stacks: true for alone, false for shared with other runs.
+        """Take locks on the names in `wanted` (the city or stacks): true for exclusive, false for shared.
 
-        Where another run is in the way, wait for `patience` seconds; `waiting` is told once who that is. Raises
-        `LockedError`, and then holds nothing. Every run takes its locks in the order of their names: none waits for
-        another that waits for it.
+        Waits up to `patience` seconds for other runs; `waiting` is called once with their description. Raises
+        `LockedError`, and then holds no lock. Every run takes its locks in the order of their names, which rules out
+        deadlocks.
         """
         until, told = time.monotonic() + patience, False
         for name in sorted(wanted):
-            # Of two that ask in one moment both may withdraw.
+            # If two runs ask at the same moment, both may withdraw.
             attempts = 0
             while not self._take(name, alone=wanted[name]):
                 attempts += 1
@@ -93,15 +96,16 @@ class RunLocks:
                 time.sleep(_LOOK_SECONDS)
 
     def claim(self, stacks: Collection[str]) -> None:
-        """Have stacks alone from now on that were shared so far. Raises `ContendedError` while another run shares one:
-        they are still shared then."""
+        """Turn shared locks on stacks into exclusive ones. Raises `ContendedError` if another run shares one; they then
+        remain shared.
+        """
         if self._locks is None or self._city in self._alone:
             return
         if any(not self._take(name, alone=True) for name in sorted(set(stacks) - self._alone)):
             raise ContendedError(stacks)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all locks."""
         if self._locks is not None:
             self._locks.release()
         self._alone.clear()
@@ -114,14 +118,16 @@ class RunLocks:
         return taken
 
     def _holders(self, name: str) -> str:
-        """Who has what is named alone; for the city also who has stacks of it alone. A line each, empty for nobody."""
+        """Return who holds the name exclusively, one per line; for the city also who holds any of its stacks. Empty for
+        nobody.
+        """
         assert self._locks is not None
         names = [name, *(self._locks.below(name) if name == self._city else ())]
         return "\n".join(dict.fromkeys(self._locks.holders([each for each in names if each not in self._alone])))
 
 
 def locks_in(states: StateStore) -> Locks:
-    """New locks of this process where the states are."""
+    """Return new locks of this process in the place of the states."""
     if isinstance(states, FileStore):
         return KernelLocks(states)
     assert isinstance(states, ObjectStore)
@@ -132,9 +138,10 @@ def locks_in(states: StateStore) -> Locks:
 def whole_city(
     backend: Backend, patience: float = 0.0, waiting: Waiting = lambda who: None, *, moving: bool = False
 ) -> Iterator[RunLocks]:
-    """Hold the city against every other changing run. Raises `LockedError`.
+    """Lock the city against all other runs that change it. Raises `LockedError`.
 
-    Unless for `moving` its states: `ConfigurationError` where they have left the place since it was opened.
+    Raises `ConfigurationError` if its states have been moved to another back end since this one was opened, unless this
+    run is `moving` them.
     """
     with _locks(backend, {backend.city: True}, patience, waiting, moving=moving) as locks:
         yield locks
@@ -148,7 +155,7 @@ def part_of_city(
     patience: float = 0.0,
     waiting: Waiting = lambda who: None,
 ) -> Iterator[RunLocks]:
-    """Hold some of the city's stacks: `alone` to be changed, `shared` to build on. Raises as `whole_city` does."""
+    """Lock some of the city's stacks: `alone` exclusively, `shared` shared. Raises as `whole_city` does."""
     wanted = {backend.city: False, **dict.fromkeys(shared, False), **dict.fromkeys(alone, True)}
     with _locks(backend, wanted, patience, waiting) as locks:
         yield locks
@@ -172,9 +179,9 @@ def _locks(
 
 @contextmanager
 def one_stack(backend: Backend, states: StateStore, stack: str) -> Iterator[None]:
-    """One stack, locked against other runs and plain `pulumi`, for whoever replaces its state.
+    """Lock one stack against other runs and plain `pulumi`, to replace its state.
 
-    Engine's locks of the dead go first; what they have journaled stays as it is. Raises `LockedError`.
+    Removes engine locks of dead processes but does not replay their journal. Raises `LockedError`.
     """
     with part_of_city(backend, (), (stack,)), held_in_engine(states, stack):
         yield

@@ -1,9 +1,9 @@
-"""Locks as objects, alone or shared, where the kernel of no machine knows all who ask: in S3 and PostgreSQL.
+"""Run locks as stored objects, exclusive or shared, for S3 and PostgreSQL, which several machines use.
 
-Whoever wants a name alone creates the one object of that name, and then looks for others who share it; whoever shares
-it writes an object of its own, and then looks for one who has it alone. Of two that meet at least one sees the other,
-and withdraws. What a process of this machine has left that is certainly dead is removed; what another machine has left
-is named, and stays until a person says so (`wecityctl unlock`).
+To lock a name exclusively, a process creates the one object of that name and then checks for sharers. To share it, it
+writes an object of its own and then checks for an exclusive owner. Of two that meet, at least one sees the other and
+withdraws. Locks of processes that are certainly dead on this machine are removed; those of other machines are reported
+and stay until the user breaks them (`wecityctl unlock`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALONE = "alone.json"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lock as it is stored. `owner` is `None` for one that cannot be read."""
+    """A stored lock. `owner` is `None` if it cannot be read."""
 
     key: str
     number: str
@@ -39,7 +39,7 @@ class Held:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its owner certainly runs on this machine."""
+        """Whether the owner certainly runs on this machine."""
         return self.owner is not None and self.owner.is_alive()
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Held:
 
 @dataclass(slots=True)
 class StoredLocks:
-    """Locks of this process in a place of objects; see `run_locks.Locks`."""
+    """Locks of this process as objects of a store; see `run_locks.Locks`."""
 
     objects: Objects
     _number: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -59,7 +59,7 @@ class StoredLocks:
         mine = self._alone_key(name) if alone else self._shared_key(name)
         if any(key in self._keys and self._is_mine(key) for key in (mine, self._alone_key(name))):
             return True
-        # Noted before it is written: where the answer is lost, it is given back all the same.
+        # Recorded before the write, so that a lock whose answer was lost is released too.
         self._keys.add(mine)
         if alone:
             if not self._created(mine):
@@ -85,8 +85,7 @@ class StoredLocks:
     def release(self) -> None:
         """See `Locks.release`."""
         for key in sorted(self._keys):
-            # One that cannot be given back keeps none of the others, and does not hide what the run ended with: its
-            # owner is dead soon.
+            # An error on one lock must not keep the others or hide the run's own error. The lock's owner is dead soon.
             with suppress(WecityError):
                 self._give_back(key)
         self._keys.clear()
@@ -97,7 +96,7 @@ class StoredLocks:
         self._keys.discard(key)
 
     def _is_mine(self, key: str) -> bool:
-        """Whether it is still there, and this process's: broken by somebody, it may be another's by now."""
+        """Whether the lock still exists and is this process's. If it was broken, another process may have it."""
         held = _held(self.objects, key)
         return held is not None and held.number == self._number
 
@@ -110,16 +109,16 @@ class StoredLocks:
         return (held is None or held.is_dead) and self.objects.create(key, self._note())
 
     def _others(self, name: str) -> list[Held]:
-        """Who else has the name, alone or shared."""
+        """Return the locks of other processes on the name, exclusive or shared."""
         return [held for held in _held_below(self.objects, f"{layout.RUN_LOCKS}/{name}") if self._stands(held)]
 
     def _holder(self, name: str) -> Held | None:
-        """Who else has the name alone."""
+        """Return another process's exclusive lock on the name; `None` for none."""
         held = _held(self.objects, self._alone_key(name))
         return held if held is not None and self._stands(held) else None
 
     def _stands(self, held: Held) -> bool:
-        """Whether another run has it; what the dead of this machine have is removed."""
+        """Whether another run holds this lock. Removes it if its owner is dead on this machine."""
         if held.number == self._number:
             return False
         if held.is_dead:
@@ -139,7 +138,7 @@ class StoredLocks:
 
 
 def left_in(objects: Objects, city: str) -> list[Held]:
-    """The locks of runs on the city and its stacks that stand."""
+    """Return the current run locks on the city and its stacks."""
     found = ((held.key.split("/")[-2], held) for held in _held_below(objects, layout.RUN_LOCKS))
     return [held for name, held in found if name == city or name.startswith(f"{city}.")]
 
@@ -161,9 +160,10 @@ def _held(objects: Objects, key: str) -> Held | None:
 
 
 def break_lock(objects: Objects, dead: Held) -> None:
-    """Remove a lock that was looked at, and no other that has taken its place meanwhile.
+    """Remove the lock that was examined, but not a newer one under the same key.
 
-    Two that find it dead create one object, so that only one of them removes it; and that one looks again first.
+    Of several processes that find it dead, only the one that creates the `.broken` object removes it, after reading the
+    lock again.
     """
     turn_key = f"{dead.key.rpartition('/')[0]}/{dead.number}.broken"
     if not objects.create(turn_key, b"{}"):

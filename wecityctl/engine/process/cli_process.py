@@ -1,6 +1,6 @@
-"""Starts the engine's CLI as a child of a worker, without ever forking a process that has threads.
+"""Starts the engine's CLI as a child of a worker without forking a process that has threads.
 
-The child is forked first, while the worker is still single-threaded, and waits for its command line on a pipe.
+The child is forked while the worker is still single-threaded, and then waits for its command line on a pipe.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from wecityctl.deathsignal import die_with_parent
 
 
 class CliProcess:
-    """The CLI of one stack run: prepared by the constructor, started by `start`.
+    """The CLI process of one stack run: forked by the constructor, started by `start`.
 
-    `output` is the descriptor from which its stdout and stderr are read. `earlier` are those prepared before it and not
+    `output` is the descriptor for reading its stdout and stderr. `earlier` are processes forked before it and not
     started yet.
     """
 
@@ -26,7 +26,7 @@ class CliProcess:
         self.output, output_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            # A copy of the writing end here would keep it, or an earlier one, from ever seeing the end of the command.
+            # A copy of the pipes' writing ends here would keep the readers from ever seeing the end of a command line.
             for each in (*earlier, self):
                 os.close(each._command)
             _become_cli(parent, command_read, output_write)
@@ -35,13 +35,15 @@ class CliProcess:
         self.exit_code: int | None = None
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> None:
-        """Let the child become `argv`."""
+        """Send the command line, and let the child execute it."""
         message = json.dumps([list(argv), dict(environment), directory]).encode()
         with os.fdopen(self._command, "wb") as stream:
             stream.write(message)
 
     def poll(self) -> int | None:
-        """The exit code once the process is gone: minus the signal's number where one ended it."""
+        """Return the exit code if the process has ended, the negative signal number if a signal ended it; otherwise
+        `None`.
+        """
         if self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -49,7 +51,7 @@ class CliProcess:
         return self.exit_code
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the CLI alone, not to the plug-ins it has started."""
+        """Send a signal to the CLI alone, not to the plug-ins that it has started."""
         if self.poll() is None:
             os.kill(self.pid, number)
 

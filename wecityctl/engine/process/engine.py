@@ -1,4 +1,4 @@
-"""The processes of one run, opened on first need: working directory, zygote, workers, provider host."""
+"""Owns the processes of one run and starts each on first use: zygote, workers, provider host, state service."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.inputs import StackInputs
 
 _HERE = "wecityctl.engine"
-# Far more than the largest city needs: an answer that takes this long does not come.
+# Far more than the largest city needs; a process that takes longer is taken to be stuck.
 ANSWER_SECONDS = 600.0
-# How long the engine gathers journal entries before it sends them. Five took a tenth more CPU, thirty saved nothing.
+# How long the engine collects journal entries before it sends them. At 5 ms it used 10 % more CPU; 30 ms saved nothing.
 BATCH_MILLISECONDS = "15"
 OWN_PROGRAMS = "stacks"
-# What every city's stacks load. The vendors' landing zones are left to the workers that run one: their SDKs are large.
+# Modules that every city's stacks load. The vendors' SDKs are large and are loaded only by workers that need them.
 PRELOADED = (
     f"{OWN_PROGRAMS}.program",
     f"{OWN_PROGRAMS}.base.kubernetes",
@@ -43,7 +43,7 @@ PRELOADED = (
 
 
 class Engine:
-    """`with Engine(program) as engine`: nothing that it started outlives the block."""
+    """The processes of one run; use it as a context manager. All processes end with the block."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -75,8 +75,9 @@ class Engine:
         return self._workdir
 
     def warm_up(self, *, provider: bool = False, states: bool = False) -> None:
-        """Start the zygote, and the hosts of the provider and of states, so that they load while this process does
-        something else."""
+        """Start the zygote and, if asked, the provider host and the state service, so that they
+        load in the background.
+        """
         if self._pool is None:
             module = self._program.partition(":")[0]
             modules = PRELOADED if module.startswith(f"{OWN_PROGRAMS}.") else (module,) if module else ()
@@ -88,17 +89,17 @@ class Engine:
 
     @property
     def unguarded(self) -> str:
-        """Why other users of this machine can connect to the run's ports; empty where they cannot."""
+        """Why other users of this machine can connect to the run's ports; empty if they cannot."""
         return self._pool.unguarded if self._pool is not None else ""
 
     def spawn(self, module: str) -> Connection:
-        """A process beside this one that has the SDKs loaded and runs `module.main(descriptor)`."""
+        """Start a process that has the SDKs loaded and runs `module.main(descriptor)`; return the connection to it."""
         self.warm_up()
         assert self._pool is not None
         return self._pool.spawn(module)
 
     def start(self, job: Job) -> Connection:
-        """Run a job in a worker; its events and its report come over the connection."""
+        """Run a job in a worker; its events and its report arrive over the returned connection."""
         connection = self.spawn(f"{_HERE}.process.worker")
         try:
             connection.send(job)
@@ -107,7 +108,7 @@ class Engine:
         return connection
 
     def forecast(self, inputs: tuple[StackInputs, ...]) -> Mapping[str, Forecast]:
-        """What the stacks' programs would register."""
+        """Return what the stacks' programs would register, by stack name."""
         connection = self.spawn(f"{_HERE}.run.forecast")
         try:
             connection.send(ForecastOrder(self._program, inputs))
@@ -119,20 +120,22 @@ class Engine:
         return answer
 
     def open_state(self, order: OpenState) -> dict[str, str]:
-        """Serve a stack's state to the engine; the environment with which its CLI finds it, and no other."""
+        """Serve a stack's state to the engine; return the environment variables that point its CLI
+        to this state only.
+        """
         opened = self._ask_states(order)
         assert isinstance(opened, StateOpened)
         self._served.add(order.stack)
         return {
             "PULUMI_BACKEND_URL": opened.url,
             "PULUMI_ACCESS_TOKEN": opened.token,
-            # What the CLI knows of the service goes with the run.
+            # The CLI's cached data about the service is deleted with the run.
             "PULUMI_CREDENTIALS_PATH": str(self.workdir.path / "credentials" / order.stack),
             "PULUMI_JOURNALING_BATCH_PERIOD": BATCH_MILLISECONDS,
         }
 
     def close_state(self, stack: str) -> str:
-        """The stack's engine is gone: it has the state that comes of what it did. Why it has not; empty if it has."""
+        """Finish the state of a stack whose engine has ended. Returns why it was not written; empty if it was."""
         if stack not in self._served:
             return ""
         self._served.discard(stack)
@@ -151,7 +154,7 @@ class Engine:
         return answer
 
     def open_port(self, name: str, rights: PortRights) -> int:
-        """A port of the built-in provider for one stack's run."""
+        """Open a port of the built-in provider for one stack's run, and return it."""
         self.warm_up(provider=True)
         assert self._provider is not None
         try:
@@ -165,7 +168,7 @@ class Engine:
         return answer.port
 
     def close_port(self, port: int) -> None:
-        """The stack's run is over."""
+        """Close a port of the built-in provider after the stack's run."""
         if self._provider is not None:
             try:
                 self._provider.send(ClosePort(port))
@@ -175,13 +178,13 @@ class Engine:
 
     @staticmethod
     def _answer(connection: Connection, what: str) -> Any:
-        """The next message of a process of the run. Raises `TimedOutError` when there is none in `ANSWER_SECONDS`."""
+        """Return the next message of a process. Raises `TimedOutError` after `ANSWER_SECONDS`."""
         if not connection.poll(ANSWER_SECONDS):
             raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for {what}", resolution="run it again")
         return connection.recv()
 
     def died(self, message: str = "a worker process has died") -> WecityError:
-        """The error for a process that is gone without a word, with what it wrote to stderr."""
+        """Return the error for a process that ended without a report, with its last output on stderr."""
         return WecityError(
             message,
             details=self._pool.last_words() if self._pool is not None else "",
@@ -190,7 +193,7 @@ class Engine:
 
 
 def cli_path() -> Path:
-    """The engine's CLI. Raises `PartMissingError` with what to do."""
+    """Return the path of the engine's CLI. Raises `PartMissingError`, which says how to install it."""
     from wecityctl.toolchain import locate
 
     return locate("pulumi")

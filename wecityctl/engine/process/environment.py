@@ -1,4 +1,4 @@
-"""The environment with which the plain `pulumi` CLI sees a city's stacks, and the project directory it needs."""
+"""Prepares the environment and the project directory with which the plain `pulumi` CLI can read a city's stacks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from wecityctl.paths import private_dir, state_dir, write_private
 
 @dataclass(frozen=True, slots=True)
 class PlainPulumi:
-    """What a shell needs: variables to export, and the directory to call `pulumi -C` with.
+    """What a shell needs: variables to export, and the directory for `pulumi -C`.
 
-    A passphrase that the shell has in its own environment is not repeated in `variables`.
+    A passphrase that is already in the shell's environment is not repeated in `variables`.
     """
 
     variables: Mapping[str, str]
@@ -28,7 +28,7 @@ class PlainPulumi:
 
 
 def plain_environment(backend: Backend, provider: KubernetesProvider = "auto") -> PlainPulumi:
-    """Write the project directory and, where the official plug-in is absent, the built-in one's launcher."""
+    """Write the project directory and, unless the official plug-in is used, the launcher of the built-in provider."""
     directory = private_dir(state_dir() / "pulumi" / backend.city)
     write_private(directory / "Pulumi.yaml", project_file().encode())
     for stack in backend.list_stacks():
@@ -50,7 +50,7 @@ def plain_environment(backend: Backend, provider: KubernetesProvider = "auto") -
 
 
 def install_launcher() -> Path:
-    """Put the built-in provider where the engine looks for plug-ins, marked as what it is."""
+    """Install the built-in provider where the engine looks for plug-ins, with a marker that distinguishes it."""
     directory = private_dir(pulumi_home() / "plugins" / f"resource-kubernetes-v{SDK_VERSION}")
     launcher = directory / "pulumi-resource-kubernetes"
     path = os.pathsep.join(item for item in sys.path if item)

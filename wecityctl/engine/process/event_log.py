@@ -1,6 +1,6 @@
-"""Translates the engine's event log (JSON, one event a line) into our events and a summary of what changed.
+"""Translates the engine's event log (one JSON event per line) into our events and a summary of the changes.
 
-Secrets never get this far: the engine blinds them in the log, and here the blinded marks become `[secret]`.
+The engine masks secrets in its log; this module replaces its masks by `[secret]`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ UNKNOWN = "[unknown]"
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
 _UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-# How both Kubernetes providers begin to tell that other managers own fields that an apply states.
+# The start of both Kubernetes providers' message for fields owned by other managers.
 _CONFLICT = "field conflict detected"
-# How the engine sums up, of no resource, that some failed and others were skipped for it: each that failed was told.
+# The engine's summary messages, which name no resource. Each failure was reported before.
 _SUMMARY = re.compile(r"update failed|skipped \w+ resource")
 _STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|\.?([^.\[]+)')
 
@@ -48,7 +48,7 @@ _OPS: Mapping[str, ResourceOp] = {
     "refresh": "refresh",
     "same": "same",
 }
-# What a resource went through counts as the strongest of its steps.
+# A resource counts under the highest-ranked of its steps.
 _RANK: Mapping[ResourceOp, int] = {
     "same": 0,
     "read": 1,
@@ -62,7 +62,7 @@ _RANK: Mapping[ResourceOp, int] = {
 
 
 class EventReader:
-    """Fed with the log's bytes as they come; sends our events and keeps the summary."""
+    """Parses the log from chunks of bytes, emits our events, and collects the summary."""
 
     def __init__(self, stack: str, send: Callable[[Event], None], *, refreshing: bool = False) -> None:
         self._stack = stack
@@ -83,17 +83,17 @@ class EventReader:
 
     @property
     def changes(self) -> tuple[ResourceChange, ...]:
-        """Every resource that was, or would be, changed, in the order in which they began; not what failed."""
+        """Every resource that was or would be changed, in order of start, without those that failed."""
         return tuple(change for change in self._told() if change.urn not in self._failed)
 
     @property
     def failed(self) -> tuple[ResourceChange, ...]:
-        """Every resource whose change failed, in the order in which they began."""
+        """Every resource whose change failed, in order of start."""
         return tuple(change for change in self._told() if change.urn in self._failed)
 
     @property
     def conflicts(self) -> tuple[str, ...]:
-        """The failed ones (URNs) that state fields which other managers have changed."""
+        """The URNs of the failed changes that conflicted with other field managers."""
         return tuple(change.urn for change in self.failed if change.urn in self._conflicts)
 
     def _told(self) -> Iterator[ResourceChange]:
@@ -101,19 +101,19 @@ class EventReader:
 
     @property
     def unchanged(self) -> int:
-        """How many resources were looked at and left as they are."""
+        """The number of resources that were compared and left as they are."""
         return len(self._same - {urn for urn, change in self._changes.items() if change.op != "same"})
 
     @property
     def under_way(self) -> tuple[str, ...]:
-        """What the engine works on now, each with its operation and what it was last said to wait for."""
+        """The operations in progress, each with the last known reason for waiting."""
         return tuple(
             f"{name_of(urn)} ({op}): {self._waiting[urn]}" if urn in self._waiting else f"{name_of(urn)} ({op})"
             for urn, op in self._under_way.items()
         )
 
     def feed(self, data: bytes) -> None:
-        """Take more of the log; a line may come in pieces."""
+        """Parse another chunk of the log; it may end within a line."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if line.strip():
@@ -135,7 +135,7 @@ class EventReader:
         elif (body := event.get("policyEvent")) is not None:
             self._problem("error", str(body.get("message", "")), str(body.get("resourceUrn", "")))
         elif event.get("cancelEvent") is not None:
-            # Sent at every end; whether the user asked for it is the exit code's matter.
+            # Sent at every end of the engine; the exit code tells whether the user cancelled it.
             self.finished = True
 
     def _started(self, meta: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ class EventReader:
 
     def _finished(self, meta: dict[str, Any], *, failed: bool) -> None:
         urn = meta["urn"]
-        # A component ends twice in the log: when it is registered and when its outputs are.
+        # A component's end is logged twice: after its registration and after its outputs.
         if urn not in self._active or meta["op"] == "replace":
             return
         started = self._active.pop(urn)
@@ -161,7 +161,7 @@ class EventReader:
             self._failed.add(urn)
         op = started
         if started == "refresh" and not failed:
-            # What reading found is known at its end only: gone, changed, or as it was.
+            # The result of a refresh is known only at its end: gone, changed, or unchanged.
             op = _found(meta)
             self._changes.pop(urn, None)
             if op == "same":
@@ -171,12 +171,12 @@ class EventReader:
         self._send(ResourceFinished(self._stack, urn, meta["type"], name_of(urn), op, failed))
 
     def _op(self, meta: dict[str, Any]) -> ResourceOp | None:
-        """The step's operation, `None` for what is not shown."""
+        """Return the step's operation; `None` if it is not shown."""
         op = _OPS.get(meta["op"])
         if op == "delete" and (meta.get("old") or {}).get("retainOnDelete"):
-            # Only forgotten by the state: the object stays, and is told as kept.
+            # The resource is only dropped from the state; the object stays and is reported as retained.
             return None
-        # Within an `up`, reading what is there only prepares the steps that follow, and those tell what it found.
+        # Within an `up`, a refresh only prepares the following steps, which report the changes.
         return op if is_shown(meta["type"]) and (op != "refresh" or self._refreshing) else None
 
     def _note(self, meta: dict[str, Any], op: ResourceOp) -> None:
@@ -221,24 +221,24 @@ class EventReader:
 
 
 def is_conflict(error: str) -> bool:
-    """Whether an error of the engine is that other managers own fields which an apply states."""
+    """Whether an error of the engine is a conflict with other field managers."""
     return _CONFLICT in error.lower()
 
 
 def name_of(urn: str) -> str:
-    """The logical name at the end of a URN."""
+    """Return the logical name at the end of a URN."""
     return urn.rpartition("::")[2]
 
 
 def type_of(urn: str) -> str:
-    """The resource's own type: the last of the chain of types in its URN."""
+    """Return the resource's own type: the last of the type chain in its URN."""
     parts = urn.split("::")
     return parts[2].rpartition("$")[2] if len(parts) > 3 else ""
 
 
 def is_shown(kind: str) -> bool:
-    """Whether resources of that type are told to people."""
-    # The root and the providers are the engine's furniture: a new certificate is no change of the city.
+    """Whether resources of that type are shown to users."""
+    # The root and the providers are internal to the engine: renewed access to a cluster is not a change of the city.
     return kind != "pulumi:pulumi:Stack" and not kind.startswith("pulumi:providers:")
 
 
@@ -264,7 +264,7 @@ def _same_live(old: Any, new: Any, path: str = "") -> bool:
 
 
 def property_changes(meta: dict[str, Any]) -> Iterator[PropertyChange]:
-    """The changed properties of one step, with old and new values; secrets are blinded."""
+    """Yield the changed properties of one step with old and new values; secrets are masked."""
     old, new = meta.get("old") or {}, meta.get("new") or {}
     detailed = meta.get("detailedDiff")
     if detailed is None:
@@ -287,7 +287,10 @@ def property_changes(meta: dict[str, Any]) -> Iterator[PropertyChange]:
 
 
 def value_at(tree: Any, path: str) -> Any:
-    """The value at a property path such as `spec.containers[0].image` or `data["a.b"]`; a secret ends the way down."""
+    """Return the value at a property path such as `spec.containers[0].image` or `data["a.b"]`.
+
+    If a secret is on the way, the secret is returned.
+    """
     current = tree
     for quoted, index, plain in _STEP.findall(path):
         if is_secret(current):
@@ -307,7 +310,7 @@ def is_secret(value: Any) -> bool:
 
 
 def blind(value: Any) -> Any:
-    """`value` with every secret and every unknown replaced by a word that says so."""
+    """Return `value` with `[secret]` and `[unknown]` in place of secrets and unknown values."""
     if is_secret(value):
         return SECRET
     if value == _UNKNOWN_MARK:

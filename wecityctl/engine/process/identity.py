@@ -1,4 +1,4 @@
-"""Whether a process of this machine that was noted down is still the same one."""
+"""Identifies a process so that a later check can tell whether it still runs, even if its PID was reused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, named so that no later one can be taken for it. `namespace` is the PID namespace it was seen in."""
+    """A uniquely identified process. `started` is its start time in clock ticks since boot, `boot` the boot id of the
+    machine, `namespace` the PID namespace in which it was recorded.
+    """
 
     pid: int
     started: int
@@ -25,17 +27,19 @@ class Owner:
 
     @classmethod
     def of(cls, pid: int) -> Owner:
-        """The process `pid` of this machine."""
+        """Return the identity of the process `pid` on this machine."""
         return cls(pid, _started(pid), _boot(), _machine(), _namespace(), os.uname().nodename, _user())
 
     def is_dead(self) -> bool:
-        """Whether it is certain that the process is gone: only this machine's own processes can be judged."""
+        """Whether the process has certainly ended. Processes of other machines cannot be checked
+        and count as not dead.
+        """
         if not self.machine or self.machine != _machine():
             return False
         return self.boot != _boot() or (self.namespace == _namespace() and _started(self.pid) != self.started)
 
     def is_alive(self) -> bool:
-        """Whether it is certain that the process runs: it does so here."""
+        """Whether the process certainly runs on this machine."""
         here = (self.machine, self.boot, self.namespace) == (_machine(), _boot(), _namespace())
         return here and _started(self.pid) == self.started
 
@@ -44,7 +48,7 @@ class Owner:
 
 
 def _started(pid: int) -> int:
-    """Start time in clock ticks since boot, 0 for a process that is gone or a zombie."""
+    """Return the start time in clock ticks since boot; 0 for a process that has ended or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,6 +1,6 @@
-"""What the processes of a run say to each other: pickled values over a socket pair.
+"""The messages between the processes of a run: pickled values over a socket pair.
 
-Only processes of one run, all started from the same package, ever speak this; nothing of it is stored.
+Only processes of one run, all from the same package version, exchange them; none is stored.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from wecityctl.engine.state.checkpoint import Deployment
 from wecityctl.inputs import StackInputs
 from wecityctl.model.events import Event, Operation, ResourceChange
 
-# The catalogue and other read-only mappings travel to the workers.
+# Jobs contain read-only mappings, such as the catalogue, which `pickle` does not support by itself.
 copyreg.pickle(MappingProxyType, lambda mapping: (MappingProxyType, (dict(mapping),)))
 
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """A resource to be registered as its state has it, or, if it is `protected`, without its vendor's protection.
+    """A resource to register as it is in its state or, if `protected`, without its vendor's deletion protection.
 
-    `provider` is the name of its provider, `dependencies` are URNs, `timeouts` seconds by operation, `kept` whether the
-    engine protects it.
+    `provider` is the name of its provider, `dependencies` are URNs, `timeouts` are in seconds by operation, and `kept`
+    says whether the engine protects the resource.
     """
 
     urn: str
@@ -45,14 +45,16 @@ class Lifted:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stack's run, complete: a worker needs nothing else.
+    """All that a worker needs for one stack's run.
 
-    `program` is empty where the engine works from the state alone. `last_good` are the outputs that a failed run must
-    not lose. `known` are the URNs in the state, `guarded` those of them that may not disappear in this run.
-    `arguments` go to the CLI as they are; `before` are those of a run of the CLI that must succeed first (or empty).
-    `lifted` is what that first run registers, beside the `providers`, in the place of a program.
-    Timeouts are seconds, 0 for none: `stack_timeout` bounds the whole run, `idle_timeout` the time in which the engine
-    may have nothing under way and say nothing, `cancel_timeout` the time from an interrupt until the engine is killed.
+    `program` is empty if the engine works from the state alone. `last_good` are the outputs that a failed run must
+    preserve. `guarded` are the URNs that this run may not delete. `arguments` are those of the CLI; `before` are those
+    of a CLI run that must succeed first (or empty). `lifted` are the resources that this first run registers, with the
+    `providers`, instead of a program.
+
+    Timeouts are in seconds, 0 for none: `stack_timeout` limits the whole run, `idle_timeout` the time in which the
+    engine has no operation in progress and sends no event, `cancel_timeout` the time from an interrupt until the engine
+    is killed.
     """
 
     stack: str
@@ -76,9 +78,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the engine ended: the CLI's exit code, what it did, what it said, and the program's outputs where known.
+    """The result of an engine run: the CLI's exit code, the changes, its messages, and the program's outputs if known.
 
-    `conflicts` are the failed changes (URNs) that state fields which other managers have changed.
+    `conflicts` are the URNs of failed changes that conflicted with other field managers.
     """
 
     exit_code: int
@@ -96,7 +98,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ForecastOrder:
-    """Programs to be run offline, in this order; the answer maps each stack to its forecast."""
+    """Programs to run offline, in this order; the answer maps each stack to its forecast."""
 
     program: str
     inputs: tuple[StackInputs, ...]
@@ -104,7 +106,7 @@ class ForecastOrder:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A worker's event."""
+    """An event from a worker."""
 
     event: Event
 
@@ -116,9 +118,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Interrupt the engine: once asks it to stop in order, twice kills it.
+    """Interrupt the engine: the first one asks it to stop cleanly, the second kills it.
 
-    `timed_out`: because the run's time is over.
+    `timed_out`: the run's time limit has expired.
     """
 
     timed_out: bool = False
@@ -126,9 +128,11 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class PortRights:
-    """What a run may do through its port. `replace_data`: replace what holds other objects or data, as the user has
-    confirmed. `take_over`: previews and adoptions apply over other managers' changes. `kubeconfigs`: the digests of
-    those it may be configured with."""
+    """What a run may do through its port of the built-in provider.
+
+    `replace_data`: replace objects that hold data or other objects, as confirmed by the user. `take_over`: previews and
+    adoptions override other field managers. `kubeconfigs`: digests of the kubeconfigs that the provider accepts.
+    """
 
     replace_data: bool = False
     take_over: bool = False
@@ -154,8 +158,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """Serve a stack of the back end at `url` to the engine: for a preview or a change, with its own state or with the
-    one that it is `shown`. The `seal` keeps its secrets."""
+    """Serve a stack of the back end at `url` to the engine, for a preview or a change.
+
+    `shown` replaces the stack's own state. `seal` encrypts and decrypts its secrets.
+    """
 
     url: str = field(repr=False)
     stack: str
@@ -177,25 +183,25 @@ class StateOpened:
 
 @dataclass(frozen=True, slots=True)
 class StateClosed:
-    """`error`: why the stack has not the state that it should have; empty where it has."""
+    """`error`: why the resulting state was not written; empty if it was."""
 
     error: str = ""
 
 
 def pair() -> tuple[Connection, socket.socket]:
-    """A connection for this process and the socket to hand to the other one."""
+    """Return a connection for this process, and the socket to pass to the other process."""
     ours, theirs = socket.socketpair()
     return Connection(ours.detach()), theirs
 
 
 def adopt(descriptor: int) -> Connection:
-    """The connection on an inherited descriptor, kept from further children."""
+    """Return the connection on an inherited descriptor, which children will not inherit."""
     os.set_inheritable(descriptor, False)
     return Connection(descriptor)
 
 
 async def incoming(connection: Connection) -> AsyncIterator[Any]:
-    """The messages that come over a connection, until its other end is closed."""
+    """Yield the messages of a connection until its other end is closed."""
     loop = asyncio.get_running_loop()
     messages: asyncio.Queue[Any] = asyncio.Queue()
 

@@ -1,6 +1,6 @@
-"""The language host of a stack run: runs our program when the engine asks for it, and learns what it exports.
+"""The language host of a stack run: runs our program at the engine's request, and captures its outputs.
 
-The engine speaks to it over the SDK's LanguageRuntime protocol; which stack, and what for, is the worker's matter.
+Implements the SDK's LanguageRuntime protocol. The worker decides which stack is run and why.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_mes
 
 
 class GuardError(pulumi.RunError):
-    """The program leaves out something that may not be deleted without a confirmation."""
+    """The program lacks a resource that may not be deleted without confirmation."""
 
 
 class Program:
-    """The program of one job. After a run `outputs` holds its resolved outputs, or `None` where they are not known.
+    """The program of one job. After a run, `outputs` has its resolved outputs, or `None` if they are not known.
 
-    `lifting`: it is the job's first run of two, which registers what shall lose its vendor's protection, if anything.
+    `lifting`: this is the first of the job's two runs, which only removes the vendor's deletion protection.
     """
 
     def __init__(self, job: Job, *, lifting: bool = False) -> None:
@@ -56,11 +56,11 @@ class Program:
         self.outputs: Mapping[str, Any] | None = None
 
     async def __call__(self) -> None:
-        """What `run_in_stack` runs: registers the resources and exports one stack output."""
+        """Register the resources and export one stack output. Called by the SDK's `run_in_stack`."""
         pulumi.runtime.register_stack_transformation(self._observe)
         last_good = self._job.last_good
         if last_good is not None:
-            # Stands until the new ones are known, so that a run that fails on the way loses nothing.
+            # Exported until the new outputs are known, so that a run that fails in between keeps the old ones.
             pulumi.export(EXPORT, _sealed(last_good))
         if self._job.values is not None:
             pulumi.export(EXPORT, pulumi.Output.secret({"values": dict(self._job.values)}))
@@ -126,7 +126,7 @@ class Program:
             options = pulumi.ResourceOptions(
                 provider=providers.get(item.provider),
                 protect=item.kept,
-                # What goes first when all of it is deleted.
+                # Determines the order of deletion: dependants are deleted before their dependencies.
                 depends_on=[made[urn] for urn in item.dependencies if urn in made],
                 custom_timeouts=pulumi.CustomTimeouts(**timeouts) if timeouts else None,
             )
@@ -134,7 +134,7 @@ class Program:
 
 
 def _sealed(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs with what may never be in a state in plain text made secret, whatever the program says of it."""
+    """Return the outputs with the confidential ones made secret, even if the program did not mark them."""
     return {key: pulumi.Output.secret(value) if key in SECRET_OUTPUTS else value for key, value in outputs.items()}
 
 
@@ -153,7 +153,7 @@ def _load(name: str) -> Callable[..., Any]:
 
 
 class LanguageHost(LanguageRuntimeServicer):
-    """A LanguageRuntime server on a free loopback port for one program, which the engine with that PID runs once."""
+    """A LanguageRuntime server on a free loopback port. It runs one program once, for the engine with the given PID."""
 
     def __init__(self, program: Program, engine: int) -> None:
         self._program = program
@@ -165,7 +165,7 @@ class LanguageHost(LanguageRuntimeServicer):
         callers.port = self.port = int(self._server.add_insecure_port("127.0.0.1:0"))
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start the server."""
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         lighten()
         self._server.start()
@@ -189,9 +189,9 @@ class LanguageHost(LanguageRuntimeServicer):
         return empty_pb2.Empty()
 
     def Run(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Run the program in an event loop of its own; an error is the answer, not an exception.
+        """Run the program in an event loop of its own; an error is returned in the response.
 
-        All resources go to the monitor that the request names, so it has to be our own engine's.
+        All resources are sent to the monitor address in the request, so the address is checked to be our own engine's.
         """
         engine_address = request.args[0] if request.args else ""
         for address in filter(None, (request.monitor_address, engine_address)):
@@ -211,7 +211,7 @@ class LanguageHost(LanguageRuntimeServicer):
         if request.config:
             set_all_config(request.config, request.configSecretKeys or None)
         loop = asyncio.new_event_loop()
-        # Each registration holds a thread until its resource is ready.
+        # Each registration occupies a thread until its resource is ready.
         loop.set_default_executor(ThreadPoolExecutor(max_workers=max(request.parallel, 1) * 2 + 4))
         loop.set_exception_handler(lambda loop, context: None)
         try:
@@ -223,7 +223,7 @@ class LanguageHost(LanguageRuntimeServicer):
                 with suppress(Exception):
                     pulumi.log.error(message)
                     told = True
-            # With `bail` the engine adds no second error in words of its own.
+            # With `bail`, the engine adds no second error message.
             return language_pb2.RunResponse(error=message, bail=told)
         finally:
             _close(loop)
@@ -231,7 +231,7 @@ class LanguageHost(LanguageRuntimeServicer):
 
 
 def explain(error: BaseException) -> str:
-    """The error in one message; empty when the engine itself is going away and has told why."""
+    """Return the error as one message; empty if the engine is shutting down and has reported the reason itself."""
     if isinstance(error, pulumi.RunError):
         return str(error)
     if isinstance(error, grpc.RpcError) and hasattr(error, "code"):

@@ -1,4 +1,4 @@
-"""Starts the zygote and asks it for processes: workers and the provider's host."""
+"""Starts the zygote and requests processes from it: workers, the provider's host, the state service."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ START_SECONDS = 60.0
 
 
 class Pool:
-    """The zygote of one run. `close` ends it and everything it has started."""
+    """The zygote of one run. `close` ends it and all processes that it has started."""
 
     def __init__(self, preload: Sequence[str], log: Path) -> None:
         self._log = log
         self._control, theirs = socket.socketpair()
         self._control.settimeout(START_SECONDS)
         environment = dict(os.environ)
-        # The same modules as here, wherever they come from: an installed wheel, a checkout, a test's own directory.
+        # The new process must import the same modules as this one: from a wheel, a checkout, or a test's directory.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -42,7 +42,7 @@ class Pool:
         theirs.close()
 
     def spawn(self, module: str) -> Connection:
-        """A new process that runs `module.main(descriptor)`; the connection to it is all there is of it here."""
+        """Start a process that runs `module.main(descriptor)`; return the connection to it."""
         connection, theirs = pair()
         try:
             socket.send_fds(self._control, [module.encode()], [theirs.fileno()])
@@ -54,12 +54,12 @@ class Pool:
 
     @cached_property
     def unguarded(self) -> str:
-        """Why other users of this machine can connect to what the run listens on; empty where they cannot."""
+        """Why other users of this machine can connect to the run's ports; empty if they cannot."""
         said = b""
         with contextlib.suppress(OSError):
             while not said.endswith(b"\n") and (chunk := self._control.recv(1024)):
                 said += chunk
-        # A zygote that has died says so where it is asked for a process.
+        # If the zygote has died, the next `spawn` reports that.
         return said.decode(errors="replace").strip()
 
     @property
@@ -67,7 +67,7 @@ class Pool:
         return self._process.pid
 
     def last_words(self) -> str:
-        """What the processes wrote to stderr last: a traceback, if one of them failed."""
+        """Return the last output of the processes on stderr, such as a traceback."""
         with contextlib.suppress(OSError):
             return self._log.read_text(errors="replace")[-4000:].strip()
         return ""

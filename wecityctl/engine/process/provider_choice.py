@@ -1,4 +1,4 @@
-"""Which Kubernetes provider serves a run: the official plug-in where it is to be had, or the built-in one."""
+"""Chooses the Kubernetes provider of a run: the official plug-in if available, otherwise the built-in one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wecityctl.model.city import KubernetesProvider
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """`kind` is builtin or official; `version` is what resources ask for."""
+    """`kind` is `builtin` or `official`; `version` is the version that resources request."""
 
     kind: str
     version: str
@@ -21,9 +21,9 @@ class ProviderChoice:
 
 
 def choose_provider(wanted: KubernetesProvider) -> ProviderChoice:
-    """The provider for `wanted`; the official one is made known to the engine.
+    """Return the provider for `wanted`; an official plug-in is linked so that the engine finds it.
 
-    Raises `ConfigurationError` where the official one is demanded and not to be found.
+    Raises `ConfigurationError` if the official plug-in is required and not available.
     """
     if wanted == "builtin":
         return ProviderChoice("builtin", SDK_VERSION)

@@ -1,4 +1,4 @@
-"""The process that serves the built-in provider to every stack of a run, one port each."""
+"""The process that serves the built-in provider to all stacks of a run, on one port per stack."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a landing zone needs on this machine: its vendor's SDK, plug-in and credentials, found before the engine starts.
+"""Checks a landing zone's prerequisites on this machine before the engine starts: vendor SDK, plug-in and credentials.
 
-Each lack is told with its name and how to mend it; the credentials themselves are the plug-in's own business.
+Each missing item is reported with its name and a fix. Only the plug-in itself checks whether credentials are valid.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _FOR_NOBODY = frozenset({KUBERNETES_PROVIDER, "pulumi:providers:pulumi"})
 
 
 def vendor_sdk(cloud: Cloud) -> str:
-    """The vendor's SDK and its version, as one word of a stack's fingerprint."""
+    """Return the vendor's SDK with its version, as text for a stack's fingerprint."""
     vendor = vendors()[cloud.provider]
     return f"{vendor.sdk.distribution} {sdk_version(vendor)}"
 
 
 def sdk_version(vendor: Vendor) -> str:
-    """The version of the vendor's SDK, which is the plug-in's too; empty where it is not installed."""
+    """Return the version of the vendor's SDK, which is also the plug-in's; empty if it is not installed."""
     if find_spec(vendor.sdk.module) is None:
         return ""
     try:
-        # What the SDK's own resources ask the engine for; some packages leave it to their distribution's version.
+        # The version that the SDK's resources request. Some packages omit it and rely on their distribution's version.
         return str(_manifest(vendor).get("version") or "").removeprefix("v") or version(vendor.sdk.distribution)
     except PackageNotFoundError:
         return ""
 
 
 def _manifest(vendor: Vendor) -> Mapping[str, object]:
-    """What the SDK says of its plug-in; empty where it is not installed. Nothing of the SDK is imported."""
+    """Read the SDK's `pulumi-plugin.json` without importing the SDK; empty if it is not installed."""
     spec = find_spec(vendor.sdk.module)
     if spec is None or not spec.submodule_search_locations:
         return {}
@@ -51,7 +51,7 @@ def _manifest(vendor: Vendor) -> Mapping[str, object]:
 
 
 def require_for_cloud(cloud: Cloud) -> None:
-    """See that a landing zone of `cloud` can run, and let the engine find its plug-in.
+    """Check that a landing zone of `cloud` can run, and link its plug-in for the engine.
 
     Raises `ConfigurationError` for a missing SDK or plug-in, `AuthenticationError` for missing credentials.
     """
@@ -60,7 +60,7 @@ def require_for_cloud(cloud: Cloud) -> None:
 
 
 def missing_prerequisites(cloud: Cloud) -> tuple[WecityError, ...]:
-    """Everything that keeps a landing zone of `cloud` from running here."""
+    """Return everything that keeps a landing zone of `cloud` from running on this machine."""
     vendor = vendors()[cloud.provider]
     found: list[WecityError] = []
     wanted = sdk_version(vendor)
@@ -79,7 +79,7 @@ def missing_prerequisites(cloud: Cloud) -> tuple[WecityError, ...]:
 
 
 def require_for_state(state: StackState, cloud: Cloud | None) -> None:
-    """See that what a landing zone has made can be taken down, or read: by the plug-ins that its state names."""
+    """Check that the resources of a landing zone can be read or deleted with the plug-ins named in its state."""
     for package, known in sorted(_packages(state).items()):
         vendor = vendors().get(package)
         wanted = known or (sdk_version(vendor) if vendor is not None else "")
@@ -92,7 +92,7 @@ def require_for_state(state: StackState, cloud: Cloud | None) -> None:
 
 
 def _packages(state: StackState) -> dict[str, str]:
-    """The vendors' packages in a state, with the versions of their plug-ins where they are noted."""
+    """Return the vendors' packages in a state, with the recorded versions of their plug-ins."""
     return {
         item.type.rpartition(":")[2]: str(item.inputs.get("version") or "")
         for item in state.resources
@@ -131,7 +131,7 @@ def _no_credentials(where: str, vendor: Vendor) -> WecityError:
 
 
 def has_credentials(cloud: Cloud) -> bool:
-    """Whether any of the vendor's usual ways to give credentials is used here; not whether they are good."""
+    """Whether credentials for the vendor are configured in one of the usual ways; not whether they are valid."""
     return _has_credentials(vendors()[cloud.provider], cloud)
 
 

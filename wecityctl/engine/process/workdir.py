@@ -1,4 +1,4 @@
-"""The temporary directory of one run: the project's file, event pipes, and a scratch back end for previews."""
+"""The temporary directory of one run: project file, event pipes, and a scratch back end for previews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wecityctl.paths import cache_dir, private_dir
 
 
 class Workdir:
-    """Made on entering, gone on leaving; those of dead runs are swept by the next one."""
+    """The directory of this run. Directories left by dead runs are removed by the next one."""
 
     def __init__(self) -> None:
         home = private_dir(cache_dir() / "runs")

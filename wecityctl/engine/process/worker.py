@@ -1,6 +1,6 @@
-"""One stack's run in a process of its own: the language host, the engine's CLI, its event log, and the way back.
+"""Runs one stack in a process of its own: language host, the engine's CLI, and its event log.
 
-Knows one job and nothing of the plan; tells its parent events while it runs and a report at the end.
+A worker knows one job and nothing of the plan. It sends events while it runs, and a report at the end.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from wecityctl.engine.state.store_file import disk_error
 PIPE_SIZE = 1 << 20
 TAIL = 1 << 14
 MAX_WAITS = 5
-# What the CLI says of each start with a service.
+# The CLI prints this at each start with a service back end.
 _LOGIN = "Logging in using access token"
 
 
 def main(descriptor: int) -> None:
-    """Run the one job that comes over `descriptor`."""
+    """Run the one `Job` that arrives on the socket `descriptor`."""
     connection = adopt(descriptor)
     job = connection.recv()
     assert isinstance(job, Job)
     os.umask(0o077)
-    # Every process that will be needed is forked now, while this one has no threads.
+    # Fork every process that will be needed now, while this process has no threads.
     stages: list[tuple[CliProcess, tuple[str, ...]]] = []
     for arguments in filter(None, (job.before, job.arguments)):
         stages.append((CliProcess([earlier for earlier, _ in stages]), arguments))
@@ -66,7 +66,7 @@ class _Run:
         code, program = 0, Program(self._job)
         for number, (cli, arguments) in enumerate(stages):
             if self._cancels:
-                # Between two runs of the CLI: what the job is for has not been done.
+                # Cancelled between two runs of the CLI: the main one has not run.
                 code = 1
                 break
             program = Program(self._job, lifting=number == 0 and len(stages) > 1)
@@ -75,7 +75,7 @@ class _Run:
                 break
         errors = tuple(self._reader.errors)
         if code < 0:
-            # Whatever it said last was said before that, and is not the reason.
+            # The earlier messages are not the reason that the engine was killed.
             errors = (f"the engine was ended by {_ending(code)}; the next run goes on where it stopped", *errors)
         elif code and not errors:
             errors = (_last_words(self._output) or f"the engine ended with {_ending(code)}",)
@@ -96,7 +96,7 @@ class _Run:
         )
 
     def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:
-        """One run of the CLI with a language host of its own; its exit code."""
+        """Run the CLI once with a language host of its own; return its exit code."""
         host = LanguageHost(program, cli.pid)
         host.start()
         with _fifo(self._job) as (path, log):
@@ -131,11 +131,13 @@ class _Run:
         return max(0.0, min(limits) - time.monotonic()) if limits else None
 
     def _limits(self) -> tuple[float, float]:
-        """When the stack's time is over, and when the engine has been idle for too long; 0 for never."""
+        """Return the deadlines of the stack's time limit and of the engine's idle limit, on the monotonic clock; 0 for
+        never.
+        """
         job = self._job
         if self._cancels:
             return 0.0, 0.0
-        # What is under way has a bound of its own, in the provider that does it.
+        # An operation in progress has its own timeout in the provider.
         idle = self._heard + job.idle_timeout if job.idle_timeout and not self._reader.under_way else 0.0
         return self._begun + job.stack_timeout if job.stack_timeout else 0.0, idle
 
@@ -171,7 +173,7 @@ class _Run:
         try:
             order = self._connection.recv()
         except (EOFError, OSError):
-            # The parent is gone: nobody is left to whom this run matters, the zygote ends us all in a moment.
+            # The parent has died: no one needs this run any more, and the zygote ends all processes in a moment.
             cli.signal(signal.SIGKILL)
             sources.remove(self._connection.fileno())
             return
@@ -186,7 +188,7 @@ class _Run:
         self._kill_at = time.monotonic() + self._job.cancel_timeout
 
     def _drain(self, cli: CliProcess, log: int) -> None:
-        # What the engine wrote before it ended is still in the pipes; nobody writes any more.
+        # Read what the engine wrote before it ended; no process writes to the pipes any more.
         for descriptor, take in ((log, self._reader.feed), (cli.output, self._keep)):
             os.set_blocking(descriptor, False)
             with contextlib.suppress(BlockingIOError):
@@ -199,7 +201,9 @@ class _Run:
 
 @contextlib.contextmanager
 def _fifo(job: Job) -> Iterator[tuple[str, int]]:
-    """A named pipe for the event log: its path, and a descriptor that never sees an end of file by itself."""
+    """Create a named pipe for the event log; yield its path and a descriptor that never reports end
+    of file by itself.
+    """
     path = f"{job.directory}/{job.stack}.events"
     os.mkfifo(path, 0o600)
     descriptor = os.open(path, os.O_RDWR)

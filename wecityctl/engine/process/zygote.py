@@ -1,8 +1,8 @@
-"""The process that workers are forked from: the SDKs are loaded once, before any thread or gRPC channel exists.
+"""The process from which workers are forked: it loads the SDKs once, before any thread or gRPC channel exists.
 
-Run as `python -m wecityctl.engine.process.zygote DESCRIPTOR MODULE…`; `package.*` loads all of a package. It ends, and
-takes every worker and whatever those started with it, as soon as the other end of its socket is closed, however the
-owner died. What it and they listen on is guarded; what it says first is why it is not, or nothing.
+Run as `python -m wecityctl.engine.process.zygote DESCRIPTOR MODULE…`; `package.*` loads a whole package. When the other
+end of its socket is closed, it ends together with all workers and their children, even if the owner was killed. The
+ports that these processes open are protected from other users; its first message says why they are not, or is empty.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MAX_REQUEST = 1 << 12
 
 
 def main(arguments: list[str]) -> None:
-    """Load the modules, then fork a process for each request until the owner is gone."""
-    # A terminal's Ctrl-C reaches neither this process nor its guard.
+    """Load the modules, then fork a process for each request until the owner has ended."""
+    # Keep a terminal's Ctrl-C from this process and its port guard.
     os.setsid()
     unguarded = divide()
     control = socket.socket(fileno=int(arguments[0]))
     control.sendall(f"{unguarded}\n".encode())
     for name in ("grpc", "pulumi", "wecityctl.engine.process.worker", "wecityctl.engine.state.service", *arguments[1:]):
-        # A module that cannot be loaded is reported by the worker that needs it, with its traceback.
+        # A module that fails to load is reported by the worker that needs it, with its traceback.
         with contextlib.suppress(Exception):
             _load(name)
     gc.collect()
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _load(name: str) -> None:
-    """Import a module, or with `.*` at its end a package and all that is in it."""
+    """Import a module or, if the name ends with `.*`, a package with all its modules."""
     module = importlib.import_module(name.removesuffix(".*"))
     if name.endswith(".*"):
         for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
@@ -70,7 +70,7 @@ def _serve(control: socket.socket) -> None:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """SIGCHLD only has to wake the loop."""
+    """Do nothing: SIGCHLD only has to wake the loop."""
 
 
 def _fork(module: str, descriptor: int, control: socket.socket, pipe: tuple[int, int]) -> int:
@@ -84,7 +84,7 @@ def _fork(module: str, descriptor: int, control: socket.socket, pipe: tuple[int,
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # A session of its own: Ctrl-C reaches the owner alone, and ending the group ends all that the worker started.
+        # In a session of its own, the worker gets no Ctrl-C, and killing its group ends all processes that it started.
         os.setsid()
         die_with_parent(parent)
         control.close()
@@ -104,7 +104,7 @@ def _fork(module: str, descriptor: int, control: socket.socket, pipe: tuple[int,
 def _reap(children: set[int]) -> None:
     for child in tuple(children):
         with contextlib.suppress(ChildProcessError):
-            # Looked at before it is collected: its group may still hold plug-ins that outlived their engine.
+            # Checked before the child is reaped: its group may still contain plug-ins that outlived their engine.
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             _kill_group(child)

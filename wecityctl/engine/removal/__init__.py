@@ -1,1 +1,1 @@
-"""What a `destroy` deletes, what it keeps, and how the next run takes back what was kept."""
+"""Decides what a `destroy` deletes and what it retains, and restores retained objects in the next run."""

@@ -1,6 +1,6 @@
-"""Keeps a stack's data over its end: what a run does before and after a stack about objects that are retained.
+"""Handles retained objects around a stack's run: marks them, finds them, and restores them to the state.
 
-Marks and records are `retained`'s; which resources the engine retains is decided by their programs and by `removal`.
+`retained` reads and writes the marks. The stacks' programs and `takedown` decide what is retained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wecityctl.model.stacknames import LAYERS
 
 
 class Keeping:
-    """The retained objects of one run; each cluster is looked at once."""
+    """The retained objects of one run; each cluster is queried once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -26,7 +26,9 @@ class Keeping:
         self._at: dict[str, Cluster] = {}
 
     def stacks(self) -> tuple[str, ...]:
-        """The stacks that anything is kept for on the clusters that answer; they may be in no state and no file."""
+        """Return the stacks with retained objects on reachable clusters. They may be in no state and not in the
+        configuration.
+        """
         for cluster in self._context.clusters.values():
             try:
                 self._at |= {item.stack: cluster for item in self._on(cluster)}
@@ -36,11 +38,11 @@ class Keeping:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """The marks that were found and are not believed, a sentence for each."""
+        """A sentence for each mark that is not trusted."""
         return tuple(dict.fromkeys(text for found in self._found.values() for text in found.doubts))
 
     def kept(self, stack: str) -> tuple[KeptObject, ...]:
-        """What an earlier run has kept of a stack, and its state does not have."""
+        """Return the objects that an earlier run retained and that the stack's state lacks."""
         state, whole = self._context.state(stack), self.whole(stack)
         known = state.urns if state is not None else frozenset()
         return (
@@ -48,7 +50,7 @@ class Keeping:
         )
 
     def whole(self, stack: str) -> StackState | None:
-        """The stack's state with its retained objects; `None` where it has none that the state lacks."""
+        """Return the stack's state including its retained objects; `None` if the state lacks none."""
         cluster, state = self.cluster(stack), self._context.state(stack)
         if cluster is None:
             return None
@@ -56,14 +58,14 @@ class Keeping:
         return None if whole is state else whole
 
     def mark(self, stack: str) -> None:
-        """Mark what the engine will keep of the stack when it deletes it from the state."""
+        """Mark the objects that the engine will retain when it deletes them from the stack's state."""
         cluster, state = self.cluster(stack), self._context.state(stack)
         if cluster is not None and state is not None and state.deployment is not None:
             mark(state.deployment, cluster)
             self._marked.add(stack)
 
     def restore(self, stack: str) -> bool:
-        """Put the stack's retained objects back into its state; whether there were any."""
+        """Put the stack's retained objects back into its state. Returns whether there were any."""
         cluster, deployment = self.cluster(stack), self.deployment(stack)
         if cluster is None or deployment is None:
             return False
@@ -73,7 +75,7 @@ class Keeping:
         return True
 
     def deployment(self, stack: str) -> Deployment | None:
-        """The stack's deployment with its retained objects; `None` where it has none that the state lacks."""
+        """Return the stack's deployment including its retained objects; `None` if the state lacks none."""
         cluster = self.cluster(stack)
         if cluster is None:
             return None
@@ -87,12 +89,12 @@ class Keeping:
             return None
         deployment = state.deployment if state is not None else None
         if deployment is not None and self._context.options.operation == "preview":
-            # It is written to another back end.
+            # The caller writes it to another back end.
             deployment = self._context.backend.sealed(stack)
         return restored(deployment, stack, lacking, cluster, self._context.provider.version)
 
     def settle(self, stack: str) -> None:
-        """After a run that went well: what the state holds is not retained any more, but managed."""
+        """Remove the marks of objects that are in the stack's state again. Call it after a successful run."""
         cluster = self.cluster(stack)
         if cluster is None or stack not in self._marked:
             return
@@ -114,7 +116,7 @@ class Keeping:
         return namespaces_of((state for state in states if state is not None), cluster)
 
     def cluster(self, stack: str) -> Cluster | None:
-        """The stack's cluster; `None` where it has none, or nobody is there to be asked."""
+        """Return the stack's cluster; `None` if it has none or the cluster is stopped."""
         planned = self._context.stacks.get(stack)
         if planned is not None and (not LAYERS[planned.layer].needs_cluster or not planned.cloud):
             return None

@@ -1,7 +1,7 @@
-"""The marks of what `destroy` keeps, as they are read on a cluster, and which of them are believed. Pure.
+"""Reads the marks of retained objects from live objects, and decides which marks are trusted. Pure functions.
 
-Anybody who may annotate an object can write a mark. It is believed where the city is: in its namespaces, and on what
-has none where the object was applied for the very resource that the mark names.
+Anybody who may annotate an object can write a mark. A mark is trusted on objects in the city's namespaces, and on
+cluster-scoped objects that were applied for the resource named in the mark.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from wecityctl.provider.adoption import applied_by
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """A marked object: the resource it is kept for, that resource's inputs and field manager, and the live object.
+    """A marked object: the resource it is retained for, that resource's inputs and field manager, and the live object.
 
-    `fault`: why the record is none, empty where it is one.
+    `fault` says why the record is invalid; empty for a valid one.
     """
 
     urn: str
@@ -36,26 +36,26 @@ class Retained:
 
     @property
     def stack(self) -> str:
-        """The stack that it is kept for."""
+        """The stack that the object is retained for."""
         return self.urn.removeprefix("urn:pulumi:").partition("::")[0]
 
     @property
     def id(self) -> str:
-        """The id of the resource in a state."""
+        """The id of the resource in a state: `namespace/name` or `name`."""
         namespace, name = meta(self.live).get("namespace"), meta(self.live)["name"]
         return f"{namespace}/{name}" if namespace else str(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The marked objects of a city that are believed, and a sentence for each that is not."""
+    """The trusted marked objects of a city, and a sentence for each mark that is not trusted."""
 
     kept: tuple[Retained, ...] = ()
     doubts: tuple[str, ...] = ()
 
 
 def read(live: Mapping[str, Any]) -> Retained | None:
-    """What the mark on a live object says; `None` without a record, and where the object is being deleted."""
+    """Parse the mark of a live object; `None` without a record, and for an object that is being deleted."""
     metadata = meta(live)
     annotations = _mapping(metadata.get("annotations"))
     urn, text = (str(annotations.get(name) or "") for name in (RETAINED_FOR, RETAINED_RECORD))
@@ -69,7 +69,9 @@ def read(live: Mapping[str, Any]) -> Retained | None:
 
 
 def judge(marked: Sequence[Retained], city: str, spaces: Callable[[], Collection[str]]) -> Found:
-    """Which marks are believed. `spaces` tells the namespaces that the city's states have; called only where needed."""
+    """Decide which marks are trusted. `spaces` returns the namespaces in the city's states; it is called only if
+    needed.
+    """
     doubts = {id(item): _contradiction(item, city) for item in marked}
     own = {item.id for item in marked if _kind(item) == "Namespace" and not doubts[id(item)]}
     if any(place not in own for item in marked if not doubts[id(item)] for place in _places(item)):
@@ -79,7 +81,7 @@ def judge(marked: Sequence[Retained], city: str, spaces: Callable[[], Collection
             doubts[id(item)] = doubts[id(item)] or f"the namespace {strange[0]} is not the city's"
     named = Counter(item.urn for item in marked if not doubts[id(item)])
     for item in marked:
-        # One resource is one object: where two say so, neither is known to be it.
+        # A resource has one object. If two are marked for it, neither is trusted.
         if named[item.urn] > 1:
             doubts[id(item)] = doubts[id(item)] or "another object has the mark of the same resource"
     return Found(
@@ -97,14 +99,16 @@ def _kind(item: Retained) -> str:
 
 
 def _places(item: Retained) -> Iterable[str]:
-    """The namespaces that have to be the city's: the object's own, and that of the claim that a volume is bound to."""
+    """Return the namespaces that must be the city's: the object's own, and that of the claim that a
+    volume is bound to.
+    """
     is_volume = _kind(item) == "PersistentVolume"
     claim = _mapping(_mapping(item.live.get("spec")).get("claimRef")) if is_volume else {}
     return (str(place) for place in (meta(item.live).get("namespace"), claim.get("namespace")) if place)
 
 
 def _contradiction(item: Retained, city: str) -> str:
-    """In what a mark contradicts the object that it is on; empty for nothing."""
+    """Return in what a mark contradicts the object that it is on; empty for no contradiction."""
     if StackName.parse(item.stack).city != city:
         return "it names no stack of the city"
     if not is_resource(item.urn):
@@ -124,7 +128,7 @@ def _contradiction(item: Retained, city: str) -> str:
 
 
 def _is_named(stated: Any, live: Mapping[str, Any]) -> bool:
-    """Whether the stated metadata is that of the live object; what is not stated was chosen when it was made."""
+    """Whether the declared metadata fits the live object. Fields that are not declared were chosen at creation."""
     if not isinstance(stated, Mapping):
         return False
     agrees = all(stated.get(name) in (None, "", live.get(name)) for name in ("name", "namespace"))

@@ -1,6 +1,6 @@
-"""What a `destroy` would remove and keep, from the states and the marks of what is kept. Changes nothing.
+"""Previews a `destroy`: computes what it would remove and retain, from the states and the marks. Changes nothing.
 
-What is kept is decided by `takedown`, as in the run itself.
+`takedown` decides what is retained, as in the run itself.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from wecityctl.plan import Plan
 
 
 def preview_destroy(plan: Plan, clusters: Clusters, backend: Backend, emit: Emit, *, delete_data: bool) -> RunResult:
-    """The result that a `destroy` of the plan's stacks would have, in its order.
+    """Return the result that a `destroy` of the plan's stacks would have, in its order.
 
-    Stacks on a cloud that does not answer are shown from their state as well; what keeps it from answering is their
-    reason. Raises `AuthenticationError` where the passphrase opens nothing.
+    Stacks on an unreachable cloud are shown from their state, with the error as their reason. Raises
+    `AuthenticationError` if the passphrase does not decrypt the states.
     """
     begun = time.monotonic()
     layers = {stack.name: stack for stack in plan.stacks}
     is_whole = not plan.is_part
     leftovers = removal.left_over(backend.list_stacks(), plan.whole) if is_whole else ()
-    # Part of a city keeps the secret store and what is left of earlier files.
+    # A run on part of a city does not delete the secret store or stacks that were removed from the configuration.
     names = [name for name, stack in layers.items() if is_whole or LAYERS[stack.layer].has_program]
     found, unreachable = _found(plan.city.name, backend, clusters.found, clusters.failed)
     kept_at = {item.stack: cloud for cloud, each in found.items() for item in each.kept}
@@ -67,7 +67,7 @@ def preview_destroy(plan: Plan, clusters: Clusters, backend: Backend, emit: Emit
 def _found(
     city: str, backend: Backend, clusters: Mapping[str, Cluster], unreachable: Mapping[str, WecityError]
 ) -> tuple[Mapping[str, Found], Mapping[str, WecityError]]:
-    """What earlier runs have kept on each cloud, and the clouds that do not answer."""
+    """Return what earlier runs have retained on each cloud, and the error of each unreachable cloud."""
     found: dict[str, Found] = {}
     failed = dict(unreachable)
 
@@ -86,7 +86,7 @@ def _found(
 def _of_stack(
     name: str, state: StackState | None, whole: StackState | None, cluster: Cluster | None, *, delete_data: bool
 ) -> StackResult:
-    """`whole` is the stack's state with what earlier runs have kept of it."""
+    """Return the result for one stack. `whole` is its state including what earlier runs have retained."""
     known = state.urns if state is not None else frozenset()
     if why := left_alone(name, whole if delete_data else state, delete_data=delete_data):
         kept = kept_objects(whole, cluster) if whole is not None and whole is not state else ()

@@ -1,8 +1,8 @@
-"""The vendors' own protection against deletion, and how a confirmed `destroy` lifts it.
+"""Lifts the vendors' own deletion protection for a confirmed `destroy`.
 
-A vendor refuses to delete what it protects, so the protection is taken off by an update of just those resources, the
-targets of a run of the CLI before the one that deletes. Everything is read from the state: the stack may have left the
-files. Nothing else lifts it: programs switch it on in every run.
+A vendor refuses to delete protected resources. A separate run of the CLI, before the one that deletes, updates just
+those resources without the protection. Everything is read from the state, because the stack may have been removed from
+the configuration. Nothing else lifts the protection: programs set it in every run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wecityctl.engine.process.ipc import Lifted
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import StackState, StateResource
 
-# Inputs by which vendors protect a resource, and their values for it and for none.
+# Inputs with which vendors protect a resource, and pairs of their values (protected, unprotected).
 _SWITCHES: Mapping[str, tuple[tuple[Any, Any], ...]] = {
     "deletionProtection": ((True, False), ("Enabled", "Disabled")),
     "deletionProtectionEnable": ((True, False),),
@@ -24,10 +24,10 @@ _SWITCHES: Mapping[str, tuple[tuple[Any, Any], ...]] = {
 
 
 def lifted_of(backend: Backend, state: StackState) -> tuple[Lifted, ...]:
-    """All that a stack has made, as it would be without its vendor's protection; nothing where none is protected.
+    """Return all resources of a stack as they would be without protection; empty if none is protected.
 
-    All of it, in the order of the state, because the engine takes what depends on a target and is not registered for
-    something that is to be deleted with it.
+    All of them are returned, in the order of the state, because the engine would delete dependants of a target that are
+    not registered.
     """
     if state.deployment is None:
         return ()
@@ -56,7 +56,7 @@ def lifted_of(backend: Backend, state: StackState) -> tuple[Lifted, ...]:
 
 
 def vendor_providers(backend: Backend, state: StackState, names: Collection[str]) -> tuple[Mapping[str, Any], ...]:
-    """The state's providers of these names, to be registered as they are."""
+    """Return the providers of the state with these names, to be registered unchanged."""
     found = []
     for item in state.resources:
         if item.is_provider and item.name in names and state.deployment is not None:
@@ -68,7 +68,7 @@ def vendor_providers(backend: Backend, state: StackState, names: Collection[str]
 
 
 def _unprotected(item: StateResource) -> dict[str, Any] | None:
-    """The inputs of a resource without its vendor's protection; `None` where it has none."""
+    """Return the inputs of a resource without the protection; `None` if it is not protected."""
     off = {
         name: without
         for name, values in _SWITCHES.items()
@@ -79,7 +79,7 @@ def _unprotected(item: StateResource) -> dict[str, Any] | None:
 
 
 def _without_marks(value: Any) -> Any:
-    """Inputs without the notes that plug-ins leave beside them, such as which are defaults."""
+    """Remove the internal `__` fields that plug-ins add to inputs, such as the list of defaults."""
     if isinstance(value, Mapping):
         return {key: _without_marks(item) for key, item in value.items() if not str(key).startswith("__")}
     return [_without_marks(item) for item in value] if isinstance(value, list) else value

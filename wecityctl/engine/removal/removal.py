@@ -1,7 +1,6 @@
-"""What would be deleted: stacks that were removed from the configuration, and protected things that leave a stack
-that stays.
+"""Finds what an `up` would delete: stacks that were removed from the configuration, and protected resources.
 
-Pure over states and names. What of a stack that is taken down is kept is `takedown`'s.
+Pure functions over states and names. `takedown` decides what of a destroyed stack is retained.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A protected thing of a stack that the files no longer have."""
+    """A protected resource of a stack that is no longer in the configuration."""
 
     stack: str
     urn: str
@@ -35,27 +34,28 @@ class Deletion:
 
 
 def left_over(existing: Iterable[str], full_plan: Plan) -> tuple[str, ...]:
-    """The stacks in the back end that the files no longer have, those to be removed first coming first."""
+    """Return the existing stacks that are not in the plan, in order of removal."""
     planned = {stack.name for stack in full_plan.stacks}
     return tuple(sorted((name for name in existing if name not in planned), key=lambda name: (-layer_of(name), name)))
 
 
 def layer_of(stack: str) -> int:
-    """The place of a stack's layer in the order in which layers come up, by its name."""
+    """Return the rank of a stack's layer in the order of creation, by the stack's name."""
     return StackName.parse(stack).rank
 
 
 def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...]]:
-    """What each stack waits for on the way down: every stack of a higher layer that is on its cloud or needs it.
+    """Return for each stack the stacks to delete before it: those of higher layers that are on its cloud or depend on
+    it.
 
-    So a cloud that does not answer holds up its own stacks and what they stand on, and no other cloud.
+    An unreachable cloud therefore blocks only its own stacks and those that they depend on.
     """
     names = tuple(stacks)
     planned = {stack.name: stack for stack in plan.stacks}
 
     def waits(name: str, other: str) -> bool:
         clouds = {planned[item].cloud if item in planned else StackName.parse(item).cloud for item in (name, other)}
-        # What a stack that was removed from the configuration stood on is not known any more.
+        # The dependencies of a stack that was removed from the configuration are unknown.
         is_needed = other not in planned or name in planned[other].depends_on
         return layer_of(other) > layer_of(name) and (is_needed or "" in clouds or len(clouds) == 1)
 
@@ -66,18 +66,21 @@ def removal_order(stacks: Iterable[str], plan: Plan) -> dict[str, tuple[str, ...
 
 
 def is_protected(resource: StateResource) -> bool:
-    """Whether a resource may only be deleted with a confirmation: namespaces, data, whole apps and capabilities, and
-    what its program protects, such as a landing zone's network and cluster."""
+    """Whether deleting a resource needs confirmation.
+
+    This applies to namespaces, data, whole apps and capabilities, and resources that a program protects, such as a
+    landing zone's network and cluster.
+    """
     return resource.type in PROTECTED_TYPES or resource.protect or (not resource.custom and resource.type != ROOT_TYPE)
 
 
 def guarded_urns(state: StackState | None) -> frozenset[str]:
-    """The URNs of the stack's protected things."""
+    """Return the URNs of the stack's protected resources."""
     return frozenset(resource.urn for resource in state.resources if is_protected(resource)) if state else frozenset()
 
 
 def deletions(state: StackState, expected: frozenset[str]) -> tuple[Deletion, ...]:
-    """The protected things of a stack that are not among the expected URNs."""
+    """Return the protected resources of a stack that are not among the expected URNs."""
     return tuple(
         Deletion(state.stack, resource.urn, resource.type, resource.name)
         for resource in state.resources
@@ -88,7 +91,7 @@ def deletions(state: StackState, expected: frozenset[str]) -> tuple[Deletion, ..
 def require_confirmed(
     states: Iterable[StackState], options: RunOptions, expected: Mapping[str, frozenset[str]]
 ) -> None:
-    """Raise `ConfigurationError` when an `up` would delete protected things that nobody confirmed."""
+    """Raise `ConfigurationError` if an `up` would delete protected resources without confirmation."""
     found = [
         deletion
         for state in states
@@ -104,7 +107,7 @@ def require_confirmed(
 
 
 def confirmation_note(results: Iterable[StackResult], states: Mapping[str, StackState | None], city: str) -> str:
-    """What a preview says of the protected things that an `up` would refuse to delete; empty where there are none."""
+    """Return a preview's note on protected resources that an `up` would refuse to delete; empty if there are none."""
     found = [
         str(Deletion(result.stack, change.urn, change.type, change.name))
         for result in results

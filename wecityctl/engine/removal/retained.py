@@ -1,7 +1,7 @@
-"""Objects that outlive their stack: marked in the cluster when they are kept, and back in the state for the next `up`.
+"""Marks objects that outlive their stack, finds them on a cluster, and puts them back into a deployment.
 
-The mark names the resource (its URN) and holds its record. With the object in the state, either Kubernetes plug-in
-goes on with it: the official one refuses to create what exists.
+A mark is a pair of annotations: the resource's URN and its record. An object that is in the state again is managed by
+either Kubernetes plug-in; without that, the official one would refuse to create an existing object.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
 _MANAGER = "wecityctl"
-# What `destroy` keeps; inside a namespace that it keeps, also what closes that.
+# Kinds that `destroy` may retain. Inside a retained namespace, security objects that restrict access are retained too.
 _KINDS = (("v1", "Namespace"), ("v1", "PersistentVolume"), ("v1", "PersistentVolumeClaim"))
 
 
 def mark(deployment: Deployment, cluster: Cluster) -> None:
-    """Mark the live objects of all resources that the engine is going to keep when it deletes them from the state.
+    """Mark the live objects of all resources that the engine will retain when it deletes them from the state.
 
-    Objects that are gone are passed over. Raises the Kubernetes client's errors.
+    Skips objects that are gone. Raises the Kubernetes client's errors.
     """
     kept = [
         item
@@ -45,7 +45,9 @@ def mark(deployment: Deployment, cluster: Cluster) -> None:
 
 
 def unmark(found: Iterable[Retained], cluster: Cluster) -> None:
-    """Take the mark off objects that are in a state again; off namespaces last, by which the others are found."""
+    """Remove the marks of objects that are in a state again; namespaces last, because the other objects are found by
+    them.
+    """
     cleared = dict.fromkeys((RETAINED_FOR, RETAINED_RECORD))
     ordered = sorted(found, key=lambda item: item.live["kind"] == "Namespace")
     places = {(str(item.live["apiVersion"]), str(item.live["kind"]), item.id): cleared for item in ordered}
@@ -54,9 +56,9 @@ def unmark(found: Iterable[Retained], cluster: Cluster) -> None:
 
 
 def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> Found:
-    """The city's marked objects on a cluster. Those without a record are left to whoever creates their resource.
+    """Return the city's marked objects on a cluster. Objects without a record are left out.
 
-    `spaces` tells the namespaces that the city's states have there. Raises the Kubernetes client's errors.
+    `spaces` returns the namespaces in the city's states there. Raises the Kubernetes client's errors.
     """
 
     async def look(client: KubeClient) -> list[Retained]:
@@ -82,7 +84,7 @@ def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> 
 
 
 def namespaces_of(states: Iterable[StackState], cluster: Cluster) -> frozenset[str]:
-    """The namespaces that states have on a cluster."""
+    """Return the namespaces that states have on a cluster."""
     return frozenset(
         item.id
         for state in states
@@ -95,7 +97,7 @@ def namespaces_of(states: Iterable[StackState], cluster: Cluster) -> frozenset[s
 def restored(
     deployment: Deployment | None, stack: str, found: Sequence[Retained], cluster: Cluster, version: str
 ) -> Deployment:
-    """The stack's deployment with the retained objects among its resources, to be kept again if nobody wants them.
+    """Return the stack's deployment including the retained objects, which stay marked as `retainOnDelete`.
 
     `version` is that of the Kubernetes provider's package.
     """

@@ -1,7 +1,6 @@
-"""What the record of a retained object may be, before any of it is believed or put into a state. Pure.
+"""Validates the record of a retained object before it is trusted or put into a state. Pure functions.
 
-Anybody who may annotate an object can write a record. Whether it is about the object that it is on is decided in
-`marks`.
+Anybody who may annotate an object can write a record. `marks` decides whether a record belongs to its object.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from typing import Any, Final
 from wecityctl.engine.secrets.crypto import SIGNATURE
 from wecityctl.model.naming import PROJECT
 
-# Levels of nesting: no object of the kinds below has a third of it.
+# The maximum nesting. Objects of the kinds below have less than a third of these levels.
 _MOST_LEVELS: Final = 40
-# Beyond it numbers are none of Kubernetes', and with more digits the engine cannot read the state.
+# No number of Kubernetes is larger, and the engine cannot read a state with larger ones.
 _LARGEST: Final = 2**63
-# Source: Pulumi's rule for the names of stacks. An empty part would be a way out of the directory of states.
+# Source: Pulumi's rule for stack names. An empty part would allow a path outside the directory of states.
 _STACK: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _VERSION: Final = re.compile(r"([a-z0-9.-]+/)?v[0-9]+((alpha|beta)[0-9]+)?")
 
-# Shapes: a dict is a mapping, with the shapes of some of its fields; a list is a list, each item of that shape; `str`
-# is a text. What a shape does not name may be anything, and null stands for a field that is left out.
+# Shapes: a dict gives the shapes of some fields of a mapping, a list the shape of each item, `str` stands for a text.
+# Fields that a shape does not name may be anything; null stands for a missing field.
 _METADATA: Final = {
     "name": str,
     "namespace": str,
@@ -53,14 +52,14 @@ _WITHOUT_SPEC: Final = ("Namespace",)
 
 
 class RecordError(ValueError):
-    """Why a record is not believed: a part of a sentence."""
+    """Why a record is rejected, as part of a sentence."""
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The record in an annotation: `type`, `inputs` and `fieldManager`, of which `inputs` is an object's manifest.
+    """Parse the record in an annotation: `type`, `inputs` (an object's manifest) and `fieldManager`.
 
-    Raises `RecordError` for what is no record, and for values that no state may have: special values of the engine's,
-    numbers and texts that it could not read again.
+    Raises `RecordError` for an invalid record, and for values that no state may have: the engine's special values, and
+    numbers and texts that the engine could not read back.
     """
     try:
         record = json.loads(text, parse_constant=_no_number)
@@ -82,7 +81,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def is_resource(urn: str) -> bool:
-    """Whether a URN is that of a resource which a stack of this project may have."""
+    """Whether a URN may belong to a resource of a stack of this project."""
     scheme, _, rest = urn.partition("urn:pulumi:")
     parts = rest.split("::", 3)
     if scheme or parts[1:2] != [PROJECT] or not _STACK.fullmatch(parts[0]):
@@ -95,7 +94,9 @@ def _no_number(text: str) -> None:
 
 
 def _require_plain(record: Any) -> None:
-    """Raise `RecordError` for a value that a state cannot have, or has for something else than it looks."""
+    """Raise `RecordError` for a value that a state cannot contain, or that the engine would interpret as something
+    else.
+    """
     pending = [(record, 0)]
     while pending:
         item, level = pending.pop()
@@ -117,7 +118,7 @@ def _require_plain(record: Any) -> None:
 
 
 def _require_shape(value: Any, shape: Any, path: str) -> None:
-    """Raise `RecordError` with the place where `value` does not have that shape."""
+    """Raise `RecordError` with the path at which `value` does not have the shape."""
     if value is None:
         return
     if shape is str:

@@ -1,7 +1,8 @@
-"""What taking a stack down comes to: what is deleted and what is kept, decided here for `destroy` and for its preview.
+"""Decides what destroying a stack deletes and what it retains, for `destroy` and for its preview.
 
-Without --delete-data volumes stay, the namespaces that hold some, what programs retain, and what closes a namespace
-that stays. What opens one goes: network policies with rules, roles and their bindings.
+Without --delete-data these are retained: volumes, the namespaces that contain some, what programs retain, and the
+objects that restrict access to a retained namespace. Objects that allow access are deleted: network policies with
+rules, roles and their bindings.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ Claims = Mapping[str, Sequence[str]]
 
 
 def left_alone(stack: str, state: StackState | None, *, delete_data: bool) -> str:
-    """Why a `destroy` does not touch a stack at all; empty where it does."""
+    """Return why a `destroy` does not touch a stack; empty if it does."""
     if state is None:
         return "does not exist"
     layer = LAYERS.get(StackName.parse(stack).layer)
     if delete_data or layer is None or not layer.keeps_data:
         return ""
     if not layer.has_program:
-        # Volumes that stay are opened with passwords that are in here.
+        # The secret store has the passwords for the data on retained volumes.
         return "kept with the data; --delete-data deletes it"
     return f"kept with its data ({DATA}); --delete-data deletes it" if holds_data(state) else ""
 
 
 def untouched(stack: str, why: str, kept: tuple[KeptObject, ...]) -> StackResult:
-    """The result of a stack that is left alone, of which an earlier run has kept these objects."""
+    """Return the result of a stack that is not touched; `kept` are the objects retained by an earlier run."""
     return StackResult(stack, "skipped", reason="nothing is left but what was kept" if kept else why, kept=kept)
 
 
 def is_secrets(stack: str) -> bool:
-    """Whether a stack is the secret store, which has no resources, by its name."""
+    """Whether a stack is the secret store, which has no resources; decided by its name."""
     return StackName.parse(stack).layer == "secrets"
 
 
 def kept_objects(state: StackState, cluster: Cluster | None) -> tuple[KeptObject, ...]:
-    """What of a stack a `destroy` without --delete-data keeps, and why.
+    """Return the objects of a stack that a `destroy` without --delete-data retains, with the reasons.
 
-    Asks the cluster which namespaces hold volume claims; with no cluster to ask, every namespace is kept. Raises the
+    Asks the cluster which namespaces contain volume claims; without a cluster every namespace is retained. Raises the
     Kubernetes client's errors.
     """
     retained = {item["urn"] for item in (state.deployment or {}).get("resources") or () if item.get("retainOnDelete")}
@@ -82,7 +83,7 @@ def kept_objects(state: StackState, cluster: Cluster | None) -> tuple[KeptObject
 
 
 def namespaces(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[frozenset[str], frozenset[str]]:
-    """The namespaces of a stack that a `destroy` deletes, and those that it keeps among these objects."""
+    """Return the namespaces of a stack that a `destroy` deletes, and those that it retains."""
     stays = {item.urn for item in kept}
     places = {item.urn: _place(item)[1] for item in state.resources if item.type == NAMESPACE}
     return (
@@ -92,7 +93,7 @@ def namespaces(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[froz
 
 
 def deletions(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[ResourceChange, ...]:
-    """What a `destroy` deletes of a stack of which these objects are kept, in its order."""
+    """Return the deletions of a `destroy` that retains the objects `kept`, in order."""
     stays = {item.urn for item in kept}
     return tuple(
         ResourceChange(item.urn, item.type, item.name, "delete")
@@ -102,7 +103,7 @@ def deletions(state: StackState, kept: Iterable[KeptObject] = ()) -> tuple[Resou
 
 
 def with_kept(stack: str, state: StackState | None, found: Sequence[Retained], cluster: Cluster) -> StackState | None:
-    """The stack's state with the objects that an earlier run has kept of it and that it lacks."""
+    """Return the stack's state including the objects in `found` that it lacks."""
     known = state.urns if state is not None else frozenset()
     lacking = [item for item in found if item.stack == stack and item.urn not in known]
     if not lacking:
@@ -112,13 +113,13 @@ def with_kept(stack: str, state: StackState | None, found: Sequence[Retained], c
 
 
 def kept_of(found: Found, states: Mapping[str, StackState], cluster: Cluster) -> dict[str, StackState]:
-    """The states of the stacks that something is kept for and that lack it, with it. `states` are the city's."""
+    """Return the states of stacks that lack retained objects, including those objects. `states` are the city's."""
     wholes = {item.stack: with_kept(item.stack, states.get(item.stack), found.kept, cluster) for item in found.kept}
     return {stack: whole for stack, whole in wholes.items() if whole is not None and whole is not states.get(stack)}
 
 
 def retained(deployment: Deployment, urns: Iterable[str], *, retain: bool = True) -> Deployment:
-    """The deployment in which deleting those resources only forgets them, or with `retain` off deletes them."""
+    """Return the deployment with `retainOnDelete` set for the resources, or cleared if `retain` is false."""
     wanted = set(urns)
     done = copy.deepcopy(deployment)
     for item in done.get("resources") or ():
@@ -128,7 +129,7 @@ def retained(deployment: Deployment, urns: Iterable[str], *, retain: bool = True
 
 
 def released(deployment: Deployment) -> Deployment:
-    """The deployment in which nothing is kept: the data was asked to go too."""
+    """Return the deployment with nothing retained, for a `destroy` with --delete-data."""
     return retained(deployment, (item["urn"] for item in deployment.get("resources") or ()), retain=False)
 
 
@@ -137,7 +138,7 @@ def _closes(item: StateResource) -> bool:
 
 
 def _place(item: StateResource) -> tuple[str, str]:
-    """The namespace (empty for none) and the name of a resource's object."""
+    """Return the namespace (empty for none) and the name of a resource's object."""
     meta: Any = item.outputs.get("metadata") or item.inputs.get("metadata") or {}
     if not isinstance(meta, Mapping):
         return "", ""
@@ -152,9 +153,9 @@ def _named(claims: Sequence[str]) -> str:
 
 
 def _claims(namespaces: Iterable[str], cluster: Cluster | None) -> Claims:
-    """The volume claims on a cluster by their namespace, also those that are in no state."""
+    """Return the names of the volume claims by namespace, including those that are in no state."""
     if cluster is None:
-        # Nobody can be asked: better keep a namespace too many.
+        # Nobody can be asked, so all namespaces are retained to be safe.
         return dict.fromkeys(namespaces, ())
 
     async def look(client: KubeClient) -> Claims:

@@ -1,1 +1,1 @@
-"""Running a plan's stacks: what has to run, in which order, side by side, and what came of it."""
+"""Runs the stacks of a plan: decides which need a run, schedules them in parallel, and collects the results."""

@@ -1,7 +1,7 @@
-"""What runs have done that is in no history of the engine: objects put back or removed by us, and stacks taken down.
+"""Records what runs did that the engine's history does not show: restored or removed objects, and destroyed stacks.
 
-One file for each city, a JSON object a line: beside the states, or on this machine where only the CLI reaches them.
-It adds to the engine's history, which goes with its stack, and is asked for nothing that a state knows.
+One file per city with one JSON object per line, stored beside the states, or on this machine if the state back end is
+reachable only through the CLI. It complements the engine's history, which is deleted with its stack.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ What = Literal["restored", "made again", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """An object and what was done to it. `name` is `NetworkPolicy shop/default-deny`; `managers` are those who had
-    changed or made it."""
+    """An object and what was done to it.
+
+    `name` reads like `NetworkPolicy shop/default-deny`; `managers` are the field managers that had changed or created
+    it.
+    """
 
     what: What
     name: str
@@ -44,7 +47,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What one run did to one stack. `started` is seconds since 1970; `result` as in the engine's history."""
+    """What one run did to one stack. `started` is in seconds since 1970; `result` is as in the engine's history."""
 
     stack: str
     operation: Literal["update", "destroy"]
@@ -56,7 +59,7 @@ class Activity:
 
 
 def touched_in(result: StackResult) -> tuple[Touched, ...]:
-    """The security objects that were put back in a stack's run, and the undeclared ones that it removed."""
+    """Return the security objects that a stack's run restored and the undeclared objects that it removed."""
     return tuple(_touched(result))
 
 
@@ -73,13 +76,13 @@ def _what(item: Finding, *, made: bool) -> What | None:
         return "restored"
     if item.what == "undeclared" and item.resolved:
         return "removed"
-    # That it was missing was found before the engine ran; whether it is there again, the changes tell.
+    # The object was found missing before the engine ran. Whether the engine created it again is in the changes.
     is_back = item.what == "missing" and made and is_security_kind(item.api_version, item.kind)
     return "made again" if is_back else None
 
 
 def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
-    """Add to what was noted, of which the last `keep` of each stack stay. Raises `OSError` and `WecityError`."""
+    """Append activities and keep the last `keep` of each stack. Raises `OSError` and `WecityError`."""
     new = tuple(done)
     if not new:
         return
@@ -89,7 +92,7 @@ def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
         with turn_of(path):
             write_private(path, _joined(path.read_bytes() if path.exists() else b"", new, keep))
         return
-    # No lock: one that a machine that died has left would keep every later run waiting.
+    # Compare and swap instead of a lock: a lock left by a crashed machine would block every later run.
     for _ in range(_ATTEMPTS):
         stored = states.get(key)
         data = _joined(stored or b"", new, keep)
@@ -100,7 +103,7 @@ def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
 
 
 def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
-    """What is to be stored: the last `keep` of each stack."""
+    """Return the new content of the file: the last `keep` activities of each stack, oldest first."""
     by_stack: dict[str, list[Activity]] = {}
     for item in (*_all_in(stored), *new):
         by_stack.setdefault(item.stack, []).append(item)
@@ -110,7 +113,7 @@ def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
 
 
 def read(backend: Backend) -> tuple[Activity, ...]:
-    """All that was noted, the oldest first. A line that cannot be read is passed over."""
+    """Return all recorded activities, oldest first. Unreadable lines are skipped."""
     if backend.states is not None:
         stored = backend.states.get(activity_key(backend.city)) or b""
     else:
@@ -125,7 +128,7 @@ def _all_in(stored: bytes) -> tuple[Activity, ...]:
 
 
 def taken_down(done: Iterable[Activity]) -> dict[str, float]:
-    """When each stack was taken down last, in seconds since 1970."""
+    """Return the time of the last destroy of each stack, in seconds since 1970."""
     return {item.stack: item.started + item.seconds for item in done if item.operation == "destroy"}
 
 

@@ -1,4 +1,4 @@
-"""What a platform's stack that failed still serves: the stacks that use none of its broken capabilities.
+"""Determines which stacks can still run after a platform's stack has failed in part.
 
 Pure functions over the plan and the engine's report.
 """
@@ -14,11 +14,11 @@ from wecityctl.plan import Plan, Stack
 
 
 def still_served(plan: Plan, catalogue: Catalogue, stack: Stack, failed: Collection[str]) -> frozenset[str]:
-    """The names of the stacks that need `stack`, a platform's, and none of the capabilities that failed in it.
+    """Return the names of the stacks that depend on the platform stack `stack` but on none of its failed capabilities.
 
-    `failed` has the URNs of the changes that did not succeed. A URN tells the type of its component and not the
-    instance, so that all instances of a type count as broken. Where something failed that belongs to no capability,
-    such as a namespace, or nothing is known to have failed, nobody is served.
+    `failed` has the URNs of the changes that did not succeed. A URN gives the type of a component but not the instance,
+    so all instances of a type count as failed. The result is empty if a failed resource belongs to no capability, such
+    as a namespace, or if no failed resource is known.
     """
     here = {
         item.name
@@ -34,7 +34,9 @@ def still_served(plan: Plan, catalogue: Catalogue, stack: Stack, failed: Collect
 
 
 def _broken(city: City, catalogue: Catalogue, here: Collection[str], failed: Iterable[str]) -> frozenset[str]:
-    """The capabilities of `here` that failed, and all of the city that need one of them; empty where it is unknown."""
+    """Return the capabilities of `here` that failed and all capabilities of the city that depend on one; empty if
+    unknown.
+    """
     by_component: dict[str, set[str]] = {}
     for name in here:
         kind = catalogue[city.capability(name).type]

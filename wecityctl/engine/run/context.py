@@ -1,4 +1,4 @@
-"""What is known in a run: states and outputs read when first needed, the secrets, and each stack's inputs."""
+"""Data shared by the steps of one run: states and outputs (read on first use), secrets, and each stack's inputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wecityctl.session import Session
 
 
 class Context:
-    """The knowledge of one run; decides nothing and starts nothing."""
+    """The data of one run. It makes no decisions about stacks and starts nothing."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Context:
         self.plan = session.plan
         self.locks = locks or RunLocks()
         self.options = options
-        # Grows while the run goes on: a landing zone that comes up brings its cluster.
+        # Grows during the run: a landing zone that comes up adds its cluster.
         self.clusters: dict[str, Cluster] = dict(clusters.found)
-        # Embedded clouds that do not run, as they last were: what a preview is worked out with.
+        # Stopped embedded clouds as they were when last running; a preview is computed against them.
         self.stopped: Mapping[str, Cluster] = dict(clusters.stopped)
         self.backend = backend
         self.provider = provider
@@ -57,9 +57,10 @@ class Context:
         self._certificates: dict[str, str] | None = None
 
     def require_reachable(self, stack: str) -> None:
-        """Raise what keeps the stack's cloud from answering, if anything does: its own stacks fail, no others.
+        """Raise the error that makes the stack's cloud unreachable, if there is one. Stacks on other clouds are not
+        affected.
 
-        A landing zone is the vendor's matter, and may be just what mends its cluster.
+        Landing zones are exempt: the vendor's API does not depend on the cluster, and the landing zone may repair it.
         """
         planned = self.stacks.get(stack)
         if planned is None or planned.layer == LANDING:
@@ -75,7 +76,7 @@ class Context:
             self._require_running(planned)
 
     def _require_running(self, planned: Stack) -> None:
-        """Raise where the stack has objects on an embedded cloud that does not run: nobody can ask for them there."""
+        """Raise `DeploymentError` if the stack has objects on an embedded cloud that is not running."""
         cloud = self.plan.city.cloud(planned.cloud) if planned.cloud else None
         if cloud is None or cloud.provider != "local" or cloud.name in self.clusters:
             return
@@ -98,53 +99,57 @@ class Context:
         return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
 
     def will_start(self) -> tuple[str, ...]:
-        """The stopped clouds with stacks of this run: an `up` starts them before anything else."""
+        """Return the stopped clouds that have stacks in this run: an `up` starts them first."""
         clouds = dict.fromkeys(stack.cloud for stack in self.stacks.values())
         return tuple(cloud for cloud in clouds if cloud in self.stopped)
 
     def _is_gone(self, cloud: str, state: StackState) -> bool:
-        """Whether the state has objects on an embedded cloud that is not on this machine: `up` makes it anew."""
+        """Whether the state has objects on an embedded cloud that is not on this machine. An `up` creates that cloud
+        again.
+        """
         if not cloud or self.plan.city.cloud(cloud).provider != "local":
             return False
         return self.cluster(cloud) is None and cloud not in self._unreachable and self._has_objects(state)
 
     def cluster(self, cloud: str) -> Cluster | None:
-        """The cloud's cluster; in a preview also one that is stopped, as it last was."""
+        """Return the cloud's cluster; a stopped one is returned as it was when last running."""
         return self.clusters.get(cloud) or self.stopped.get(cloud)
 
     def is_pending_clouds(self, stack: str) -> bool:
-        """Whether the stack depends on a vendor's cloud that has no cluster yet."""
+        """Whether the stack is on a vendor's cloud whose landing zone has not created a cluster yet."""
         planned = self.stacks.get(stack)
         if planned is None or not planned.cloud or planned.layer == LANDING or planned.cloud in self.clusters:
             return False
         return planned.cloud not in self._unreachable and self.plan.city.cloud(planned.cloud).has_landing_zone
 
     def arrived(self, cloud: str, cluster: Cluster) -> None:
-        """The cloud's cluster answers, from now on in this run."""
+        """Record that the cloud's cluster is reachable from now on."""
         self._unreachable.pop(cloud, None)
         self.clusters[cloud] = cluster
 
     def lost(self, cloud: str, error: WecityError) -> None:
-        """The cloud's cluster does not answer, or no longer."""
+        """Record that the cloud's cluster is not reachable, with the reason."""
         self.clusters.pop(cloud, None)
         self._unreachable[cloud] = error
 
     def state(self, stack: str) -> StackState | None:
-        """The stack's state as it was when first asked for in this run."""
+        """Return the stack's state as of the first call in this run; `None` if the stack does not exist."""
         if stack not in self._states:
             state = self.backend.read_state(stack)
             self._states[stack] = None if state is not None and self._is_given_up(stack, state) else state
         return self._states[stack]
 
     def _is_given_up(self, stack: str, state: StackState) -> bool:
-        """Whether a preview has to show the stack as a new one: an `up` would forget its old cluster first."""
+        """Whether a preview must show the stack as new, because an `up` would first drop the old cluster from its
+        state.
+        """
         planned = self.stacks.get(stack)
         if self.options.operation != "preview" or planned is None:
             return False
         return planned.cloud in self.options.new_clusters or self._is_gone(planned.cloud, state)
 
     def reread(self, stack: str) -> StackState | None:
-        """The stack's state as it is now."""
+        """Read the stack's state again and return it."""
         self._states.pop(stack, None)
         return self.state(stack)
 
@@ -154,17 +159,19 @@ class Context:
         return self._session.catalogue
 
     def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
-        """Take a stack's outputs from a run or a record."""
+        """Store the outputs of a stack, from this run or from a record."""
         if outputs is not None:
             self._outputs[stack] = outputs
 
     def learn_record(self, stack: str, record: Record | None) -> None:
-        """Take a stack's outputs from a record that still belongs to its state."""
+        """Store the outputs in the record of a stack whose state has not changed since."""
         if record is not None:
             self.learn(stack, record.outputs)
 
     def typed(self, stack: str) -> Outputs | None:
-        """The stack's outputs of this version: this run's, else the last good ones of its state."""
+        """Return the stack's typed outputs, from this run or else from its state; `None` without outputs of this
+        version.
+        """
         if stack not in self.stacks:
             return None
         data = self.outputs(stack)
@@ -173,29 +180,32 @@ class Context:
         try:
             return outputs_from_json(self.stacks[stack].layer, dict(data))
         except (ValueError, TypeError):
-            # Written by another version: as if it did not exist yet.
+            # Written by another version: treated as if the stack did not exist yet.
             return None
 
     def outputs(self, stack: str) -> Mapping[str, Any] | None:
-        """The stack's outputs as JSON values: this run's, else those of its state."""
+        """Return the stack's outputs as JSON values, from this run or else from its state."""
         if stack not in self._outputs:
             state = self.state(stack)
             self._outputs[stack] = state.outputs if state is not None else None
         return self._outputs[stack]
 
     def layer(self, stack: str) -> str:
-        """The layer of a stack of the plan, `""` for others."""
+        """Return the layer of a stack of the plan; `""` for other stacks."""
         return self.stacks[stack].layer if stack in self.stacks else ""
 
     def inputs(self, stack: Stack, *, with_secrets: bool = True) -> StackInputs:
-        """What the stack's program is given."""
+        """Return the inputs for the stack's program."""
         secrets = self.secrets() if with_secrets and stack.secrets else {}
         clusters = {**self.stopped, **self.clusters}
         return self._session.inputs(stack, clusters, self._upstream(stack), secrets, self.provider.version, self._day)
 
     def _upstream(self, stack: Stack) -> dict[str, Outputs | None]:
-        """The outputs that the stack depends on. The entry also has those of tenants that were removed from the
-        configuration unconfirmed: until their removal is confirmed they go on running, and so do their routes."""
+        """Return the outputs of the stacks that this one depends on.
+
+        The entry stack also gets the outputs of tenants that were removed from the configuration but whose removal is
+        not confirmed yet: they keep running, so their routes must stay.
+        """
         found = {need: self.typed(need) for need in stack.depends_on if self.layer(need) != "secrets"}
         if stack.layer == "entry":
             for name in self._kept_stacks:
@@ -212,15 +222,16 @@ class Context:
             return None
 
     def kept_secrets(self) -> dict[str, str]:
-        """What the city's secret store holds."""
+        """Return the values in the city's secret store."""
         if self._kept is None:
             self._kept = secret_store.SecretStore(self.backend).read()
         return self._kept
 
     def secrets(self) -> dict[str, str]:
-        """The secrets of this run: those kept, and in an `up` fresh ones for what is missing or due.
+        """Return the secrets of this run: the stored ones and, in an `up`, new values for missing ones and due
+        certificates.
 
-        In a preview those that are due are left out: what hangs on them is only known after an `up`.
+        A preview leaves out due certificates, so values that depend on them are unknown until an `up`.
         """
         if self._secrets is None:
             kept, due = self.kept_secrets(), self._due()
@@ -232,17 +243,19 @@ class Context:
         return self._secrets
 
     def new_secrets(self) -> tuple[str, ...]:
-        """The names that the plan needs and the store does not have, or whose certificates are due."""
+        """Return the names of the values that the plan needs and the store lacks, and of certificates that are due."""
         kept = self.kept_secrets()
         missing = [name for name in secret_store.needed(self.plan) if name not in kept]
         return tuple(dict.fromkeys([*missing, *self._due()]))
 
     def certificate_names(self) -> str:
-        """A digest of the names that the plan's certificates are for; empty where it needs none."""
+        """Return a digest of the subject names of the plan's certificates; empty if the plan needs none."""
         return names_digest(self.plan, self._addresses())
 
     def _addresses(self) -> dict[str, str]:
-        """Where capabilities answer other clouds, by capability, as far as it is known."""
+        """Return the addresses at which other clouds reach capabilities, by capability name, as far
+        as they are known.
+        """
         clusters = {**self.stopped, **self.clusters}
         return {
             item.capability.name: reach_of(self.plan.city.cloud(item.target), clusters.get(item.target)).address
@@ -250,17 +263,19 @@ class Context:
         }
 
     def leave_certificates(self) -> None:
-        """Renew none in this run: the store, which would have to keep them, is left out of it."""
+        """Renew no certificates in this run, because the secret store, which would have to keep
+        them, is not updated.
+        """
         self._certificates = {}
 
     def has_due(self, names: Iterable[str]) -> bool:
-        """Whether one of the values is a certificate that is missing or due."""
+        """Whether one of the named values is a certificate that is missing or due for renewal."""
         return not self._due().keys().isdisjoint(names)
 
     def _due(self) -> dict[str, str]:
-        """Fresh values for certificates that are missing or due, the same for the whole run."""
+        """Return new values for certificates that are missing or due; computed once per run."""
         if self._certificates is None:
-            # Only here: most commands have nothing to do with certificates, and reading them takes a library.
+            # Imported here because the cryptography library is slow to load and most commands do not need it.
             from wecityctl.engine.secrets import certificates
 
             issues = self.options.operation in ("preview", "up")
@@ -270,9 +285,9 @@ class Context:
         return self._certificates
 
     def needs_provider(self, stack: str) -> bool:
-        """Whether the stack registers a Kubernetes provider, or its state has one.
+        """Whether the stack registers a Kubernetes provider or has one in its state.
 
-        A program registers its provider also where the cluster is not there yet, as in the first preview of a city.
+        A program registers its provider even if the cluster does not exist yet, as in the first preview of a city.
         """
         planned = self.stacks.get(stack)
         if planned is not None and planned.cloud and planned.layer != LANDING:
@@ -281,8 +296,11 @@ class Context:
         return state is not None and any(resource.type == KUBERNETES_PROVIDER for resource in state.resources)
 
     def cluster_of(self, stack: str) -> Cluster | None:
-        """The cluster a stack is on: by its cloud, or for one that was removed from the configuration by what its
-        state says."""
+        """Return the cluster that a stack is on.
+
+        A stack of the plan is found by its cloud; one that was removed from the configuration, by the cluster
+        identifier in its state.
+        """
         planned = self.stacks.get(stack)
         if planned is not None:
             return self.clusters.get(planned.cloud)

@@ -1,6 +1,7 @@
-"""Runs a plan: decides what has to run, runs it side by side in the order of its graph, and sums up.
+"""Runs a plan: decides which stacks need a run, runs them in parallel in dependency order, and summarises the results.
 
-Blocks until all has ended. Sends events, never prints; every decision is a module of its own, this one joins them.
+Blocks until everything has ended. Emits events and never prints. The decisions are made in other modules; this one
+combines them.
 """
 
 from __future__ import annotations
@@ -64,17 +65,18 @@ def run(
     before: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
 ) -> RunResult:
-    """Run `options.operation` on the stacks that the session's plan has selected.
+    """Run `options.operation` on the stacks selected in the session's plan, and return the results.
 
-    Of a cloud in `clusters.failed` the stacks fail with its reason, the others go on. With those in `clusters.stopped`
-    a preview is worked out; `destroy` and `refresh` are refused on them.
-    `open_landed` makes a cluster of a cloud and the kubeconfig that its landing zone has just put out. `before` is
-    called once, while the engine loads, before the first stack is touched; what it raises stops the run. `engine`
-    may be loading already, and is left open.
+    Stacks on a cloud in `clusters.failed` fail with its error; the others continue. For clouds in `clusters.stopped` a
+    preview is computed from the state, while `destroy` and `refresh` are refused.
 
-    `preview`, `up` and `refresh` go through the plan in its order; `destroy` takes down exactly the selected stacks, in
-    reverse, and what was removed from the configuration with them when the plan is the whole city's. Problems of one
-    stack are in its result; `WecityError` is raised for what stops the run before it begins.
+    `open_provisioned` connects to the cluster that a landing zone has just created. `before` is called once while the
+    engine loads, before the first stack is touched; an exception from it stops the run. `engine` may be passed in
+    already loading, and is then not closed.
+
+    `preview`, `up` and `refresh` process the plan in its order. `destroy` deletes exactly the selected stacks in
+    reverse order and, if the plan covers the whole city, also the stacks that were removed from the configuration.
+    Errors of single stacks are in their results; `WecityError` is raised for errors that stop the run before it begins.
     """
     begun, plan = time.monotonic(), session.plan
     provider = choose_provider(options.provider)
@@ -85,9 +87,10 @@ def run(
         with ExitStack() as kept_open:
             engine = engine or kept_open.enter_context(Engine(options.program))
             while True:
-                # Before anything is read: what another run has changed meanwhile is known then.
+                # Lock before reading anything, so that changes by another run are seen.
                 with _locked(backend, plan, options, alone, emit) as locks:
-                    # What was removed from the configuration is not a part's own.
+                    # Stacks that were removed from the configuration are handled only by a run that may change the
+                    # whole city.
                     leftovers = () if options.given else removal.left_over(backend.list_stacks(), plan.whole)
                     kept = tuple(name for name in leftovers if not options.confirms(name))
                     context = Context(session, options, clusters, backend, provider, kept, locks)
@@ -96,7 +99,8 @@ def run(
                         runner.go(engine)
                         break
                     except ContendedError as contended:
-                        # Nothing is changed yet. What it grows by each time is stacks of the plan.
+                        # Nothing has been changed yet. The set grows with each attempt and is bounded by the stacks of
+                        # the plan.
                         alone |= contended.stacks
     except OSError as error:
         raise disk_error(error, Path(str(error.filename or ""))) from error
@@ -126,14 +130,16 @@ def run(
 def _locked(
     backend: Backend, plan: Plan, options: RunOptions, alone: Collection[str], emit: Emit
 ) -> AbstractContextManager[RunLocks]:
-    """The locks that the run begins with: all of the city for all of it, otherwise the part's own and what it is on."""
+    """Return the locks to start with: the whole city's for a full run, otherwise those of the selected stacks and their
+    dependencies.
+    """
     if options.operation == "preview":
         return nullcontext(RunLocks())
 
     def waiting(who: str) -> None:
         emit(Diagnostic("", "info", _WAITS.format(who.replace("\n", ", "))))
 
-    # Another cluster for a cloud is every stack's matter.
+    # A new cluster for a cloud affects every stack.
     if (not plan.is_part and not options.given) or options.new_clusters:
         return whole_city(backend, options.timeouts.lock, waiting)
     shared = {name for stack in plan.stacks for name in (stack.name, *stack.depends_on)}
@@ -141,7 +147,7 @@ def _locked(
 
 
 class _Runner:
-    """The steps of a run and what they leave behind."""
+    """The steps of one run and their results."""
 
     def __init__(
         self,
@@ -157,7 +163,7 @@ class _Runner:
         self._options = context.options
         self._emit = emit
         self._leftovers = leftovers
-        # The city's stacks that this run leaves alone.
+        # The stacks of the city that this run does not include.
         self._elsewhere = {stack.name for stack in context.plan.whole.stacks}.difference(context.stacks)
         self._up_to_date = UpToDateCheck(
             context.plan,
@@ -197,7 +203,7 @@ class _Runner:
                 )
 
     def _note_activities(self) -> None:
-        """What cannot be noted is told, and hides nothing of what the run has done."""
+        """Record the activities. A failure to do so becomes a note and does not change the result of the run."""
         try:
             activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
         except (WecityError, OSError) as error:
@@ -205,7 +211,7 @@ class _Runner:
             self.notes.append(f"`wecityctl history` lacks what this run has put back or removed: {said}")
 
     def _activities(self) -> Iterator[activity.Activity]:
-        """What the engine's own history will not tell."""
+        """Yield what the run did that the engine's own history does not show."""
         for name, result in self.results.items():
             objects = activity.touched_in(result)
             if name not in self._deleted and not objects:
@@ -238,7 +244,7 @@ class _Runner:
         if needed:
             if not all(forward.is_settled(name) for name in work):
                 self._warm_up(engine)
-            # What takes long and changes nothing, while the engine loads and `before` waits.
+            # Slow read-only preparation runs while the engine loads and before `before` blocks.
             context.backend.unlock()
             if self._options.operation == "up":
                 context.backend.salt()
@@ -250,7 +256,7 @@ class _Runner:
             self._check(engine)
         self._loop(forward, self._forward_schedule(), engine, interrupts)
         if self._options.operation == "up":
-            # A fence that was opened does not stay open because another stack has failed.
+            # A deleted network policy or other security object is restored even if the run of another stack has failed.
             self.results |= {
                 name: forward.settle_blocked(result)
                 for name, result in self.results.items()
@@ -262,7 +268,8 @@ class _Runner:
             states = {name: context.state(name) for name in self.results}
             note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
             self.notes += [note] if note else []
-        # A refresh shows what is there, not that it is what the files say: only an `up` may spare the next one.
+        # Only an `up` makes the objects match the files, so a refresh does not write records that let a later `up` skip
+        # stacks.
         if self._options.operation == "up" and forward.good:
             self._up_to_date.note(context.backend, forward.good, forward.looks)
         if self._options.operation == "up":
@@ -272,7 +279,9 @@ class _Runner:
             self._settle_undeclared(forward.with_kept, engine)
 
     def _to_change(self, work: Iterable[str]) -> frozenset[str]:
-        """The stacks that this run may change: those with work, all that is on these, and what has been left behind."""
+        """Return the stacks that this run may change: those that need a run, their dependants, confirmed leftovers, and
+        stacks that an interrupted run has left behind.
+        """
         context, states = self._context, self._context.backend.states
         found = {*work, *(name for name in self._leftovers if self._options.confirms(name))}
         if states is not None:
@@ -284,7 +293,9 @@ class _Runner:
         return frozenset(found)
 
     def _require_given(self, work: Iterable[str]) -> None:
-        """Raise `AuthenticationError` where work needs what only a run of the stacks that are taken as given makes."""
+        """Raise `AuthenticationError` if a stack needs a secret that only a run of the read-only (`given`) stacks can
+        create.
+        """
         context, given = self._context, self._options.given
         if not given:
             return
@@ -301,7 +312,7 @@ class _Runner:
                 )
 
     def _settle_undeclared(self, with_kept: Mapping[str, Deployment], engine: Engine) -> None:
-        """Last, when the states have whatever the run has made."""
+        """Handle undeclared objects. Runs last, when the states contain everything that the run has created."""
         if self._options.given:
             self.notes.append("not looked for undeclared objects: these credentials may not list them")
             return
@@ -314,7 +325,9 @@ class _Runner:
         self.notes += control.notes
 
     def _registered(self, engine: Engine) -> Iterator[str]:
-        """The URNs that all the city's stacks would register, as far as their programs tell."""
+        """Yield the URNs that the programs of all stacks of the city would register; programs that
+        fail are left out.
+        """
         asked = [
             self._context.inputs(stack, with_secrets=False)
             for stack in self._context.plan.whole.stacks
@@ -328,7 +341,7 @@ class _Runner:
         try:
             return forward.skip_reason(stack) is None
         except WecityError:
-            # What keeps a stack from being worked on is told when its turn comes; the others go on.
+            # The error is reported when the stack's turn comes; the other stacks continue.
             return False
 
     def _warm_up(self, engine: Engine) -> None:
@@ -340,14 +353,14 @@ class _Runner:
         )
 
     def _note_guard(self, engine: Engine) -> None:
-        """Say it where other users could reach what this run listens on."""
+        """Warn if other users of this machine can connect to the ports that this run listens on."""
         others = other_users() if engine.unguarded else ()
         if others:
             text = f"{UNGUARDED.format(engine.unguarded)}: {', '.join(others[:3])}{' …' if others[3:] else ''}"
             self._emit(Diagnostic("", "warning", text))
 
     def _check(self, engine: Engine) -> None:
-        """What must hold before anything is changed; not asked when nothing is to be done."""
+        """Check the preconditions of any change. Not called if no stack needs a run."""
         context, options = self._context, self._options
         self._check_locks(name for name in context.stacks if name not in options.given)
         require_same_clusters(context)
@@ -370,7 +383,7 @@ class _Runner:
             self._check_deletions(engine)
 
     def _check_certificates(self) -> None:
-        """Those that people have given; what the city issues is its own business."""
+        """Check the certificates supplied by the user. Those issued by the city need no check."""
         context = self._context
         if context.plan.city.entry.tls.certificates:
             from wecityctl.engine.secrets.certificates import require_readable
@@ -389,7 +402,7 @@ class _Runner:
         ]
         expected = options.expected
         if expected is None:
-            # The same inputs register the same resources; only for others is it worth asking.
+            # Equal inputs register equal resources, so only stacks with changed inputs need a forecast.
             changed = {
                 state.stack
                 for state in held
@@ -447,7 +460,7 @@ class _Runner:
         self._check_locks(context.stacks)
         require_same_clusters(context)
         forget_old_clusters(context, self._emit)
-        # Part of a city keeps the secret store and what is left of earlier files.
+        # A run on part of a city does not delete the secret store or stacks that were removed from the configuration.
         names = [name for name in context.stacks if not self._elsewhere or context.layer(name) != "secrets"]
         keeping = Keeping(context)
         if not self._elsewhere:
@@ -486,7 +499,7 @@ class _Runner:
         self.refused |= loop.refused
 
     def urls(self) -> tuple[str, ...]:
-        """Where the city answers, after an `up`."""
+        """Return the URLs at which the city answers; empty unless the operation is `up`."""
         found: list[str] = []
         for name, stack in self._context.stacks.items():
             outputs = self._context.typed(name) if stack.layer == "entry" and name in self.results else None

@@ -1,4 +1,4 @@
-"""One digest over everything that a stack's run depends on and that is not in its state or on its cluster."""
+"""Computes a digest of everything that a stack's run depends on and that is neither in its state nor on its cluster."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from wecityctl.inputs import StackInputs
 from wecityctl.paths import source_dirs
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
-# Not compared by value: a renewed certificate changes nothing, and secrets lie in a stack of their own. What crosses
-# clouds, and which capabilities a stack builds on, follows from city, catalogue and placement.
+# Excluded from the digest. A renewed kubeconfig changes no resource; the secrets have a stack and a digest of their
+# own; interconnects and `builds_on` follow from city, catalogue and placement.
 _LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "interconnects", "builds_on"})
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:
-    """The digest of a stack's inputs, upstream outputs and images among them, and of what would work on them."""
+    """Return the digest of a stack's inputs, including upstream outputs and images, and of the
+    tools that process them.
+    """
     parts = (inputs, provider, program, tools, secrets_digest if inputs.stack.secrets else "")
     return hashlib.sha256(repr(canonical(parts)).encode()).hexdigest()
 
 
 def values_of(inputs: StackInputs) -> str:
-    """The digest of a stack's inputs alone, whatever works on them."""
+    """Return the digest of a stack's inputs alone, without the tools."""
     return hashlib.sha256(repr(canonical(inputs)).encode()).hexdigest()
 
 
 def canonical(value: Any) -> Any:
-    """`value` as nested tuples in one order, whatever order mappings were written in."""
+    """Return `value` as nested tuples that do not depend on the order of mappings."""
     if is_dataclass(value) and not isinstance(value, type):
         return (
             type(value).__name__,
@@ -51,7 +53,7 @@ def canonical(value: Any) -> Any:
 
 
 def tools_digest(cli: Path) -> str:
-    """The digest of our own code and that of partners' capabilities, the SDKs' versions and the engine that runs."""
+    """Return the digest of our own code, partners' capabilities, the versions of the SDKs, and the engine binary."""
     digest = hashlib.sha256()
     own = source_dirs()
     for directory in own:

@@ -1,6 +1,6 @@
-"""What stacks' programs would register, found out in a worker before anything is changed: no engine, no cloud.
+"""Finds out, in a worker process, which resources the stacks' programs would register. Needs no engine and no cloud.
 
-A program that fails here fails again, with all that belongs to it, when its stack is run.
+A program that fails here fails again, with its full error, when its stack runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one stack's program registers, as creations under the engine's own URNs; `error` where it fails."""
+    """The resources that one stack's program registers, as creations under the engine's URNs; `error` if the program
+    fails.
+    """
 
     changes: tuple[ResourceChange, ...] = ()
     error: str = ""
@@ -32,7 +34,7 @@ class Forecast:
 
 
 def main(descriptor: int) -> None:
-    """Answer the one order that comes over `descriptor`."""
+    """Answer the one `ForecastOrder` that arrives on the socket `descriptor`."""
     connection = adopt(descriptor)
     order = connection.recv()
     assert isinstance(order, ForecastOrder)
@@ -41,7 +43,10 @@ def main(descriptor: int) -> None:
 
 
 def forecast(program: str, inputs: tuple[StackInputs, ...]) -> Mapping[str, Forecast]:
-    """What each stack's program registers; stacks come in the plan's order, so that one's outputs are the next's."""
+    """Return what each stack's program registers, by stack name.
+
+    `inputs` must be in the plan's order, because the outputs of a stack are passed on to those that depend on it.
+    """
     from wecityctl.engine.sdk.recorder import record
 
     found: dict[str, Forecast] = {}
@@ -59,7 +64,10 @@ def forecast(program: str, inputs: tuple[StackInputs, ...]) -> Mapping[str, Fore
 
 
 def creations(recording: Recording) -> tuple[ResourceChange, ...]:
-    """The recorded resources as creations. In the URNs of the SDK's mocks the chain of types is not the engine's."""
+    """Return the recorded resources as creations.
+
+    The type chain in the URNs of the SDK's mocks differs from the engine's, so the URNs are computed here.
+    """
     chains: dict[str, str] = {}
     found = []
     for resource in recording.resources:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of a run's time, as something its loop can wait for; the process itself goes on."""
+"""Turns Ctrl-C, SIGTERM and the time limit of a run into an event that the run's loop can wait for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wecityctl.errors import CancelledError, OutOfTimeError, TimedOutError, Weci
 
 
 class _Alarm:
-    """The end of the time of a run that is not in the main thread, where no signal can end it."""
+    """The time limit of a run outside the main thread, where signals are not delivered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,32 +26,32 @@ class _Alarm:
         self.is_over = False
 
     def ring(self) -> None:
-        """The time is over: what runs stacks is interrupted, everything else finds out where it asks."""
+        """Mark the time as over and interrupt the running stacks. All other code finds out through `require_time`."""
         with self._lock:
             self.is_over = True
             if self._interrupts is not None:
                 self._interrupts.end_time()
 
     def attach(self, interrupts: Interrupts | None) -> None:
-        """Interrupt these from now on, at once where the time is over."""
+        """Interrupt `interrupts` when the time is over; at once if it already is."""
         with self._lock:
             self._interrupts = interrupts
             if interrupts is not None and self.is_over:
                 interrupts.end_time()
 
 
-# Of the run that this thread, or one that works for it with a copy of its context, belongs to.
+# Belong to the run of this thread, or of a thread that works for it with a copy of its context.
 _alarm: ContextVar[_Alarm | None] = ContextVar("alarm", default=None)
 _current: ContextVar[Interrupts | None] = ContextVar("interrupts", default=None)
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
-    """Bound what is in the block to `seconds` (0: no bound).
+    """Limit the block to `seconds` (0: no limit).
 
     Within `Interrupts` the end of the time counts as an interrupt. Elsewhere it ends the block as Ctrl-C would, and
-    `TimedOutError` is raised with what was waited for. A block outside the main thread cannot be ended from outside:
-    it ends where it asks a cluster, begins to run stacks, or calls `require_time`.
+    `TimedOutError` is raised with the text that `waited_for` returns. A block outside the main thread cannot be
+    interrupted: it ends when it contacts a cluster, begins to run stacks, or calls `require_time`.
     """
     if not seconds:
         yield
@@ -69,7 +69,7 @@ def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
 
 
 def require_time() -> None:
-    """Raise `OutOfTimeError` where the time of this thread's run is over."""
+    """Raise `OutOfTimeError` if the time of this thread's run is over."""
     alarm = _alarm.get()
     if alarm is not None and alarm.is_over:
         raise OutOfTimeError
@@ -91,7 +91,7 @@ def _signal_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if left:
-            # The caller's own alarm, late where it was due meanwhile.
+            # Restore the caller's own alarm. If it was due meanwhile, it fires at once.
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 0.001), interval)
 
 
@@ -110,7 +110,9 @@ def _thread_limit(seconds: float) -> Iterator[None]:
 
 
 def _programs_of_this_run() -> list[int]:
-    """The processes below this one that a terminal would interrupt with it, as builds are: those of its group."""
+    """Return the PIDs of this process's descendants in its process group, such as builds: a terminal's Ctrl-C reaches
+    those.
+    """
     parents: dict[int, int] = {}
     mine = os.getpgrp()
     for entry in Path("/proc").iterdir():
@@ -131,10 +133,7 @@ def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
 
 
 def end_of_waiting() -> WecityError | None:
-    """Why nothing is waited for any more: the run's time is over, or the user has pressed Ctrl-C twice.
-
-    `None` while neither is so.
-    """
+    """Return why all waiting ends: the run's time is over, or the user has pressed Ctrl-C twice; otherwise `None`."""
     current, alarm = _current.get(), _alarm.get()
     if (current is not None and current.timed_out) or (alarm is not None and alarm.is_over):
         return TimedOutError("not waited for any longer: the time of the run is over")
@@ -144,10 +143,10 @@ def end_of_waiting() -> WecityError | None:
 
 
 class Interrupts:
-    """Within the block, signals are counted instead of raised. Outside the main thread there are none to count, but
-    for the end of the run's time.
+    """Counts signals within the block instead of raising exceptions.
 
-    `timed_out` says that the first of them was the end of the run's time.
+    Outside the main thread no signals arrive; only the end of the run's time is counted. `timed_out` says that the
+    first interrupt was the end of the run's time.
     """
 
     def __init__(self) -> None:
@@ -179,17 +178,17 @@ class Interrupts:
         self._write.close()
 
     def fileno(self) -> int:
-        """Readable after a signal."""
+        """Return a file descriptor that is readable after an interrupt."""
         return self._read.fileno()
 
     def clear(self) -> None:
-        """Take note of what has come, so that waiting begins anew."""
+        """Reset the descriptor, so that the next wait blocks until a new interrupt."""
         self._read.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             self._read.recv(64)
 
     def end_time(self) -> None:
-        """Count the end of the run's time."""
+        """Count the end of the run's time as an interrupt."""
         self.timed_out = self.timed_out or not self.count
         self.count += 1
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Turns a stack of the plan into a worker's job: the CLI's arguments, its environment, and what must be kept."""
+"""Builds a worker's job for a stack of the plan: CLI arguments, environment variables, and resources to protect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PER_OPERATION: Mapping[Operation, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class JobMaker:
-    """Makes the jobs of one run."""
+    """Builds the jobs of one run."""
 
     backend: Backend
     engine: Engine
@@ -54,13 +54,15 @@ class JobMaker:
         shown: Deployment | None = None,
         lifted: tuple[Lifted, ...] = (),
     ) -> Job:
-        """The job of one stack. A preview may see another state than the stack's, `shown`; one of a stack that is
-        not there sees an empty one. `lifted` is what the stack has made, of which a
-        `destroy` first takes the vendor's protection.
+        """Return the job of one stack.
 
-        With the option `refresh`, an `up` first reads what is there: the engine compares with its state alone. It does
-        so in a run of the CLI of its own: with `up --refresh --run-program --continue-on-error`, engine 3.259.0 never
-        ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for it.
+        `shown` replaces the stack's own state in a preview; a preview of a stack that does not exist uses an empty
+        state. `lifted` are resources whose protection at the vendor a `destroy` removes first.
+
+        With the option `refresh`, an `up` first reads the live objects, because the engine compares only with its
+        state. This is a separate run of the CLI: with `up --refresh --run-program --continue-on-error`, engine 3.259.0
+        never ends once a resource has failed, because it skips the refresh of each dependent and goes on waiting for
+        it.
         """
         if operation != "preview":
             self.backend.ensure_stack(stack)
@@ -113,7 +115,7 @@ class JobMaker:
         arguments += ["--parallel", str(self.options.resource_parallelism)]
         if operation == "preview" and self.options.refresh:
             arguments += ["--refresh", "--run-program"]
-        # A preview shows what would go; it is `up` that refuses to let it go.
+        # A preview shows deletions of protected resources; only `up` refuses them.
         if operation == "preview" or (operation == "up" and self.options.confirms(stack)):
             arguments.append("--ignore-protect")
         for target in self.options.targets:
@@ -124,11 +126,13 @@ class JobMaker:
 def provider_registrations(
     backend: Backend, state: StackState, clusters: Mapping[str, Cluster]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The state's Kubernetes providers, to be registered again with today's access to their clusters."""
+    """Return the Kubernetes providers of the state, to be registered again with current credentials
+    for their clusters.
+    """
     by_identifier = {cluster.identifier: cluster for cluster in clusters.values()}
     found = []
     for resource in state.resources:
-        # A vendor's provider works from the state as it is.
+        # A vendor's provider works with the inputs in the state.
         if resource.type != KUBERNETES_PROVIDER or state.deployment is None:
             continue
         inputs = dict(backend.reveal(state.deployment, dict(resource.inputs)))

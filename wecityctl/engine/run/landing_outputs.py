@@ -1,6 +1,6 @@
-"""What landing zones leave for the layers above them: the kubeconfig in their outputs.
+"""Reads the outputs of landing zones for the layers above them: the kubeconfig.
 
-How a kubeconfig becomes a cluster is the caller's business: it hands `run` a function for it.
+The caller passes `run` a function that turns a kubeconfig into a cluster.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from wecityctl.resource_graph import SECRET
 
 LAYER: LayerName = "landing"
 SECRET_OUTPUTS = frozenset({"kubeconfig"})
-# What may hold data in a landing zone, for people.
+# The parts of a landing zone that can hold data, as text for users.
 DATA = "the cluster with its volumes, buckets, keys"
 
 
 def is_landing(stack: str) -> bool:
-    """Whether a stack is a landing zone, by its name: it may were removed from the configuration."""
+    """Whether a stack is a landing zone, by its name alone: the stack may have been removed from the configuration."""
     return StackName.parse(stack).layer == LAYER
 
 
 def holds_data(state: StackState) -> bool:
-    """Whether a landing zone has made what data may lie in: its program protects that. What it only reads has none."""
+    """Whether a landing zone created resources that can hold data. Its program protects those; resources it only reads
+    are not protected.
+    """
     return any(resource.custom and resource.protect for resource in state.resources)
 
 
 def kept_outputs(backend: Backend, cloud: str) -> LandingOutputs | None:
-    """What the cloud's landing zone has put out, as the state has it, decrypted.
-
-    `None` where there is nothing of this version.
+    """Return the decrypted outputs of the cloud's landing zone from its state; `None` without
+    outputs of this version.
     """
     state = backend.read_state(stack_name(backend.city, LAYER, cloud))
     return _outputs_of(state.outputs) if state is not None else None
 
 
 def kubeconfig_of(outputs: Mapping[str, Any] | None) -> str | None:
-    """The kubeconfig in a landing zone's outputs; `None` where there are none of this version."""
+    """Return the kubeconfig in a landing zone's outputs; `None` without outputs of this version."""
     found = _outputs_of(outputs)
     return found.kubeconfig if found is not None else None
 
@@ -55,5 +56,5 @@ def _outputs_of(outputs: Mapping[str, Any] | None) -> LandingOutputs | None:
 
 
 def redacted(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A stack's outputs for people: with a mark in place of what is secret."""
+    """Return a stack's outputs for display, with a mark in place of secret values."""
     return {key: SECRET if key in SECRET_OUTPUTS and value else value for key, value in outputs.items()}

@@ -1,4 +1,6 @@
-"""The waiting part of a run: starts what its schedule allows, hears the workers, passes interrupts on once each."""
+"""The event loop of a run: starts the stacks that the schedule allows, reads the workers' messages, forwards
+interrupts.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +26,29 @@ OUT_OF_TIME = "not started: the run's time was over"
 
 
 class Task(Protocol):
-    """What a loop asks about each stack."""
+    """The operation-specific steps that the loop calls for each stack."""
 
     def skip_reason(self, stack: str) -> StackResult | None:
-        """The result of a stack that needs no engine."""
+        """Return the result of a stack that needs no run of the engine; `None` for others."""
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
-        """The stack's job, or its result where the engine has nothing to do; `open_port` gives it a port of the
-        built-in provider, which is told whether it may replace what holds data."""
+        """Return the stack's job, or its result if the engine has nothing to do.
+
+        `open_port` opens a port of the built-in provider with the given rights, such as replacing objects that hold
+        data.
+        """
 
     def report(self, stack: str, report: Report) -> StackResult:
-        """Take what the engine did and make a result of it."""
+        """Turn the worker's report into the stack's result."""
 
     def has_outputs(self, stack: str) -> bool:
-        """Whether the stack has outputs, of this run or before, with which those who need it can go on."""
+        """Whether the stack has outputs, of this run or an earlier one, that its dependants can use."""
 
     def serves(self, stack: str) -> Collection[str]:
-        """The stacks that may go on although this one, which they need, has failed."""
+        """Return the dependants that may run although this stack has failed."""
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
-        """What has to be done, and may take a while, before those that wait for the stack may start; never raises."""
+        """Return slow work to finish before the stack's dependants start; `None` for none. It must not raise."""
 
 
 @dataclass(slots=True)
@@ -53,9 +58,9 @@ class _Running:
 
 
 class Loop:
-    """Runs the stacks of one schedule to their end. A second interrupt kills the engines.
+    """Runs all stacks of a schedule. A second interrupt kills the engines.
 
-    `refused` has the exit code of the error for each stack that failed before its engine began.
+    `refused` has the exit code of the error for each stack that failed before its engine started.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class Loop:
         self._results: dict[str, StackResult] = {}
 
     def go(self) -> Mapping[str, StackResult]:
-        """Block until every stack has ended; their results."""
+        """Block until every stack has ended; return the results by stack name."""
         while True:
             self._pass_interrupts()
             self._start_ready()
@@ -145,13 +150,13 @@ class Loop:
             self._follow(self._task.report(running.stack, self._settled(running.stack, message.report)))
 
     def _settled(self, stack: str, report: Report) -> Report:
-        """The report, once the stack has the state that comes of what the engine did."""
+        """Return the report after the stack's state is written; adds an error if that fails."""
         if problem := self._engine.close_state(stack):
             return replace(report, exit_code=report.exit_code or 1, errors=(*report.errors, problem))
         return report
 
     def _follow(self, result: StackResult) -> None:
-        """Settle the result once what follows from it is done; the other stacks go on meanwhile."""
+        """Settle the result after its follow-up work, which runs in a thread while other stacks continue."""
         work = self._task.afterwards(result.stack) if result.outcome in ("succeeded", "unchanged") else None
         if work is None:
             self._settle(result)
@@ -163,7 +168,7 @@ class Loop:
                 work()
 
         self._following[ready] = result
-        # In the context of the run: what it waits for there ends with the run's time.
+        # Copies the run's context, so that the run's time limit also applies in the thread.
         Thread(target=copy_context().run, args=(follow,), daemon=True).start()
 
     def _close_port(self, running: _Running) -> None:
@@ -185,7 +190,7 @@ class Loop:
             timed_out = self._interrupts.timed_out
             self._schedule.stop(OUT_OF_TIME if timed_out else CANCELLED)
             for connection in self._running:
-                # A worker that has just ended reads no more; what it said last is still to be heard.
+                # A worker that has just exited no longer reads; its last message is still to be received.
                 with suppress(OSError):
                     connection.send(Cancel(timed_out))
             for connection in list(self._following):

@@ -1,4 +1,4 @@
-"""What a run is asked to do, as one frozen value."""
+"""The options of a run, as one frozen value."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ DAY = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `run` bounds the whole run and `stack` one stack's (0: no bound); `idle` is how long an engine that has
-    nothing under way may say nothing; `cancel` is how long an interrupted engine may go on before it is killed; `age`
-    is how old a record may be that lets `up` leave a stack out; `lock` is how long to wait for another run to end.
+    """Time limits in seconds.
+
+    `run` limits the whole run and `stack` one stack (0: no limit). `idle` is how long an engine with no operation in
+    progress may be silent. `cancel` is how long an interrupted engine may continue before it is killed. `age` is the
+    maximum age of a record that lets `up` skip a stack. `lock` is how long to wait for another run to end.
     """
 
     run: float = 0.0
@@ -31,15 +33,15 @@ class Timeouts:
 class RunOptions:
     """How to run a plan.
 
-    `parallelism` is the number of stacks side by side, `resource_parallelism` that of resources within one.
-    `confirmed` names what may be deleted: stacks that were removed from the configuration, and stacks in which
-    protected things (namespaces, volumes, stateful workloads, apps, capabilities) may go. `expected` gives each
-    stack's URNs where the caller knows them already; otherwise the run finds out for itself. `program` is
-    `module:function`. `new_clusters` are clouds whose cluster is another one now by intent: what the old one holds is
-    forgotten, not deleted. With `take_over` what others have changed is changed back and what they have added
-    removed. Of what nobody declared, only what was `shown` is removed (uids; `None`: whatever is found). `files` is
-    how the user names the city's files, for commands that are advised. `given` are stacks of the plan that are taken
-    as their states have them, neither looked at nor changed, because this identity may not.
+    `parallelism` is the number of stacks that run at the same time, `resource_parallelism` that of resources in one
+    stack. `confirmed` names the stacks in which deletions are allowed: stacks that were removed from the configuration,
+    and stacks with protected resources (namespaces, volumes, stateful workloads, apps, capabilities). `expected` has
+    each stack's URNs, if the caller knows them already; otherwise the run computes them. `program` is
+    `module:function`. `new_clusters` are clouds whose cluster was replaced on purpose: the objects of the old one are
+    dropped from the state, not deleted. With `take_over`, changes made by others are reverted and their additions
+    removed. Of the undeclared objects only those in `shown` are removed (UIDs; `None`: all that are found). `files` is
+    how the user names the city's files, for suggested commands. `given` are stacks whose state is used as it is: this
+    identity may neither examine nor change them.
     """
 
     operation: Operation
@@ -65,5 +67,5 @@ class RunOptions:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def confirms(self, stack: str) -> bool:
-        """Whether things of `stack` may be deleted."""
+        """Whether protected resources of `stack`, or the stack itself, may be deleted."""
         return self.confirm_all or stack in self.confirmed

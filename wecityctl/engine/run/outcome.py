@@ -1,4 +1,4 @@
-"""From workers' reports to results and the run's exit code: pure functions."""
+"""Turns workers' reports into stack results and the run's exit code. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wecityctl.model.events import Outcome, StackResult
 
 
 def result_of(stack: str, report: Report) -> StackResult:
-    """How a stack's run ended."""
+    """Return the result of a stack's run."""
     outcome: Outcome
     reason = ""
     if report.exit_code == 0:
@@ -34,7 +34,7 @@ def result_of(stack: str, report: Report) -> StackResult:
 
 
 def first_line(errors: Sequence[str]) -> str:
-    """The first line of the first error."""
+    """Return the first line of the first error; empty for none."""
     return errors[0].strip().splitlines()[0] if errors and errors[0].strip() else ""
 
 
@@ -46,10 +46,10 @@ def exit_code_of(
     expect_no_changes: bool = False,
     timed_out: bool = False,
 ) -> int:
-    """The run's exit code: what the user did counts before what failed, what failed before what was expected.
+    """Return the run's exit code. A cancellation takes precedence over failures, and failures over expected changes.
 
-    `refused` has the codes of stacks that failed before their engine began; `timed_out` says that the run's time was
-    over before it had ended.
+    `refused` has the exit codes of stacks that failed before their engine started; `timed_out` says that the run's time
+    limit expired.
     """
     outcomes = {result.outcome for result in results}
     if "cancelled" in outcomes:
@@ -65,5 +65,5 @@ def exit_code_of(
 
 
 def describe(error: WecityError) -> str:
-    """An error as one text."""
+    """Return an error as one text: message, details and resolution."""
     return "\n".join(part for part in (error.message, error.details, error.resolution) if part)

@@ -1,4 +1,4 @@
-"""A preview of what depends on a landing zone that is not up yet: recorded without a cluster, and said to be so."""
+"""Previews stacks on a cloud whose landing zone is not up yet, from what their programs register without a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_SECRET = "redacted"  # noqa: S105 - what stands for each secret where none i
 
 
 class PendingClouds:
-    """The stacks of a run whose clouds have no cluster yet; all of them are recorded when the first is asked for."""
+    """The stacks of a run whose clouds have no cluster yet. The first request computes all of them."""
 
     def __init__(self, context: Context, recorder: Recorder) -> None:
         self._context = context
@@ -27,7 +27,7 @@ class PendingClouds:
         self._seconds = 0.0
 
     def preview(self, stack: str) -> StackResult:
-        """What the stack would create once its landing zone is up."""
+        """Return what the stack would create once its landing zone is up."""
         found = self._all()[stack]
         if found.error:
             return StackResult(stack, "failed", reason=found.error, errors=(found.error,))
@@ -38,7 +38,7 @@ class PendingClouds:
         return StackResult(stack, "succeeded", changes, seconds=self._seconds, reason=reason)
 
     def notes(self) -> tuple[str, ...]:
-        """One line for each cloud that is not there yet."""
+        """Return one line for each cloud that has no cluster yet."""
         counts: dict[str, list[int]] = {}
         for stack, found in (self._found or {}).items():
             shown = sum(is_shown(change.type) for change in found.changes)

@@ -1,6 +1,6 @@
-"""The live probe: are a stack's objects the ones its last run left behind? One list per kind, of metadata if they do.
+"""Checks whether a stack's objects on the cluster are unchanged since its last run, with one list request per kind.
 
-Compared are the uid and a mark that changes with every write that may concern us: see `mark`.
+Compares the UID and a mark that changes with every relevant write (see `mark`). Requests only metadata where possible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """An object as it was seen at one moment; see `mark`, and `writes` for who but the controllers had written it."""
+    """An object at one moment: its UID, its mark (see `mark`), and a digest of the writes by anyone but controllers."""
 
     uid: str
     mark: str
@@ -30,9 +30,9 @@ class Seen(NamedTuple):
 Objects = dict[str, Seen]
 SEPARATOR = "|"
 _VERSION = "version "
-# What of the metadata is no generation's to count.
+# Metadata that `generation` does not cover.
 _TOLD = ("labels", "annotations", "finalizers", "ownerReferences")
-# Kinds with a status whose generation the API server does not count: their content is looked at.
+# Kinds with a status for which the API server does not maintain `generation`: their content is compared.
 _WITHOUT_GENERATION = frozenset(
     {
         ("v1", "Namespace"),
@@ -46,12 +46,12 @@ _WITHOUT_GENERATION = frozenset(
 
 
 def selector(city: str) -> str:
-    """The labels by which a city's objects are found."""
+    """Return the label selector that matches a city's objects."""
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{CITY_LABEL}={city}"
 
 
 def keys_of(state: StackState) -> tuple[str, ...]:
-    """The stack's Kubernetes objects: apiVersion, kind, namespace and name in one string each."""
+    """Return the keys of the stack's Kubernetes objects: apiVersion, kind, namespace and name joined by `SEPARATOR`."""
     found = []
     for resource in state.resources:
         meta = resource.outputs.get("metadata") if resource.type.startswith("kubernetes:") else None
@@ -67,12 +67,12 @@ def keys_of(state: StackState) -> tuple[str, ...]:
 
 
 def kinds_in(keys: Iterable[str]) -> set[tuple[str, str]]:
-    """apiVersion and kind of the objects."""
+    """Return apiVersion and kind of the objects."""
     return {(key.split(SEPARATOR)[0], key.split(SEPARATOR)[1]) for key in keys}
 
 
 async def look(client: KubeClient, city: str, kinds: Collection[tuple[str, str]]) -> Objects:
-    """Every object of the city of those kinds, with its uid and mark. Kinds no longer served have none."""
+    """Return every object of the city of these kinds, by key. Kinds that the cluster no longer serves have none."""
     found: Objects = {}
     for objects in await asyncio.gather(*(_look_at(client, city, *kind) for kind in sorted(kinds))):
         found |= objects
@@ -95,17 +95,17 @@ async def _look_at(client: KubeClient, city: str, api_version: str, kind: str) -
     for item in items:
         meta = item["metadata"]
         key = SEPARATOR.join((api_version, kind, meta.get("namespace", ""), meta["name"]))
-        # What is being deleted is as good as gone.
+        # An object that is being deleted counts as gone.
         if "deletionTimestamp" not in meta:
             found[key] = Seen(meta["uid"], mark(item, has_status=has_status), writes(meta, kind))
     return found
 
 
 def as_seen(obj: Mapping[str, Any]) -> Seen:
-    """A whole object, as it was read or as a write was answered, to be compared by `is_still`.
+    """Return the `Seen` of a complete object, as read or as returned by a write, for comparison by `is_still`.
 
-    Its mark is the one that it would have if its kind had neither a generation nor a status: then every write counts.
-    It has none where a controller puts its content together.
+    Its mark is its resourceVersion, as for a kind without generation and status, where every write counts. The mark is
+    empty for objects whose content a controller aggregates.
     """
     meta = obj["metadata"]
     version = "" if obj.get("aggregationRule") else f"{_VERSION}{meta.get('resourceVersion')}"
@@ -113,17 +113,17 @@ def as_seen(obj: Mapping[str, Any]) -> Seen:
 
 
 def is_still(before: Seen, now: Seen) -> bool:
-    """Whether nobody but controllers, in what is theirs, has written to an object between two looks at it."""
+    """Whether nobody but controllers, within their own fields, has written to an object between two observations."""
     versions = before.mark == now.mark or not before.mark or not now.mark.startswith(_VERSION)
     return before.uid == now.uid and before.writes == now.writes and versions
 
 
 def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
-    """What changes when somebody changes the object, and not when only its status does.
+    """Return a string that changes when the object changes, but not when only its status does.
 
-    A generation does not count labels, annotations and the like, so they are added with who last wrote what. Who wrote
-    what can be rewritten: kinds without a generation are told by their content. Those that have no status either
-    (`has_status`) change their version with every write.
+    `generation` does not cover labels, annotations and the like, so those are added together with the managed fields.
+    Managed fields can be rewritten, so kinds without `generation` are compared by content. Kinds that have no status
+    either (`has_status`) use the resourceVersion, which changes with every write.
     """
     meta = obj["metadata"]
     owners = meta.get("managedFields") or ()
@@ -138,9 +138,9 @@ def mark(obj: Mapping[str, Any], *, has_status: bool = True) -> str:
 
 
 def writes(meta: Mapping[str, Any], kind: str) -> str:
-    """A digest of who has written when, without the controllers in what is theirs to write.
+    """Return a digest of the managers and times of all writes, except those of controllers to their own fields.
 
-    Which fields is not in it: a state does not have them where nobody but the resource has written.
+    The field sets are left out: a state does not have them if only the resource itself has written.
     """
     told = [
         {key: value for key, value in item.items() if key not in ("fieldsV1", "fieldsType")}
@@ -152,7 +152,7 @@ def writes(meta: Mapping[str, Any], kind: str) -> str:
 
 
 def differs(noted: Mapping[str, tuple[str, str]], live: Mapping[str, Seen]) -> str:
-    """The first difference between what was noted and what is there, for people; empty for none."""
+    """Return the first difference between recorded and live objects, as text for users; empty for none."""
     for key, (uid, noted_mark, *_) in noted.items():
         name = key.rpartition(SEPARATOR)[2]
         kind = key.split(SEPARATOR)[1]

@@ -1,4 +1,4 @@
-"""What is noted about a stack after a run that went well: the only thing on which a later `up` may leave it out."""
+"""The record of a successful run of a stack. Only a record lets a later `up` skip the stack."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run's trace. `looked_at` is seconds since 1970; `objects` maps each object to its uid and mark (see `probe`).
+    """What a successful run of one stack recorded.
 
-    `values` is the part of the fingerprint that the city's files make, for landing zones alone; for the secret store
-    a digest of what its certificates are for.
-    `outputs` are the stack's typed outputs, valid while the state's digest is `state`; for the secret store `names`
-    stands in their place. `left` is what the run has told and left, without the values of what others had added: told
-    again whenever the stack is left out. `mutators` stands for what changed objects on admission then (see
-    `drift.mutators`).
+    `looked_at` is in seconds since 1970; `objects` maps each object to its UID and mark (see `probe`). `values` is, for
+    landing zones, the digest of the inputs from the city's files and, for the secret store, the digest of the subject
+    names of its certificates. `outputs` are the stack's typed outputs, valid while the digest of its state is `state`;
+    the secret store has `names` instead. `left` are the findings that the run reported and did not resolve, without the
+    values that others had added: they are reported again whenever the stack is skipped. `mutators` is the digest of
+    what modified objects on admission (see `drift.mutators`).
     """
 
     stack: str
@@ -42,13 +42,13 @@ class Record:
 
 
 def load(states: StateStore, stack: str) -> Record | None:
-    """The stack's record; `None` for none, or one of another version."""
+    """Return the stack's record; `None` if there is none or it has an unsupported version."""
     try:
         data = json.loads(states.get(layout.record(stack)) or b"")
         version = data.pop("version")
         if version not in (2, VERSION):
             return None
-        # Until version 2 what was left was noted as texts.
+        # Up to version 2, unresolved findings were stored as texts.
         data.pop("notices", None)
         data["objects"] = {key: (uid, mark) for key, (uid, mark) in data["objects"].items()}
         data["names"], data["left"] = tuple(data["names"]), tuple(map(_finding, data.get("left", ())))
@@ -69,5 +69,5 @@ def save(states: StateStore, record: Record) -> None:
 
 
 def discard(states: StateStore, stack: str) -> None:
-    """Forget what was noted: whatever happens next has to be looked at."""
+    """Delete the stack's record, so that the next run examines the stack."""
     states.delete(layout.record(stack))

@@ -1,8 +1,9 @@
-"""A cluster that was replaced by another: what the state says of an old one is forgotten, or the run refused.
+"""Handles a cluster that was replaced by a new one: drops the old cluster's resources from the state, or refuses the
+run.
 
-An embedded cloud made anew and a landing zone's replaced cluster are ours: the old one is gone, nobody can be asked to
-delete anything there, so replacing its objects could never succeed. That a context of somebody else's cluster leads
-elsewhere today is most likely a mistake: nothing is done until it is said to be meant.
+If wecityctl created the cluster (an embedded cloud, or one of a landing zone), the old one is gone and its objects
+cannot be deleted, so they are dropped. If a context leads to another cluster than before, that is most likely a
+mistake: the run is refused until the user confirms the new cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from wecityctl.plan import Stack
 
 
 def require_same_clusters(context: Context) -> None:
-    """Raise `ConfigurationError` where an adopted cluster is not the one that the states know."""
+    """Raise `ConfigurationError` if a cluster that wecityctl did not create differs from the one in the states."""
     for name, stack in context.stacks.items():
         cluster, state = context.clusters.get(stack.cloud), context.state(name)
         if cluster is None or state is None or stack.cloud in context.options.new_clusters:
@@ -42,13 +43,15 @@ def require_same_clusters(context: Context) -> None:
 
 
 def forget_old_clusters(context: Context, emit: Emit) -> None:
-    """Drop from the states what was on clusters that were replaced by others."""
+    """Drop the resources of replaced clusters from the states."""
     for name in context.stacks.keys() - context.options.given:
         forget_old_cluster(context, name, emit)
 
 
 def forget_old_cluster(context: Context, name: str, emit: Emit) -> None:
-    """Drop from a stack's state what was on another cluster than its cloud's of today, where that one is given up."""
+    """Drop from a stack's state the resources of another cluster than its cloud's current one, if
+    that one is given up.
+    """
     stack = context.stacks[name]
     cluster, state = context.clusters.get(stack.cloud), context.state(name)
     if cluster is None or state is None or not _is_given_up(context, stack):
@@ -75,14 +78,15 @@ def _forget(backend: Backend, state: StackState, identifier: str) -> int:
 
 
 def without_other_clusters(deployment: Deployment, identifier: str) -> tuple[Deployment, int]:
-    """The deployment without the providers of other clusters and all that is theirs, and how many resources that was.
+    """Return the deployment without other clusters' providers and their resources, and the number of resources dropped.
 
-    A replacement that has begun leaves the old and the new under one URN: only the provider's id tells them apart.
+    An unfinished replacement leaves the old and the new resource under one URN; only the provider's id tells them
+    apart.
     """
     done = copy.deepcopy(deployment)
     resources = done.get("resources") or []
     providers = {_reference(item): _is_of_another(item, identifier) for item in resources if _is_provider(item)}
-    # A destroy that has failed on the old cluster may have left objects whose provider is gone.
+    # A failed destroy on the old cluster may have left objects whose provider is gone.
     known = {reference for reference, other in providers.items() if not other}
     kept = [
         item

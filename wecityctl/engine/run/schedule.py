@@ -1,6 +1,6 @@
-"""Which stack may start when: a pure state machine over the plan's graph, with no clock and no process.
+"""Decides which stack may start when: a pure state machine over the plan's graph, without clock or processes.
 
-Outcomes come in by `finish`; what can no longer run comes out of `blocked` with its reason.
+`finish` takes the outcome of a stack; `blocked` returns the stacks that can no longer run, with the reason.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Schedule:
-    """The order of a run. `needs` has each stack's dependencies; `soft` ones may fail without stopping those who wait.
+    """The order of a run. `needs` has each stack's dependencies; those in `soft` may fail without blocking the stack.
 
-    With `keep_going`, a stack whose dependency failed still runs when `has_last_good` says that the dependency has
+    With `keep_going`, a stack whose dependency failed still runs if `last_good` contains the dependency, which then has
     outputs from before. With `fail_fast`, nothing starts after a failure or a refusal.
     """
 
@@ -28,13 +28,13 @@ class Schedule:
     _stopped: str = ""
 
     def ready(self) -> list[str]:
-        """The stacks that may start now, in the plan's order."""
+        """Return the stacks that may start now, in the plan's order."""
         if self._stopped:
             return []
         return [name for name in self._waiting() if self._settled(name) and not self._reason(name)]
 
     def blocked(self) -> dict[str, str]:
-        """The stacks that will not run, with the reason; each is told once."""
+        """Return the stacks that will not run, with the reason. Each is returned once."""
         found: dict[str, str] = {}
         for name in self._waiting():
             reason = self._stopped or (self._reason(name) if self._settled(name) else "")
@@ -49,8 +49,11 @@ class Schedule:
         self._started.add(name)
 
     def finish(self, name: str, *, succeeded: bool, usable: bool = False, serves: Collection[str] = ()) -> None:
-        """Note how `name` ended. `usable`: it did not succeed, and those who need it may start all the same; `serves`
-        names those of them that may where it is not usable."""
+        """Record how `name` ended.
+
+        `usable`: it did not succeed, but its dependants may start. Otherwise `serves` names the dependants that still
+        may.
+        """
         self._serves[name] = serves
         self._started.add(name)
         self._done[name] = succeeded or usable
@@ -58,12 +61,12 @@ class Schedule:
             self._stopped = f"not started: {name} did not succeed"
 
     def stop(self, reason: str) -> None:
-        """Start nothing more."""
+        """Start no more stacks."""
         self._stopped = self._stopped or reason
 
     @property
     def is_over(self) -> bool:
-        """Whether every stack has ended or been given up."""
+        """Whether every stack has ended or is blocked."""
         return all(name in self._done for name in self.needs)
 
     def _waiting(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run does with each stack: bringing it up or looking at it, or taking it down."""
+"""What a run does with each stack: `UpdateTask` for preview, up and refresh; `DestroyTask` for destroy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ from wecityctl.model.words import counted
 
 
 def clear_the_way(context: Context, stack: str, emit: Emit) -> None:
-    """Remove what a run that was killed left in the way of the next one. Raises `LockedError`."""
+    """Remove what a killed run has left: dead locks, missing state entries, pending operations.
+    Raises `LockedError`.
+    """
     context.locks.claim((stack,))
     for lock in break_dead(context.backend, stack):
         emit(Diagnostic(stack, "info", f"removed the lock of a dead run ({lock})"))
@@ -55,9 +57,9 @@ def clear_the_way(context: Context, stack: str, emit: Emit) -> None:
 
 
 def restore_lost(context: Context, stack: str, emit: Emit, before: StackState | None = None) -> bool:
-    """Have the stack's state name no provider and no parent that it lacks, as the engine demands of what it reads.
+    """Restore providers and parents that the state refers to but lacks; the engine rejects such a state.
 
-    Returns whether there was one.
+    Returns whether anything was restored.
     """
     state = context.state(stack)
     if state is None or not restore_named(context.backend, state, before):
@@ -72,7 +74,7 @@ def restore_lost(context: Context, stack: str, emit: Emit, before: StackState | 
 
 
 def without_integrity_errors(report: Report) -> Report:
-    """The report without what was said of a state that is whole again."""
+    """Return the report without the integrity errors of a state that has been repaired."""
     told = ("snapshot integrity failure", UNSOUND)
     return replace(report, errors=tuple(text for text in report.errors if not any(part in text for part in told)))
 
@@ -83,14 +85,14 @@ def _kubeconfigs(context: Context, stack: str) -> frozenset[str]:
 
 
 class OpenProvisioned(Protocol):
-    """Makes a cluster of what a landing zone put out, or raises what keeps it from answering."""
+    """Connects to the cluster that a landing zone has created."""
 
     def __call__(self, cloud: Cloud, kubeconfig: str, *, fresh: bool) -> Cluster:
-        """`fresh`: the cluster may just have been made and be slow to answer."""
+        """Return the cluster; raises `WecityError` if it does not answer. `fresh`: it may be new and slow to answer."""
 
 
 class UpdateTask:
-    """`preview`, `up` and `refresh`: the stacks of the plan, in its order."""
+    """`preview`, `up` and `refresh` of the stacks of the plan."""
 
     def __init__(
         self,
@@ -112,13 +114,13 @@ class UpdateTask:
         self._keeping = Keeping(context)
         self._territory = Territory(context)
         self.reports: dict[str, Report] = {}
-        # What a preview takes for granted: the deployments with what an `up` brings back into them.
+        # Only in a preview: deployments that include the retained resources which an `up` would restore to the state.
         self.with_kept: dict[str, Deployment] = {}
         self.good: dict[str, StackInputs] = {}
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Marks of what `destroy` keeps that are not believed."""
+        """Notes on marks of retained data that are not trusted."""
         return self._keeping.doubts
 
     @property
@@ -126,7 +128,7 @@ class UpdateTask:
         return self._context.options.operation
 
     def skip_reason(self, stack: str) -> StackResult | None:
-        """The result of a stack that nothing has to be done for."""
+        """Return the result of a stack that needs no run; `None` for others."""
         if stack in self._context.options.given:
             return self._take_as_given(stack)
         if self._context.layer(stack) == "secrets":
@@ -143,8 +145,11 @@ class UpdateTask:
         return left_out or (self._leave_out_landing(inputs) if inputs.stack.layer == LANDING else None)
 
     def _take_as_given(self, stack: str) -> StackResult:
-        """Raises `AuthenticationError` where the stack has nothing yet that others could build on."""
-        # A city of which nothing needs a value has no secret store.
+        """Return the result of a stack that this identity may not change.
+
+        Raises `AuthenticationError` if the stack has no outputs that others could use.
+        """
+        # A city without secret values has no secret store.
         if self._context.layer(stack) != "secrets" and self._context.typed(stack) is None:
             raise AuthenticationError(
                 f"{stack} is not up, and these credentials may not make it",
@@ -153,7 +158,9 @@ class UpdateTask:
         return StackResult(stack, "skipped", reason="taken as it is: these credentials may not change it")
 
     def is_settled(self, stack: str) -> bool:
-        """Whether the engine would find nothing to do in a stack, unless an object of it is gone from the cluster."""
+        """Whether the engine would find nothing to do in a stack, unless one of its objects is gone
+        from the cluster.
+        """
         planned = self._context.stacks[stack]
         if not LAYERS[planned.layer].needs_cluster:
             return False
@@ -162,10 +169,11 @@ class UpdateTask:
         return self._up_to_date.is_settled(self._context.inputs(planned, with_secrets=False))
 
     def _leave_out_landing(self, inputs: StackInputs) -> StackResult | None:
-        """A landing zone with nothing to do for it, on a machine that cannot ask its vendor, is left as it is.
+        """Skip a landing zone whose inputs are unchanged if this machine lacks the vendor's prerequisites, such as
+        credentials.
 
-        Whoever looks after apps has no credentials of the vendor; the age of a record, or a newer version of this
-        program, shall not make them need some. Said as it is: nobody has looked.
+        App operators have no credentials of the vendor. An expired record or a new version of this program must not
+        require them. The result says that the landing zone was not examined.
         """
         if not self._up_to_date.has_same_values(inputs):
             return None
@@ -177,7 +185,7 @@ class UpdateTask:
     def _leave_out_secrets(self, stack: str) -> StackResult | None:
         record = self._up_to_date.record(stack)
         needed = {name for other in self._context.stacks.values() for name in other.secrets}
-        # Certificates come to their end without anybody changing anything.
+        # Certificates expire without any change to the files.
         is_recent = record is not None and (not has_certificates(needed) or self._up_to_date.is_recent(stack))
         names = self._context.certificate_names()
         if record is not None and is_recent and needed <= set(record.names) and record.values == names:
@@ -194,7 +202,7 @@ class UpdateTask:
         return StackResult(stack, "unchanged", reason=f"{count} would be generated")
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job | StackResult:
-        """The stack's job, with everything out of its way; its result where only drift had to be put right."""
+        """Return the stack's job after preparing its state, or its result if only drift had to be corrected."""
         context, planned = self._context, self._context.stacks[stack]
         if planned.layer == LANDING:
             require_for_cloud(context.plan.city.cloud(planned.cloud))
@@ -202,7 +210,7 @@ class UpdateTask:
             clear_the_way(context, stack, self._emit)
             self._up_to_date.forget(stack)
         if self._operation == "up":
-            # A landing zone may have replaced its cluster in this very run.
+            # A landing zone may have replaced its cluster in this run.
             forget_old_cluster(context, stack, self._emit)
         self._territory.require_own(stack)
         if planned.layer == "secrets":
@@ -225,7 +233,7 @@ class UpdateTask:
         if self._operation == "up":
             hand_over_replicas(context, stack, self._emit)
         port = 0
-        # Only the built-in provider compares without a cluster to ask.
+        # Other providers need a cluster to compare with.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
         if serves and context.needs_provider(stack):
             port = open_port(self._rights(stack))
@@ -245,8 +253,10 @@ class UpdateTask:
         return PortRights(options.confirms(stack), options.take_over, _kubeconfigs(self._context, stack))
 
     def _bring_back(self, stack: str) -> frozenset[str]:
-        """Put what an earlier run has kept of the stack back into its state; the URNs. A confirmed `up` may drop more
-        of it from the state: that is marked, so that a later one finds it."""
+        """Restore the retained resources of the stack to its state, and return their URNs.
+
+        A confirmed `up` may drop more of them from the state; those are marked first, so that a later run finds them.
+        """
         if self._operation != "up":
             return frozenset()
         if self._context.options.confirms(stack):
@@ -258,10 +268,10 @@ class UpdateTask:
         return (after.urns if after is not None else frozenset()) - (before.urns if before is not None else frozenset())
 
     def _settle_drift(self, stack: str, with_kept: StackState | None = None) -> Settled:
-        """Whatever was not probed is examined in full; a refresh reads everything itself.
+        """Examine the stack's drift in full, unless the probe found no change. A refresh reads everything itself.
 
-        `with_kept` is the state with what an earlier run has kept, where nobody has examined that yet: it lay open to
-        everybody while the stack was down.
+        `with_kept` is the state including retained resources that have not been examined yet: anybody could change them
+        while the stack was down.
         """
         if with_kept is not None:
             self._drift.look_again(with_kept)
@@ -274,9 +284,9 @@ class UpdateTask:
         return self._drift.settle(stack)
 
     def settle_blocked(self, result: StackResult) -> StackResult:
-        """Restore the security objects of a stack whose turn did not come, or whose run has failed.
+        """Restore the security objects of a stack that was blocked or whose run has failed.
 
-        The rest of the stack stays as it is. What closes its namespaces is made again where it is gone.
+        The rest of the stack is unchanged. Missing objects that restrict access to its namespaces are created again.
         """
         stack = result.stack
         try:
@@ -284,7 +294,7 @@ class UpdateTask:
             if stack in self.reports:
                 return self._drift.make_again_after(stack, result)
             if not self._drift.is_settled(stack):
-                # What is kept stays out of its state until its turn comes, and is closed all the same.
+                # Retained resources stay out of the state until the stack runs, but their access is restricted now.
                 self._settle_drift(stack, self._keeping.whole(stack))
             return self._drift.make_again(stack, result)
         except WecityError as error:
@@ -300,7 +310,7 @@ class UpdateTask:
 
     @property
     def looks(self) -> dict[str, Look]:
-        """What the run has seen of the objects of the stacks that went well."""
+        """What the run has observed of the objects of the stacks that succeeded."""
         return {stack: self._look_of(stack) for stack in self.good}
 
     def _look_of(self, stack: str) -> Look:
@@ -310,7 +320,7 @@ class UpdateTask:
         return Look(self._up_to_date.seen(stack) | settled.seen, frozenset(written), left)
 
     def report(self, stack: str, report: Report) -> StackResult:
-        """Take the outputs; remember the stack for its record if all went well."""
+        """Store the stack's outputs, return its result, and remember the stack for its record if it succeeded."""
         self.reports[stack] = report
         if self._context.layer(stack) == "secrets":
             if report.exit_code == 0 and self._operation == "up":
@@ -331,10 +341,11 @@ class UpdateTask:
         result = self._drift.within(stack, result_of(stack, report), report.conflicts)
         if report.exit_code == 0 or result.outcome == "refused":
             self._context.learn(stack, report.outputs)
-        # Where the files may have taken over what others had written, who owns what is examined once more.
+        # If the run may have taken over fields that others had written, field ownership is examined again in the next
+        # run.
         is_known = not settled.refused and not (settled.notices and report.changes)
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
-            # With today's inputs: what upstream stacks put out has been learnt by now.
+            # The inputs of now: the outputs of upstream stacks are known by this time.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
             if self._operation == "up":
                 self._keeping.settle(stack)
@@ -344,11 +355,13 @@ class UpdateTask:
         return result
 
     def has_outputs(self, stack: str) -> bool:
-        """Whether those who need the stack can go on with its outputs."""
+        """Whether the stack's dependants can use its outputs."""
         return self._context.typed(stack) is not None
 
     def serves(self, stack: str) -> Collection[str]:
-        """The stacks that use only what is up of a platform whose stack has failed; it has put out where that is."""
+        """Return the stacks that use only the working capabilities of a failed platform stack; stores its outputs for
+        them.
+        """
         context, report = self._context, self.reports.get(stack)
         if context.layer(stack) != "platform" or self._operation != "up" or report is None:
             return ()
@@ -361,7 +374,7 @@ class UpdateTask:
         return served
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
-        """Reach the cluster that a landing zone has made or changed."""
+        """Return the work that connects to the cluster which a landing zone has created or changed."""
         context = self._context
         if context.layer(stack) != LANDING or self._operation == "preview" or self._open_provisioned is None:
             return None
@@ -382,8 +395,9 @@ class UpdateTask:
 
 
 class DestroyTask:
-    """`destroy`, and the removal of what was removed from the configuration. An emptied stack is removed from the
-    back end."""
+    """`destroy`, and the removal of stacks that were removed from the configuration. Empty stacks are deleted from the
+    state back end.
+    """
 
     def __init__(
         self, context: Context, maker: JobMaker, up_to_date: UpToDateCheck, emit: Emit, keeping: Keeping
@@ -401,9 +415,10 @@ class DestroyTask:
         self.kept: set[str] = set()
 
     def look_beside(self, stacks: Iterable[str]) -> tuple[str, ...]:
-        """Name what nobody declared beside these stacks, before any of them is touched; what could not be looked for.
+        """Report undeclared objects in these stacks' namespaces before any stack is touched; return notes on what was
+        not examined.
 
-        A stack that cannot be looked at fails in its turn, with its error.
+        A stack that cannot be examined fails with its error when its turn comes.
         """
         taken: list[TakenDown] = []
         for stack in stacks:
@@ -424,14 +439,16 @@ class DestroyTask:
             yield TakenDown(stack, cluster, whole, kept)
 
     def skip_reason(self, stack: str) -> StackResult | None:
-        """The result of a stack that is not there, and of the secret store, which has no resources."""
+        """Return the result of a stack that does not exist, and of the secret store, which has no resources; `None` for
+        others.
+        """
         left_out = self._left_out(stack)
         return self._beside.within(left_out) if left_out is not None else None
 
     def _left_out(self, stack: str) -> StackResult | None:
         delete_data = self._context.options.delete_data
         if delete_data and not is_secrets(stack):
-            # What an earlier run has kept of it is to go now.
+            # Resources retained by an earlier run are deleted now.
             self._keeping.restore(stack)
         state = self._context.state(stack)
         if why := left_alone(stack, state, delete_data=delete_data):
@@ -449,15 +466,15 @@ class DestroyTask:
         return None
 
     def has_outputs(self, stack: str) -> bool:
-        """Never: nothing is taken down below what is still up."""
+        """Always false: a stack is not deleted while its dependants exist."""
         return False
 
     def serves(self, stack: str) -> Collection[str]:
-        """Nobody, for the same reason."""
+        """Always empty: a stack is not deleted while its dependants exist."""
         return ()
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
-        """Nothing."""
+        """Always `None`: nothing follows."""
         return None
 
     def _drop_secrets(self, stack: str) -> StackResult:
@@ -471,7 +488,7 @@ class DestroyTask:
         self.deleted.add(stack)
 
     def job(self, stack: str, open_port: Callable[[PortRights], int]) -> Job:
-        """The job that deletes the stack's resources, but not its data unless that is asked for."""
+        """Return the job that deletes the stack's resources; data is retained unless `delete_data` is set."""
         context = self._context
         if is_landing(stack) and (made := context.state(stack)) is not None:
             planned = context.stacks.get(stack)
@@ -507,7 +524,7 @@ class DestroyTask:
             self._context.reread(stack)
 
     def report(self, stack: str, report: Report) -> StackResult:
-        """Remove the stack itself once it is empty."""
+        """Delete the stack itself if it is empty, and return its result."""
         self.reports[stack] = report
         begun = time.monotonic()
         before, state = self._context.state(stack), self._context.reread(stack)

@@ -1,6 +1,6 @@
-"""What the files declare and no run has made: for stacks whose last run failed before it came to it.
+"""Finds objects that the files declare and no run has created, for stacks whose last run failed before creating them.
 
-A state tells only what was made. What a failed run left undone follows from the stack's program.
+A state shows only what was created. What a failed run has left undone is computed from the stack's program.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def find_unmade(
     cluster: Cluster, city: str, recordings: Iterable[Recording], states: Mapping[str, StackState]
 ) -> tuple[Finding, ...]:
-    """The objects that the stacks' programs register, and that neither the stacks' states nor the cluster have.
+    """Return the objects that the stacks' programs register and that are neither in the states nor on the cluster.
 
     Security objects come first. Raises the Kubernetes client's errors; changes nothing.
     """
@@ -42,7 +42,7 @@ def _lacking(recording: Recording, state: StackState | None) -> Iterable[Finding
     for resource, change in zip(recording.resources, creations(recording), strict=True):
         version, kind = resource.inputs.get("apiVersion"), resource.inputs.get("kind")
         meta = resource.inputs.get("metadata")
-        # A patch of somebody else's object has a type of its own, and is not the object.
+        # A patch of an object that the stack does not own has a type of its own and is left out.
         if not resource.is_kubernetes_object or not isinstance(meta, Mapping) or kind != change.type.split(":")[-1]:
             continue
         found = Finding(
@@ -80,7 +80,7 @@ async def _are_there(client: KubeClient, city: str, wanted: Sequence[Finding]) -
         except (KindNotFound, NotFound):
             return False
         except Forbidden:
-            # Nobody knows; what is not known is not told as missing.
+            # Unknown, so it is not reported as missing.
             return True
         return True
 

@@ -1,6 +1,7 @@
-"""Decides which stacks an `up` may leave out, and notes what a later one needs to decide.
+"""Decides which stacks an `up` may skip, and writes the records that a later `up` needs to decide.
 
-Never after a failure, with pending operations, past the age limit, or where the state cannot be seen as bytes.
+A stack is never skipped after a failure, with pending operations, past the age limit of its record, or if the bytes of
+its state cannot be read.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from wecityctl.plan import Plan, Stack
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a run has seen of a stack's objects: each as the probe names it, as it was when it was examined; those that
-    the engine has `written` since (URNs), which the state has; and the findings that were told and `left`."""
+    """What a run has observed of a stack's objects.
+
+    `seen` maps the probe's keys to the objects as they were examined; `written` has the URNs that the engine has
+    written since, whose content is in the state; `left` are the findings that were reported and not resolved.
+    """
 
     seen: Mapping[str, probe.Seen] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
@@ -41,7 +45,7 @@ class Look:
 
 
 def _written(state: StackState, urns: Collection[str]) -> dict[str, probe.Seen]:
-    """Objects as the engine's writes were answered."""
+    """Return the objects as the API server returned them to the engine's writes."""
     found: dict[str, probe.Seen] = {}
     for item in state.resources:
         for key in probe.keys_of(replace(state, resources=(item,))) if item.urn in urns else ():
@@ -50,14 +54,14 @@ def _written(state: StackState, urns: Collection[str]) -> dict[str, probe.Seen]:
 
 
 def _without_values(found: Finding) -> Finding:
-    """A finding without what others have added, which may be anything."""
+    """Return a finding without the values that others have added, since they may be confidential."""
     if found.what != "addition":
         return found
     return replace(found, fields=tuple(replace(item, live=None) for item in found.fields))
 
 
 class UpToDateCheck:
-    """The records of one run's stacks, and what a look at the clusters says about them."""
+    """The records of one run's stacks, compared with the clusters."""
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class UpToDateCheck:
         self._mutators: dict[str, str] = {}
 
     def load(self) -> None:
-        """Read the records that may still hold; before an `up`, look at the clusters for all of them at once."""
+        """Read the records that match the current states; before an `up`, also probe the clusters."""
         if self._states is None or self._options.operation not in ("preview", "up"):
             return
         for stack in self._plan.stacks:
@@ -95,7 +99,7 @@ class UpToDateCheck:
 
     @property
     def _may_skip(self) -> bool:
-        """Whether stacks may be left out on a look at the cluster; a preview compares every object."""
+        """Whether stacks may be skipped after a probe of the cluster. A preview compares every object instead."""
         return self._options.operation == "up" and self._may_settle
 
     @property
@@ -104,11 +108,11 @@ class UpToDateCheck:
         return options.skip and not options.refresh and not options.targets
 
     def record(self, stack: str) -> Record | None:
-        """The stack's record if the state is still the one it was written with."""
+        """Return the stack's record if its state is still the one recorded; otherwise `None`."""
         return self._records.get(stack)
 
     def is_recent(self, stack: str) -> bool:
-        """Whether the stack was looked at within the age at which a record is no longer believed."""
+        """Whether the stack's record is within the age limit."""
         record = self._records.get(stack)
         return record is not None and 0 <= time.time() - record.looked_at <= self._options.timeouts.age
 
@@ -116,7 +120,7 @@ class UpToDateCheck:
         record = self._records.get(stack)
         if record is None or not self.is_recent(stack):
             return False
-        # To take others' additions over, they have to be found again.
+        # To remove others' additions, they have to be found again.
         return not self._differences.get(stack) and not (self._options.take_over and record.left)
 
     def _probe(self) -> None:
@@ -128,15 +132,16 @@ class UpToDateCheck:
             ]
             noted = {name: self._records[name] for name in stacks if self._may_skip and self._is_plausible(name)}
             if noted and self._options.given:
-                # One list for each kind is of all namespaces: not a deployer's. Each object is examined instead.
+                # The probe lists each kind in all namespaces, which a deployer may not. Each object is examined
+                # instead.
                 self._differences |= dict.fromkeys(noted, "these credentials may not list the city's objects")
                 continue
             kinds = probe.kinds_in(key for record in noted.values() for key in record.objects)
             try:
-                # Before anything is examined: what changes objects on admission is noted as it was then.
+                # Runs before any examination, so that the record has the admission configuration of that time.
                 live, self._mutators[cloud] = self._look(cluster, kinds)
             except WecityError as error:
-                # The run itself will say so, with all that belongs to it.
+                # The run itself reports this error in full.
                 self._differences |= dict.fromkeys(noted, error.message)
                 continue
             for name, record in noted.items():
@@ -151,44 +156,44 @@ class UpToDateCheck:
                     self._seen |= {key: live[key] for key in record.objects}
 
     def _look(self, cluster: Cluster, kinds: set[tuple[str, str]]) -> tuple[probe.Objects, str]:
-        """The city's objects of these kinds, and what changes objects on admission, as a digest."""
+        """Return the city's objects of these kinds, and a digest of what modifies objects on admission."""
         from wecityctl.drift.mutators import Mutators
 
         city = self._plan.city.name
         return ask(cluster, lambda client: asyncio.gather(probe.look(client, city, kinds), Mutators(client).digest()))
 
     def has_same_inputs(self, inputs: StackInputs) -> bool:
-        """Whether the stack's program is given what it was given when it last ran well: then it registers the same."""
+        """Whether the program's inputs equal those of its last successful run. It then registers the same resources."""
         record = self._records.get(inputs.stack.name)
         return record is not None and record.fingerprint == self._fingerprint(inputs)
 
     def has_same_values(self, inputs: StackInputs) -> bool:
-        """Whether a landing zone's part of the files, and its state, are as they were when it last ran well.
+        """Whether a landing zone's inputs and state equal those of its last successful run.
 
-        Then it would be run for no other reason than the age of its record, or another version of this program.
+        Then only an expired record or another version of this program would be a reason to run it.
         """
         record = self._records.get(inputs.stack.name)
         return self._may_skip and record is not None and record.values == values_of(inputs)
 
     def is_probed(self, stack: str) -> bool:
-        """Whether a look at the cluster has just found the stack's objects as its last run left them."""
+        """Whether the probe of this run found the stack's objects as its last run left them."""
         return stack in self._probed
 
     def has_left(self, stack: str) -> bool:
-        """Whether the last run left something of what others had done to the stack: to be told again by the next."""
+        """Whether the last run left findings unresolved. The next run reports them again."""
         record = self._records.get(stack)
         return record is not None and bool(record.left)
 
     def objects(self, stack: str) -> tuple[str, ...]:
-        """The objects of a probed stack, as the probe names them."""
+        """Return the keys of the objects of a probed stack; empty for others."""
         return tuple(self._records[stack].objects) if stack in self._probed else ()
 
     def seen(self, stack: str) -> dict[str, probe.Seen]:
-        """The objects of a probed stack as the probe saw them."""
+        """Return the objects of a probed stack as the probe saw them."""
         return {key: self._seen[key] for key in self.objects(stack)}
 
     def skip_reason(self, inputs: StackInputs) -> StackResult | None:
-        """The result of a stack that need not be run, or `None` for one that has to be."""
+        """Return the result of a stack that need not run; `None` for one that must."""
         name = inputs.stack.name
         record = self._records.get(name)
         if record is None or not self._may_skip or not self.is_settled(inputs) or not self._is_plausible(name):
@@ -203,18 +208,18 @@ class UpToDateCheck:
         )
 
     def is_settled(self, inputs: StackInputs) -> bool:
-        """Whether the engine would find nothing to do, whatever has become of the objects on the cluster."""
+        """Whether the engine would find nothing to do, regardless of the objects on the cluster."""
         name = inputs.stack.name
         record = self._records.get(name)
         if record is None or not self._may_settle or not self.is_recent(name):
             return False
-        # A landing zone has no cluster to look at: it is left out on its record alone, and never called unchanged.
+        # A landing zone has no cluster to probe: its record alone decides, and its result is never "unchanged".
         if inputs.stack.layer != LANDING and (inputs.cluster is None or inputs.cluster.identifier != record.cluster):
             return False
         return record.fingerprint == self._fingerprint(inputs) and record.provider == self._provider_of(inputs.stack)
 
     def unchanged(self, stack: str) -> int:
-        """How many resources the stack has, by its record."""
+        """Return the number of the stack's resources by its record."""
         record = self._records.get(stack)
         return record.unchanged if record is not None else 0
 
@@ -231,7 +236,7 @@ class UpToDateCheck:
         )
 
     def _provider_of(self, stack: Stack) -> str:
-        """What works on the stack: the Kubernetes provider, or the vendor's SDK in its version."""
+        """Return what executes the stack: the Kubernetes provider, or the vendor's SDK with its version."""
         return vendor_sdk(self._plan.city.cloud(stack.cloud)) if stack.layer == LANDING else str(self._provider)
 
     @property
@@ -243,19 +248,19 @@ class UpToDateCheck:
         return hashlib.sha256(stored).hexdigest() if stored else ""
 
     def forget(self, stack: str) -> None:
-        """The stack is about to be worked on: what was noted no longer holds."""
+        """Delete the stack's record, because the stack is about to be changed."""
         if self._states is not None and self._options.operation != "preview":
             records.discard(self._states, stack)
             if stack == self._secrets_stack:
                 self._secrets_digest = None
 
     def noted_secrets(self) -> tuple[str, ...]:
-        """The names of the values that the secret store had at the last `up`, whatever has become of it since."""
+        """Return the names of the values that the secret store had after the last `up`."""
         found = records.load(self._states, self._secrets_stack) if self._states is not None else None
         return found.names if found is not None else ()
 
     def note_secrets(self, names: tuple[str, ...], certificate_names: str) -> None:
-        """Note what the secret store holds, by name, and a digest of what its certificates are for."""
+        """Record the names of the values in the secret store, and a digest of the subject names of its certificates."""
         if self._states is not None and (digest := self._state_digest(self._secrets_stack)):
             record = Record(
                 self._secrets_stack,
@@ -270,12 +275,12 @@ class UpToDateCheck:
             records.save(self._states, record)
 
     def note(self, backend: Backend, done: Mapping[str, StackInputs], looks: Mapping[str, Look]) -> None:
-        """Note the stacks that a run has just brought up or looked at, where their objects are still as it saw them.
+        """Write the records of the stacks that a run has just updated or examined.
 
-        `looks` has for each stack what the run has seen of its objects. What somebody has written to since is examined
-        by the next run: then the stack is not noted.
+        `looks` has what the run observed of each stack's objects. A stack with an object that was written to since gets
+        no record, so that the next run examines it.
         """
-        # What a deployer's run would note is a list of all namespaces.
+        # A record needs lists of all namespaces, which a deployer may not make.
         if self._states is None or self._options.targets or self._options.given:
             return
         states = {name: state for name in done if (state := backend.read_state(name)) is not None}
@@ -286,12 +291,12 @@ class UpToDateCheck:
             try:
                 kinds = probe.kinds_in(key for found in keys.values() for key in found)
                 if cloud not in self._mutators:
-                    # A landing zone has made the cluster in this very run.
+                    # A landing zone has created the cluster in this run.
                     live, self._mutators[cloud] = self._look(cluster, kinds)
                 else:
                     live = ask(cluster, partial(probe.look, city=self._plan.city.name, kinds=kinds)) if kinds else {}
             except WecityError:
-                # Not noted, so looked at next time.
+                # No record: the next run examines these stacks.
                 continue
             for name in here:
                 seen = dict(looks[name].seen) | _written(states[name], looks[name].written)
@@ -316,7 +321,7 @@ class UpToDateCheck:
                 records.save(self._states, record)
 
     def _note_landings(self, states: Mapping[str, StackState], done: Mapping[str, StackInputs]) -> None:
-        """Note landing zones without their outputs: a record is no place for a kubeconfig."""
+        """Write the records of landing zones, without their outputs: a record must not contain a kubeconfig."""
         assert self._states is not None
         for name, state in states.items():
             stack = done[name].stack

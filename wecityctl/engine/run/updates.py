@@ -1,7 +1,8 @@
-"""A changing run of the engine on one stack, from its lock to the state that comes of it; and what a preview is shown.
+"""An update: one run of the engine that changes a stack, from taking its lock to writing the resulting state.
 
-While the run lasts, the engine's own lock stands and its journal is in the back end, so that neither plain `pulumi` nor
-another run of ours begins with a state that is out of date, and whoever comes after a crash goes on from the journal.
+During the run the engine's own lock is set and its journal is in the state back end. Neither plain `pulumi` nor another
+run of wecityctl can start from an outdated state, and the next run after a crash continues from the journal. Previews
+have an update too, but keep nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.journal.log import Header, Writer, read_journal
 from wecityctl.toolchain.catalogue import PULUMI_VERSION
 
-# `import` is a state that was given as a whole: no engine asks for it as an update.
+# `import` writes a complete state; no engine requests it as an update.
 Kind = Literal["update", "preview", "refresh", "destroy", "import"]
 KINDS: tuple[Kind, ...] = ("update", "preview", "refresh", "destroy")
 Entries = Sequence[Mapping[str, Any]]
@@ -29,8 +30,9 @@ Entries = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the engine says of an update when it asks for one: for its history. `version` is the update's number, 0 for
-    none."""
+    """What the engine says about an update when it requests one, for the history. `version` is its
+    number, 0 for none.
+    """
 
     kind: Kind
     message: str = ""
@@ -45,44 +47,48 @@ class Update(Protocol):
     about: About
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries; durable when this returns."""
+        """Store a batch of journal entries; it is durable when this returns."""
 
     def refuse(self) -> None:
-        """Take no more entries: a batch is missing, and those after it may rest on it."""
+        """Accept no more entries: a batch is missing, and later ones may depend on it."""
 
     def note_changes(self, counts: Mapping[str, int]) -> None:
-        """Take the engine's own count of what it has changed, by operation."""
+        """Store the engine's own count of changes, by operation."""
 
     def complete(self, *, succeeded: bool) -> str:
-        """End the run: the stack has the state that comes of the journal. Returns why the engine would refuse it."""
+        """End the run and write the resulting state. Returns why the engine would reject that state; empty if it would
+        not.
+        """
 
 
 class Shown:
-    """A preview: nothing of it is kept."""
+    """The update of a preview: nothing of it is kept."""
 
     def __init__(self, about: About) -> None:
         self.id, self.about = str(uuid4()), about
 
     def append(self, entries: Entries) -> None:
-        """Refuse it: a preview changes nothing."""
+        """Raise `WecityError`: a preview changes nothing."""
         raise WecityError("a preview has no journal")
 
     def refuse(self) -> None:
-        """It takes none anyway."""
+        """Do nothing: a preview accepts no entries."""
 
     def note_changes(self, counts: Mapping[str, int]) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def complete(self, *, succeeded: bool) -> str:
-        """Nothing to put in place."""
+        """Do nothing."""
         return ""
 
 
 class Running:
-    """A changing run on a stack. Its methods are called one at a time."""
+    """An update that changes a stack. Its methods must be called one at a time."""
 
     def __init__(self, states: StateStore, stack: str, about: About) -> None:
-        """Lock the stack and begin the run's journal. Raises `LockedError`, and `DeploymentError` for a full disk."""
+        """Lock the stack and start the run's journal. Raises `LockedError`, and `DeploymentError`
+        if the disk is full.
+        """
         self.id, self.about = str(uuid4()), about
         self._states, self._stack = states, stack
         self._changes, self._has_gap = dict[str, int](), False
@@ -98,8 +104,10 @@ class Running:
 
     @classmethod
     def resumed(cls, states: StateStore, stack: str, update: str) -> Running:
-        """Go on with the run `update` of a process of this machine that is gone. Raises `LockedError` where that is not
-        certain, and `DeploymentError` where its journal is not there as it left it."""
+        """Continue the update with the id `update` of a process on this machine that has died.
+
+        Raises `LockedError` if it may be alive, and `DeploymentError` if its journal is no longer as it left it.
+        """
         held = engine_lock.locks_on(states, stack)
         engine_lock.require_free(stack, [each for each in held if not each.is_dead])
         lines = states.lines(stack)
@@ -114,10 +122,10 @@ class Running:
         return found
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries; durable when this returns. Raises `DeploymentError`.
+        """Store a batch of journal entries; it is durable when this returns. Raises `DeploymentError`.
 
-        Once a batch was refused all later ones are: the engine does not wait for each entry before it goes on, so that
-        a state without one in the middle might name what is not there.
+        After a rejected batch all later ones are rejected too. The engine does not wait for each entry, and a state
+        with a gap in the middle might refer to resources that it lacks.
         """
         if self._has_gap:
             raise DeploymentError(
@@ -128,18 +136,18 @@ class Running:
         self._has_gap = False
 
     def refuse(self) -> None:
-        """Take no more entries: a batch is missing, and those after it may rest on it."""
+        """Accept no more entries: a batch is missing, and later ones may depend on it."""
         self._has_gap = True
 
     def note_changes(self, counts: Mapping[str, int]) -> None:
-        """Take the engine's own count of what it has changed, by operation."""
+        """Store the engine's own count of changes, by operation."""
         self._changes = dict(counts)
 
     def complete(self, *, succeeded: bool) -> str:
-        """End the run: the stack has the state that comes of the journal, its history has the run, its lock is gone.
+        """End the run: write the state that results from the journal, add the run to the history, release the lock.
 
-        Returns why the engine would refuse that state. Raises `LockedError` where somebody has taken the lock away, and
-        `DeploymentError` where the state cannot be written: the journal then stays, and so does the lock.
+        Returns why the engine would reject that state; empty if it would not. Raises `LockedError` if the lock was
+        removed meanwhile, and `DeploymentError` if the state cannot be written: journal and lock then stay.
         """
         self._journal.close()
         if self._states.get(self._lock) is None:
@@ -156,9 +164,9 @@ class Running:
 
 @dataclass(slots=True)
 class OpenStack:
-    """A stack that the engine may reach in this run: its state, or for a preview another one that it is `shown`.
+    """A stack that the engine may access in this run, with its own state or, in a preview, the state `shown`.
 
-    With a `seal` the engine has its secrets encrypted here; without one it does so itself.
+    With `seal`, secrets are encrypted and decrypted here; without it, by the engine.
     """
 
     states: StateStore
@@ -169,19 +177,23 @@ class OpenStack:
     update: Update | None = None
 
     def checkpoint(self, service: Mapping[str, Any]) -> Checkpoint:
-        """What the engine begins with; `service` is the state of the secrets provider that the service is."""
+        """Return the checkpoint that the engine starts from; `service` is the state of the
+        service's secrets provider.
+        """
         shown = Checkpoint(self.shown) if self.shown is not None else self.states.checkpoint(self.stack)
         found = shown or Checkpoint({})
         return replace(found, deployment=self.seal.shown(found.deployment, service)) if self.seal else found
 
     def append(self, entries: Entries) -> None:
-        """Keep a batch of journal entries of the run that is under way; durable when this returns."""
+        """Store a batch of journal entries of the current update; it is durable when this returns."""
         if self.update is None:
             raise WecityError("there is no such update")
         self.update.append([self.seal.kept(entry) for entry in entries] if self.seal else entries)
 
     def begin(self, about: About) -> Update:
-        """Start a run. Raises `LockedError` while another one changes the stack, and for a change in a preview."""
+        """Start an update. Raises `LockedError` while another one changes the stack, and `WecityError` for the wrong
+        kind.
+        """
         if self.previews != (about.kind == "preview"):
             raise WecityError(f"{about.kind} of {self.stack} is not what this run was started for")
         if self.update is not None:
@@ -190,6 +202,8 @@ class OpenStack:
         return self.update
 
     def end(self, *, succeeded: bool) -> str:
-        """End the run that is under way, if there is one; why the engine would refuse the state it has left."""
+        """End the current update, if any. Returns why the engine would reject the resulting state; empty if it would
+        not.
+        """
         update, self.update = self.update, None
         return update.complete(succeeded=succeeded) if update is not None else ""

@@ -1,1 +1,1 @@
-"""The Pulumi SDK as our programs see it, and recording what programs register without an engine."""
+"""Adapts the Pulumi SDK for our programs, and records what programs register without an engine."""

@@ -1,7 +1,7 @@
-"""Many stacks recorded on all processors: stacks that do not need each other are shared among forked processes.
+"""Records many independent stacks on all processors, in forked processes.
 
-The SDK keeps a stack's run in globals of the process and takes some two milliseconds of a processor for a resource, so
-more processes are the only way to be done sooner. Few stacks are recorded here: a fork is not worth it.
+The SDK keeps a stack's run in process globals and needs about 2 ms of CPU time per resource, so only more processes
+make it faster. A few stacks are recorded in this process, because a fork is not worth it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import StackInputs
 from wecityctl.resource_graph import Recording
 
-# Below this, starting processes and bringing their answers back takes as long as it spares.
+# Below this number of stacks, starting processes and returning their results takes as long as it saves.
 WORTH_IT = 8
 MOST = 8
 # The largest city takes minutes.
@@ -32,7 +32,7 @@ Outcome = Recording | Exception
 def record_each(
     inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording] = record
 ) -> list[Outcome]:
-    """What comes of each of `inputs`, none of which needs another's outputs: its recording, or its error."""
+    """Return for each of `inputs` its recording or its error. None of them may need the outputs of another."""
     with SDK_LOCK, _no_collector():
         return _record_each(inputs, record_one)
 
@@ -40,7 +40,7 @@ def record_each(
 def _record_each(inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording]) -> list[Outcome]:
     count = min(MOST, _processors(), len(inputs) // WORTH_IT)
     if threading.current_thread() is not threading.main_thread():
-        # The copy of a process has none of its other threads, and what one of these holds nobody would give back.
+        # A forked copy lacks the other threads, so a lock that one of them holds would never be released.
         count = 1
     if count < 2:
         return [_outcome(one, record_one) for one in inputs]
@@ -54,7 +54,9 @@ def _record_each(inputs: Sequence[StackInputs], record_one: Callable[[StackInput
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """The SDK makes objects by the million and few circles; looking for those takes a fifth of the time."""
+    """Disable garbage collection in the block: the SDK creates millions of objects with few cycles, and it costs 20 %
+    of time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -65,7 +67,9 @@ def _no_collector() -> Iterator[None]:
 
 
 def _processors() -> int:
-    """Those that this process may use, which in a container are not all of the machine's."""
+    """Return the number of processors available to this process; in a container that may be fewer
+    than the machine has.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -77,7 +81,7 @@ def _outcome(inputs: StackInputs, record_one: Callable[[StackInputs], Recording]
 
 
 def _fork(share: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording]) -> tuple[int, Connection]:
-    """A process that records a share and sends what came of it. It has all it needs by being a copy of this one."""
+    """Fork a process that records a share and sends the outcomes; return its PID and the connection."""
     ours, theirs = Pipe(duplex=False)
     child = os.fork()
     if child:
@@ -89,12 +93,12 @@ def _fork(share: Sequence[StackInputs], record_one: Callable[[StackInputs], Reco
         theirs.send_bytes(pickle.dumps([_portable(_outcome(one, record_one)) for one in share]))
         code = 0
     finally:
-        # Nothing of this process's own ending is the copy's: no handlers, no buffers, no threads.
+        # Exit without this process's handlers, buffers and threads.
         os._exit(code)
 
 
 def _portable(outcome: Outcome) -> Outcome:
-    """An outcome that can be sent: an error that cannot is told in its words."""
+    """Return an outcome that can be pickled; other errors are replaced by their text."""
     if isinstance(outcome, Recording):
         return outcome
     try:

@@ -1,6 +1,6 @@
-"""Patches that make the SDK skip, for each resource, what nobody here needs: about half of its time.
+"""Removes work that the SDK does for each resource and that we do not need: about half of its time.
 
-A process that runs programs serves them alone, as a worker or a recorder. Nothing that a program can see changes.
+Used only in processes that run programs, such as workers and recorders. Programs see no difference.
 """
 
 from __future__ import annotations
@@ -25,29 +25,31 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def _no_debug_messages() -> None:
-    """One remote call per message that is not shown."""
+    """Skip debug messages: each would be one remote call, and none is shown."""
     pulumi.log.debug = lambda *args, **options: None
 
 
 def _no_source_positions() -> None:
-    """The frames of our own programs on each registration made most of a small state, with this machine's paths."""
+    """Skip stack traces of our programs at each registration: they fill most of a small state and
+    contain local paths.
+    """
     resource._get_stack_trace = source_pb2.StackTrace
     resource._get_source_position = lambda stack: None
 
 
 def _no_urns_of_plain_names() -> None:
-    """A URN that stands in for the monitor's answer where there is no monitor, and six outputs to work it out."""
+    """Skip the placeholder URN that the SDK computes from six outputs where there is no monitor."""
     resource.create_urn = _create_urn_of_outputs
 
 
 def _types_read_once() -> None:
-    """What a class declares is read again for each of its resources."""
+    """Cache the declared types of a class, which the SDK reads again for each of its resources."""
     for name, cached in _TYPE_LOOKUPS.items():
         setattr(_types, name, cached)
 
 
 def _plain_outputs_known() -> None:
-    """Whether a value has unknowns is asked of every output, most of which are plain."""
+    """Skip the search for unknowns in plain values, which are most outputs."""
     setattr(output, "contains_unknowns", _contains_unknowns)  # noqa: B010 - mypy takes a function's name for final
 
 
@@ -70,19 +72,21 @@ def lighten() -> None:
 
 
 def _contains_unknowns(value: Any) -> bool:
-    """Asked of every output, most of which are plain; nothing is in those."""
+    """Answer at once for plain values, which are most outputs and contain no unknowns."""
     return type(value) not in _PLAIN and rpc.contains_unknowns(value)
 
 
 class _NoUrn:
-    """What is awaited in place of a URN and never looked at."""
+    """A placeholder that is awaited instead of a URN and never read."""
 
     async def future(self) -> None:
         return None
 
 
 def _create_urn_of_outputs(name: Any, type_: Any, parent: Any = None, *place: Any, **named: Any) -> Any:
-    """The SDK's own where a URN is worked out from outputs, as for aliases; of plain names nobody asks for one."""
+    """Call the SDK's own function if a URN is computed from outputs, as for aliases. Nothing reads the URN of plain
+    names.
+    """
     if not place and not named and all(isinstance(part, str | None) for part in (name, type_, parent)):
         return _NoUrn()
     return _create_urn(name, type_, parent, *place, **named)

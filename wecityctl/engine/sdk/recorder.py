@@ -1,7 +1,7 @@
-"""Runs a stack's program under the SDK's mocks and keeps the resource graph: no engine, no cloud, no credentials.
+"""Runs a stack's program under the SDK's mocks and records the resource graph, without engine, cloud or credentials.
 
-`render`, the policies and the unit tests of the stacks read the graph. Secret values are replaced by a mark before
-they are kept, and so are values that only a real run can know.
+The graph is used by `render`, the policy rules and the unit tests of the stacks. Secrets, and values that only a real
+run can know, are replaced by marks.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ SDK_LOCK = threading.RLock()
 
 
 class Answers(mocks.Mocks):
-    """What a cloud says while a program runs: here that every object is what it was asked to be, and nothing else."""
+    """The answers of a simulated cloud: by default every object equals its inputs."""
 
     def outputs(self, token: str) -> Mapping[str, Any]:
-        """What objects of the type `token` have beyond that, as plain JSON."""
+        """Return additional outputs for objects of the type `token`, as plain JSON."""
         return {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        """An object that was there before: its identifier and what it is."""
+        """Return the id and the outputs of an object."""
         return args.resource_id or f"{args.name}-id", {**args.inputs, **self.outputs(args.typ)}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """The answer of a data function."""
+        """Return the result of a data function."""
         return {}, []
 
 
 def record(inputs: StackInputs, program: str = PROGRAM, answers: Answers | None = None) -> Recording:
-    """Run `program` for one stack, over a cloud that `answers`. Whatever the program raises is raised here.
+    """Run `program` for one stack against a cloud that `answers`. Exceptions of the program are passed on.
 
-    The SDK keeps a run in globals of the process: of several threads that record, one does at a time.
+    The SDK keeps a run in process globals, so a lock lets only one thread record at a time.
     """
     with SDK_LOCK, _own_loop():
         lighten()
@@ -68,7 +68,7 @@ def record(inputs: StackInputs, program: str = PROGRAM, answers: Answers | None 
 
 @contextmanager
 def _own_loop() -> Iterator[None]:
-    """An event loop that is closed in the end: one left to the interpreter's last steps may complain on stderr."""
+    """Provide an event loop and close it afterwards; a loop that is open at exit may print warnings on stderr."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.set_default_executor(_AtOnce())
@@ -80,7 +80,9 @@ def _own_loop() -> Iterator[None]:
 
 
 class _AtOnce(ThreadPoolExecutor):
-    """Calls what it is given where it is given: the monitor answers from memory, and changing threads costs more."""
+    """Runs submitted functions in the calling thread: the mock monitor answers from memory, so
+    threads only add cost.
+    """
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -92,7 +94,7 @@ class _AtOnce(ThreadPoolExecutor):
 
 
 def load_program(program: str) -> Callable[[StackInputs], Mapping[str, Any]]:
-    """The function named `module:attribute`."""
+    """Return the function named `module:attribute`."""
     module, _, attribute = program.partition(":")
     loaded: Callable[[StackInputs], Mapping[str, Any]] = getattr(import_module(module), attribute)
     return loaded
@@ -104,7 +106,7 @@ async def _resolve(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Monitor(mocks.MockMonitor):
-    """The SDK's mock monitor, which keeps what is registered and answers with it."""
+    """The SDK's mock monitor, extended to record registrations."""
 
     def __init__(self, answers: Answers) -> None:
         super().__init__(answers)
@@ -133,9 +135,12 @@ class _Monitor(mocks.MockMonitor):
 
 
 def _plain(properties: Any) -> dict[str, Any]:
-    """A resource's properties as JSON. One that holds a secret anywhere is the mark of a secret as a whole, as it is to
-    the SDK, whose own way of reading them takes four times as long."""
-    # A protobuf map has an order that differs from process to process, and has lost the program's own.
+    """Return a resource's properties as JSON. A property that contains a secret becomes the mark as a whole, as in the
+    SDK.
+
+    The SDK's own conversion takes four times as long.
+    """
+    # The order of a protobuf map differs between processes and is not the program's order.
     found = {key: _plain_value(value) for key, value in sorted(properties.fields.items())}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -169,5 +174,5 @@ def _plain_struct(struct: Any) -> Any:
 
 
 def _has_secret(items: Iterable[Any]) -> bool:
-    """Whether the mark itself is among them: somebody's text that says the same is another object."""
+    """Whether the mark itself, compared by identity, is among the items: a user's text may equal it."""
     return any(item is SECRET for item in items)

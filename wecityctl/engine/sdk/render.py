@@ -1,6 +1,7 @@
-"""Recorded stacks as manifests: a pure mapping from file names to YAML, in an order in which they can be applied.
+"""Renders recorded stacks as manifests: a pure mapping from file names to YAML, in an order in which they can be
+applied.
 
-Secret values come out as marks: a rendered city can be shown, compared and kept in a repository.
+Secret values appear as marks, so a rendered city can be shown, compared and committed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import yaml
 
 from wecityctl.resource_graph import RecordedResource, Recording
 
-# What others stand on comes first; whatever is not named here comes between.
+# Kinds that others depend on come first; kinds that are not listed come in between.
 _FIRST = ("Namespace", "PriorityClass", "ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount")
 _HEADS = ("name", "namespace")
 _LAST = ("Job", "StatefulSet", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
 def render(recordings: Iterable[Recording]) -> dict[str, str]:
-    """YAML by path: `<stack>/<number>-<kind>-<name>.yaml`, numbered in the order to apply."""
+    """Return YAML by path: `<stack>/<number>-<kind>-<name>.yaml`, numbered in the order to apply."""
     files: dict[str, str] = {}
     for recording in recordings:
         for number, resource in enumerate(in_order(recording.resources), start=1):
@@ -31,25 +32,25 @@ def render(recordings: Iterable[Recording]) -> dict[str, str]:
 
 
 def in_order(resources: Iterable[RecordedResource]) -> list[RecordedResource]:
-    """The Kubernetes objects among `resources`, each after those it depends on."""
+    """Return the Kubernetes objects among `resources`, ordered by kind so that dependencies come first."""
     objects = [item for item in resources if item.is_kubernetes_object]
     return sorted(objects, key=lambda item: (_rank(item.type.rsplit(":", 1)[-1]), item.name, item.urn))
 
 
 def manifest_of(resource: RecordedResource) -> dict[str, Any]:
-    """The manifest as the API server takes it, without what was left unset."""
+    """Return the manifest for the API server, without unset fields."""
     manifest = _tidy(dict(resource.inputs))
     head = {key: manifest.pop(key) for key in ("apiVersion", "kind", "metadata")}
     return {**head, **manifest}
 
 
 def to_yaml(manifest: Mapping[str, Any]) -> str:
-    """One document, keys in the order of the mapping, Chinese as it is."""
+    """Return one YAML document with keys in the order of the mapping and non-ASCII text unescaped."""
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def join(files: Mapping[str, str]) -> str:
-    """All files as one stream, each under its name."""
+    """Return all files as one YAML stream, each preceded by its path in a comment."""
     return "".join(f"---\n# {path}\n{text}" for path, text in files.items())
 
 
@@ -62,7 +63,7 @@ def _rank(kind: str) -> int:
 
 
 def _tidy(value: Any) -> Any:
-    """Without what was left unset; keys sorted, after the name by which people find a thing."""
+    """Remove unset fields and sort keys, with name and namespace first."""
     if isinstance(value, dict):
         keys = sorted((key for key in value if value[key] is not None), key=_place)
         return {key: _tidy(value[key]) for key in keys}
@@ -76,7 +77,7 @@ def _place(key: str) -> tuple[int, str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes multi-line strings as blocks, which is how people read scripts."""
+    """Writes multi-line strings as block scalars, for readability."""
 
 
 def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""The Pulumi types of the Kubernetes resources that the engine treats in a way of their own."""
+"""The Pulumi type names of the Kubernetes resources that the engine package handles specially."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""What is secret in a city's state: passphrase, encryption, the secret store, and certificates."""
+"""Secrets of a city's state: passphrase, encryption, the secret store, and certificates."""

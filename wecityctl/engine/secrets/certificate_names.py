@@ -1,6 +1,6 @@
-"""What the city's own authorities issue for a plan, and for which names: entry points, shared capabilities, apps.
+"""Lists the certificates that a plan needs from the city's own authorities, and their host names and addresses.
 
-Without the library that makes certificates, so that it costs nothing to see that none is needed.
+Does not import the cryptography library, so that checking whether a certificate is needed stays cheap.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ ISSUED_PREFIXES = (ISSUED_PREFIX, SERVICE_PREFIX)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What one certificate is for: host names, in which a leading `*` stands for one label, and IP addresses."""
+    """The names of one certificate: host names, in which a leading `*` stands for one label, and IP addresses."""
 
     hosts: tuple[str, ...]
     addresses: tuple[str, ...] = ()
 
 
 def issued(plan: Plan) -> tuple[str, ...]:
-    """The names of the values that the city's authorities issue for this plan."""
+    """Return the secret store's keys of the certificates that the city's authorities issue for this plan."""
     found = (name for stack in plan.stacks for name in stack.secrets if name.startswith(ISSUED_PREFIXES))
     return tuple(dict.fromkeys(found))
 
 
 def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
-    """The names that each certificate of this plan is for, by its name in the secret store.
+    """Return the names of each certificate of this plan, by its key in the secret store.
 
-    `addresses`: where capabilities answer other clouds, by capability.
+    `addresses` are those at which other clouds reach capabilities, by capability name.
     """
     entries = Names(server_names(plan.city))
     found: dict[str, Names] = {}
@@ -60,14 +60,13 @@ def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
 
 
 def names_digest(plan: Plan, addresses: Mapping[str, str]) -> str:
-    """A digest of all names that the plan's certificates are for; empty where it needs none."""
+    """Return a digest of the names of all the plan's certificates; empty if it needs none."""
     wanted = wanted_names(plan, addresses)
     return naming.digest(*(f"{key} {value}" for key, value in sorted(wanted.items()))) if wanted else ""
 
 
 def server_names(city: City) -> tuple[str, ...]:
-    """What an entry point's certificate is for: the city's domain, everything one label below it, and hosts further
-    below.
+    """Return the names of an entry point's certificate: the city's domain, one label below it, and deeper hosts.
 
     A `*` stands for one label (RFC 9525, section 6.3).
     """

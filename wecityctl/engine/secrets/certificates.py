@@ -1,9 +1,9 @@
-"""Certificates of entry points and shared capabilities: the city's own authorities, what they issue, and when that is
-due again.
+"""The city's own certificate authorities: issues certificates for entry points, shared capabilities and apps, and
+renews them.
 
-There are two, for the city's domain and for the names of Services, so that whoever trusts the one for its pages does
-not trust it for a database. Their keys are values of the city's secret store, which no stack is given: they stay in the
-state, and each server gets a certificate and a key of its own. Values are PEM texts: the key, then certificates.
+There are two authorities, one for the city's domain and one for the names of Services, so that clients which trust the
+city's web pages do not thereby trust its databases. The authorities' keys are in the city's secret store and are passed
+to no stack; each server gets its own key and certificate. Values are PEM texts: the key, then certificates.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ PRIVATE_SERVICE_AUTHORITY = naming.secret_key("city", "service-authority")
 
 # Browsers take no longer one. Source: CA/Browser Forum, Baseline Requirements 2.0, section 6.3.2.
 VALID = timedelta(days=397)
-# A certificate is renewed by the first `up` in its last third, so a city that changes twice a year never sees one end.
+# The first `up` in the last third of the validity renews a certificate, so two runs a year suffice.
 RENEWED_BEFORE = VALID / 3
 AUTHORITY_VALID = timedelta(days=3650)
-# The old authority vouches for the new one, so that those who know only the old one have this long to fetch the new.
+# The old authority signs the new one, so clients that know only the old one have this long to install the new one.
 AUTHORITY_RENEWED_BEFORE = 2 * VALID
-# Clocks differ.
+# Allows for clocks that differ.
 _EARLIER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A private key and its certificate, then older certificates or the chain above it."""
+    """A private key and its certificate, followed by older certificates or its chain."""
 
     key: ec.EllipticCurvePrivateKey
     certificates: tuple[x509.Certificate, ...]
@@ -66,8 +66,8 @@ class Pair:
 class Authority:
     """One of the city's own authorities.
 
-    `key` and `roots` are the names of its key and of its certificates in the secret store, `prefix` is how those of
-    what it issues begin; it may issue names of the domains that `permitted` answers for a city, and no others.
+    `key` and `roots` are the keys of its private key and its certificates in the secret store; `prefix` starts the keys
+    of the certificates that it issues. It may issue names only in the domains that `permitted` returns for a city.
     """
 
     title: str
@@ -92,10 +92,9 @@ AUTHORITIES = (
 def renewed(
     plan: Plan, have: Mapping[str, str], now: datetime, addresses: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The values of the store that are missing or due at `now`: the authorities' and the certificates'.
+    """Return new values for authorities and certificates that are missing or due at `now`, by their key in the store.
 
-    `addresses`: where capabilities answer other clouds, by capability. Empty where everything that the plan needs is
-    good.
+    `addresses` are those at which other clouds reach capabilities, by capability name. Empty if nothing is due.
     """
     needed, names = issued(plan), wanted_names(plan, addresses or {})
     found: dict[str, str] = {}
@@ -125,9 +124,9 @@ def _renewed(
 
 
 def require_readable(plan: Plan, have: Mapping[str, str], now: datetime) -> None:
-    """Check the certificates that people have given to the entry points.
+    """Check the certificates that users supplied for the entry points.
 
-    Raises `ConfigurationError` for one that nginx could not load or that has ended.
+    Raises `ConfigurationError` for one that nginx could not load or that has expired.
     """
     stacks = [stack for stack in plan.stacks if stack.layer == "entry"]
     for name in {
@@ -152,7 +151,7 @@ def _fault(text: str, now: datetime) -> str:
 
 
 def _read(text: str) -> Pair | None:
-    """A pair of ours; `None` for nothing, or for what cannot be read and is made anew."""
+    """Parse a key pair of ours; `None` if the text is empty or unreadable, in which case it is issued again."""
     try:
         certificates, key = _loaded(text)
     except (ValueError, TypeError):
@@ -161,7 +160,7 @@ def _read(text: str) -> Pair | None:
 
 
 def _loaded(text: str) -> tuple[tuple[x509.Certificate, ...], PrivateKeyTypes]:
-    """The certificates and the private key in a PEM text. Raises `ValueError` or `TypeError`."""
+    """Return the certificates and the private key in a PEM text. Raises `ValueError` or `TypeError`."""
     data = text.encode()
     return tuple(x509.load_pem_x509_certificates(data)), serialization.load_pem_private_key(data, None)
 
@@ -179,9 +178,9 @@ def _is_good(certificate: x509.Certificate, authority: Pair, names: Names, now: 
 
 
 def _new_authority(authority: Authority, city: City, old: Pair | None, now: datetime) -> Pair:
-    """A new authority; where there is an old one that still holds, with a certificate from it."""
+    """Create an authority. If the old one is still valid, the result includes a certificate signed by it."""
     key = ec.generate_private_key(ec.SECP256R1())
-    # The year tells two authorities apart that are handed out together.
+    # The year distinguishes two authorities that are in use at the same time.
     name = _name(f"{city.name} {authority.title} CA {now:%Y}")
     permitted = authority.permitted(city)
     builder = _authority(permitted, name, name, key.public_key(), now, now - _EARLIER + AUTHORITY_VALID)
@@ -201,7 +200,7 @@ def _authority(
     now: datetime,
     until: datetime,
 ) -> x509.CertificateBuilder:
-    """A certificate for an authority that may issue names of the `permitted` domains and no other."""
+    """Return the certificate builder of an authority that may issue names only in the `permitted` domains."""
     return (
         _builder(subject, issuer, key, now, until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
@@ -219,7 +218,8 @@ def _issue(authority: Pair, names: Names, now: datetime) -> Pair:
     issuer = authority.certificate
     found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        # The domain may be longer than a common name: what counts are the alternative names, critical where it is none.
+        # The domain may exceed the length of a common name. The subject is therefore empty, which makes the alternative
+        # names critical.
         _builder(x509.Name([]), issuer.subject, key.public_key(), now, now - _EARLIER + VALID)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(issuing.key_usage(signs=True, issues=False), critical=True)

@@ -1,4 +1,4 @@
-"""Pulumi's passphrase secrets provider in Python: key from passphrase and salt, values as `v1:<nonce>:<ciphertext>`.
+"""Pulumi's passphrase secrets provider in Python: derives the key and encrypts values as `v1:<nonce>:<ciphertext>`.
 
 Format: pulumi/pkg secrets/passphrase and sdk config/crypt.go (PBKDF2-SHA256, 1,000,000 rounds; AES-256-GCM).
 """
@@ -20,19 +20,21 @@ SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
 
 
 class WrongPassphraseError(AuthenticationError):
-    """The passphrase does not open the state."""
+    """The passphrase does not decrypt the state."""
 
 
 class PassphraseCrypter:
-    """Encrypts and decrypts the values of stacks with one salt. Making one takes a tenth of a second, on purpose."""
+    """Encrypts and decrypts values with the key of one passphrase and salt. Deriving the key takes about 0.1 s on
+    purpose.
+    """
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-        # Bytes that are no text are taken as they are, as the engine takes them.
+        # Undecodable bytes of the environment are kept unchanged, as in the engine.
         secret = passphrase.encode(errors="surrogateescape")
-        # Its OpenSSL is newer than many a Python's, and takes half the time.
+        # The OpenSSL of `cryptography` is newer than that of many Python builds and takes half the time.
         self._use(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret))
 
     def _use(self, key: bytes) -> None:
@@ -41,19 +43,21 @@ class PassphraseCrypter:
         self._key, self._aead = key, AESGCM(key)
 
     def __getstate__(self) -> bytes:
-        """The key, for another process of the same run."""
+        """Return the key, for another process of the same run."""
         return self._key
 
     def __setstate__(self, key: bytes) -> None:
         self._use(key)
 
     def encrypt(self, text: str) -> str:
-        """`text` as it stands in a state."""
+        """Return `text` in the encrypted form of a state."""
         nonce = os.urandom(_NONCE)
         return f"v1:{_encode(nonce)}:{_encode(self._aead.encrypt(nonce, text.encode(), None))}"
 
     def decrypt(self, value: str) -> str:
-        """The text behind a value of the state. Raises `WrongPassphraseError`."""
+        """Return the text of an encrypted value. Raises `WrongPassphraseError`, and `ValueError` for an unknown
+        version.
+        """
         from cryptography.exceptions import InvalidTag
 
         version, nonce, cipher = value.split(":")
@@ -68,7 +72,7 @@ class PassphraseCrypter:
             ) from error
 
     def reveal(self, value: Any) -> Any:
-        """A property value of the state with every secret in it decrypted."""
+        """Return a property value of a state with all its secrets decrypted."""
         if isinstance(value, dict):
             if value.get(SIGNATURE) == SECRET:
                 if "plaintext" in value:
@@ -81,14 +85,14 @@ class PassphraseCrypter:
 
 
 def new_salt(passphrase: str) -> tuple[str, PassphraseCrypter]:
-    """A new salt with its check value, as `encryptionsalt` has it, and its crypter."""
+    """Return a new salt with its check value, in the format of `encryptionsalt`, and its crypter."""
     salt = os.urandom(8)
     crypter = PassphraseCrypter(passphrase, salt)
     return f"v1:{_encode(salt)}:{crypter.encrypt(_CHECK)}", crypter
 
 
 def open_salt(passphrase: str, state: str) -> PassphraseCrypter:
-    """The crypter of a salt from a state. Raises `WrongPassphraseError`."""
+    """Return the crypter for a salt from a state. Raises `WrongPassphraseError`."""
     version, salt, check = state.split(":", 2)
     if version != "v1":
         raise ValueError(f"unknown version {version!r} of an encryption salt")
@@ -98,7 +102,7 @@ def open_salt(passphrase: str, state: str) -> PassphraseCrypter:
 
 
 def has_secrets(value: Any) -> bool:
-    """Whether a property value of the state holds a secret."""
+    """Whether a property value of a state contains a secret."""
     pending = [value]
     while pending:
         item = pending.pop()

@@ -1,4 +1,4 @@
-"""Which passphrase opens the city's state, and when one may be made."""
+"""Finds the passphrase of the city's state, and decides when a new one may be created."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FILE_VARIABLE = "PULUMI_CONFIG_PASSPHRASE_FILE"
 
 @dataclass(frozen=True, slots=True)
 class Passphrase:
-    """The passphrase and how a CLI is told it. `source` says where it came from, for people.
+    """The passphrase, and the environment that passes it to a CLI. `source` says where it was found, for users.
 
-    A new one is kept in `file` only when the first state is written with it: a preview leaves nothing behind.
+    A new one is written to `file` only with the first state, so that a preview leaves nothing behind.
     """
 
     value: str = field(repr=False)
@@ -28,8 +28,11 @@ class Passphrase:
     file: Path | None = None
 
     def persist(self) -> None:
-        """Write a new passphrase to its file. Raises `AuthenticationError` where another run has made one meanwhile:
-        nothing is encrypted with this one yet, and must not be."""
+        """Write a new passphrase to its file.
+
+        Raises `AuthenticationError` if another run has created one meanwhile; nothing has been encrypted with this one
+        yet.
+        """
         if self.file is None or create_private(self.file, f"{self.value}\n".encode()):
             return
         if _read(self.file) != self.value:
@@ -41,14 +44,15 @@ class Passphrase:
 
 
 def default_file() -> Path:
-    """Where the passphrase of the local default back end lies."""
+    """Return the file with the passphrase of the local default back end."""
     return state_dir() / "passphrase"
 
 
 def find_passphrase(*, local_default: bool, encrypted_state: bool) -> Passphrase:
-    """The passphrase from the environment, its file, or the file of the local default back end.
+    """Return the passphrase from the environment, a file named there, or the file of the local default back end.
 
-    One is made only for the local default while no encrypted state exists there. Raises `AuthenticationError`.
+    A new one is created only for the local default, while no encrypted state exists there. Raises
+    `AuthenticationError`.
     """
     if VARIABLE in os.environ:
         value = os.environ[VARIABLE]

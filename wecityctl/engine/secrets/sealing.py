@@ -1,8 +1,8 @@
-"""Has the engine's secrets encrypted by the service of its run, under the stack's own passphrase and salt.
+"""Encrypts and decrypts the engine's secrets in the run's state service, with the stack's passphrase and salt.
 
-Each start of the engine would derive the key from the passphrase anew, which is most of what a start costs. A run has
-derived it once: the engine is told that the service keeps the stack's secrets, and never sees the passphrase. What is
-written, journal and state, names the passphrase as the stack's secrets provider, as before and after.
+The engine would derive the key from the passphrase at each start, which takes most of the start-up time. The run
+derives it once. The engine sees the service as the stack's secrets provider and never gets the passphrase. Journal and
+state still name the passphrase as the secrets provider.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ _SERVICE = "service"
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """A stack's salt, and the crypter that was made of it and the passphrase."""
+    """A stack's salt, and the crypter of that salt and the passphrase."""
 
     salt: str
     crypter: PassphraseCrypter = field(repr=False)
 
     def shown(self, deployment: Deployment, service: Mapping[str, Any]) -> Deployment:
-        """The deployment as the engine is to see it: with secrets of `service`, the state of that secrets provider."""
+        """Return the deployment for the engine: with `service`, a secrets provider's state, in place of the passphrase
+        provider.
+        """
         if not deployment:
             return deployment
         return {**_with_ciphertexts(deployment, _packed), _PROVIDER: {"type": _SERVICE, "state": dict(service)}}
 
     def kept(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A journal entry of that engine as it is written."""
+        """Return a journal entry of that engine in the form to store."""
         done: dict[str, Any] = _with_ciphertexts(entry, _unpacked)
         if done.get(_IN_ENTRY):
             done[_IN_ENTRY] = self._provider
@@ -44,11 +46,14 @@ class Seal:
         return done
 
     def encrypt(self, plaintext: str) -> str:
-        """A value as the engine hears of it: base64 in, base64 out. Raises `ValueError`."""
+        """Encrypt a base64 value, and return the ciphertext in base64, as the engine expects. Raises `ValueError`."""
         return _packed(self.crypter.encrypt(base64.b64decode(plaintext, validate=True).decode()))
 
     def decrypt(self, ciphertext: str) -> str:
-        """The opposite. Raises `ValueError`, and `WrongPassphraseError` for what another key has encrypted."""
+        """Decrypt a base64 ciphertext, and return the value in base64.
+
+        Raises `ValueError`, and `WrongPassphraseError` if it was encrypted with another key.
+        """
         return base64.b64encode(self.crypter.decrypt(_unpacked(ciphertext)).encode()).decode()
 
     @property
@@ -65,7 +70,7 @@ def _unpacked(text: str) -> str:
 
 
 def _with_ciphertexts(value: Any, change: Callable[[str], str]) -> Any:
-    """The value with every ciphertext in it changed."""
+    """Return the value with `change` applied to every ciphertext in it."""
     if isinstance(value, Mapping):
         if value.get(SIGNATURE) == SECRET and isinstance(value.get("ciphertext"), str):
             return {**value, "ciphertext": change(value["ciphertext"])}

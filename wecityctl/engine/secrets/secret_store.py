@@ -1,6 +1,6 @@
-"""The city's secret store: generated and given values, kept as secret outputs of a stack of their own.
+"""The city's secret store: generated and user-supplied values, kept as secret outputs of a stack of their own.
 
-Encrypted by the state's own secrets provider, so another machine with the same back end sees the same values.
+They are encrypted by the state's secrets provider, so another machine with the same back end sees the same values.
 """
 
 from __future__ import annotations
@@ -23,38 +23,40 @@ BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class SecretStore:
-    """Reads the store and works out what is missing; writing is a run of its stack."""
+    """Reads the store. Writing it is a run of its stack."""
 
     backend: Backend
 
     @property
     def stack(self) -> str:
-        """The stack that the values lie in."""
+        """The name of the stack that holds the values."""
         return stack_name(self.backend.city, "secrets")
 
     def read(self) -> dict[str, str]:
-        """Every value. Raises `AuthenticationError` for a passphrase that does not open them."""
+        """Return all values by name. Raises `AuthenticationError` if the passphrase does not decrypt them."""
         state = self.backend.read_state(self.stack)
         values = (state.outputs or {}).get("values") if state is not None else None
         return {str(name): str(value) for name, value in (values or {}).items()}
 
     def names(self) -> tuple[str, ...]:
-        """The names of the values there are."""
+        """Return the names of all values."""
         return tuple(sorted(self.read()))
 
 
 def needed(plan: Plan) -> tuple[str, ...]:
-    """The names that the plan's stacks use."""
+    """Return the names of the values that the plan's stacks use."""
     return tuple(sorted({name for stack in plan.stacks for name in stack.secrets}))
 
 
 def has_certificates(names: Iterable[str]) -> bool:
-    """Whether some of the values are certificates that the city issues, and so come to an end."""
+    """Whether some of the values are certificates issued by the city, which expire."""
     return any(name.startswith(ISSUED_PREFIXES) for name in names)
 
 
 def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> None:
-    """Raise `ConfigurationError` when a value that only a user can give is missing; `files` are the city's."""
+    """Raise `ConfigurationError` if a value that only a user can supply is missing; `files` is how the user names the
+    city.
+    """
     missing = [name for name in names if name.startswith(GIVEN_PREFIX) and name not in have]
     if missing:
         raise ConfigurationError(
@@ -67,10 +69,10 @@ def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> 
 def require_not_lost(
     names: Iterable[str], have: Collection[str], noted: Collection[str], stack: str, *, confirm: str
 ) -> None:
-    """Raise `ConfigurationError` where generated values are gone that the last `up` still had.
+    """Raise `ConfigurationError` if generated values are missing that existed at the last `up`.
 
-    `names` are those that are needed, `noted` those that were there, `stack` is the store's and `confirm` the option
-    that has new ones made. New values in silence would be others than what databases and pods were given.
+    `names` are the needed values, `noted` those of the last `up`, `stack` is the secret store's stack, and `confirm` is
+    the command that creates new ones. New values would differ from those that databases and pods already use.
     """
     lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIX)]
     if lost:
@@ -83,5 +85,5 @@ def require_not_lost(
 
 
 def with_generated(names: Iterable[str], have: Mapping[str, str]) -> dict[str, str]:
-    """`have` with a fresh value for each password of `names` that is missing; what is there is never changed."""
+    """Return `have` with a new random value for each missing name; existing values are not changed."""
     return {**have, **{name: secrets.token_urlsafe(BYTES) for name in names if name not in have}}

@@ -1,4 +1,4 @@
-"""Changes the city's secret store from the command line: one run of its stack."""
+"""Changes values in the city's secret store for the command line, by a run of the store's stack."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from wecityctl.model.events import StackResult
 
 
 def set_secret(backend: Backend, name: str, value: str) -> None:
-    """Keep `value` under `name`, in place of what was there."""
+    """Store `value` under `name`, replacing an existing value."""
     _write(backend, lambda values: {**values, name: value})
 
 
 def remove_secret(backend: Backend, name: str) -> None:
-    """Forget a value; a generated one that is still needed is made anew by the next `up`."""
+    """Remove a value. The next `up` generates it again if it is a generated one that is still needed."""
 
     def without(values: dict[str, str]) -> dict[str, str]:
         if name not in values:
@@ -70,7 +70,7 @@ def _write(backend: Backend, change: Callable[[dict[str, str]], Mapping[str, str
     store = SecretStore(backend)
     stack, options = store.stack, RunOptions("up", program="")
     with part_of_city(backend, (), (stack,)):
-        # Read with the lock held: what another run has kept meanwhile stays.
+        # Read with the lock held, so that values stored by another run are preserved.
         values = change(store.read())
         with Engine("") as engine, Interrupts() as interrupts:
             task = _Write(backend, JobMaker(backend, engine, options), values)

@@ -1,1 +1,1 @@
-"""The server of states for teams: tokens with roles, leases, TLS, and the log of who asked what."""
+"""The state server for teams: tokens with roles, leases, TLS, and a log of requests."""

@@ -1,8 +1,8 @@
-"""The updates that engines run through the server: one change of a stack at a time, each under a lease.
+"""Manages the updates that engines run through the server: one change of a stack at a time, each under a lease.
 
-An engine renews its lease while it lives. Time is monotonic, so that no change of the clock ends a lease. An update
-whose lease has expired goes on for an hour for as long as nobody else wants the stack: the next update, or an
-administrator, ends it before, and what it has journaled is in the stack's state.
+An engine renews its lease while it runs. Deadlines use the monotonic clock, so that a clock change ends no lease. An
+update with an expired lease may continue for an hour if nobody else wants the stack. The next update or an
+administrator ends it earlier; what it has journaled is then applied to the stack's state.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from wecityctl.engine.state.service_protocol import Session
 from wecityctl.errors import WecityError
 from wecityctl.model.naming import WHO
 
-# The engine asks for this many seconds, and renews when half of them are over. Source: httpstate, `newUpdate`.
+# The engine requests this duration and renews after half of it. Source: httpstate, `newUpdate`.
 LEASE_SECONDS: Final = 300
-# After the end of its lease: the engine's machine may have been asleep.
+# After the lease has expired: the engine's machine may have been suspended.
 LOST_SECONDS: Final = 3600
 _SHORTEST_SECONDS: Final = 30
 _KEPT: Final = 1000
@@ -39,9 +39,12 @@ Told = Callable[["Lease", str], None]
 
 @dataclass(slots=True)
 class Lease(Session):
-    """An update, from the engine's request for it on. `until` is its end on the monotonic clock; `started` seconds
-    since 1970, 0 before it began. `over` says why nothing more is taken for it; empty while it may go on. `refusal` is
-    why a batch of its journal was not kept, and so no later one; `flaw` what `OpenStack.end` returned."""
+    """An update, from the engine's request on.
+
+    `until` is the end of the lease on the monotonic clock. `started` is in seconds since 1970, 0 before the start.
+    `over` says why no more requests are accepted; empty while the update may continue. `refusal` says why a journal
+    batch was rejected, and so all later ones. `flaw` is what `OpenStack.end` returned.
+    """
 
     id: str = ""
     about: About = field(default_factory=lambda: About("preview"))
@@ -58,7 +61,7 @@ class Lease(Session):
 
     @property
     def stack(self) -> str:
-        """What the server calls its stack."""
+        """The server's name of the stack."""
         return named(self.item.states.project, self.item.stack)
 
     @property
@@ -67,44 +70,44 @@ class Lease(Session):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it has come to its end, and the stack has the state that comes of it."""
+        """Whether the update has ended and the stack's state is written."""
         return bool(self.over) and self.item.update is None
 
 
 class Leases:
-    """All updates that the server knows. `told` hears of each one that has ended, and how."""
+    """All updates that the server knows. `told` is called with each one that has ended, and its result."""
 
     def __init__(self, stacks: Stacks, told: Told, clock: Callable[[], float] = time.monotonic) -> None:
         self._stacks, self._told, self._clock = stacks, told, clock
         self._turns: dict[str, asyncio.Lock] = {}
-        # Everything by its id: requested, running, ended. The oldest ended ones are forgotten.
+        # All leases by id: requested, running and ended. The oldest ended ones are dropped.
         self._known: OrderedDict[str, Lease] = OrderedDict()
         self._by_token: dict[str, Lease] = {}
         self._changing: dict[str, Lease] = {}
         self.is_closing = False
 
     def turn_of(self, stack: str) -> asyncio.Lock:
-        """What whoever begins or ends something on a stack holds meanwhile."""
+        """Return the lock to hold while an operation on a stack begins or ends."""
         return self._turns.setdefault(stack, asyncio.Lock())
 
     def find(self, update: str) -> Lease | None:
-        """The update with this id."""
+        """Return the update with this id; `None` for none."""
         return self._known.get(update)
 
     def with_token(self, given: str) -> Lease | None:
-        """The update with this token."""
+        """Return the update with this token; `None` for none."""
         found = self._by_token.get(hashed(given))
         if found is not None:
-            # Of one that an earlier server has begun, the hash alone is known.
+            # For an update that an earlier server began, only the hash is known.
             found.update_token = given
         return found
 
     def changing(self, stack: str) -> Lease | None:
-        """The update that changes the stack."""
+        """Return the update that is changing the stack; `None` for none."""
         return self._changing.get(stack)
 
     def request(self, stack: str, about: About, holder: Token, *, previews: bool) -> Lease:
-        """Note that an engine wants to update the stack. Raises `WecityError` for too many at once."""
+        """Register an engine's request to update the stack. Raises `WecityError` if there are too many."""
         self._forget()
         own = sum(1 for lease in self._known.values() if not lease.over and lease.who == holder.name)
         if own >= _MOST_OF_ONE:
@@ -130,7 +133,7 @@ class Leases:
         return lease
 
     async def start(self, lease: Lease) -> Lease:
-        """Begin the update. Raises `LockedError` while another one changes the stack."""
+        """Start the update. Raises `LockedError` while another one changes the stack."""
         async with self.turn_of(lease.stack):
             if lease.started or lease.over:
                 raise WecityError("the update was started already")
@@ -150,16 +153,17 @@ class Leases:
         return lease
 
     def _persist(self, lease: Lease) -> None:
-        """Have the next server know the update. Where that is impossible, the update goes on for as long as this server
-        does."""
+        """Store the lease for the next server. If that fails, the update ends with this server."""
         assert lease.holder is not None and lease.item.update is not None
         kept = KeptLease(lease.id, lease.stack, lease.holder.id, lease.token_hash, lease.item.update.id, lease.started)
         with suppress(WecityError, OSError):
             self._stacks.keep_lease(kept)
 
     def adopt(self, kept: KeptLease, holder: Token) -> Lease:
-        """Go on with an update that another server, which is gone, has begun. Raises `WecityError` where somebody has
-        ended it, or the other server may still run. Blocks."""
+        """Continue an update that a previous server began. Blocks.
+
+        Raises `WecityError` if the update has ended, or if the previous server may still run.
+        """
         item = self._stacks.open(kept.stack)
         update = self._stacks.resume(item, kept.update)
         lease = Lease(
@@ -183,9 +187,9 @@ class Leases:
         lease.item.begin(lease.about)
 
     async def make_room(self, stack: str) -> None:
-        """End an update of the stack whose lease has expired, or that could not be brought to its end before.
+        """End an update of the stack that has an expired lease, or that failed to end earlier.
 
-        With the stack's turn. Raises `LockedError` for a live one.
+        Call with the stack's turn held. Raises `LockedError` for a live update.
         """
         held = self._changing.get(stack)
         if held is None:
@@ -202,11 +206,10 @@ class Leases:
         )
 
     async def end_lost(self) -> None:
-        """End the updates whose lease expired `LOST_SECONDS` ago, so that the history has them although nobody wants
-        their stacks."""
+        """End the updates whose lease expired `LOST_SECONDS` ago, so that they appear in the history."""
         for lease in list(self._changing.values()):
             if self._is_lost(lease):
-                # What cannot be ended now is tried again.
+                # An update that cannot be ended now is tried again later.
                 with suppress(WecityError, OSError):
                     async with self.turn_of(lease.stack):
                         if self._changing.get(lease.stack) is lease and self._is_lost(lease):
@@ -216,17 +219,19 @@ class Leases:
         return lease.until + LOST_SECONDS <= self._clock()
 
     def renew(self, lease: Lease, seconds: int) -> int:
-        """Prolong the lease; when it ends, in seconds since 1970."""
+        """Extend the lease by `seconds`, within bounds; return its end in seconds since 1970."""
         length = min(max(seconds, _SHORTEST_SECONDS), LEASE_SECONDS)
         lease.until = max(lease.until, self._clock() + length)
         return self.expiry(lease)
 
     def expiry(self, lease: Lease) -> int:
-        """When the lease ends, in seconds since 1970."""
+        """Return the end of the lease in seconds since 1970."""
         return int(time.time() + lease.until - self._clock())
 
     async def complete(self, lease: Lease, *, succeeded: bool) -> str:
-        """End the update as its engine says; why the engine would refuse the state that it has left."""
+        """End the update at its engine's request. Returns why the engine would reject the resulting state; empty if it
+        would not.
+        """
         async with self.turn_of(lease.stack):
             if not lease.is_settled:
                 lease.is_completed = True
@@ -234,20 +239,20 @@ class Leases:
         return lease.flaw
 
     async def cancel(self, lease: Lease, who: str) -> None:
-        """End the update because `who` says so. Nothing more is taken from its engine."""
+        """End the update at the request of `who`. Later requests of its engine are rejected."""
         async with self.turn_of(lease.stack):
             if not lease.is_settled:
                 await self._end(lease, f"{who} has cancelled it")
 
     async def _end(self, lease: Lease, why: str, *, succeeded: bool = False) -> None:
-        """Bring the update to its end, with the stack's turn. Where that fails it can be tried again."""
+        """End the update with the stack's turn held. If that fails, it can be called again."""
         lease.over = lease.over or why
         async with lease.turn:
             update = lease.item.update
             try:
                 lease.flaw = await asyncio.to_thread(lease.item.end, succeeded=succeeded)
             except LockedError:
-                # Somebody has taken its lock away: the journal stays, and the next update replays it.
+                # Somebody has removed its lock. The journal stays, and the next update replays it.
                 self._changing.pop(lease.stack, None)
                 raise
             except BaseException:
@@ -256,7 +261,7 @@ class Leases:
         lease.succeeded = succeeded
         if self._changing.get(lease.stack) is lease:
             del self._changing[lease.stack]
-            # The update has ended; the next one prunes what is too much.
+            # The update has ended. If this cleanup fails, the next update does it.
             with suppress(WecityError, OSError):
                 await asyncio.to_thread(self._stacks.drop_lease, lease.stack)
                 await asyncio.to_thread(self._stacks.prune, lease.stack)
@@ -264,8 +269,10 @@ class Leases:
         self._told(lease, why)
 
     async def close(self, *, end: bool) -> list[str]:
-        """Take no more updates, because the server stops. `end` those that are under way; otherwise the next server
-        goes on with them. What could not be brought to its end."""
+        """Accept no more updates, because the server stops. Returns the updates that could not be ended.
+
+        With `end`, running updates are ended; otherwise the next server continues them.
+        """
         self.is_closing = True
         failed = list[str]()
         if not end:
@@ -277,12 +284,12 @@ class Leases:
             except WecityError as error:
                 failed.append(f"{lease.stack}: {error.message}")
             except Exception as error:
-                # One that cannot be ended keeps none of the others.
+                # A failure must not keep the other updates from being ended.
                 failed.append(f"{lease.stack}: {type(error).__name__}")
         return failed
 
     def _forget(self) -> None:
-        """Drop previews and requests whose lease has expired, and the oldest of what has ended."""
+        """Drop previews and requests with an expired lease, and the oldest ended updates."""
         now = self._clock()
         for lease in list(self._known.values()):
             if not lease.over and lease.until <= now and self._changing.get(lease.stack) is not lease:

@@ -1,4 +1,4 @@
-"""The TLS port of the state server: bounded connections, and certificates that are renewed while it runs."""
+"""The TLS port of the state server: limits connections, and reloads renewed certificates while it runs."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from wecityctl.errors import ConfigurationError
 
 MAX_CONNECTIONS: Final = 512
 MAX_OF_ADDRESS: Final = 128
-# A connection without a request for so long is closed.
+# A connection without a request for this long is closed.
 IDLE_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.2
 _HANDSHAKE_SECONDS: Final = 10.0
-# From the end of the handshake to the end of a connection's first request line and headers.
+# From the end of the handshake to the end of the first request's headers.
 _FIRST_REQUEST_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 5.0
 _BACKLOG: Final = 128
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """The server's TLS settings, 1.2 at least. Raises `ConfigurationError` for a pair that cannot be used."""
+    """Return the server's TLS settings, version 1.2 or later. Raises `ConfigurationError` for an unusable key pair."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # A key with a passphrase is refused: OpenSSL would ask on the terminal for it.
+        # A key with a passphrase is rejected: OpenSSL would prompt for it on the terminal.
         context.load_cert_chain(cert, key, password=_refuse)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -52,7 +52,9 @@ def _refuse() -> str:
 
 @dataclass(slots=True)
 class _Connection:
-    """Where a connection came from and when, in seconds of the monotonic clock, and whether it has sent a request."""
+    """A connection's client address, the time it was accepted (monotonic seconds), and whether it
+    has sent a request.
+    """
 
     address: str
     accepted: float
@@ -60,10 +62,10 @@ class _Connection:
 
 
 class Listener:
-    """Listens on one address."""
+    """Listens on one address and accepts TLS connections."""
 
     def __init__(self, address: tuple[str, int], cert: Path, key: Path, log: ServerLog) -> None:
-        """Read the certificate and open the port. Raises `ConfigurationError`."""
+        """Read the certificate and bind the port. Raises `ConfigurationError`."""
         self._cert, self._key, self._log = cert, key, log
         self._context = tls_context(cert, key)
         self._seen = self._look()
@@ -75,23 +77,25 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         host, port = self._socket.getsockname()[:2]
         return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     async def open(self, handle: web.Server) -> None:
-        """Let clients in."""
+        """Start to accept connections."""
         self._handle = handle
         self._socket.listen(_BACKLOG)
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def _accept(self) -> None:
-        """Take connections, also while the process may open no more of them. A client's address is known here before
-        its handshake, so that one of them cannot have all connections."""
+        """Accept connections; keeps trying while the process has no free file descriptors.
+
+        The client address is known here, before the handshake, so that one client cannot use up all connections.
+        """
         assert self._handle is not None
         loop = asyncio.get_running_loop()
         while True:
-            # One that can be had at once is given without a turn for anybody else.
+            # A connection that is available at once would be accepted without giving other tasks a turn.
             await asyncio.sleep(0)
             try:
                 connection, where = await loop.sock_accept(self._socket)
@@ -117,13 +121,13 @@ class Listener:
                 lambda: handler, connection, ssl=self._context, ssl_handshake_timeout=_HANDSHAKE_SECONDS
             )
         except OSError:
-            # No TLS, or nothing at all. The connection is closed by then.
+            # No TLS handshake, or no data. The connection is closed by then.
             self._connections.pop(handler, None)
         else:
             loop.call_later(_FIRST_REQUEST_SECONDS, self._drop_if_silent, handler)
 
     def note_request(self, handler: web.RequestHandler) -> None:
-        """Note that a request has come over a connection."""
+        """Record that a request has arrived over a connection."""
         if known := self._connections.get(handler):
             known.has_asked = True
 
@@ -133,8 +137,10 @@ class Listener:
             handler.transport.abort()
 
     async def renew(self, *, force: bool = False) -> None:
-        """Take the certificate as it is now for new connections, if it has changed. One that cannot be used is told in
-        the log, and the one before stays."""
+        """Use the current certificate for new connections if it has changed.
+
+        An unusable certificate is logged, and the previous one stays in use.
+        """
         seen = self._look()
         if (seen == self._seen and not force) or self._accepting is None:
             return
@@ -147,14 +153,14 @@ class Listener:
         self._log.write("certificate", result="renewed")
 
     async def watch(self) -> None:
-        """Look for a renewed certificate for as long as the server runs."""
+        """Check for a renewed certificate until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             with suppress(OSError):
                 await self.renew()
 
     def close(self) -> None:
-        """Let nobody in any more; connections that are open stay."""
+        """Accept no more connections; open ones stay."""
         if self._accepting is not None:
             self._accepting.cancel()
         self._socket.close()
@@ -172,12 +178,12 @@ class Listener:
 
 
 def _is_open(handler: web.RequestHandler, known: _Connection, now: float) -> bool:
-    """Whether a connection is there, or its handshake may still be under way."""
+    """Whether a connection is open, or its handshake may still be in progress."""
     return handler.transport is not None or (not known.has_asked and now < known.accepted + _HANDSHAKE_SECONDS)
 
 
 def network_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that name a network."""
+    """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if found.version == 4:
         return str(found)
@@ -186,7 +192,7 @@ def network_of(address: str) -> str:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """The host and the port in `HOST:PORT` or `[IPV6]:PORT`. Raises `ConfigurationError`."""
+    """Return host and port of `HOST:PORT` or `[IPV6]:PORT`. Raises `ConfigurationError`."""
     host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

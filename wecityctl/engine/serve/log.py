@@ -1,7 +1,7 @@
-"""The state server's log: a line of JSON for each request and for what happens besides. No secret is ever in it.
+"""The state server's log: one JSON line per request or other event. It never contains a secret.
 
-Paths, queries, headers and bodies are not logged, since a token may be anywhere in them: a request is named by what it
-asks for, its stack and its update.
+Paths, queries, headers and bodies are not logged, because each may contain a token. A request is identified by its
+operation, its stack and its update.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ _CLOSE_SECONDS: Final = 2.0
 
 
 class ServerLog:
-    """Writes lines to a stream, in a thread of its own: a pipe that nobody reads keeps no request waiting.
+    """Writes lines to an unbuffered stream in a thread of its own, so that a blocked reader delays no request.
 
-    Where writing is impossible, or `_WAITING` lines wait for it, the server goes on, and says later how many are
-    missing. The stream has no buffer.
+    If writing fails or `_WAITING` lines are queued, lines are dropped, and a later line says how many are missing.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -37,7 +36,7 @@ class ServerLog:
         self._thread.start()
 
     def write(self, event: str, **values: object) -> None:
-        """Write a line: the time, the `event`, and of `values` those that are not empty."""
+        """Write one line: the time, the `event`, and the non-empty `values`."""
         found = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
         line = {**found, **{key: value for key, value in values.items() if value not in ("", None)}}
         if self._missing:
@@ -50,7 +49,7 @@ class ServerLog:
             self._missing = 0
 
     def close(self) -> None:
-        """Write what is left, for as long as somebody takes it."""
+        """Write the queued lines, for a limited time."""
         with suppress(queue.Full):
             self._waiting.put(None, timeout=_CLOSE_SECONDS)
             self._thread.join(_CLOSE_SECONDS)
@@ -69,7 +68,7 @@ class ServerLog:
                 missing = 0
 
     def _write(self, data: bytes) -> None:
-        # A stream without a buffer may take a part.
+        # An unbuffered stream may write only part of the data.
         while data:
             data = data[self._stream.write(data) :]
 
@@ -77,8 +76,8 @@ class ServerLog:
 class Failures:
     """Counts failed authentications by address: more than `FAILURES` in `FAILURE_SECONDS` are answered with 429.
 
-    Whoever shows a good token is let in all the same: one program with an old token must not stop a whole office, nor
-    an update that runs. Guessing is hopeless at any rate; what is limited is the load and the size of the log.
+    Requests with a valid token are accepted regardless: one program with an old token must not block a whole office or
+    a running update. Guessing tokens is hopeless anyway; this limits the load and the size of the log.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -86,7 +85,9 @@ class Failures:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
     def add(self, address: str) -> tuple[int, bool]:
-        """Count a failure: in how many seconds this address may try again, 0 for at once, and whether to log it."""
+        """Count a failure. Returns the seconds until this address may try again (0 for at once), and whether to log the
+        failure.
+        """
         now = self._clock()
         times = self._times.setdefault(address, deque(maxlen=FAILURES))
         self._times.move_to_end(address)

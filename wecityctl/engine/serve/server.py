@@ -1,7 +1,7 @@
-"""The state server for teams: who may ask for which stack, and the engine's service protocol behind TLS.
+"""The state server for teams: authorises requests, and serves the engine's service protocol over TLS.
 
-What the protocol's requests do is in `service_protocol`, when an update begins and ends in `leases`, what is stored in
-`stacks`. The server never has a passphrase: each stack keeps its secrets provider.
+`service_protocol` implements the requests, `leases` begins and ends updates, `stacks` stores the data. The server never
+has a passphrase: each stack keeps its own secrets provider.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from wecityctl.engine.state.service_protocol import (
 )
 from wecityctl.errors import ConfigurationError, WecityError
 
-# Of a request: with a state or a batch of journal entries in it, and any other.
+# Maximum size of a request body: with a state or journal entries, and of any other.
 LARGE_BODY: Final = 256 << 20
 SMALL_BODY: Final = 4 << 20
 MAX_REQUESTS: Final = 64
@@ -53,16 +53,15 @@ BODY_SECONDS: Final = 60.0
 REQUEST_SECONDS: Final = 120.0
 _QUEUE_SECONDS: Final = 10.0
 _PAGE: Final = 100
-# A request that is none of those that are served.
+# The log's name for requests that are not served.
 _UNKNOWN: Final = "unknown"
-# The id that stands for a lock of somebody else than this server, in place of an update's.
+# Stands in place of an update's id for a lock that this server did not take.
 _FOREIGN: Final = "foreign-lock"
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a request is called in the log, the role that it needs, how large it may be, and whether it is asked with
-    the token of an update."""
+    """A request's name in the log, the role that it needs, its maximum size, and whether it uses an update's token."""
 
     name: str
     role: Role = Role.PREVIEW
@@ -72,7 +71,7 @@ class _Rule:
 
 @dataclass(slots=True)
 class _Entry:
-    """What the log says of a request."""
+    """The fields that the log gets for a request."""
 
     who: str = ""
     role: str = ""
@@ -87,7 +86,7 @@ _ENTRY = web.RequestKey("entry", _Entry)
 
 @dataclass(slots=True)
 class StateServer:
-    """Answers for the stacks of one place. `clock` is monotonic, in seconds."""
+    """Serves the stacks of one place. `clock` returns monotonic seconds."""
 
     stacks: Stacks
     tokens: TokenFile
@@ -104,7 +103,7 @@ class StateServer:
         self._admission = Admission(MAX_REQUESTS)
 
     def application(self, seen: Callable[[Any], None]) -> web.Application:
-        """The web application; `seen` is told the connection of each request."""
+        """Return the web application; `seen` is called with the connection of each request."""
 
         @web.middleware
         async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -125,7 +124,7 @@ class StateServer:
             answer = await protocol.answered(request, partial(self._admit, rule, handler))
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            # Its text may hold anything.
+            # The error's text may contain anything, including secrets.
             entry.error = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
             answer = protocol.failure(500, "internal error; the server's log says where")
         if entry.is_logged:
@@ -142,7 +141,7 @@ class StateServer:
             role=entry.role,
             what=rule.name,
             kind=names.get("kind", ""),
-            # Whatever it is: a token could be there.
+            # Only for authenticated requests: the path of any other could contain a token.
             stack=stack if entry.who else "",
             update=names.get("id", "") if entry.who else "",
             status=status,
@@ -151,13 +150,13 @@ class StateServer:
         )
 
     async def _admit(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
-        """Let the request in, in its turn, if whoever sends it may send it."""
+        """Authenticate the request, wait for its turn, and handle it."""
         self._authenticate(request, rule)
         try:
             place = await self._admission.take(request.remote or "", _sender(request), _QUEUE_SECONDS)
         except TimeoutError:
             raise web.HTTPServiceUnavailable(text="too many requests at once", headers={"Retry-After": "5"}) from None
-        # A task of its own: what a thread has begun is waited for, whatever becomes of the request.
+        # In a task of its own: work that a thread has begun is awaited even if the client disconnects.
         task = asyncio.ensure_future(self._handle(rule, handler, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -178,12 +177,12 @@ class StateServer:
             raise web.HTTPNotFound(text=unserved(request.path))
         limit = rule.limit
         if rule.of_update and request[_LEASE].previews:
-            # It has no journal and no state to send.
+            # Only changing updates send a journal or a state.
             limit = min(limit, SMALL_BODY)
         return await protocol.in_session(request, handler, limit, BODY_SECONDS)
 
     def _authenticate(self, request: web.Request, rule: _Rule) -> None:
-        """Who sends the request, and whether they may. Raises what is answered with 401, 403, 404, 429 or 503."""
+        """Authenticate and authorise the request. Raises the exceptions for 401, 403, 404, 429 or 503."""
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if rule.of_update:
             self._authenticate_update(request, given if kind == "update-token" else "")
@@ -211,7 +210,7 @@ class StateServer:
         request[SESSION] = request[_LEASE] = lease
 
     def _check(self, request: web.Request, token: Token) -> None:
-        """Note who it is, and whether the stack in the path is theirs."""
+        """Record the token's owner, and check that the token allows the stack in the path."""
         entry, names = request[_ENTRY], request.match_info
         entry.who, entry.role = token.name, token.role
         if names.get("organization", ORGANIZATION) != ORGANIZATION:
@@ -264,7 +263,7 @@ class StateServer:
             try:
                 found.append(await asyncio.to_thread(self.stacks.summary, name))
             except WecityError:
-                # Damaged: it is told when somebody opens it, and must not hide the others.
+                # A damaged stack is reported when it is opened, and must not hide the others.
                 continue
         items = [
             {
@@ -289,14 +288,14 @@ class StateServer:
         self._require_stack(token, stack)
         if body.get("config"):
             raise web.HTTPBadRequest(text="this server keeps no configuration of stacks: it belongs beside the program")
-        # `pulumi stack init` sends a state without resources, which names the secrets provider.
+        # `pulumi stack init` sends a state without resources that names the secrets provider.
         state = (body.get("state") or {}).get("deployment") or {}
         _refuse_own_secrets(state.get("secrets_providers"))
         tags = checked_tags(body.get("tags") or {})
         if state.get("resources") or state.get("pending_operations"):
             self._require_role(token, Role.ADMIN, "importing a state")
         if not state.get("secrets_providers"):
-            # Said now, not at the stack's first secret.
+            # Reported now instead of at the stack's first secret.
             raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
         async with self.leases.turn_of(stack):
             await asyncio.to_thread(self.stacks.create, stack)
@@ -318,7 +317,7 @@ class StateServer:
         return web.json_response(found)
 
     async def _tags(self, request: web.Request) -> web.Response:
-        """Replace the stack's tags by those of the body."""
+        """Replace the stack's tags with those in the body."""
         stack, tags = _stack(request), checked_tags(request[BODY])
         await asyncio.to_thread(self.stacks.set_tags, stack, tags)
         return web.json_response({})
@@ -341,7 +340,7 @@ class StateServer:
             await self.leases.make_room(stack)
             await asyncio.to_thread(self.stacks.replace, stack, deployment, "", who)
             await asyncio.to_thread(self.stacks.prune, stack)
-        # The engine asks for the end of this update next.
+        # The engine polls this update's status next.
         return web.json_response({"updateId": "imported"})
 
     async def _history(self, request: web.Request) -> web.Response:
@@ -361,7 +360,7 @@ class StateServer:
     # -- updates
 
     async def _create(self, request: web.Request) -> web.Response:
-        """Ask for an update: it gets its number, and begins when it is started."""
+        """Register an update and return its id; a separate request starts it."""
         token, body, kind = request[_WHO], request[BODY], request.match_info["kind"]
         previews = kind == "preview" or bool((body.get("options") or {}).get("dryRun"))
         if not previews:
@@ -376,7 +375,7 @@ class StateServer:
         return protocol.begun(lease.update_token, lease.about.version, self.leases.expiry(lease))
 
     async def _status(self, request: web.Request) -> web.Response:
-        """How an update is: asked after the import of a state, which has ended by then."""
+        """Return the status of an update. The CLI asks for it after an import, which has ended by then."""
         lease = self.leases.find(request.match_info["id"])
         status = "succeeded"
         if lease is not None and lease.stack == _stack(request):
@@ -439,7 +438,7 @@ class StateServer:
 
     @staticmethod
     def _going_on(request: web.Request) -> Lease:
-        """The update of the request. Raises what ends the engine's run where it is over."""
+        """Return the request's update. Raises the exception that ends the engine's run if the update is over."""
         lease = request[_LEASE]
         if lease.over:
             raise web.HTTPForbidden(text=f"nothing more is taken for this update of {lease.stack}: {lease.over}")
@@ -474,7 +473,7 @@ class StateServer:
         )
 
     def adopt(self) -> None:
-        """Go on with the updates of a server that is gone. Blocks; before anybody is let in."""
+        """Continue the updates of a previous server. Blocks; call it before clients are accepted."""
         for kept in self.stacks.kept_leases():
             holder, why = self.tokens.with_id(kept.holder), "its token was removed"
             if holder is not None:
@@ -491,7 +490,7 @@ class StateServer:
             self.stacks.drop_lease(kept.stack)
 
     async def close(self, *, end: bool) -> list[str]:
-        """Take nothing more, and `end` the updates that are under way; what could not be brought to its end."""
+        """Accept no more requests and, with `end`, end the running updates; return those that could not be ended."""
         failed = await self.leases.close(end=end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=REQUEST_SECONDS)
@@ -526,14 +525,16 @@ class StateServer:
 
 
 def _refuse_own_secrets(provider: object) -> None:
-    """Raise what is answered with 400 where a state is to have its secrets encrypted by this server, which never has a
-    key: neither plain `pulumi` nor we could read them from where they are stored."""
+    """Raise the exception for 400 if a state names this server as its secrets provider.
+
+    The server has no key, so neither plain `pulumi` nor wecityctl could decrypt the secrets.
+    """
     if isinstance(provider, dict) and provider.get("type") == "service":
         raise web.HTTPBadRequest(text=protocol.NO_SECRETS)
 
 
 def _stack(request: web.Request) -> str:
-    """The stack in a request's path, as the server calls it."""
+    """Return the server's name of the stack in a request's path."""
     return named(request.match_info["project"], request.match_info["stack"])
 
 
@@ -543,7 +544,7 @@ def _names_of(stack: str) -> dict[str, Any]:
 
 
 def _sender(request: web.Request) -> str:
-    """Whose token a request was sent with."""
+    """Return the id of the token with which a request was sent."""
     found = request.get(_WHO)
     holder = found if found is not None else request[_LEASE].holder
     return holder.id if holder is not None else ""
@@ -568,7 +569,7 @@ _RULES: Final[dict[Any, _Rule]] = {
     StateServer._import: _Rule("import", Role.ADMIN, LARGE_BODY),
     StateServer._history: _Rule("history"),
     StateServer._latest: _Rule("history"),
-    # What the kind of update needs is looked at with the request's body.
+    # The role that the kind of update needs is checked after the body is read.
     StateServer._create: _Rule("request-update"),
     StateServer._start: _Rule("start-update"),
     StateServer._status: _Rule("update-status"),

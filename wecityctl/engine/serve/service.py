@@ -1,4 +1,4 @@
-"""Runs the state server until it is told to stop: opens its parts, takes signals, and ends everything in order."""
+"""Runs the state server until it is stopped: opens its parts, handles signals, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _LOST_LOOK_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the server is started with: the URL of the states' place, `HOST:PORT`, the PEM files of its certificate and
-    key, the file of tokens, and how many updates of a stack are kept."""
+    """The server's settings: the URL of the states, `HOST:PORT`, the PEM files of certificate and key, the token file,
+    and the number of updates kept per stack.
+    """
 
     backend: str
     listen: str
@@ -40,11 +41,11 @@ class Options:
 
 
 def serve(options: Options, log: IO[bytes], ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM, after which the next server goes on with the updates that are under way, or until SIGINT,
-    which ends them; `ready` is told the URL once clients are let in. `log` has no buffer.
+    """Serve until SIGTERM or SIGINT. After SIGTERM, the next server continues the running updates; SIGINT ends them.
 
-    SIGHUP reads the certificate anew. Raises `ConfigurationError` for options that cannot be used, before anybody is
-    let in, and `DeploymentError` for updates that could not be brought to their end.
+    `ready` is called with the URL once clients are accepted. `log` must be unbuffered. SIGHUP reloads the certificate.
+    Raises `ConfigurationError` for unusable options before clients are accepted, and `DeploymentError` for updates that
+    could not be ended.
     """
     written = ServerLog(log)
     try:
@@ -54,7 +55,7 @@ def serve(options: Options, log: IO[bytes], ready: Callable[[str], None]) -> Non
 
 
 async def _serve(options: Options, log: ServerLog, ready: Callable[[str], None]) -> None:
-    # It writes headers of requests that it cannot read, tokens among them, to whoever looks on.
+    # aiohttp logs the headers of malformed requests, which may include tokens.
     logging.getLogger("aiohttp").addHandler(logging.NullHandler())
     logging.getLogger("aiohttp").propagate = False
     loop = asyncio.get_running_loop()
@@ -114,8 +115,10 @@ async def _end_lost(leases: Leases) -> None:
 
 
 def _go_on(stacks: Stacks, log: ServerLog, leases: Leases) -> None:
-    """Put into the states what was journaled before the server, or a run, was killed. What somebody else holds stays:
-    whoever wants that stack is told."""
+    """Replay journals that a killed server or run has left, and remove their locks.
+
+    Stacks locked by somebody else are left as they are; whoever wants such a stack gets an error.
+    """
     for stack in stacks.left_behind():
         if leases.changing(stack) is not None:
             continue
@@ -124,7 +127,7 @@ def _go_on(stacks: Stacks, log: ServerLog, leases: Leases) -> None:
         except WecityError as error:
             log.write("left-behind", stack=stack, result="stays", reason=f"{error.message}: {error.details}")
         except Exception as error:
-            # One stack's damage keeps no other from being served.
+            # A damaged stack must not keep the others from being served.
             log.write("left-behind", stack=stack, result="stays", reason=type(error).__name__)
         else:
             log.write("left-behind", stack=stack, result="replayed")

@@ -1,4 +1,4 @@
-"""How many requests at once one client may have under way: by its address, and by its token."""
+"""Limits the number of concurrent requests per client: by address, by token, and in total."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OF_TOKEN: Final = 32
 
 
 class Shares:
-    """Requests that are under way, by who sends them. Of one kind of sender, such as addresses."""
+    """Concurrent requests, counted by sender of one kind, such as addresses."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -19,7 +19,7 @@ class Shares:
         self._users: dict[str, int] = {}
 
     async def take(self, who: str) -> None:
-        """Wait until `who` has fewer than the most at once, and count one more."""
+        """Wait until `who` is below its limit, and take one slot."""
         self._users[who] = self._users.get(who, 0) + 1
         try:
             await self._places.setdefault(who, asyncio.Semaphore(self._most)).acquire()
@@ -28,7 +28,7 @@ class Shares:
             raise
 
     def give(self, who: str) -> None:
-        """Count one less."""
+        """Release one slot."""
         self._places[who].release()
         self._forget(who)
 
@@ -39,14 +39,14 @@ class Shares:
 
 
 class Admission:
-    """Lets requests in, in their turn: some at once from each address, some with each token, and some in all."""
+    """Admits requests within three limits: per address, per token, and in total."""
 
     def __init__(self, most: int) -> None:
         self._addresses, self._tokens = Shares(OF_ADDRESS), Shares(OF_TOKEN)
         self._all = Shares(most)
 
     async def take(self, address: str, token: str, seconds: float) -> Taken:
-        """Wait for a place, for at most `seconds`. Raises `TimeoutError`."""
+        """Wait for a slot, at most `seconds`. Raises `TimeoutError`."""
         taken = Taken()
         try:
             async with asyncio.timeout(seconds):
@@ -60,13 +60,13 @@ class Admission:
 
 
 class Taken:
-    """The place of one request."""
+    """The slots held by one request."""
 
     def __init__(self, held: Collection[tuple[Shares, str]] = ()) -> None:
         self.held = list(held)
 
     def give(self) -> None:
-        """Give it back."""
+        """Release them."""
         while self.held:
             shares, who = self.held.pop()
             shares.give(who)

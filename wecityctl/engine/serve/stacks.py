@@ -1,6 +1,6 @@
-"""The stacks of a state server in the place where they are kept: all that the server asks of a store.
+"""The stacks of a state server: all operations that the server needs from its store.
 
-Everything here blocks, and is called in threads; for one stack by one caller at a time.
+All methods block and are called in threads, with one caller at a time per stack.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT, WHO
 from wecityctl.model.stacknames import StackName
 
-# As the engine names stacks. What ends in .json would be taken for another stack's state.
+# The engine's rule for stack names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
-# As apitype and the service bound tags.
+# The limits of apitype and of Pulumi's service.
 _TAG = re.compile(r"[A-Za-z0-9_.:-]{1,40}\Z", re.ASCII)
 _TAG_CHARACTERS: Final = 256
 _MOST_TAGS: Final = 64
 _TAGS_VERSION: Final = 1
-# The engine knows a stack that cannot be removed by this text alone.
+# The engine recognises this error by its exact text.
 HAS_RESOURCES: Final = "Bad Request: Stack still contains resources."
 _STACKS: Final = layout.STACKS.removesuffix(f"/{PROJECT}")
-# No city has a name with a blank, so this is no lock of one.
+# City names contain no blank, so this cannot be the lock of a city.
 _SERVER: Final = "state server"
 
 
 class StackHasResourcesError(WecityError):
-    """A stack with resources is removed with force only."""
+    """A stack with resources can be removed only with force."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A line of the list of stacks. `updated` is seconds since 1970; `None` before the first update."""
+    """An entry in the list of stacks. `updated` is in seconds since 1970; `None` before the first update."""
 
     stack: str
     resources: int
@@ -59,8 +59,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class KeptLease:
-    """What another server needs to go on with an update: its id, its stack, the id of its holder's token, the hash of
-    its own token, its run, and when it began, in seconds since 1970."""
+    """What another server needs to continue an update.
+
+    `holder` is the id of the holder's token, `token_hash` the hash of the update's own token, `update` the id of its
+    run, and `started` its start in seconds since 1970.
+    """
 
     id: str
     stack: str
@@ -71,29 +74,29 @@ class KeptLease:
 
 
 class Stacks:
-    """The stacks in the place that a URL names: those of our project by their names, others as `project/stack`.
+    """The stacks at a URL: those of our project by their names, others as `project/stack`.
 
-    Of each, the last `keep` updates are kept.
+    The last `keep` updates of each stack are kept.
     """
 
     def __init__(self, url: str, keep: int) -> None:
-        """Open the place. Raises what `open_states` raises."""
+        """Open the store. Raises what `open_states` raises."""
         self._store = open_states(url)
         self._keep = keep
         self._store.prepare()
 
     @property
     def url(self) -> str:
-        """The place, without credentials."""
+        """The URL without credentials."""
         return self._store.shown_url
 
     def swaps_safely(self) -> bool:
-        """Whether the place replaces a state only if it is the one that was read."""
+        """Whether the store compares and replaces a state atomically."""
         return self._store.swaps_safely()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep a second server from the same place. Raises `ConfigurationError`."""
+        """Lock the store against a second server. Raises `ConfigurationError`."""
         locks = locks_in(self._store)
         try:
             if not locks.take(_SERVER, alone=True):
@@ -107,7 +110,7 @@ class Stacks:
             locks.release()
 
     def names(self) -> list[str]:
-        """Every stack."""
+        """Return the names of all stacks."""
         projects = {key.split("/")[2] for key in self._store.keys(_STACKS) if key.count("/") == 3}
         found = (
             named(project, stack) for project in sorted(projects) if _NAME.match(project)
@@ -119,22 +122,22 @@ class Stacks:
         return self._store if project == PROJECT else ProjectStore(self._store, project)
 
     def _at(self, stack: str) -> tuple[StateStore, str]:
-        """The store of a stack's project, and the stack's name in it."""
+        """Return the store of a stack's project, and the stack's name in it."""
         project, name = apart(stack)
         return self._of(project), name
 
     def exists(self, stack: str) -> bool:
-        """Whether there is such a stack."""
+        """Whether the stack exists."""
         store, name = self._at(stack)
         return store.exists(name)
 
     def open(self, stack: str, *, previews: bool = False) -> OpenStack:
-        """The stack, for the engine to read or to update."""
+        """Return the stack for the engine to read or update."""
         store, name = self._at(stack)
         return OpenStack(store, name, previews=previews)
 
     def create(self, stack: str) -> None:
-        """Make an empty stack. Raises `LockedError` for one that exists."""
+        """Create an empty stack. Raises `LockedError` if it exists."""
         self._require_here(stack)
         if self.exists(stack):
             raise LockedError(f"stack {stack} already exists")
@@ -142,20 +145,23 @@ class Stacks:
         store.create(name)
 
     def _require_here(self, stack: str) -> None:
-        """Raise `ConfigurationError` where the states of the stack's city have moved away."""
+        """Raise `ConfigurationError` if the states of the stack's city were moved elsewhere."""
         if "/" not in stack:
             require_here(StackName.parse(stack).city, self._store)
 
     def require(self, stack: str) -> None:
-        """Raise `NoSuchStackError` for a stack that does not exist, and `ConfigurationError` where its city's states
-        have moved away."""
+        """Raise `NoSuchStackError` if the stack does not exist, and `ConfigurationError` if its city's states were
+        moved.
+        """
         self._require_here(stack)
         if not self.exists(stack):
             raise NoSuchStackError(f"there is no stack {stack}")
 
     def replace(self, stack: str, deployment: Mapping[str, Any], message: str, who: str) -> None:
-        """Give the stack another state, as an update of its own. Raises `WecityError` for one that the engine would
-        refuse, and `LockedError`."""
+        """Replace the stack's state, recorded as an update.
+
+        Raises `WecityError` for a state that the engine would reject, and `LockedError`.
+        """
         found = flaw(dict(deployment))
         if found:
             raise WecityError(f"the state of {stack} is left as it was: the engine would refuse the new one: {found}")
@@ -171,14 +177,16 @@ class Stacks:
             try:
                 item.end(succeeded=succeeded)
             except BaseException:
-                # Nobody else ends it: the journal stays, and the next one replays it.
+                # Nobody else ends this update: the journal stays, and the next update replays it.
                 for lock in self.locks(stack):
                     if lock.pid == os.getpid() and lock.is_alive_here:
                         self._at(stack)[0].delete(lock.key)
                 raise
 
     def remove(self, stack: str, *, force: bool) -> None:
-        """Remove a stack. Raises `StackHasResourcesError` for one with resources unless by `force`, `LockedError`."""
+        """Remove a stack. Raises `LockedError`, and `StackHasResourcesError` for one with resources unless `force` is
+        set.
+        """
         self.release(stack)
         store, name = self._at(stack)
         with held_in_engine(store, name):
@@ -188,42 +196,46 @@ class Stacks:
             store.drop(name)
 
     def release(self, stack: str) -> int:
-        """Remove the locks that dead processes of this machine have left, once what they have journaled is in the
-        state; how many those were. Raises `LockedError` for any other lock."""
+        """Remove locks of dead processes of this machine after replaying their journal; return their number.
+
+        Raises `LockedError` for any other lock.
+        """
         return len(release_dead(*self._at(stack)))
 
     def unlock(self, stack: str) -> int:
-        """Remove every lock, because an administrator says so. Raises `LockedError` for one of a living process of this
-        machine."""
+        """Remove all locks at an administrator's request; return their number.
+
+        Raises `LockedError` if the owner of one is alive on this machine.
+        """
         found, (store, name) = self.locks(stack), self._at(stack)
         require_free(stack, [lock for lock in found if lock.is_alive_here])
         try:
             release(store, name, found)
         except WecityError:
-            # What cannot be replayed is kept aside, and no longer in everybody's way.
+            # A journal that cannot be replayed is moved aside, so that it no longer blocks the stack.
             store.put_journal_aside(name)
             release(store, name, found)
         return len(found)
 
     def locks(self, stack: str) -> list[Lock]:
-        """The engine's locks on a stack."""
+        """Return the engine's locks on a stack."""
         return locks_on(*self._at(stack))
 
     def left_behind(self) -> list[str]:
-        """The stacks on which a server or a run has left a lock or a journal."""
+        """Return the stacks with a lock or a journal of a server or run."""
         found = ((stack, *self._at(stack)) for stack in self.names())
         return [stack for stack, store, name in found if store.has_journal(name) or locks_on(store, name)]
 
     def keep_lease(self, lease: KeptLease) -> None:
-        """Keep an update for the next server."""
+        """Store an update's lease for the next server."""
         self._store.put(layout.lease(lease.stack), compact(asdict(lease)))
 
     def drop_lease(self, stack: str) -> None:
-        """Forget the update of the stack."""
+        """Delete the stored lease of the stack."""
         self._store.delete(layout.lease(stack))
 
     def kept_leases(self) -> list[KeptLease]:
-        """The updates that an earlier server had under way. Damaged ones are forgotten."""
+        """Return the leases of an earlier server's updates. Unreadable ones are deleted."""
         found = []
         for key in self._store.keys(layout.LEASES):
             try:
@@ -233,13 +245,13 @@ class Stacks:
         return found
 
     def resume(self, item: OpenStack, update: str) -> Update:
-        """Go on with a run of a server that is gone. Raises what `Running.resumed` raises."""
+        """Continue an update of a previous server. Raises what `Running.resumed` raises."""
         self._require_here(named(item.states.project, item.stack))
         item.update = Running.resumed(item.states, item.stack, update)
         return item.update
 
     def summary(self, stack: str) -> Summary:
-        """The stack's line in the list."""
+        """Return the stack's entry in the list."""
         store, name = self._at(stack)
         deployment = store.read(name)[0] or {}
         latest = next(iter(store.history(name, 1)), None)
@@ -248,20 +260,20 @@ class Stacks:
         )
 
     def history(self, stack: str) -> list[dict[str, Any]]:
-        """The stack's updates, newest first, each with its number."""
+        """Return the stack's updates with their numbers, newest first."""
         store, name = self._at(stack)
         found = store.history(name)
         return [{**item, "version": item.get("version") or len(found) - index} for index, item in enumerate(found)]
 
     def next_version(self, stack: str) -> int:
-        """The number of the stack's next update."""
+        """Return the number of the stack's next update."""
         store, name = self._at(stack)
         latest = next(iter(store.history(name, 1)), None)
         known = int(latest.get("version") or 0) if latest else 0
         return 1 + (known or len(store.history(name)))
 
     def tags(self, stack: str) -> dict[str, str]:
-        """The stack's tags, as the CLI keeps them beside a state (pulumi/pkg backend/diy); none if they are damaged."""
+        """Return the stack's tags, stored as the CLI does (pulumi/pkg backend/diy); none if they are unreadable."""
         try:
             store, name = self._at(stack)
             found = json.loads(store.get(layout.tags(name)) or b"{}").get("tags") or {}
@@ -280,18 +292,18 @@ class Stacks:
             store.delete(layout.tags(name))
 
     def with_tag(self, stacks: Iterable[str], name: str, value: str | None, most: int) -> list[str]:
-        """Which of the stacks have a tag, with any value for `None`; the first `most` of them."""
+        """Return up to `most` of the stacks that have a tag; `None` as value matches any value."""
         has = (stack for stack in stacks if (tag := self.tags(stack).get(name)) is not None and value in (None, tag))
         return list(islice(has, most))
 
     def prune(self, stack: str) -> None:
-        """Remove what is kept of updates before the last ones."""
+        """Delete the data of all but the last `keep` updates."""
         store, name = self._at(stack)
         store.prune(name, self._keep)
 
 
 def checked_tags(tags: dict[str, Any]) -> dict[str, str]:
-    """Return `tags`. Raises `ConfigurationError` for what Pulumi's own service refuses as well."""
+    """Return `tags`. Raises `ConfigurationError` for tags that Pulumi's own service rejects too."""
     for name, value in tags.items():
         if not _TAG.match(name) or not isinstance(value, str) or len(value) > _TAG_CHARACTERS:
             raise ConfigurationError(
@@ -305,18 +317,18 @@ def checked_tags(tags: dict[str, Any]) -> dict[str, str]:
 
 
 def named(project: str, stack: str) -> str:
-    """What a stack of a project is called here: by its name alone if it is of our project."""
+    """Return the server's name of a stack: the plain name in our project, otherwise `project/stack`."""
     return stack if project == PROJECT else f"{project}/{stack}"
 
 
 def apart(stack: str) -> tuple[str, str]:
-    """The project and the name of a stack as it is called here."""
+    """Return the project and the stack name for a server's name of a stack."""
     project, _, name = stack.rpartition("/")
     return project or PROJECT, name
 
 
 def require_name(stack: str) -> str:
-    """Return `stack`. Raises `ConfigurationError` for what cannot be the name of a stack, or of one of a project."""
+    """Return `stack`. Raises `ConfigurationError` for an invalid name of a stack or of `project/stack`."""
     project, _, name = stack.partition("/") if "/" in stack else (PROJECT, "", stack)
     if not _NAME.match(project) or not _NAME.match(name) or ".json" in name:
         raise ConfigurationError(

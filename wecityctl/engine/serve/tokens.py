@@ -1,7 +1,7 @@
-"""The tokens of a state server: who has one, what it allows, and the file that keeps their hashes.
+"""The tokens of a state server: owner, role, allowed stacks, and the file that stores their hashes.
 
-A token is 256 random bits, so a hash without a work factor is enough: nobody can try them all. A slow hash such as
-scrypt protects what people choose, and would cost every request of the engine some 50 ms.
+A token has 256 random bits and cannot be guessed, so a fast hash is enough. A slow one such as scrypt protects
+user-chosen passwords, and would add about 50 ms to each request of the engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERSION: Final = 1
 PREFIX: Final = "wecity"
 _SECRET_BYTES: Final = 32
 _ID_BYTES: Final = 6
-# A hundred tokens are 30 kB.
+# A hundred tokens take 30 kB.
 _MAX_FILE: Final = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}\Z", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,200}(/[A-Za-z0-9._*?-]{1,200})?\Z", re.ASCII)
@@ -43,15 +43,18 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: Role) -> bool:
-        """Whether whoever has this role may do what `other` may do."""
+        """Whether this role allows all that `other` allows."""
         order = list(Role)
         return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token without its secret. `stacks` are patterns of stack names, none for all stacks; `expires` and `created`
-    are RFC 3339 times, `expires` empty for a token that does not expire; `hash` is the SHA-256 of the whole token."""
+    """A token without its secret.
+
+    `stacks` are patterns of stack names, empty for all stacks; `expires` and `created` are RFC 3339 times, `expires` is
+    empty for a token that does not expire; `hash` is the SHA-256 of the whole token.
+    """
 
     id: str
     name: str
@@ -62,18 +65,21 @@ class Token:
     hash: str = field(repr=False)
 
     def allows(self, stack: str) -> bool:
-        """Whether the token is for this stack: `stack` of our project, `project/stack` of another one, for which a
-        pattern has a slash too."""
+        """Whether the token allows this stack: `stack` in our project, or `project/stack`, which needs a pattern with a
+        slash.
+        """
         depth = stack.count("/")
         return not self.stacks or any(each.count("/") == depth and fnmatchcase(stack, each) for each in self.stacks)
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether its time is over at `now`, a time with time zone."""
+        """Whether the token has expired at `now`, a time with time zone."""
         return bool(self.expires) and datetime.fromisoformat(self.expires) <= now
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
-    """The tokens in a file. Raises `ConfigurationError` for one that is missing, damaged or open to other users."""
+    """Return the tokens in a file. Raises `ConfigurationError` if it is missing, damaged or
+    accessible to other users.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
@@ -126,10 +132,10 @@ def _unusable(path: Path, why: str) -> ConfigurationError:
 def add_token(
     path: Path, name: str, role: Role, stacks: Iterable[str] = (), lifetime: timedelta | None = None
 ) -> tuple[str, Token]:
-    """Add a token to the file, which is made where there is none: the token to hand out, and what is noted of it.
+    """Add a token to the file, which is created if missing. Returns the secret text to hand out, and the token.
 
     `lifetime` is `None` for a token that does not expire. Raises `ConfigurationError` for a name that is taken, and for
-    a name or a pattern that cannot be one.
+    an invalid name or pattern.
     """
     patterns = tuple(stacks)
     if not _NAME.match(name):
@@ -145,7 +151,7 @@ def add_token(
     now = datetime.now(UTC).replace(microsecond=0)
     expires = (now + lifetime).isoformat() if lifetime is not None else ""
     identity = secrets.token_hex(_ID_BYTES)
-    # URL-safe text without the separator, so that the token is one word everywhere.
+    # Hexadecimal text without the separator, so that the token is one word.
     given = f"{PREFIX}_{identity}_{secrets.token_hex(_SECRET_BYTES)}"
     token = Token(identity, name, role, patterns, expires, now.isoformat(), hashed(given))
     with turn_of(path.absolute()):
@@ -159,7 +165,7 @@ def add_token(
 
 
 def remove_token(path: Path, name: str) -> Token:
-    """Remove the token of that name from the file. Raises `ConfigurationError` where there is none."""
+    """Remove the token of that name from the file, and return it. Raises `ConfigurationError` if there is none."""
     with turn_of(path.absolute()):
         before = read_tokens(path)
         removed = next((each for each in before if each.name == name), None)
@@ -174,19 +180,19 @@ def remove_token(path: Path, name: str) -> Token:
 def _write(path: Path, tokens: tuple[Token, ...]) -> None:
     content = {"version": VERSION, "tokens": [asdict(token) for token in tokens]}
     try:
-        # Behind a symbolic link, the server reads the file itself.
+        # Follow a symbolic link, because the server reads its target.
         write_private(path.resolve(), json.dumps(content, indent=2).encode() + b"\n")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written", details=str(error.strerror)) from error
 
 
 def hashed(token: str) -> str:
-    """The hash under which a token is kept."""
+    """Return the hash under which a token is stored."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 class TokenFile:
-    """The file's tokens as they are now: a change of the file counts from the next request on."""
+    """The current tokens of the file: a change of the file takes effect with the next request."""
 
     def __init__(self, path: Path) -> None:
         """Read the file. Raises `ConfigurationError` as `read_tokens` does."""
@@ -196,27 +202,29 @@ class TokenFile:
         self._problem: ConfigurationError | None = None
 
     def find(self, given: str) -> Token | None:
-        """The token that was given; `None` for one that is unknown or expired.
+        """Return the matching token; `None` for one that is unknown or expired.
 
-        Raises `ConfigurationError` while the file cannot be used: then nobody is let in.
+        Raises `ConfigurationError` while the file is unusable: nobody is authenticated then.
         """
         self._refresh()
         if self._problem is not None:
             raise self._problem
         identity = given.split("_", 2)[1] if given.count("_") == 2 else ""
         token = self._tokens.get(identity)
-        # Compared also where there is nothing to compare with, so that the time does not tell which ids exist.
+        # Compare even for an unknown id, so that the response time does not reveal which ids exist.
         matches = hmac.compare_digest(token.hash if token is not None else "0" * 64, hashed(given))
         return token if token is not None and matches and not token.is_expired(datetime.now(UTC)) else None
 
     def with_id(self, identity: str) -> Token | None:
-        """The token with this id, also an expired one; `None` for one that was removed."""
+        """Return the token with this id, even if expired; `None` if it was removed."""
         self._refresh()
         return self._tokens.get(identity)
 
     def holds(self, token: Token) -> bool:
-        """Whether the token has not been removed; as last read, while the file cannot be used. An expired one counts:
-        what was begun in its time comes to its end."""
+        """Whether the token has not been removed; while the file is unusable, as of the last reading.
+
+        An expired token counts: an update that began before its expiry may end.
+        """
         self._refresh()
         return token.id in self._tokens
 

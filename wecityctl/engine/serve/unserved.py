@@ -1,11 +1,11 @@
-"""What Pulumi's clients may ask of a service and this server does not have: what it is, and what does it instead."""
+"""Explains requests of Pulumi's clients that this server does not support: what they are, and what to use instead."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# The first that matches a path counts.
+# The first pattern that matches a path applies.
 _UNSERVED: Final = tuple(
     (re.compile(pattern), what, instead)
     for pattern, what, instead in (
@@ -55,7 +55,7 @@ _UNSERVED: Final = tuple(
 
 
 def unserved(path: str) -> str:
-    """The words for whoever asks for `path`, which this server does not have."""
+    """Return the error text for a request to `path`, which this server does not support."""
     for pattern, what, instead in _UNSERVED:
         if pattern.search(path):
             return f"this server does not have this: {what}. Instead: {instead}"

@@ -1,1 +1,1 @@
-"""States and where they are kept: directories, S3, PostgreSQL, and the service that the engine journals to."""
+"""States and their storage: directories, S3, PostgreSQL, and the service to which the engine sends its journal."""

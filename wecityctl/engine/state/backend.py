@@ -1,4 +1,4 @@
-"""A city's state back end: where its stacks are, the passphrase that opens them, and reading what they hold."""
+"""A city's state back end: opens the store, finds the passphrase, and reads and decrypts states."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Store = StateStore | CliStore
 
 @dataclass(slots=True)
 class _Vault:
-    """The crypters made so far, by salt: each costs a quarter of a second."""
+    """The crypters created so far, by salt; each takes about 0.25 s to derive its key."""
 
     crypters: dict[str, crypto.PassphraseCrypter] = field(default_factory=dict)
     city_salt: str = ""
@@ -47,9 +47,9 @@ class _Vault:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The back end of one city.
+    """The state back end of one city.
 
-    `passphrase` is `None` where another secrets provider is used. Reading decrypts; nothing is cached but keys.
+    `passphrase` is `None` if another secrets provider is used. Reading decrypts; only keys are cached.
     """
 
     city: str
@@ -65,26 +65,26 @@ class Backend:
 
     @property
     def states(self) -> StateStore | None:
-        """The store where states are seen as they are stored; `None` where only the CLI reaches it."""
+        """The store, if states can be read as stored; `None` if only the CLI can reach them."""
         return self.store if isinstance(self.store, StateStore) else None
 
     def environment(self) -> dict[str, str]:
-        """The environment for the engine's CLI on this back end."""
+        """Return the environment for the engine's CLI on this back end."""
         return cli_environment(self.store.url, self.passphrase.environment if self.passphrase else {})
 
     def sealed_environment(self) -> dict[str, str]:
-        """The environment for a CLI whose stack's secrets its run keeps: it gets no passphrase."""
+        """Return the environment for a CLI whose secrets are encrypted by the run; it contains no passphrase."""
         passed = cli_environment(self.store.url, {})
         return {name: value for name, value in passed.items() if not name.startswith(VARIABLE)}
 
     def list_stacks(self) -> tuple[str, ...]:
-        """The names of the city's stacks that exist, whatever the files say."""
+        """Return the names of the city's existing stacks, whether or not they are in the configuration."""
         return tuple(name for name in self.store.names() if name.startswith(f"{self.city}."))
 
     def read_state(self, stack: str) -> StackState | None:
-        """The stack's state, its export decrypted; `None` for a stack that does not exist.
+        """Return the stack's state with its outputs decrypted; `None` if the stack does not exist.
 
-        Raises `AuthenticationError` when the passphrase does not open it.
+        Raises `AuthenticationError` if the passphrase does not decrypt it.
         """
         deployment, stored = self.store.read(stack)
         if deployment is None and not stored:
@@ -93,11 +93,11 @@ class Backend:
         return parse_state(stack, deployment, outputs, stored)
 
     def sealed(self, stack: str) -> Deployment:
-        """The stack's deployment with its secrets encrypted, to be written elsewhere; empty for none."""
+        """Return the stack's deployment with its secrets encrypted, to be written elsewhere; empty if there is none."""
         return self.store.sealed(stack) or {}
 
     def reveal(self, deployment: Deployment, value: Any) -> Any:
-        """A value out of `deployment` with its secrets decrypted."""
+        """Return a value from `deployment` with its secrets decrypted."""
         return self._reveal(deployment, value)
 
     def _reveal(self, deployment: Deployment | None, value: Any) -> Any:
@@ -115,7 +115,7 @@ class Backend:
         return self._vault.crypters[salt]
 
     def unlock(self) -> None:
-        """Prove that the passphrase opens what is there. Raises `AuthenticationError`; changes nothing."""
+        """Check that the passphrase decrypts the existing states. Raises `AuthenticationError`; changes nothing."""
         if self.passphrase is None or self.states is None:
             return
         for salt in sorted(self._salts()):
@@ -125,7 +125,7 @@ class Backend:
         return {salt for name in self.list_stacks() if (salt := quick_salt(self.store.glimpse(name)))}
 
     def salt(self) -> str:
-        """The city's salt: the one its state has, or a new one that lives from the first stack written with it."""
+        """Return the city's salt: that of its states, or a new one that is first stored with the next stack."""
         if self.passphrase is None or self.states is None:
             return ""
         if not self._vault.city_salt:
@@ -139,43 +139,45 @@ class Backend:
         return self._vault.city_salt
 
     def stack_settings(self, stack: str) -> str:
-        """What the stack's settings file says for plain `pulumi`: the salt of its secrets."""
+        """Return the stack's settings file for plain `pulumi`: the salt of its secrets."""
         salt = self._salt_of(stack)
         return f"encryptionsalt: {salt}\n" if salt else ""
 
     def seal(self, stack: str) -> Seal | None:
-        """What keeps the stack's secrets; `None` where another secrets provider than the passphrase does."""
+        """Return the object that encrypts the stack's secrets; `None` for a secrets provider other
+        than the passphrase.
+        """
         salt = self._salt_of(stack)
         return Seal(salt, self._crypter(salt)) if salt else None
 
     def _salt_of(self, stack: str) -> str:
-        """The stack's own salt, or the city's for a stack that has none yet."""
+        """Return the stack's own salt, or the city's if the stack has none yet."""
         if self.passphrase is None or self.states is None:
             return ""
         return quick_salt(self.store.glimpse(stack)) or self.salt()
 
     def ensure_stack(self, stack: str) -> None:
-        """Make the stack, empty, where it does not exist."""
+        """Create the stack, empty, if it does not exist."""
         if self.passphrase is not None:
             self.passphrase.persist()
         if not self.store.exists(stack):
             self.store.create(stack)
 
     def delete_stack(self, stack: str) -> None:
-        """Remove an emptied stack and its history."""
+        """Delete an empty stack and its history."""
         self.store.remove(stack)
 
     def cancel(self, stack: str) -> None:
-        """Have the engine's CLI break the locks on a stack. Only where it alone knows them."""
+        """Break the locks on a stack through the CLI. Only for stores that the CLI alone can reach."""
         assert isinstance(self.store, CliStore)
         self.store.cancel(stack)
 
     def last_update(self, stack: str) -> Mapping[str, Any] | None:
-        """The stack's newest update as the engine recorded it; `None` before there was one that came to its end."""
+        """Return the stack's newest completed update as recorded by the engine; `None` if there is none."""
         return next(iter(self.store.history(stack, 1)), None)
 
     def history(self, stack: str) -> list[Mapping[str, Any]]:
-        """The stack's updates, newest first, as the engine recorded them."""
+        """Return the stack's updates as recorded by the engine, newest first."""
         return list(self.store.history(stack))
 
 
@@ -183,7 +185,7 @@ _SALT = re.compile(rb'"secrets_providers":\{"type":"passphrase","state":\{"salt"
 
 
 def quick_salt(stored: bytes) -> str:
-    """The salt in a stored state, found without parsing all of it where the engine's own writing allows."""
+    """Return the salt in a stored state; avoids parsing the whole state if the engine has written it."""
     if not stored:
         return ""
     found = _SALT.search(stored)
@@ -194,15 +196,15 @@ def quick_salt(stored: bytes) -> str:
     try:
         return salt_of(deployment_in(stored))
     except ValueError:
-        # Damaged: whoever reads the stack is told.
+        # Damaged: reported when the stack is read.
         return ""
 
 
 def open_backend(city: City, *, moving: bool = False) -> Backend:
-    """The back end that the city's files name. Raises `AuthenticationError` when no passphrase is to be had.
+    """Open the back end of the city's files.
 
-    Raises `ConfigurationError` for a place that the city's states have left, or have not all reached, unless it is
-    opened for `moving` them.
+    Raises `AuthenticationError` if no passphrase is available, and `ConfigurationError` if the city's states were moved
+    away or have not all arrived, unless it is opened for `moving` them.
     """
     url = city.state.backend
     provider = city.state.secrets_provider or PASSPHRASE
@@ -213,7 +215,7 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
     store: StateStore | None = files or (ObjectStore.open(url) if is_ours else None)
     if store is not None and not moving:
         require_here(city.name, store)
-    # Over local files, another secrets provider can be asked by the CLI alone: then the CLI reads and writes it all.
+    # With another secrets provider, only the CLI can decrypt, so the CLI reads and writes local files too.
     if store is not None and provider == PASSPHRASE:
         return Backend(city.name, store, provider, _passphrase(provider, files, is_default), is_default)
     from wecityctl.toolchain import locate
@@ -225,8 +227,10 @@ def open_backend(city: City, *, moving: bool = False) -> Backend:
 
 
 def open_states(url: str) -> StateStore:
-    """The store at a URL that begins with `file://`, `s3://` or `postgres://`. Raises `ConfigurationError` for another
-    one, and what `open_objects` raises."""
+    """Open the store at a `file://`, `s3://` or `postgres://` URL.
+
+    Raises `ConfigurationError` for any other URL, and what `open_objects` raises.
+    """
     root = _file_root(url)
     return FileStore(root) if root is not None else ObjectStore.open(url)
 
@@ -239,7 +243,7 @@ def _passphrase(provider: str, store: FileStore | None, is_default: bool) -> Pas
 
 
 def _file_root(url: str) -> Path | None:
-    """The directory of a `file://` URL that has the layout we know; `None` leaves it to the CLI."""
+    """Return the directory of a `file://` URL whose layout is supported; `None` leaves it to the CLI."""
     if not url.startswith(SCHEME):
         return None
     try:
@@ -258,5 +262,5 @@ def _file_root(url: str) -> Path | None:
 
 
 def project_file() -> str:
-    """The project's settings file."""
+    """Return the content of the project file `Pulumi.yaml`."""
     return f"name: {PROJECT}\nruntime: python\ndescription: stacks of wecityctl\n"

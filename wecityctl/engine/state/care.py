@@ -1,6 +1,6 @@
-"""Looks after states: how sound each is, copies of them, and what to go back to when one is damaged.
+"""Maintains states: checks their health, backs them up, and restores earlier versions of damaged ones.
 
-Nothing is ever overwritten: what makes room for another state is put aside first, with the time in its name.
+Nothing is overwritten: a replaced state is first moved aside, with the time in its name.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _INDEX = "index.json"
-# Far more than the largest stack's state.
+# Far larger than the largest stack's state.
 _MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a stack's state is. `detail` says why it is not sound; `updated` is an RFC 3339 time; `size` is bytes.
+    """The condition of a stack's state. `detail` says why it is not sound; `updated` is an RFC 3339 time; `size` is in
+    bytes.
 
-    `under way`: a run changes it now; `interrupted`: a run was cut off, and the next one goes on from its journal;
-    `unsound`: the engine would refuse it; `damaged`: it, or its journal, cannot be read.
+    `under way`: a run is changing it; `interrupted`: a run was killed, and the next one continues from its journal;
+    `unsound`: the engine would reject it; `damaged`: it, or its journal, cannot be read.
     """
 
     stack: str
@@ -54,7 +55,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Mending:
-    """What would make a stack's state sound again: `what` says it for people, `apply` does it."""
+    """A repair of a stack's state: `what` describes it for users, `apply` carries it out."""
 
     stack: str
     what: str
@@ -63,7 +64,7 @@ class Mending:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A stack's state in an archive. `stored` is the file as it was; `updated` an RFC 3339 time."""
+    """A stack's state in a backup archive. `stored` is the original file; `updated` is an RFC 3339 time."""
 
     stack: str
     stored: bytes = field(repr=False)
@@ -72,7 +73,7 @@ class Copy:
 
 
 def states_of(backend: Backend) -> StateStore:
-    """The back end's store. Raises `ConfigurationError` for one that only the CLI reaches."""
+    """Return the back end's store. Raises `ConfigurationError` if only the CLI can reach it."""
     if backend.states is None:
         raise ConfigurationError(
             f"the state of {backend.city} is in {backend.url}, which only Pulumi itself reaches",
@@ -82,7 +83,7 @@ def states_of(backend: Backend) -> StateStore:
 
 
 def health(states: StateStore, stack: str) -> Health:
-    """How the stack's state is. Changes nothing."""
+    """Return the condition of the stack's state. Changes nothing."""
     try:
         deployment, stored = states.read(stack)
     except WecityError as error:
@@ -101,16 +102,16 @@ def health(states: StateStore, stack: str) -> Health:
 
 
 def good_versions(states: StateStore, stack: str) -> Iterator[Deployment]:
-    """Earlier states of the stack that the engine would take, the newest first."""
+    """Yield earlier states of the stack that the engine would accept, newest first."""
     for deployment in states.earlier(stack):
         if deployment and not flaw(deployment):
             yield deployment
 
 
 def mending(backend: Backend, stack: str) -> Mending | None:
-    """What would make the stack's state sound again; `None` for one that is, or that only a run can bring to its end.
+    """Return the repair of the stack's state; `None` if it is sound or if only a run can complete it.
 
-    Raises `DeploymentError` where nothing is left to go back to.
+    Raises `DeploymentError` if there is no earlier version to restore.
     """
     states = states_of(backend)
     judged = seen(states, stack)
@@ -147,7 +148,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
 
 
 def _is_journal_s(states: StateStore, stack: str) -> bool:
-    """Whether the state itself can be read, and its journal is what is damaged."""
+    """Whether the state is readable and only its journal is damaged."""
     if not states.has_journal(stack):
         return False
     try:
@@ -158,7 +159,7 @@ def _is_journal_s(states: StateStore, stack: str) -> bool:
 
 
 def exported(backend: Backend, stack: str) -> dict[str, Any]:
-    """The stack's state as `pulumi stack export` writes it, its secrets encrypted."""
+    """Return the stack's state in the format of `pulumi stack export`, with secrets encrypted."""
     found = states_of(backend).checkpoint(stack)
     if found is None:
         raise ConfigurationError(f"there is no stack {stack}", resolution="see `wecityctl state list`")
@@ -167,7 +168,7 @@ def exported(backend: Backend, stack: str) -> dict[str, Any]:
 
 
 def imported(text: bytes, stack: str) -> Deployment:
-    """The deployment in an export. Raises `ConfigurationError` for what is none, or another stack's."""
+    """Return the deployment in an export. Raises `ConfigurationError` if it is invalid or belongs to another stack."""
     try:
         deployment: Deployment = json.loads(text)["deployment"]
         deployment_in(json.dumps({"checkpoint": {"stack": stack, "latest": deployment}}))
@@ -188,25 +189,27 @@ def imported(text: bytes, stack: str) -> Deployment:
 
 
 def seen(states: StateStore, stack: str) -> str:
-    """A digest of the stack's state and journal as they lie there, for who decides now and acts later."""
+    """Return a digest of the stack's stored state and journal, to detect changes between a decision
+    and its execution.
+    """
     found = hashlib.sha256(states.digest(stack).encode())
     found.update(states.lines(stack).raw())
     return found.hexdigest()
 
 
 def replace(backend: Backend, stack: str, deployment: Deployment, *, judged: str = "") -> str:
-    """Give the stack this state; where the one before was put, empty for no state before.
+    """Replace the stack's state; return where the previous one was moved, empty if there was none.
 
-    `judged` is what was `seen` of the stack when that was decided. Raises `LockedError`, and `DeploymentError` where it
-    has changed since.
+    `judged` is the result of `seen` at the time of the decision. Raises `LockedError`, and `DeploymentError` if the
+    state has changed since.
     """
     return _exchange(backend, stack, lambda states: states.replace(stack, deployment), judged)
 
 
 def back_up(states: StateStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
-    """Write an archive with these stacks' states as they are, journals replayed. Raises `DeploymentError`.
+    """Write an archive of these stacks' states, with journals replayed. Raises `DeploymentError`.
 
-    It is readable by its owner alone, and has secrets encrypted as the states have them.
+    Only its owner can read it. Secrets stay encrypted as in the states.
     """
     copies = tuple(_copy(stack, states.stored(stack)) for stack in stacks)
     index = {
@@ -228,7 +231,9 @@ def back_up(states: StateStore, city: str, stacks: Sequence[str], target: Path) 
 
 
 def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
-    """The states in an archive, each checked. Raises `ConfigurationError` for a damaged one, or another city's."""
+    """Return the states in an archive after checking each. Raises `ConfigurationError` if it is damaged or another
+    city's.
+    """
     try:
         with tarfile.open(source, mode="r:gz") as archive:
             index = json.loads(_member(archive, _INDEX))
@@ -252,18 +257,20 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
 
 
 def restore(backend: Backend, item: Copy, *, judged: str = "") -> str:
-    """Put a state of an archive in its place; where the one before was put. Raises as `replace` does."""
+    """Restore a state from an archive; return where the previous one was moved. Raises as `replace` does."""
     return _exchange(backend, item.stack, lambda states: states.put_back(item.stack, item.stored), judged)
 
 
 def _exchange(backend: Backend, stack: str, write: Callable[[StateStore], None], judged: str) -> str:
-    """Put the stack's state aside and write another one, with the locks held; where the one before was put."""
+    """Move the stack's state aside and write another one, with the locks held; return where the
+    previous one was moved.
+    """
     states = states_of(backend)
     with one_stack(backend, states, stack):
         _require_as_judged(states, stack, judged)
         states.prepare()
         before = _put_aside(states, stack)
-        # What was noted is of another state: the next `up` looks at the stack.
+        # The record belongs to the previous state; without it, the next `up` examines the stack.
         records.discard(states, stack)
         write(states)
     return before
@@ -294,7 +301,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    """A plain file of the archive by its whole name: nothing is unpacked anywhere."""
+    """Return a regular file of the archive by its full name, without extracting anything to disk."""
     member = archive.getmember(name)
     stream = archive.extractfile(member) if member.isfile() and member.size <= _MOST_BYTES else None
     if stream is None:
@@ -303,7 +310,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _put_aside(states: StateStore, stack: str) -> str:
-    """Keep the state as it lies there, and the journal beside it, out of the way of another one; where the state is."""
+    """Move the stored state and its journal aside; return where the state is."""
     states.put_journal_aside(stack)
     key, stored = states.find(stack)
     return states.put_aside(key.rpartition("/")[2], stored) if key else ""

@@ -1,4 +1,4 @@
-"""A stack's state as values: what is in a checkpoint or an export, without regard to where it is kept."""
+"""A stack's state as values, parsed from a checkpoint or an export, wherever it is stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Deployment = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StateResource:
-    """One resource of a state. `inputs` and `outputs` keep secrets encrypted (or blinded, as the store gave them)."""
+    """One resource of a state. `inputs` and `outputs` keep secrets encrypted (or masked, as the
+    store returned them).
+    """
 
     urn: str
     type: str
@@ -44,7 +46,9 @@ class StateResource:
 
 @dataclass(frozen=True, slots=True)
 class PendingOperation:
-    """What the engine was doing when it was killed: creating, updating, deleting, reading, importing."""
+    """An operation that the engine was executing when it was killed: creating, updating, deleting, reading or
+    importing.
+    """
 
     urn: str
     type: str
@@ -52,9 +56,10 @@ class PendingOperation:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """A stack as the back end has it. `outputs` is its one typed export as JSON, decrypted, or `None` before a run.
+    """A stack's state. `outputs` is its one typed export as JSON, decrypted; `None` before the first run.
 
-    `last_update` is an RFC 3339 time; `digest` is the SHA-256 of the state as stored, `""` where the store has none.
+    `last_update` is an RFC 3339 time; `digest` is the SHA-256 of the stored state, `""` if the store does not expose
+    it.
     """
 
     stack: str
@@ -71,20 +76,20 @@ class StackState:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but the root and the providers is left."""
+        """Whether only the root and providers are left."""
         return all(resource.type == ROOT_TYPE or resource.is_provider for resource in self.resources)
 
 
 def deployment_in(text: bytes | str) -> Deployment | None:
-    """The deployment in a stored checkpoint; `None` for a stack that was made and never run.
+    """Return the deployment in a stored checkpoint; `None` for a stack that was created and never run.
 
-    Raises `ValueError` for what is no checkpoint: valid JSON of another shape is a damaged state, not an empty one.
+    Raises `ValueError` if it is not a checkpoint: JSON of another structure is a damaged state, not an empty one.
     """
     return deployment_of(json.loads(text))
 
 
 def deployment_of(data: Any) -> Deployment | None:
-    """The same of a checkpoint that was parsed. Raises `ValueError`."""
+    """Do the same as `deployment_in` for parsed JSON. Raises `ValueError`."""
     checkpoint = data.get("checkpoint") if isinstance(data, dict) else None
     if not isinstance(checkpoint, dict):
         raise ValueError("there is no checkpoint in it")
@@ -108,7 +113,7 @@ def deployment_of(data: Any) -> Deployment | None:
 
 
 def root_outputs(deployment: Deployment | None) -> Any:
-    """The stack's typed export as stored (secrets still encrypted), or `None`."""
+    """Return the stack's typed export as stored (secrets still encrypted); `None` for none."""
     for resource in (deployment or {}).get("resources") or ():
         if resource.get("type") == ROOT_TYPE:
             return (resource.get("outputs") or {}).get(EXPORT)
@@ -116,7 +121,7 @@ def root_outputs(deployment: Deployment | None) -> Any:
 
 
 def salt_of(deployment: Deployment | None) -> str:
-    """The passphrase provider's salt in a state, `""` for none or another provider."""
+    """Return the passphrase provider's salt in a state; `""` for none or another provider."""
     provider = (deployment or {}).get("secrets_providers") or {}
     if provider.get("type") != "passphrase":
         return ""
@@ -124,7 +129,7 @@ def salt_of(deployment: Deployment | None) -> str:
 
 
 def parse_state(stack: str, deployment: Deployment | None, outputs: Any, stored: bytes) -> StackState:
-    """The state in `deployment`, with its export already decrypted."""
+    """Return the state in `deployment`; `outputs` is its export, already decrypted."""
     found = deployment or {}
     return StackState(
         stack,
@@ -154,7 +159,7 @@ def _resource(item: Mapping[str, Any]) -> StateResource:
 
 
 def plain(value: Any) -> Any:
-    """A property value from an export made with secrets shown: the plaintext in place of each secret."""
+    """Return a property value of an export with `--show-secrets`, with the plain text in place of each secret."""
     if isinstance(value, dict):
         if value.get(SIGNATURE) == SECRET:
             return json.loads(value["plaintext"]) if "plaintext" in value else None

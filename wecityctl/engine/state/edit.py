@@ -1,6 +1,6 @@
-"""Changes to a state between runs: what is gone is dropped, what must be applied again is marked. Pure.
+"""Edits a state between runs: drops missing resources, and marks those to be applied again. Pure functions.
 
-Every result is a state that the engine takes: nothing refers to a resource that is not in it.
+Every result is a state that the engine accepts: no reference points to a missing resource.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from wecityctl.engine.state.checkpoint import ROOT_TYPE, Deployment
 
 
 def without_resources(deployment: Deployment, urns: Collection[str]) -> Deployment:
-    """The deployment without these resources, as the engine's own refresh leaves it."""
+    """Return the deployment without these resources, as after the engine's own refresh."""
     done = copy.deepcopy(deployment)
     resources = done.get("resources") or []
     kept = [item for item in resources if item["urn"] not in urns or item.get("delete")]
     root = next((item["urn"] for item in kept if item.get("type") == ROOT_TYPE), "")
-    # A state lists what is referred to before what refers to it. An old object whose replacement was made shares its
-    # URN with that, but stands at the end.
+    # A state lists resources before their dependants. An old object that is being replaced has the URN of its
+    # replacement, but is at the end.
     seen: set[str] = set()
     done["resources"] = []
     for item in kept:
@@ -29,7 +29,9 @@ def without_resources(deployment: Deployment, urns: Collection[str]) -> Deployme
 
 
 def marked_unfinished(deployment: Deployment, reasons: Mapping[str, str]) -> Deployment:
-    """The deployment in which these resources (by URN) are updated by the next run even when nothing else differs."""
+    """Return the deployment with these resources (by URN) marked, so that the next run updates them even without a
+    change.
+    """
     done = copy.deepcopy(deployment)
     for item in done.get("resources") or ():
         if item["urn"] in reasons and not item.get("delete"):
@@ -38,7 +40,7 @@ def marked_unfinished(deployment: Deployment, reasons: Mapping[str, str]) -> Dep
 
 
 def marked_finished(deployment: Deployment, urns: Collection[str]) -> Deployment:
-    """The deployment in which these resources are looked at only where something else differs."""
+    """Return the deployment without those marks, so that the resources are updated only if something else changes."""
     done = copy.deepcopy(deployment)
     for item in done.get("resources") or ():
         if item["urn"] in urns:
@@ -47,7 +49,7 @@ def marked_finished(deployment: Deployment, urns: Collection[str]) -> Deployment
 
 
 def unlinked(item: dict[str, Any], names: Collection[str], root: str = "") -> dict[str, Any]:
-    """The resource without references to any but `names`; with `root`, that takes a missing parent's place."""
+    """Return the resource without references to any URN outside `names`; `root` replaces a missing parent."""
     if item.get("dependencies"):
         item["dependencies"] = [urn for urn in item["dependencies"] if urn in names]
     if item.get("propertyDependencies"):

@@ -1,7 +1,8 @@
-"""Whether a state is one that the engine accepts, and how one that a failed run left broken is made whole again. Pure.
+"""Checks whether the engine would accept a state, and repairs a state that a failed run has left broken. Pure
+functions.
 
-The rules are those of the engine's own verification (Pulumi pkg/v3 resource/deploy, `Snapshot.VerifyIntegrity`): it
-refuses to read a state that breaks one of them.
+The rules are those of the engine's own verification (Pulumi pkg/v3 resource/deploy, `Snapshot.VerifyIntegrity`); the
+engine does not read a state that violates one.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from typing import Any
 from wecityctl.engine.state.checkpoint import PROVIDER_PREFIX, Deployment
 from wecityctl.errors import WecityError
 
-# How it is told that a run has left a state which breaks one of them.
+# The error message after a run that has left such a state.
 UNSOUND = "the state that the run has left is one that the engine would refuse"
 _Item = Mapping[str, Any]
 
 
 def flaw(deployment: Deployment | None) -> str:
-    """The first reason why the engine would refuse the state; empty for a state that it accepts."""
+    """Return the first reason why the engine would reject the state; empty if it would accept it."""
     if not deployment:
         return ""
     return next(_flaws(deployment), "")
 
 
 def require_sound(stack: str, deployment: Deployment) -> None:
-    """Raise `WecityError` for a state that the engine would refuse; call it before the state is written."""
+    """Raise `WecityError` if the engine would reject the state. Call it before writing the state."""
     found = flaw(deployment)
     if found:
         raise WecityError(
@@ -38,14 +39,14 @@ def require_sound(stack: str, deployment: Deployment) -> None:
 
 
 def with_what_is_lost(deployment: Deployment, earlier: Iterable[Deployment]) -> tuple[Deployment, int]:
-    """The deployment with the providers and parents that its resources name and that it lacks, and how many those were.
+    """Return the deployment with missing providers and parents restored, and the number of restored resources.
 
-    They come from `earlier` states of the same stack, the newest first. When the deletion of an object fails, the
-    engine may delete the object's provider, and the stack itself, all the same, if its program had registered those.
+    They are taken from `earlier` states of the same stack, newest first. If the deletion of an object fails, the engine
+    may still delete the object's provider, and the stack's root, if the program had registered those.
     """
     states = list(earlier) if _lost(deployment) else []
     done, back = copy.deepcopy(deployment), list[dict[str, Any]]()
-    # What is put back may have lost its own parent, which then goes before it.
+    # A restored resource may lack its own parent, which is then restored before it.
     while lost := _lost(done):
         found = next((item for state in states for item in state.get("resources") or () if _names(item) & lost), None)
         if found is None:
@@ -55,13 +56,13 @@ def with_what_is_lost(deployment: Deployment, earlier: Iterable[Deployment]) -> 
     still = _lost(done) if back else set()
     for item in back:
         if item.get("parent") in still:
-            # It then hangs below nothing, which the engine allows.
+            # The engine allows a resource without a parent.
             del item["parent"]
     return done if back else deployment, len(back)
 
 
 def _lost(deployment: Deployment) -> set[str]:
-    """The providers (by reference) and the parents (by URN) that are named and are not there."""
+    """Return the providers (by reference) and parents (by URN) that resources refer to and that are missing."""
     resources = deployment.get("resources") or ()
     known = {name for item in resources for name in _names(item)}
     named = {item["provider"] for item in resources if item.get("provider") and not item.get("pendingReplacement")}
@@ -73,7 +74,7 @@ def _names(item: _Item) -> set[str]:
 
 
 def _insert(resources: list[dict[str, Any]], lost: dict[str, Any]) -> None:
-    """Put a resource after its parent, or first where that is not there (yet), and so before whatever names it."""
+    """Insert a resource after its parent, or first if the parent is missing, so that it precedes its dependants."""
     places = [index for index, item in enumerate(resources) if item["urn"] == lost.get("parent")]
     resources.insert(places[-1] + 1 if places else 0, lost)
 

@@ -1,7 +1,7 @@
-"""Which kubeconfigs a stack's run may use.
+"""Decides which kubeconfigs a stack's run may use.
 
-A kubeconfig may name a program to be run, and files to be read and sent to a server that it names too. Those of the
-city's clouds are the user's own. Those in a state are whoever's who may write that state.
+A kubeconfig can name a program to execute, and files whose content is sent to a server that it also names. Those of the
+city's clouds come from the user. Those in a state come from anybody who may write that state.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, StackState
 from wecityctl.inputs import Cluster
 from wecityctl.provider.settings import digest
 
-# What runs a program of this machine, or reads a file of it.
+# Fields that execute a program on this machine or read a file of it.
 _OF_USERS = ("exec", "auth-provider", "tokenFile", "client-certificate", "client-key")
 _OF_CLUSTERS = ("certificate-authority",)
 
 
 def known_kubeconfigs(backend: Backend, state: StackState | None, clusters: Iterable[Cluster]) -> frozenset[str]:
-    """The digests of the kubeconfigs that a stack's run may use: the clouds' of today, and the harmless ones of those
-    in its state."""
+    """Return the digests of the kubeconfigs that a stack's run may use: those of its clouds, and harmless ones in its
+    state.
+    """
     today = [cluster.kubeconfig for cluster in clusters]
     found = {digest(text) for text in today}
     for resource in state.resources if state is not None else ():
@@ -38,13 +39,14 @@ def known_kubeconfigs(backend: Backend, state: StackState | None, clusters: Iter
 
 
 def as_text(kubeconfig: Any) -> str:
-    """As the provider reads it: one may be given as an object."""
+    """Return a kubeconfig as text, as the provider does; it may be given as an object."""
     return kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig)
 
 
 def is_harmless(kubeconfig: str, known: Iterable[str]) -> bool:
-    """Whether a kubeconfig neither runs nor reads anything on this machine but what a `known` one does as well, for
-    the same servers."""
+    """Whether a kubeconfig executes and reads nothing on this machine beyond what a `known` one does for the same
+    servers.
+    """
     theirs, servers = of_machine(kubeconfig)
     if theirs is None:
         return False
@@ -59,7 +61,7 @@ def is_harmless(kubeconfig: str, known: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=64)
 def of_machine(kubeconfig: str) -> tuple[list[Any] | None, set[str]]:
-    """What it runs or reads on this machine, and its servers; `None` for what is no kubeconfig."""
+    """Return what a kubeconfig executes or reads on this machine, and its servers; `None` if it is not a kubeconfig."""
     try:
         found = yaml.safe_load(kubeconfig)
         users = [item["user"] or {} for item in found.get("users") or ()]

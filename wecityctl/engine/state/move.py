@@ -1,8 +1,8 @@
-"""Moves a city's states to another back end, where plain `pulumi` and the next run find them as they were.
+"""Moves a city's states to another back end, so that plain `pulumi` and the next run find them unchanged.
 
-Every back end has the same objects under the same keys (pulumi/pkg backend/diy, version 1), so they are copied as they
-are, secrets encrypted. Each is read back, states come last, and only then is the old place marked as left: cut off
-anywhere, the same command goes on from there. What was there is kept beside the mark.
+Every back end has the same objects under the same keys (pulumi/pkg backend/diy, version 1), so objects are copied
+unchanged, with secrets encrypted. Each copy is read back, and states are copied last. Only then is the old place marked
+as left. If the move is interrupted, the same command continues it. The old objects are kept beside the mark.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ _AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, STACKS)
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is to be moved: `source` and `target` are URLs without credentials, `keys` the objects, states last, `size`
-    their bytes. `is_copied`: an earlier move has copied everything, and nothing is left but to clear the old place."""
+    """What is to be moved.
+
+    `source` and `target` are URLs without credentials, `keys` the objects with states last, `size` their total in
+    bytes. `is_copied`: an earlier move has copied everything, and only the old place has to be cleared.
+    """
 
     city: str
     source: str
@@ -47,16 +50,16 @@ class Move:
 
 
 def planned(backend: Backend, url: str) -> Move:
-    """What moving the city's states to `url` comes to. Changes no object.
+    """Return what a move of the city's states to `url` would do. Changes no object.
 
-    Raises `ConfigurationError` where `url` cannot take them, or has other states of the city.
+    Raises `ConfigurationError` if `url` cannot store them or already has other states of the city.
     """
     with _both(backend, url) as (source, target):
         return _planned(backend.city, source, target)
 
 
 def move(backend: Backend, url: str) -> Move:
-    """Move the city's states to `url`. Raises `LockedError`, and what `planned` raises; then all is as it was."""
+    """Move the city's states to `url`. Raises `LockedError`, and what `planned` raises; then nothing has changed."""
     city = backend.city
     with whole_city(backend, moving=True), _both(backend, url) as (source, target):
         _planned(city, source, target)
@@ -64,7 +67,7 @@ def move(backend: Backend, url: str) -> Move:
         for stack in stacks:
             break_dead(backend, stack)
         with _locked(backend, stacks):
-            # Now nobody else changes it; what a dead run has journaled is in its state.
+            # The states can no longer change, and journals of dead runs have been replayed.
             found = _planned(city, source, target)
             if not found.is_copied:
                 _copy_all(city, source, target, found.keys)
@@ -74,10 +77,9 @@ def move(backend: Backend, url: str) -> Move:
 
 
 def undo(backend: Backend, url: str) -> int:
-    """Remove from `url` what a move that was cut off has brought there; how many objects that was.
+    """Remove from `url` what an interrupted move has copied there; return the number of removed objects.
 
-    Raises `ConfigurationError` where no such move has begun, or where it has gone so far that it has to be gone on
-    with, and `LockedError`.
+    Raises `LockedError`, and `ConfigurationError` if no such move has begun or if it can only be continued.
     """
     city = backend.city
     with whole_city(backend, moving=True), _both(backend, url) as (source, target):
@@ -106,7 +108,7 @@ def _copy_all(city: str, source: Objects, target: Objects, keys: Sequence[str]) 
             raise ConfigurationError(f"{target.url} is the place that the states of {city} are in, by another name")
         if target.get(META_KEY) is None:
             target.put(META_KEY, META)
-        # An earlier, cut off move may have brought what is gone by now.
+        # An earlier interrupted move may have copied objects that no longer exist.
         for key in {*_sizes(city, target, _states(city, source))} - {*keys}:
             target.delete(key)
         for key in keys:
@@ -138,11 +140,11 @@ def _both(backend: Backend, url: str) -> Iterator[tuple[Objects, Objects]]:
 
 
 def _require_apart(source: str, target: str) -> None:
-    """Raise `ConfigurationError` for directories of which one is the other, or lies in it."""
+    """Raise `ConfigurationError` if one directory is the other or is inside it."""
     try:
         one, other = (file_path(url).resolve() for url in (source, target))
     except FileUrlError:
-        # Not both are directories; or one cannot be opened, which is told then.
+        # Not both are directories, or one cannot be opened, which is reported when it is opened.
         return
     if one == other or one in other.parents or other in one.parents:
         raise ConfigurationError(
@@ -177,7 +179,9 @@ def _planned(city: str, source: Objects, target: Objects) -> Move:
 
 
 def _require_own(city: str, source: Objects, target: Objects) -> None:
-    """Raise `ConfigurationError` unless what the target has of the city came from the source, in a move cut off."""
+    """Raise `ConfigurationError` if the target has objects of the city that are not from an interrupted move of this
+    source.
+    """
     begun = read_mark(target.get(under_way_key(city)))
     if begun is None or begun.url != source.url:
         raise ConfigurationError(
@@ -188,7 +192,7 @@ def _require_own(city: str, source: Objects, target: Objects) -> None:
 
 
 def _states(city: str, place: Objects) -> dict[str, str]:
-    """The key of the state of each of the city's stacks."""
+    """Return the key of the state of each of the city's stacks."""
     return {
         stack: key
         for stack, key in states_in(entry.key for entry in place.list(STACKS)).items()
@@ -197,12 +201,12 @@ def _states(city: str, place: Objects) -> dict[str, str]:
 
 
 def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, int]:
-    """The objects of the city with their bytes, in the order in which they are moved: states come last.
+    """Return the city's objects with their size in bytes, in the order of the move: states come last.
 
-    Those of `stacks` too whose states are not there.
+    Includes objects of `stacks` whose states are missing.
     """
     states = dict.fromkeys(stacks, "") | _states(city, place)
-    # Beside a state lie the one before and, where somebody has set any, tags.
+    # A state's directory also has the previous state and, if set, the tags.
     beside = {f"{STACKS}/{stack}{end}" for stack in states for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
     records = {layout.record(stack) for stack in states} | {layout.activity(city)}
     last, found = {*states.values()}, dict[str, int]()
@@ -215,7 +219,7 @@ def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, i
 
 
 def _require_layout(place: Objects) -> None:
-    """Raise `ConfigurationError` for a back end of another layout than the present one."""
+    """Raise `ConfigurationError` if the back end has another layout version."""
     meta = place.get(META_KEY)
     if meta is None and place.list(".pulumi/stacks"):
         raise ConfigurationError(
@@ -247,7 +251,7 @@ def _copy(source: Objects, target: Objects, key: str) -> None:
 
 @contextmanager
 def _locked(backend: Backend, stacks: Sequence[str]) -> Iterator[None]:
-    """The stacks, locked as the engine does. Raises `LockedError`."""
+    """Hold the engine's locks on the stacks. Raises `LockedError`."""
     with ExitStack() as held:
         for stack in stacks:
             held.enter_context(held_in_engine(states_of(backend), stack))
@@ -255,7 +259,7 @@ def _locked(backend: Backend, stacks: Sequence[str]) -> Iterator[None]:
 
 
 def _clear(city: str, source: Objects, keys: Sequence[str]) -> None:
-    """Take what was moved out of plain `pulumi`'s sight: beside the mark, under the move's own number."""
+    """Move the old objects out of sight of plain `pulumi`, beside the mark, under the number of the move."""
     mark = read_mark(source.get(left_key(city)))
     number = mark.number if mark is not None else ""
     for key in keys:

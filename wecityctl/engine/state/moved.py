@@ -1,4 +1,6 @@
-"""The marks of moving a city's states: nobody begins anew where they were, or where they have not all arrived."""
+"""The marks of a move of a city's states. They stop runs in the old place, and in a new one before all states are
+there.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +13,29 @@ from wecityctl.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The other place, as a URL without credentials, when the move was made (RFC 3339), and a number of its own."""
+    """The other place as a URL without credentials, the time of the move (RFC 3339), and a unique number."""
 
     url: str
     time: str
     number: str = ""
 
     def to_json(self) -> bytes:
-        """What is stored."""
+        """Return the stored form."""
         return json.dumps(asdict(self)).encode()
 
 
 def left_key(city: str) -> str:
-    """The key of the mark at the place that the states have left."""
+    """Return the key of the mark in the place that the states have left."""
     return f".wecity/moved/{city}.json"
 
 
 def under_way_key(city: str) -> str:
-    """The key of the mark at the place that they are on their way to."""
+    """Return the key of the mark in the place that the states are being moved to."""
     return f".wecity/moving/{city}.json"
 
 
 def read_mark(stored: bytes | None) -> Mark | None:
-    """The mark in what is stored; `None` for nothing. One that cannot be read still says that there is one."""
+    """Parse a stored mark; `None` for none. An unreadable mark still counts as one."""
     if stored is None:
         return None
     try:
@@ -45,14 +47,14 @@ def read_mark(stored: bytes | None) -> Mark | None:
 
 
 class Marked(Protocol):
-    """A store that shows its marks."""
+    """A store that can read its marks."""
 
     def mark(self, key: str) -> Mark | None:
-        """The mark of a move that lies there under `key`."""
+        """Return the mark of a move under `key`; `None` for none."""
 
 
 def require_here(city: str, store: Marked) -> None:
-    """Raise `ConfigurationError` where the city's states have left the store, or have not all arrived in it."""
+    """Raise `ConfigurationError` if the city's states were moved out of the store, or have not all arrived in it."""
     if left := store.mark(left_key(city)):
         raise ConfigurationError(
             f"the states of {city} were moved to {left.url}",

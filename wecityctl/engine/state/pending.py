@@ -1,7 +1,7 @@
-"""Resolves what a killed engine was doing, so that the next run owns what exists and forgets what does not.
+"""Resolves the pending operations of a killed engine, so that the next run owns what exists and drops what does not.
 
-The engine keeps only pending creations; a creation that reached the cluster becomes a resource of the state, marked
-unfinished so that the engine looks at it again, and one that did not is dropped. Other operations repeat themselves.
+The engine records only pending creations. If the object was created, it becomes a resource of the state, marked so that
+the engine updates it again. Otherwise the operation is dropped. Other operations are simply repeated by the next run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNFINISHED = "the run that created it was interrupted"
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A pending creation whose object is there: the resource as the state has it, its id, and the live object."""
+    """A pending creation whose object exists: the resource in the state, its id, and the live object."""
 
     resource: Mapping[str, Any]
     id: str
@@ -36,9 +36,9 @@ class Created:
 
 
 def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None) -> tuple[str, ...]:
-    """Rewrite the stack's state where operations are pending; what was done, a line each.
+    """Resolve the stack's pending operations and write its state; return one line per change.
 
-    Call with the stack's locks free. Raises the Kubernetes client's errors when the cluster cannot be asked.
+    Call without holding the stack's locks. Raises the Kubernetes client's errors if the cluster cannot be reached.
     """
     if not state.pending or state.deployment is None:
         return ()
@@ -52,7 +52,7 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
         if item["type"] in ("creating", "importing") and item["resource"]["urn"] not in known
     ]
     wanted = [item for item in creations if _reference(item) is not None]
-    # An object that another resource of the state has is that one's: the creation never reached it.
+    # An object that belongs to another resource of the state was not created by this operation.
     found = [item for item in _which_exist(wanted, cluster) if (item.resource.get("type"), item.id) not in held]
     deployment = adopt(state.deployment, found)
     backend.store.write(state.stack, deployment)
@@ -65,10 +65,10 @@ def resolve_pending(backend: Backend, state: StackState, cluster: Cluster | None
 
 
 def restore_named(backend: Backend, state: StackState, before: StackState | None = None) -> int:
-    """Put back the providers and parents that the stack's resources name and that a failed run has taken away.
+    """Restore providers and parents that the stack's resources refer to and that a failed run has removed.
 
-    They come from `before`, the state before that run, else from the engine's own copies. Returns how many those were.
-    Call with the stack's locks free.
+    They are taken from `before`, the state before that run, or else from the engine's own backups. Returns the number
+    of restored resources. Call without holding the stack's locks.
     """
     if state.deployment is None:
         return 0
@@ -81,7 +81,7 @@ def restore_named(backend: Backend, state: StackState, before: StackState | None
 
 
 def adopt(deployment: Deployment, found: Sequence[Created]) -> Deployment:
-    """The deployment with no operation pending and the found creations among its resources."""
+    """Return the deployment without pending operations and with the found creations as resources."""
     done = copy.deepcopy(deployment)
     done.pop("pending_operations", None)
     resources = done.setdefault("resources", [])
@@ -91,7 +91,7 @@ def adopt(deployment: Deployment, found: Sequence[Created]) -> Deployment:
         resource = dict(copy.deepcopy(created.resource))
         resource["id"] = created.id
         resource["outputs"] = _outputs(resource.get("inputs") or {}, created.live)
-        # A resource with such an error is updated by the next run even when nothing else differs.
+        # The next run updates a resource with such an error even if nothing else differs.
         resource["initErrors"] = [UNFINISHED]
         if resource.get("parent") and resource["parent"] not in urns:
             resource["parent"] = root
@@ -103,7 +103,7 @@ def adopt(deployment: Deployment, found: Sequence[Created]) -> Deployment:
 
 
 def _outputs(inputs: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
-    # As little as can be said without opening secrets: whose fields they are, and which very object it is.
+    # The minimum that needs no decryption: the field manager and the object's UID.
     outputs = dict(inputs)
     metadata = outputs.get("metadata")
     if isinstance(metadata, Mapping):
@@ -114,7 +114,9 @@ def _outputs(inputs: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, An
 
 
 def _reference(resource: Mapping[str, Any]) -> tuple[str, str, str, str] | None:
-    """apiVersion, kind, namespace and name of a Kubernetes resource in the state."""
+    """Return apiVersion, kind, namespace and name of a Kubernetes resource in the state; `None` if
+    they are not known.
+    """
     inputs = resource.get("inputs") or {}
     meta = inputs.get("metadata")
     if not str(resource.get("type", "")).startswith("kubernetes:") or not isinstance(meta, Mapping):
@@ -151,7 +153,7 @@ def _which_exist(resources: Sequence[Mapping[str, Any]], cluster: Cluster | None
 
 
 def claimant(resource: Mapping[str, Any], cluster: str) -> Claimant:
-    """A resource of the state whose creation is pending, on the cluster of that identifier."""
+    """Return a resource with a pending creation as a claimant, on the cluster with that identifier."""
     from wecityctl.provider.fieldmanager import derive
 
     urn = str(resource["urn"])

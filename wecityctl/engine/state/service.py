@@ -1,9 +1,9 @@
-"""Speaks the engine's service protocol for the stacks of one run, so that the engine journals in place of rewriting.
+"""Serves the engine's service protocol for the stacks of one run, so that the engine sends journal entries.
 
-With a service for its back end the engine sends one small entry for each beginning and end of an operation, where it
-otherwise writes a stack's whole state twice. Protocol: pulumi/pkg backend/httpstate/client and sdk apitype, v3.259.0.
+With a service back end the engine sends a small entry at the start and end of each operation, instead of writing the
+whole state twice. Protocol: pulumi/pkg backend/httpstate/client and sdk apitype, v3.259.0.
 
-A process of its own: `main` serves on a loopback port, a token for each stack, until its run is over.
+Runs in a process of its own: `main` serves on a loopback port, with a token for each stack, until the run ends.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from wecityctl.engine.state.store import StateStore
 from wecityctl.errors import WecityError
 from wecityctl.model.naming import PROJECT
 
-# The engine sends at most a hundred entries at once; one holds a resource's inputs and outputs.
+# The engine sends at most a hundred entries at once; one contains a resource's inputs and outputs.
 MAX_BODY = 1 << 30
-# The engine renews its lease all the time; an update ends with its run, which knows when the engine is gone.
+# Leases do not expire: an update ends with its run, which knows when the engine has ended.
 _NO_EXPIRY = 4102444800
 
 
 @dataclass(slots=True)
 class _Served(Session):
-    """A stack that is served. `token` opens it."""
+    """A served stack. `token` grants access to it."""
 
     token: str = field(default="", repr=False)
 
@@ -55,7 +55,7 @@ _SERVED = web.AppKey("served", dict[str, _Served])
 
 
 class StateService:
-    """`async with StateService() as service`: a port of its own on loopback."""
+    """The service on a loopback port of its own; use it as an asynchronous context manager."""
 
     def __init__(self) -> None:
         self._served: dict[str, _Served] = {}
@@ -77,15 +77,15 @@ class StateService:
         await self._runner.cleanup()
 
     def open(self, item: OpenStack) -> str:
-        """Serve a stack; the token that opens it, and no other."""
+        """Serve a stack; return the token that grants access to this stack only."""
         token = secrets.token_urlsafe(32)
         self._served[item.stack] = _Served(item, token=token)
         return token
 
     async def close(self, stack: str) -> str:
-        """Serve it no more. What an engine that is gone has left undone is brought to its end.
+        """Stop serving a stack, and end an update that its engine has left unfinished.
 
-        Returns why the engine would refuse the state that it has left.
+        Returns why the engine would reject the resulting state; empty if it would not.
         """
         served = self._served.pop(stack)
         async with served.turn:
@@ -94,7 +94,7 @@ class StateService:
 
 @web.middleware
 async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody in without a token, and answer every failure in the form that the engine shows."""
+    """Reject requests without a token, and return every failure in the format that the engine shows."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         request[SESSION] = _admitted(request)
@@ -133,7 +133,7 @@ async def _show(request: web.Request) -> web.Response:
 
 
 async def _create(request: web.Request) -> web.Response:
-    """Ask for an update: it gets its number, and begins when it is started."""
+    """Begin an update; the engine starts it with a separate request."""
     session = request[SESSION]
     about = protocol.about(request.match_info["kind"], request[BODY])
     async with session.turn:
@@ -178,12 +178,12 @@ def main(descriptor: int) -> None:
 
 
 async def _serve(connection: Connection) -> None:
-    # One store for all stacks of a place: it keeps its connections.
+    # One store for all stacks of a place, so that connections are reused.
     opened = cache(open_states)
     async with StateService() as service:
         async for order in incoming(connection):
             answer = await _obey(service, order, opened)
-            # Nobody waits for it any more where the run has been killed.
+            # If the run has been killed, nobody waits for the answer.
             with suppress(OSError):
                 connection.send(answer)
 

@@ -1,7 +1,7 @@
-"""The engine's service protocol, as far as the service of one run and the server for teams have it in common.
+"""The parts of the engine's service protocol shared by the service of one run and the state server for teams.
 
-Protocol: pulumi/pkg backend/httpstate/client and sdk apitype, v3.259.0. Who may ask what, and when an update begins and
-ends, is left to the two services: `state_service` and `serve`.
+Protocol: pulumi/pkg backend/httpstate/client and sdk apitype, v3.259.0. Authorisation, and when an update begins and
+ends, is left to the two services: `state.service` and `serve`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ from wecityctl.errors import NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT
 
-# The one organization of Pulumi's self-managed layout.
+# The only organization in Pulumi's self-managed layout.
 ORGANIZATION: Final = "organization"
 STACK_PATH: Final = "/api/stacks/{organization}/{project}/{stack}"
 UPDATE_PATH: Final = STACK_PATH + "/{kind:" + "|".join(KINDS) + "}"
-# What switches journaling on in the engine.
+# Enables journaling in the engine.
 JOURNAL_VERSION: Final = 1
-# Of a body: how many levels it may have, and up to how many bytes it is parsed without a thread.
+# Limits for a body: its nesting levels, and the size in bytes up to which it is parsed without a thread.
 _DEEPEST: Final = 250
 _AT_ONCE: Final = 1 << 20
-# Bytes a second at which a body has to come to the server for teams, after its first seconds.
+# The minimum rate of a body in bytes per second at the server for teams, after a grace period.
 PACE: Final = 32 << 10
 GRACE_SECONDS: Final = 10.0
-# Requests after which, once one has failed, no later one of the update is taken.
+# After a failure of one of these requests, the update accepts no more of them.
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
 class Session:
-    """A stack that the engine has open. `update_token` opens the update that is under way; one request that changes the
-    stack has its `turn` at a time."""
+    """A stack that the engine has opened.
+
+    `update_token` grants access to the current update; `turn` serialises requests that change the stack.
+    """
 
     item: OpenStack
     update_token: str = field(default="", repr=False)
@@ -58,7 +60,7 @@ BODY = web.RequestKey("body", dict[str, Any])
 
 
 async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
-    """The answer of `handle`, or its failure in the form that the engine shows."""
+    """Return the response of `handle`, or its failure in the format that the engine shows."""
     try:
         return await handle(request)
     except web.HTTPException as error:
@@ -72,7 +74,7 @@ async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
     except NoSuchStackError as error:
         return failure(404, describe(error))
     except WecityError as error:
-        # Not a status of 500 and more: the engine would ask again, five times.
+        # Not a status of 500 or above, because the engine would retry five times.
         return failure(400, describe(error))
     except OSError as error:
         return failure(400, describe(disk_error(error, Path(str(error.filename or "")))))
@@ -83,9 +85,9 @@ async def answered(request: web.Request, handle: Handler) -> web.StreamResponse:
 async def in_session(
     request: web.Request, handler: Handler, limit: int, seconds: float | None = None
 ) -> web.StreamResponse:
-    """Read the body, of at most `limit` bytes and in at most `seconds`, and handle the request.
+    """Read the body, of at most `limit` bytes and within `seconds`, and handle the request.
 
-    Where a batch of the journal cannot be kept, the update takes no later one either.
+    If a journal batch cannot be stored, the update accepts no later one either.
     """
     try:
         try:
@@ -98,7 +100,7 @@ async def in_session(
     except BaseException as error:
         session = request.get(SESSION)
         # The engine sends these again before any later batch: one that is too large in halves, one whose connection
-        # broke as it was. Source: httpstate/journal, `sendBatch` and `sendBatches`.
+        # broke unchanged. Source: httpstate/journal, `sendBatch` and `sendBatches`.
         comes_again = isinstance(error, web.HTTPRequestEntityTooLarge) or request.transport is None
         if request.path.endswith(_KEPT) and not comes_again and session is not None and session.item.update is not None:
             session.item.update.refuse()
@@ -106,23 +108,23 @@ async def in_session(
 
 
 async def read_body(request: web.Request, limit: int, pace: int = 0) -> dict[str, Any]:
-    """The body of a request, decompressed; empty for none. Raises what aiohttp answers with 400 or 413.
+    """Return the parsed body of a request, decompressed; empty for none. Raises aiohttp's exceptions for 400 or 413.
 
-    Raises `TimeoutError` for one that comes at fewer than `pace` bytes a second after its first seconds; 0 is any pace.
+    Raises `TimeoutError` if it arrives at fewer than `pace` bytes per second after the grace period; 0 allows any rate.
     """
     if not request.body_exists:
         return {}
     data = bytearray()
     begun = time.monotonic()
     while not request.content.at_eof():
-        # So many bytes keep the pace until then.
+        # The time by which more data must arrive to keep the rate.
         until = begun + GRACE_SECONDS + len(data) / pace if pace else None
         async with asyncio.timeout(until - time.monotonic() if until is not None else None):
             data += await request.content.readany()
         if len(data) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit:,} bytes")
     try:
-        # A large one would keep all others waiting.
+        # Parsing a large body here would delay all other requests.
         found = await asyncio.to_thread(_parsed, bytes(data)) if len(data) > _AT_ONCE else _parsed(bytes(data))
     except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"the body is no JSON: {str(error)[:200]}") from None
@@ -130,8 +132,9 @@ async def read_body(request: web.Request, limit: int, pace: int = 0) -> dict[str
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    """The object in a body. Raises `ValueError` for anything else, for numbers that are none, and for what is too deep
-    for whoever works on it later."""
+    """Return the JSON object in a body. Raises `ValueError` for other values, NaN and infinities, and excessive
+    nesting.
+    """
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number")
@@ -153,12 +156,12 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def failure(status: int, message: str) -> web.Response:
-    """A failure as the engine shows it: the apitype's `ErrorResponse`."""
+    """Return a failure in the engine's format: the apitype's `ErrorResponse`."""
     return web.json_response({"code": status, "message": message}, status=status)
 
 
 def about(kind: str, body: dict[str, Any], **environment: str) -> About:
-    """What a request for an update says of it. `environment` has precedence over what the engine sends."""
+    """Return the description in a request for an update. `environment` takes precedence over what the engine sends."""
     metadata: Mapping[str, Any] = body.get("metadata") or {}
     sent = {str(key): str(value) for key, value in (metadata.get("environment") or {}).items()}
     known = next(each for each in KINDS if each == kind)
@@ -166,31 +169,31 @@ def about(kind: str, body: dict[str, Any], **environment: str) -> About:
 
 
 def names_of(stack: str, project: str = PROJECT) -> dict[str, Any]:
-    """The names of a stack as the engine expects them."""
+    """Return the names of a stack in the engine's format."""
     return {"orgName": ORGANIZATION, "projectName": project, "stackName": stack}
 
 
 def user(name: str) -> web.Response:
-    """Who the owner of a token is."""
+    """Return the response that describes the owner of a token."""
     organization = {"githubLogin": ORGANIZATION, "name": ORGANIZATION}
     found = {"id": name, "githubLogin": name, "name": name, "email": "", "organizations": [organization]}
     return web.json_response(found)
 
 
 async def organization(request: web.Request) -> web.Response:
-    """Tell the default organization."""
+    """Return the name of the default organization."""
     return web.json_response({"GitHubLogin": ORGANIZATION})
 
 
 async def nothing(request: web.Request) -> web.Response:
-    """Accept what the engine tells and nobody keeps."""
+    """Accept data from the engine that is not stored."""
     return web.json_response({})
 
 
 async def export(request: web.Request) -> web.Response:
-    """The stack's deployment: what the engine begins with."""
+    """Return the stack's deployment, from which the engine starts."""
     item = request[SESSION].item
-    # As the engine itself notes a service's secrets provider.
+    # The form in which the engine records a service's secrets provider.
     service = {
         "url": f"{request.scheme}://{request.host}",
         "owner": ORGANIZATION,
@@ -240,29 +243,29 @@ NO_SECRETS: Final = (
 
 
 def begun(token: str, version: int, expires: int) -> web.Response:
-    """The answer to the start of an update; `expires` is seconds since 1970."""
+    """Return the response to the start of an update; `expires` is in seconds since 1970."""
     answer = {"version": version, "token": token, "tokenExpiration": expires, "journalVersion": JOURNAL_VERSION}
     return web.json_response(answer)
 
 
 def renewed(token: str, expires: int) -> web.Response:
-    """The answer to the renewal of a lease; `expires` is seconds since 1970."""
+    """Return the response to the renewal of a lease; `expires` is in seconds since 1970."""
     return web.json_response({"token": token, "tokenExpiration": expires})
 
 
 async def append(request: web.Request) -> web.Response:
-    """Keep a batch of journal entries."""
+    """Store a batch of journal entries."""
     entries = request[BODY].get("entries")
     if not isinstance(entries, list):
         raise web.HTTPBadRequest(text="the body has no list of entries")
-    # What could not be replayed must not be acknowledged.
+    # An entry that cannot be replayed must not be acknowledged.
     for entry in entries:
         require_known(entry)
     return await _keep(request, entries)
 
 
 async def checkpoint(request: web.Request) -> web.Response:
-    """Take a whole state, from an engine that does not journal."""
+    """Store a complete state, from an engine that does not journal."""
     entry = whole(request[BODY]["deployment"])
     require_known(entry)
     return await _keep(request, [entry])
@@ -276,7 +279,7 @@ async def _keep(request: web.Request, entries: list[Mapping[str, Any]]) -> web.R
 
 
 async def events(request: web.Request) -> web.Response:
-    """Take the engine's events: of these the counts of the summary are kept."""
+    """Accept the engine's events; only the counts in the summary are stored."""
     for event in request[BODY].get("events") or ():
         summary = event.get("summaryEvent")
         if summary:
@@ -288,18 +291,18 @@ async def events(request: web.Request) -> web.Response:
 
 
 def under_way(session: Session) -> Update:
-    """The session's update. Raises what is answered with 404 where there is none."""
+    """Return the session's update. Raises the exception for 404 if there is none."""
     if session.item.update is None:
         raise web.HTTPNotFound(text="there is no such update")
     return session.item.update
 
 
 def completed(flaw: str) -> web.Response:
-    """The answer to the end of an update; `flaw` is why the engine would refuse the state that it has left."""
+    """Return the response to the end of an update; `flaw` says why the engine would reject the resulting state."""
     return failure(400, f"{UNSOUND}: {flaw}") if flaw else web.json_response({})
 
 
-# Routes of both services, asked with the token of a stack.
+# Routes of both services that use the token of a stack.
 STACK_ROUTES: Final = (
     web.get("/api/user/organizations/default", organization),
     web.get(STACK_PATH + "/export", export),
@@ -310,9 +313,9 @@ STACK_ROUTES: Final = (
     web.post(STACK_PATH + "/decrypt/log-decryption", nothing),
     web.post(STACK_PATH + "/decrypt/log-batch-decryption", nothing),
 )
-# Asked hundreds of times, the others once or twice.
+# Used hundreds of times in a run, the others once or twice.
 JOURNAL_ROUTE: Final = web.patch(UPDATE_PATH + "/{id}/journalentries", append)
-# Routes of both services, asked with the token of an update.
+# Routes of both services that use the token of an update.
 UPDATE_ROUTES: Final = (
     web.patch(UPDATE_PATH + "/{id}/checkpoint", checkpoint),
     web.post(UPDATE_PATH + "/{id}/events/batch", events),

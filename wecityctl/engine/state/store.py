@@ -1,7 +1,7 @@
-"""A self-managed back end, read and written without starting a CLI: what is the same wherever its objects lie.
+"""A self-managed back end, read and written without the CLI: the code shared by all kinds of storage.
 
-While the engine runs, its journal lies beside the state; what is read here is the state after that journal. Keys are
-those of `layout`.
+While the engine runs, its journal is stored beside the state. Reading returns the state with that journal replayed.
+Keys are those of `layout`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from wecityctl.model.naming import PROJECT
 
 _END_OF_UPDATE = re.compile(r"(\.history|\.checkpoint)?\.json(\..*)?$")
 _GZIP = b"\x1f\x8b"
-# What reading a damaged object raises.
+# Exceptions that reading a damaged object can raise.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, RecursionError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A stack's whole state, empty before the first run. `version` and `features` are those of its format."""
+    """A stack's complete state, empty before the first run. `version` and `features` describe its format."""
 
     deployment: Deployment = field(repr=False)
     version: int = 3
@@ -46,95 +46,97 @@ class Checkpoint:
 
 
 class StateStore(ABC):
-    """The stacks of one project in one place. Those who write hold the stack's lock.
+    """The stacks of one project in one place. Callers that write must hold the stack's lock.
 
-    `url` is for our own CLIs, and may hold credentials; `public_url` is the place as a user writes it.
+    `url` is passed to our CLI and may contain credentials; `public_url` is the place as a user writes it.
     """
 
     @property
     def project(self) -> str:
-        """The project that the stacks are of: ours."""
+        """The project of the stacks; ours by default."""
         return PROJECT
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """The place for our own CLIs."""
+        """The URL for our CLI."""
 
     @property
     @abstractmethod
     def public_url(self) -> str:
-        """The place as a user writes it."""
+        """The URL as a user writes it."""
 
     @property
     @abstractmethod
     def shown_url(self) -> str:
-        """The place without credentials."""
+        """The URL without credentials."""
 
     @abstractmethod
     def where(self, key: str) -> str:
-        """Where an object lies, for people."""
+        """Return the location of an object, for users."""
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
-        """An object; `None` for none."""
+        """Return an object; `None` if it does not exist."""
 
     @abstractmethod
     def has(self, key: str) -> bool:
-        """Whether there is an object. Nothing of it is read."""
+        """Whether an object exists. Its data is not read."""
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
-        """Write an object in one step, replacing one that is there. Raises `DeploymentError`."""
+        """Write an object atomically, replacing an existing one. Raises `DeploymentError`."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Delete an object; does nothing if it does not exist."""
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
-        """All keys below the directory `prefix`, sorted."""
+        """Return all keys below the directory `prefix`, sorted."""
 
     def lines(self, stack: str) -> Lines:
-        """Where the stack's journal is kept."""
+        """Return the stack's journal."""
         return self.lines_at(layout.journal(stack))
 
     @abstractmethod
     def lines_at(self, key: str) -> Lines:
-        """The journal whose key is `key`."""
+        """Return the journal with the key `key`."""
 
     @abstractmethod
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write an object where there is none; whether this call did."""
+        """Write an object if it does not exist. Returns whether this call wrote it."""
 
     @abstractmethod
     def swap(self, key: str, data: bytes, before: bytes) -> bool:
-        """Write an object in one step if it is there with the data `before`; whether this call did."""
+        """Write an object atomically if its data is `before`. Returns whether this call wrote it."""
 
     def swaps_safely(self) -> bool:
-        """Whether nobody can write between a swap's comparing and its writing."""
+        """Whether `swap` compares and writes atomically."""
         return True
 
     def clear(self, prefix: str) -> None:
-        """Remove all objects below the directory `prefix`."""
+        """Delete all objects below the directory `prefix`."""
         for key in self.keys(prefix):
             self.delete(key)
 
     def prepare(self) -> None:
-        """Make the place a back end if it is none yet."""
+        """Initialise the place as a back end if necessary."""
         if self.get(layout.META_KEY) is None:
             self.put(layout.META_KEY, layout.META)
 
     def mark(self, key: str) -> Mark | None:
-        """The mark of a move that lies here under `key`."""
+        """Return the mark of a move under `key`; `None` for none."""
         return read_mark(self.get(key))
 
     def names(self) -> list[str]:
-        """Every stack of the project."""
+        """Return the names of all stacks of the project."""
         return sorted(layout.states_in(self.keys(layout.STACKS)))
 
     def find(self, stack: str) -> tuple[str, bytes]:
-        """The key of the stack's state and what is stored there, whatever a journal adds; both empty for no stack."""
+        """Return the key and the stored data of the stack's state, ignoring a journal; both empty if there is no such
+        stack.
+        """
         for end in layout.ENDS:
             key = layout.state(stack, end)
             if (stored := self.get(key)) is not None:
@@ -142,21 +144,23 @@ class StateStore(ABC):
         return "", b""
 
     def exists(self, stack: str) -> bool:
-        """Whether there is such a stack."""
+        """Whether the stack exists."""
         return any(self.has(layout.state(stack, end)) for end in layout.ENDS)
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
-        """The stack's deployment and the bytes it is stored as; both empty for a stack that is not there."""
+        """Return the stack's deployment and its stored bytes, with a journal replayed; both empty if there is no such
+        stack.
+        """
         key, stored = self._after_journal(stack)
         return (deployment_of(self._document(stack, key, stored)), stored) if key else (None, b"")
 
     def alone(self, stack: str) -> Deployment | None:
-        """The deployment as it lies there, whatever a journal adds. Raises `WecityError` for a damaged one."""
+        """Return the stored deployment, ignoring a journal. Raises `WecityError` if it is damaged."""
         key, stored = self.find(stack)
         return deployment_of(self._document(stack, key, stored)) if key else None
 
     def stored(self, stack: str) -> bytes:
-        """The stack's state as stored, unread; empty for none. With a journal beside it: as it will be stored."""
+        """Return the stored bytes of the state, with a journal replayed; empty if there is none."""
         return self._after_journal(stack)[1]
 
     def _after_journal(self, stack: str) -> tuple[str, bytes]:
@@ -165,7 +169,7 @@ class StateStore(ABC):
         return key, stored if journal is None else self._rebuilt(stack, key, stored, journal)[0]
 
     def glimpse(self, stack: str) -> bytes:
-        """The same for whoever only wants to know how it is encrypted: a damaged journal is left out."""
+        """Return the stored bytes for callers that need only the encryption settings; ignores a damaged journal."""
         stored = self.find(stack)[1]
         if b'"secrets_providers"' in stored:
             return stored
@@ -175,11 +179,13 @@ class StateStore(ABC):
             return stored
 
     def sealed(self, stack: str) -> Deployment | None:
-        """The stack's deployment with its secrets encrypted."""
+        """Return the stack's deployment with its secrets encrypted."""
         return self.read(stack)[0]
 
     def checkpoint(self, stack: str) -> Checkpoint | None:
-        """The stack's deployment with the version and the features of its format; `None` for no stack."""
+        """Return the stack's deployment with the version and features of its format; `None` if
+        there is no such stack.
+        """
         key, stored = self._after_journal(stack)
         if not key:
             return None
@@ -189,12 +195,12 @@ class StateStore(ABC):
         )
 
     def digest(self, stack: str) -> str:
-        """The SHA-256 of the state as it lies there, whatever a journal adds; empty for none."""
+        """Return the SHA-256 of the stored state, ignoring a journal; empty if there is none."""
         key, stored = self.find(stack)
         return hashlib.sha256(stored).hexdigest() if key else ""
 
     def earlier(self, stack: str) -> Iterator[Deployment]:
-        """Earlier states of the stack, the newest first: the engine's copy beside it, and one for each update."""
+        """Yield earlier states of the stack, newest first: the engine's backup beside it, and one for each update."""
         key = self.find(stack)[0]
         copies = [each for each in self.keys(f"{layout.HISTORY}/{stack}") if ".checkpoint.json" in each]
         for each in [*([f"{key}.bak"] if key else []), *sorted(copies, reverse=True)]:
@@ -202,30 +208,33 @@ class StateStore(ABC):
                 yield deployment_in(unpacked(self.get(each) or b"")) or {}
 
     def create(self, stack: str) -> None:
-        """An empty stack, as the CLI itself begins one."""
+        """Create an empty stack in the same form as the CLI."""
         self.prepare()
         content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}"}}
         self.put_new(layout.state(stack), compact(content))
 
     def write(self, stack: str, deployment: Deployment) -> None:
-        """Replace the state, with the engine's lock taken for it. Raises `LockedError`.
+        """Replace the state; takes the engine's lock for it. Raises `LockedError`.
 
-        Raises `WecityError` for a state that the engine would refuse.
+        Raises `WecityError` for a state that the engine would reject.
         """
         require_sound(stack, deployment)
         with held_in_engine(self, stack):
             self.replace(stack, deployment)
 
     def replace(self, stack: str, deployment: Deployment) -> None:
-        """The same for whoever holds that lock."""
+        """Do the same as `write` with the engine's lock already held."""
         require_sound(stack, deployment)
         content = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{stack}", "latest": deployment}}
         key, stored = self.find(stack)
         self._exchange(stack, key, repacked(compact(content), stored), stored)
 
     def _exchange(self, stack: str, key: str, data: bytes, before: bytes) -> None:
-        """Replace what was read of the stack's state under `key`, which is empty for no stack. Raises `LockedError`
-        where that is no longer what is there: a process that hung for long must not write over a later run's state."""
+        """Replace the state that was read under `key` (empty for no stack).
+
+        Raises `LockedError` if it has changed since: a process that was suspended must not overwrite a later run's
+        state.
+        """
         if not (self.swap(key, data, before) if key else self.put_new(layout.state(stack), data)):
             raise LockedError(
                 f"the state of {stack} was changed by another run meanwhile, and is left as that has written it",
@@ -234,7 +243,7 @@ class StateStore(ABC):
             )
 
     def put_back(self, stack: str, stored: bytes) -> None:
-        """Replace the state by one that was stored before. Only with the engine's lock held."""
+        """Replace the state with earlier stored bytes. Call only with the engine's lock held."""
         before, present = self.find(stack)
         key = layout.state(stack, ".json.gz" if stored.startswith(_GZIP) else ".json")
         if before in ("", key):
@@ -244,14 +253,15 @@ class StateStore(ABC):
             self.delete(before)
 
     def remove(self, stack: str) -> None:
-        """Remove a stack and what is kept about it, with the engine's lock taken for it. Only for stacks with no
-        resources left. Raises `LockedError`."""
+        """Delete a stack and its data; takes the engine's lock for it. Only for stacks without resources. Raises
+        `LockedError`.
+        """
         with held_in_engine(self, stack):
             self.drop(stack)
         self.delete(layout.lock_note(stack))
 
     def drop(self, stack: str) -> None:
-        """The same for whoever holds that lock."""
+        """Do the same as `remove` with the engine's lock already held."""
         for area in (layout.HISTORY, layout.BACKUPS):
             self.clear(f"{area}/{stack}")
         for end in layout.ENDS:
@@ -262,9 +272,9 @@ class StateStore(ABC):
         self.delete(layout.tags(stack))
 
     def prune(self, stack: str, keep: int) -> None:
-        """Remove what the engine has kept of updates before the last `keep`: records, checkpoints, copies of states.
+        """Delete the engine's data on all but the last `keep` updates: history, checkpoints and backups of states.
 
-        Of states and journals that were put aside the last `keep` stay too.
+        States and journals that were moved aside are also reduced to the last `keep`.
         """
         for area in (layout.HISTORY, layout.BACKUPS):
             for key in updates_before(keep, self.keys(f"{area}/{stack}")):
@@ -275,31 +285,31 @@ class StateStore(ABC):
                 self.delete(key)
 
     def put_aside(self, name: str, data: bytes) -> str:
-        """Keep what makes room for something else; where it lies."""
+        """Keep replaced data under a new key; return its location."""
         key = f"{layout.ASIDE}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.{name}"
         self.put(key, data)
         return self.where(key)
 
     def put_journal_aside(self, stack: str) -> None:
-        """Keep the stack's journal, whole or not, out of the way of the next run."""
+        """Move the stack's journal aside, complete or not, so that the next run can start."""
         lines = self.lines(stack)
         if found := lines.raw():
             self.put_aside(f"{stack}.jsonl", found)
         lines.clear()
 
     def history(self, stack: str, count: int | None = None) -> list[dict[str, Any]]:
-        """The stack's last `count` updates (`None`: all), newest first, as the engine recorded them."""
+        """Return the stack's last `count` updates (`None`: all) as recorded by the engine, newest first."""
         keys = [key for key in self.keys(f"{layout.HISTORY}/{stack}") if ".history.json" in key]
         found = []
         for key in sorted(keys, reverse=True)[:count]:
-            # One that cannot be read hides no other.
+            # An unreadable entry must not hide the others.
             with suppress(*UNREADABLE):
                 entry = json.loads(unpacked(self.get(key) or b""))
                 found += [entry] if isinstance(entry, dict) else []
         return found
 
     def add_history(self, stack: str, update: Mapping[str, Any]) -> None:
-        """Record an update, with a copy of the state that it has left, as the engine's own back end does."""
+        """Record an update with a copy of the resulting state, as the engine's own back end does."""
         prefix = f"{layout.HISTORY}/{stack}/{stack}-{time.time_ns()}"
         self.put(f"{prefix}.history.json", compact(update))
         key, stored = self.find(stack)
@@ -307,15 +317,15 @@ class StateStore(ABC):
             self.put(f"{prefix}.checkpoint{key.removeprefix(f'{layout.STACKS}/{stack}')}", stored)
 
     def has_journal(self, stack: str) -> bool:
-        """Whether a run of the engine has a journal on the stack, or has left one."""
+        """Whether the stack has a journal, of a current or an interrupted run."""
         return self.lines(stack).exists()
 
     def settle(self, stack: str, lines: Lines | None = None, ended: Mapping[str, Any] | None = None) -> str:
-        """Put the state that comes of the stack's journal in its place, and remove the journal, with the lock held.
+        """Replay the stack's journal, write the resulting state, and delete the journal. Call with the lock held.
 
-        `lines` are those that the caller has written the journal with itself; `ended` is what its history says of the
-        end, by default that the run has failed: it was killed. Interrupted anywhere, it can be called again. Returns
-        why the engine would refuse the state, which is written all the same: it tells what exists. Raises
+        `lines` is the journal that the caller has written itself. `ended` are the fields on the end for the history;
+        the default is a failed run, because it was killed. If interrupted, it can be called again. Returns why the
+        engine would reject the state, which is written all the same because it records what exists. Raises
         `DeploymentError` for a journal that cannot be replayed.
         """
         is_own, lines, found = lines is not None, lines or self.lines(stack), ""
@@ -344,7 +354,9 @@ class StateStore(ABC):
         return found
 
     def _note_end(self, stack: str, journal: Journal, ended: Mapping[str, Any]) -> None:
-        """Record the run of a journal, unless whoever was cut off after it had concluded it has done so."""
+        """Add the journal's run to the history, unless a process that was interrupted in `settle`
+        has already done so.
+        """
         started = int(datetime.fromisoformat(journal.header.started).timestamp())
         entry = {**journal.header.about, "startTime": started, "config": {}, "resourceChanges": {}, **ended}
         if journal.result:
@@ -354,17 +366,17 @@ class StateStore(ABC):
         self.add_history(stack, {**entry, "endTime": int(time.time())})
 
     def _open_journal(self, stack: str, stored: bytes, lines: Lines | None = None) -> Journal | None:
-        """The journal that is to be replayed onto `stored`. Raises `DeploymentError` for one that does not fit."""
+        """Return the journal to replay onto `stored`. Raises `DeploymentError` if it does not fit."""
         lines = lines or self.lines(stack)
         return self._to_replay(stack, stored, read_journal(lines, stack), lines)
 
     @staticmethod
     def _to_replay(stack: str, stored: bytes, journal: Journal | None, lines: Lines) -> Journal | None:
-        """The same for a journal that was read."""
+        """Do the same as `_open_journal` for a journal that was already read."""
         if journal is None:
             return None
         now = hashlib.sha256(stored).hexdigest()
-        # Without entries nothing was done.
+        # A journal without entries changes nothing.
         if journal.result == now or not journal.entries:
             return None
         if journal.header.base == now:
@@ -394,7 +406,7 @@ class StateStore(ABC):
         return repacked(compact(checkpoint), stored), rebuilt
 
     def _document(self, stack: str, key: str, stored: bytes) -> dict[str, Any]:
-        """The checkpoint as it is stored. Raises `WecityError` for one that is damaged."""
+        """Return the parsed checkpoint. Raises `WecityError` if it is damaged."""
         try:
             found: dict[str, Any] = json.loads(unpacked(stored))
             deployment_of(found)
@@ -408,24 +420,24 @@ class StateStore(ABC):
 
 
 def unpacked(stored: bytes) -> bytes:
-    """A stored object as text: the engine compresses some. Raises `OSError` and `EOFError` for a damaged one."""
+    """Return a stored object uncompressed. Raises `OSError` and `EOFError` if it is damaged."""
     return gzip.decompress(stored) if stored.startswith(_GZIP) else stored
 
 
 def repacked(data: bytes, before: bytes) -> bytes:
-    """An object's text as it is stored: compressed if the one `before` it was."""
+    """Return data in its stored form: compressed if `before` was."""
     return gzip.compress(data, mtime=0) if before.startswith(_GZIP) else data
 
 
 def updates_before(keep: int, names: Iterable[str]) -> Iterator[str]:
-    """The names, or keys, of what was kept of updates before the last `keep`."""
+    """Yield the names or keys of the data on all but the last `keep` updates."""
     updates: dict[str, list[str]] = {}
     for name in sorted(names):
-        # The parts of an update have one name but for their end.
+        # The files of one update differ only in the ending of their names.
         updates.setdefault(_END_OF_UPDATE.sub("", name), []).append(name)
     return chain.from_iterable(list(updates.values())[:-keep])
 
 
 def compact(value: object) -> bytes:
-    """JSON as the engine stores it."""
+    """Return JSON in the engine's stored form."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

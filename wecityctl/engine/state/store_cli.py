@@ -1,4 +1,4 @@
-"""Any other back end, by way of the CLI: slower, and the same for all of them."""
+"""A store for any other back end, through the engine's CLI: slower, but works with all of them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class CliStore:
         self.public_url = url
         self._environment = environment
         self._secrets_provider = secrets_provider
-        # As listed last and changed since by this store; another run's stacks are told by the next `names`.
+        # The last listing, updated by this store's own changes; other runs' changes are seen by the next `names`.
         self._known: set[str] | None = None
 
     def prepare(self) -> None:
-        """Nothing to do: the back end is there or the first call says so."""
+        """Do nothing: the first call fails if the back end does not exist."""
 
     def names(self) -> list[str]:
-        """Every stack of the project."""
+        """Return the names of all stacks of the project."""
         found = json.loads(self._run("stack", "ls", "--json", "--project", PROJECT) or "[]")
         self._known = {str(item["name"]).rpartition("/")[2] for item in found}
         return sorted(self._known)
@@ -44,51 +44,51 @@ class CliStore:
         return stack in (self._known if self._known is not None else self.names())
 
     def read(self, stack: str) -> tuple[Deployment | None, bytes]:
-        """The stack's deployment with secrets in plain text; there are no stored bytes to see."""
+        """Return the stack's deployment with secrets in plain text, and no stored bytes."""
         if not self.exists(stack):
             return None, b""
         return json.loads(self._run("stack", "export", "--show-secrets", "--stack", stack)).get("deployment"), b""
 
     def earlier(self, stack: str) -> Iterator[Deployment]:
-        """Nothing: the CLI shows the present state alone."""
+        """Yield nothing: the CLI gives access only to the current state."""
         return iter(())
 
     def sealed(self, stack: str) -> Deployment | None:
-        """The stack's deployment with its secrets encrypted."""
+        """Return the stack's deployment with its secrets encrypted."""
         found: Deployment | None = json.loads(self._run("stack", "export", "--stack", stack)).get("deployment")
         return found
 
     def stored(self, stack: str) -> bytes:
-        """Nothing: the bytes are the back end's own."""
+        """Return empty bytes: the CLI does not give access to the stored form."""
         return b""
 
     def glimpse(self, stack: str) -> bytes:
-        """Nothing either."""
+        """Return empty bytes, as `stored` does."""
         return b""
 
     def create(self, stack: str) -> None:
-        """An empty stack."""
+        """Create an empty stack."""
         self._run("stack", "init", "--no-select", "--secrets-provider", self._secrets_provider, stack)
         if self._known is not None:
             self._known.add(stack)
 
     def write(self, stack: str, deployment: Deployment) -> None:
-        """Replace the state; the CLI takes the lock. Raises for a state that the engine would refuse.
+        """Replace the state; the CLI takes the lock. Raises `WecityError` for a state that the engine would reject.
 
-        The CLI checks for itself, but only after it has written.
+        The CLI checks the state too, but only after writing it.
         """
         require_sound(stack, deployment)
         text = json.dumps({"version": 3, "deployment": deployment})
         self._run("stack", "import", "--stack", stack, text=text)
 
     def remove(self, stack: str) -> None:
-        """Remove a stack with no resources left."""
+        """Delete a stack without resources."""
         self._run("stack", "rm", "--yes", "--preserve-config", "--stack", stack)
         if self._known is not None:
             self._known.discard(stack)
 
     def history(self, stack: str, count: int = 100) -> list[dict[str, Any]]:
-        """The stack's last `count` updates, newest first, with times as seconds since 1970, as they are stored."""
+        """Return the stack's last `count` updates, newest first, with times in seconds since 1970."""
         pages = ("--page-size", str(count), "--page", "1")
         found = json.loads(self._run("stack", "history", "--json", *pages, "--stack", stack) or "[]")
         return [
@@ -96,10 +96,10 @@ class CliStore:
         ]
 
     def prune(self, stack: str, keep: int) -> None:
-        """Nothing: how long the back end keeps its history is set there."""
+        """Do nothing: the back end's own settings limit its history."""
 
     def cancel(self, stack: str) -> None:
-        """Break whatever lock the back end holds on the stack."""
+        """Break the back end's locks on the stack."""
         self._run("cancel", "--yes", "--stack", stack)
 
     def _run(self, *arguments: str, text: str | None = None) -> str:
@@ -109,12 +109,12 @@ class CliStore:
 
 
 def _seconds(time: str | int) -> int:
-    """A time as the CLI prints it, in seconds since 1970."""
+    """Return a time printed by the CLI in seconds since 1970."""
     return time if isinstance(time, int) else int(datetime.fromisoformat(time).timestamp())
 
 
 def run_cli(cli: Path, arguments: Sequence[str], environment: Mapping[str, str], text: str | None = None) -> str:
-    """The CLI's stdout. Raises the error that its exit code stands for."""
+    """Run the CLI and return its stdout. Raises the error that its exit code stands for."""
     try:
         done = subprocess.run(
             [str(cli), *arguments, "--non-interactive", "--color", "never"],

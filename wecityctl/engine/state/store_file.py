@@ -26,25 +26,27 @@ class FileStore(StateStore):
 
     @property
     def url(self) -> str:
-        """The back end for our own CLIs: no attribute files beside the states, no temporary files elsewhere."""
+        """The URL for our CLI; its parameters disable attribute files and a separate temporary directory."""
         return f"{self.public_url}?metadata=skip&no_tmp_dir=true"
 
     @property
     def public_url(self) -> str:
-        """The back end as a user writes it."""
+        """The URL as a user writes it."""
         return file_url(self.root)
 
     @property
     def shown_url(self) -> str:
-        """The same."""
+        """The same URL: it contains no credentials."""
         return self.public_url
 
     def where(self, key: str) -> str:
-        """The path of an object's file."""
+        """Return the path of an object's file."""
         return str(self._path(key))
 
     def _path(self, key: str) -> Path:
-        """Where an object lies. Raises `WecityError` for a key that leaves the directory, or is none."""
+        """Return the path of an object's file. Raises `WecityError` for a key that is invalid or
+        outside the directory.
+        """
         return self.root / check_key(key)
 
     def get(self, key: str) -> bytes | None:
@@ -58,7 +60,7 @@ class FileStore(StateStore):
         """See `StateStore.put`."""
         path = self._path(key)
         try:
-            # What somebody keeps elsewhere behind a symbolic link stays there.
+            # Follow a symbolic link, so that a state that the user keeps elsewhere stays there.
             write_private(path.resolve() if path.is_symlink() else path, data)
         except OSError as error:
             raise disk_error(error, path) from error
@@ -68,8 +70,10 @@ class FileStore(StateStore):
         return self._put_instead(key, data, None)
 
     def swap(self, key: str, data: bytes, before: bytes) -> bool:
-        """See `StateStore.swap`. The lock is the kernel's: a process that hangs here keeps the others waiting, and one
-        that ends does not. Raises `DeploymentError`."""
+        """See `StateStore.swap`. Raises `DeploymentError`.
+
+        Uses a kernel lock: a suspended holder blocks the others, but one that exits does not.
+        """
         return self._put_instead(key, data, before)
 
     def _put_instead(self, key: str, data: bytes, before: bytes | None) -> bool:
@@ -91,7 +95,7 @@ class FileStore(StateStore):
                 each.unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> list[str]:
-        """See `StateStore.keys`. Files that begin with a point are being written."""
+        """See `StateStore.keys`. Files whose name begins with a dot are still being written."""
         found = []
         for directory, _, names in os.walk(self._path(prefix), onerror=_not_read):
             found += [Path(directory, name) for name in names if not name.startswith(".")]
@@ -106,7 +110,7 @@ class FileStore(StateStore):
         return FileLines(self.root / f"{key}.jsonl")
 
     def prepare(self) -> None:
-        """Make the directory a back end if it is none yet."""
+        """Initialise the directory as a back end if necessary."""
         private_dir(self.root)
         super().prepare()
         private_dir(self.root / layout.STACKS)
@@ -116,21 +120,21 @@ class FileStore(StateStore):
         return self._path(key).is_file()
 
     def path(self, stack: str) -> Path | None:
-        """Where the state of the stack lies; `None` for no stack."""
+        """Return the file of the stack's state; `None` if there is no such stack."""
         paths = (self.root / layout.state(stack, end) for end in layout.ENDS)
         return next((path for path in paths if path.is_file()), None)
 
     def journal(self, stack: str) -> Path:
-        """Where the journal of the engine's run on the stack lies while there is one."""
+        """Return the file of the stack's journal; it exists only during a run or after a killed one."""
         return self.root / f"{layout.journal(stack)}.jsonl"
 
     def run_lock(self, name: str) -> Path:
-        """The file whose lock a run holds on a city, or on a stack of it."""
+        """Return the file that a run locks for a city or one of its stacks."""
         return self.root / layout.run_lock(name)
 
 
 def _not_read(error: OSError) -> None:
-    """A directory that cannot be read is not an empty one."""
+    """Raise an error for an unreadable directory, which must not appear to be empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise AuthenticationError(
             "a directory of the state cannot be read",
@@ -140,7 +144,7 @@ def _not_read(error: OSError) -> None:
 
 
 def disk_error(error: OSError, path: Path) -> WecityError:
-    """The error for a state that cannot be written."""
+    """Return the error for a state that cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return DeploymentError(
         "the disk is full" if full else "the state cannot be written",

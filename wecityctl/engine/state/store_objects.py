@@ -8,36 +8,36 @@ from wecityctl.objects import Objects, open_objects
 
 
 class ObjectStore(StateStore):
-    """The stacks of project `wecity` in a place of objects."""
+    """The stacks of project `wecity` in an object store."""
 
     def __init__(self, objects: Objects, url: str = "") -> None:
-        """`url` is the place's with its credentials, for our own CLIs."""
+        """`url` includes the credentials, for our CLI."""
         self.objects, self._url = objects, url or objects.url
 
     @classmethod
     def open(cls, url: str) -> ObjectStore:
-        """The place that a URL names. Raises what `open_objects` raises."""
-        # Pulumi registers this one of the two names.
+        """Open the place at a URL. Raises what `open_objects` raises."""
+        # Pulumi accepts only this one of the two schemes.
         named = f"postgres://{url.partition('://')[2]}" if url.startswith("postgresql://") else url
         return cls(open_objects(url), named)
 
     @property
     def url(self) -> str:
-        """The place for our own CLIs."""
+        """The URL for our CLI."""
         return self._url
 
     @property
     def public_url(self) -> str:
-        """The place as a user writes it."""
+        """The URL as a user writes it."""
         return self._url
 
     @property
     def shown_url(self) -> str:
-        """The place without credentials."""
+        """The URL without credentials."""
         return self.objects.url
 
     def where(self, key: str) -> str:
-        """The place and the key."""
+        """Return the place and the key."""
         return f"{self.objects.url}: {key}"
 
     def get(self, key: str) -> bytes | None:

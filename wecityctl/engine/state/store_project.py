@@ -1,7 +1,7 @@
-"""The stacks of another project than `wecity` in the same place: the same store under other keys.
+"""The stacks of a project other than `wecity` in the same place: the same store under other keys.
 
-Pulumi's layout has a directory for each project. What is ours lies apart from that of `wecity`, so that stacks of one
-name in two projects have nothing in common.
+Pulumi's layout has a directory for each project. Our own data on such a project is kept apart from that of `wecity`, so
+that stacks of the same name in two projects do not collide.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _OURS = ".wecity/"
 
 
 class ProjectStore(StateStore):
-    """The stacks of `project`, in the place of `base`."""
+    """The stacks of `project` in the place of `base`."""
 
     def __init__(self, base: StateStore, project: str) -> None:
         self._base, self._project = base, project
 
     @property
     def project(self) -> str:
-        """The project that the stacks are of."""
+        """The project of the stacks."""
         return self._project
 
     @property

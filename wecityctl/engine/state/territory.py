@@ -1,7 +1,8 @@
-"""What a stack's state may name: whoever may write one stack's state does not change others' objects through it.
+"""Restricts what a stack's state may refer to, so that whoever may write one state cannot change others' objects with
+it.
 
-The next run works with the rights of whoever starts it. A department's deployer may write the states of its own stacks,
-and the city's operator runs them too.
+The next run has the rights of the user who starts it. A department's deployer may write the states of its own stacks,
+and the city's operator runs those too.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ _Clusters = tuple[Cluster, ...]
 
 
 class Territory:
-    """What the states of a run's city name. Each state is looked through once, however many stacks are compared."""
+    """The objects in the states of a run's city. Each state is parsed once, however many stacks are compared."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._known: dict[str, tuple[StackState, _Clusters, _Objects]] = {}
 
     def require_own(self, stack: str) -> None:
-        """Raise `ConfigurationError` where the stack's state names other stacks' resources, or objects that are in
-        another stack's state of the city."""
+        """Raise `ConfigurationError` if the stack's state has resources of other stacks, or objects in another stack's
+        state.
+        """
         state = self._context.state(stack)
         if state is None:
             return
@@ -53,17 +55,17 @@ class Territory:
             )
 
     def _objects(self, stack: str, state: StackState) -> _Objects:
-        # A landing zone may have made a cluster in this very run.
+        # A landing zone may have created a cluster in this run.
         today = (*self._context.clusters.values(), *self._context.stopped.values())
         known = self._known.get(stack)
-        # A state that was read again is another one.
+        # A state that was read again may have changed.
         if known is None or known[0] is not state or known[1] != today:
             known = self._known[stack] = (state, today, _objects(state, self._context.backend, today))
         return known[2]
 
 
 def _state(context: Context, stack: str) -> StackState | None:
-    """The other stack's state; `None` also for one that cannot be read, which is told when its turn comes."""
+    """Return the other stack's state; `None` also for an unreadable one, which is reported when its turn comes."""
     try:
         return context.state(stack)
     except WecityError:
@@ -71,7 +73,7 @@ def _state(context: Context, stack: str) -> StackState | None:
 
 
 def _objects(state: StackState, backend: Backend, today: _Clusters) -> _Objects:
-    """The state's Kubernetes objects, each as people read it, by cluster, API group, kind and id."""
+    """Return the state's Kubernetes objects as text for users, by cluster, API group, kind and id."""
     clusters = _clusters(state, backend, today)
     found: _Objects = {}
     for item in _raw(state):
@@ -87,7 +89,7 @@ def _objects(state: StackState, backend: Backend, today: _Clusters) -> _Objects:
 
 
 def _raw(state: StackState) -> Iterator[Mapping[str, Any]]:
-    """All resources in a state, those too that wait to be deleted, or that something was being done with."""
+    """Yield all resources in a state, including those pending deletion and those of pending operations."""
     deployment = state.deployment or {}
     yield from deployment.get("resources") or ()
     for operation in deployment.get("pending_operations") or ():
@@ -95,8 +97,11 @@ def _raw(state: StackState) -> Iterator[Mapping[str, Any]]:
 
 
 def _clusters(state: StackState, backend: Backend, today: _Clusters) -> dict[str, str]:
-    """The cluster of each Kubernetes provider, by the provider's reference: the one whose server it talks to, and
-    where that is none of today's, the one that it names."""
+    """Return the cluster of each Kubernetes provider, by the provider's reference.
+
+    The cluster is found by the server in the kubeconfig; if no current cluster has it, by the provider's own
+    identifier.
+    """
     by_server = {server: each.identifier for each in today for server in of_machine(each.kubeconfig)[1]}
     found = {}
     for item in _raw(state):
@@ -110,7 +115,7 @@ def _clusters(state: StackState, backend: Backend, today: _Clusters) -> dict[str
 
 
 def _names(item: Mapping[str, Any]) -> set[str]:
-    """How the object is called: by its id, and by what was recorded of it."""
+    """Return the names of the object: its id, and the names in its inputs and outputs."""
     found = {str(item.get("id") or "")}
     for values in (item.get("inputs"), item.get("outputs")):
         meta = values.get("metadata") if isinstance(values, Mapping) else None

@@ -1,6 +1,6 @@
-"""What a city can show an assessor: its policy rules judged, and what enforces them looked at in the clusters now.
+"""Collects the evidence for an assessor: evaluates the policy rules and examines what enforces them in the clusters.
 
-Changes nothing. A cloud that does not answer is told as such and spoils no other's evidence.
+Changes nothing. A cloud that does not answer is reported and does not affect the evidence of the others.
 """
 
 from wecityctl.operations.compliance.collecting import collect

@@ -1,4 +1,4 @@
-"""Puts together what the rules came to and what was seen in the clusters, control by control."""
+"""Combines the results of the rules and the observations in the clusters into the compliance report, by control."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ def collect(
     *,
     trying: bool = False,
 ) -> ComplianceReport:
-    """The evidence. Those of the `clusters` that were found are looked at; the rest of the city's clouds are told as
-    unreachable where they failed, otherwise as not looked at. With `trying`, the admission policies are tried."""
+    """Return the compliance report.
+
+    The `clusters` that were found are examined. The city's other clouds are reported as unreachable if they failed, and
+    otherwise as not examined. With `trying`, the admission policies are tested by dry runs.
+    """
     city = session.city
     policy_input = PolicyInput(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
     policy_report = judge(policy_input, now.astimezone().date(), rules)
@@ -134,12 +137,12 @@ def _measure(item: EnforcementPoint, looks: Sequence[CloudLook], answers: Mappin
 
 
 def _said(seen: Observation, state: State, detail: str) -> Observation:
-    """The observation in another state, with one thing more that is to be said of it."""
+    """Return the observation with another state and one more detail."""
     return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 
 def _with_probe(seen: Observation, tried: Tried | None) -> Observation:
-    """A policy that is there and refuses nothing is not observed to hold, whatever the objects say."""
+    """Mark a policy that exists but accepted a violating object as inactive."""
     if tried is None or seen.state == "missing":
         return seen
     words = {"refused": "a trial was refused", "accepted": "a trial was let pass", "not-tried": "not tried"}
@@ -149,7 +152,9 @@ def _with_probe(seen: Observation, tried: Tried | None) -> Observation:
 
 
 def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation:
-    """Rights and openings add up: beside one that nobody declared, the declared ones enforce nothing for certain."""
+    """Mark the observation as undeclared if there are undeclared grants: permissions add up, so declared limits prove
+    nothing.
+    """
     if not found:
         return seen
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -159,7 +164,7 @@ def _with_undeclared(seen: Observation, found: Sequence[Finding]) -> Observation
 
 
 def _with_silent(seen: Observation, groups: Sequence[str]) -> Observation:
-    """What an extension holds that does not answer may let through what the declared policies close."""
+    """Mark the observation as not examined if an extension does not answer: its policies may allow what others deny."""
     detail = f"policies of {', '.join(groups)} could not be read: the extension does not answer"
     state = "not-looked-at" if seen.state == "observed" else seen.state
     return _said(seen, state, detail)

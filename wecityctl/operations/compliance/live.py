@@ -1,4 +1,6 @@
-"""Judges what runs by the same rules as what the files would register. Asks nobody: it is given what was read."""
+"""Evaluates the policy rules on live objects, as on the objects that the files would register. Queries no cluster
+itself.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _SHOWN = 3
 
 
 def wanted_on(policy_input: PolicyInput) -> Mapping[str, Sequence[Manifest]]:
-    """The Kubernetes objects that the stacks would register, by cloud."""
+    """Return the Kubernetes objects that the stacks would register, by cloud."""
     found: dict[str, list[Manifest]] = {}
     for recording, item in policy_input.objects():
         found.setdefault(cloud_of(policy_input, recording), []).append(dict(item.inputs))
@@ -28,7 +30,7 @@ def wanted_on(policy_input: PolicyInput) -> Mapping[str, Sequence[Manifest]]:
 def judge_live(
     policy_input: PolicyInput, looks: Mapping[str, Look], today: date, rules: Sequence[Rule]
 ) -> Mapping[str, tuple[Observation, ...]]:
-    """What the rules over objects come to on each cloud that was looked at, by rule."""
+    """Return the results of the object rules on each examined cloud, by rule."""
     asked = [rule for rule in rules if rule.of_objects and (rule.applies is None or rule.applies(policy_input.city))]
     found: dict[str, list[Observation]] = {rule.name: [] for rule in asked}
     for cloud, look in looks.items():
@@ -39,7 +41,7 @@ def judge_live(
 
 
 def _live(policy_input: PolicyInput, cloud: str, look: Look) -> PolicyInput:
-    """The input with a cloud's live objects in place of the recorded ones; an object keeps the stack it is from."""
+    """Return the input with a cloud's live objects in place of the recorded ones; an object keeps its stack."""
     stacks: dict[Key, str] = {
         key_of(item.inputs): recording.stack
         for recording, item in policy_input.objects()

@@ -1,8 +1,8 @@
-"""Reads from the clusters what enforces the policy rules and what runs, side by side and each in bounded time.
+"""Reads from the clusters the objects that enforce the policy rules, and the workloads, in parallel and with time
+limits.
 
-What encloses the city is compared whole with what the files state; the policy rules are tried when that is asked for.
-
-A trial is a server-side dry run of an object that crosses one line: nothing is made, whatever the answer.
+Objects that restrict the city's namespaces are compared in full with the declared ones. On request the policy rules are
+tested: a test is a server-side dry run of an object that violates one rule, so nothing is ever created.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 Live = Mapping[Key, Mapping[str, Any]]
 _PROVIDER = "pulumi-kubernetes-"
 _RBAC = "rbac.authorization.k8s.io/v1"
-# Those of the city, by its label.
+# Kinds read only with the city's label.
 _KINDS = (
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
     (_RBAC, "ClusterRole"),
     (_RBAC, "ClusterRoleBinding"),
 )
-# Everybody's in the city's namespaces: what others make there runs there too.
+# Kinds read completely in the city's namespaces, because objects of others have an effect there too.
 _INSIDE = (
     ("v1", "ServiceAccount"),
     (_RBAC, "Role"),
@@ -57,7 +57,7 @@ _INSIDE = (
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of a trial; `detail` says why a line could not be tried."""
+    """The result of testing a rule; `detail` says why it could not be tested."""
 
     outcome: Literal["refused", "accepted", "not-tried"]
     detail: str = ""
@@ -65,12 +65,12 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is in a cluster, what of it is otherwise than stated, and what came of the trials by rule.
+    """The live objects of a cluster, their differences from the declared ones, and the test results by rule.
 
-    `differs` says of objects that enclose the city what is otherwise than stated; `whole` is false where it could not
-    be asked what they would be once they are written, because this identity may not write. `undeclared` is what gives
-    rights, opens or limits and no stack would register; `expected` is what of that the cloud's owner is said to put
-    there. `altered` says of pods what is otherwise than the templates of their controllers; `silent` are extensions for
+    `differs` describes differences of objects that restrict the city's namespaces. `whole` is false if dry runs could
+    not tell the effect of admission, because this identity may not write. `undeclared` are objects that grant rights,
+    allow access or set limits and that no stack would register; `expected` are those that the cloud's owner is expected
+    to create. `altered` describes pods that differ from their controllers' templates. `silent` are extensions for
     network policies whose API server does not answer.
     """
 
@@ -92,9 +92,10 @@ def look(
     *,
     partial: bool = False,
 ) -> dict[str, Look | WecityError]:
-    """What every cluster has, or why it could not be read; `rules` names those that are tried.
+    """Return what every cluster has, or why it could not be read. `rules` names the rules to test.
 
-    `wanted` are the objects that the stacks would register on each cloud; `partial`: some stacks' are not known.
+    `wanted` are the objects that the stacks would register on each cloud; `partial`: those of some stacks are not
+    known.
     """
 
     async def look_at_all() -> dict[str, Look | WecityError]:
@@ -131,7 +132,7 @@ async def _look_at(
 
 
 async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> Live:
-    """Everything of the city's that enforces something, and everything that is in its namespaces."""
+    """Return all enforcing objects of the city, and everything in its namespaces."""
     names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
     asked = [("v1", "Namespace", ""), *((*kind, f"{CITY_LABEL}={city.name}") for kind in _KINDS)]
     asked += [(*kind, "") for kind in _INSIDE]
@@ -150,7 +151,7 @@ async def _read(client: KubeClient, city: City, wanted: Sequence[Manifest]) -> L
 async def _undeclared(
     client: KubeClient, city: City, cloud: str, wanted: Sequence[Manifest], partial: bool
 ) -> tuple[tuple[Finding, ...], Found]:
-    """What encloses the city or opens it and none of its stacks would register, and all that was found with it."""
+    """Return the undeclared objects that restrict or open the city's namespaces, and the complete search result."""
     from wecityctl.drift.kinds import SECURITY
     from wecityctl.drift.undeclared import find_on, place
 
@@ -158,14 +159,14 @@ async def _undeclared(
     looked = await find_on(client, city, cloud, declared, kinds=SECURITY)
     found = list(looked.findings)
     if partial:
-        # What is in other namespaces, or in none, may be of a stack that is not known.
+        # Objects outside these namespaces may belong to a stack that is not known.
         names = {key_of(item)[2] for item in wanted if item.get("kind") == "Namespace"}
         found = [item for item in found if item.namespace in names]
     return tuple(found), looked
 
 
 async def _altered(client: KubeClient, live: Live) -> tuple[str, ...]:
-    """The pods that are otherwise than the templates of their controllers, a sentence for each."""
+    """Return a sentence for each pod that differs from its controller's template."""
     from wecityctl.drift import pods
 
     candidates = [dict(item) for (kind, _, _), item in live.items() if kind == "Pod" and pods.may_differ(dict(item))]
@@ -175,9 +176,10 @@ async def _altered(client: KubeClient, live: Live) -> tuple[str, ...]:
 async def _compare(
     client: KubeClient, selector: str, wanted: Sequence[Manifest], live: Live
 ) -> tuple[Mapping[Key, str], bool]:
-    """What of the objects that enclose the city is otherwise than stated; whether dry runs could tell of admission.
+    """Return the differences of the objects that restrict the city, and whether dry runs could tell the effect of
+    admission.
 
-    Where this identity may make dry runs of replacements, they tell also what an object would be once it is written.
+    If this identity may make dry runs of replacements, they also show what an object would be after a write.
     """
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import examine, put
@@ -208,7 +210,7 @@ async def _compare(
     except (Forbidden, WebhookUnreachable):
         return found, False
     except ApiError:
-        # Such as a field that cannot be changed: the comparison tells it.
+        # For example a field that cannot be changed; the comparison reports it.
         pass
     cases = await examine(client, selector, objects)
     told = {
@@ -221,7 +223,7 @@ async def _compare(
 
 
 def _is_known(value: Any) -> bool:
-    """Whether everything of a manifest is known before anything is made."""
+    """Whether a manifest has no unknown or secret values."""
     if isinstance(value, Mapping):
         return all(map(_is_known, value.values()))
     if isinstance(value, list | tuple):
@@ -230,7 +232,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _applier(live: Mapping[str, Any]) -> str:
-    """The field manager by which a Kubernetes provider of Pulumi's applied the object; empty where none did."""
+    """Return the field manager of the Pulumi Kubernetes provider that applied the object; empty for none."""
     entries = (live.get("metadata") or {}).get("managedFields") or ()
     names = (str(item.get("manager", "")) for item in entries if item.get("operation") == "Apply")
     return next((name for name in names if name.startswith(_PROVIDER)), "")

@@ -1,6 +1,8 @@
-"""The policy rules' policy report on a session: worked out in a process of its own, beside what else a run begins
-with, and remembered for as long as nothing that it depends on differs. `judging` does it here and now, and loads the
-SDKs."""
+"""Computes a session's policy report in a process of its own, in parallel with the start of a run, and caches it.
+
+The cached report is used as long as none of its inputs changes. `evaluate` computes it in the calling process, and
+loads the SDKs.
+"""
 
 from wecityctl.operations.policy_evaluation.background import Pending, begin
 

@@ -1,5 +1,6 @@
-"""A policy report on its way: remembered, or being worked out by a process of the engine's, which has the SDKs
-loaded."""
+"""A policy report in progress: taken from the cache, or computed by a process of the engine that
+has the SDKs loaded.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ JUDGE = "wecityctl.operations.policy_evaluation.process"
 
 @dataclass(slots=True)
 class Pending:
-    """`verdict()` waits for the policy report; one that nobody waits for ends with its engine."""
+    """`policy_report()` waits for the report. A computation that nobody waits for ends with its engine."""
 
     session: Session
     key: str
@@ -27,7 +28,7 @@ class Pending:
     _connection: Connection | None = None
 
     def policy_report(self) -> PolicyReport:
-        """The policy report. Raises `WecityError` where it could not be worked out: then nothing may run."""
+        """Return the policy report. Raises `WecityError` if it could not be computed; then nothing may run."""
         if self._policy_report is None:
             self._policy_report = self._receive()
             cache.note(self.session, self.key, self._policy_report)
@@ -51,21 +52,21 @@ class Pending:
         raise WecityError("the policy rules could not be checked", details=str(answer))
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 def begin(session: Session, day: date, engine: Engine) -> Pending:
-    """The policy report on `session`, remembered or begun. The caller has it, or closes it."""
+    """Start to compute the policy report on `session`, or take it from the cache. The caller must close the result."""
     key = cache.key_of(session, day)
     known = cache.recall(session, key)
     if known is not None:
         return Pending(session, key, known)
     connection = engine.spawn(JUDGE)
     try:
-        # Where things stand in the files is asked when findings are shown, and is large.
+        # Positions are large, and needed only to show findings.
         connection.send((replace(session, positions=Positions({})), day))
     except OSError as error:
         connection.close()

@@ -1,7 +1,7 @@
-"""Policy reports that are remembered: one file for each path of a city, good only while its key is the same.
+"""Caches policy reports: one file for each path of a city, valid only while its key is the same.
 
-The key covers all that a policy report follows from: the model, the catalogue, placement and images, the day, our own
-code, that of partners' capabilities, and the libraries that run programs. Anything odd about the file: there is none.
+The key covers all inputs of a policy report: the model, the catalogue, placement and images, the day, our own code,
+that of partners' capabilities, and the libraries that run programs. An unreadable file counts as missing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from wecityctl.session import Session
 
 
 def key_of(session: Session, day: date) -> str:
-    """The digest of everything that the policy report follows from."""
-    # The values are frozen, and what they print is all of them, in the order of the files.
+    """Return a digest of all inputs of the policy report."""
+    # The values are frozen, and their `repr` is complete and in the order of the files.
     model = (session.city, sorted(session.catalogue.items()), session.plan, sorted(session.images.items()))
     digest = hashlib.sha256()
     for part in (repr(model), day.isoformat(), sys.version, *_libraries(), *_code(session)):
@@ -35,7 +35,7 @@ def key_of(session: Session, day: date) -> str:
 
 
 def recall(session: Session, key: str) -> PolicyReport | None:
-    """The policy report that was noted under this key."""
+    """Return the cached policy report with this key; `None` for none."""
     try:
         noted = json.loads(_file(session).read_bytes())
         return _policy_report(noted["verdict"]) if noted["key"] == key else None
@@ -44,7 +44,7 @@ def recall(session: Session, key: str) -> PolicyReport | None:
 
 
 def note(session: Session, key: str, policy_report: PolicyReport) -> None:
-    """Note a policy report. Where that cannot be done, the next run works it out again."""
+    """Store a policy report. A failure is ignored: the next run computes it again."""
     text = json.dumps({"key": key, "verdict": asdict(policy_report)}, ensure_ascii=False)
     try:
         write_private(_file(session), text.encode(errors="surrogatepass"))
@@ -58,8 +58,11 @@ def _file(session: Session) -> Path:
 
 
 def _libraries() -> Iterator[str]:
-    """What tells that a library came, went or changed its version: each installation renames an entry of one of these
-    directories. Asking for the versions themselves would take longer than all the rest."""
+    """Yield signatures that change when a library is installed, removed or updated.
+
+    Each installation renames an entry of one of these directories. Reading the versions themselves would take far
+    longer.
+    """
     for place in sys.path:
         if place.endswith("-packages"):
             with suppress(OSError):
@@ -68,8 +71,9 @@ def _libraries() -> Iterator[str]:
 
 
 def _code(session: Session) -> Iterator[str]:
-    """What tells a changed program: every source file's place, size and times, the time of its last change of any
-    kind among them, which nothing but the system sets."""
+    """Yield signatures that change with any source file: path, size and times, including the change time, which only
+    the system sets.
+    """
     for directory in source_dirs():
         yield from _signatures(_sources(directory))
     programs = {kind.program.partition(":")[0].partition(".")[0] for kind in session.catalogue.values()}
@@ -89,7 +93,7 @@ def _sources(place: Path) -> Iterator[os.DirEntry[str] | Path]:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    # Compiled files, in a directory that may be another user's alone.
+                    # Skip compiled files, in a directory that another user may own.
                     if entry.name != "__pycache__":
                         pending.append(entry.path)
                 elif entry.name.endswith(".py"):

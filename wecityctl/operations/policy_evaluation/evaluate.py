@@ -1,5 +1,6 @@
-"""A session recorded and judged, here and now. A stack that cannot be recorded cannot be judged, and that is a finding
-which nothing lifts: what is not known is not let pass.
+"""Records a session's stacks and evaluates the policy rules, in this process.
+
+A stack that cannot be recorded is reported as a violation that cannot be waived, because its objects are unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from wecityctl.spec.loaded import LoadedCity
 
 
 def judge_session(session: Session, day: date) -> PolicyReport:
-    """The policy report on a city as its files are, with the waivers that hold on `day`."""
+    """Return the policy report on a city's current files, with the waivers that are valid on `day`."""
     recordings, failures = record_what_can_be(session)
     return _policy_report(session, day, recordings, failures)
 
@@ -38,8 +39,11 @@ def _policy_report(
 
 
 def judge_what_can_be(session: Session, day: date) -> tuple[PolicyReport, ConfigurationError | None]:
-    """The policy report for a person who asks for it. Where nothing but the files or the installation keeps stacks
-    from being looked at, that is no finding about the city but one error, beside the policy report on the rest."""
+    """Return the policy report for the `policy` command, and an error if stacks could not be evaluated.
+
+    If only the files or the installation keep stacks from being recorded, this is one error instead of a violation for
+    each stack; the report then covers the rest.
+    """
     recordings, failures = record_what_can_be(session)
     refusals = {name: error for name, error in failures.items() if not isinstance(error, StandsOnError)}
     errors = [error for error in refusals.values() if isinstance(error, ConfigurationError)]
@@ -49,7 +53,7 @@ def judge_what_can_be(session: Session, day: date) -> tuple[PolicyReport, Config
 
 
 def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> ConfigurationError:
-    """One error for all: each cause once, with how many stacks it keeps from being looked at."""
+    """Combine the errors: each cause once, with the number of stacks that it affects."""
     causes = list(dict.fromkeys(error.message for error in errors))
     ways = list(dict.fromkeys(error.resolution for error in errors if error.resolution))
     count = counted(len(stacks), "stack")
@@ -61,9 +65,9 @@ def _as_one(errors: Sequence[ConfigurationError], stacks: Sequence[str]) -> Conf
 
 
 def judge_unplaced(loaded: LoadedCity, catalogue: Catalogue, day: date) -> PolicyReport:
-    """What can be said of files that ask for what no placement can give: where things may lie at all, and with whom.
+    """Return the policy report on files without a feasible placement, from rules that need only the files.
 
-    Nothing is said of waivers, since most of the rules that they are for cannot be asked.
+    Waivers are left out, since most of the rules that they apply to cannot be evaluated.
     """
     policy_input = PolicyInput(loaded.city, catalogue, Placement({}, {}, ""), {})
     policy_report = judge(policy_input, day, tuple(rule for rule in RULES if rule.of_files))

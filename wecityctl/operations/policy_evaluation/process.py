@@ -1,5 +1,4 @@
-"""The process that works a policy report out: one session in, one policy report out, over the descriptor that it is
-given."""
+"""The process that computes a policy report: it receives one session and sends one report over its socket."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from wecityctl.engine.process.ipc import adopt
 
 
 def main(descriptor: int) -> None:
-    """Answer with the policy report, or with what went wrong as text."""
+    """Send the policy report, or the traceback as text if it fails."""
     connection = adopt(descriptor)
     from wecityctl.operations.policy_evaluation.evaluate import judge_session
 
