@@ -67,7 +67,7 @@ class Context:
             return
         if planned.cloud in self._unreachable:
             raise self._unreachable[planned.cloud]
-        if self.is_pending_clouds(stack):
+        if self.is_on_pending_cloud(stack):
             raise DeploymentError(
                 f"cloud {planned.cloud} has no cluster: its landing zone is not up",
                 resolution=f"run `wecityctl up` with it: --only {planned.cloud}",
@@ -115,7 +115,7 @@ class Context:
         """Return the cloud's cluster; a stopped one is returned as it was when last running."""
         return self.clusters.get(cloud) or self.stopped.get(cloud)
 
-    def is_pending_clouds(self, stack: str) -> bool:
+    def is_on_pending_cloud(self, stack: str) -> bool:
         """Whether the stack is on a vendor's cloud whose landing zone has not created a cluster yet."""
         planned = self.stacks.get(stack)
         if planned is None or not planned.cloud or planned.layer == LANDING or planned.cloud in self.clusters:

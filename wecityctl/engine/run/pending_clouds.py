@@ -56,7 +56,7 @@ class PendingClouds:
         if self._found is None:
             begun = time.monotonic()
             self._found = self._record(
-                tuple(self._inputs(name) for name in self._context.stacks if self._context.is_pending_clouds(name))
+                tuple(self._inputs(name) for name in self._context.stacks if self._context.is_on_pending_cloud(name))
             )
             self._seconds = (time.monotonic() - begun) / len(self._found)
         return self._found

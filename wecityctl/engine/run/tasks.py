@@ -135,7 +135,7 @@ class UpdateTask:
             return self._leave_out_secrets(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:
             return StackResult(stack, "skipped", reason="does not exist yet")
-        if self._operation == "preview" and self._context.is_pending_clouds(stack):
+        if self._operation == "preview" and self._context.is_on_pending_cloud(stack):
             return self._pending_clouds.preview(stack)
         self._context.require_reachable(stack)
         inputs = self._context.inputs(self._context.stacks[stack], with_secrets=False)
