@@ -1,8 +1,8 @@
 """The private names of the SDK that are replaced are there, and take what the SDK calls them with.
 
 A release of the SDK that renames one, or calls it otherwise, fails here and not in a run. Which of them are worth it is
-measured by rows of `make bench` (`benchmarks.sdk`). Other tests of this process may have applied the patches, so the SDK
-is read in a process of its own.
+measured by rows of `make bench` (`benchmarks.sdk`). Other tests of this process may have applied the patches, so it is
+read in a process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ REPLACED = {
 }
 # A name that a module imports under one of its own would go on with the original.
 CALLED = {
-    "pulumi.runtime.resource": ("_get_stack_trace(", "_get_source_position(", "create_urn(", "_types.resource_types("),
+    "pulumi.runtime.resource": ("_get_stack_trace(", "_get_source_position(", "create_urn("),
+    "pulumi.runtime.rpc": ("_types.resource_types(", "_types.resource_pulumi_to_py_names("),
     "pulumi.output": ("contains_unknowns(",),
 }
 CODE = """
