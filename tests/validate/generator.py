@@ -243,7 +243,7 @@ class Generator:
                 }
             ]
         if len(self.providers) > 1:
-            spec["crossing"] = {"address": "10.2.0.9", "sources": ["10.2.0.0/24"], "encrypted": self.chance(0.5)}
+            spec["interconnect"] = {"address": "10.2.0.9", "sources": ["10.2.0.0/24"], "encrypted": self.chance(0.5)}
         return self._document("Cloud", {"name": name, "labels": self._labels()}, spec)
 
     def _platform(self) -> Document:
