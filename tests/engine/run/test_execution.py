@@ -517,7 +517,7 @@ def test_an_engine_that_waits_for_nothing_is_stopped(home: Path) -> None:
 
 def test_the_end_of_the_runs_time_ends_it_in_order(home: Path) -> None:
     events: list[Event] = []
-    with time_limit(6, lambda: ""):
+    with time_limit(10, lambda: ""):
         result = go(make_city("late", ("health",)), "up", program="hanging", events=events, timeouts=Timeouts(cancel=2))
     assert result.exit_code == ExitCode.TIMEOUT
     found = {item.stack.removeprefix("late."): (item.outcome, item.reason) for item in result.results}
