@@ -124,7 +124,8 @@ def test_a_binding_that_needs_an_account_has_a_provisioner_with_limits(name: str
     settings = provisioner.settings(_instance(kind), use, kind.limits_of(use))
     assert settings
     # A setting that the script does not read bounds nobody.
-    wanted = (*settings, "APP_ROLE", "APP_PASSWORD", "HOST", "PORT")
+    credentials = [f"APP_{key.upper().replace('-', '_')}" for key in kind.binding.credentials]
+    wanted = (*settings, "APP_ROLE", *credentials, "HOST", "PORT")
     assert [key for key in wanted if key not in provisioner.script] == []
     assert kind.limits_of(use) == kind.limits
 
