@@ -33,8 +33,8 @@ from wecityctl.model.quantity import parse_quantity
 USER = 65532
 DATA = "/data"
 USERS, BUCKETS = f"{DATA}/users", f"{DATA}/buckets"
-# Bytes of the server's memory for each request that it serves at a time: buffers of both directions, and the rest.
-REQUEST_BYTES = 4 * 1024**2
+# Bytes of the memory for each request that is served at a time: 1.1 MiB were measured for uploads, and 30 MiB for none.
+REQUEST_BYTES = 2 * 1024**2
 # A guard that adds up a directory with many files holds their names.
 GUARD_LIMITS = {"memory": "128Mi"}
 
