@@ -61,7 +61,7 @@ class ObjectStorage(CapabilityComponent):
         image = inputs.images["object-storage"]
         admin = f"{name}-admin"
         password = secret_value(inputs, context.admin_key)
-        credentials = self.scope.add(pods.secret(namespace, admin, {"password": password}))
+        credentials = self.scope.add(pods.secret(namespace, admin, {"username": ADMIN, "password": password}))
         base = base_outputs(inputs)
         claim = self.scope.add(
             volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
@@ -89,7 +89,7 @@ class ObjectStorage(CapabilityComponent):
             image,
             command=["/bin/sh", "-c", start(context)],
             env=[
-                {"name": "ROOT_ACCESS_KEY", "value": ADMIN},
+                pods.from_secret("ROOT_ACCESS_KEY", admin, "username"),
                 pods.from_secret("ROOT_SECRET_KEY", admin, "password"),
                 {"name": "GOMEMLIMIT", "value": str(memory * 3 // 4)},
             ],
