@@ -57,6 +57,8 @@ def connect(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Connect
             config=Config(
                 s3={"addressing_style": "path"},
                 retries={"max_attempts": 1},
+                # Small bodies go with their headers, so that who is refused sees why, see `program.start`.
+                request_checksum_calculation="when_required",
                 **({} if user else {"signature_version": UNSIGNED}),
             ),
         )
