@@ -106,10 +106,14 @@ def server_requests(context: CapabilityScope) -> dict[str, str]:
 
 
 def provisioning_policies(context: CapabilityScope) -> list[Manifest]:
-    """Network policies that let provisioning Jobs reach the capability within its namespace."""
+    """Network policies that let provisioning Jobs reach all ports of the capability within its namespace.
+
+    Administrators may have a port of their own, which no use opens.
+    """
     name, jobs = context.capability.name, provisioning_labels(context.capability.name)
-    arrives = network.from_peer({"podSelector": {"matchLabels": jobs}}, [context.type.port])
-    leaves = network.to_peer({"podSelector": {"matchLabels": context.selector}}, [context.type.port])
+    ports = list(context.ports.values())
+    arrives = network.from_peer({"podSelector": {"matchLabels": jobs}}, ports)
+    leaves = network.to_peer({"podSelector": {"matchLabels": context.selector}}, ports)
     return [
         network.policy(context.namespace, f"{name}-provisioning", context.selector, ingress=[arrives]),
         network.policy(context.namespace, f"{name}-provisioning-jobs", jobs, egress=[leaves]),

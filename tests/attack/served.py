@@ -47,8 +47,11 @@ class Attacked:
     roles: Mapping[str, str]
 
 
-def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) -> Attacked:
-    """A city whose apps (tenant, name, use) share one capability of each type, or whose owner has them alone."""
+def attacked(
+    *uses: tuple[str, str, Use], dedicated: Dedicated | None = None, platform: Platform | None = None
+) -> Attacked:
+    """A city whose apps (tenant, name, use) share one capability of each type, or whose owner has them alone; those of
+    the application platform, or of another `platform`."""
     apps: dict[tuple[str, str], App] = {}
     roles = {}
     for tenant, name, use in uses:
@@ -59,9 +62,9 @@ def attacked(*uses: tuple[str, str, Use], dedicated: Dedicated | None = None) ->
         roles[f"provision-{tenant}-{name}-{use.alias}"] = naming.account_name(
             binding.separator, tenant, name, use.alias
         )
-    platform = application()
+    platform = platform or application()
     if dedicated is not None:
-        platform = Platform("application", tuple(_dedicated(item, dedicated) for item in platform.capabilities))
+        platform = replace(platform, capabilities=tuple(_dedicated(item, dedicated) for item in platform.capabilities))
     whole = city(*apps.values(), platforms=(platform,))
     return Attacked(make_plan(whole, load_catalogue()), record_city(whole), roles)
 
@@ -72,7 +75,8 @@ def _dedicated(item: Capability, owner: Dedicated) -> Capability:
 
 @dataclass(slots=True)
 class Served:
-    """One capability of recorded stacks, on `port`. `log` has what its containers print, oldest first."""
+    """One capability of recorded stacks, on `port`. `log` has what its containers print, oldest first; `replacing` is
+    what the test puts into commands beside it, as pairs of texts."""
 
     city: Attacked
     name: str
@@ -80,6 +84,7 @@ class Served:
     port: int = field(default_factory=free_port)
     log: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
+    replacing: tuple[tuple[str, str], ...] = ()
 
     @property
     def authority(self) -> str:
@@ -101,7 +106,7 @@ class Served:
         for name, text in files.items():
             new = place / f".{name}"
             new.write_text(text)
-            os.chown(new, 0, 999)
+            os.chown(new, 0, self.pod()["securityContext"]["fsGroup"])
             new.chmod(0o440)
             new.replace(place / name)
 
@@ -119,7 +124,8 @@ class Served:
             wait_until(lambda: self.certificate() != other)
 
     def pod(self) -> Mapping[str, Any]:
-        found = one(self.city.recordings, "StatefulSet", f"platform-application/{self.name}")
+        sets = objects(self.city.recordings, "StatefulSet")
+        (found,) = (item for item in sets if item.inputs["metadata"]["name"] == self.name)
         spec: Mapping[str, Any] = found.inputs["spec"]["template"]["spec"]
         return spec
 
@@ -128,7 +134,7 @@ class Served:
         return next(item for item in (*pod["containers"], *pod.get("initContainers", ())) if item["name"] == name)
 
     def command(self, name: str, *replacing: tuple[str, str]) -> list[str]:
-        return [_replaced(text, *replacing) for text in self.container(name)["command"]]
+        return [_replaced(text, *self.replacing, *replacing) for text in self.container(name)["command"]]
 
     def certificate(self) -> bytes:
         """The certificate that the server shows, whoever has issued it."""
@@ -142,10 +148,10 @@ class Served:
             with context.wrap_socket(plain) as secured:
                 return secured.getpeercert(binary_form=True) or b""
 
-    def provision(self, city: Attacked | None = None, code: int = 0, tries: int = 60) -> str:
+    def provision(self, city: Attacked | None = None, code: int = 0, tries: int = 60, password: str = PASSWORD) -> str:
         """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given.
 
-        Returns what they have said. `tries` is how often they ask for the server.
+        Returns what they have said. `tries` is how often they ask for the server; `password` is each app's.
         """
         said = ""
         city = city or self.city
@@ -154,15 +160,16 @@ class Served:
             if template["metadata"]["labels"].get("wecity.dev/provisions") != self.name:
                 continue
             (container,) = template["spec"]["containers"]
-            values = {item["name"]: item.get("value", "") for item in container["env"]} | {
+            # What comes from Secrets are the credentials of the app, but for what is said here.
+            values = {item["name"]: item.get("value", password) for item in container["env"]} | {
                 "HOST": "127.0.0.1",
                 "PORT": str(self.port),
                 "ADMIN_PASSWORD": ADMIN,
                 "APP_ROLE": city.roles[job.name],
-                "APP_PASSWORD": PASSWORD,
-                "APP_PASSWORD_SHA256": sha256(PASSWORD),
+                "APP_PASSWORD": password,
+                "APP_PASSWORD_SHA256": sha256(password),
             }
-            words = [_replaced(text, ("-lt 60", f"-lt {tries}")) for text in container["command"]]
+            words = [_replaced(text, *self.replacing, ("-lt 60", f"-lt {tries}")) for text in container["command"]]
             done = self.image.run(*words, **values)
             said += done.stdout + done.stderr
             assert (done.returncode != 0) == (code != 0), said
@@ -249,6 +256,29 @@ def database_server(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
         stack.enter_context(served.running("postgresql", ["/bin/sh", "-c", start], [data], POSTGRES_PASSWORD=ADMIN))
         port = str(served.port)
         stack.enter_context(served.running("guard", served.command("guard"), PGPASSWORD=ADMIN, PGPORT=port))
+        try:
+            yield served
+        except BaseException:
+            print("\n".join(served.log[-40:]))
+            raise
+
+
+@contextmanager
+def object_store(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
+    """The object store of `city` with its guard."""
+    served = Served(city, "object-storage", image)
+    served.replacing = ((":7070", f":{served.port}"), (":7071", f":{free_port()}"), ("sleep 10", "sleep 1"))
+    served.certify()
+    with ExitStack() as stack:
+        # Not under pytest's own directory, which other users may not enter.
+        data = Path(tempfile.mkdtemp(prefix="attacked-"))
+        stack.callback(shutil.rmtree, data, ignore_errors=True)
+        os.chown(data, 65532, 65532)
+        served.replacing += (("/data", f"/tmp{data}"),)
+        keys = {"ROOT_ACCESS_KEY": "admin", "ROOT_SECRET_KEY": ADMIN}
+        stack.enter_context(served.running("object-storage", served.command("object-storage"), [data], **keys))
+        guard = {"ADMIN_PASSWORD": ADMIN, "SERVER": f"https://127.0.0.1:{served.port}"}
+        stack.enter_context(served.running("guard", served.command("guard"), [data], **guard))
         try:
             yield served
         except BaseException:

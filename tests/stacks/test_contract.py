@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
+from datetime import date
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -11,13 +13,17 @@ import pytest
 
 from stacks.catalogue import Registered, registered
 from stacks.platforms.provisioner import Provisioner
-from tests.stacks.cities import app, city, objects, record_city
+from tests.stacks.cities import IMAGES, app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
 from wecityctl.model.city import Capability, City, Platform, Use
 from wecityctl.model.quantity import parse_quantity
-from wecityctl.resource_graph import RecordedResource
+from wecityctl.placement import place
+from wecityctl.policy.check import judge
+from wecityctl.policy.model import PolicyInput
+from wecityctl.policy.rules import RULES
+from wecityctl.resource_graph import RecordedResource, Recording
 
 ROOT = Path(__file__).parent.parent.parent
 REGISTRY = registered()
@@ -52,10 +58,16 @@ def _instance(kind: CapabilityType) -> Capability:
 
 
 @pytest.fixture(scope="module", params=sorted(REGISTRY))
-def recorded(request: pytest.FixtureRequest) -> tuple[str, list[RecordedResource]]:
+def stacks(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Recording]]:
+    """A type's name and the stacks of a city that has it."""
+    return request.param, record_city(whole(request.param))
+
+
+@pytest.fixture(scope="module")
+def recorded(stacks: tuple[str, Mapping[str, Recording]]) -> tuple[str, list[RecordedResource]]:
     """A type's name and the objects of the platforms' stacks of a city that has it."""
-    stacks = record_city(whole(request.param))
-    return request.param, objects({name: item for name, item in stacks.items() if ".platform." in name})
+    name, recordings = stacks
+    return name, objects({stack: item for stack, item in recordings.items() if ".platform." in stack})
 
 
 @every_type
@@ -124,7 +136,8 @@ def test_a_binding_that_needs_an_account_has_a_provisioner_with_limits(name: str
     settings = provisioner.settings(_instance(kind), use, kind.limits_of(use))
     assert settings
     # A setting that the script does not read bounds nobody.
-    wanted = (*settings, "APP_ROLE", "APP_PASSWORD", "HOST", "PORT")
+    credentials = [f"APP_{key.upper().replace('-', '_')}" for key in kind.binding.credentials]
+    wanted = (*settings, "APP_ROLE", *credentials, "HOST", "PORT")
     assert [key for key in wanted if key not in provisioner.script] == []
     assert kind.limits_of(use) == kind.limits
 
@@ -161,6 +174,16 @@ def test_pods_are_restricted_and_request_resources(recorded: tuple[str, list[Rec
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
         assert any("readinessProbe" in container for container in spec["containers"]), item.name
+
+
+def test_its_objects_break_no_policy_rule(stacks: tuple[str, Mapping[str, Recording]]) -> None:
+    """What `up` would refuse, of the platforms and of the user's stack, where provisioning is."""
+    name, recordings = stacks
+    city = whole(name)
+    kinds = {item: each.type for item, each in REGISTRY.items()}
+    policy_input = PolicyInput(city, kinds, place(city, kinds), IMAGES, tuple(recordings.values()))
+    violations = judge(policy_input, date(2026, 1, 1), RULES).mandatory
+    assert [f"{item.rule}: {item.finding.message}" for item in violations] == []
 
 
 def test_only_ports_of_the_type_are_served(recorded: tuple[str, list[RecordedResource]]) -> None:
