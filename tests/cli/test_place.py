@@ -22,7 +22,7 @@ def test_where_everything_goes() -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[0] == ["WHAT", "CLOUD", "POOLS", "COST/H", "WHY"]
     assert lines[1][:5] == ["capability", "cache", "b", "–", "0.01"]
-    assert lines[-1] == ["0.02", "CNY", "an", "hour,", "proven", "best"]
+    assert lines[-1] == ["0.02", "CNY", "an", "hour,", "optimal"]
 
 
 def test_the_explanation_names_the_constraint_and_its_place() -> None:
