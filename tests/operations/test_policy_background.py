@@ -76,7 +76,7 @@ def test_a_program_that_fails_is_a_finding_which_nothing_lifts(session: Session,
         ("stack case.tenant.health.main", True),
     ]
     assert "partner_gone" in unseen[0].finding.message
-    assert "stands on case.platform.application.main" in unseen[1].finding.message
+    assert "depends on case.platform.application.main" in unseen[1].finding.message
     # The others were looked at all the same.
     assert [item.rule for item in policy_report.mandatory if item not in unseen] == ["three-administrators"]
 

@@ -298,8 +298,8 @@ class Postgres:
                 details=details,
                 resolution="create the database, or correct the URL of the state",
             )
-        # Two processes created the table at the same time, and one met the other's entry in the catalogue.
-        if state.startswith(_PASSING) or state in ("23505", "42P07"):
+        # Two processes created the table at the same time, and one met the other's table, type or catalogue entry.
+        if state.startswith(_PASSING) or state in ("23505", "42P07", "42710"):
             return LostAnswerError(details)
         return DeploymentError(f"cannot {what}", details=details, resolution="see what the server's log says")
 
