@@ -7,6 +7,8 @@ permissions of `access`. The container `guard` enforces limits per user.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pulumi
 
 from stacks import pods
@@ -16,18 +18,15 @@ from stacks.passwords import sha256
 from stacks.platforms import tls
 from stacks.platforms.application.cache import guard as cache_guard
 from stacks.platforms.application.cache.access import LIMITS_KEY, TLS_OPTIONS, permissions
-from stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
-    provisioning_policies,
     server_requests,
     stateful_set,
-    volume_claim,
     volume_lock,
 )
-from stacks.stack_references import base_outputs
-from wecityctl.model.outputs import Endpoint
+from stacks.platforms.store import StoreComponent
 from wecityctl.model.quantity import parse_quantity
 
 # The numeric user of the upstream image and of our own.
@@ -58,44 +57,22 @@ PROBE = (
 )
 
 
-class Cache(CapabilityComponent):
+class Cache(StoreComponent):
     """A cache server as a component resource."""
 
-    def build(self, context: CapabilityScope) -> Endpoint:
-        inputs = self.scope.inputs
-        name, namespace = context.capability.name, context.namespace
-        image = inputs.images["cache"]
-        admin = f"{name}-admin"
-        password = secret_value(inputs, context.admin_key)
-        credentials = self.scope.add(
-            pods.secret(
-                namespace,
-                admin,
-                {
-                    "password": password,
-                    "sha256": password.apply(sha256),
-                    "probe": password.apply(probe_password),
-                    "probe-sha256": password.apply(lambda text: sha256(probe_password(text))),
-                },
-            )
-        )
-        configuration = self.scope.add(
-            pods.config_map(namespace, f"{name}-configuration", {"cache.conf": settings(context)})
-        )
-        base = base_outputs(inputs)
-        claim = self.scope.add(
-            volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
-            protect=True,
-            retain=True,
-        )
-        self.scope.add_all(provisioning_policies(context))
-        certificate = self.scope.add_all([tls.secret(context)] if context.tls else [])
-        ready = self.scope.after(credentials, configuration, claim, *certificate)
-        ready.add(self._workload(context, image, admin))
-        self.scope.add(context.service(name))
-        return context.endpoint(service=name, admin_secret=admin, image=image)
+    def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
+        return {
+            "password": password,
+            "sha256": password.apply(sha256),
+            "probe": password.apply(probe_password),
+            "probe-sha256": password.apply(lambda text: sha256(probe_password(text))),
+        }
 
-    def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
+    def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
+        name = f"{context.capability.name}-configuration"
+        return [pods.config_map(context.namespace, name, {"cache.conf": settings(context)})]
+
+    def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
         data = {"name": "data", "mountPath": DATA}
         own: list[Manifest] = [tls.MOUNT] if context.tls else []

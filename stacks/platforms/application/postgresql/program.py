@@ -6,6 +6,8 @@ access. The container `guard` enforces limits that the server does not, and make
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from stacks import pods
@@ -14,18 +16,15 @@ from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql import guard as postgresql_guard
 from stacks.platforms.application.postgresql.access import BINARIES
-from stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
-    provisioning_policies,
     server_requests,
     stateful_set,
-    volume_claim,
     volume_lock,
 )
-from stacks.stack_references import base_outputs
-from wecityctl.model.outputs import Endpoint
+from stacks.platforms.store import StoreComponent
 from wecityctl.model.quantity import parse_quantity
 
 # The numeric user of the Debian package and of the upstream image.
@@ -65,29 +64,13 @@ cat > {PGDATA}/pg_hba.conf <<'END'
 """
 
 
-class PostgreSQL(CapabilityComponent):
+class PostgreSQL(StoreComponent):
     """A PostgreSQL server as a component resource."""
 
-    def build(self, context: CapabilityScope) -> Endpoint:
-        inputs = self.scope.inputs
-        name, namespace = context.capability.name, context.namespace
-        image = inputs.images["postgresql"]
-        admin = f"{name}-admin"
-        password = secret_value(inputs, context.admin_key)
-        credentials = self.scope.add(pods.secret(namespace, admin, {"username": "postgres", "password": password}))
-        base = base_outputs(inputs)
-        claim = self.scope.add(
-            volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
-            protect=True,
-            retain=True,
-        )
-        self.scope.add_all(provisioning_policies(context))
-        ready = self.scope.after(credentials, claim, *self.scope.add_all([tls.secret(context)] if context.tls else []))
-        ready.add(self._workload(context, image, admin))
-        self.scope.add(context.service(name))
-        return context.endpoint(service=name, admin_secret=admin, image=image)
+    def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
+        return {"username": "postgres", "password": password}
 
-    def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
+    def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
         data: Manifest = {"name": "data", "mountPath": DATA}
         ready: Manifest = {

@@ -7,26 +7,25 @@ does not bound for each bucket, the guard beside it (`guard`) does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from stacks import pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
-from stacks.platforms.component import CapabilityComponent, CapabilityScope
+from stacks.platforms.component import CapabilityScope
 from stacks.platforms.data.object_storage import guard as storage_guard
 from stacks.platforms.data.object_storage.access import ADMIN, ADMIN_PORT, REGION
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
     guard_command,
-    provisioning_policies,
     server_requests,
     stateful_set,
-    volume_claim,
     volume_lock,
 )
-from stacks.stack_references import base_outputs
-from wecityctl.model.outputs import Endpoint
+from stacks.platforms.store import StoreComponent
 from wecityctl.model.quantity import parse_quantity
 
 # The numeric user of the image.
@@ -52,29 +51,13 @@ _WATCH = f"""(
 """
 
 
-class ObjectStorage(CapabilityComponent):
+class ObjectStorage(StoreComponent):
     """An object store."""
 
-    def build(self, context: CapabilityScope) -> Endpoint:
-        inputs = self.scope.inputs
-        name, namespace = context.capability.name, context.namespace
-        image = inputs.images["object-storage"]
-        admin = f"{name}-admin"
-        password = secret_value(inputs, context.admin_key)
-        credentials = self.scope.add(pods.secret(namespace, admin, {"username": ADMIN, "password": password}))
-        base = base_outputs(inputs)
-        claim = self.scope.add(
-            volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
-            protect=True,
-            retain=True,
-        )
-        self.scope.add_all(provisioning_policies(context))
-        ready = self.scope.after(credentials, claim, *self.scope.add_all([tls.secret(context)] if context.tls else []))
-        ready.add(self._workload(context, image, admin))
-        self.scope.add(context.service(name))
-        return context.endpoint(service=name, admin_secret=admin, image=image)
+    def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
+        return {"username": ADMIN, "password": password}
 
-    def _workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
+    def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
         data: Manifest = {"name": "data", "mountPath": DATA}
         scheme = "https" if context.tls else "http"
