@@ -65,17 +65,7 @@ def private_dir(path: Path) -> Path:
 def write_private(path: Path, data: bytes) -> None:
     """Replace the content of `path` atomically; the file gets mode 0600."""
     private_dir(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _replace(path, data)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -84,18 +74,25 @@ def replace_text(path: Path, text: str) -> None:
     `text` is written without translation of line endings. Raises `OSError`.
     """
     target = path.resolve(strict=True)
-    status = target.stat()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _replace(target, text.encode(), target.stat())
+
+
+def _replace(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
+    """Write `data` beside `path` and rename it; the file gets mode 0600, or owner and permissions of `like`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    # In a directory that others may write to, a link in the temporary file's place must not be followed.
+    mode = os.O_TRUNC if like is None else os.O_EXCL
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | mode, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode))
-            stream.write(text.encode())
+            if like is not None:
+                if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(stream.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(like.st_mode))
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(target)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
