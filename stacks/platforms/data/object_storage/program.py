@@ -128,7 +128,8 @@ def start(context: CapabilityScope) -> str:
         f"--max-requests {requests}",
         f"--max-connections {requests * 4}",
         "--quiet",
-        f"--iam-dir {USERS}",
+        # A cached account would be used for two minutes more after its secret changed or its key was deleted.
+        f"--iam-dir {USERS} --iam-cache-disable",
     ]
     if context.tls:
         certificate = (tls.CERTIFICATE, tls.KEY)
