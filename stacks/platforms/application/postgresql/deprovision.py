@@ -72,7 +72,7 @@ DROP ROLE IF EXISTS :"role";
 DELETE FROM wecity.limits WHERE role = :'role';
 SQL
 done
-"""
+"""  # noqa: S608
 
 # Prints what `stacks.platforms.provisioner` says.
 INVENTORY = f"""{_BEGIN}sql --dbname=postgres --tuples-only --no-align <<'SQL'
