@@ -60,7 +60,7 @@ def _ended(job: Mapping[str, Any]) -> str:
 async def _printed(client: KubeClient, job: str, namespace: str) -> str:
     """The log of the Job's last pod; empty where it has none any more."""
     served = await client.resource("v1", "Pod")
-    found = await client.list(served, namespace, label_selector=f"batch.kubernetes.io/job-name={job}")
+    found = await client.list(served, namespace, label_selector=f"job-name={job}")
     if not found:
         return ""
     last = max(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))

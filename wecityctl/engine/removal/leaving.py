@@ -113,10 +113,11 @@ def noted(backend: Backend) -> Mapping[str, tuple[Leaving, ...]]:
 
 def settle(backend: Backend, stack: str, done: Mapping[Account, bool]) -> None:
     """Forget what is noted of the accounts in `done`, or mark it as done where their value is true."""
+    noted = _read(backend, stack)
+    if all(item.account not in done or (item.done and done[item.account]) for item in noted):
+        return
     left = [
-        replace(item, done=True) if item.account in done else item
-        for item in _read(backend, stack)
-        if done.get(item.account, True)
+        replace(item, done=True) if item.account in done else item for item in noted if done.get(item.account, True)
     ]
     _write(backend, stack, left)
 
