@@ -61,7 +61,7 @@ def delete(
     *,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="What to delete, as `leftovers list` shows it.", show_default=False),
+        typer.Argument(metavar="NAME", help="What to delete, as `leftovers list` shows it.", show_default=False),
     ],
     confirm: o.Confirm = "",
     preview: Annotated[

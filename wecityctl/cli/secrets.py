@@ -122,7 +122,7 @@ def rotate(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Passwords, as `secrets list` shows them.",
             show_default=False,
             autocompletion=complete_credential,
