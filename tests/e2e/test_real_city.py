@@ -593,14 +593,13 @@ def test_an_app_that_leaves_is_locked_out_at_once_and_finds_its_data_when_it_is_
     assert real.binding("db")["password"] != old["password"]
     assert json.loads(real.home.run("leftovers", "list", real.files, "-o", "json").out)["leftovers"] == []
 
-    cache = real.files.one("App", "bus-arrival")
     real.files.remove("App", "bus-arrival")
     real.files.save()
     real.home.run("up", real.files, "--yes", f"--confirm={NAME}")
     real.home.run("leftovers", "delete", real.files, *found, f"--confirm={NAME}")
     assert real.sql("postgres", f"SELECT count(*) FROM pg_database WHERE datname = '{role}'") == "0"
     assert json.loads(real.home.run("leftovers", "list", real.files, "-o", "json").out)["leftovers"] == []
-    real.files.add("transport-bureau.yaml", cache)
+    real.files.add("transport-bureau.yaml", gone)
     real.files.save()
     real.up()
 
